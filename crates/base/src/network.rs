@@ -1,0 +1,25 @@
+//! What a network looks like from outside: a function of the point on the path, the time and the condition.
+
+use crate::{Condition, Key};
+use burn::tensor::Tensor;
+
+/// Whether a forward pass trains, and if so where its dropout masks come from.
+#[derive(Clone, Debug)]
+pub enum Pass {
+    /// Evaluation: no dropout.
+    Infer,
+    /// Training: dropout masks of sample `i` come from `dropout` at index `samples[i]`.
+    Train {
+        /// Streams of the masks; each layer folds in its own number.
+        dropout: Key,
+        /// One counter per sample of the batch, `[b]`.
+        samples: Vec<u64>,
+    },
+}
+
+/// A network over batches of rank `D` (`[b c h w]` images are rank 4, `[b n d]` token sets rank 3, `[b d]` points rank 2).
+pub trait Network<const D: usize> {
+    /// The raw output at `x` `[b, ...]` and times `t` `[b]` in [0, 1]; same shape as `x`.
+    /// What it means (velocity, noise, data, score) is the parameterization's business.
+    fn predict(&self, x: Tensor<D>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<D>;
+}

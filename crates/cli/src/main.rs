@@ -1,0 +1,2 @@
+//! Command-line face.
+fn main() {}

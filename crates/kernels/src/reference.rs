@@ -1,0 +1,95 @@
+//! Reference compositions: the definition of every operation in ordinary tensor operations.
+
+use burn::tensor::{Tensor, activation, module, ops::ConvOptions};
+
+/// `x * sigmoid(x)`, any shape.
+pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::silu(x)
+}
+
+/// GELU in its tanh approximation, any shape.
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::gelu_approximate(x)
+}
+
+/// `x weight^T + bias` over the last axis: `x` `[..., i]`, `weight` `[o, i]`, `bias` `[o]`.
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let mut shape = x.dims();
+    let rows: usize = shape[..D - 1].iter().product();
+    let y = x.reshape([rows, shape[D - 1]]).matmul(weight.clone().transpose());
+    shape[D - 1] = weight.dims()[0];
+    let y = match bias {
+        Some(bias) => y + bias.unsqueeze::<2>(),
+        None => y,
+    };
+    y.reshape(shape)
+}
+
+/// Cross-correlation: `x` `[b i h w]`, `weight` `[o i kh kw]`, `bias` `[o]`, square stride and zero padding.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: usize, padding: usize) -> Tensor<4> {
+    module::conv2d(x, weight, bias, ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1))
+}
+
+/// Nearest-neighbour upsampling by two: `[b c h w]` to `[b c 2h 2w]`.
+pub fn upsample2(x: Tensor<4>) -> Tensor<4> {
+    let [b, c, h, w] = x.dims();
+    x.reshape([b, c, h, 1, w, 1]).expand([b, c, h, 2, w, 2]).reshape([b, c, 2 * h, 2 * w])
+}
+
+/// Group normalisation of `[b c h w]` with per-channel `gamma`, `beta` `[c]`, then an optional per-sample
+/// `(scale, shift)`, each `[b c]`, as `y (1 + scale) + shift`, then SiLU if `activate`.
+pub fn group_norm(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    groups: usize,
+    epsilon: f64,
+    modulation: Option<(Tensor<2>, Tensor<2>)>,
+    activate: bool,
+) -> Tensor<4> {
+    let [b, c, h, w] = x.dims();
+    let y = x.reshape([b, groups, c / groups * h * w]);
+    let y = y.clone() - y.mean_dim(2);
+    let variance = y.clone().square().mean_dim(2);
+    let y = (y / (variance + epsilon).sqrt()).reshape([b, c, h, w]);
+    let y = y * gamma.reshape([1, c, 1, 1]) + beta.reshape([1, c, 1, 1]);
+    let y = match modulation {
+        Some((scale, shift)) => y * (scale.reshape([b, c, 1, 1]) + 1.0) + shift.reshape([b, c, 1, 1]),
+        None => y,
+    };
+    if activate { silu(y) } else { y }
+}
+
+/// Layer normalisation over the last axis of `[b n d]` without affine weights, then `y (1 + scale) + shift` with
+/// per-sample `scale`, `shift` `[b d]` (adaLN).
+pub fn layer_norm_modulate(x: Tensor<3>, scale: Tensor<2>, shift: Tensor<2>, epsilon: f64) -> Tensor<3> {
+    let x = x.clone() - x.mean_dim(2);
+    let variance = x.clone().square().mean_dim(2);
+    let y = x / (variance + epsilon).sqrt();
+    y * (scale.unsqueeze_dim::<3>(1) + 1.0) + shift.unsqueeze_dim::<3>(1)
+}
+
+/// Root-mean-square normalisation over the last axis with `gamma` `[d]`.
+pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon: f64) -> Tensor<D> {
+    let mean = x.clone().square().mean_dim(D - 1);
+    x / (mean + epsilon).sqrt() * gamma.unsqueeze::<D>()
+}
+
+/// Scaled dot-product attention: `q` `[b h n d]`, `k`, `v` `[b h m d]`; `mask` `[b m]` is true where a key is real.
+/// A sample whose keys are all masked attends to nothing and gets zeros.
+pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<2, burn::tensor::Bool>>) -> Tensor<4> {
+    let [b, _, _, d] = q.dims();
+    let m = k.dims()[2];
+    let scores = q.mul_scalar(1.0 / (d as f64).sqrt()).matmul(k.swap_dims(2, 3));
+    match mask {
+        None => activation::softmax(scores, 3).matmul(v),
+        Some(mask) => {
+            let mask = mask.reshape([b, 1, 1, m]);
+            let keep = mask.float();
+            // Masked scores become hugely negative by addition, which broadcasts; the product afterwards zeroes
+            // samples without any real key, whose softmax would otherwise be uniform.
+            let weights = activation::softmax(scores + (keep.clone() - 1.0) * 1e9, 3);
+            (weights * keep).matmul(v)
+        }
+    }
+}
