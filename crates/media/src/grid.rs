@@ -1,0 +1,87 @@
+//! Contact sheets: many images side by side in one.
+
+use crate::{Bitmap, Images};
+
+/// How a sheet is laid out. Images fill it row by row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Images per row; 0 chooses the most nearly square sheet.
+    pub columns: usize,
+    /// Gap between images and around the sheet, in pixels of the sheet.
+    pub padding: usize,
+    /// Each pixel becomes a square of this side, so that a 28x28 image is visible; 0 chooses the smallest that makes
+    /// images at least 56 pixels wide.
+    pub upscale: usize,
+    /// Grey level of the gaps.
+    pub background: u8,
+}
+
+impl Default for Grid {
+    fn default() -> Self {
+        Self { columns: 0, padding: 2, upscale: 0, background: 24 }
+    }
+}
+
+/// Images narrower than this are enlarged by a whole factor.
+const VISIBLE_WIDTH: usize = 56;
+
+impl Grid {
+    /// The number of columns a sheet of `count` images gets.
+    pub fn columns_for(&self, count: usize) -> usize {
+        if self.columns > 0 { self.columns } else { ((count as f64).sqrt().ceil() as usize).max(1) }
+    }
+
+    /// Draws the sheet; an empty set gives a sheet of one gap.
+    pub fn draw(&self, images: &Images) -> Bitmap {
+        let [channels, height, width] = images.shape();
+        let scale = if self.upscale > 0 { self.upscale } else { VISIBLE_WIDTH.div_ceil(width.max(1)).max(1) };
+        let columns = self.columns_for(images.len());
+        let rows = images.len().div_ceil(columns);
+        let (cell_h, cell_w) = (height * scale + self.padding, width * scale + self.padding);
+        let sheet_h = (rows * cell_h + self.padding).max(1);
+        let sheet_w = (columns * cell_w + self.padding).max(1);
+        let mut pixels = vec![self.background; sheet_h * sheet_w * channels];
+        for i in 0..images.len() {
+            let image = images.bitmap(i);
+            let (top, left) = (self.padding + i / columns * cell_h, self.padding + i % columns * cell_w);
+            for y in 0..height * scale {
+                for x in 0..width * scale {
+                    let from = (y / scale * width + x / scale) * channels;
+                    let to = ((top + y) * sheet_w + left + x) * channels;
+                    pixels[to..to + channels].copy_from_slice(&image.pixels[from..from + channels]);
+                }
+            }
+        }
+        Bitmap { pixels, height: sheet_h, width: sheet_w, channels }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_image_stands_in_its_cell() {
+        let images = Images::new(vec![-1.0, 0.0, 1.0], 3, [1, 1, 1]).unwrap();
+        let sheet = Grid { columns: 2, padding: 1, upscale: 2, background: 7 }.draw(&images);
+        assert_eq!((sheet.height, sheet.width), (7, 7));
+        let at = |y: usize, x: usize| sheet.pixels[y * 7 + x];
+        assert_eq!([at(1, 1), at(2, 2), at(1, 4), at(4, 1), at(5, 2)], [0, 0, 128, 255, 255]);
+        assert_eq!([at(0, 0), at(3, 3), at(4, 4), at(6, 6)], [7; 4]);
+    }
+
+    #[test]
+    fn small_images_are_enlarged_and_large_ones_are_not() {
+        let small = Images::new(vec![0.0; 28 * 28], 1, [1, 28, 28]).unwrap();
+        assert_eq!(Grid { padding: 0, ..Grid::default() }.draw(&small).width, 56);
+        let large = Images::new(vec![0.0; 64 * 64], 1, [1, 64, 64]).unwrap();
+        assert_eq!(Grid { padding: 0, ..Grid::default() }.draw(&large).width, 64);
+    }
+
+    #[test]
+    fn an_empty_set_does_not_fail() {
+        let none = Images::new(vec![], 0, [3, 4, 4]).unwrap();
+        let sheet = Grid::default().draw(&none);
+        assert_eq!(sheet.pixels.len(), sheet.height * sheet.width * 3);
+    }
+}
