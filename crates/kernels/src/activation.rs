@@ -1,0 +1,110 @@
+//! Pointwise activations: SiLU (Elfwing et al. 2017) and GELU in its tanh form (Hendrycks & Gimpel 2016, eq. 2).
+//!
+//! Any shape. The gradient recomputes the sigmoid from the input, so the tape holds the input only.
+
+use burn::tensor::Tensor;
+
+use crate::fused::{Inputs, Kernel, apply};
+use crate::host::{Array, is_fast, scratch};
+use crate::{math, reference};
+
+/// `x * sigmoid(x)`, any shape.
+pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if is_fast(&x) { apply(Inputs::One(x.into_dispatch()), Activation::Silu) } else { reference::silu(x) }
+}
+
+/// GELU in its tanh approximation, any shape: `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if is_fast(&x) { apply(Inputs::One(x.into_dispatch()), Activation::Gelu) } else { reference::gelu(x) }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Activation {
+    Silu,
+    Gelu,
+}
+
+impl Kernel for Activation {
+    fn forward(&self, mut inputs: Vec<Array>, save: bool) -> (Array, Vec<Array>) {
+        let mut x = inputs.pop().expect("one input");
+        if !save && let Some(values) = x.data_mut() {
+            match self {
+                Self::Silu => math::update(values, math::silu),
+                Self::Gelu => math::update(values, math::gelu),
+            }
+            return (x, Vec::new());
+        }
+        let mut y = scratch(x.len());
+        match self {
+            Self::Silu => math::map(&mut y, x.data(), math::silu),
+            Self::Gelu => math::map(&mut y, x.data(), math::gelu),
+        }
+        (Array::from_vec(y, x.dims()), if save { vec![x] } else { Vec::new() })
+    }
+
+    fn backward(&self, saved: Vec<Array>, mut grad: Array, _: &[bool]) -> Vec<Option<Array>> {
+        let x = saved[0].data();
+        if let Some(g) = grad.data_mut() {
+            match self {
+                Self::Silu => math::zip_in_place(g, x, |g, x| g * math::d_silu(x)),
+                Self::Gelu => math::zip_in_place(g, x, |g, x| g * math::d_gelu(x)),
+            }
+            return vec![Some(grad)];
+        }
+        let mut dx = scratch(x.len());
+        match self {
+            Self::Silu => math::zip(&mut dx, x, grad.data(), |x, g| g * math::d_silu(x)),
+            Self::Gelu => math::zip(&mut dx, x, grad.data(), |x, g| g * math::d_gelu(x)),
+        }
+        vec![Some(Array::from_vec(dx, grad.dims()))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Tensor;
+
+    use super::{gelu, silu};
+    use crate::reference;
+    use crate::testing::{assert_close, assert_differences, assert_same, host, tensor};
+
+    #[test]
+    fn agrees_with_the_reference() {
+        for n in [1, 5, 16, 1000, 40_001] {
+            assert_same(&[n], |x| silu(x[0].clone() * 6.0), |x| reference::silu(x[0].clone() * 6.0));
+            assert_same(&[n], |x| gelu(x[0].clone() * 6.0), |x| reference::gelu(x[0].clone() * 6.0));
+        }
+        assert_differences(&[9], |x| silu(x[0].clone() * 3.0));
+        assert_differences(&[9], |x| gelu(x[0].clone() * 3.0));
+    }
+
+    #[test]
+    fn takes_transposed_empty_and_shared_tensors() {
+        let x = tensor(3, [7, 5]);
+        assert_close(
+            "transposed",
+            &host(silu(x.clone().transpose())),
+            &host(reference::silu(x.clone()).transpose()),
+            1e-6,
+        );
+        assert_close(
+            "slice",
+            &host(gelu(x.clone().narrow(0, 2, 3))),
+            &host(reference::gelu(x.clone().narrow(0, 2, 3))),
+            1e-6,
+        );
+        let before = host(x.clone());
+        silu(x.clone());
+        assert_eq!(host(x), before, "a shared input must not change");
+        assert_eq!(silu(tensor(1, [0, 3])).dims(), [0, 3]);
+    }
+
+    #[test]
+    fn propagates_nan_and_saturates() {
+        let x = Tensor::<1>::from_floats([f32::NAN, 200.0, -200.0, 0.0], &burn::tensor::Device::flex());
+        for y in [host(silu(x.clone())), host(gelu(x))] {
+            assert!(y[0].is_nan());
+            assert_eq!(&y[1..], &[200.0, 0.0, 0.0]);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Arrays in the processor's memory: the form in which a kernel sees a tensor of the CPU backend.
+//!
+//! A kernel reads and writes plain `f32` slices in row-major order; everything about layouts, sharing and allocation
+//! is settled here.
+
+use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
+use burn_flex::FlexTensor;
+
+/// A contiguous row-major `f32` tensor of the CPU backend. Cloning shares the storage.
+#[derive(Clone, Debug)]
+pub(crate) struct Array(FlexTensor);
+
+impl Array {
+    /// Takes a tensor over, copying only if its layout is not row-major.
+    pub fn new(tensor: FlexTensor) -> Self {
+        debug_assert_eq!(tensor.dtype(), DType::F32);
+        Self(if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() })
+    }
+
+    /// Wraps `data` as a tensor of shape `dims`.
+    pub fn from_vec(data: Vec<f32>, dims: &[usize]) -> Self {
+        Self(FlexTensor::from_data(TensorData::new(data, Shape::from(dims.to_vec()))))
+    }
+
+    /// Size of every axis.
+    pub fn dims(&self) -> &[usize] {
+        self.0.layout().shape()
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.data().len()
+    }
+
+    /// The elements in row-major order.
+    pub fn data(&self) -> &[f32] {
+        self.0.as_slice().expect("an Array is contiguous f32 by construction")
+    }
+
+    /// The elements for writing, if nobody else shares them.
+    pub fn data_mut(&mut self) -> Option<&mut [f32]> {
+        let (start, end) = self.0.layout().contiguous_offsets()?;
+        self.0.try_storage_mut::<f32>().map(|all| &mut all[start..end])
+    }
+
+    /// The elements for writing, copied first if somebody shares them.
+    pub fn make_mut(&mut self) -> &mut [f32] {
+        if self.data_mut().is_none() {
+            *self = Self::from_vec(self.data().to_vec(), self.dims());
+        }
+        self.data_mut().expect("either it was unshared or it has just been copied")
+    }
+
+    /// The backend's tensor.
+    pub fn into_inner(self) -> FlexTensor {
+        self.0
+    }
+
+    /// The same elements under other axes.
+    #[allow(dead_code)]
+    pub fn reshape(self, dims: &[usize]) -> Self {
+        Self(self.0.reshape(Shape::from(dims.to_vec())))
+    }
+}
+
+/// A vector of `len` elements whose values are arbitrary, for a kernel that writes every one of them before any is
+/// read. Zeroing first would cost as much as a memory-bound kernel itself.
+#[allow(clippy::uninit_vec)]
+pub(crate) fn scratch(len: usize) -> Vec<f32> {
+    let mut v = Vec::with_capacity(len);
+    // SAFETY: the capacity is `len`; every bit pattern is a valid `f32`, `f32` has no drop glue, and each caller
+    // writes every element before reading it (the contract stated above).
+    unsafe { v.set_len(len) };
+    v
+}
+
+/// Whether the device is the CPU backend, with or without automatic differentiation.
+pub(crate) fn is_cpu(device: &Device) -> bool {
+    use burn::backend::DispatchDevice;
+    #[allow(unreachable_patterns)] // the last arm is for builds with further backends
+    match device.as_dispatch() {
+        DispatchDevice::Flex(_) => true,
+        DispatchDevice::Autodiff(inner) => matches!(**inner, DispatchDevice::Flex(_)),
+        _ => false,
+    }
+}
+
+/// Whether a tensor can take the CPU kernels: `f32` on the CPU backend.
+pub(crate) fn is_fast<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && is_cpu(&x.device())
+}
