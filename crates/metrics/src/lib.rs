@@ -1,1 +1,25 @@
-//! (being written)
+//! Figures that say how good samples and flows are.
+//!
+//! Statistics are pure functions on host matrices: [`frechet_distance`], [`kid`], [`precision_recall`],
+//! [`sliced_wasserstein`], [`class_accuracy`], [`psnr`], [`ssim`], [`Straightness`], [`crossing`] and
+//! [`transport_cost`]. Images become rows of a matrix through an `Extractor`; a figure is always reported with its
+//! extractor's name, because distances in the features of different networks cannot be compared. `Evaluator` runs
+//! them all over a stream of batches.
+
+pub mod accuracy;
+pub mod error;
+pub mod matrix;
+pub mod similarity;
+pub mod statistics;
+pub mod straightness;
+
+pub use accuracy::{Accuracy, class_accuracy};
+pub use error::MetricsError;
+pub use matrix::Matrix;
+pub use similarity::{psnr, ssim};
+pub use statistics::frechet::{frechet_distance, frechet_distance_of};
+pub use statistics::kid::{Kid, KidConfig, kid, kid_exact};
+pub use statistics::manifold::{Manifold, precision_recall};
+pub use statistics::moments::{Gaussian, Moments};
+pub use statistics::wasserstein::{SlicedConfig, sliced_wasserstein, wasserstein_1d};
+pub use straightness::{Straightness, crossing, mean_squared_distance, transport_cost};

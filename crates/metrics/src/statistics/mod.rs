@@ -1,0 +1,7 @@
+//! Figures over two sets of rows (features or flattened samples): pure functions on host matrices.
+
+pub mod frechet;
+pub mod kid;
+pub mod manifold;
+pub mod moments;
+pub mod wasserstein;
