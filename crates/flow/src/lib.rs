@@ -1,1 +1,46 @@
-//! (being written)
+//! The mathematics of flow models: paths, parameterizations, couplings, time laws, losses, fields, solvers and oracles.
+//!
+//! One frame throughout: **t = 0 is the source (noise), t = 1 the data, and velocity points towards the data**.
+//! Training reads `coupling → time law → path → parameterization → loss` and meets in [`Objective`];
+//! sampling reads `network → PathField → Guided → solve` and sees nothing but a [`Field`].
+//! Nothing here names a file format, a concrete network or a device.
+//!
+//! ```
+//! use flow::{Field, ScheduleConfig, Solver, exact, solve};
+//! use base::{Condition, Device, Key, Purpose};
+//!
+//! // The exact rectified flow from N(0, I) to N(3, 0.5²) in two dimensions.
+//! let field = exact::Gaussian::new(flow::Path::Linear {}, vec![3.0, 3.0], vec![0.5, 0.5])?;
+//! let noise = Key::new(0, Purpose::Noise).normal_tensor::<2>(&[0, 1, 2], [0, 2], &Device::flex());
+//! let schedule = ScheduleConfig::Uniform {}.build(20)?;
+//! let solution = solve(&field, noise, &Condition::none(), &Solver::Rk4 {}, &schedule, None)?;
+//! assert_eq!(solution.nfe, 80);
+//! # Ok::<(), flow::FlowError>(())
+//! ```
+
+pub mod coupling;
+pub mod diagnostics;
+pub mod error;
+pub mod exact;
+pub mod field;
+pub mod guidance;
+pub mod loss;
+pub mod objective;
+pub mod parameterization;
+pub mod path;
+pub mod rows;
+pub mod schedule;
+pub mod solver;
+pub mod time;
+
+pub use coupling::{Coupling, Pairing};
+pub use error::FlowError;
+pub use field::{Field, PathField};
+pub use guidance::Guided;
+pub use loss::{Loss, Weighting};
+pub use objective::Objective;
+pub use parameterization::{Affine, Parameterization};
+pub use path::{Coefficients, Path, Point};
+pub use schedule::{Schedule, ScheduleConfig};
+pub use solver::{Observation, Solution, Solver, solve};
+pub use time::{TimeConfig, TimeLaw};

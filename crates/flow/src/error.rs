@@ -1,0 +1,75 @@
+//! What can go wrong in the mathematics, each with its remedy.
+
+use thiserror::Error;
+
+/// Why a computation of this crate was refused or stopped.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum FlowError {
+    /// A setting is outside its range.
+    #[error("{setting} = {value} is out of range: {remedy}")]
+    Setting {
+        /// Name of the setting, as in a recipe.
+        setting: &'static str,
+        /// The value given.
+        value: String,
+        /// What is allowed.
+        remedy: &'static str,
+    },
+    /// A schedule is not a monotone grid in [0, 1].
+    #[error("the schedule is not usable: {0}")]
+    Schedule(String),
+    /// A state or velocity became NaN or infinite.
+    #[error(
+        "{what} is not finite at t = {t:.6} (sample {sample} of the batch): check the network's weights and inputs for \
+         NaN, or end the schedule before a time at which the field is singular (for instance t = 0.999)"
+    )]
+    NotFinite {
+        /// "the state" or "the velocity".
+        what: &'static str,
+        /// Time at which it was seen.
+        t: f64,
+        /// Row of the batch.
+        sample: usize,
+    },
+    /// The adaptive solver ran out of steps.
+    #[error(
+        "Dormand–Prince stopped at t = {t:.6} (sample {sample} of the batch) after max_steps = {max_steps} steps without \
+         reaching t = {end}: raise max_steps, loosen rtol or atol, or end the schedule earlier (the velocity of discrete \
+         data is not Lipschitz at t = 1; t = 0.999 is customary)"
+    )]
+    TooManySteps {
+        /// Time reached.
+        t: f64,
+        /// Time wanted.
+        end: f64,
+        /// Row of the batch.
+        sample: usize,
+        /// The limit.
+        max_steps: usize,
+    },
+    /// Two batches that belong together have different shapes.
+    #[error("{left} has shape {left_shape:?} but {right} has {right_shape:?}: they must agree")]
+    Shape {
+        /// Name of the first.
+        left: &'static str,
+        /// Its shape.
+        left_shape: Vec<usize>,
+        /// Name of the second.
+        right: &'static str,
+        /// Its shape.
+        right_shape: Vec<usize>,
+    },
+    /// Reading a tensor back from its device failed.
+    #[error("a tensor could not be read back from its device: {0}")]
+    Device(String),
+}
+
+/// `Ok` when `holds`, else a [`FlowError::Setting`].
+pub(crate) fn require(
+    holds: bool,
+    setting: &'static str,
+    value: impl ToString,
+    remedy: &'static str,
+) -> Result<(), FlowError> {
+    if holds { Ok(()) } else { Err(FlowError::Setting { setting, value: value.to_string(), remedy }) }
+}

@@ -1,0 +1,25 @@
+//! Closed-form flows: the oracles that everything else is held to.
+//!
+//! All arithmetic is in `f64` on the host; as a [`Field`](crate::Field) over points `[b d]` an oracle reads a batch back,
+//! computes, and returns it in the batch's own number type.
+
+mod gaussian;
+mod mixture;
+mod mixture_field;
+
+pub use gaussian::{Gaussian, GaussianReflow};
+pub use mixture::Mixture;
+pub use mixture_field::{MixtureField, Posterior};
+
+use base::{Tensor, TensorData, Times};
+
+/// Applies a function of one point and its time to every row of `x` `[b d]`.
+///
+/// # Panics
+/// If the device cannot be read, like every Burn read-back; oracles run on the CPU.
+fn each_row(x: Tensor<2>, t: &Times, f: impl Fn(&[f64], f64) -> Vec<f64>) -> Tensor<2> {
+    let (device, dtype, [batch, d]) = (x.device(), x.dtype(), x.dims());
+    let points = x.into_data().iter::<f64>().collect::<Vec<_>>();
+    let values: Vec<f64> = points.chunks(d.max(1)).zip(t.values()).flat_map(|(x, &t)| f(x, t)).collect();
+    Tensor::from_data(TensorData::new(values, [batch, d]), (&device, dtype))
+}

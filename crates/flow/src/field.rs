@@ -1,0 +1,46 @@
+//! The waist: a field is a velocity as a function of point, time and condition, and a solver sees nothing else.
+//!
+//! A network with its path is a field; guidance is a field around a field; closed-form mixtures are fields; so is any
+//! closure of the right shape.
+
+use crate::{Parameterization, Path};
+use base::{Condition, Network, Pass, Tensor, Times};
+
+/// A velocity field over batches of rank `D`.
+pub trait Field<const D: usize> {
+    /// Velocity `dx/dt` towards the data at points `x` `[b ...]` and times `t` (one per row); same shape as `x`.
+    /// Each row must depend on its own point, time and condition alone.
+    fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D>;
+}
+
+impl<const D: usize, F: Fn(Tensor<D>, &Times, &Condition) -> Tensor<D>> Field<D> for F {
+    fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D> {
+        self(x, t, condition)
+    }
+}
+
+/// A network read as a velocity field on its path.
+///
+/// Times are held to the parameterization's [`domain`](Parameterization::domain), for the network and the conversion
+/// alike, so that a noise network is not asked for a velocity where its output says nothing about the data.
+#[derive(Clone, Debug)]
+pub struct PathField<'a, N: ?Sized> {
+    network: &'a N,
+    path: Path,
+    parameterization: Parameterization,
+}
+
+impl<'a, N: ?Sized> PathField<'a, N> {
+    /// `network` was trained on `path` to output `parameterization`.
+    pub fn new(network: &'a N, path: Path, parameterization: Parameterization) -> Self {
+        Self { network, path, parameterization }
+    }
+}
+
+impl<const D: usize, N: Network<D> + ?Sized> Field<D> for PathField<'_, N> {
+    fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D> {
+        let t = self.parameterization.clamp(&self.path, t);
+        let output = self.network.predict(x.clone(), t.tensor(&x.device()), condition, &Pass::Infer);
+        self.parameterization.to_velocity(&self.path, x, output, &t)
+    }
+}
