@@ -1,1 +1,39 @@
-//! (being written)
+//! Networks and their weights: configuration beside each module, PyTorch tensor layouts and names.
+//!
+//! A [`NetConfig`] knows its cost before anything is allocated and becomes a [`Net`], which is a Burn module and a
+//! [`base::Network`] over `[b c h w]`. No network here knows of solvers, losses or files; [`weights`] maps a module
+//! to named tensors and back.
+//!
+//! ```
+//! use base::{Condition, Device, Network, Pass, Tensor};
+//! use nets::{NetConfig, UnetConfig};
+//!
+//! let device = Device::flex();
+//! let config = NetConfig::Unet(UnetConfig { channels: 16, ..UnetConfig::default() });
+//! let net = config.init(7, [1, 8, 8], 10, &device)?;
+//! let x = Tensor::<4>::ones([2, 1, 8, 8], &device);
+//! let t = Tensor::<1>::from_floats([0.25, 0.75], &device);
+//! let v = net.predict(x, t, &Condition::classes(&[3, base::NULL_CLASS], &device), &Pass::Infer);
+//! assert_eq!(v.dims(), [2, 1, 8, 8]);
+//! # Ok::<(), nets::NetsError>(())
+//! ```
+
+pub mod condition;
+pub mod cost;
+pub mod dit;
+pub mod error;
+pub mod init;
+pub mod layers;
+pub mod mlp;
+pub mod net;
+pub mod unet;
+pub mod weights;
+
+pub use condition::ConditionConfig;
+pub use cost::Cost;
+pub use dit::{Dit, DitConfig, Positions};
+pub use error::NetsError;
+pub use init::Init;
+pub use mlp::{Mlp, MlpConfig};
+pub use net::{Net, NetConfig};
+pub use unet::{Resampling, Unet, UnetConfig};

@@ -1,0 +1,169 @@
+//! The conditioning vector of a sample: its time, class and vector condition in one embedding.
+//!
+//! The time enters as sinusoids (Vaswani et al., 2017, sec. 3.5; Ho et al., 2020, app. B) through a two-layer
+//! perceptron; class rows and the projected vector are added to it.
+
+use crate::init::{Init, Weights};
+use crate::layers::{Embedding, Linear};
+use crate::{NetsError, cost::Tally};
+use base::{Condition, Device, Tensor, TensorData};
+use burn::module::Module;
+use serde::{Deserialize, Serialize};
+
+/// Longest period of the time sinusoids, in units of scaled time.
+const MAX_PERIOD: f64 = 10_000.0;
+
+/// What a network is conditioned on besides its classes, and how strongly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConditionConfig {
+    /// Times in [0, 1] are multiplied by this before the sinusoids. 1000 is the diffusion literature's convention and
+    /// separates times 0.001 apart; small values (about 16) make the network smoother in time.
+    pub time_scale: f64,
+    /// Standard deviation of the initial class rows. 1 suits small networks and short trainings; 0.02 large ones.
+    pub class_std: f64,
+    /// Width of the vector condition; 0 for none.
+    pub vector: usize,
+    /// Width of the token embeddings (DiT only); 0 for none.
+    pub tokens: usize,
+}
+
+impl Default for ConditionConfig {
+    fn default() -> Self {
+        Self { time_scale: 1000.0, class_std: 1.0, vector: 0, tokens: 0 }
+    }
+}
+
+impl ConditionConfig {
+    /// Ranges: `time_scale` positive, `class_std` not negative.
+    pub fn check(&self) -> Result<(), NetsError> {
+        if !(self.time_scale > 0.0 && self.time_scale.is_finite()) {
+            return Err(NetsError::config(format!(
+                "condition.time_scale is {}; use a positive number, 1000 by convention",
+                self.time_scale
+            )));
+        }
+        if !(self.class_std >= 0.0 && self.class_std.is_finite()) {
+            return Err(NetsError::config(format!(
+                "condition.class_std is {}; use a number from 0 up, 1 by default",
+                self.class_std
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Sinusoids of scaled times: `t` `[b]` to `[b features]`, cosines before sines.
+///
+/// Feature pair `i` of `n = features / 2` turns with angular frequency `scale * 10000^(-i / n)`.
+pub fn sinusoids(t: Tensor<1>, features: usize, scale: f64) -> Tensor<2> {
+    let half = features / 2;
+    let device = t.device();
+    let frequencies: Vec<f32> =
+        (0..half).map(|i| (scale * (-MAX_PERIOD.ln() * i as f64 / half as f64).exp()) as f32).collect();
+    let frequencies = Tensor::<2>::from_data(TensorData::new(frequencies, [1, half]), &device);
+    let angle = t.unsqueeze_dim::<2>(1) * frequencies; // [b half]
+    Tensor::cat(vec![angle.clone().cos(), angle.sin()], 1)
+}
+
+/// Sinusoids, then a two-layer perceptron.
+#[derive(Module, Debug)]
+pub struct TimeEmbedding {
+    /// Sinusoids to width.
+    pub linear_1: Linear,
+    /// Width to width.
+    pub linear_2: Linear,
+    features: usize,
+    scale: f64,
+}
+
+/// Time, class and vector to one vector per sample.
+#[derive(Module, Debug)]
+pub struct Conditioner {
+    /// The time's share.
+    pub time_embedding: TimeEmbedding,
+    /// The class's share; absent when there are no classes.
+    pub class_embedding: Option<Embedding>,
+    /// The vector's share, without a bias so that zeros mean no condition.
+    pub vector_embedding: Option<Linear>,
+}
+
+impl Conditioner {
+    /// `features` sinusoids (even) to `width`; `how` initialises the linear layers.
+    pub fn new(
+        init: &Init,
+        config: &ConditionConfig,
+        features: usize,
+        width: usize,
+        classes: usize,
+        how: Weights,
+    ) -> Self {
+        let time = init.child("time_embedding");
+        Self {
+            time_embedding: TimeEmbedding {
+                linear_1: Linear::new(&time.child("linear_1"), features, width, how),
+                linear_2: Linear::new(&time.child("linear_2"), width, width, how),
+                features,
+                scale: config.time_scale,
+            },
+            class_embedding: (classes > 0)
+                .then(|| Embedding::new(&init.child("class_embedding"), classes, width, config.class_std)),
+            vector_embedding: (config.vector > 0)
+                .then(|| Linear::without_bias(&init.child("vector_embedding"), config.vector, width, how)),
+        }
+    }
+
+    pub(crate) fn tally(tally: &mut Tally, config: &ConditionConfig, features: usize, width: usize, classes: usize) {
+        tally.linear(1, features, width, true);
+        tally.kept(width); // the activation between the two
+        tally.linear(1, width, width, true);
+        if classes > 0 {
+            tally.table(classes + 1, width);
+        }
+        if config.vector > 0 {
+            tally.linear(1, config.vector, width, false);
+        }
+    }
+
+    /// `[b width]` from times `[b]`. An absent class or vector is the null condition.
+    pub fn forward(&self, t: Tensor<1>, condition: &Condition) -> Tensor<2> {
+        let time = &self.time_embedding;
+        let y = time.linear_1.forward(sinusoids(t, time.features, time.scale));
+        let mut y = time.linear_2.forward(kernels::silu(y));
+        if let Some(table) = &self.class_embedding {
+            y = y + match &condition.class {
+                Some(class) => table.forward(class.clone()),
+                None => table.null(),
+            };
+        }
+        if let (Some(linear), Some(vector)) = (&self.vector_embedding, &condition.vector) {
+            y = y + linear.forward(vector.clone());
+        }
+        y
+    }
+
+    /// The device the weights live on.
+    pub fn device(&self) -> Device {
+        self.time_embedding.linear_1.weight.val().device()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sinusoids_match_their_formula_in_f64() {
+        let t = [0.0f32, 0.37, 1.0];
+        let got: Vec<f32> =
+            sinusoids(Tensor::from_floats(t, &Device::flex()), 6, 1000.0).into_data().try_to_vec().unwrap();
+        for (row, &t) in got.chunks(6).zip(&t) {
+            for i in 0..3 {
+                let angle = 1000.0 * f64::from(t) * 10_000f64.powf(-(i as f64) / 3.0);
+                // The angle reaches 1000 rad, where an f32 step is 6e-5.
+                assert!((f64::from(row[i]) - angle.cos()).abs() < 2e-4);
+                assert!((f64::from(row[3 + i]) - angle.sin()).abs() < 2e-4);
+            }
+        }
+    }
+}

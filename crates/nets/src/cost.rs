@@ -1,0 +1,60 @@
+//! Parameters, work and memory of a network, computed from its configuration before anything is allocated.
+
+use serde::Serialize;
+
+/// What a network costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Cost {
+    /// Numbers to learn; equals `Module::num_params` of the initialised network.
+    pub parameters: usize,
+    /// Floating-point operations of one forward pass of one sample: two for each multiply-add of linear layers,
+    /// convolutions and attention products. Normalisations, activations and sums are left out (a few per cent).
+    /// A training step costs about three times this.
+    pub forward_flops_per_sample: u64,
+    /// Bytes one sample keeps for the backward pass: the f32 output of every layer, normalisation, concatenation and
+    /// attention, and the attention weights. An estimate: a backend may keep less (recomputation) or, for a while, more
+    /// (convolution work space).
+    pub activation_bytes_per_sample: u64,
+}
+
+/// Adds up a cost layer by layer.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub cost: Cost,
+}
+
+impl Tally {
+    /// A linear layer applied to `rows` vectors.
+    pub fn linear(&mut self, rows: usize, input: usize, output: usize, bias: bool) {
+        self.cost.parameters += input * output + if bias { output } else { 0 };
+        self.cost.forward_flops_per_sample += 2 * (rows * input * output) as u64;
+        self.kept(rows * output);
+    }
+
+    /// A convolution with bias and a `kernel` x `kernel` window that yields `positions` pixels.
+    pub fn conv(&mut self, positions: usize, input: usize, output: usize, kernel: usize) {
+        self.linear(positions, input * kernel * kernel, output, true);
+    }
+
+    /// A group normalisation over `channels` x `positions`, with weight and bias.
+    pub fn group_norm(&mut self, channels: usize, positions: usize) {
+        self.cost.parameters += 2 * channels;
+        self.kept(channels * positions);
+    }
+
+    /// A table of parameters that costs no arithmetic.
+    pub fn table(&mut self, rows: usize, columns: usize) {
+        self.cost.parameters += rows * columns;
+    }
+
+    /// Attention of `n` queries over `m` keys of `width` numbers in all heads together.
+    pub fn attention(&mut self, heads: usize, n: usize, m: usize, width: usize) {
+        self.cost.forward_flops_per_sample += 4 * (n * m * width) as u64;
+        self.kept(heads * n * m + n * width);
+    }
+
+    /// `elements` numbers kept for the backward pass.
+    pub fn kept(&mut self, elements: usize) {
+        self.cost.activation_bytes_per_sample += 4 * elements as u64;
+    }
+}

@@ -1,0 +1,34 @@
+//! Square two-dimensional convolution with zero padding.
+
+use crate::init::{Init, Weights};
+use base::Tensor;
+use burn::module::{Module, Param};
+
+/// A convolution layer; padding keeps the size (`k / 2`).
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    /// `[o i k k]`.
+    pub weight: Param<Tensor<4>>,
+    /// `[o]`.
+    pub bias: Option<Param<Tensor<1>>>,
+    stride: usize,
+    padding: usize,
+}
+
+impl Conv2d {
+    /// From `input` to `output` channels with a `kernel` x `kernel` window, `kernel` odd.
+    pub fn new(init: &Init, input: usize, output: usize, kernel: usize, stride: usize, how: Weights) -> Self {
+        let (fan_in, fan_out) = (input * kernel * kernel, output * kernel * kernel);
+        Self {
+            weight: init.weight([output, input, kernel, kernel], fan_in, fan_out, how),
+            bias: Some(init.bias(output, fan_in, how)),
+            stride,
+            padding: kernel / 2,
+        }
+    }
+
+    /// `[b i h w]` to `[b o h/stride w/stride]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        kernels::conv2d(x, self.weight.val(), self.bias.as_ref().map(|b| b.val()), self.stride, self.padding)
+    }
+}

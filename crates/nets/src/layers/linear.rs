@@ -1,0 +1,32 @@
+//! `x weight^T + bias` over the last axis.
+
+use crate::init::{Init, Weights};
+use base::Tensor;
+use burn::module::{Module, Param};
+
+/// A linear layer.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[o i]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[o]`.
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// From `input` to `output` features, with a bias.
+    pub fn new(init: &Init, input: usize, output: usize, how: Weights) -> Self {
+        let bias = Some(init.bias(output, input, how));
+        Self { bias, ..Self::without_bias(init, input, output, how) }
+    }
+
+    /// From `input` to `output` features, without a bias.
+    pub fn without_bias(init: &Init, input: usize, output: usize, how: Weights) -> Self {
+        Self { weight: init.weight([output, input], input, output, how), bias: None }
+    }
+
+    /// `[.. i]` to `[.. o]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        kernels::linear(x, self.weight.val(), self.bias.as_ref().map(|b| b.val()))
+    }
+}

@@ -1,0 +1,112 @@
+//! One type for every network a recipe can name.
+
+use crate::{Cost, Dit, DitConfig, Mlp, MlpConfig, NetsError, Unet, UnetConfig};
+use base::{Condition, Device, Network, Pass, Tensor};
+use burn::module::Module;
+use serde::{Deserialize, Serialize};
+
+/// A network by configuration: `type = "mlp" | "unet" | "dit"` and that network's keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum NetConfig {
+    /// Multilayer perceptron over flattened images or points (`[d 1 1]`).
+    Mlp(MlpConfig),
+    /// Convolutional U-Net.
+    Unet(UnetConfig),
+    /// Diffusion transformer.
+    Dit(DitConfig),
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self::Unet(UnetConfig::default())
+    }
+}
+
+impl NetConfig {
+    /// The network's name in recipes.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Mlp(_) => "mlp",
+            Self::Unet(_) => "unet",
+            Self::Dit(_) => "dit",
+        }
+    }
+
+    /// Ranges of the values, apart from what depends on the data's shape.
+    ///
+    /// # Errors
+    /// Names the key, its value and its range.
+    pub fn check(&self) -> Result<(), NetsError> {
+        match self {
+            Self::Mlp(config) => config.check(),
+            Self::Unet(config) => config.check(),
+            Self::Dit(config) => config.check(),
+        }
+    }
+
+    /// Width of the vector condition, 0 for none.
+    pub fn vector(&self) -> usize {
+        match self {
+            Self::Mlp(config) => config.condition.vector,
+            Self::Unet(config) => config.condition.vector,
+            Self::Dit(config) => config.condition.vector,
+        }
+    }
+
+    /// Initialises the network for data of `shape` (`[c h w]`; points are `[d 1 1]`) with `classes` classes (0 for none).
+    /// Every parameter is a function of `seed` and its name. On an autodiff device the parameters require gradients;
+    /// a network made on a plain device becomes trainable by `Module::train` and back by `Module::valid`.
+    ///
+    /// # Errors
+    /// If a value is out of range or does not fit the shape.
+    pub fn init(&self, seed: u64, shape: [usize; 3], classes: usize, device: &Device) -> Result<Net, NetsError> {
+        Ok(match self {
+            Self::Mlp(config) => Net::Mlp(config.init(seed, shape.iter().product(), classes, device)?),
+            Self::Unet(config) => Net::Unet(config.init(seed, shape, classes, device)?),
+            Self::Dit(config) => Net::Dit(config.init(seed, shape, classes, device)?),
+        })
+    }
+
+    /// What the network costs for data of `shape` with `classes` classes.
+    ///
+    /// # Errors
+    /// As for [`init`](Self::init).
+    pub fn cost(&self, shape: [usize; 3], classes: usize) -> Result<Cost, NetsError> {
+        self.check()?;
+        match self {
+            Self::Mlp(config) => Ok(config.cost(shape.iter().product(), classes)),
+            Self::Unet(config) => config.cost(shape, classes),
+            Self::Dit(config) => config.cost(shape, classes),
+        }
+    }
+}
+
+/// A network of any kind, over `[b c h w]`.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // one per program; the difference is a few hundred bytes
+pub enum Net {
+    /// See [`Mlp`].
+    Mlp(Mlp),
+    /// See [`Unet`].
+    Unet(Unet),
+    /// See [`Dit`].
+    Dit(Dit),
+}
+
+impl Network<4> for Net {
+    fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
+        match self {
+            Self::Mlp(net) => net.predict(x, t, condition, pass),
+            Self::Unet(net) => net.predict(x, t, condition, pass),
+            Self::Dit(net) => net.predict(x, t, condition, pass),
+        }
+    }
+}
+
+pub(crate) fn positive(name: &str, value: usize) -> Result<(), NetsError> {
+    if value == 0 {
+        return Err(NetsError::config(format!("{name} is 0; use at least 1")));
+    }
+    Ok(())
+}

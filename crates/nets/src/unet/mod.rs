@@ -1,0 +1,207 @@
+//! U-Net of the DDPM++ / ADM family (Song et al., 2021, app. H; Dhariwal and Nichol, 2021, sec. 3).
+//!
+//! Tensor names follow diffusers' `UNet2DModel` (`down_blocks.0.resnets.0.conv1.weight`), with two differences: the
+//! attention's queries, keys and values are one `qkv`, and resampling is `down_blocks.0.resample.conv`.
+
+mod block;
+mod config;
+
+pub use block::{Direction, ResBlock, Resample, SelfAttention};
+pub use config::{Resampling, UnetConfig};
+
+pub(crate) use block::split_heads;
+
+use crate::condition::Conditioner;
+use crate::init::{Init, Weights};
+use crate::layers::{Conv2d, GroupNorm};
+use base::{Condition, Device, Network, Pass, Tensor};
+use burn::module::Module;
+
+/// The blocks of one resolution.
+#[derive(Module, Debug)]
+pub struct Level {
+    /// Residual blocks.
+    pub resnets: Vec<ResBlock>,
+    /// One after each residual block, or none.
+    pub attentions: Vec<SelfAttention>,
+    /// The way to the next level, after the blocks.
+    pub resample: Option<Resample>,
+}
+
+/// The network of [`UnetConfig`].
+#[derive(Module, Debug)]
+pub struct Unet {
+    /// Time, class and vector.
+    pub conditioner: Conditioner,
+    /// Image to channels.
+    pub conv_in: Conv2d,
+    /// From fine to coarse.
+    pub down_blocks: Vec<Level>,
+    /// The coarsest resolution: two residual blocks around an optional attention.
+    pub mid_block: Level,
+    /// From coarse to fine.
+    pub up_blocks: Vec<Level>,
+    /// Before the last convolution.
+    pub conv_norm_out: GroupNorm,
+    /// Channels to image; starts at zero.
+    pub conv_out: Conv2d,
+    patch: usize,
+}
+
+impl Unet {
+    pub(crate) fn new(config: &UnetConfig, seed: u64, image: usize, classes: usize, device: &Device) -> Self {
+        let init = Init::new(seed, device);
+        let block = |place: &Init, i: usize, input, output| {
+            ResBlock::new(&place.child("resnets").child(i), config, input, output, Direction::Level)
+        };
+        let attention =
+            |place: &Init, i: usize, width| SelfAttention::new(&place.child("attentions").child(i), config, width);
+        let folded = image * config.patch * config.patch;
+        let widths = config.widths();
+        let last = widths.len() - 1;
+
+        let mut width = config.channels;
+        let mut skips = vec![width];
+        let mut down_blocks = Vec::with_capacity(widths.len());
+        for (i, &next) in widths.iter().enumerate() {
+            let place = init.child("down_blocks").child(i);
+            let mut level = Level { resnets: vec![], attentions: vec![], resample: None };
+            for j in 0..config.blocks {
+                level.resnets.push(block(&place, j, width, next));
+                width = next;
+                if config.attends(i) {
+                    level.attentions.push(attention(&place, j, width));
+                }
+                skips.push(width);
+            }
+            if i < last {
+                level.resample = Some(Resample::new(&place.child("resample"), config, width, Direction::Down));
+                skips.push(width);
+            }
+            down_blocks.push(level);
+        }
+
+        let place = init.child("mid_block");
+        let mid_block = Level {
+            resnets: (0..2).map(|j| block(&place, j, width, width)).collect(),
+            attentions: config.middle_attends().then(|| attention(&place, 0, width)).into_iter().collect(),
+            resample: None,
+        };
+
+        let mut up_blocks = Vec::with_capacity(widths.len());
+        for (i, &next) in widths.iter().enumerate().rev() {
+            let place = init.child("up_blocks").child(last - i);
+            let mut level = Level { resnets: vec![], attentions: vec![], resample: None };
+            let skip_widths: Vec<usize> = skips.drain(skips.len() - config.blocks - 1..).rev().collect();
+            for (j, skip) in skip_widths.into_iter().enumerate() {
+                level.resnets.push(block(&place, j, width + skip, next));
+                width = next;
+                if config.attends(i) {
+                    level.attentions.push(attention(&place, j, width));
+                }
+            }
+            if i > 0 {
+                level.resample = Some(Resample::new(&place.child("resample"), config, width, Direction::Up));
+            }
+            up_blocks.push(level);
+        }
+
+        Self {
+            conditioner: Conditioner::new(
+                &init,
+                &config.condition,
+                2 * config.channels,
+                config.embedding(),
+                classes,
+                Weights::Torch,
+            ),
+            conv_in: Conv2d::new(&init.child("conv_in"), folded, config.channels, 3, 1, Weights::Torch),
+            down_blocks,
+            mid_block,
+            up_blocks,
+            conv_norm_out: GroupNorm::new(&init.child("conv_norm_out"), width, config.groups),
+            conv_out: Conv2d::new(&init.child("conv_out"), width, folded, 3, 1, Weights::Zero),
+            patch: config.patch,
+        }
+    }
+}
+
+impl Network<4> for Unet {
+    fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
+        // Every block reads the embedding through SiLU and a projection; the SiLU is shared.
+        let embedding = kernels::silu(self.conditioner.forward(t, condition));
+        let mut h = self.conv_in.forward(fold(x, self.patch));
+        let mut skips = vec![h.clone()];
+        for level in &self.down_blocks {
+            for (i, block) in level.resnets.iter().enumerate() {
+                h = block.forward(h, embedding.clone(), pass);
+                if let Some(attention) = level.attentions.get(i) {
+                    h = attention.forward(h);
+                }
+                skips.push(h.clone());
+            }
+            if let Some(resample) = &level.resample {
+                h = resample.forward(h, &embedding, pass);
+                skips.push(h.clone());
+            }
+        }
+        for (i, block) in self.mid_block.resnets.iter().enumerate() {
+            h = block.forward(h, embedding.clone(), pass);
+            if let Some(attention) = self.mid_block.attentions.get(i) {
+                h = attention.forward(h);
+            }
+        }
+        for level in &self.up_blocks {
+            for (i, block) in level.resnets.iter().enumerate() {
+                let skip = skips.pop().expect("the way down pushed one skip for each block of the way up");
+                h = block.forward(Tensor::cat(vec![h, skip], 1), embedding.clone(), pass);
+                if let Some(attention) = level.attentions.get(i) {
+                    h = attention.forward(h);
+                }
+            }
+            if let Some(resample) = &level.resample {
+                h = resample.forward(h, &embedding, pass);
+            }
+        }
+        unfold(self.conv_out.forward(self.conv_norm_out.forward(h, None, true)), self.patch)
+    }
+}
+
+/// Squares of `p` x `p` pixels to channels: `[b c h w]` to `[b c*p*p h/p w/p]`, PyTorch's `pixel_unshuffle`.
+pub(crate) fn fold(x: Tensor<4>, p: usize) -> Tensor<4> {
+    if p == 1 {
+        return x;
+    }
+    let [b, c, h, w] = x.dims();
+    let x: Tensor<6> = x.reshape([b, c, h / p, p, w / p, p]);
+    x.permute([0, 1, 3, 5, 2, 4]).reshape([b, c * p * p, h / p, w / p]) // [b c p p h/p w/p]
+}
+
+/// The inverse of [`fold`], PyTorch's `pixel_shuffle`.
+pub(crate) fn unfold(x: Tensor<4>, p: usize) -> Tensor<4> {
+    if p == 1 {
+        return x;
+    }
+    let [b, c, h, w] = x.dims();
+    let c = c / (p * p);
+    let x: Tensor<6> = x.reshape([b, c, p, p, h, w]);
+    x.permute([0, 1, 4, 2, 5, 3]).reshape([b, c, h * p, w * p]) // [b c h p w p]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folding_places_pixels_as_pytorch_does_and_unfolding_restores_them() {
+        let device = Device::flex();
+        let values: Vec<f32> = (0..32).map(|i| i as f32).collect();
+        let x = Tensor::<1>::from_floats(values.as_slice(), &device).reshape([1, 2, 4, 4]);
+        let folded = fold(x, 2);
+        assert_eq!(folded.dims(), [1, 8, 2, 2]);
+        let y: Vec<f32> = folded.clone().into_data().try_to_vec().unwrap();
+        // Channel 1 of pixel_unshuffle holds column offset 1 of image channel 0.
+        assert_eq!(y[4..8], [1.0, 3.0, 9.0, 11.0]);
+        assert_eq!(unfold(folded, 2).into_data().try_to_vec::<f32>().unwrap(), values);
+    }
+}

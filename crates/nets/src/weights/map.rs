@@ -1,0 +1,117 @@
+//! Visiting and replacing parameters by name, on and off the gradient tape.
+//!
+//! Burn keeps three things beside a parameter's numbers: an identity, whether it wants gradients, and whether it lives
+//! on an autodiff device. All three survive the maps here: the function sees and returns the plain tensor, and what comes
+//! back is again a leaf of the gradient tape if the parameter was one. (A plain `Param::map` would leave a leaf's child
+//! in its place, and the next backward pass would find no gradient.)
+//!
+//! To train a module made on a plain device call `module.train()`; for evaluation `module.valid()`, which is cheap.
+
+use base::Tensor;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::Gradients;
+
+/// Looks at each parameter.
+pub trait ParamVisit {
+    /// Called once per parameter, with the tensor as stored (on the tape if the module trains).
+    fn visit<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>);
+}
+
+/// Replaces each parameter.
+pub trait ParamMap {
+    /// The new value of a parameter, from its old one; both off the tape.
+    fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D>;
+}
+
+/// Replaces each parameter given its gradient: what an optimiser is.
+pub trait GradientMap {
+    /// The new value of a parameter, from its old one and its gradient (absent where the loss did not reach it or
+    /// the parameter is frozen); all off the tape. The old value is passed by value and usually unshared, so it may be
+    /// updated in place.
+    fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>, gradient: Option<Tensor<D>>) -> Tensor<D>;
+}
+
+/// Calls `visit` for every float parameter of `module`, in traversal order (which is fixed by the module's fields).
+pub fn visit_named<M: Module, V: ParamVisit>(module: &M, visit: &mut V) {
+    module.visit(&mut Visitor { path: Vec::new(), visit });
+}
+
+/// Replaces every float parameter of `module` by what `map` makes of it.
+pub fn map_named<M: Module, P: ParamMap>(module: M, map: &mut P) -> M {
+    struct WithoutGradient<'a, P>(&'a mut P);
+    impl<P: ParamMap> GradientMap for WithoutGradient<'_, P> {
+        fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>, _: Option<Tensor<D>>) -> Tensor<D> {
+            self.0.map(name, tensor)
+        }
+    }
+    module.map(&mut Mapper { path: Vec::new(), gradients: None, map: &mut WithoutGradient(map) })
+}
+
+/// Replaces every float parameter of `module` by what `map` makes of it and of its gradient, which is taken out of
+/// `gradients`.
+pub fn map_gradients<M: Module, P: GradientMap>(module: M, gradients: &mut Gradients, map: &mut P) -> M {
+    module.map(&mut Mapper { path: Vec::new(), gradients: Some(gradients), map })
+}
+
+/// Names of the fields entered so far; an enum's variant is not a field.
+fn enter(path: &mut Vec<String>, name: &str, container: &str) {
+    path.push(if container.starts_with("Enum:") { String::new() } else { name.to_owned() });
+}
+
+fn dotted(path: &[String]) -> String {
+    path.iter().filter(|name| !name.is_empty()).map(String::as_str).collect::<Vec<_>>().join(".")
+}
+
+struct Visitor<'a, V> {
+    path: Vec<String>,
+    visit: &'a mut V,
+}
+
+impl<V: ParamVisit> ModuleVisitor for Visitor<'_, V> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        enter(&mut self.path, name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.visit.visit(&dotted(&self.path), &param.val());
+    }
+}
+
+struct Mapper<'a, P> {
+    path: Vec<String>,
+    gradients: Option<&'a mut Gradients>,
+    map: &'a mut P,
+}
+
+impl<P: GradientMap> ModuleMapper for Mapper<'_, P> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        enter(&mut self.path, name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let (on_tape, wants_gradient) = (tensor.is_autodiff(), tensor.is_require_grad());
+        let strategy = tensor.gradient_checkpointing_strategy();
+        let gradient = match &mut self.gradients {
+            Some(gradients) if wants_gradient => tensor.grad_remove(gradients),
+            _ => None,
+        };
+        let mut tensor = self.map.map(&dotted(&self.path), tensor.inner(), gradient).inner();
+        if on_tape {
+            tensor = Tensor::from_inner(tensor);
+            if let Some(strategy) = strategy {
+                tensor = tensor.with_gradient_checkpointing_strategy(strategy);
+            }
+            tensor = tensor.set_require_grad(wants_gradient);
+        }
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}

@@ -1,0 +1,137 @@
+//! Where stored tensors come from.
+
+use crate::NetsError;
+use safetensors::{Dtype, SafeTensors};
+use std::collections::{BTreeMap, HashMap};
+
+/// A set of named tensors that can be read as f32.
+pub trait TensorSource {
+    /// Every name, in any order.
+    fn names(&self) -> Vec<String>;
+    /// Shape of a tensor, if there is one of this name.
+    fn shape(&self, name: &str) -> Option<Vec<usize>>;
+    /// Row-major values of a tensor.
+    ///
+    /// # Errors
+    /// If there is none of this name or its element type cannot become f32.
+    fn read(&self, name: &str) -> Result<Vec<f32>, NetsError>;
+}
+
+fn absent(name: &str) -> NetsError {
+    NetsError::Tensor { name: name.to_owned(), problem: "not in the store; check the file is the right one".into() }
+}
+
+macro_rules! map_source {
+    ($map:ident) => {
+        impl TensorSource for $map<String, (Vec<usize>, Vec<f32>)> {
+            fn names(&self) -> Vec<String> {
+                self.keys().cloned().collect()
+            }
+
+            fn shape(&self, name: &str) -> Option<Vec<usize>> {
+                self.get(name).map(|(shape, _)| shape.clone())
+            }
+
+            fn read(&self, name: &str) -> Result<Vec<f32>, NetsError> {
+                self.get(name).map(|(_, values)| values.clone()).ok_or_else(|| absent(name))
+            }
+        }
+    };
+}
+
+map_source!(BTreeMap);
+map_source!(HashMap);
+
+/// Floating-point tensors of a safetensors file: F64, F32, F16 and BF16 become f32.
+impl TensorSource for SafeTensors<'_> {
+    fn names(&self) -> Vec<String> {
+        SafeTensors::names(self).into_iter().map(str::to_owned).collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.tensor(name).ok().map(|view| view.shape().to_vec())
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>, NetsError> {
+        let view = self.tensor(name).map_err(|_| absent(name))?;
+        let bytes = view.data();
+        Ok(match view.dtype() {
+            Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+            Dtype::F64 => bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
+            // bfloat16 is the upper half of an f32.
+            Dtype::BF16 => {
+                bytes.as_chunks().0.iter().map(|&b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)).collect()
+            }
+            Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| half(u16::from_le_bytes(b))).collect(),
+            other => {
+                return Err(NetsError::Tensor {
+                    name: name.to_owned(),
+                    problem: format!("has element type {other:?}; weights must be F64, F32, F16 or BF16"),
+                });
+            }
+        })
+    }
+}
+
+/// IEEE 754 binary16 to binary32, exactly.
+fn half(bits: u16) -> f32 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1024.0 + fraction) * 2f32.powi(exponent - 25),
+    }
+}
+
+/// The tensors of another source whose names start with a prefix, without it: one network of a checkpoint with several.
+pub struct Prefixed<'a, S: ?Sized> {
+    source: &'a S,
+    prefix: String,
+}
+
+impl<'a, S: TensorSource + ?Sized> Prefixed<'a, S> {
+    /// `prefix` includes its final dot, as in `"ema."`.
+    pub fn new(source: &'a S, prefix: impl Into<String>) -> Self {
+        Self { source, prefix: prefix.into() }
+    }
+}
+
+impl<S: TensorSource + ?Sized> TensorSource for Prefixed<'_, S> {
+    fn names(&self) -> Vec<String> {
+        let all = self.source.names();
+        all.iter().filter_map(|name| name.strip_prefix(&self.prefix).map(str::to_owned)).collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.source.shape(&format!("{}{name}", self.prefix))
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>, NetsError> {
+        self.source.read(&format!("{}{name}", self.prefix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_become_floats_exactly() {
+        let cases = [
+            (0x0000, 0.0),
+            (0x8000, -0.0),
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (0x0001, 2f32.powi(-24)),
+            (0x3555, 0.333_251_95),
+            (0x7c00, f32::INFINITY),
+        ];
+        for (bits, want) in cases {
+            assert_eq!(half(bits).to_bits(), f32::to_bits(want), "{bits:#x}");
+        }
+        assert!(half(0x7e00).is_nan());
+    }
+}

@@ -1,0 +1,258 @@
+//! Every network under every option: shapes, promised zeros, conditions, independence of batch mates, gradients, cost.
+
+use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, TensorData, Tokens};
+use burn::module::Module;
+use nets::weights::{ParamMap, ParamVisit, map_named, visit_named};
+use nets::{ConditionConfig, DitConfig, MlpConfig, Net, NetConfig, Positions, Resampling, UnetConfig};
+
+const VECTOR: usize = 3;
+const TOKEN: usize = 5;
+
+fn condition(tokens: bool) -> ConditionConfig {
+    ConditionConfig { vector: VECTOR, tokens: if tokens { TOKEN } else { 0 }, ..ConditionConfig::default() }
+}
+
+/// Small networks that between them turn every option on and off, with a shape each.
+fn zoo() -> Vec<(&'static str, NetConfig, [usize; 3])> {
+    let unet = UnetConfig { channels: 8, groups: 4, heads: 2, condition: condition(false), ..UnetConfig::default() };
+    let dit = DitConfig { width: 16, depth: 2, heads: 2, patch: 2, condition: condition(true), ..DitConfig::default() };
+    vec![
+        ("mlp", NetConfig::Mlp(MlpConfig { width: 16, depth: 2, condition: condition(false) }), [2, 1, 1]),
+        ("unet", NetConfig::Unet(unet.clone()), [1, 8, 8]),
+        ("unet one level", NetConfig::Unet(UnetConfig { multipliers: vec![1], ..unet.clone() }), [1, 5, 7]),
+        (
+            "unet attention",
+            NetConfig::Unet(UnetConfig {
+                multipliers: vec![1, 2, 2],
+                attention: vec![2, 4],
+                blocks: 2,
+                ..unet.clone()
+            }),
+            [3, 28, 28],
+        ),
+        (
+            "unet residual resampling",
+            NetConfig::Unet(UnetConfig { resampling: Resampling::Residual {}, skip_rescale: true, ..unet.clone() }),
+            [1, 8, 4],
+        ),
+        (
+            "unet additive, patch, dropout",
+            NetConfig::Unet(UnetConfig { scale_shift: false, patch: 2, dropout: 0.1, ..unet }),
+            [1, 28, 28],
+        ),
+        ("dit", NetConfig::Dit(dit.clone()), [1, 8, 8]),
+        (
+            "dit learned, no norm, dropout",
+            NetConfig::Dit(DitConfig { positions: Positions::Learned {}, qk_norm: false, dropout: 0.1, ..dit }),
+            [3, 4, 6],
+        ),
+    ]
+}
+
+fn noise<const D: usize>(shape: [usize; D], stream: u64) -> Tensor<D> {
+    let indices: Vec<u64> = (0..shape[0] as u64).collect();
+    Key::new(stream, Purpose::Noise).normal_tensor(&indices, shape, &Device::flex())
+}
+
+fn inputs(b: usize, [c, h, w]: [usize; 3], config: &NetConfig) -> (Tensor<4>, Tensor<1>, Condition) {
+    let device = Device::flex();
+    let times: Vec<f32> = (0..b).map(|i| (i as f32 + 0.5) / b as f32).collect();
+    let classes: Vec<i64> = (0..b as i64).map(|i| i % 3).collect();
+    let mut condition = Condition::classes(&classes, &device);
+    condition.vector = Some(noise([b, VECTOR], 2));
+    if matches!(config, NetConfig::Dit(_)) {
+        let mask = Tensor::<2>::ones([b, 4], &device).greater_elem(0.0);
+        condition.tokens = Some(Tokens { embedding: noise([b, 4, TOKEN], 3), mask });
+    }
+    (noise([b, c, h, w], 1), Tensor::from_data(TensorData::new(times, [b]), &device), condition)
+}
+
+/// Adds a little noise to every parameter, so that zero-initialised layers pass signals and gradients.
+fn shaken(net: Net) -> Net {
+    struct Shake(u64);
+    impl ParamMap for Shake {
+        fn map<const D: usize>(&mut self, _: &str, tensor: Tensor<D>) -> Tensor<D> {
+            self.0 += 1;
+            let noise: Vec<f32> = Key::new(self.0, Purpose::Init).normals(0, tensor.shape().num_elements()).collect();
+            let shape = tensor.dims();
+            tensor.clone() + Tensor::from_data(TensorData::new(noise, shape), &tensor.device()) * 0.1
+        }
+    }
+    map_named(net, &mut Shake(100))
+}
+
+fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.into_data().try_to_vec().unwrap()
+}
+
+fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+    (a - b).abs().max().into_scalar::<f32>()
+}
+
+#[test]
+fn outputs_have_the_inputs_shape_and_start_at_zero_where_promised() {
+    for (name, config, shape) in zoo() {
+        let net = config.init(1, shape, 3, &Device::flex()).unwrap();
+        let (x, t, c) = inputs(2, shape, &config);
+        let y = net.predict(x.clone(), t.clone(), &c, &Pass::Infer);
+        assert_eq!(y.dims(), x.dims(), "{name}");
+        let largest = y.abs().max().into_scalar::<f32>();
+        assert_eq!(largest == 0.0, !matches!(config, NetConfig::Mlp(_)), "{name}: {largest}");
+        let y = shaken(net).predict(x, t, &c, &Pass::Infer).abs().max().into_scalar::<f32>();
+        assert!(y.is_finite() && y > 1e-3, "{name}: {y}");
+    }
+}
+
+#[test]
+fn every_part_of_the_input_changes_the_output_and_null_differs_from_every_class() {
+    for (name, config, shape) in zoo() {
+        let net = shaken(config.init(1, shape, 3, &Device::flex()).unwrap());
+        let (x, t, c) = inputs(2, shape, &config);
+        let run = |x: &Tensor<4>, t: &Tensor<1>, c: &Condition| net.predict(x.clone(), t.clone(), c, &Pass::Infer);
+        let y = run(&x, &t, &c);
+        let mut changed = vec![
+            ("x", run(&(x.clone() + 0.1), &t, &c)),
+            ("t", run(&x, &(t.clone() * 0.9), &c)),
+            ("class", run(&x, &t, &Condition { class: Some(c.class.clone().unwrap() + 1), ..c.clone() })),
+            ("vector", run(&x, &t, &Condition { vector: c.vector.clone().map(|v| v + 1.0), ..c.clone() })),
+        ];
+        if let Some(tokens) = &c.tokens {
+            let other = Tokens { embedding: tokens.embedding.clone() * 2.0, mask: tokens.mask.clone() };
+            changed.push(("tokens", run(&x, &t, &Condition { tokens: Some(other), ..c.clone() })));
+        }
+        for class in 0..3 {
+            let of = |class| Condition::classes(&[class, class], &Device::flex());
+            assert!(distance(run(&x, &t, &of(class)), run(&x, &t, &of(NULL_CLASS))) > 1e-4, "{name}: class {class}");
+        }
+        for (what, other) in changed {
+            assert!(distance(y.clone(), other) > 1e-4, "{name}: {what} does not matter");
+        }
+        // An absent condition and the null condition are the same to the network.
+        let (none, null) = (run(&x, &t, &Condition::none()), run(&x, &t, &c.null()));
+        assert!(distance(none, null) < 1e-5, "{name}: null is not none");
+    }
+}
+
+#[test]
+fn a_sample_does_not_see_its_batch_mates() {
+    for (name, config, shape) in zoo() {
+        let net = shaken(config.init(1, shape, 3, &Device::flex()).unwrap());
+        let (x, t, c) = inputs(3, shape, &config);
+        let pass = |samples: &[u64]| Pass::Train { dropout: Key::new(5, Purpose::Dropout), samples: samples.to_vec() };
+        let together = net.predict(x.clone(), t.clone(), &c, &pass(&[7, 8, 9]));
+        let alone = net.predict(x.narrow(0, 1, 1), t.narrow(0, 1, 1), &c.slice(1..2), &pass(&[8]));
+        // Sums in another order differ by rounding, about 1e-6 of numbers near 1; another sample's data by far more.
+        let scale = 1.0 + alone.clone().abs().max().into_scalar::<f32>();
+        let difference = distance(together.narrow(0, 1, 1), alone);
+        assert!(difference < 2e-5 * scale, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn dropout_acts_in_training_only_and_repeats() {
+    for (name, config, shape) in zoo().into_iter().filter(|(name, ..)| name.contains("dropout")) {
+        let net = shaken(config.init(1, shape, 3, &Device::flex()).unwrap());
+        let (x, t, c) = inputs(2, shape, &config);
+        let run = |pass: &Pass| values(net.predict(x.clone(), t.clone(), &c, pass));
+        let train = |samples: [u64; 2]| Pass::Train { dropout: Key::new(5, Purpose::Dropout), samples: samples.into() };
+        assert_eq!(run(&train([0, 1])), run(&train([0, 1])), "{name}");
+        assert_ne!(run(&train([0, 1])), run(&train([2, 3])), "{name}");
+        assert_ne!(run(&train([0, 1])), run(&Pass::Infer), "{name}");
+    }
+}
+
+#[test]
+fn gradients_reach_every_parameter() {
+    for (name, config, shape) in zoo() {
+        let net = shaken(config.init(1, shape, 3, &Device::flex().autodiff()).unwrap());
+        let (x, t, c) = inputs(4, shape, &config);
+        // Sample 3 is unconditional so that the null row is reached too; sums of squares have no symmetric zero.
+        let class = Condition::classes(&[0, 1, 2, NULL_CLASS], &Device::flex()).class;
+        let y = net.predict(x, t, &Condition { class, ..c }, &Pass::Infer);
+        let gradients = y.square().sum().backward();
+        struct Reached<'a> {
+            gradients: &'a burn::tensor::Gradients,
+            lost: Vec<String>,
+        }
+        impl ParamVisit for Reached<'_> {
+            fn visit<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>) {
+                match tensor.grad(self.gradients) {
+                    Some(gradient) if gradient.clone().abs().max().into_scalar::<f32>() > 1e-7 => {
+                        assert!(gradient.sum().into_scalar::<f32>().is_finite());
+                    }
+                    _ => self.lost.push(name.to_owned()),
+                }
+            }
+        }
+        let mut reached = Reached { gradients: &gradients, lost: vec![] };
+        visit_named(&net, &mut reached);
+        assert!(reached.lost.is_empty(), "{name}: no gradient in {:?}", reached.lost);
+    }
+}
+
+#[test]
+fn cost_counts_the_parameters_there_are() {
+    for classes in [0, 3] {
+        for (name, config, shape) in zoo() {
+            let net = config.init(1, shape, classes, &Device::flex()).unwrap();
+            assert_eq!(config.cost(shape, classes).unwrap().parameters, net.num_params(), "{name}");
+        }
+    }
+    // The network of benches/versus-pytorch/fashion.py has the same count.
+    let house = NetConfig::default().cost([1, 28, 28], 10).unwrap();
+    assert_eq!(house.parameters, 1_555_489);
+}
+
+#[test]
+fn flops_match_a_count_by_hand() {
+    // One level, one block, width 8, 2x2 pixels, no condition. Sinusoids 16 -> 32 -> 32.
+    let unet =
+        UnetConfig { channels: 8, multipliers: vec![1], condition: ConditionConfig::default(), ..Default::default() };
+    let embedding = 16 * 32 + 32 * 32;
+    let block = |input: usize| 4 * 9 * input * 8 + 32 * 16 + 4 * 9 * 8 * 8 + if input == 8 { 0 } else { 4 * input * 8 };
+    // Down one block, middle two, up two on concatenations of 16; conv_in from and conv_out to one channel.
+    let macs = embedding + 4 * 9 * 8 + 3 * block(8) + 2 * block(16) + 4 * 9 * 8;
+    assert_eq!(NetConfig::Unet(unet).cost([1, 2, 2], 0).unwrap().forward_flops_per_sample, 2 * macs as u64);
+
+    // One block of width 8, two heads, four tokens of one pixel; attention 2 * 4 * 4 * 8 multiply-adds.
+    let dit = DitConfig { patch: 1, width: 8, depth: 1, heads: 2, ..DitConfig::default() };
+    let embedding = 256 * 8 + 8 * 8;
+    let block = 8 * 48 + 4 * (8 * 24 + 8 * 8 + 8 * 32 + 32 * 8) + 2 * 4 * 4 * 8;
+    let macs = embedding + 4 * 8 + block + 8 * 16 + 4 * 8;
+    assert_eq!(NetConfig::Dit(dit).cost([1, 2, 2], 0).unwrap().forward_flops_per_sample, 2 * macs as u64);
+}
+
+#[test]
+fn impossible_configurations_are_refused_with_their_numbers() {
+    let unet =
+        |config: UnetConfig, shape| NetConfig::Unet(config).init(0, shape, 0, &Device::flex()).unwrap_err().to_string();
+    let message = unet(UnetConfig { multipliers: vec![1, 2, 2, 2], ..Default::default() }, [1, 28, 28]);
+    assert!(message.contains("28x28") && message.contains("multiple of 8"), "{message}");
+    let message = unet(UnetConfig { attention: vec![3], ..Default::default() }, [1, 28, 28]);
+    assert!(message.contains("factor 3") && message.contains("[1, 2]"), "{message}");
+    let message = unet(UnetConfig { attention: vec![1], heads: 5, ..Default::default() }, [1, 28, 28]);
+    assert!(message.contains("heads is 5"), "{message}");
+    let message = unet(UnetConfig { dropout: 1.0, ..Default::default() }, [1, 28, 28]);
+    assert!(message.contains("[0, 1)"), "{message}");
+    for config in
+        [UnetConfig { channels: 0, ..Default::default() }, UnetConfig { multipliers: vec![], ..Default::default() }]
+    {
+        assert!(unet(config, [1, 28, 28]).contains("is 0"));
+    }
+    let dit = NetConfig::Dit(DitConfig { patch: 3, ..DitConfig::default() });
+    assert!(dit.cost([1, 28, 28], 0).unwrap_err().to_string().contains("dit.patch = 3"));
+}
+
+#[test]
+fn configurations_read_from_toml_and_refuse_unknown_keys() {
+    let text = "type = \"unet\"\nchannels = 32\nresampling = { type = \"residual\" }\n[condition]\nclass_std = 0.02\n";
+    let config: NetConfig = toml::from_str(text).unwrap();
+    let NetConfig::Unet(unet) = &config else { panic!("{config:?}") };
+    assert_eq!((unet.channels, unet.resampling), (32, Resampling::Residual {}));
+    assert_eq!(unet.condition.class_std, 0.02);
+    assert_eq!(toml::from_str::<NetConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
+    for bad in ["type = \"unet\"\nchanels = 3", "type = \"mlp\"\n[condition]\ntime = 1", "type = \"vit\"", "width = 3"]
+    {
+        assert!(toml::from_str::<NetConfig>(bad).is_err(), "{bad}");
+    }
+}
