@@ -1,0 +1,48 @@
+//! What can go wrong in a procedure, each with its remedy.
+
+use thiserror::Error;
+
+/// Why a procedure was refused or stopped.
+#[derive(Debug, Error)]
+pub enum MethodError {
+    /// The mathematics refused.
+    #[error(transparent)]
+    Flow(#[from] flow::FlowError),
+    /// A setting is outside its range.
+    #[error("{setting} = {value} is out of range: {remedy}")]
+    Setting {
+        /// Name of the setting, as in a recipe.
+        setting: &'static str,
+        /// The value given.
+        value: String,
+        /// What is allowed.
+        remedy: &'static str,
+    },
+    /// The teacher cannot be used for this stage.
+    #[error("{0}")]
+    Teacher(String),
+    /// The stored pairs were made under other rules than the stage's.
+    #[error(
+        "the pairs were generated with {what} `{found}` but this stage needs `{expected}`: generate pairs from the \
+         checkpoint being trained further"
+    )]
+    Provenance {
+        /// "path" or "parameterization".
+        what: &'static str,
+        /// That of the pairs.
+        found: String,
+        /// That of the stage.
+        expected: String,
+    },
+    /// The stored pairs do not look like (noise, data).
+    #[error("{0}")]
+    Pairs(String),
+    /// The receiver of the pairs failed.
+    #[error("pair {index} could not be stored: {source}")]
+    Sink {
+        /// Index of the first pair of the chunk.
+        index: u64,
+        /// What the receiver said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
