@@ -3,6 +3,8 @@
 //! A kernel reads and writes plain `f32` slices in row-major order; everything about layouts, sharing and allocation
 //! is settled here.
 
+use std::cell::RefCell;
+
 use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
 use burn_flex::FlexTensor;
 
@@ -72,6 +74,77 @@ pub(crate) fn scratch(len: usize) -> Vec<f32> {
     // writes every element before reading it (the contract stated above).
     unsafe { v.set_len(len) };
     v
+}
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A work area of this thread, given back when dropped. Its values are whatever the last user left there.
+pub(crate) struct Scratch(Vec<f32>);
+
+impl Scratch {
+    /// An area of `len` values.
+    pub fn take(len: usize) -> Self {
+        let mut area = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        if area.len() < len {
+            area.resize(len, 0.0);
+        }
+        Self(area)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let area = std::mem::take(&mut self.0);
+        // During a thread's last moments the list may be gone; then the area is simply freed.
+        let _ = SPARE.try_with(|spare| spare.borrow_mut().push(area));
+    }
+}
+
+impl std::ops::Deref for Scratch {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
+}
+
+/// A pointer through which tasks write disjoint elements of one array.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared {
+    start: *mut f32,
+    len: usize,
+}
+
+// SAFETY: `Shared` only hands out writes, and whoever calls them vouches that no two tasks touch the same element.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// Shares `all` for the length of the caller's borrow.
+    pub fn new(all: &mut [f32]) -> Self {
+        Self { start: all.as_mut_ptr(), len: all.len() }
+    }
+
+    /// The `n` elements from `at` on.
+    ///
+    /// # Safety
+    /// The array must still be borrowed by the caller of [`Shared::new`], and nobody else may use these elements
+    /// while the slice lives.
+    #[allow(clippy::mut_from_ref)] // that is its purpose
+    #[inline(always)]
+    pub unsafe fn slice(&self, at: usize, n: usize) -> &mut [f32] {
+        assert!(at <= self.len && n <= self.len - at, "writes stay within the array");
+        // SAFETY: in bounds by the assertion, exclusive by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), n) }
+    }
 }
 
 /// Whether the device is the CPU backend, with or without automatic differentiation.

@@ -7,6 +7,7 @@
 
 mod activation;
 pub mod adamw;
+mod conv;
 mod fused;
 mod host;
 mod math;
@@ -16,4 +17,5 @@ mod testing;
 
 pub use activation::{gelu, silu};
 pub use adamw::{lerp, sum_squares};
-pub use reference::{attention, conv2d, group_norm, layer_norm_modulate, linear, rms_norm, upsample2};
+pub use conv::conv2d;
+pub use reference::{attention, group_norm, layer_norm_modulate, linear, rms_norm, upsample2};

@@ -148,6 +148,26 @@ pub(crate) fn zip(out: &mut [f32], x: &[f32], y: &[f32], f: impl Fn(f32, f32) ->
     });
 }
 
+/// Sum of a slice in sixteen interleaved chains.
+pub(crate) fn sum(x: &[f32]) -> f32 {
+    simd(
+        #[inline(always)]
+        || {
+            let mut sums = [0.0f32; 16];
+            let (whole, rest) = x.as_chunks::<16>();
+            for x in whole {
+                for i in 0..16 {
+                    sums[i] += x[i];
+                }
+            }
+            for (sum, x) in sums.iter_mut().zip(rest) {
+                *sum += x;
+            }
+            sums.iter().sum()
+        },
+    )
+}
+
 #[cfg(test)]
 mod tests {
     /// The polynomial against the standard library in f64, over the whole range of finite results.

@@ -1,0 +1,131 @@
+//! Measures each kernel beside its reference and beside the machine's matrix product, interleaved in one run:
+//! `cargo run --release -p rectiflow-kernels --example ratios [filter]`.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use kernels::reference;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn tensor<const D: usize>(dims: [usize; D], device: &Device) -> Tensor<D> {
+    let values: Vec<f32> =
+        (0..dims.iter().product::<usize>()).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect();
+    Tensor::from_data(TensorData::new(values, dims), device)
+}
+
+/// Medians in milliseconds of both, run in turns for about `seconds`.
+fn race(seconds: f64, fast: &mut dyn FnMut(), slow: &mut dyn FnMut()) -> (f64, f64) {
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    let time = |f: &mut dyn FnMut()| {
+        let t = Instant::now();
+        f();
+        t.elapsed().as_secs_f64() * 1e3
+    };
+    let start = Instant::now();
+    while a.len() < 5 || start.elapsed().as_secs_f64() < seconds {
+        a.push(time(fast));
+        b.push(time(slow));
+    }
+    let median = |mut t: Vec<f64>| {
+        t.sort_by(f64::total_cmp);
+        t[t.len() / 2]
+    };
+    (median(a), median(b))
+}
+
+/// The machine's f32 matrix product rate, GFLOP/s on all threads.
+fn peak(device: &Device) -> f64 {
+    let (a, b) = (tensor([1536, 1536], device), tensor([1536, 1536], device));
+    let mut best = f64::MAX;
+    for _ in 0..12 {
+        let t = Instant::now();
+        black_box(a.clone().matmul(b.clone()).into_data());
+        best = best.min(t.elapsed().as_secs_f64());
+    }
+    2.0 * 1536f64.powi(3) / best / 1e9
+}
+
+type Leaves = Vec<Tensor<1>>;
+
+/// Runs forward and forward+backward of an operation on flat leaves beside its reference.
+fn compare<const D: usize>(
+    name: &str,
+    sizes: &[usize],
+    flops: f64,
+    peak: f64,
+    fast: impl Fn(&Leaves) -> Tensor<D>,
+    slow: impl Fn(&Leaves) -> Tensor<D>,
+) {
+    if std::env::args().nth(1).is_some_and(|f| !name.contains(&f)) {
+        return;
+    }
+    let device = Device::flex();
+    let leaves = |device: &Device| sizes.iter().map(|n| tensor([*n], device)).collect::<Leaves>();
+    let plain = leaves(&device);
+    let tracked: Leaves = leaves(&device.clone().autodiff()).into_iter().map(Tensor::require_grad).collect();
+    let g = tensor(fast(&plain).dims(), &device.clone().autodiff());
+    let forward = |f: &dyn Fn(&Leaves) -> Tensor<D>| drop(black_box(f(&plain)));
+    let train = |f: &dyn Fn(&Leaves) -> Tensor<D>| drop(black_box((f(&tracked) * g.clone()).sum().backward()));
+    let (a, b) = race(0.4, &mut || forward(&fast), &mut || forward(&slow));
+    let (c, d) = race(0.6, &mut || train(&fast), &mut || train(&slow));
+    let share = |ms: f64, n: f64| {
+        if flops > 0.0 { format!("{:4.0}%", 100.0 * n * flops / ms / 1e6 / peak) } else { "    -".into() }
+    };
+    println!(
+        "{name:28} fwd {a:8.3} / {b:8.3} = {:.3} ({} of peak)   fwd+bwd {c:8.3} / {d:8.3} = {:.3} ({})",
+        a / b,
+        share(a, 1.0),
+        c / d,
+        share(c, 3.0)
+    );
+}
+
+fn main() {
+    let peak = peak(&Device::flex());
+    println!("matrix product 1536: {peak:.0} GFLOP/s on {} threads", rayon::current_num_threads());
+    compare("silu 512k", &[1 << 19], 0.0, peak, |x| kernels::silu(x[0].clone()), |x| reference::silu(x[0].clone()));
+    compare("gelu 512k", &[1 << 19], 0.0, peak, |x| kernels::gelu(x[0].clone()), |x| reference::gelu(x[0].clone()));
+    for (b, i, o, n, k, s) in [
+        (8, 48, 48, 28, 3, 1),
+        (8, 96, 96, 14, 3, 1),
+        (8, 128, 128, 16, 3, 1),
+        (8, 64, 64, 32, 3, 1),
+        (1, 64, 64, 32, 3, 1),
+        (8, 96, 48, 28, 1, 1),
+        (8, 48, 96, 28, 3, 2),
+        (8, 1, 48, 28, 3, 1),
+        (8, 48, 1, 28, 3, 1),
+        (8, 192, 192, 7, 3, 1),
+    ] {
+        let p = k / 2;
+        let out = (n + 2 * p - k) / s + 1;
+        let flops = 2.0 * (b * o * i * k * k * out * out) as f64;
+        compare(
+            &format!("conv b{b} {i}->{o} {n}x{n} k{k} s{s}"),
+            &[b * i * n * n, o * i * k * k, o],
+            flops,
+            peak,
+            |x| {
+                kernels::conv2d(
+                    x[0].clone().reshape([b, i, n, n]),
+                    x[1].clone().reshape([o, i, k, k]),
+                    Some(x[2].clone()),
+                    s,
+                    p,
+                )
+            },
+            |x| {
+                reference::conv2d(
+                    x[0].clone().reshape([b, i, n, n]),
+                    x[1].clone().reshape([o, i, k, k]),
+                    Some(x[2].clone()),
+                    s,
+                    p,
+                )
+            },
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! Two-dimensional convolution (cross-correlation), NCHW, with hand-written gradients.
+//!
+//! `y[b, o, r, c] = bias[o] + sum_{i, ky, kx} weight[o, i, ky, kx] x[b, i, r s + ky - p, c s + kx - p]`
+//!
+//! No matrix of patches is formed: a kernel tap is a shift of the padded input, and the tiles of [`tile`] read the
+//! shifted rows where they lie. Strides split the columns of the padded copy into phases so that reads stay
+//! consecutive; the input gradient of a strided convolution is one such sum per phase of the input.
+//! Each output is one chain of fused multiply-adds, so a sample's result depends neither on its batch nor on threads.
+
+mod plan;
+mod product;
+mod tile;
+mod weight;
+
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+use self::plan::Plan;
+use self::product::{Arrange, Product, Target};
+use self::weight::weight_gradient;
+use crate::fused::{Inputs, Kernel, apply};
+use crate::host::{Array, is_fast, scratch};
+use crate::reference;
+
+/// Cross-correlation: `x` `[b i h w]`, `weight` `[o i kh kw]`, `bias` `[o]`, square stride and zero padding.
+/// The output is `[b o (h + 2 padding - kh) / stride + 1 (w + 2 padding - kw) / stride + 1]`.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: usize, padding: usize) -> Tensor<4> {
+    let ([_, i, h, w], [o, wi, kh, kw]) = (x.dims(), weight.dims());
+    assert_eq!(i, wi, "conv2d: the input has {i} channels, the weight {:?} takes {wi}", weight.dims());
+    let fits = stride > 0 && kh > 0 && kw > 0 && h + 2 * padding >= kh && w + 2 * padding >= kw;
+    assert!(fits, "conv2d: a {kh}x{kw} kernel, stride {stride}, padding {padding} does not fit a {h}x{w} image");
+    if !(is_fast(&x) && is_fast(&weight) && bias.as_ref().is_none_or(is_fast)) {
+        return reference::conv2d(x, weight, bias, stride, padding);
+    }
+    let kernel = Conv2d { stride, padding };
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    match bias {
+        Some(bias) => {
+            assert_eq!(bias.dims(), [o], "conv2d: one bias for each of {o} output channels");
+            apply(Inputs::Three(x, weight, bias.into_dispatch()), kernel)
+        }
+        None => apply(Inputs::Two(x, weight), kernel),
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Conv2d {
+    stride: usize,
+    padding: usize,
+}
+
+impl Conv2d {
+    /// The forward sum for input and weight of the given sizes.
+    fn plan(&self, x: &[usize], weight: &[usize]) -> Plan {
+        let (s, p) = (self.stride, self.padding as isize);
+        let taps = (0..weight[2] as isize).flat_map(|y| (0..weight[3] as isize).map(move |x| (y - p, x - p))).collect();
+        Plan {
+            planes: x[1],
+            height: x[2],
+            width: x[3],
+            taps,
+            stride: s,
+            rows: (x[2] + 2 * self.padding - weight[2]) / s + 1,
+            columns: (x[3] + 2 * self.padding - weight[3]) / s + 1,
+        }
+    }
+
+    /// Gradient of the input of sizes `x` from that of the output, of `forward`'s grid.
+    fn input_gradient(&self, forward: &Plan, batch: usize, weight: &Array, grad: &[f32]) -> Vec<f32> {
+        let [o, i, kh, kw] = *weight.dims() else { unreachable!("a weight has four axes") };
+        let (s, p, h, w) = (self.stride, self.padding, forward.height, forward.width);
+        let values = weight.data();
+        let mut dx = scratch(batch * i * h * w);
+        // Input rows y with (y + p) mod s = a see the taps ky = a + s j, from output row (y + p - a) / s - j.
+        for (a, b) in (0..s).flat_map(|a| (0..s).map(move |b| (a, b))) {
+            let (Some(rows), Some(columns)) = (Phase::new(a, p, s, h), Phase::new(b, p, s, w)) else { continue };
+            let mut taps = Vec::new();
+            let mut places = Vec::new();
+            for (j, ky) in (a..kh).step_by(s).enumerate() {
+                for (k, kx) in (b..kw).step_by(s).enumerate() {
+                    taps.push((rows.first as isize - j as isize, columns.first as isize - k as isize));
+                    places.push(ky * kw + kx);
+                }
+            }
+            let plan = Plan {
+                planes: o,
+                height: forward.rows,
+                width: forward.columns,
+                taps,
+                stride: 1,
+                rows: rows.count,
+                columns: columns.count,
+            };
+            let taps = &places;
+            let area = kh * kw;
+            let weights = Arrange { values, channels: i, channel: area, groups: o, group: i * area, taps }.run();
+            let start = rows.start * w + columns.start;
+            let target = Target { plane: h * w, start, row: s * w, column: s };
+            let product =
+                Product { plan: &plan, batch, input: grad, weights: &weights, bias: None, channels: i, target };
+            product.run(&mut dx);
+        }
+        dx
+    }
+}
+
+/// The positions `start, start + s, ...` of an axis of length `n` that have one phase, and the output position
+/// `first` that belongs to `start` at tap 0.
+struct Phase {
+    first: usize,
+    start: usize,
+    count: usize,
+}
+
+impl Phase {
+    fn new(phase: usize, padding: usize, stride: usize, n: usize) -> Option<Self> {
+        let first = padding.saturating_sub(phase).div_ceil(stride);
+        let start = first * stride + phase - padding;
+        (start < n).then(|| Self { first, start, count: (n - start).div_ceil(stride) })
+    }
+}
+
+impl Kernel for Conv2d {
+    fn forward(&self, mut inputs: Vec<Array>, save: bool) -> (Array, Vec<Array>) {
+        let bias = (inputs.len() == 3).then(|| inputs.pop()).flatten();
+        let (x, weight) = (&inputs[0], &inputs[1]);
+        let plan = self.plan(x.dims(), weight.dims());
+        let (batch, o, depth) = (x.dims()[0], weight.dims()[0], plan.depth());
+        let taps: Vec<usize> = (0..depth).collect();
+        let values = weight.data();
+        let weights = Arrange { values, channels: o, channel: depth, groups: 1, group: 0, taps: &taps }.run();
+        let target = Target { plane: plan.rows * plan.columns, start: 0, row: plan.columns, column: 1 };
+        let mut y = scratch(batch * o * target.plane);
+        let bias = bias.as_ref().map(Array::data);
+        Product { plan: &plan, batch, input: x.data(), weights: &weights, bias, channels: o, target }.run(&mut y);
+        let y = Array::from_vec(y, &[batch, o, plan.rows, plan.columns]);
+        (y, if save { inputs } else { Vec::new() })
+    }
+
+    fn backward(&self, saved: Vec<Array>, grad: Array, wanted: &[bool]) -> Vec<Option<Array>> {
+        let (x, weight) = (&saved[0], &saved[1]);
+        let plan = self.plan(x.dims(), weight.dims());
+        let (batch, o) = (x.dims()[0], weight.dims()[0]);
+        let g = grad.data();
+        let dx = wanted[0].then(|| Array::from_vec(self.input_gradient(&plan, batch, weight, g), x.dims()));
+        let dw = wanted[1].then(|| Array::from_vec(weight_gradient(&plan, batch, x.data(), g, o), weight.dims()));
+        let mut gradients = vec![dx, dw];
+        if let Some(wanted) = wanted.get(2) {
+            gradients.push(wanted.then(|| Array::from_vec(bias_gradient(g, o, plan.rows * plan.columns), &[o])));
+        }
+        gradients
+    }
+}
+
+/// Sums over batch and space of a gradient `[b, channels, plane]`.
+pub(crate) fn bias_gradient(g: &[f32], channels: usize, plane: usize) -> Vec<f32> {
+    if g.is_empty() {
+        return vec![0.0; channels];
+    }
+    let sums: Vec<f32> = g.par_chunks(plane).with_min_len(16).map(crate::math::sum).collect();
+    (0..channels).map(|o| sums[o..].iter().step_by(channels).sum()).collect()
+}
+
+#[cfg(test)]
+mod tests;

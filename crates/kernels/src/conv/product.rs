@@ -1,0 +1,219 @@
+//! The sum over shifted inputs of a [`Plan`], for a whole batch: forward passes and input gradients.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::plan::Plan;
+use super::tile::{blocks, max_rows, max_vectors, parts, shifted_tile, transpose};
+use crate::host::{Scratch, Shared};
+
+/// Values of a padded input band that a task works on at a time: 512 KiB, half of a second-level cache.
+const BAND: usize = 1 << 17;
+/// Values of weights that stay in the first-level cache while a block of positions is swept over them: 24 KiB.
+const WEIGHTS: usize = 6 << 10;
+/// Positions per block of accumulators.
+const POSITIONS: usize = 128;
+
+/// Where the outputs of a plan's grid lie in an image `[channels, plane]`: `start + r * row + c * column`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub plane: usize,
+    pub start: usize,
+    pub row: usize,
+    pub column: usize,
+}
+
+/// Weights arranged for the tiles: blocks of channel vectors, in each the terms in order, zero in the lanes beyond.
+///
+/// The weight of channel `c` and term `g * taps.len() + t` is `values[c * channel + g * group + taps[t]]`, for
+/// `groups` groups.
+pub(crate) struct Arrange<'a> {
+    pub values: &'a [f32],
+    pub channels: usize,
+    pub channel: usize,
+    pub groups: usize,
+    pub group: usize,
+    pub taps: &'a [usize],
+}
+
+impl Arrange<'_> {
+    /// The arranged weights.
+    pub fn run(self) -> Vec<f32> {
+        pulp::Arch::new().dispatch(self)
+    }
+}
+
+impl WithSimd for Arrange<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<f32> {
+        let (lanes, taps) = (S::F32_LANES, self.taps.len());
+        let depth = self.groups * taps;
+        let mut all = vec![0.0; self.channels.div_ceil(lanes) * lanes * depth];
+        let consecutive = self.taps.iter().enumerate().all(|(i, t)| i == *t);
+        for (first, vectors) in blocks::<S>(self.channels) {
+            let (first, width) = (first * lanes, vectors * lanes);
+            let used = width.min(self.channels - first);
+            let shared = Shared::new(&mut all[first * depth..][..width * depth]);
+            for g in 0..self.groups {
+                let values = &self.values[first * self.channel + g * self.group..];
+                let at = g * taps;
+                if consecutive {
+                    // SAFETY: `shared` is used by this thread only, one slice at a time, while `all` is borrowed.
+                    transpose(values, self.channel, (used, taps), |k, c, len| unsafe {
+                        shared.slice((at + k) * width + c, len)
+                    });
+                    continue;
+                }
+                for (t, tap) in self.taps.iter().enumerate() {
+                    // SAFETY: as above.
+                    let row = unsafe { shared.slice((at + t) * width, used) };
+                    for (c, w) in row.iter_mut().enumerate() {
+                        *w = values[c * self.channel + tap];
+                    }
+                }
+            }
+        }
+        all
+    }
+}
+
+/// `out[b, o, target(r, c)] = bias[o] + sum_k weight[o, k] in[b, k, r, c]` in the notation of [`Plan`].
+pub(crate) struct Product<'a> {
+    pub plan: &'a Plan,
+    pub batch: usize,
+    pub input: &'a [f32],
+    /// Made by [`Arrange`].
+    pub weights: &'a [f32],
+    pub bias: Option<&'a [f32]>,
+    pub channels: usize,
+    pub target: Target,
+}
+
+impl Product<'_> {
+    /// Writes every element of the grid in `out`, `batch` images of `channels * target.plane`.
+    pub fn run(&self, out: &mut [f32]) {
+        let plan = self.plan;
+        let image = self.channels * self.target.plane;
+        assert!(out.len() >= self.batch * image);
+        if self.batch == 0 || plan.rows == 0 || plan.columns == 0 {
+            return;
+        }
+        // Whole images while they fit the cache and there is one for everybody.
+        let per_row = (plan.planes * plan.stride * plan.width).max(1);
+        let wanted = (2 * rayon::current_num_threads()).div_ceil(self.batch);
+        let rows = (BAND / per_row).min(plan.rows.div_ceil(wanted)).max(1);
+        let tasks: Vec<(usize, usize, usize)> =
+            (0..self.batch).flat_map(|b| parts(plan.rows, rows).map(move |(r, n)| (b, r, n))).collect();
+        let shared = Shared::new(out);
+        let run = |&(b, first, rows): &(usize, usize, usize)| {
+            pulp::Arch::new().dispatch(Task { product: self, image: b, first, rows, out: shared });
+        };
+        if tasks.len() == 1 { run(&tasks[0]) } else { tasks.par_iter().for_each(run) }
+    }
+}
+
+/// Some output rows of one image.
+struct Task<'a> {
+    product: &'a Product<'a>,
+    image: usize,
+    first: usize,
+    rows: usize,
+    out: Shared,
+}
+
+impl WithSimd for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Product { plan, input, .. } = *self.product;
+        let band = plan.band(self.rows);
+        let size = plan.planes * plan.height * plan.width;
+        let input = &input[self.image * size..][..size];
+        if plan.is_pointwise() {
+            // Row steps and offsets of the band are those of the image, one row of padding less.
+            let offsets: Vec<usize> = (0..plan.planes).map(|p| p * plan.height * plan.width).collect();
+            self.sweep(simd, &input[self.first * plan.width..], &offsets, plan.width);
+        } else {
+            let mut padded = Scratch::take(band.size);
+            band.fill(plan, input, self.first, &mut padded);
+            self.sweep(simd, &padded[..band.size], &band.offsets, band.step);
+        }
+    }
+}
+
+impl Task<'_> {
+    /// All channels and rows of the task, with the operands in `x` at `offsets[k] + r * step + c`.
+    #[inline(always)]
+    fn sweep<S: Simd>(&self, simd: S, x: &[f32], offsets: &[usize], step: usize) {
+        let Product { plan, weights, bias, channels, target, .. } = *self.product;
+        let (lanes, depth, columns) = (S::F32_LANES, offsets.len(), plan.columns);
+        let last = offsets.iter().max().map_or(0, |o| o + (self.rows - 1) * step + columns);
+        assert!(last <= x.len(), "operands lie within the band");
+        let block_rows = (POSITIONS / columns).max(1);
+        let mut sums = Scratch::take(block_rows * columns * max_vectors::<S>() * lanes);
+        for (first, vectors) in blocks::<S>(channels) {
+            let (first, width) = (first * lanes, vectors * lanes);
+            let weights = &weights[first * depth..][..width * depth];
+            let used = width.min(channels - first);
+            for (r0, rows) in parts(self.rows, block_rows) {
+                let sums = &mut sums[..rows * columns * width];
+                for sums in sums.chunks_exact_mut(width) {
+                    match bias {
+                        Some(bias) => sums[..used].copy_from_slice(&bias[first..first + used]),
+                        None => sums.fill(0.0),
+                    }
+                }
+                for (k0, terms) in parts(depth, WEIGHTS / width) {
+                    let (offsets, w) = (&offsets[k0..][..terms], &weights[k0 * width..][..terms * width]);
+                    for r in 0..rows {
+                        for (c, n) in parts(columns, max_rows::<S>(vectors)) {
+                            let x = &x[(r0 + r) * step + c..];
+                            let sums = &mut sums[(r * columns + c) * width..][..n * width];
+                            // SAFETY: the operand of the task's last row and column at the greatest offset is within
+                            // `x` as asserted above, hence every one; `w` has `terms` rows and `sums` `n` rows of
+                            // `width` values; `n` and `vectors` come from the limits themselves.
+                            unsafe {
+                                shifted_tile(simd, (n, vectors), x.as_ptr(), offsets, w.as_ptr(), sums.as_mut_ptr());
+                            }
+                        }
+                    }
+                }
+                self.write(sums, (first, used, width), (r0 + self.first, rows), target);
+            }
+        }
+    }
+
+    /// Turns sums `[position, channel]` into image rows `[channel, position]`.
+    #[inline(always)]
+    fn write(
+        &self,
+        sums: &[f32],
+        (first, used, width): (usize, usize, usize),
+        (r0, rows): (usize, usize),
+        target: Target,
+    ) {
+        let Product { plan, channels, .. } = *self.product;
+        let columns = plan.columns;
+        let image = (self.image * channels + first) * target.plane + target.start;
+        if target.column == 1 && target.row == columns {
+            let at = image + r0 * columns;
+            // SAFETY: these rows of the image belong to this task alone, and `run` holds the borrow.
+            transpose(sums, width, (rows * columns, used), |o, n, len| unsafe {
+                self.out.slice(at + o * target.plane + n, len)
+            });
+            return;
+        }
+        for o in 0..used {
+            for r in 0..rows {
+                for c in 0..columns {
+                    let at = image + o * target.plane + (r0 + r) * target.row + c * target.column;
+                    // SAFETY: this element belongs to this task alone, and `run` holds the borrow.
+                    unsafe { self.out.slice(at, 1)[0] = sums[(r * columns + c) * width + o] };
+                }
+            }
+        }
+    }
+}

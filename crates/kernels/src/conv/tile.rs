@@ -1,0 +1,231 @@
+//! The innermost loops of convolution and matrix products: tiles of accumulators held in vector registers.
+//!
+//! Vectors run over output channels; up to eight output positions share each vector of weights. Every accumulator is
+//! one chain of fused multiply-adds in the order of `k`, whatever the tile's size, so results do not depend on how
+//! an output is cut into tiles.
+
+use pulp::Simd;
+
+/// Blocks of at most this many vectors of channels, with [`max_rows`] positions, fill the registers.
+pub(crate) fn max_vectors<S: Simd>() -> usize {
+    if S::F32_LANES == 16 { 4 } else { 2 }
+}
+
+/// Positions per tile for blocks of `vectors` vectors.
+pub(crate) fn max_rows<S: Simd>(vectors: usize) -> usize {
+    match (S::F32_LANES == 16, vectors) {
+        (true, 4) => 6,
+        (true, _) => 8,
+        (false, _) => 6,
+    }
+}
+
+/// `out[r, :] += sum_k x[offsets[k] + r] w[k, :]` for `r < R` and rows of `V` vectors.
+///
+/// # Safety
+/// `x` must be readable at `offsets[k] + r` for all `k` and `r < R`, `w` for `offsets.len()` rows and `out` readable
+/// and writable for `R` rows, where a row is `V * S::F32_LANES` consecutive values.
+#[inline(always)]
+unsafe fn shifted<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    x: *const f32,
+    offsets: &[usize],
+    w: *const f32,
+    out: *mut f32,
+) {
+    let lanes = S::F32_LANES;
+    let out = out.cast::<S::f32s>();
+    let mut w = w;
+    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    // SAFETY: all addresses are those the caller vouches for; vectors are read and written unaligned.
+    unsafe {
+        for r in 0..R {
+            for v in 0..V {
+                sums[r][v] = out.add(r * V + v).read_unaligned();
+            }
+        }
+        for &offset in offsets {
+            let x = x.add(offset);
+            let mut row = [simd.splat_f32s(0.0); V];
+            for v in 0..V {
+                row[v] = w.add(v * lanes).cast::<S::f32s>().read_unaligned();
+            }
+            for r in 0..R {
+                let x = simd.splat_f32s(*x.add(r));
+                for v in 0..V {
+                    sums[r][v] = simd.mul_add_e_f32s(x, row[v], sums[r][v]);
+                }
+            }
+            w = w.add(V * lanes);
+        }
+        for r in 0..R {
+            for v in 0..V {
+                out.add(r * V + v).write_unaligned(sums[r][v]);
+            }
+        }
+    }
+}
+
+/// `out[r, :] += sum_{y < rows, c < columns} x[r][y * step + c] g[y * columns + c, :]` for `r < R` and rows of `V`
+/// vectors, where `x[r]` starts at `x + starts[r]`.
+///
+/// # Safety
+/// All the addresses named must be readable, and `R` rows of `out` readable and writable.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn correlated<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    x: *const f32,
+    starts: &[usize],
+    rows: usize,
+    columns: usize,
+    step: usize,
+    g: *const f32,
+    out: *mut f32,
+) {
+    let lanes = S::F32_LANES;
+    let out = out.cast::<S::f32s>();
+    let mut g = g;
+    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    // SAFETY: all addresses are those the caller vouches for; vectors are read and written unaligned.
+    unsafe {
+        let mut xs = [x; R];
+        for r in 0..R {
+            xs[r] = x.add(*starts.get_unchecked(r));
+            for v in 0..V {
+                sums[r][v] = out.add(r * V + v).read_unaligned();
+            }
+        }
+        for y in 0..rows {
+            for at in y * step..y * step + columns {
+                let mut row = [simd.splat_f32s(0.0); V];
+                for v in 0..V {
+                    row[v] = g.add(v * lanes).cast::<S::f32s>().read_unaligned();
+                }
+                for r in 0..R {
+                    let x = simd.splat_f32s(*xs[r].add(at));
+                    for v in 0..V {
+                        sums[r][v] = simd.mul_add_e_f32s(x, row[v], sums[r][v]);
+                    }
+                }
+                g = g.add(V * lanes);
+            }
+        }
+        for r in 0..R {
+            for v in 0..V {
+                out.add(r * V + v).write_unaligned(sums[r][v]);
+            }
+        }
+    }
+}
+
+/// Chooses the instance of a tile function for run-time sizes.
+macro_rules! choose {
+    ($r:expr, $v:expr, $f:ident($($a:expr),*)) => {
+        match ($r, $v) {
+            (1, 1) => $f::<S, 1, 1>($($a),*), (2, 1) => $f::<S, 2, 1>($($a),*),
+            (3, 1) => $f::<S, 3, 1>($($a),*), (4, 1) => $f::<S, 4, 1>($($a),*),
+            (5, 1) => $f::<S, 5, 1>($($a),*), (6, 1) => $f::<S, 6, 1>($($a),*),
+            (1, 2) => $f::<S, 1, 2>($($a),*), (2, 2) => $f::<S, 2, 2>($($a),*),
+            (3, 2) => $f::<S, 3, 2>($($a),*), (4, 2) => $f::<S, 4, 2>($($a),*),
+            (5, 2) => $f::<S, 5, 2>($($a),*), (6, 2) => $f::<S, 6, 2>($($a),*),
+            (r, v) if S::F32_LANES == 16 => match (r, v) {
+                (7, 1) => $f::<S, 7, 1>($($a),*), (8, 1) => $f::<S, 8, 1>($($a),*),
+                (7, 2) => $f::<S, 7, 2>($($a),*), (8, 2) => $f::<S, 8, 2>($($a),*),
+                (1, 3) => $f::<S, 1, 3>($($a),*), (2, 3) => $f::<S, 2, 3>($($a),*),
+                (3, 3) => $f::<S, 3, 3>($($a),*), (4, 3) => $f::<S, 4, 3>($($a),*),
+                (5, 3) => $f::<S, 5, 3>($($a),*), (6, 3) => $f::<S, 6, 3>($($a),*),
+                (7, 3) => $f::<S, 7, 3>($($a),*), (8, 3) => $f::<S, 8, 3>($($a),*),
+                (1, 4) => $f::<S, 1, 4>($($a),*), (2, 4) => $f::<S, 2, 4>($($a),*),
+                (3, 4) => $f::<S, 3, 4>($($a),*), (4, 4) => $f::<S, 4, 4>($($a),*),
+                (5, 4) => $f::<S, 5, 4>($($a),*), (6, 4) => $f::<S, 6, 4>($($a),*),
+                _ => unreachable!("tiles are at most max_rows x max_vectors"),
+            },
+            _ => unreachable!("tiles are at most max_rows x max_vectors"),
+        }
+    };
+}
+
+/// [`shifted`] for `rows` positions and `vectors` vectors of channels.
+///
+/// # Safety
+/// As for [`shifted`]; `rows` and `vectors` within [`max_rows`] and [`max_vectors`].
+#[inline(always)]
+pub(crate) unsafe fn shifted_tile<S: Simd>(
+    simd: S,
+    (rows, vectors): (usize, usize),
+    x: *const f32,
+    offsets: &[usize],
+    w: *const f32,
+    out: *mut f32,
+) {
+    // SAFETY: passed on to the caller.
+    unsafe { choose!(rows, vectors, shifted(simd, x, offsets, w, out)) }
+}
+
+/// [`correlated`] for as many rows as there are `starts` and `vectors` vectors of channels.
+///
+/// # Safety
+/// As for [`correlated`]; at most [`max_rows`] starts and [`max_vectors`] vectors.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) unsafe fn correlated_tile<S: Simd>(
+    simd: S,
+    vectors: usize,
+    x: *const f32,
+    starts: &[usize],
+    (rows, columns, step): (usize, usize, usize),
+    g: *const f32,
+    out: *mut f32,
+) {
+    // SAFETY: passed on to the caller.
+    unsafe { choose!(starts.len(), vectors, correlated(simd, x, starts, rows, columns, step, g, out)) }
+}
+
+/// The vectors of `channels` channels in blocks `(first vector, vectors)` that fit the registers, as equal as can be.
+pub(crate) fn blocks<S: Simd>(channels: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let vectors = channels.div_ceil(S::F32_LANES);
+    let count = vectors.div_ceil(max_vectors::<S>());
+    (0..count).map(move |i| (i * vectors / count, (i + 1) * vectors / count - i * vectors / count))
+}
+
+/// `n` things in parts of at most `most`, as equal as can be: `(first, length)`.
+pub(crate) fn parts(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let count = n.div_ceil(most.max(1));
+    (0..count).map(move |i| (i * n / count, (i + 1) * n / count - i * n / count))
+}
+
+/// `dst(c)[r] = src[r * src_step + c]` for `rows` x `columns`, in blocks of 8 x 8 that the compiler keeps in registers.
+#[inline(always)]
+pub(crate) fn transpose<'a>(
+    src: &[f32],
+    src_step: usize,
+    (rows, columns): (usize, usize),
+    dst: impl Fn(usize, usize, usize) -> &'a mut [f32],
+) {
+    const T: usize = 8;
+    for c in (0..columns).step_by(T) {
+        for r in (0..rows).step_by(T) {
+            if r + T <= rows && c + T <= columns {
+                let mut block = [[0.0f32; T]; T];
+                for i in 0..T {
+                    block[i].copy_from_slice(&src[(r + i) * src_step + c..][..T]);
+                }
+                for j in 0..T {
+                    let mut row = [0.0f32; T];
+                    for i in 0..T {
+                        row[i] = block[i][j];
+                    }
+                    dst(c + j, r, T).copy_from_slice(&row);
+                }
+            } else {
+                let n = rows.min(r + T) - r;
+                for j in c..columns.min(c + T) {
+                    for (i, d) in dst(j, r, n).iter_mut().enumerate() {
+                        *d = src[(r + i) * src_step + j];
+                    }
+                }
+            }
+        }
+    }
+}
