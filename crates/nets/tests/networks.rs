@@ -256,3 +256,71 @@ fn configurations_read_from_toml_and_refuse_unknown_keys() {
         assert!(toml::from_str::<NetConfig>(bad).is_err(), "{bad}");
     }
 }
+
+mod random {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn unet() -> impl Strategy<Value = UnetConfig> {
+        let levels = prop::collection::vec(1usize..3, 1..4);
+        (levels, 1usize..3, 0usize..8, 1usize..3, any::<[bool; 4]>(), 1usize..9).prop_map(
+            |(multipliers, blocks, attention, patch, [scale_shift, residual, skip_rescale, drop], groups)| UnetConfig {
+                channels: 4,
+                attention: (0..multipliers.len()).filter(|i| attention >> i & 1 == 1).map(|i| 1 << i).collect(),
+                multipliers,
+                blocks,
+                heads: 2,
+                dropout: if drop { 0.2 } else { 0.0 },
+                scale_shift,
+                resampling: if residual { Resampling::Residual {} } else { Resampling::Conv {} },
+                patch,
+                skip_rescale,
+                groups,
+                condition: condition(false),
+            },
+        )
+    }
+
+    fn dit() -> impl Strategy<Value = DitConfig> {
+        (1usize..4, 1usize..4, 1usize..3, 1usize..5, any::<[bool; 3]>()).prop_map(
+            |(patch, depth, heads, mlp_ratio, [qk_norm, learned, tokens])| DitConfig {
+                patch,
+                width: 8,
+                depth,
+                heads,
+                mlp_ratio,
+                qk_norm,
+                positions: if learned { Positions::Learned {} } else { Positions::SinCos {} },
+                dropout: 0.1,
+                condition: condition(tokens),
+            },
+        )
+    }
+
+    fn any_net() -> impl Strategy<Value = NetConfig> {
+        prop_oneof![unet().prop_map(NetConfig::Unet), dit().prop_map(NetConfig::Dit)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Shapes are kept, costs are exact, whatever the options.
+        #[test]
+        fn any_combination_of_options_works(config in any_net(), c in 1usize..4, h in 1usize..3, w in 1usize..3) {
+            let step = match &config {
+                NetConfig::Unet(unet) => unet.patch << (unet.multipliers.len() - 1),
+                NetConfig::Dit(dit) => dit.patch,
+                NetConfig::Mlp(_) => 1,
+            };
+            let shape = [c, h * step, w * step];
+            let net = config.init(1, shape, 3, &Device::flex()).unwrap();
+            prop_assert_eq!(config.cost(shape, 3).unwrap().parameters, net.num_params());
+            let (x, t, condition) = inputs(2, shape, &config);
+            let pass = Pass::Train { dropout: Key::new(0, Purpose::Dropout), samples: vec![0, 1] };
+            prop_assert_eq!(net.predict(x.clone(), t, &condition, &pass).dims(), x.dims());
+            if step > 1 {
+                prop_assert!(config.init(1, [c, h * step + 1, w * step], 3, &Device::flex()).is_err());
+            }
+        }
+    }
+}
