@@ -128,4 +128,93 @@ fn main() {
             },
         );
     }
+    let (b, c, n) = (8, 48, 28);
+    let two = |x: &Tensor<1>| x.clone().reshape([b, c]);
+    let image = |x: &Leaves| x[0].clone().reshape([b, c, n, n]);
+    compare(
+        "group_norm+silu 48x28x28",
+        &[b * c * n * n, c, c],
+        0.0,
+        peak,
+        |x| kernels::group_norm(image(x), x[1].clone(), x[2].clone(), 8, 1e-5, None, true),
+        |x| reference::group_norm(image(x), x[1].clone(), x[2].clone(), 8, 1e-5, None, true),
+    );
+    compare(
+        "group_norm+mod+silu 48x28x28",
+        &[b * c * n * n, c, c, b * c, b * c],
+        0.0,
+        peak,
+        |x| kernels::group_norm(image(x), x[1].clone(), x[2].clone(), 8, 1e-5, Some((two(&x[3]), two(&x[4]))), true),
+        |x| reference::group_norm(image(x), x[1].clone(), x[2].clone(), 8, 1e-5, Some((two(&x[3]), two(&x[4]))), true),
+    );
+    compare(
+        "upsample2 48x28x28",
+        &[b * c * n * n],
+        0.0,
+        peak,
+        |x| kernels::upsample2(image(x)),
+        |x| reference::upsample2(image(x)),
+    );
+    let tokens = |x: &Leaves| x[0].clone().reshape([8, 256, 384]);
+    let adaln = |x: &Tensor<1>| x.clone().reshape([8, 384]);
+    compare(
+        "layer_norm_modulate 2048x384",
+        &[8 * 256 * 384, 8 * 384, 8 * 384],
+        0.0,
+        peak,
+        |x| kernels::layer_norm_modulate(tokens(x), adaln(&x[1]), adaln(&x[2]), 1e-6),
+        |x| reference::layer_norm_modulate(tokens(x), adaln(&x[1]), adaln(&x[2]), 1e-6),
+    );
+    compare(
+        "rms_norm 2048x384",
+        &[8 * 256 * 384, 384],
+        0.0,
+        peak,
+        |x| kernels::rms_norm(tokens(x), x[1].clone(), 1e-6),
+        |x| reference::rms_norm(tokens(x), x[1].clone(), 1e-6),
+    );
+    for (rows, i, o) in [(2048, 384, 1536), (2048, 1536, 384), (32, 192, 96)] {
+        compare(
+            &format!("linear {rows}: {i}->{o}"),
+            &[rows * i, o * i, o],
+            2.0 * (rows * i * o) as f64,
+            peak,
+            |x| kernels::linear(x[0].clone().reshape([rows, i]), x[1].clone().reshape([o, i]), Some(x[2].clone())),
+            |x| reference::linear(x[0].clone().reshape([rows, i]), x[1].clone().reshape([o, i]), Some(x[2].clone())),
+        );
+    }
+    let heads = |x: &Tensor<1>| x.clone().reshape([8, 6, 256, 64]);
+    compare(
+        "attention 8x6x256x64",
+        &[8 * 6 * 256 * 64; 3],
+        4.0 * 48.0 * 256.0 * 256.0 * 64.0,
+        peak,
+        |x| kernels::attention(heads(&x[0]), heads(&x[1]), heads(&x[2]), None),
+        |x| reference::attention(heads(&x[0]), heads(&x[1]), heads(&x[2]), None),
+    );
+    adamw(1 << 20);
+}
+
+/// The optimiser's step, in place, beside Burn's composition of it.
+fn adamw(n: usize) {
+    let device = Device::flex();
+    let g = tensor([n], &device);
+    let config = kernels::adamw::AdamW::default();
+    let mut state = Some((tensor([n], &device), g.zeros_like(), g.zeros_like()));
+    let mut other = state.clone();
+    let (a, b) = race(
+        0.5,
+        &mut || {
+            let (p, m, v) = state.take().expect("put back each time");
+            state = Some(kernels::adamw::step(&config, 1e-3, 3, 1.0, p, g.clone(), m, v));
+        },
+        &mut || {
+            let (p, m, v) = other.take().expect("put back each time");
+            let m = m * 0.9 + g.clone() * 0.1;
+            let v = v * 0.999 + g.clone() * g.clone() * 0.001;
+            let p = p - m.clone() * 1e-3 / (v.clone().sqrt() + 1e-8);
+            other = Some((p, m, v));
+        },
+    );
+    println!("adamw {n:22} step {a:8.3} / {b:8.3} = {:.3} ({:.1} GB/s)", a / b, 28.0 * n as f64 / a / 1e6);
 }

@@ -9,13 +9,19 @@ mod activation;
 pub mod adamw;
 mod conv;
 mod fused;
+mod group_norm;
 mod host;
 mod math;
 pub mod reference;
+mod row_norm;
 #[cfg(test)]
 mod testing;
+mod upsample;
 
 pub use activation::{gelu, silu};
 pub use adamw::{lerp, sum_squares};
 pub use conv::conv2d;
-pub use reference::{attention, group_norm, layer_norm_modulate, linear, rms_norm, upsample2};
+pub use group_norm::group_norm;
+pub use reference::{attention, linear};
+pub use row_norm::{layer_norm_modulate, rms_norm};
+pub use upsample::upsample2;

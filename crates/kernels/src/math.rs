@@ -148,24 +148,60 @@ pub(crate) fn zip(out: &mut [f32], x: &[f32], y: &[f32], f: impl Fn(f32, f32) ->
     });
 }
 
-/// Sum of a slice in sixteen interleaved chains.
+/// Sum of a slice.
 pub(crate) fn sum(x: &[f32]) -> f32 {
     simd(
         #[inline(always)]
-        || {
-            let mut sums = [0.0f32; 16];
-            let (whole, rest) = x.as_chunks::<16>();
-            for x in whole {
-                for i in 0..16 {
-                    sums[i] += x[i];
-                }
-            }
-            for (sum, x) in sums.iter_mut().zip(rest) {
-                *sum += x;
-            }
-            sums.iter().sum()
-        },
+        || sum_by(x, |x| x),
     )
+}
+
+/// Interleaved chains of a sum: enough of them to hide the latency of additions of the widest vectors.
+const CHAINS: usize = 32;
+
+/// Sum of `f(x)` over a slice, in an order that depends on nothing but its length.
+#[inline(always)]
+pub(crate) fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0.0f32; CHAINS];
+    let (whole, rest) = x.as_chunks::<CHAINS>();
+    for x in whole {
+        for i in 0..CHAINS {
+            sums[i] += f(x[i]);
+        }
+    }
+    for (sum, x) in sums.iter_mut().zip(rest) {
+        *sum += f(*x);
+    }
+    halve(sums)
+}
+
+/// Sum of `a f(b)` over two slices, in the same order.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0.0f32; CHAINS];
+    let ((wa, ra), (wb, rb)) = (a.as_chunks::<CHAINS>(), b.as_chunks::<CHAINS>());
+    for (a, b) in wa.iter().zip(wb) {
+        for i in 0..CHAINS {
+            sums[i] = a[i].mul_add(f(b[i]), sums[i]);
+        }
+    }
+    for (sum, (a, b)) in sums.iter_mut().zip(ra.iter().zip(rb)) {
+        *sum = a.mul_add(f(*b), *sum);
+    }
+    halve(sums)
+}
+
+/// The sum of the chains, by halves.
+#[inline(always)]
+fn halve(mut sums: [f32; CHAINS]) -> f32 {
+    let mut n = CHAINS / 2;
+    while n > 0 {
+        for i in 0..n {
+            sums[i] += sums[i + n];
+        }
+        n /= 2;
+    }
+    sums[0]
 }
 
 #[cfg(test)]
