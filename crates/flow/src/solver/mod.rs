@@ -145,7 +145,11 @@ pub fn solve<const D: usize>(
     observe: Option<&mut dyn FnMut(Observation<D>)>,
 ) -> Result<Solution<D>, FlowError> {
     solver.check()?;
-    let times = Times::all(schedule.ends().0, x.dims()[0]);
+    let batch = x.dims()[0];
+    if batch == 0 {
+        return Ok(Solution { x, nfe: 0, nfe_per_sample: Vec::new() });
+    }
+    let times = Times::all(schedule.ends().0, batch);
     rows::check_finite(&x, &times, "the initial state")?;
     match *solver {
         Solver::DormandPrince { rtol, atol, max_steps } => {

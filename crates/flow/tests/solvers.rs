@@ -1,0 +1,203 @@
+//! Solvers: order by slope, both directions, independence of batch mates, counts of evaluations, clear failures.
+
+mod common;
+
+use base::{Condition, Device, Tensor, Times};
+use common::{gap, host, line};
+use flow::exact::{Mixture, MixtureField};
+use flow::{Field, FlowError, Path, Schedule, ScheduleConfig, Solver, rows, solve};
+use std::cell::Cell;
+
+/// `dx/dt = -2 t x²`, solved by `x0 / (1 + x0 t²)`: nonlinear and time-dependent, so that every order condition counts.
+fn bend(x: Tensor<2>, t: &Times, _: &Condition) -> Tensor<2> {
+    x.clone().square() * rows::time_column(t, |t| -2.0 * t, &x)
+}
+
+fn bent(x0: f64, t: f64) -> f64 {
+    x0 / (1.0 + x0 * t * t)
+}
+
+const STARTS: [f64; 4] = [0.3, 1.0, 2.0, -0.4];
+
+fn error(solver: &Solver, schedule: &Schedule) -> f64 {
+    let (from, to) = schedule.ends();
+    let starts = STARTS.map(|x| bent(x, from));
+    let solution = solve(&bend, line(&starts), &Condition::none(), solver, schedule, None).unwrap();
+    gap(&host(solution.x), &STARTS.map(|x| bent(x, to)))
+}
+
+#[test]
+fn errors_fall_with_the_stated_order() {
+    let methods = [(Solver::Euler {}, 1.0), (Solver::Midpoint {}, 2.0), (Solver::Heun {}, 2.0), (Solver::Rk4 {}, 4.0)];
+    for (solver, order) in methods {
+        assert_eq!(f64::from(solver.tableau().unwrap().order), order);
+        for (from, to) in [(0.0, 1.0), (1.0, 0.0)] {
+            let at = |steps| error(&solver, &ScheduleConfig::Uniform {}.between(from, to, steps).unwrap());
+            // The slope of log error between 64 and 256 steps; the next order's share is below 0.1 there.
+            let slope = (at(64) / at(256)).log2() / 2.0;
+            assert!((slope - order).abs() < 0.1, "{solver:?} from {from} to {to}: slope {slope}");
+        }
+    }
+}
+
+#[test]
+fn dormand_prince_meets_its_tolerance_with_order_five() {
+    let schedule = ScheduleConfig::Uniform {}.build(1).unwrap();
+    let run = |tolerance: f64| {
+        let solver = Solver::DormandPrince { rtol: tolerance, atol: tolerance, max_steps: 10_000 };
+        let nfe = solve(&bend, line(&STARTS), &Condition::none(), &solver, &schedule, None).unwrap().nfe;
+        (error(&solver, &schedule), nfe as f64)
+    };
+    let (loose, tight) = (run(1e-6), run(1e-11));
+    assert!(loose.0 < 1e-5 && tight.0 < 1e-10, "{loose:?} {tight:?}");
+    // Error per step ~ h⁵ asked for, so 10⁵ times the accuracy costs about 10 times the steps; a fourth-order or
+    // first-order pair would need 18 or 10⁵ times.
+    let ratio = tight.1 / loose.1;
+    assert!((4.0..16.0).contains(&ratio), "cost grew by {ratio}");
+}
+
+#[test]
+fn forwards_then_backwards_returns() {
+    let target = Mixture::new(vec![0.4, 0.6], vec![vec![-1.0], vec![1.5]], vec![vec![0.3], vec![0.5]]).unwrap();
+    let field = MixtureField::new(Path::Linear {}, target).unwrap();
+    let schedule = ScheduleConfig::Uniform {}.build(200).unwrap();
+    let cases = [(Solver::Rk4 {}, 1e-6), (Solver::DormandPrince { rtol: 1e-9, atol: 1e-9, max_steps: 1000 }, 1e-6)];
+    for (solver, room) in cases {
+        let there = solve(&field, line(&STARTS), &Condition::none(), &solver, &schedule, None).unwrap().x;
+        assert!(gap(&host(there.clone()), &STARTS) > 0.1, "the flow must move something");
+        let back = solve(&field, there, &Condition::none(), &solver, &schedule.reversed(), None).unwrap().x;
+        assert!(gap(&host(back), &STARTS) < room, "{solver:?}");
+    }
+}
+
+#[test]
+fn a_shifted_schedule_integrates_as_well() {
+    for shift in [0.3, 3.0] {
+        let schedule = ScheduleConfig::Shifted { shift }.build(100).unwrap();
+        assert_eq!(schedule.ends(), (0.0, 1.0));
+        assert!(error(&Solver::Rk4 {}, &schedule) < 1e-6);
+        assert_eq!(schedule.times()[50] < 0.5, shift > 1.0, "a shift above one puts more steps near the noise");
+    }
+}
+
+/// The result of every row must be the same bits alone, in a batch, and in another order.
+#[test]
+fn dormand_prince_rows_do_not_see_their_batch_mates() {
+    let device = Device::flex();
+    let starts: Vec<f32> = (0..37).map(|i| (i as f32 * 0.37).sin() * 3.0).collect();
+    let x = |v: &[f32]| Tensor::<1>::from_floats(v, &device).reshape([v.len(), 1]).repeat_dim(1, 5);
+    // Fast for some rows and slow for others, so that steps differ and rows finish at different iterations.
+    let field = |x: Tensor<2>, t: &Times, _: &Condition| {
+        (x.clone() * 4.0).sin() * 3.0 + rows::time_column(t, |t| (9.0 * t).cos(), &x)
+    };
+    let schedule = ScheduleConfig::Uniform {}.build(1).unwrap();
+    let run = |v: &[f32]| solve(&field, x(v), &Condition::none(), &Solver::dormand_prince(), &schedule, None).unwrap();
+    let all = run(&starts);
+    let bits = |s: &flow::Solution<2>| host(s.x.clone());
+    let together = bits(&all);
+    for (i, start) in starts.iter().enumerate() {
+        let alone = run(&[*start]);
+        assert_eq!(bits(&alone), together[5 * i..5 * (i + 1)], "row {i}");
+        assert_eq!(alone.nfe_per_sample[0], all.nfe_per_sample[i], "row {i}");
+    }
+    let mut turned = starts.clone();
+    turned.reverse();
+    let mut back: Vec<f64> = bits(&run(&turned)).chunks(5).rev().flatten().copied().collect();
+    back.truncate(together.len());
+    assert_eq!(back, together);
+    let counts = &all.nfe_per_sample;
+    assert!(counts.iter().min() < counts.iter().max(), "rows were meant to need different numbers of steps");
+    assert_eq!(all.nfe, *counts.iter().max().unwrap(), "the batch is evaluated as often as its slowest row");
+}
+
+#[test]
+fn evaluations_are_counted_as_they_happen() {
+    let calls = Cell::new(0);
+    let field = |x: Tensor<2>, t: &Times, c: &Condition| {
+        calls.set(calls.get() + 1);
+        bend(x, t, c)
+    };
+    let schedule = ScheduleConfig::Uniform {}.build(10).unwrap();
+    let solvers = [Solver::Euler {}, Solver::Midpoint {}, Solver::Heun {}, Solver::Rk4 {}, Solver::dormand_prince()];
+    for solver in solvers {
+        calls.set(0);
+        let solution = solve(&field, line(&STARTS), &Condition::none(), &solver, &schedule, None).unwrap();
+        assert_eq!(solution.nfe, calls.get(), "{solver:?}");
+        assert!(solution.nfe_per_sample.iter().all(|n| *n <= solution.nfe));
+        if let Some(each) = solver.evaluations_per_step() {
+            assert_eq!(solution.nfe, 10 * each);
+        }
+    }
+}
+
+#[test]
+fn observations_join_up_to_the_trajectory() {
+    let schedule = ScheduleConfig::Shifted { shift: 2.0 }.build(7).unwrap();
+    for solver in [Solver::Heun {}, Solver::dormand_prince()] {
+        let mut at: Vec<f64> = STARTS.to_vec();
+        let mut time = [0.0; 4];
+        let mut observe = |o: flow::Observation<2>| {
+            let (x, next, v) = (host(o.x), host(o.next), host(o.velocity));
+            for (i, &row) in o.rows.iter().enumerate() {
+                assert_eq!(x[i], at[row]);
+                let t = o.t.values()[i]; // sums of steps round
+                assert!((t - time[row]).abs() < 1e-14, "{t} follows {}", time[row]);
+                assert!((v[i] + 2.0 * t * x[i] * x[i]).abs() < 1e-14);
+                at[row] = next[i];
+                time[row] = t + o.dt[i];
+            }
+        };
+        let end = solve(&bend, line(&STARTS), &Condition::none(), &solver, &schedule, Some(&mut observe));
+        assert_eq!(host(end.unwrap().x), at, "{solver:?}");
+        assert!(gap(&time, &[1.0; 4]) < 1e-12, "{solver:?}");
+    }
+}
+
+#[test]
+fn nan_names_its_time_and_stiffness_says_what_to_do() {
+    let schedule = ScheduleConfig::Uniform {}.build(10).unwrap();
+    let broken = |x: Tensor<2>, t: &Times, _: &Condition| {
+        let nan = rows::time_column(t, |t| if t > 0.45 { f64::NAN } else { 0.0 }, &x);
+        x + nan
+    };
+    let run = |field: &dyn Field<2>, solver: &Solver| {
+        solve(field, line(&STARTS), &Condition::none(), solver, &schedule, None).unwrap_err()
+    };
+    match run(&broken, &Solver::Euler {}) {
+        FlowError::NotFinite { t, .. } => assert!((t - 0.5).abs() < 1e-12, "{t}"),
+        other => panic!("{other}"),
+    }
+    assert!(matches!(run(&broken, &Solver::dormand_prince()), FlowError::NotFinite { .. }));
+    let stiff = |x: Tensor<2>, t: &Times, _: &Condition| {
+        (x * 3e4).sin() * 1e4 + rows::time_column(t, |t| t, &line(&STARTS)).mean().unsqueeze()
+    };
+    let error = run(&stiff, &Solver::DormandPrince { rtol: 1e-6, atol: 1e-6, max_steps: 20 });
+    assert!(matches!(error, FlowError::TooManySteps { max_steps: 20, .. }), "{error}");
+    assert!(error.to_string().contains("raise max_steps"), "{error}");
+    let infinite = line(&[1.0, f64::INFINITY]);
+    let start = solve(&bend, infinite, &Condition::none(), &Solver::Euler {}, &schedule, None).unwrap_err();
+    assert!(matches!(start, FlowError::NotFinite { t: 0.0, sample: 1, .. }), "{start}");
+}
+
+#[test]
+fn unusable_schedules_and_settings_are_refused() {
+    for times in [
+        vec![],
+        vec![0.5],
+        vec![0.0, 0.5, 0.5],
+        vec![0.0, 0.6, 0.5, 1.0],
+        vec![-0.1, 1.0],
+        vec![0.0, 1.1],
+        vec![0.0, f64::NAN],
+    ] {
+        let error = Schedule::new(times.clone()).unwrap_err();
+        assert!(matches!(error, FlowError::Schedule(_)), "{times:?}: {error}");
+        assert!(ScheduleConfig::Custom { times }.check().is_err());
+    }
+    assert!(Schedule::new(vec![1.0, 0.3, 0.0]).is_ok(), "falling times are a schedule");
+    assert!(ScheduleConfig::Uniform {}.build(0).is_err());
+    assert!(ScheduleConfig::Uniform {}.between(0.5, 0.5, 3).is_err());
+    assert!(ScheduleConfig::Shifted { shift: 0.0 }.build(3).is_err());
+    assert!(Solver::DormandPrince { rtol: 0.0, atol: 1e-5, max_steps: 10 }.check().is_err());
+    assert!(Solver::DormandPrince { rtol: 1e-5, atol: 1e-5, max_steps: 0 }.check().is_err());
+}
