@@ -72,7 +72,7 @@ impl Ema {
             for (average, weight) in averages.iter_mut().zip(weights) {
                 // Taken out rather than cloned, so that the kernel may write in place.
                 let old = std::mem::replace(average, weight.clone());
-                *average = lerp(old, weight.clone(), 1.0 - keep);
+                *average = kernels::lerp(old, weight.clone(), 1.0 - keep);
             }
         }
     }
@@ -86,11 +86,6 @@ impl Ema {
     pub fn primary(&self) -> Option<&[Tensor<1>]> {
         self.averages.first().map(Vec::as_slice)
     }
-}
-
-/// `a + w (b - a)`.
-fn lerp(a: Tensor<1>, b: Tensor<1>, w: f64) -> Tensor<1> {
-    a.clone() + (b - a) * w
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod weights;
 
 pub use folder::{CheckpointConfig, Folder, Found};
 pub use format::{Blob, Checkpoint, FORMAT, Meta, encode};
+pub(crate) use weights::ema_prefix;
 pub use weights::{Which, load_weights, restore};
 
 use std::path::PathBuf;

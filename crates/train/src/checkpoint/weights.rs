@@ -93,13 +93,9 @@ fn differences(wanted: &[Info], found: &[Info]) -> Option<String> {
         let more = if all > list.len() { format!(" and {} more", all - list.len()) } else { String::new() };
         (all > 0).then(|| format!("{what}{}{more}", list.join(", ")))
     };
-    let said: Vec<String> = [
-        say("it lacks ", missing),
-        say("it has unknown ", extra),
-        say("tensor ", misshapen),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let said: Vec<String> = [say("it lacks ", missing), say("it has unknown ", extra), say("tensor ", misshapen)]
+        .into_iter()
+        .flatten()
+        .collect();
     (!said.is_empty()).then(|| said.join("; "))
 }

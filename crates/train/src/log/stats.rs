@@ -95,7 +95,8 @@ mod tests {
         stats.file.write_all(b"{\"kind\": \"log\", \"ima").unwrap(); // killed in the middle of a line
         let mut stats = Stats::open(&path, 20).unwrap();
         assert_eq!(stats.offset, 20.0);
-        stats.event(&Event::Finished { images: 25, seconds: 1.0, stopped: false }).unwrap();
+        let finished = Event::Finished { images: 25, seconds: 1.0, stopped: false };
+        assert!(stats.event(&finished).unwrap().is_continue());
         let lines = read(&path).unwrap();
         let images: Vec<u64> = lines.iter().map(|l| l["images"].as_u64().unwrap()).collect();
         assert_eq!(images, [10, 20, 25]);

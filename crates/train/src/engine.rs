@@ -1,0 +1,346 @@
+//! The training loop, one for base training, reflow and distillation.
+//!
+//! A step draws a batch by counter, takes the gradient of the task's mean loss, reads the loss and the gradient's norm
+//! once, refuses what is not finite, clips, updates weights and averages, and moves the cursor. Everything random is a
+//! function of the seed and the sample counter, and everything carried over is in the checkpoint: that is why a
+//! resumed run ends with the same bits.
+
+use crate::checkpoint::{Checkpoint, CheckpointError, Folder, Meta};
+use crate::error::TrainError;
+use crate::event::{Event, Log, Observer, ValidationLog};
+use crate::guard::Reading;
+use crate::memory::Memory;
+use crate::source::{Batch, Source};
+use crate::state::{State, device_of};
+use crate::task::Task;
+use crate::watchdog::Watchdog;
+use crate::{TrainConfig, params};
+use base::{Device, Network, Tensor, Times};
+use burn::module::Module;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// What a run is made of, besides its network.
+pub struct Setup<'a> {
+    /// Length, optimiser, averages, intervals.
+    pub config: &'a TrainConfig,
+    /// What is minimised.
+    pub task: &'a dyn Task,
+    /// Where samples come from; its batches have `config.micro_batch()` samples.
+    pub source: &'a mut dyn Source,
+    /// Held-out samples; `None` for no validation.
+    pub validation: Option<&'a Batch>,
+    /// Seed of the run, kept in checkpoints.
+    pub seed: u64,
+    /// The resolved recipe, kept in checkpoints.
+    pub recipe: String,
+    /// Further metadata for checkpoints.
+    pub extra: BTreeMap<String, String>,
+    /// Folder for checkpoints; `None` keeps everything in memory.
+    pub checkpoints: Option<Folder>,
+    /// Set from outside (Ctrl-C) to write a checkpoint and stop after the current step.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome<M> {
+    /// The final state; `state.sampler()` is the network to use.
+    pub state: State<M>,
+    /// Whether it was asked to stop before its end.
+    pub stopped: bool,
+    /// The last checkpoint.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// Trains `network` from its present weights.
+///
+/// # Errors
+/// [`TrainError::NotFinite`] when the guard stops the run; errors of the source, the observers and the checkpoint folder.
+pub fn train<M: Module + Network<4>>(
+    network: M,
+    setup: Setup<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome<M>, TrainError> {
+    setup.config.check().map_err(TrainError::Config)?;
+    let state = State::new(network, setup.config);
+    Engine::new(setup, state, observer).run()
+}
+
+/// Continues the run that wrote `from`. `network` supplies names and shapes; its weights are replaced.
+///
+/// # Errors
+/// As [`train`], and when the checkpoint belongs to another network, path, parameterization, seed or data.
+pub fn resume<M: Module + Network<4>>(
+    network: M,
+    mut from: Checkpoint,
+    setup: Setup<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome<M>, TrainError> {
+    setup.config.check().map_err(TrainError::Config)?;
+    let wanted = identity(&setup);
+    let found = from.meta();
+    let compare = [
+        ("path", &found.path, &wanted.path),
+        ("parameterization", &found.parameterization, &wanted.parameterization),
+        ("data", &found.data, &wanted.data),
+        ("seed", &found.seed.to_string(), &wanted.seed.to_string()),
+    ];
+    for (what, found, expected) in compare {
+        if found != expected {
+            let (found, expected) = (found.clone(), expected.clone());
+            let path = from.path().to_path_buf();
+            return Err(CheckpointError::OtherTraining { path, what, found, expected }.into());
+        }
+    }
+    let state = State::resume(network, setup.config, &mut from)?;
+    let mut engine = Engine::new(setup, state, observer);
+    engine.saved = Some((engine.state().images, from.path().to_path_buf()));
+    engine.run()
+}
+
+fn identity(setup: &Setup<'_>) -> Meta {
+    let (path, parameterization) = setup.task.identity();
+    Meta {
+        seed: setup.seed,
+        recipe: setup.recipe.clone(),
+        data: setup.source.fingerprint(),
+        path,
+        parameterization,
+        extra: setup.extra.clone(),
+        ..Meta::default()
+    }
+}
+
+struct Engine<'a, 'o, M> {
+    setup: Setup<'a>,
+    observer: &'o mut dyn Observer,
+    /// Taken out during a step only, so that the update owns the weights and may write in place.
+    state: Option<State<M>>,
+    identity: Meta,
+    device: Device,
+    watchdog: Watchdog,
+    saved: Option<(u64, PathBuf)>,
+    started: Instant,
+    interval: Interval,
+    stop: bool,
+}
+
+/// Sums since the last log event.
+#[derive(Default)]
+struct Interval {
+    loss: f64,
+    steps: u64,
+    images: u64,
+    seconds: f64,
+}
+
+/// What a finished step leaves for the log.
+struct Stepped {
+    lr: f64,
+    norm: f64,
+}
+
+impl<'a, 'o, M: Module + Network<4>> Engine<'a, 'o, M> {
+    fn new(setup: Setup<'a>, state: State<M>, observer: &'o mut dyn Observer) -> Self {
+        let identity = identity(&setup);
+        let device = device_of(&state.network);
+        let factor = if setup.config.slow_step > 0.0 { setup.config.slow_step } else { f64::INFINITY };
+        Self {
+            setup,
+            observer,
+            state: Some(state),
+            identity,
+            device,
+            watchdog: Watchdog::new(factor, 100),
+            saved: None,
+            started: Instant::now(),
+            interval: Interval::default(),
+            stop: false,
+        }
+    }
+
+    fn state(&self) -> &State<M> {
+        self.state.as_ref().expect("the state is only away inside `step`, which puts it back")
+    }
+
+    fn tell(&mut self, event: &Event<'_>) -> Result<(), TrainError> {
+        if let ControlFlow::Break(()) = self.observer.event(event)? {
+            self.stop = true;
+        }
+        Ok(())
+    }
+
+    fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    fn run(mut self) -> Result<Outcome<M>, TrainError> {
+        let config = self.setup.config;
+        let images = self.state().images;
+        self.setup.source.seek(images)?;
+        let parameters = self.state().parameters();
+        self.tell(&Event::Started { images, total: config.total_images(), parameters })?;
+        while config.progress(self.state().images, self.state().seconds) < 1.0 {
+            if self.stop || self.setup.stop.load(Ordering::Relaxed) {
+                self.stop = true;
+                break;
+            }
+            let before = self.state().images;
+            let begun = Instant::now();
+            let stepped = self.step()?;
+            self.after_step(before, begun.elapsed().as_secs_f64(), &stepped)?;
+        }
+        if self.setup.checkpoints.is_some() && self.saved.as_ref().map(|s| s.0) != Some(self.state().images) {
+            self.save()?;
+        }
+        let (images, stopped, seconds) = (self.state().images, self.stop, self.seconds());
+        self.tell(&Event::Finished { images, seconds, stopped })?;
+        let state = self.state.take().expect("the state is only away inside `step`, which puts it back");
+        Ok(Outcome { state, stopped, checkpoint: self.saved.map(|s| s.1) })
+    }
+
+    /// One optimiser step.
+    fn step(&mut self) -> Result<Stepped, TrainError> {
+        let config = self.setup.config;
+        let parts = config.accumulation;
+        let mut batches = Vec::with_capacity(parts);
+        let mut sum: Option<(Tensor<1>, Vec<Option<Tensor<1>>>)> = None;
+        for _ in 0..parts {
+            let batch = self.setup.source.next()?;
+            let network = &self.state().network;
+            let loss = self.setup.task.loss(network, &batch, &self.device)?.mean();
+            let gradients = params::gradients(network, loss.backward());
+            let loss = loss.without_autodiff();
+            sum = Some(match sum {
+                None => (loss, gradients),
+                Some((total, totals)) => (total + loss, add(totals, gradients)),
+            });
+            batches.push(batch);
+        }
+        let (loss, gradients) = sum.expect("accumulation is at least 1, `check` sees to it");
+        let reading = Reading::take(loss / parts as f64, &gradients);
+        let state = self.state();
+        let size: usize = batches.iter().map(Batch::len).sum();
+        let (images, step) = (state.images + size as u64, state.steps + 1);
+        if reading.squares.iter().all(Option::is_none) {
+            return Err(TrainError::Objective("the loss does not depend on any parameter of the network".to_string()));
+        }
+        if !reading.is_finite() {
+            let checkpoint = self.saved.as_ref().map(|s| s.1.clone());
+            let report = reading.report(step, state.images, state.infos(), &batches, checkpoint);
+            return Err(TrainError::NotFinite(Box::new(report)));
+        }
+        let norm = reading.norm() / parts as f64;
+        let lr = config.optim.rate(images, config.progress(state.images, state.seconds));
+        let scale = config.optim.clip_factor(norm) / parts as f64;
+        let mut state = self.state.take().expect("put back by the previous step").step(config, gradients, lr, scale);
+        state.images = images;
+        self.state = Some(state);
+        self.interval.loss += f64::from(reading.loss);
+        self.interval.steps += 1;
+        self.interval.images += size as u64;
+        Ok(Stepped { lr, norm })
+    }
+
+    /// Logs, validates, samples, saves: whatever falls due between `before` and now.
+    fn after_step(&mut self, before: u64, seconds: f64, stepped: &Stepped) -> Result<(), TrainError> {
+        let config = self.setup.config;
+        self.interval.seconds += seconds;
+        let state = self.state.as_mut().expect("put back by `step`");
+        state.seconds += seconds;
+        let (images, steps, trained) = (state.images, state.steps, state.seconds);
+        let due = |every: u64| every > 0 && before / every != images / every;
+        let last = config.progress(images, trained) >= 1.0;
+
+        if let Some(slow) = self.watchdog.step(seconds) {
+            let message = format!(
+                "step {steps} took {:.2} s, the median is {:.3} s; is another program using the processor, the memory \
+                 or the disk?",
+                slow.seconds, slow.median
+            );
+            let seconds = self.seconds();
+            self.tell(&Event::Warning { images, seconds, message })?;
+        }
+        if steps.is_multiple_of(config.log_every) || last {
+            self.log(stepped)?;
+        }
+        if self.setup.validation.is_some() && config.validate_every > 0 && (due(config.validate_every) || last) {
+            self.validate()?;
+        }
+        if config.sample_every > 0 && (due(config.sample_every) || last) {
+            let network = self.state().sampler();
+            self.tell(&Event::Samples { images, network: &network })?;
+        }
+        if self.setup.checkpoints.is_some() && due(config.checkpoint.every) {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn log(&mut self, stepped: &Stepped) -> Result<(), TrainError> {
+        let config = self.setup.config;
+        let interval = std::mem::take(&mut self.interval);
+        let per_second = |n: u64| n as f64 / interval.seconds.max(1e-9);
+        let state = self.state();
+        let speed = per_second(interval.images);
+        let by_images = config.total_images().map(|total| total.saturating_sub(state.images) as f64 / speed);
+        let by_time = (config.seconds > 0.0).then(|| config.seconds - state.seconds);
+        let left = [by_images, by_time].into_iter().flatten().reduce(f64::min);
+        let log = Log {
+            images: state.images,
+            steps: state.steps,
+            loss: interval.loss / interval.steps.max(1) as f64,
+            lr: stepped.lr,
+            gradient_norm: stepped.norm,
+            seconds: self.seconds(),
+            images_per_second: speed,
+            steps_per_second: per_second(interval.steps),
+            seconds_left: left,
+            progress: config.progress(state.images, state.seconds),
+            memory: Memory::now(),
+        };
+        self.tell(&Event::Log(log))
+    }
+
+    fn validate(&mut self) -> Result<(), TrainError> {
+        let Some(batch) = self.setup.validation else { return Ok(()) };
+        let network = self.state().sampler();
+        let device = self.device.clone().without_autodiff();
+        let mut by_time = Vec::new();
+        for &t in &self.setup.config.validation_times {
+            let times = Times::all(t, batch.len());
+            let loss = self.setup.task.loss_at(&network, batch, &times, &device)?.mean();
+            by_time.push((t, f64::from(loss.without_autodiff().into_scalar::<f32>())));
+        }
+        let loss = by_time.iter().map(|(_, l)| l).sum::<f64>() / by_time.len().max(1) as f64;
+        let (images, seconds) = (self.state().images, self.seconds());
+        self.tell(&Event::Validation(ValidationLog { images, seconds, loss, by_time }))
+    }
+
+    fn save(&mut self) -> Result<(), TrainError> {
+        let Some(folder) = &self.setup.checkpoints else { return Ok(()) };
+        let config = self.setup.config;
+        let state = self.state();
+        let (meta, images) = (state.meta(&self.identity, config), state.images);
+        let path = folder.save(&meta, &state.blobs(), config.checkpoint.keep_last)?;
+        self.saved = Some((images, path.clone()));
+        let seconds = self.seconds();
+        self.tell(&Event::Checkpoint { images, seconds, path: &path })
+    }
+}
+
+/// Sums of gradients, parameter by parameter.
+fn add(a: Vec<Option<Tensor<1>>>, b: Vec<Option<Tensor<1>>>) -> Vec<Option<Tensor<1>>> {
+    a.into_iter()
+        .zip(b)
+        .map(|pair| match pair {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        })
+        .collect()
+}

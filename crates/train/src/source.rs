@@ -1,0 +1,58 @@
+//! Where training samples come from, seen from the engine: a stream that can continue at any sample counter.
+
+use crate::TrainError;
+
+/// A part of a training batch, on the host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Data points, `[b c h w]`, in [-1, 1].
+    pub x1: Vec<f32>,
+    /// Source points of the same shape, where the source stores pairs; otherwise noise is drawn by counter.
+    pub x0: Option<Vec<f32>>,
+    /// `[b c h w]`.
+    pub shape: [usize; 4],
+    /// Class of each sample, `-1` for none; empty for data without classes.
+    pub classes: Vec<i64>,
+    /// Sample counter of each sample: counts images seen since the start of the run, so an image seen again in a
+    /// later epoch has another counter, and with it other noise and another time.
+    pub indices: Vec<u64>,
+    /// Where each sample lies in the data set, for messages.
+    pub places: Vec<u64>,
+}
+
+impl Batch {
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.shape[0]
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first value that is NaN or infinite, described for a message.
+    pub fn find_not_finite(&self) -> Option<String> {
+        let size = self.shape[1..].iter().product::<usize>().max(1);
+        let parts = [("data", Some(&self.x1)), ("stored noise", self.x0.as_ref())];
+        parts.into_iter().find_map(|(what, values)| {
+            let at = values?.iter().position(|v| !v.is_finite())?;
+            let (row, value) = (at / size, values?[at]);
+            let place = self.places.get(row).map(|p| format!(", row {p} of the data set")).unwrap_or_default();
+            let index = self.indices.get(row).copied().unwrap_or_default();
+            Some(format!("{what} value {value} in sample {index} of the run{place}"))
+        })
+    }
+}
+
+/// A stream of training samples. The order is a function of the sample counter alone.
+pub trait Source {
+    /// Continues so that the next sample has the counter `images`.
+    fn seek(&mut self, images: u64) -> Result<(), TrainError>;
+
+    /// The next part of a batch, always of the same size.
+    fn next(&mut self) -> Result<Batch, TrainError>;
+
+    /// What identifies the data and their order; a run resumes only on the same.
+    fn fingerprint(&self) -> String;
+}

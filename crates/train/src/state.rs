@@ -1,0 +1,147 @@
+//! Everything a run carries from one step to the next: weights, moments, averages and the cursor.
+
+use crate::checkpoint::{Blob, Checkpoint, CheckpointError, Meta, restore};
+use crate::ema::Ema;
+use crate::optim::Adam;
+use crate::params::{self, Info};
+use crate::{TrainConfig, checkpoint};
+use base::{Device, Tensor};
+use burn::module::Module;
+
+/// The state of a run.
+#[derive(Debug)]
+pub struct State<M> {
+    /// The network, on an autodiff device.
+    pub network: M,
+    /// Optimiser moments.
+    pub adam: Adam,
+    /// Averages of the weights.
+    pub ema: Ema,
+    /// Images seen.
+    pub images: u64,
+    /// Optimiser steps taken.
+    pub steps: u64,
+    /// Seconds of training steps, over all processes of the run.
+    pub seconds: f64,
+    infos: Vec<Info>,
+}
+
+impl<M: Module> State<M> {
+    /// The state before the first step.
+    pub fn new(network: M, config: &TrainConfig) -> Self {
+        let network = network.train();
+        let infos = params::infos(&network);
+        let weights = params::values(&network);
+        let adam = Adam::new(&config.optim, &infos, &weights);
+        let ema = Ema::new(&config.ema, &weights);
+        Self { network, adam, ema, images: 0, steps: 0, seconds: 0.0, infos }
+    }
+
+    /// The state a checkpoint holds. `network` supplies names and shapes.
+    ///
+    /// # Errors
+    /// When the tensors are those of another network, or the averages are not those of `config`.
+    pub fn resume(network: M, config: &TrainConfig, from: &mut Checkpoint) -> Result<Self, CheckpointError> {
+        let network = network.train();
+        let infos = params::infos(&network);
+        let device = device_of(&network).without_autodiff();
+        let found = from.meta().ema.clone();
+        if found != config.ema.decays {
+            return Err(CheckpointError::OtherTraining {
+                path: from.path().to_path_buf(),
+                what: "ema.decays",
+                found: format!("{found:?}"),
+                expected: format!("{:?}", config.ema.decays),
+            });
+        }
+        let raw = restore(from, "raw.", &infos, &device)?;
+        let m = restore(from, "adam.m.", &infos, &device)?;
+        let v = restore(from, "adam.v.", &infos, &device)?;
+        let averages = found.iter().map(|d| restore(from, &checkpoint::ema_prefix(*d), &infos, &device));
+        let ema = Ema::restore(&config.ema, averages.collect::<Result<_, _>>()?);
+        let (all, known) = (from.infos("").len(), infos.len() * (3 + found.len()));
+        if all != known {
+            return Err(CheckpointError::OtherNetwork {
+                path: from.path().to_path_buf(),
+                differences: format!("it holds {all} tensors where this run has {known}"),
+                recipe: from.meta().recipe.clone(),
+            });
+        }
+        let meta = from.meta();
+        Ok(Self {
+            network: params::replace(network, &raw),
+            adam: Adam::restore(&config.optim, &infos, m, v),
+            ema,
+            images: meta.images,
+            steps: meta.steps,
+            seconds: meta.seconds.unwrap_or(0.0),
+            infos,
+        })
+    }
+
+    /// One optimiser step with `gradients` multiplied by `scale`.
+    pub fn step(mut self, config: &TrainConfig, gradients: Vec<Option<Tensor<1>>>, lr: f64, scale: f64) -> Self {
+        self.steps += 1;
+        let (adam, step) = (&mut self.adam, self.steps);
+        let mut gradients = gradients;
+        let network = params::update(self.network, |index, weight| match gradients[index].take() {
+            Some(gradient) => adam.step(&config.optim, index, weight, gradient, step, lr, scale),
+            None => weight,
+        });
+        self.network = network;
+        self.ema.update(step, &params::values(&self.network));
+        self
+    }
+
+    /// The network that samples and validation use: the first average, or the raw weights without one; without
+    /// automatic differentiation.
+    pub fn sampler(&self) -> M {
+        let network = self.network.valid();
+        match self.ema.primary() {
+            Some(average) => params::replace(network, average),
+            None => network,
+        }
+    }
+
+    /// Names and shapes of the parameters.
+    pub fn infos(&self) -> &[Info] {
+        &self.infos
+    }
+
+    /// Number of scalar parameters.
+    pub fn parameters(&self) -> u64 {
+        self.infos.iter().map(|i| i.len() as u64).sum()
+    }
+
+    /// All tensors of a checkpoint.
+    pub fn blobs(&self) -> Vec<Blob> {
+        let group = |prefix: &str, values: &[Tensor<1>]| -> Vec<Blob> {
+            let name = |info: &Info| Info { name: format!("{prefix}{}", info.name), shape: info.shape.clone() };
+            let pairs = self.infos.iter().zip(values);
+            pairs.map(|(info, value)| Blob { info: name(info), data: value.clone().into_data() }).collect()
+        };
+        let mut blobs = group("raw.", &params::values(&self.network));
+        blobs.extend(group("adam.m.", &self.adam.m));
+        blobs.extend(group("adam.v.", &self.adam.v));
+        for (decay, average) in self.ema.averages() {
+            blobs.extend(group(&checkpoint::ema_prefix(decay), average));
+        }
+        blobs
+    }
+
+    /// The metadata's cursor, on top of what identifies the run.
+    pub fn meta(&self, identity: &Meta, config: &TrainConfig) -> Meta {
+        Meta {
+            images: self.images,
+            steps: self.steps,
+            seconds: (config.seconds > 0.0).then_some(self.seconds),
+            ema: config.ema.decays.clone(),
+            ..identity.clone()
+        }
+    }
+}
+
+/// The device a network lives on.
+pub(crate) fn device_of<M: Module>(network: &M) -> Device {
+    network.devices().into_iter().next().unwrap_or_default()
+}
