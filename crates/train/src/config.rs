@@ -97,7 +97,7 @@ impl TrainConfig {
         if let Some(t) = self.validation_times.iter().find(|t| !(**t > 0.0 && **t < 1.0)) {
             return Err(format!("train.validation_times holds {t}; times must lie strictly between 0 and 1"));
         }
-        if self.slow_step != 0.0 && !(self.slow_step > 1.0) {
+        if self.slow_step != 0.0 && (self.slow_step.is_nan() || self.slow_step <= 1.0) {
             return Err(format!("train.slow_step = {} must be 0 or more than 1", self.slow_step));
         }
         self.optim.check().and_then(|()| self.ema.check()).map_err(|e| format!("train.{e}"))

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`engine`] | the loop: [`train`], [`resume`] |
-//! | [`task`], [`source`] | what is minimised, where samples come from |
+//! | [`task`], [`flow_task`], [`source`] | what is minimised, where samples come from |
 //! | [`state`], [`optim`], [`schedule`], [`ema`], [`params`] | weights and what updates them |
 //! | [`checkpoint`] | complete, checksummed, atomic files |
 //! | [`guard`], [`watchdog`], [`memory`] | what goes wrong, and what it costs |
@@ -18,6 +18,7 @@ pub mod ema;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod flow_task;
 pub mod guard;
 pub mod log;
 pub mod memory;
@@ -37,6 +38,7 @@ pub use config::TrainConfig;
 pub use engine::{Outcome, Setup, resume, train};
 pub use error::{NotFinite, TrainError};
 pub use event::{Event, Log, Observer, ValidationLog};
+pub use flow_task::FlowTask;
 pub use run_dir::RunDir;
 pub use source::{Batch, Source};
 pub use task::Task;

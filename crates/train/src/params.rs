@@ -3,8 +3,9 @@
 //! The optimiser, the moving averages and the checkpoint all see parameters as this list, so none of them knows
 //! the rank of a tensor or what kind of layer it belongs to.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::{Gradients, Tensor};
+use nets::weights::{ParamMap, ParamVisit, map_named, named_shapes, visit_named};
 
 /// Name and shape of a parameter; the name is the dotted path of struct fields (`blocks.3.conv1.weight`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,122 +28,61 @@ impl Info {
     }
 }
 
-/// The dotted path of the field being visited. Enum variants (which network it is) are left out of names, so that
-/// a checkpoint of a U-Net reads the same whether it was trained alone or as a `Net`.
-#[derive(Default)]
-struct Scope(Vec<Option<String>>);
-
-impl Scope {
-    fn enter(&mut self, name: &str, container: &str) {
-        self.0.push((!container.starts_with("Enum")).then(|| name.to_string()));
-    }
-
-    fn exit(&mut self) {
-        self.0.pop();
-    }
-
-    fn path(&self) -> String {
-        self.0.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(".")
-    }
-}
-
 fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     let len = tensor.shape().num_elements();
     tensor.reshape([len])
 }
 
-struct Visitor<F> {
-    scope: Scope,
-    visit: F,
-}
-
-trait Visit {
-    fn visit<const D: usize>(&mut self, scope: &Scope, param: &Param<Tensor<D>>);
-}
-
-impl<F: Visit> ModuleVisitor for Visitor<F> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.scope.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.scope.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.visit.visit(&self.scope, param);
-    }
-}
-
-fn visit<M: Module, F: Visit>(module: &M, visit: F) -> F {
-    let mut visitor = Visitor { scope: Scope::default(), visit };
-    module.visit(&mut visitor);
-    visitor.visit
-}
-
 /// Names and shapes of all parameters, in declaration order.
 pub fn infos<M: Module>(module: &M) -> Vec<Info> {
-    struct Collect(Vec<Info>);
-    impl Visit for Collect {
-        fn visit<const D: usize>(&mut self, scope: &Scope, param: &Param<Tensor<D>>) {
-            self.0.push(Info { name: scope.path(), shape: param.lazy_shape().to_vec() });
-        }
-    }
-    visit(module, Collect(Vec::new())).0
+    named_shapes(module).into_iter().map(|(name, shape)| Info { name, shape }).collect()
 }
 
 /// Values of all parameters, flattened to rank 1, without autodiff, in declaration order.
 pub fn values<M: Module>(module: &M) -> Vec<Tensor<1>> {
-    struct Collect(Vec<Tensor<1>>);
-    impl Visit for Collect {
-        fn visit<const D: usize>(&mut self, _: &Scope, param: &Param<Tensor<D>>) {
-            self.0.push(flat(param.val().inner()));
+    struct Values(Vec<Tensor<1>>);
+    impl ParamVisit for Values {
+        fn visit<const D: usize>(&mut self, _: &str, tensor: &Tensor<D>) {
+            self.0.push(flat(tensor.clone().inner()));
         }
     }
-    visit(module, Collect(Vec::new())).0
+    let mut values = Values(Vec::new());
+    visit_named(module, &mut values);
+    values.0
 }
 
 /// Takes the gradient of every parameter out of `gradients`, flattened, in declaration order; `None` where the loss
 /// does not depend on the parameter.
 pub fn gradients<M: Module>(module: &M, gradients: Gradients) -> Vec<Option<Tensor<1>>> {
-    struct Collect {
+    struct Take {
         gradients: Gradients,
         taken: Vec<Option<Tensor<1>>>,
     }
-    impl Visit for Collect {
-        fn visit<const D: usize>(&mut self, _: &Scope, param: &Param<Tensor<D>>) {
-            let gradient = param.val().grad_remove(&mut self.gradients);
-            self.taken.push(gradient.map(flat));
+    impl ParamVisit for Take {
+        fn visit<const D: usize>(&mut self, _: &str, tensor: &Tensor<D>) {
+            self.taken.push(tensor.grad_remove(&mut self.gradients).map(flat));
         }
     }
-    visit(module, Collect { gradients, taken: Vec::new() }).taken
+    let mut take = Take { gradients, taken: Vec::new() };
+    visit_named(module, &mut take);
+    take.taken
 }
 
 /// Applies `update(index, value)` to every parameter, flattened and without autodiff, in declaration order. Shapes,
 /// names and whether a parameter is trained stay as they are.
 pub fn update<M: Module>(module: M, update: impl FnMut(usize, Tensor<1>) -> Tensor<1>) -> M {
-    struct Mapper<F> {
+    struct Update<F> {
         index: usize,
         update: F,
     }
-    impl<F: FnMut(usize, Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<F> {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let index = self.index;
+    impl<F: FnMut(usize, Tensor<1>) -> Tensor<1>> ParamMap for Update<F> {
+        fn map<const D: usize>(&mut self, _: &str, tensor: Tensor<D>) -> Tensor<D> {
+            let (index, shape) = (self.index, tensor.dims());
             self.index += 1;
-            let (id, tensor, mapper) = param.consume();
-            let (shape, device, trained) = (tensor.dims(), tensor.device(), tensor.is_require_grad());
-            let strategy = tensor.gradient_checkpointing_strategy();
-            let value = (self.update)(index, flat(tensor.inner())).reshape(shape);
-            let value = match strategy {
-                Some(strategy) => value.autodiff().with_gradient_checkpointing_strategy(strategy),
-                None => value,
-            };
-            debug_assert!(value.device() == device, "an update stays on its device");
-            let value = if trained { value.require_grad() } else { value };
-            Param::from_mapped_value(id, value, mapper)
+            (self.update)(index, flat(tensor)).reshape(shape)
         }
     }
-    module.map(&mut Mapper { index: 0, update })
+    map_named(module, &mut Update { index: 0, update })
 }
 
 /// The module with `values` (as [`values`] returns them) in place of its own.

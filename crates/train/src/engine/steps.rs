@@ -1,122 +1,24 @@
-//! The training loop, one for base training, reflow and distillation.
-//!
-//! A step draws a batch by counter, takes the gradient of the task's mean loss, reads the loss and the gradient's norm
-//! once, refuses what is not finite, clips, updates weights and averages, and moves the cursor. Everything random is a
-//! function of the seed and the sample counter, and everything carried over is in the checkpoint: that is why a
-//! resumed run ends with the same bits.
+//! The loop itself: steps, and what falls due between them.
 
-use crate::checkpoint::{Checkpoint, CheckpointError, Folder, Meta};
+use super::{Outcome, Setup, identity};
+use crate::checkpoint::Meta;
 use crate::error::TrainError;
 use crate::event::{Event, Log, Observer, ValidationLog};
 use crate::guard::Reading;
 use crate::memory::Memory;
-use crate::source::{Batch, Source};
+use crate::params;
+use crate::source::Batch;
 use crate::state::{State, device_of};
-use crate::task::Task;
 use crate::watchdog::Watchdog;
-use crate::{TrainConfig, params};
 use base::{Device, Network, Tensor, Times};
 use burn::module::Module;
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// What a run is made of, besides its network.
-pub struct Setup<'a> {
-    /// Length, optimiser, averages, intervals.
-    pub config: &'a TrainConfig,
-    /// What is minimised.
-    pub task: &'a dyn Task,
-    /// Where samples come from; its batches have `config.micro_batch()` samples.
-    pub source: &'a mut dyn Source,
-    /// Held-out samples; `None` for no validation.
-    pub validation: Option<&'a Batch>,
-    /// Seed of the run, kept in checkpoints.
-    pub seed: u64,
-    /// The resolved recipe, kept in checkpoints.
-    pub recipe: String,
-    /// Further metadata for checkpoints.
-    pub extra: BTreeMap<String, String>,
-    /// Folder for checkpoints; `None` keeps everything in memory.
-    pub checkpoints: Option<Folder>,
-    /// Set from outside (Ctrl-C) to write a checkpoint and stop after the current step.
-    pub stop: Arc<AtomicBool>,
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub struct Outcome<M> {
-    /// The final state; `state.sampler()` is the network to use.
-    pub state: State<M>,
-    /// Whether it was asked to stop before its end.
-    pub stopped: bool,
-    /// The last checkpoint.
-    pub checkpoint: Option<PathBuf>,
-}
-
-/// Trains `network` from its present weights.
-///
-/// # Errors
-/// [`TrainError::NotFinite`] when the guard stops the run; errors of the source, the observers and the checkpoint folder.
-pub fn train<M: Module + Network<4>>(
-    network: M,
-    setup: Setup<'_>,
-    observer: &mut dyn Observer,
-) -> Result<Outcome<M>, TrainError> {
-    setup.config.check().map_err(TrainError::Config)?;
-    let state = State::new(network, setup.config);
-    Engine::new(setup, state, observer).run()
-}
-
-/// Continues the run that wrote `from`. `network` supplies names and shapes; its weights are replaced.
-///
-/// # Errors
-/// As [`train`], and when the checkpoint belongs to another network, path, parameterization, seed or data.
-pub fn resume<M: Module + Network<4>>(
-    network: M,
-    mut from: Checkpoint,
-    setup: Setup<'_>,
-    observer: &mut dyn Observer,
-) -> Result<Outcome<M>, TrainError> {
-    setup.config.check().map_err(TrainError::Config)?;
-    let wanted = identity(&setup);
-    let found = from.meta();
-    let compare = [
-        ("path", &found.path, &wanted.path),
-        ("parameterization", &found.parameterization, &wanted.parameterization),
-        ("data", &found.data, &wanted.data),
-        ("seed", &found.seed.to_string(), &wanted.seed.to_string()),
-    ];
-    for (what, found, expected) in compare {
-        if found != expected {
-            let (found, expected) = (found.clone(), expected.clone());
-            let path = from.path().to_path_buf();
-            return Err(CheckpointError::OtherTraining { path, what, found, expected }.into());
-        }
-    }
-    let state = State::resume(network, setup.config, &mut from)?;
-    let mut engine = Engine::new(setup, state, observer);
-    engine.saved = Some((engine.state().images, from.path().to_path_buf()));
-    engine.run()
-}
-
-fn identity(setup: &Setup<'_>) -> Meta {
-    let (path, parameterization) = setup.task.identity();
-    Meta {
-        seed: setup.seed,
-        recipe: setup.recipe.clone(),
-        data: setup.source.fingerprint(),
-        path,
-        parameterization,
-        extra: setup.extra.clone(),
-        ..Meta::default()
-    }
-}
-
-struct Engine<'a, 'o, M> {
+/// A run under way.
+pub(super) struct Engine<'a, 'o, M> {
     setup: Setup<'a>,
     observer: &'o mut dyn Observer,
     /// Taken out during a step only, so that the update owns the weights and may write in place.
@@ -124,7 +26,8 @@ struct Engine<'a, 'o, M> {
     identity: Meta,
     device: Device,
     watchdog: Watchdog,
-    saved: Option<(u64, PathBuf)>,
+    /// Images and file of the last checkpoint.
+    pub(super) saved: Option<(u64, PathBuf)>,
     started: Instant,
     interval: Interval,
     stop: bool,
@@ -146,7 +49,7 @@ struct Stepped {
 }
 
 impl<'a, 'o, M: Module + Network<4>> Engine<'a, 'o, M> {
-    fn new(setup: Setup<'a>, state: State<M>, observer: &'o mut dyn Observer) -> Self {
+    pub(super) fn new(setup: Setup<'a>, state: State<M>, observer: &'o mut dyn Observer) -> Self {
         let identity = identity(&setup);
         let device = device_of(&state.network);
         let factor = if setup.config.slow_step > 0.0 { setup.config.slow_step } else { f64::INFINITY };
@@ -164,7 +67,7 @@ impl<'a, 'o, M: Module + Network<4>> Engine<'a, 'o, M> {
         }
     }
 
-    fn state(&self) -> &State<M> {
+    pub(super) fn state(&self) -> &State<M> {
         self.state.as_ref().expect("the state is only away inside `step`, which puts it back")
     }
 
@@ -179,7 +82,7 @@ impl<'a, 'o, M: Module + Network<4>> Engine<'a, 'o, M> {
         self.started.elapsed().as_secs_f64()
     }
 
-    fn run(mut self) -> Result<Outcome<M>, TrainError> {
+    pub(super) fn run(mut self) -> Result<Outcome<M>, TrainError> {
         let config = self.setup.config;
         let images = self.state().images;
         self.setup.source.seek(images)?;
@@ -289,7 +192,7 @@ impl<'a, 'o, M: Module + Network<4>> Engine<'a, 'o, M> {
         let state = self.state();
         let speed = per_second(interval.images);
         let by_images = config.total_images().map(|total| total.saturating_sub(state.images) as f64 / speed);
-        let by_time = (config.seconds > 0.0).then(|| config.seconds - state.seconds);
+        let by_time = (config.seconds > 0.0).then_some(config.seconds - state.seconds);
         let left = [by_images, by_time].into_iter().flatten().reduce(f64::min);
         let log = Log {
             images: state.images,

@@ -1,0 +1,115 @@
+//! The training loop, one for base training, reflow and distillation.
+//!
+//! A step draws a batch by counter, takes the gradient of the task's mean loss, reads the loss and the gradient's norm
+//! once, refuses what is not finite, clips, updates weights and averages, and moves the cursor. Everything random is a
+//! function of the seed and the sample counter, and everything carried over is in the checkpoint: that is why a
+//! resumed run ends with the same bits.
+
+mod steps;
+
+use crate::TrainConfig;
+use crate::checkpoint::{Checkpoint, CheckpointError, Folder, Meta};
+use crate::error::TrainError;
+use crate::event::Observer;
+use crate::source::{Batch, Source};
+use crate::state::State;
+use crate::task::Task;
+use base::Network;
+use burn::module::Module;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use steps::Engine;
+
+/// What a run is made of, besides its network.
+pub struct Setup<'a> {
+    /// Length, optimiser, averages, intervals.
+    pub config: &'a TrainConfig,
+    /// What is minimised.
+    pub task: &'a dyn Task,
+    /// Where samples come from; its batches have `config.micro_batch()` samples.
+    pub source: &'a mut dyn Source,
+    /// Held-out samples; `None` for no validation.
+    pub validation: Option<&'a Batch>,
+    /// Seed of the run, kept in checkpoints.
+    pub seed: u64,
+    /// The resolved recipe, kept in checkpoints.
+    pub recipe: String,
+    /// Further metadata for checkpoints.
+    pub extra: BTreeMap<String, String>,
+    /// Folder for checkpoints; `None` keeps everything in memory.
+    pub checkpoints: Option<Folder>,
+    /// Set from outside (Ctrl-C) to write a checkpoint and stop after the current step.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome<M> {
+    /// The final state; `state.sampler()` is the network to use.
+    pub state: State<M>,
+    /// Whether it was asked to stop before its end.
+    pub stopped: bool,
+    /// The last checkpoint.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// Trains `network` from its present weights.
+///
+/// # Errors
+/// [`TrainError::NotFinite`] when the guard stops the run; errors of the source, the observers and the checkpoint folder.
+pub fn train<M: Module + Network<4>>(
+    network: M,
+    setup: Setup<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome<M>, TrainError> {
+    setup.config.check().map_err(TrainError::Config)?;
+    let state = State::new(network, setup.config);
+    Engine::new(setup, state, observer).run()
+}
+
+/// Continues the run that wrote `from`. `network` supplies names and shapes; its weights are replaced.
+///
+/// # Errors
+/// As [`train`], and when the checkpoint belongs to another network, path, parameterization, seed or data.
+pub fn resume<M: Module + Network<4>>(
+    network: M,
+    mut from: Checkpoint,
+    setup: Setup<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome<M>, TrainError> {
+    setup.config.check().map_err(TrainError::Config)?;
+    let wanted = identity(&setup);
+    let found = from.meta();
+    let compare = [
+        ("path", &found.path, &wanted.path),
+        ("parameterization", &found.parameterization, &wanted.parameterization),
+        ("data", &found.data, &wanted.data),
+        ("seed", &found.seed.to_string(), &wanted.seed.to_string()),
+    ];
+    for (what, found, expected) in compare {
+        if found != expected {
+            let (found, expected) = (found.clone(), expected.clone());
+            let path = from.path().to_path_buf();
+            return Err(CheckpointError::OtherTraining { path, what, found, expected }.into());
+        }
+    }
+    let state = State::resume(network, setup.config, &mut from)?;
+    let mut engine = Engine::new(setup, state, observer);
+    engine.saved = Some((engine.state().images, from.path().to_path_buf()));
+    engine.run()
+}
+
+fn identity(setup: &Setup<'_>) -> Meta {
+    let (path, parameterization) = setup.task.identity();
+    Meta {
+        seed: setup.seed,
+        recipe: setup.recipe.clone(),
+        data: setup.source.fingerprint(),
+        path,
+        parameterization,
+        extra: setup.extra.clone(),
+        ..Meta::default()
+    }
+}

@@ -1,0 +1,163 @@
+//! The task of every flow: pair the batch, draw times, drop conditions, take the objective's loss.
+
+use crate::TrainError;
+use crate::source::Batch;
+use crate::task::Task;
+use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, TensorData, Times};
+use flow::{Coupling, Objective};
+
+/// Flow matching (Lipman et al. 2022, arXiv:2210.02747; Liu et al. 2022, arXiv:2209.03003, eq. 1) with any path, time
+/// law, coupling and loss. Base training, reflow and distillation are this task with different settings.
+#[derive(Clone, Debug)]
+pub struct FlowTask {
+    /// Path, parameterization, time law, loss and weighting.
+    pub objective: Objective,
+    /// How noise and data are paired within a batch.
+    pub coupling: Coupling,
+    /// Probability that a sample loses its condition.
+    pub condition_dropout: f64,
+    /// Whether the network has classes; if not, labels are ignored.
+    pub conditional: bool,
+    /// Seed of noise, times and dropout.
+    pub seed: u64,
+}
+
+impl FlowTask {
+    /// Pairs where the source stores them, otherwise noise by counter, coupled within the batch: `(x0, x1)`.
+    fn pair(&self, batch: &Batch, noise: Key, device: &Device) -> Result<(Tensor<4>, Tensor<4>), TrainError> {
+        let tensor = |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), batch.shape), device);
+        let x1 = tensor(&batch.x1);
+        let stored = matches!(self.coupling, Coupling::Stored {});
+        match (&batch.x0, stored) {
+            (Some(x0), true) => Ok((tensor(x0), x1)),
+            (None, true) => Err(TrainError::Objective(
+                "the coupling is `stored` but the samples have no stored noise; train on a pair store, or set \
+                 coupling.type = \"independent\""
+                    .to_string(),
+            )),
+            (Some(_), false) => Err(TrainError::Objective(
+                "the samples are stored pairs but the coupling would draw fresh noise; set coupling.type = \"stored\""
+                    .to_string(),
+            )),
+            (None, false) => {
+                let x0 = noise.normal_tensor(&batch.indices, batch.shape, device);
+                let classes = (!batch.classes.is_empty()).then_some(batch.classes.as_slice());
+                let pairing = self.coupling.pair(&x0, &x1, classes).map_err(objective)?;
+                Ok((pairing.apply(x0), x1))
+            }
+        }
+    }
+
+    fn condition(&self, batch: &Batch, dropout: f64, device: &Device) -> Condition {
+        if !self.conditional || batch.classes.is_empty() {
+            return Condition::none();
+        }
+        let key = Key::new(self.seed, Purpose::ConditionDrop);
+        let classes = batch.classes.iter().zip(&batch.indices);
+        let drop = |index: u64| dropout > 0.0 && key.uniform(index) < dropout;
+        let classes: Vec<i64> = classes.map(|(class, i)| if drop(*i) { NULL_CLASS } else { *class }).collect();
+        Condition::classes(&classes, device)
+    }
+}
+
+fn objective(error: flow::FlowError) -> TrainError {
+    TrainError::Objective(error.to_string())
+}
+
+impl Task for FlowTask {
+    fn loss(&self, network: &dyn Network<4>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
+        let (x0, x1) = self.pair(batch, Key::new(self.seed, Purpose::Noise), device)?;
+        let times = self.objective.times(Key::new(self.seed, Purpose::Time), &batch.indices);
+        let condition = self.condition(batch, self.condition_dropout, device);
+        let dropout = Key::new(self.seed, Purpose::Dropout);
+        let pass = Pass::Train { dropout, samples: batch.indices.clone() };
+        self.objective.loss(network, x0, x1, &condition, &times, &pass).map_err(objective)
+    }
+
+    fn loss_at(
+        &self,
+        network: &dyn Network<4>,
+        batch: &Batch,
+        times: &Times,
+        device: &Device,
+    ) -> Result<Tensor<1>, TrainError> {
+        // A stream of its own: no training sample ever sees the noise of validation.
+        let (x0, x1) = self.pair(batch, Key::new(self.seed, Purpose::Noise).fold(1), device)?;
+        let condition = self.condition(batch, 0.0, device);
+        self.objective.loss(network, x0, x1, &condition, times, &Pass::Infer).map_err(objective)
+    }
+
+    fn identity(&self) -> (String, String) {
+        let json = |value: Result<String, serde_json::Error>| value.unwrap_or_else(|e| format!("unknown ({e})"));
+        (
+            json(serde_json::to_string(&self.objective.path)),
+            json(serde_json::to_string(&self.objective.parameterization)),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Source;
+    use crate::testing::{TinyNet, TinySource, TinyTask};
+    use flow::{TimeConfig, TimeLaw};
+
+    fn task() -> FlowTask {
+        let time = TimeConfig::new(TimeLaw::Uniform {});
+        FlowTask {
+            objective: Objective { time, ..Objective::default() },
+            coupling: Coupling::Independent {},
+            condition_dropout: 0.2,
+            conditional: true,
+            seed: 3,
+        }
+    }
+
+    fn values(losses: Tensor<1>) -> Vec<f32> {
+        losses.into_data().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn it_is_the_straight_line_written_out() {
+        let device = Device::flex();
+        let net = TinyNet::new(1, 8, &device);
+        let batch = TinySource::new(16).next().unwrap();
+        let ours = values(task().loss(&net, &batch, &device).unwrap());
+        let written = values(TinyTask { seed: 3 }.loss(&net, &batch, &device).unwrap());
+        for (ours, written) in ours.iter().zip(&written) {
+            // The same sums of four squares of order 1, in f32.
+            assert!((ours - written).abs() < 1e-5 * (1.0 + written), "{ours} {written}");
+        }
+    }
+
+    #[test]
+    fn a_sample_has_the_same_loss_whatever_its_batch() {
+        let device = Device::flex();
+        let net = TinyNet::new(1, 8, &device);
+        let (mut whole, mut half) = (TinySource::new(8), TinySource::new(4));
+        let whole = values(task().loss(&net, &whole.next().unwrap(), &device).unwrap());
+        let halves: Vec<f32> =
+            (0..2).flat_map(|_| values(task().loss(&net, &half.next().unwrap(), &device).unwrap())).collect();
+        for (a, b) in whole.iter().zip(&halves) {
+            assert!((a - b).abs() < 1e-5 * (1.0 + a), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn stored_pairs_and_fresh_noise_are_never_mixed_up() {
+        let device = Device::flex();
+        let net = TinyNet::new(1, 8, &device);
+        let fresh = TinySource::new(4).next().unwrap();
+        let stored = Batch { x0: Some(fresh.x1.clone()), ..fresh.clone() };
+        let with = |coupling: Coupling, batch: &Batch| FlowTask { coupling, ..task() }.loss(&net, batch, &device);
+        assert!(with(Coupling::Stored {}, &stored).is_ok());
+        assert!(with(Coupling::Independent {}, &fresh).is_ok());
+        assert!(with(Coupling::Stored {}, &fresh).unwrap_err().to_string().contains("no stored noise"));
+        assert!(with(Coupling::Independent {}, &stored).unwrap_err().to_string().contains("stored pairs"));
+        // With x0 = x1 the velocity to learn is zero: the loss is that of the network's output alone.
+        let zero = with(Coupling::Stored {}, &stored).unwrap();
+        let other = with(Coupling::Independent {}, &fresh).unwrap();
+        assert_ne!(values(zero), values(other));
+    }
+}
