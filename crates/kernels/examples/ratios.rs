@@ -16,7 +16,7 @@ fn tensor<const D: usize>(dims: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, dims), device)
 }
 
-/// Medians in milliseconds of both, run in turns for about `seconds`.
+/// Medians in milliseconds of both, run in turns for about `seconds`; minima if BEST is set, for a busy machine.
 fn race(seconds: f64, fast: &mut dyn FnMut(), slow: &mut dyn FnMut()) -> (f64, f64) {
     let (mut a, mut b) = (Vec::new(), Vec::new());
     let time = |f: &mut dyn FnMut()| {
@@ -29,9 +29,10 @@ fn race(seconds: f64, fast: &mut dyn FnMut(), slow: &mut dyn FnMut()) -> (f64, f
         a.push(time(fast));
         b.push(time(slow));
     }
+    let best = std::env::var_os("BEST").is_some();
     let median = |mut t: Vec<f64>| {
         t.sort_by(f64::total_cmp);
-        t[t.len() / 2]
+        if best { t[0] } else { t[t.len() / 2] }
     };
     (median(a), median(b))
 }

@@ -7,11 +7,14 @@
 
 mod activation;
 pub mod adamw;
+mod attention;
 mod conv;
 mod fused;
 mod group_norm;
 mod host;
+mod linear;
 mod math;
+mod product;
 pub mod reference;
 mod row_norm;
 #[cfg(test)]
@@ -20,8 +23,9 @@ mod upsample;
 
 pub use activation::{gelu, silu};
 pub use adamw::{lerp, sum_squares};
+pub use attention::attention;
 pub use conv::conv2d;
 pub use group_norm::group_norm;
-pub use reference::{attention, linear};
+pub use linear::linear;
 pub use row_norm::{layer_norm_modulate, rms_norm};
 pub use upsample::upsample2;

@@ -8,8 +8,8 @@
 //! Each output is one chain of fused multiply-adds, so a sample's result depends neither on its batch nor on threads.
 
 mod plan;
-mod product;
-mod tile;
+pub(crate) mod product;
+pub(crate) mod tile;
 mod weight;
 
 use burn::tensor::Tensor;

@@ -10,7 +10,7 @@ use crate::host::{Scratch, Shared};
 /// Values of a padded input band that a task works on at a time: 512 KiB, half of a second-level cache.
 const BAND: usize = 1 << 17;
 /// Values of weights that stay in the first-level cache while a block of positions is swept over them: 24 KiB.
-const WEIGHTS: usize = 6 << 10;
+pub(crate) const WEIGHTS: usize = 6 << 10;
 /// Positions per block of accumulators.
 const POSITIONS: usize = 128;
 
@@ -176,7 +176,7 @@ impl Task<'_> {
                             // `x` as asserted above, hence every one; `w` has `terms` rows and `sums` `n` rows of
                             // `width` values; `n` and `vectors` come from the limits themselves.
                             unsafe {
-                                shifted_tile(simd, (n, vectors), x.as_ptr(), offsets, w.as_ptr(), sums.as_mut_ptr());
+                                shifted_tile(simd, (n, vectors), x.as_ptr(), 1, offsets, w.as_ptr(), sums.as_mut_ptr());
                             }
                         }
                     }

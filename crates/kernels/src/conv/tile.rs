@@ -20,15 +20,16 @@ pub(crate) fn max_rows<S: Simd>(vectors: usize) -> usize {
     }
 }
 
-/// `out[r, :] += sum_k x[offsets[k] + r] w[k, :]` for `r < R` and rows of `V` vectors.
+/// `out[r, :] += sum_k x[offsets[k] + r apart] w[k, :]` for `r < R` and rows of `V` vectors.
 ///
 /// # Safety
-/// `x` must be readable at `offsets[k] + r` for all `k` and `r < R`, `w` for `offsets.len()` rows and `out` readable
+/// `x` must be readable at `offsets[k] + r apart` for all `k` and `r < R`, `w` for `offsets.len()` rows and `out` readable
 /// and writable for `R` rows, where a row is `V * S::F32_LANES` consecutive values.
 #[inline(always)]
 unsafe fn shifted<S: Simd, const R: usize, const V: usize>(
     simd: S,
     x: *const f32,
+    apart: usize,
     offsets: &[usize],
     w: *const f32,
     out: *mut f32,
@@ -51,7 +52,7 @@ unsafe fn shifted<S: Simd, const R: usize, const V: usize>(
                 row[v] = w.add(v * lanes).cast::<S::f32s>().read_unaligned();
             }
             for r in 0..R {
-                let x = simd.splat_f32s(*x.add(r));
+                let x = simd.splat_f32s(*x.add(r * apart));
                 for v in 0..V {
                     sums[r][v] = simd.mul_add_e_f32s(x, row[v], sums[r][v]);
                 }
@@ -155,12 +156,13 @@ pub(crate) unsafe fn shifted_tile<S: Simd>(
     simd: S,
     (rows, vectors): (usize, usize),
     x: *const f32,
+    apart: usize,
     offsets: &[usize],
     w: *const f32,
     out: *mut f32,
 ) {
     // SAFETY: passed on to the caller.
-    unsafe { choose!(rows, vectors, shifted(simd, x, offsets, w, out)) }
+    unsafe { choose!(rows, vectors, shifted(simd, x, apart, offsets, w, out)) }
 }
 
 /// [`correlated`] for as many rows as there are `starts` and `vectors` vectors of channels.
