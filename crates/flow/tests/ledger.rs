@@ -9,6 +9,7 @@ use common::{gap, host, line, mean, points};
 use flow::diagnostics::{Ledger, crossing, step_error, straightness, transport_cost};
 use flow::exact::{Gaussian, GaussianReflow, Mixture, MixtureField};
 use flow::{Field, Path, ScheduleConfig, Solver, solve};
+use std::f64::consts::{FRAC_PI_2, FRAC_PI_4, PI};
 
 fn none() -> Condition {
     Condition::none()
@@ -47,7 +48,9 @@ fn gaussian_oracle_is_consistent_with_the_mixture_and_its_own_transport() {
         }
         let (x0, end) = (vec![0.3, -0.8], 1.0);
         // VP bends hard near both ends, hence the many steps; RK4's error there is below 1e-7.
-        let solved = solve(&gaussian, points(&[x0.clone()]), &none(), &Solver::Rk4 {}, &uniform(2000), None).unwrap();
+        let solved =
+            solve(&gaussian, points(std::slice::from_ref(&x0)), &none(), &Solver::Rk4 {}, &uniform(2000), None)
+                .unwrap();
         assert!(gap(&host(solved.x), &gaussian.transport(&x0, 0.0, end)) < 1e-6, "{path:?}");
     }
 }
@@ -78,9 +81,9 @@ fn the_mixture_velocity_moves_the_mixture_density() {
 #[test]
 fn gaussian_table_of_steps_straightness_and_crossing() {
     let table = [
-        (1.0, [0.0, 0.5, 0.72, 0.8508, 0.9227], 0.429204, 1.570796),
-        (0.5, [0.0, 0.2, 0.3405, 0.4148, 0.4557], 0.214602, 0.785398),
-        (2.0, [0.0, 0.8, 1.3622, 1.6591, 1.8227], 0.858407, 3.141593),
+        (1.0, [0.0, 0.5, 0.72, 0.8508, 0.9227], 0.429204, FRAC_PI_2),
+        (0.5, [0.0, 0.2, 0.3405, 0.4148, 0.4557], 0.214602, FRAC_PI_4),
+        (2.0, [0.0, 0.8, 1.3622, 1.6591, 1.8227], 0.858407, PI),
     ];
     for (s, stds, s_closed, v_closed) in table {
         let field = Gaussian::new(Path::Linear {}, vec![0.0], vec![s]).unwrap();
