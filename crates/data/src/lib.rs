@@ -1,1 +1,27 @@
-//! (being written)
+//! Data: readers, the loader, named data sets and the pair store. Host memory only; nothing here knows tensors.
+//!
+//! [`open`] turns a [`DataConfig`] into a [`Dataset`]; [`Loader`] turns a data set into an endless, resumable stream of
+//! [`Batch`]es in [-1, 1].
+
+#![allow(dead_code)] // the readers that use the rest follow
+
+mod config;
+mod decode;
+mod error;
+mod fingerprint;
+mod loader;
+mod memory;
+mod open;
+mod order;
+pub mod pairs;
+mod prefetch;
+mod read;
+mod sample;
+mod write;
+
+pub use config::{DataConfig, EMBEDDED, Fit, Split};
+pub use error::{DataError, Result};
+pub use loader::{Batch, Loader, LoaderConfig, gather};
+pub use memory::InMemory;
+pub use open::open;
+pub use sample::{Dataset, Sample, denormalize, normalize};

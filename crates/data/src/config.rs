@@ -1,0 +1,125 @@
+//! What a recipe says about its data: which set, which part of it, and how its images are brought to one shape.
+
+use crate::{DataError, Result};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The embedded data set.
+pub const EMBEDDED: &str = "fashion-mnist-mini";
+
+/// Which part of a data set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// To train on.
+    #[default]
+    Train,
+    /// To judge with: the set's own test part, or what [`DataConfig::holdout`] keeps apart.
+    Test,
+}
+
+/// How an image of another form is brought to a square.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// The largest square in the middle, resized.
+    #[default]
+    Crop,
+    /// The whole image, squeezed.
+    Stretch,
+}
+
+/// The `[data]` table of a recipe. The default is the embedded [`EMBEDDED`] set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// A named set (`rectiflow data list`); not together with `path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A file or folder: images in class folders or flat, idx, CIFAR-10 batches, npy, npz, webdataset tars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Training or test part.
+    pub split: Split,
+    /// Side of the square images, in pixels; `None` keeps their size, which must then be the same for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+    /// 1 (grey) or 3 (RGB); `None` keeps what the first image has. Transparent parts become white.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
+    /// How images that are not square become so when `size` is given.
+    pub fit: Fit,
+    /// Whether training mirrors images left to right at random.
+    pub flip: bool,
+    /// Only the first so many samples (after `classes`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Only these classes, by name or number; they are numbered anew in this order. Empty: all.
+    pub classes: Vec<String>,
+    /// Fraction in [0, 0.5] kept apart as the test part when the set has none of its own.
+    pub holdout: f64,
+    /// Whether files of a folder that are not readable images are passed over instead of refused.
+    pub skip_unreadable: bool,
+    /// Sets that take at most so many MiB as bytes are decoded once and kept in memory.
+    pub memory_mib: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            name: None,
+            path: None,
+            split: Split::Train,
+            size: None,
+            channels: None,
+            fit: Fit::Crop,
+            flip: false,
+            limit: None,
+            classes: Vec::new(),
+            holdout: 0.05,
+            skip_unreadable: false,
+            memory_mib: 1024,
+        }
+    }
+}
+
+impl DataConfig {
+    /// A named set.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..Self::default() }
+    }
+
+    /// A file or folder.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: Some(path.into()), ..Self::default() }
+    }
+
+    /// The same set's other part.
+    pub fn with_split(&self, split: Split) -> Self {
+        Self { split, ..self.clone() }
+    }
+
+    /// Whether the numbers make sense.
+    ///
+    /// # Errors
+    /// The first key that does not, with its range.
+    pub fn check(&self) -> Result<()> {
+        if let (Some(name), Some(path)) = (&self.name, &self.path) {
+            let what = format!("`name = \"{name}\"` and `path = \"{}\"` are both given", path.display());
+            return Err(DataError::config("name", what, "give one of them"));
+        }
+        if self.size.is_some_and(|size| !(1..=8192).contains(&size)) {
+            return Err(DataError::config("size", format!("is {:?}", self.size), "give 1 to 8192 pixels"));
+        }
+        if self.channels.is_some_and(|channels| channels != 1 && channels != 3) {
+            return Err(DataError::config("channels", format!("is {:?}", self.channels), "give 1 (grey) or 3 (RGB)"));
+        }
+        if self.limit == Some(0) {
+            return Err(DataError::config("limit", "is 0", "give at least 1, or leave it out"));
+        }
+        if !(0.0..=0.5).contains(&self.holdout) {
+            return Err(DataError::config("holdout", format!("is {}", self.holdout), "give a fraction from 0 to 0.5"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! Image files to pixels, and pixels to the shape a network wants.
+
+use crate::{DataError, Fit, Result};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use std::io::Cursor;
+use std::path::Path;
+
+/// A decoded image of any shape, `[h w c]` with 1 or 3 channels.
+#[derive(Clone, Debug)]
+pub(crate) struct Raw {
+    pub(crate) pixels: Vec<u8>,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+}
+
+/// Decodes `bytes`, the content of `path`. The format is told by the content, not by the name; the camera's rotation is applied;
+/// transparent parts become white.
+pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Raw> {
+    let broken = |what: String| DataError::malformed(path, what, "replace or remove it");
+    if bytes.is_empty() {
+        return Err(broken("the file is empty".to_string()));
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| broken(e.to_string()))?;
+    let Some(format) = reader.format() else {
+        return Err(broken("not an image of a known format (PNG, JPEG, WebP, BMP, GIF)".to_string()));
+    };
+    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
+        return Err(broken("a truncated JPEG image: its end marker is missing".to_string()));
+    }
+    let what = |e: image::ImageError| broken(format!("not a whole {format:?} image ({e})"));
+    let mut decoder = reader.into_decoder().map_err(what)?;
+    let orientation = decoder.orientation().map_err(what)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(what)?;
+    image.apply_orientation(orientation);
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    if width == 0 || height == 0 {
+        return Err(broken("an image without pixels".to_string()));
+    }
+    let grey = !image.color().has_color();
+    let pixels = match (image.color().has_alpha(), grey) {
+        (false, true) => image.into_luma8().into_raw(),
+        (false, false) => image.into_rgb8().into_raw(),
+        (true, true) => over_white::<1>(image.into_luma_alpha8().as_raw()),
+        (true, false) => over_white::<3>(image.into_rgba8().as_raw()),
+    };
+    Ok(Raw { pixels, height, width, channels: if grey { 1 } else { 3 } })
+}
+
+// JPEG decoders fill what is missing with grey. Inside coded data 0xFF is always followed by 0, so the end marker cannot appear by chance.
+fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    let scan = bytes.windows(2).rposition(|pair| pair == [0xff, 0xda]);
+    scan.is_some_and(|scan| bytes[scan..].windows(2).any(|pair| pair == [0xff, 0xd9]))
+}
+
+/// `C` colours and alpha, composed over white.
+fn over_white<const C: usize>(pixels: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(pixels.len() / (C + 1) * C);
+    for pixel in pixels.chunks_exact(C + 1) {
+        let alpha = u32::from(pixel[C]);
+        out.extend(pixel[..C].iter().map(|&v| ((u32::from(v) * alpha + 255 * (255 - alpha) + 127) / 255) as u8));
+    }
+    out
+}
+
+/// The shape images are brought to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    pub(crate) channels: usize,
+    /// Side of the square; `None` leaves the size alone.
+    pub(crate) size: Option<usize>,
+    pub(crate) fit: Fit,
+}
+
+impl Form {
+    /// `raw` in this form. Resizing averages over the area when it shrinks (Lanczos of support 3, antialiased), as
+    /// careless shrinking shifts Frechet distances.
+    pub(crate) fn apply(&self, raw: Raw, path: &Path) -> Result<Raw> {
+        let raw = match (raw.channels, self.channels) {
+            (1, 3) => Raw { pixels: raw.pixels.iter().flat_map(|&v| [v; 3]).collect(), channels: 3, ..raw },
+            (3, 1) => Raw { pixels: raw.pixels.chunks_exact(3).map(luma).collect(), channels: 1, ..raw },
+            _ => raw,
+        };
+        let Some(size) = self.size.filter(|&size| size != raw.width || size != raw.height) else { return Ok(raw) };
+        self.resize(&raw, size)
+            .map_err(|e| DataError::malformed(path, format!("cannot be resized ({e})"), "replace or remove it"))
+    }
+
+    fn resize(&self, raw: &Raw, size: usize) -> Result<Raw, Box<dyn std::error::Error>> {
+        let kind = if raw.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+        let source = ImageRef::new(raw.width.try_into()?, raw.height.try_into()?, &raw.pixels, kind)?;
+        let mut target = Image::new(size.try_into()?, size.try_into()?, kind);
+        let mut options =
+            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3)).use_alpha(false);
+        if self.fit == Fit::Crop {
+            let side = raw.width.min(raw.height);
+            // Whole pixels, so that a square part that needs no resizing stays exact.
+            let (left, top) = ((raw.width - side) / 2, (raw.height - side) / 2);
+            options = options.crop(left as f64, top as f64, side as f64, side as f64);
+        }
+        Resizer::new().resize(&source, &mut target, &options)?;
+        Ok(Raw { pixels: target.into_vec(), height: size, width: size, channels: raw.channels })
+    }
+}
+
+// Rec. 709 weights in 16-bit fixed point; they add up to 2^16, so that grey stays the same grey.
+fn luma(pixel: &[u8]) -> u8 {
+    let [r, g, b] = [0, 1, 2].map(|i| u32::from(pixel[i]));
+    ((13933 * r + 46871 * g + 4732 * b + 32768) >> 16) as u8
+}

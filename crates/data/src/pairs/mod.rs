@@ -1,0 +1,90 @@
+//! The pair store: `(x0, x1, class)` made by a teacher, on disk between `pairs` and `reflow`/`distill`.
+//!
+//! A folder of safetensors files named `pairs-<first index>.safetensors`. Each holds a run of consecutive samples as
+//! tensors `x0` and `x1` (`f32 [n c h w]`), `class` and `index` (`i64 [n]`), and in its metadata how the pairs were made
+//! ([`PairMeta`]) and a CRC-32C over the whole file, so that a flipped bit anywhere is found. Files are written beside
+//! their place, synced and renamed: a killed writer leaves whole files only and continues at [`PairWriter::next_index`].
+//! Several writers may fill different ranges of indices of one folder at once.
+
+mod loader;
+mod shard;
+mod store;
+mod writer;
+
+pub use loader::PairLoader;
+pub use store::{PairBatch, PairStore};
+pub use writer::PairWriter;
+
+use crate::{DataError, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Version of the file format.
+pub const FORMAT: u32 = 1;
+
+/// How the pairs of a store were made. Every file of a store carries the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairMeta {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Which network made them: name and digest of its checkpoint.
+    pub teacher: String,
+    /// The teacher's path, by name.
+    pub path: String,
+    /// What the teacher predicts, by name.
+    pub parameterization: String,
+    /// The solver, by name.
+    pub solver: String,
+    /// The schedule, by name.
+    pub schedule: String,
+    /// Steps of the solver.
+    pub steps: usize,
+    /// Guidance scale; 1 for none.
+    pub guidance: f64,
+    /// Seed of the source points: sample `index` starts from the noise of this seed and `index`.
+    pub seed: u64,
+    /// Shape of a point, `[c h w]`.
+    pub shape: [usize; 3],
+    /// Number of classes; 0 for none.
+    pub classes: usize,
+    /// Fingerprint of the data the teacher was trained on, or empty.
+    pub data: String,
+}
+
+impl PairMeta {
+    /// Numbers in a point.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether a point has no numbers.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Refuses `other`, found in `file`, if its pairs were made in another way, and says where they differ.
+    fn require_same(&self, other: &Self, file: &Path) -> Result<()> {
+        let json = |meta: &Self| serde_json::to_value(meta).unwrap_or_default();
+        let (ours, theirs) = (json(self), json(other));
+        let keys = ours.as_object().into_iter().flatten();
+        let Some((key, value)) = keys.into_iter().find(|(key, value)| theirs.get(key.as_str()) != Some(*value)) else {
+            return Ok(());
+        };
+        let what = format!("its pairs were made with {key} = {}, these with {value}", theirs[key.as_str()]);
+        Err(DataError::malformed(file, what, "one store holds pairs of one kind: use another folder"))
+    }
+}
+
+/// One pair to be stored. The fields are named so that source and data cannot change places.
+#[derive(Clone, Copy, Debug)]
+pub struct PairRecord<'a> {
+    /// Number of the sample, whose noise and condition it determines.
+    pub index: u64,
+    /// The source point (noise), `[c h w]`.
+    pub x0: &'a [f32],
+    /// The data point the teacher carried it to, `[c h w]`.
+    pub x1: &'a [f32],
+    /// Its class; -1 for none.
+    pub class: i64,
+}

@@ -1,0 +1,87 @@
+//! The samples of a data set and what a data set is: a fixed-length, random-access list of images with labels and captions.
+
+use crate::Result;
+
+/// One image with what is known about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Pixels in [0, 255], row by row, channels innermost: `[h w c]`.
+    pub pixels: Vec<u8>,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: usize,
+    /// Class index, if it has one.
+    pub label: Option<u32>,
+    /// Caption, if it has one.
+    pub caption: Option<String>,
+}
+
+impl Sample {
+    /// The pixels as networks see them, `[c h w]`, `x / 127.5 - 1` in [-1, 1], mirrored left to right if `flip`;
+    /// appended to `out`.
+    pub fn normalize_into(&self, flip: bool, out: &mut Vec<f32>) {
+        let (width, channels) = (self.width, self.channels);
+        out.reserve(self.pixels.len());
+        for channel in 0..channels {
+            for row in self.pixels.chunks_exact(width * channels) {
+                let values = row.iter().skip(channel).step_by(channels).map(|&value| normalize(value));
+                if flip { out.extend(values.rev()) } else { out.extend(values) }
+            }
+        }
+    }
+}
+
+/// A byte in [0, 255] as a number in [-1, 1].
+pub fn normalize(value: u8) -> f32 {
+    f32::from(value) / 127.5 - 1.0
+}
+
+/// The byte nearest to a number in [-1, 1]; numbers outside saturate. Inverse of [`normalize`].
+pub fn denormalize(value: f32) -> u8 {
+    ((value + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8
+}
+
+/// A data set: `len` samples of one shape, readable in any order from any thread.
+pub trait Dataset: Send + Sync {
+    /// Number of samples.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sample `index`, below [`Dataset::len`].
+    ///
+    /// # Errors
+    /// What reading and decoding its file may say.
+    fn get(&self, index: usize) -> Result<Sample>;
+
+    /// The label of sample `index`, without decoding it.
+    fn label(&self, index: usize) -> Option<u32>;
+
+    /// Names of the classes, in the order of the labels; empty if there are no classes.
+    fn class_names(&self) -> &[String];
+
+    /// Number of classes; 0 if there are no labels.
+    fn classes(&self) -> usize {
+        self.class_names().len()
+    }
+
+    /// Shape of every sample, `[c h w]`.
+    fn shape(&self) -> [usize; 3];
+
+    /// What to call it in reports.
+    fn name(&self) -> &str;
+
+    /// Identity of the content: the same for the same samples in the same order and shape, different (up to a hash
+    /// collision) for any other. 16 hexadecimal digits. Sets too large for memory are identified by their files' names, sizes, labels and
+    /// captions instead of their pixels.
+    fn fingerprint(&self) -> &str;
+
+    /// Whether [`Dataset::get`] is a copy from memory rather than a file to decode.
+    fn in_memory(&self) -> bool;
+}
