@@ -65,15 +65,14 @@ impl Ema {
         Self { config: config.clone(), averages }
     }
 
-    /// Moves every average towards `weights`; `step` counts optimiser steps from 1.
-    pub fn update(&mut self, step: u64, weights: &[Tensor<1>]) {
+    /// Moves the averages of parameter `index` towards `weight`; `step` counts optimiser steps from 1. Called right
+    /// after the optimiser's update of the same parameter, while its values are still in the cache.
+    pub fn update(&mut self, step: u64, index: usize, weight: &Tensor<1>) {
         for (decay, averages) in self.config.decays.iter().zip(&mut self.averages) {
             let keep = self.config.decay_at(*decay, step);
-            for (average, weight) in averages.iter_mut().zip(weights) {
-                // Taken out rather than cloned, so that the kernel may write in place.
-                let old = std::mem::replace(average, weight.clone());
-                *average = kernels::lerp(old, weight.clone(), 1.0 - keep);
-            }
+            // Taken out rather than cloned, so that the kernel may write in place.
+            let old = std::mem::replace(&mut averages[index], weight.clone());
+            averages[index] = kernels::lerp(old, weight.clone(), 1.0 - keep);
         }
     }
 
@@ -93,8 +92,8 @@ mod tests {
     use super::*;
     use base::{Device, TensorData};
 
-    fn scalar(v: f32) -> Vec<Tensor<1>> {
-        vec![Tensor::from_data(TensorData::new(vec![v], [1]), &Device::flex())]
+    fn scalar(v: f32) -> Tensor<1> {
+        Tensor::from_data(TensorData::new(vec![v], [1]), &Device::flex())
     }
 
     fn value(v: &[Tensor<1>]) -> f32 {
@@ -105,9 +104,9 @@ mod tests {
     fn constant_weights_approach_geometrically() {
         // Start at 0, weights constantly 1: after n steps the average is 1 - d^n.
         let config = EmaConfig { decays: vec![0.9, 0.99], warmup: false };
-        let mut ema = Ema::new(&config, &scalar(0.0));
+        let mut ema = Ema::new(&config, &[scalar(0.0)]);
         for step in 1..=50 {
-            ema.update(step, &scalar(1.0));
+            ema.update(step, 0, &scalar(1.0));
         }
         for (decay, average) in ema.averages() {
             let expected = 1.0 - decay.powi(50);
@@ -124,9 +123,9 @@ mod tests {
         assert_eq!(config.decay_at(0.999, 100_000), 0.999);
         // The product of (1+n)/(10+n) telescopes: prod_{n=1..N} = 10!/1! * (N+1)!/(N+10)!.
         let steps = 20u64;
-        let mut ema = Ema::new(&config, &scalar(1.0));
+        let mut ema = Ema::new(&config, &[scalar(1.0)]);
         for step in 1..=steps {
-            ema.update(step, &scalar(0.0));
+            ema.update(step, 0, &scalar(0.0));
         }
         let expected: f64 = (1..=steps).map(|n| (1.0 + n as f64) / (10.0 + n as f64)).product();
         let found = value(ema.primary().unwrap()) as f64;

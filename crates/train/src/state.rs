@@ -82,14 +82,16 @@ impl<M: Module> State<M> {
     /// One optimiser step with `gradients` multiplied by `scale`.
     pub fn step(mut self, config: &TrainConfig, gradients: Vec<Option<Tensor<1>>>, lr: f64, scale: f64) -> Self {
         self.steps += 1;
-        let (adam, step) = (&mut self.adam, self.steps);
+        let (adam, ema, step) = (&mut self.adam, &mut self.ema, self.steps);
         let mut gradients = gradients;
-        let network = params::update(self.network, |index, weight| match gradients[index].take() {
-            Some(gradient) => adam.step(&config.optim, index, weight, gradient, step, lr, scale),
-            None => weight,
+        self.network = params::update(self.network, |index, weight| {
+            let weight = match gradients[index].take() {
+                Some(gradient) => adam.step(&config.optim, index, weight, gradient, step, lr, scale),
+                None => weight,
+            };
+            ema.update(step, index, &weight);
+            weight
         });
-        self.network = network;
-        self.ema.update(step, &params::values(&self.network));
         self
     }
 

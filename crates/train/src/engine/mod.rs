@@ -10,7 +10,7 @@ mod steps;
 use crate::TrainConfig;
 use crate::checkpoint::{Checkpoint, CheckpointError, Folder, Meta};
 use crate::error::TrainError;
-use crate::event::Observer;
+use crate::event::{Event, Observer};
 use crate::source::{Batch, Source};
 use crate::state::State;
 use crate::task::Task;
@@ -95,7 +95,13 @@ pub fn resume<M: Module + Network<4>>(
             return Err(CheckpointError::OtherTraining { path, what, found, expected }.into());
         }
     }
+    let changed = found.recipe != wanted.recipe;
     let state = State::resume(network, setup.config, &mut from)?;
+    if changed {
+        let message = "the recipe differs from the checkpoint's; the rest of the run follows the new one".to_string();
+        // A wish to stop is heard at the first step.
+        let _ = observer.event(&Event::Warning { images: state.images, seconds: 0.0, message })?;
+    }
     let mut engine = Engine::new(setup, state, observer);
     engine.saved = Some((engine.state().images, from.path().to_path_buf()));
     engine.run()

@@ -1,0 +1,209 @@
+//! Training samples from data sets and pair stores: the loaders of `data` as a [`Source`].
+
+use crate::TrainError;
+use crate::source::{Batch, Source};
+use data::pairs::{PairBatch, PairLoader, PairStore};
+use data::{DataError, Dataset, Loader, LoaderConfig};
+use std::sync::Arc;
+
+/// Images of a data set; noise is drawn by counter.
+pub struct ImageSource {
+    dataset: Arc<dyn Dataset>,
+    config: LoaderConfig,
+    loader: Option<Loader>,
+}
+
+impl ImageSource {
+    /// Streams `dataset`; `config.batch` is [`TrainConfig::micro_batch`](crate::TrainConfig::micro_batch).
+    pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Self {
+        Self { dataset, config, loader: None }
+    }
+}
+
+/// Stored pairs of a teacher.
+pub struct PairSource {
+    store: Arc<PairStore>,
+    config: LoaderConfig,
+    loader: Option<PairLoader>,
+}
+
+impl PairSource {
+    /// Streams `store`; `config.batch` is [`TrainConfig::micro_batch`](crate::TrainConfig::micro_batch).
+    pub fn new(store: Arc<PairStore>, config: LoaderConfig) -> Self {
+        Self { store, config, loader: None }
+    }
+}
+
+fn failed(error: DataError) -> TrainError {
+    TrainError::Source(error.to_string())
+}
+
+fn ended() -> TrainError {
+    TrainError::Source("the stream of samples ended; training needs one without `passes`".to_string())
+}
+
+/// Content and order: what the cursor of a checkpoint refers to.
+fn identity(content: &str, config: &LoaderConfig) -> String {
+    let order = if config.shuffle { format!("shuffled by seed {}", config.seed) } else { "in order".to_string() };
+    format!("{content}, {order}{}", if config.flip { ", flipped" } else { "" })
+}
+
+impl Source for ImageSource {
+    fn seek(&mut self, images: u64) -> Result<(), TrainError> {
+        self.loader = Some(Loader::new(self.dataset.clone(), &self.config, images).map_err(failed)?);
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Batch, TrainError> {
+        if self.loader.is_none() {
+            self.seek(0)?;
+        }
+        let batch = self.loader.as_mut().and_then(Loader::next).ok_or_else(ended)?;
+        Ok(batch.map_err(failed)?.into())
+    }
+
+    fn fingerprint(&self) -> String {
+        identity(&format!("{} {}", self.dataset.name(), self.dataset.fingerprint()), &self.config)
+    }
+}
+
+impl Source for PairSource {
+    fn seek(&mut self, images: u64) -> Result<(), TrainError> {
+        self.loader = Some(PairLoader::new(self.store.clone(), &self.config, images).map_err(failed)?);
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Batch, TrainError> {
+        if self.loader.is_none() {
+            self.seek(0)?;
+        }
+        let batch = self.loader.as_mut().and_then(PairLoader::next).ok_or_else(ended)?;
+        Ok(batch.map_err(failed)?.into())
+    }
+
+    fn fingerprint(&self) -> String {
+        identity(&format!("pairs {}", self.store.fingerprint()), &self.config)
+    }
+}
+
+impl From<data::Batch> for Batch {
+    fn from(batch: data::Batch) -> Self {
+        Self {
+            x1: batch.images,
+            x0: None,
+            shape: batch.shape,
+            classes: batch.labels,
+            indices: batch.indices,
+            places: batch.source,
+        }
+    }
+}
+
+impl From<PairBatch> for Batch {
+    fn from(batch: PairBatch) -> Self {
+        Self {
+            x1: batch.x1,
+            x0: Some(batch.x0),
+            shape: batch.shape,
+            classes: batch.labels,
+            indices: batch.indices,
+            places: batch.index,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data::pairs::{FORMAT, PairMeta, PairRecord, PairWriter};
+    use data::{InMemory, Sample};
+
+    fn dataset() -> Arc<dyn Dataset> {
+        let sample = |i: u8| Sample {
+            pixels: vec![i; 4],
+            height: 2,
+            width: 2,
+            channels: 1,
+            label: Some(u32::from(i % 3)),
+            caption: None,
+        };
+        let names = ["a", "b", "c"].map(str::to_string).to_vec();
+        Arc::new(InMemory::new("tiny", [1, 2, 2], names, (0..10).map(sample).collect()).unwrap())
+    }
+
+    fn config() -> LoaderConfig {
+        LoaderConfig { batch: 4, seed: 7, ..LoaderConfig::default() }
+    }
+
+    #[test]
+    fn a_stream_continues_where_a_cursor_says() {
+        let mut whole = ImageSource::new(dataset(), config());
+        let batches: Vec<Batch> = (0..6).map(|_| whole.next().unwrap()).collect();
+        assert_eq!(batches[5].indices, [20, 21, 22, 23]);
+        let mut resumed = ImageSource::new(dataset(), config());
+        resumed.seek(12).unwrap();
+        assert_eq!(resumed.next().unwrap(), batches[3]);
+        // What a value says, its class and its place agree.
+        for (row, place) in batches[2].places.iter().enumerate() {
+            assert_eq!(batches[2].x1[4 * row], data::normalize(*place as u8));
+            assert_eq!(batches[2].classes[row], *place as i64 % 3);
+        }
+    }
+
+    #[test]
+    fn another_order_is_another_fingerprint() {
+        let of = |config: LoaderConfig| ImageSource::new(dataset(), config).fingerprint();
+        let all = [
+            of(config()),
+            of(LoaderConfig { seed: 8, ..config() }),
+            of(LoaderConfig { shuffle: false, ..config() }),
+            of(LoaderConfig { flip: true, ..config() }),
+        ];
+        for (i, a) in all.iter().enumerate() {
+            assert!(all[i + 1..].iter().all(|b| a != b), "{all:?}");
+        }
+        // How many are read at once is no part of the order.
+        assert_eq!(all[0], of(LoaderConfig { batch: 2, prefetch: 1, ..config() }));
+    }
+
+    #[test]
+    fn a_batch_larger_than_the_data_is_an_error() {
+        let error = ImageSource::new(dataset(), LoaderConfig { batch: 11, ..config() }).seek(0).unwrap_err();
+        assert!(error.to_string().contains("11"), "{error}");
+    }
+
+    #[test]
+    fn pairs_keep_both_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let meta = PairMeta {
+            format: FORMAT,
+            teacher: "t".into(),
+            path: "linear".into(),
+            parameterization: "velocity".into(),
+            solver: "euler".into(),
+            schedule: "uniform".into(),
+            steps: 1,
+            guidance: 1.0,
+            seed: 1,
+            shape: [1, 1, 2],
+            classes: 0,
+            data: String::new(),
+        };
+        let mut writer = PairWriter::open(folder.path(), &meta, 0..8).unwrap();
+        for index in 0..8u64 {
+            let v = index as f32;
+            writer.push(PairRecord { index, x0: &[v, v + 0.5], x1: &[-v, -v - 0.5], class: -1 }).unwrap();
+        }
+        writer.finish().unwrap();
+        let store = Arc::new(PairStore::open(folder.path()).unwrap());
+        let mut source = PairSource::new(store, config());
+        source.seek(8).unwrap();
+        let batch = source.next().unwrap();
+        assert_eq!(batch.indices, [8, 9, 10, 11], "the second epoch has counters of its own");
+        let x0 = batch.x0.unwrap();
+        for (row, place) in batch.places.iter().enumerate() {
+            let v = *place as f32;
+            assert_eq!((&x0[2 * row..2 * row + 2], &batch.x1[2 * row..2 * row + 2]), (&[v, v + 0.5][..], &[-v, -v - 0.5][..]));
+        }
+    }
+}
