@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`engine`] | the loop: [`train`], [`resume`] |
-//! | [`task`], [`flow_task`], [`source`] | what is minimised, where samples come from |
+//! | [`task`], [`flow_task`], [`source`], [`streams`] | what is minimised, where samples come from |
 //! | [`state`], [`optim`], [`schedule`], [`ema`], [`params`] | weights and what updates them |
 //! | [`checkpoint`] | complete, checksummed, atomic files |
 //! | [`guard`], [`watchdog`], [`memory`] | what goes wrong, and what it costs |
@@ -28,6 +28,7 @@ pub mod run_dir;
 pub mod schedule;
 pub mod source;
 pub mod state;
+pub mod streams;
 pub mod task;
 #[cfg(test)]
 #[allow(dead_code)] // shared with the integration tests, which use more of it
@@ -41,4 +42,5 @@ pub use event::{Event, Log, Observer, ValidationLog};
 pub use flow_task::FlowTask;
 pub use run_dir::RunDir;
 pub use source::{Batch, Source};
+pub use streams::{ImageSource, PairSource};
 pub use task::Task;

@@ -203,7 +203,10 @@ mod tests {
         let x0 = batch.x0.unwrap();
         for (row, place) in batch.places.iter().enumerate() {
             let v = *place as f32;
-            assert_eq!((&x0[2 * row..2 * row + 2], &batch.x1[2 * row..2 * row + 2]), (&[v, v + 0.5][..], &[-v, -v - 0.5][..]));
+            assert_eq!(
+                (&x0[2 * row..2 * row + 2], &batch.x1[2 * row..2 * row + 2]),
+                (&[v, v + 0.5][..], &[-v, -v - 0.5][..])
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Kill -9 at random moments: the newest checkpoint is always readable, and the resumed run ends with the same bytes as
-//! one that was never interrupted.
+//! Kill -9 at random moments: the newest checkpoint and the pair store are always readable, and the resumed run ends
+//! with the same bytes as one that was never interrupted.
 //!
-//! The test starts itself as a child process (the test `child`, which does nothing unless asked by the environment),
+//! Each test starts itself as a child process (the tests `child_*`, which do nothing unless asked by the environment),
 //! kills it after a random time, opens what it left, and starts the next one, until the run is over.
 
 #![cfg(unix)]
@@ -11,6 +11,7 @@
 mod testing;
 
 use base::{Device, Key, Purpose};
+use data::pairs::{FORMAT, PairMeta, PairRecord, PairStore, PairWriter};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -71,15 +72,15 @@ fn run(path: &Path, config: &TrainConfig) {
 }
 
 #[test]
-fn child() {
+fn child_trains() {
     if let Some(path) = std::env::var_os(RUN) {
         run(Path::new(&path), &config(std::env::var_os(PEACE).is_some()));
     }
 }
 
-fn start(path: &Path, peace: bool) -> Child {
+fn start(test: &str, path: &Path, peace: bool) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child", "--test-threads=1"]).env(RUN, path).stdout(Stdio::null());
+    command.args(["--exact", test, "--test-threads=1"]).env(RUN, path).stdout(Stdio::null());
     if peace {
         command.env(PEACE, "1");
     }
@@ -95,7 +96,7 @@ fn killed_at_random_moments_the_run_ends_with_the_same_bytes() {
     let (mut kills, mut cursor) = (0, 0);
     let mut torn = 0;
     for life in 0..200 {
-        let mut process = start(&path, false);
+        let mut process = start("child_trains", &path, false);
         // From during start-up to well into the steps; every start gets a little further on average.
         let wait = 0.002 + 0.15 * Key::new(5, Purpose::Probe).uniform(life);
         std::thread::sleep(Duration::from_secs_f64(wait));
@@ -119,7 +120,7 @@ fn killed_at_random_moments_the_run_ends_with_the_same_bytes() {
             None => kills += 1,
         }
         if kills >= KILLS {
-            assert!(start(&path, true).wait().unwrap().success());
+            assert!(start("child_trains", &path, true).wait().unwrap().success());
             break;
         }
     }
@@ -138,6 +139,74 @@ fn killed_at_random_moments_the_run_ends_with_the_same_bytes() {
     let images: Vec<u64> = lines.iter().filter(|l| l["kind"] == "log").map(|l| l["images"].as_u64().unwrap()).collect();
     assert_eq!(images, (80..=last).step_by(80).collect::<Vec<_>>());
     eprintln!("{kills} kills, {torn} of them inside a write, {:.1} s", begun.elapsed().as_secs_f64());
+}
+
+const PAIRS: u64 = 200_000;
+
+/// Fills a pair store, 8 pairs a file.
+fn write_pairs(path: &Path, count: u64) {
+    let meta = PairMeta {
+        format: FORMAT,
+        teacher: "teacher".into(),
+        path: "linear".into(),
+        parameterization: "velocity".into(),
+        solver: "euler".into(),
+        schedule: "uniform".into(),
+        steps: 1,
+        guidance: 1.0,
+        seed: 1,
+        shape: [1, 8, 8],
+        classes: 10,
+        data: String::new(),
+    };
+    let mut writer = PairWriter::open(path, &meta, 0..count).unwrap().rows_per_shard(8);
+    let key = Key::new(1, Purpose::Noise);
+    for index in writer.missing(count as usize) {
+        let x0: Vec<f32> = key.normals(index, 64).collect();
+        let x1: Vec<f32> = x0.iter().map(|v| v.tanh()).collect();
+        writer.push(PairRecord { index, x0: &x0, x1: &x1, class: (index % 10) as i64 }).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+#[test]
+fn child_writes_pairs() {
+    if let Some(path) = std::env::var_os(RUN) {
+        write_pairs(Path::new(&path), PAIRS);
+    }
+}
+
+#[test]
+fn killed_at_random_moments_the_pair_store_is_readable_and_continues() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("killed");
+    let mut stored = 0;
+    for life in 0..KILLS as u64 {
+        let mut process = start("child_writes_pairs", &path, false);
+        let wait = 0.002 + 0.1 * Key::new(6, Purpose::Probe).uniform(life);
+        std::thread::sleep(Duration::from_secs_f64(wait));
+        assert!(process.try_wait().unwrap().is_none(), "the store was full before it could be killed: make it larger");
+        process.kill().unwrap(); // SIGKILL
+        process.wait().unwrap();
+        let any = path.is_dir() && std::fs::read_dir(&path).unwrap().flatten().any(|e| !is_hidden(&e));
+        if any {
+            let store = PairStore::open(&path).unwrap_or_else(|e| panic!("life {life}: {e}"));
+            assert!(store.len() >= stored, "life {life} lost pairs");
+            stored = store.len();
+        }
+    }
+    assert!(stored > 8, "the children never got anywhere");
+    // Complete a little more in peace and compare with a store that was never interrupted.
+    let count = stored as u64 + 20;
+    write_pairs(&path, count);
+    let whole = home.path().join("whole");
+    write_pairs(&whole, count);
+    let (killed, whole) = (PairStore::open(&path).unwrap(), PairStore::open(&whole).unwrap());
+    assert_eq!((killed.len() as u64, killed.fingerprint()), (count, whole.fingerprint()));
+}
+
+fn is_hidden(entry: &std::fs::DirEntry) -> bool {
+    entry.file_name().to_string_lossy().starts_with('.')
 }
 
 fn has_temporary(folder: &Path) -> bool {
