@@ -3,7 +3,7 @@
 use super::{FORMAT, PairMeta};
 use crate::{DataError, Result};
 use safetensors::tensor::{Dtype, Metadata, TensorView, serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fs::File;
 use std::io::Read;
@@ -64,12 +64,22 @@ pub(super) fn encode(meta: &PairMeta, rows: &Rows) -> Result<Vec<u8>, Box<dyn Er
     ];
     let meta = serde_json::to_string(meta)?;
     let metadata = HashMap::from([("pairs".to_string(), meta), ("crc32c".to_string(), BLANK.to_string())]);
-    let mut bytes = serialize(tensors, Some(metadata))?;
+    let mut bytes = sort_header(serialize(tensors, Some(metadata))?)?;
     let header = 8..header_end(&bytes).ok_or("the header has no length")?;
     let digits = checksum_digits(&bytes[header]).ok_or("the header has no checksum")?;
     let checksum = format!("{:08x}", crc32c::crc32c(&bytes));
     bytes[8 + digits.start..8 + digits.end].copy_from_slice(checksum.as_bytes());
     Ok(bytes)
+}
+
+/// The same file with the keys of its header in alphabetical order: the metadata come out of a hash map in any order, and
+/// the same pairs must make the same bytes, and with them the same fingerprint.
+fn sort_header(bytes: Vec<u8>) -> Result<Vec<u8>, Box<dyn Error>> {
+    let end = header_end(&bytes).ok_or("the header has no length")?;
+    let header: BTreeMap<String, BTreeMap<String, serde_json::Value>> = serde_json::from_slice(&bytes[8..end])?;
+    let mut header = serde_json::to_vec(&header)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok([&(header.len() as u64).to_le_bytes()[..], &header, &bytes[end..]].concat())
 }
 
 fn header_end(bytes: &[u8]) -> Option<usize> {
