@@ -48,25 +48,26 @@ class Residual(nn.Module):
 
 
 class UNet(nn.Module):
-    def __init__(self, channels=48, classes=10):
+    def __init__(self, channels=64, classes=10, patch=2):
         super().__init__()
-        c, e = channels, 4 * channels
+        c, e, p = channels, 4 * channels, patch * patch
+        self.patch = patch
         self.freqs = torch.exp(-math.log(1e4) * torch.arange(c) / c)
         self.time = nn.Sequential(nn.Linear(2 * c, e), nn.SiLU(), nn.Linear(e, e))
         self.label = nn.Embedding(classes + 1, e)  # N(0, 1); the last row is "no class"
-        self.conv_in = nn.Conv2d(1, c, 3, padding=1)
+        self.conv_in = nn.Conv2d(p, c, 3, padding=1)
         self.down1, self.pool, self.down2 = Residual(c, c, e), nn.Conv2d(c, c, 3, 2, 1), Residual(c, 2 * c, e)
         self.mid1, self.mid2 = Residual(2 * c, 2 * c, e), Residual(2 * c, 2 * c, e)
         self.up2a, self.up2b = Residual(4 * c, 2 * c, e), Residual(3 * c, 2 * c, e)
         self.unpool = nn.Conv2d(2 * c, 2 * c, 3, padding=1)
         self.up1a, self.up1b = Residual(3 * c, c, e), Residual(2 * c, c, e)
-        self.norm, self.conv_out = nn.GroupNorm(16, c), nn.Conv2d(c, 1, 3, padding=1)
+        self.norm, self.conv_out = nn.GroupNorm(16, c), nn.Conv2d(c, p, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight), nn.init.zeros_(self.conv_out.bias)
 
     def forward(self, x, t, y):
         a = 1000 * t[:, None] * self.freqs
         e = F.silu(self.time(torch.cat([a.cos(), a.sin()], 1)) + self.label(y))
-        h0 = self.conv_in(x)
+        h0 = self.conv_in(F.pixel_unshuffle(x, self.patch))
         h1 = self.down1(h0, e)
         h2 = self.pool(h1)
         h3 = self.down2(h2, e)
@@ -74,7 +75,7 @@ class UNet(nn.Module):
         h = self.up2b(torch.cat([self.up2a(torch.cat([h, h3], 1), e), h2], 1), e)
         h = self.unpool(F.interpolate(h, scale_factor=2))
         h = self.up1b(torch.cat([self.up1a(torch.cat([h, h1], 1), e), h0], 1), e)
-        return self.conv_out(F.silu(self.norm(h)))
+        return F.pixel_shuffle(self.conv_out(F.silu(self.norm(h))), self.patch)
 
 
 def autocast():
