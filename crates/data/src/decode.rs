@@ -1,8 +1,9 @@
 //! Image files to pixels, and pixels to the shape a network wants.
 
 use crate::{DataError, Fit, Result};
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use std::io::Cursor;
 use std::path::Path;
@@ -89,9 +90,18 @@ impl Form {
     }
 
     fn resize(&self, raw: &Raw, size: usize) -> Result<Raw, Box<dyn std::error::Error>> {
-        let kind = if raw.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-        let source = ImageRef::new(raw.width.try_into()?, raw.height.try_into()?, &raw.pixels, kind)?;
-        let mut target = Image::new(size.try_into()?, size.try_into()?, kind);
+        let pixels = match raw.channels {
+            1 => self.resize_typed::<U8>(raw, size)?,
+            _ => self.resize_typed::<U8x3>(raw, size)?,
+        };
+        Ok(Raw { pixels, height: size, width: size, channels: raw.channels })
+    }
+
+    // Two pixel types, named: the untyped call compiles every type the crate knows into ours, a minute of build time.
+    fn resize_typed<P: PixelTrait>(&self, raw: &Raw, size: usize) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        let source = TypedImageRef::<P>::from_buffer(raw.width.try_into()?, raw.height.try_into()?, &raw.pixels)?;
+        let mut pixels = vec![0; size * size * raw.channels];
+        let mut target = TypedImage::<P>::from_buffer(size.try_into()?, size.try_into()?, &mut pixels)?;
         let mut options =
             ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3)).use_alpha(false);
         if self.fit == Fit::Crop {
@@ -100,8 +110,8 @@ impl Form {
             let (left, top) = ((raw.width - side) / 2, (raw.height - side) / 2);
             options = options.crop(left as f64, top as f64, side as f64, side as f64);
         }
-        Resizer::new().resize(&source, &mut target, &options)?;
-        Ok(Raw { pixels: target.into_vec(), height: size, width: size, channels: raw.channels })
+        Resizer::new().resize_typed(&source, &mut target, &options)?;
+        Ok(pixels)
     }
 }
 
