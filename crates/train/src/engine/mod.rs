@@ -57,6 +57,41 @@ pub struct Outcome<M> {
 
 /// Trains `network` from its present weights.
 ///
+/// ```
+/// use train::{FlowTask, ImageSource, Setup, TrainConfig};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = TrainConfig { images: 64, batch: 32, ..TrainConfig::default() };
+/// let dataset = data::open(&data::DataConfig { limit: Some(64), ..Default::default() })?;
+/// let loader = data::LoaderConfig { batch: config.micro_batch(), seed: 1, ..Default::default() };
+/// let mut source = ImageSource::new(dataset.clone(), loader);
+/// let task = FlowTask {
+///     objective: flow::Objective::default(),
+///     coupling: flow::Coupling::Independent {},
+///     condition_dropout: config.condition_dropout,
+///     conditional: true,
+///     seed: 1,
+/// };
+/// let device = base::Device::flex().autodiff();
+/// let network = nets::NetConfig::Mlp(Default::default()).init(1, dataset.shape(), dataset.classes(), &device)?;
+/// let setup = Setup {
+///     config: &config,
+///     task: &task,
+///     source: &mut source,
+///     validation: None,
+///     seed: 1,
+///     recipe: String::new(),
+///     extra: Default::default(),
+///     checkpoints: None,
+///     stop: Default::default(),
+/// };
+/// let outcome = train::train(network, setup, &mut ())?;
+/// assert_eq!((outcome.state.images, outcome.state.steps), (64, 2));
+/// let network = outcome.state.sampler(); // the averaged weights, ready for a solver
+/// # drop(network);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// [`TrainError::NotFinite`] when the guard stops the run; errors of the source, the observers and the checkpoint folder.
 pub fn train<M: Module + Network<4>>(
