@@ -1,10 +1,8 @@
 //! Image files to pixels, and pixels to the shape a network wants.
 
 use crate::{DataError, Fit, Result};
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{U8, U8x3};
-use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Luma, Pixel, Rgb};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -91,27 +89,29 @@ impl Form {
 
     fn resize(&self, raw: &Raw, size: usize) -> Result<Raw, Box<dyn std::error::Error>> {
         let pixels = match raw.channels {
-            1 => self.resize_typed::<U8>(raw, size)?,
-            _ => self.resize_typed::<U8x3>(raw, size)?,
+            1 => self.resize_pixels::<Luma<u8>>(raw, size)?,
+            _ => self.resize_pixels::<Rgb<u8>>(raw, size)?,
         };
         Ok(Raw { pixels, height: size, width: size, channels: raw.channels })
     }
 
-    // Two pixel types, named: the untyped call compiles every type the crate knows into ours, a minute of build time.
-    fn resize_typed<P: PixelTrait>(&self, raw: &Raw, size: usize) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-        let source = TypedImageRef::<P>::from_buffer(raw.width.try_into()?, raw.height.try_into()?, &raw.pixels)?;
-        let mut pixels = vec![0; size * size * raw.channels];
-        let mut target = TypedImage::<P>::from_buffer(size.try_into()?, size.try_into()?, &mut pixels)?;
-        let mut options =
-            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3)).use_alpha(false);
-        if self.fit == Fit::Crop {
-            let side = raw.width.min(raw.height);
-            // Whole pixels, so that a square part that needs no resizing stays exact.
-            let (left, top) = ((raw.width - side) / 2, (raw.height - side) / 2);
-            options = options.crop(left as f64, top as f64, side as f64, side as f64);
-        }
-        Resizer::new().resize_typed(&source, &mut target, &options)?;
-        Ok(pixels)
+    fn resize_pixels<P: Pixel<Subpixel = u8> + 'static>(
+        &self,
+        raw: &Raw,
+        size: usize,
+    ) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        let (width, height, size) = (raw.width.try_into()?, raw.height.try_into()?, size.try_into()?);
+        let source = ImageBuffer::<P, _>::from_raw(width, height, raw.pixels.as_slice())
+            .ok_or("its pixels do not fill its size")?;
+        let (left, top, wide, high) = match self.fit {
+            Fit::Crop => {
+                let side = width.min(height);
+                ((width - side) / 2, (height - side) / 2, side, side)
+            }
+            Fit::Stretch => (0, 0, width, height),
+        };
+        let part = imageops::crop_imm(&source, left, top, wide, high);
+        Ok(imageops::resize(&*part, size, size, FilterType::Lanczos3).into_raw())
     }
 }
 
