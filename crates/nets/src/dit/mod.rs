@@ -41,6 +41,7 @@ pub struct Dit {
     pub final_layer: FinalLayer,
     /// Fixed positions, row by row; empty with learned ones. Not a parameter: it is recomputed from the configuration.
     fixed: Vec<f32>,
+    columns: usize,
     patch: usize,
 }
 
@@ -78,6 +79,7 @@ impl Dit {
                 linear: Linear::new(&last.child("linear"), d, pixels, Weights::Zero),
             },
             fixed,
+            columns,
             patch: config.patch,
         }
     }
@@ -93,7 +95,14 @@ impl Network<4> for Dit {
         let d = h.dims()[2];
         let positions = match &self.pos_embed {
             Some(learned) => learned.val().unsqueeze::<3>(),
-            None => Tensor::from_data(TensorData::new(self.fixed.clone(), [1, rows * columns, d]), &h.device()),
+            None => {
+                // Fixed positions exist for any grid; the one of the configuration is at hand.
+                let table = match self.fixed.len() == rows * columns * d && columns == self.columns {
+                    true => self.fixed.clone(),
+                    false => sin_cos(rows, columns, d),
+                };
+                Tensor::from_data(TensorData::new(table, [1, rows * columns, d]), &h.device())
+            }
         };
         let mut h = h + positions;
         for block in &self.blocks {
