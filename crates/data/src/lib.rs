@@ -3,12 +3,13 @@
 //! [`open`] turns a [`DataConfig`] into a [`Dataset`]; [`Loader`] turns a data set into an endless, resumable stream of
 //! [`Batch`]es in [-1, 1].
 
-#![allow(dead_code)] // the readers that use the rest follow
-
 mod config;
 mod decode;
+mod describe;
 mod error;
+pub mod fetch;
 mod fingerprint;
+mod lazy;
 mod loader;
 mod memory;
 mod open;
@@ -20,6 +21,7 @@ mod sample;
 mod write;
 
 pub use config::{DataConfig, EMBEDDED, Fit, Split};
+pub use describe::{Summary, describe};
 pub use error::{DataError, Result};
 pub use loader::{Batch, Loader, LoaderConfig, gather};
 pub use memory::InMemory;

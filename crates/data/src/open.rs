@@ -1,12 +1,14 @@
 //! From a [`DataConfig`] to a data set: find it, choose its part, classes and samples, bring the images to one form.
 
 use crate::decode::Form;
-use crate::fingerprint::Fingerprint;
+use crate::fetch::{cache_dir, registry};
+use crate::lazy::Lazy;
 use crate::memory::InMemory;
-use crate::read::{Entry, Source, idx};
+use crate::order::Order;
+use crate::read::{Entry, Pixels, Source, cifar, folder, idx, npy, webdataset};
 use crate::{DataConfig, DataError, Dataset, EMBEDDED, Result, Sample, Split};
 use rayon::prelude::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const TRAIN_IMAGES: &[u8] = include_bytes!("../assets/train-images-idx3-ubyte.gz");
@@ -14,7 +16,8 @@ const TRAIN_LABELS: &[u8] = include_bytes!("../assets/train-labels-idx1-ubyte.gz
 const TEST_IMAGES: &[u8] = include_bytes!("../assets/t10k-images-idx3-ubyte.gz");
 const TEST_LABELS: &[u8] = include_bytes!("../assets/t10k-labels-idx1-ubyte.gz");
 
-/// Opens the data set that `config` describes.
+/// Opens the data set that `config` describes. Small sets are decoded at once and kept in memory; of larger ones, images
+/// are decoded when they are asked for.
 ///
 /// ```
 /// use data::{DataConfig, Dataset, Split, open};
@@ -30,20 +33,29 @@ pub fn open(config: &DataConfig) -> Result<Arc<dyn Dataset>> {
     config.check()?;
     let (name, source) = source(config)?;
     let name = if config.split == Split::Test { format!("{name} (test)") } else { name };
-    let source = choose(source, config, &name)?;
+    let source = hold_out(source, config, &name)?;
+    let mut source = choose_classes(source, config)?;
+    source.entries.truncate(config.limit.unwrap_or(usize::MAX));
     finish(&name, source, config)
 }
 
 fn source(config: &DataConfig) -> Result<(String, Source)> {
+    if let Some(path) = &config.path {
+        return Ok((path.display().to_string(), at_path(path, config.split)?));
+    }
     let name = config.name.as_deref().unwrap_or(EMBEDDED);
-    if config.path.is_none() && name == EMBEDDED {
+    if name == EMBEDDED {
         return Ok((name.to_string(), embedded(config.split)?));
     }
-    if let Some(path) = &config.path {
-        let source = if path.is_dir() { idx::open_dir(path, config.split)? } else { idx::open_file(path)? };
-        return Ok((path.display().to_string(), source));
+    let dir = registry::folder(name, &cache_dir()?)?;
+    if !dir.is_dir() {
+        return Err(DataError::NotFetched { name: name.to_string(), dir });
     }
-    Err(DataError::NotFetched { name: name.to_string(), dir: "the cache".into() })
+    let mut source = at_path(&dir, config.split)?;
+    if let Some(set) = registry::find(name).filter(|set| set.classes.len() == source.class_names.len()) {
+        source.class_names = set.classes.iter().map(|class| class.to_string()).collect();
+    }
+    Ok((name.to_string(), source))
 }
 
 fn embedded(split: Split) -> Result<Source> {
@@ -52,102 +64,153 @@ fn embedded(split: Split) -> Result<Source> {
         Split::Test => (TEST_IMAGES, TEST_LABELS),
     };
     let path = Path::new("embedded Fashion-MNIST");
-    let mut source = idx::read((path, images.to_vec()), Some((path, labels.to_vec())))?;
-    source.class_names = FASHION.map(String::from).to_vec();
-    Ok(source)
+    let source = idx::read((path, images.to_vec()), Some((path, labels.to_vec())))?;
+    Ok(Source { class_names: registry::FASHION.map(String::from).to_vec(), ..source })
 }
 
-pub(crate) const FASHION: [&str; 10] =
-    ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
-
-fn choose(source: Source, _config: &DataConfig, _name: &str) -> Result<Source> {
-    Ok(source)
+/// The set at `path`, whichever reader it needs.
+fn at_path(path: &Path, split: Split) -> Result<Source> {
+    if path.is_dir() {
+        return in_folder(path, split);
+    }
+    if !path.exists() {
+        let remedy = "check `data.path`; relative paths start at the current folder".to_string();
+        return Err(DataError::Missing { path: path.to_path_buf(), remedy });
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    if name.ends_with(".tar") {
+        webdataset::open(&[path.to_path_buf()], false)
+    } else if name.ends_with(".npy") || name.ends_with(".npz") {
+        npy::open_file(path)
+    } else if name.contains("idx") || name.contains("ubyte") {
+        idx::open_file(path)
+    } else {
+        let remedy = "give a folder, or a file whose name contains `idx` or `ubyte` or ends in .npy, .npz or .tar";
+        Err(DataError::malformed(path, "no data set file this program knows by its name", remedy))
+    }
 }
 
-fn finish(name: &str, source: Source, config: &DataConfig) -> Result<Arc<dyn Dataset>> {
-    let Some(first) = source.entries.first() else {
-        return Err(DataError::config("path", format!("{name} has no samples"), "choose another set, part or class"));
+fn in_folder(dir: &Path, split: Split) -> Result<Source> {
+    let both = [Split::Train, Split::Test];
+    if both.iter().any(|&split| idx::find(dir, split).is_some()) {
+        return idx::open_dir(dir, split);
+    }
+    if both.iter().any(|&split| cifar::find(dir, split).is_some()) {
+        return cifar::open_dir(dir, split);
+    }
+    let (tars, own_split) = webdataset::find(dir, split)?;
+    if !tars.is_empty() {
+        return webdataset::open(&tars, own_split);
+    }
+    let train = part(dir, Split::Train);
+    let (Some(train), test) = (train, part(dir, Split::Test)) else { return folder::open_dir(dir) };
+    let own_split = test.is_some();
+    let path = if split == Split::Test { test.unwrap_or(train) } else { train };
+    let source = if path.is_dir() { folder::open_dir(&path)? } else { npy::open_file(&path)? };
+    Ok(Source { own_split, ..source })
+}
+
+/// The sub-folder or array file of `split`, by the usual names.
+fn part(dir: &Path, split: Split) -> Option<PathBuf> {
+    let stems: &[&str] = match split {
+        Split::Train => &["train", "training"],
+        Split::Test => &["test", "val", "valid", "validation"],
     };
-    let raw = first.pixels.decode()?;
-    let form = Form { channels: config.channels.unwrap_or(raw.channels), size: config.size, fit: config.fit };
-    let shape = [form.channels, form.size.unwrap_or(raw.height), form.size.unwrap_or(raw.width)];
+    let names = stems.iter().flat_map(|stem| [stem.to_string(), format!("{stem}.npz"), format!("{stem}.npy")]);
+    names.map(|name| dir.join(name)).find(|path| path.is_dir() || (path.is_file() && path.extension().is_some()))
+}
+
+/// Takes the test part off a set that has none of its own: the same samples for the same number of files.
+fn hold_out(source: Source, config: &DataConfig, name: &str) -> Result<Source> {
+    let count = source.entries.len();
+    if source.own_split || count < 2 || config.holdout == 0.0 {
+        if config.split == Split::Test && !source.own_split {
+            let what = format!("{name}: there is no test part, and none is held out");
+            return Err(DataError::config("holdout", what, "set `data.holdout`, or make folders `train` and `test`"));
+        }
+        return Ok(source);
+    }
+    let held = (count as f64 * config.holdout).ceil() as usize;
+    let mut is_test = vec![false; count];
+    let mut order = Order::new(count, Some(0)); // not the run's seed: the parts must not change with it
+    (0..held as u64).for_each(|position| is_test[order.at(position)] = true);
+    let wanted = config.split == Split::Test;
+    let chosen = source.entries.into_iter().zip(is_test).filter(|(_, test)| *test == wanted);
+    Ok(Source { entries: chosen.map(|(entry, _)| entry).collect(), ..source })
+}
+
+fn choose_classes(source: Source, config: &DataConfig) -> Result<Source> {
+    if config.classes.is_empty() {
+        return Ok(source);
+    }
+    let mut numbers: Vec<u32> = Vec::with_capacity(config.classes.len());
+    for wanted in &config.classes {
+        let by_name = source.class_names.iter().position(|name| name == wanted);
+        let by_number = wanted.parse().ok().filter(|&number: &usize| number < source.class_names.len());
+        let Some(number) = by_name.or(by_number).map(|number| number as u32) else {
+            let known = source.class_names.join(", ");
+            let remedy = if known.is_empty() {
+                "the set has no classes: leave it out".to_string()
+            } else {
+                format!("the classes are {known}")
+            };
+            return Err(DataError::config("classes", format!("no class is named or numbered `{wanted}`"), remedy));
+        };
+        if numbers.contains(&number) {
+            return Err(DataError::config("classes", format!("`{wanted}` is given twice"), "give each class once"));
+        }
+        numbers.push(number);
+    }
+    let renumber = |label: Option<u32>| numbers.iter().position(|&number| Some(number) == label).map(|at| at as u32);
+    let renumbered = source
+        .entries
+        .into_iter()
+        .filter_map(|entry| renumber(entry.label).map(|label| Entry { label: Some(label), ..entry }));
+    let entries = renumbered.collect();
+    let class_names = numbers.iter().map(|&number| source.class_names[number as usize].clone()).collect();
+    Ok(Source { entries, class_names, ..source })
+}
+
+fn finish(name: &str, mut source: Source, config: &DataConfig) -> Result<Arc<dyn Dataset>> {
+    let empty = || DataError::config("path", format!("{name} has no samples"), "choose another set, part or class");
+    let files = source.entries.iter().any(|entry| !matches!(entry.pixels, Pixels::Row { .. }));
+    if files && config.skip_unreadable {
+        let readable: Vec<bool> = source.entries.par_iter().map(|entry| entry.pixels.decode().is_ok()).collect();
+        let mut readable = readable.into_iter();
+        source.entries.retain(|_| readable.next().unwrap_or(false));
+    }
+    // Grey only if all of these are grey: a folder whose first picture is grey must not lose its colours.
+    let step = source.entries.len().div_ceil(64).max(1);
+    let probes: Vec<_> = source.entries.iter().step_by(step).filter_map(|entry| entry.pixels.decode().ok()).collect();
+    let Some(first) = probes.first() else {
+        return Err(match source.entries.first() {
+            None => empty(),
+            Some(_) => unreadable(&source.entries).unwrap_or_else(empty),
+        });
+    };
+    let colours = probes.iter().map(|raw| raw.channels).max().unwrap_or(1);
+    let form = Form { channels: config.channels.unwrap_or(colours), size: config.size, fit: config.fit };
+    let shape = [form.channels, form.size.unwrap_or(first.height), form.size.unwrap_or(first.width)];
     let bytes = source.entries.len().saturating_mul(shape.iter().product());
     let lazy = Lazy::new(name, shape, form, source);
     if bytes > config.memory_mib.saturating_mul(1 << 20) {
         return Ok(Arc::new(lazy));
     }
-    let samples = (0..lazy.len()).into_par_iter().map(|index| lazy.get(index)).collect::<Result<Vec<_>>>()?;
+    let samples: Result<Vec<Sample>> = (0..lazy.len()).into_par_iter().map(|index| lazy.get(index)).collect();
+    // Told in name order and with their number, whichever thread met the first.
+    let samples = samples.map_err(|e| unreadable(&lazy.entries).filter(|_| files).unwrap_or(e))?;
     Ok(Arc::new(InMemory::new(name, shape, lazy.class_names, samples)?))
 }
 
-/// A data set whose images are decoded when they are asked for.
-struct Lazy {
-    name: String,
-    shape: [usize; 3],
-    form: Form,
-    class_names: Vec<String>,
-    entries: Vec<Entry>,
-    fingerprint: String,
-}
-
-impl Lazy {
-    fn new(name: &str, shape: [usize; 3], form: Form, source: Source) -> Self {
-        let mut hash = Fingerprint::new(shape, &source.class_names);
-        for entry in &source.entries {
-            hash.add(entry.label, entry.caption.as_deref(), &entry.pixels.identity());
-        }
-        let Source { class_names, entries, .. } = source;
-        Self { name: name.to_string(), shape, form, class_names, entries, fingerprint: hash.finish() }
-    }
-}
-
-impl Dataset for Lazy {
-    fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    fn get(&self, index: usize) -> Result<Sample> {
-        let entry = &self.entries[index];
-        let path = entry.pixels.path();
-        let raw = self.form.apply(entry.pixels.decode()?, &path)?;
-        if [raw.channels, raw.height, raw.width] != self.shape {
-            let what = format!(
-                "{} x {} pixels, the first image has {} x {}",
-                raw.width, raw.height, self.shape[2], self.shape[1]
-            );
-            return Err(DataError::malformed(&path, what, "set `data.size` to bring all images to one size"));
-        }
-        Ok(Sample {
-            pixels: raw.pixels,
-            height: raw.height,
-            width: raw.width,
-            channels: raw.channels,
-            label: entry.label,
-            caption: entry.caption.clone(),
-        })
-    }
-
-    fn label(&self, index: usize) -> Option<u32> {
-        self.entries[index].label
-    }
-
-    fn class_names(&self) -> &[String] {
-        &self.class_names
-    }
-
-    fn shape(&self) -> [usize; 3] {
-        self.shape
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-
-    fn in_memory(&self) -> bool {
-        false
-    }
+/// The error for the entries that cannot be decoded, if there are any.
+fn unreadable(entries: &[Entry]) -> Option<DataError> {
+    let failed = |entry: &Entry| entry.pixels.decode().err().map(|error| (entry.pixels.path(), error));
+    let errors: Vec<_> = entries.par_iter().filter_map(failed).collect();
+    let count = errors.len();
+    let (first, error) = errors.into_iter().next()?;
+    let reason = match error {
+        DataError::Malformed { what, .. } => what,
+        other => return Some(other),
+    };
+    Some(DataError::Unreadable { first, reason, count, total: entries.len() })
 }

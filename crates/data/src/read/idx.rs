@@ -56,7 +56,7 @@ pub(crate) fn read(images: (&Path, Vec<u8>), labels: Option<(&Path, Vec<u8>)>) -
     };
     let block = Block { path: path.to_path_buf(), height: dims[1], width: dims[2], channels, bytes };
     Ok(Source {
-        class_names: labels.as_deref().map(numbered_classes).unwrap_or_default(),
+        class_names: numbered_classes(path, labels.as_deref().unwrap_or_default())?,
         entries: rows(block, labels.as_deref()),
         own_split: true,
     })

@@ -1,6 +1,10 @@
 //! Readers: each turns a file or folder into a [`Source`], a list of samples whose pixels are still where they lie.
 
+pub(crate) mod cifar;
+pub(crate) mod folder;
 pub(crate) mod idx;
+pub(crate) mod npy;
+pub(crate) mod webdataset;
 
 use crate::decode::{Raw, decode};
 use crate::{DataError, Result};
@@ -123,8 +127,12 @@ pub(crate) fn rows(block: Block, labels: Option<&[u32]>) -> Vec<Entry> {
     (0..block.len()).map(entry).collect()
 }
 
-/// "0", "1", ... up to the largest label.
-pub(crate) fn numbered_classes(labels: &[u32]) -> Vec<String> {
+/// "0", "1", ... up to the largest of the labels in `path`.
+pub(crate) fn numbered_classes(path: &Path, labels: &[u32]) -> Result<Vec<String>> {
     let count = labels.iter().max().map_or(0, |&largest| u64::from(largest) + 1);
-    (0..count).map(|class| class.to_string()).collect()
+    if count > 1_000_000 {
+        let what = format!("a label is {}: as a class number that is not plausible", count - 1);
+        return Err(DataError::malformed(path, what, "number the classes from 0 without gaps"));
+    }
+    Ok((0..count).map(|class| class.to_string()).collect())
 }
