@@ -112,7 +112,7 @@ impl Shard {
         let mut blanked = head.clone();
         blanked[digits].copy_from_slice(BLANK.as_bytes());
         let mut crc = crc32c::crc32c(&blanked);
-        let mut buffer = vec![0; 1 << 20];
+        let mut buffer = vec![0; (length as usize).clamp(1, 1 << 20)];
         loop {
             let count = file.read(&mut buffer).map_err(read)?;
             if count == 0 {
