@@ -31,9 +31,9 @@ pub(crate) trait Kernel: Send + Sync + std::fmt::Debug {
 /// A shared kernel with its settings.
 pub(crate) type Op = Arc<dyn Kernel>;
 
-/// The tensors an operation takes, any number from one to seven.
+/// The tensors an operation takes, any number from one to five.
 #[derive(Clone, Debug, ExtensionType)]
-#[allow(missing_docs, dead_code)] // positions, nothing to say about each
+#[allow(missing_docs)] // positions, nothing to say about each
 pub enum Inputs<B: Backend> {
     One(FloatTensor<B>),
     Two(FloatTensor<B>, FloatTensor<B>),

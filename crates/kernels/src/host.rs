@@ -57,12 +57,6 @@ impl Array {
     pub fn into_inner(self) -> FlexTensor {
         self.0
     }
-
-    /// The same elements under other axes.
-    #[allow(dead_code)]
-    pub fn reshape(self, dims: &[usize]) -> Self {
-        Self(self.0.reshape(Shape::from(dims.to_vec())))
-    }
 }
 
 /// A vector of `len` elements whose values are arbitrary, for a kernel that writes every one of them before any is

@@ -1,7 +1,20 @@
 //! Fused tensor operations with hand-written gradients, one file per operation.
 //!
 //! Each operation has a slow reference composed of ordinary tensor operations in [`reference`], which is what every
-//! backend but the CPU runs and what the CPU kernels are tested against.
+//! backend but the CPU runs and what the CPU kernels are tested against. The kernels take `f32` tensors of the CPU
+//! backend, with or without automatic differentiation; second derivatives do not exist.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//!
+//! let device = Device::flex().autodiff();
+//! let x = Tensor::<4>::ones([2, 3, 8, 8], &device);
+//! let weight = Tensor::<4>::ones([4, 3, 3, 3], &device).require_grad();
+//! let y = kernels::silu(kernels::conv2d(x, weight.clone(), None, 2, 1));
+//! assert_eq!(y.dims(), [2, 4, 4, 4]);
+//! let gradient = weight.grad(&y.mean().backward()).unwrap();
+//! assert_eq!(gradient.dims(), [4, 3, 3, 3]);
+//! ```
 
 #![allow(unsafe_code)] // the one crate that may; every block argues its safety
 

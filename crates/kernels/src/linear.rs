@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::conv::product::{Arrange, WEIGHTS};
-use crate::conv::tile::{blocks, max_rows, max_vectors, parts, shifted_tile};
+use crate::conv::tile::{ShiftedTile, blocks, max_rows, max_vectors, parts, shifted_tile};
 use crate::fused::{Inputs, Kernel, apply};
 use crate::host::{Array, Scratch, is_fast, scratch};
 use crate::math::simd;
@@ -135,8 +135,8 @@ impl WithSimd for Rows<'_> {
                     // SAFETY: `x` holds `n` rows of `depth` and the offsets are below `depth`; `w` holds `terms` rows
                     // and `sums` `n` rows of `width`; `n` and `vectors` come from the limits themselves.
                     unsafe {
-                        let size = (n, vectors);
-                        shifted_tile(simd, size, x.as_ptr(), depth, offsets, w.as_ptr(), sums.as_mut_ptr());
+                        let (x, w, out) = (x.as_ptr(), w.as_ptr(), sums.as_mut_ptr());
+                        shifted_tile(simd, ShiftedTile { rows: n, vectors, x, apart: depth, offsets, w, out });
                     }
                 }
             }

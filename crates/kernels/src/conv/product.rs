@@ -4,15 +4,15 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::plan::Plan;
-use super::tile::{blocks, max_rows, max_vectors, parts, shifted_tile, transpose};
+use super::tile::{ShiftedTile, blocks, max_rows, max_vectors, parts, shifted_tile, transpose};
 use crate::host::{Scratch, Shared};
 
 /// Values of a padded input band that a task works on at a time: 512 KiB, half of a second-level cache.
 const BAND: usize = 1 << 17;
 /// Values of weights that stay in the first-level cache while a block of positions is swept over them: 24 KiB.
-pub(crate) const WEIGHTS: usize = 6 << 10;
+pub(crate) const WEIGHTS: usize = 4 << 10;
 /// Positions per block of accumulators.
-const POSITIONS: usize = 128;
+const POSITIONS: usize = 64;
 
 /// Where the outputs of a plan's grid lie in an image `[channels, plane]`: `start + r * row + c * column`.
 #[derive(Clone, Copy, Debug)]
@@ -176,7 +176,8 @@ impl Task<'_> {
                             // `x` as asserted above, hence every one; `w` has `terms` rows and `sums` `n` rows of
                             // `width` values; `n` and `vectors` come from the limits themselves.
                             unsafe {
-                                shifted_tile(simd, (n, vectors), x.as_ptr(), 1, offsets, w.as_ptr(), sums.as_mut_ptr());
+                                let (x, w, out) = (x.as_ptr(), w.as_ptr(), sums.as_mut_ptr());
+                                shifted_tile(simd, ShiftedTile { rows: n, vectors, x, apart: 1, offsets, w, out });
                             }
                         }
                     }

@@ -4,7 +4,7 @@
 //! one chain of fused multiply-adds in the order of `k`, whatever the tile's size, so results do not depend on how
 //! an output is cut into tiles.
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 /// Blocks of at most this many vectors of channels, with [`max_rows`] positions, fill the registers.
 pub(crate) fn max_vectors<S: Simd>() -> usize {
@@ -147,22 +147,55 @@ macro_rules! choose {
     };
 }
 
+/// Operands of [`shifted_tile`]: a tile compiled once, called from every operation.
+pub(crate) struct ShiftedTile<'a> {
+    /// Positions and vectors of channels, within [`max_rows`] and [`max_vectors`].
+    pub rows: usize,
+    pub vectors: usize,
+    pub x: *const f32,
+    /// Distance of the operands of consecutive positions.
+    pub apart: usize,
+    pub offsets: &'a [usize],
+    pub w: *const f32,
+    pub out: *mut f32,
+}
+
 /// [`shifted`] for `rows` positions and `vectors` vectors of channels.
 ///
 /// # Safety
 /// As for [`shifted`]; `rows` and `vectors` within [`max_rows`] and [`max_vectors`].
 #[inline(always)]
-pub(crate) unsafe fn shifted_tile<S: Simd>(
-    simd: S,
-    (rows, vectors): (usize, usize),
-    x: *const f32,
-    apart: usize,
-    offsets: &[usize],
-    w: *const f32,
-    out: *mut f32,
-) {
-    // SAFETY: passed on to the caller.
-    unsafe { choose!(rows, vectors, shifted(simd, x, apart, offsets, w, out)) }
+pub(crate) unsafe fn shifted_tile<S: Simd>(simd: S, tile: ShiftedTile) {
+    struct Run<'a>(ShiftedTile<'a>);
+    impl WithSimd for Run<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let ShiftedTile { rows, vectors, x, apart, offsets, w, out } = self.0;
+            // SAFETY: whoever made the tile vouches for it.
+            unsafe {
+                // The common distance as a constant turns addresses into one register and displacements.
+                if apart == 1 {
+                    choose!(rows, vectors, shifted(simd, x, 1, offsets, w, out));
+                } else {
+                    choose!(rows, vectors, shifted(simd, x, apart, offsets, w, out));
+                }
+            }
+        }
+    }
+    simd.vectorize(Run(tile));
+}
+
+/// Operands of [`correlated_tile`]: as many rows as `starts`.
+pub(crate) struct CorrelatedTile<'a> {
+    pub vectors: usize,
+    pub x: *const f32,
+    pub starts: &'a [usize],
+    pub rows: usize,
+    pub columns: usize,
+    pub step: usize,
+    pub g: *const f32,
+    pub out: *mut f32,
 }
 
 /// [`correlated`] for as many rows as there are `starts` and `vectors` vectors of channels.
@@ -170,18 +203,18 @@ pub(crate) unsafe fn shifted_tile<S: Simd>(
 /// # Safety
 /// As for [`correlated`]; at most [`max_rows`] starts and [`max_vectors`] vectors.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-pub(crate) unsafe fn correlated_tile<S: Simd>(
-    simd: S,
-    vectors: usize,
-    x: *const f32,
-    starts: &[usize],
-    (rows, columns, step): (usize, usize, usize),
-    g: *const f32,
-    out: *mut f32,
-) {
-    // SAFETY: passed on to the caller.
-    unsafe { choose!(starts.len(), vectors, correlated(simd, x, starts, rows, columns, step, g, out)) }
+pub(crate) unsafe fn correlated_tile<S: Simd>(simd: S, tile: CorrelatedTile) {
+    struct Run<'a>(CorrelatedTile<'a>);
+    impl WithSimd for Run<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let CorrelatedTile { vectors, x, starts, rows, columns, step, g, out } = self.0;
+            // SAFETY: whoever made the tile vouches for it.
+            unsafe { choose!(starts.len(), vectors, correlated(simd, x, starts, rows, columns, step, g, out)) }
+        }
+    }
+    simd.vectorize(Run(tile));
 }
 
 /// The vectors of `channels` channels in blocks `(first vector, vectors)` that fit the registers, as equal as can be.

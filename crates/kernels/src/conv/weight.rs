@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::plan::Plan;
-use super::tile::{blocks, correlated_tile, max_rows, parts, transpose};
+use super::tile::{CorrelatedTile, blocks, correlated_tile, max_rows, parts, transpose};
 use crate::host::{Scratch, Shared};
 
 /// Values of a padded input band that a task works on at a time: 512 KiB, half of a second-level cache.
@@ -115,8 +115,8 @@ impl Part<'_> {
                     // the limits themselves.
                     unsafe {
                         let starts = &offsets[k..k + n];
-                        let area = (rows, columns, step);
-                        correlated_tile(simd, vectors, x.as_ptr(), starts, area, turned.as_ptr(), sums.as_mut_ptr());
+                        let (x, g, out) = (x.as_ptr(), turned.as_ptr(), sums.as_mut_ptr());
+                        correlated_tile(simd, CorrelatedTile { vectors, x, starts, rows, columns, step, g, out });
                     }
                 }
             }

@@ -1,5 +1,5 @@
 //! Measures each kernel beside its reference and beside the machine's matrix product, interleaved in one run:
-//! `cargo run --release -p rectiflow-kernels --example ratios [filter]`.
+//! `cargo bench -p rectiflow-kernels -- [filter]`.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -60,7 +60,7 @@ fn compare<const D: usize>(
     fast: impl Fn(&Leaves) -> Tensor<D>,
     slow: impl Fn(&Leaves) -> Tensor<D>,
 ) {
-    if std::env::args().nth(1).is_some_and(|f| !name.contains(&f)) {
+    if std::env::args().skip(1).any(|f| !f.starts_with('-') && !name.contains(&f)) {
         return;
     }
     let device = Device::flex();
