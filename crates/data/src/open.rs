@@ -1,7 +1,8 @@
 //! From a [`DataConfig`] to a data set: find it, choose its part, classes and samples, bring the images to one form.
 
 use crate::decode::Form;
-use crate::fetch::{cache_dir, registry};
+use crate::fetch::registry::{self, Kind};
+use crate::fetch::{cache_dir, is_fetched};
 use crate::lazy::Lazy;
 use crate::memory::InMemory;
 use crate::order::Order;
@@ -47,15 +48,25 @@ fn source(config: &DataConfig) -> Result<(String, Source)> {
     if name == EMBEDDED {
         return Ok((name.to_string(), embedded(config.split)?));
     }
-    let dir = registry::folder(name, &cache_dir()?)?;
-    if !dir.is_dir() {
+    Ok((name.to_string(), named(name, &cache_dir()?, config.split)?))
+}
+
+/// A set that was fetched into `cache`. One that is there in part is as good as not there.
+fn named(name: &str, cache: &Path, split: Split) -> Result<Source> {
+    let dir = registry::folder(name, cache)?;
+    let set = registry::find(name);
+    if !set.map_or(dir.is_dir(), |set| is_fetched(set, cache)) {
         return Err(DataError::NotFetched { name: name.to_string(), dir });
     }
-    let mut source = at_path(&dir, config.split)?;
-    if let Some(set) = registry::find(name).filter(|set| set.classes.len() == source.class_names.len()) {
+    if set.is_some_and(|set| set.kind == Kind::Weights) {
+        let what = format!("`{name}` is a set of weights for metrics, not of images");
+        return Err(DataError::config("name", what, "`rectiflow data list` shows the sets of images"));
+    }
+    let mut source = at_path(&dir, split)?;
+    if let Some(set) = set.filter(|set| set.classes.len() == source.class_names.len()) {
         source.class_names = set.classes.iter().map(|class| class.to_string()).collect();
     }
-    Ok((name.to_string(), source))
+    Ok(source)
 }
 
 fn embedded(split: Split) -> Result<Source> {
@@ -213,4 +224,18 @@ fn unreadable(entries: &[Entry]) -> Option<DataError> {
         other => return Some(other),
     };
     Some(DataError::Unreadable { first, reason, count, total: entries.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_fetched_in_part_is_not_fetched() {
+        let cache = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(cache.path().join("mnist/.download")).unwrap();
+        std::fs::write(cache.path().join("mnist/train-images-idx3-ubyte"), b"x").unwrap();
+        let error = named("mnist", cache.path(), Split::Train).unwrap_err();
+        assert!(matches!(error, DataError::NotFetched { .. }), "{error}");
+    }
 }

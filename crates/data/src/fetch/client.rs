@@ -14,7 +14,7 @@ fn commands(package: &Package) -> Vec<Vec<String>> {
     let words = |line: String| line.split(' ').map(String::from).collect::<Vec<_>>();
     let Package { name, version, .. } = package;
     match package.client {
-        Client::Npm => vec![words(format!("npm pack {name}@{version} --silent --ignore-scripts"))],
+        Client::Npm => vec![words(format!("npm pack {name}@{version} --loglevel=error --ignore-scripts"))],
         // apt only offers the version of the machine's own release; the digests decide whether it will do.
         Client::Apt => vec![words(format!("apt-get download {name}"))],
         Client::Pip => {
@@ -103,9 +103,12 @@ fn run(command: &[String], dir: &Path, package: &Package, progress: &mut dyn FnM
         return Ok(());
     }
     let text = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
-    let last: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let last = last[last.len().saturating_sub(3)..].join("; ");
-    Err(Failure::Said(if last.is_empty() { status.to_string() } else { last }))
+    let mut lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.len() > 4 {
+        // npm says what happened first, pip says it last.
+        lines.drain(3..lines.len() - 1);
+    }
+    Err(Failure::Said(if lines.is_empty() { status.to_string() } else { lines.join("; ") }))
 }
 
 /// The file a client left in `dir`, with the registry's digest unless a distribution built it anew.
@@ -126,5 +129,27 @@ fn downloaded(set: &NamedSet, dir: &Path) -> Result<PathBuf> {
             what: "the package client ended well but left no file".to_string(),
             remedy: "try again".to_string(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry::find;
+    use super::*;
+
+    fn call(command: &[&str]) -> Result<(), Failure> {
+        let command: Vec<String> = command.iter().map(|word| word.to_string()).collect();
+        let dir = tempfile::tempdir().unwrap();
+        run(&command, dir.path(), &find("mnist").unwrap().package, &mut |_| {})
+    }
+
+    #[test]
+    fn a_client_that_is_not_installed_and_one_that_fails_are_told_apart() {
+        assert!(matches!(call(&["rectiflow-test-no-such-program"]), Err(Failure::NotInstalled)));
+        #[cfg(unix)]
+        match call(&["sh", "-c", "echo the registry is closed >&2; exit 3"]) {
+            Err(Failure::Said(said)) => assert_eq!(said, "the registry is closed"),
+            _ => panic!("a failing client must be told"),
+        }
     }
 }
