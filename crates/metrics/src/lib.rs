@@ -7,14 +7,18 @@
 //! them all over a stream of batches.
 
 pub mod accuracy;
+pub mod classifier;
 pub mod error;
+pub mod extractor;
 pub mod matrix;
 pub mod similarity;
 pub mod statistics;
 pub mod straightness;
+pub mod weights;
 
 pub use accuracy::{Accuracy, class_accuracy};
 pub use error::MetricsError;
+pub use extractor::{Extractor, Pixels};
 pub use matrix::Matrix;
 pub use similarity::{psnr, ssim};
 pub use statistics::frechet::{frechet_distance, frechet_distance_of};

@@ -118,7 +118,7 @@ fn check_length(what: &'static str, got: usize, expected: usize) -> Result<(), M
 }
 
 fn check_rows(what: &'static str, length: usize, dim: usize) -> Result<(), MetricsError> {
-    if dim > 0 && length >= dim && length % dim == 0 {
+    if dim > 0 && length >= dim && length.is_multiple_of(dim) {
         return Ok(());
     }
     Err(MetricsError::Shape { what, message: format!("{length} numbers are not one or more samples of {dim}") })

@@ -1,0 +1,175 @@
+//! A small image classifier, trained by this project: judge of class accuracy and extractor of features.
+//!
+//! No flow is ever trained with it or against it; it sees real images only.
+
+pub mod augment;
+pub mod network;
+pub mod train;
+
+pub use network::SmallCnn;
+pub use train::{ClassifierConfig, Labelled, Progress, train};
+
+use crate::extractor::{Extractor, check_images};
+use crate::weights::{Precision, Weights};
+use crate::{Matrix, MetricsError};
+use base::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// What the network looks like: all that is needed to rebuild it from its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layout {
+    /// Short name under which figures are reported.
+    pub name: String,
+    /// Channels, height and width of the images it accepts.
+    pub input: [usize; 3],
+    /// Channels at full, half and quarter resolution; multiples of 8.
+    pub widths: [usize; 3],
+    /// Dimension of the penultimate layer.
+    pub features: usize,
+    /// Names of the classes, in the order of the labels.
+    pub classes: Vec<String>,
+}
+
+impl Layout {
+    /// Refuses values outside their ranges.
+    pub fn check(&self) -> Result<(), MetricsError> {
+        let range = |name, value: String, range| Err(MetricsError::Range { name, value, range });
+        if self.input.contains(&0) || self.input[1..].iter().any(|&s| !(4..=4096).contains(&s)) {
+            return range(
+                "classifier.input",
+                format!("{:?}", self.input),
+                "channels, height and width; 4 to 4096 pixels",
+            );
+        }
+        if self.input[0] > 64 || self.widths.iter().any(|&w| w == 0 || w % 8 != 0 || w > 4096) {
+            return range("classifier.widths", format!("{:?}", self.widths), "multiples of 8 up to 4096");
+        }
+        if self.features == 0 || self.features > 65_536 {
+            return range("classifier.features", self.features.to_string(), "1 to 65536");
+        }
+        if self.classes.len() < 2 || self.classes.len() > 65_536 {
+            return range("classifier.classes", self.classes.len().to_string(), "at least 2 classes");
+        }
+        Ok(())
+    }
+}
+
+/// A trained classifier.
+///
+/// ```
+/// use metrics::{Extractor, classifier::Classifier};
+/// let judge = Classifier::fashion_mnist(&base::Device::flex())?;
+/// assert_eq!(judge.label(), "fashion-cnn, 128-d");
+/// let logits = judge.logits(&vec![-1.0; 2 * 28 * 28], [2, 1, 28, 28])?;
+/// assert_eq!((logits.rows(), logits.columns()), (2, 10));
+/// # Ok::<(), metrics::MetricsError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    layout: Layout,
+    network: SmallCnn,
+    device: Device,
+}
+
+/// Key of the layout in the file's metadata.
+const LAYOUT: &str = "classifier";
+
+/// Images per forward pass.
+const BATCH: usize = 256;
+
+impl Classifier {
+    pub(crate) fn new(layout: Layout, network: SmallCnn, device: Device) -> Self {
+        Self { layout, network, device }
+    }
+
+    /// The classifier that ships with the project; `assets/README.md` has its command and accuracy.
+    pub fn fashion_mnist(device: &Device) -> Result<Self, MetricsError> {
+        let bytes = include_bytes!("../../assets/fashion-cnn.safetensors");
+        Self::from_bytes(bytes, Path::new("the embedded fashion-cnn.safetensors"), device)
+    }
+
+    /// Reads a classifier that [`save`](Self::save) wrote.
+    pub fn load(path: &Path, device: &Device) -> Result<Self, MetricsError> {
+        let bytes = std::fs::read(path).map_err(|e| MetricsError::io(path, e))?;
+        Self::from_bytes(&bytes, path, device)
+    }
+
+    fn from_bytes(bytes: &[u8], path: &Path, device: &Device) -> Result<Self, MetricsError> {
+        let mut weights = Weights::from_bytes(bytes, path)?;
+        let corrupt = |message| MetricsError::Corrupt { path: path.to_path_buf(), offset: 0, message };
+        let text = weights.metadata.get(LAYOUT).ok_or_else(|| {
+            corrupt(format!("no `{LAYOUT}` in the metadata; train one with `rectiflow classifier train`"))
+        })?;
+        let layout: Layout =
+            serde_json::from_str(text).map_err(|e| corrupt(format!("`{LAYOUT}` in the metadata: {e}")))?;
+        layout.check()?;
+        let network = SmallCnn::load(&layout, &mut weights, device)?;
+        weights.finish(&layout.name)?;
+        Ok(Self { layout, network, device: device.clone() })
+    }
+
+    /// Writes weights and layout as one safetensors file.
+    pub fn save(&self, path: &Path) -> Result<(), MetricsError> {
+        let mut weights = self.network.weights(&self.layout);
+        let text = serde_json::to_string(&self.layout).expect("a layout holds strings and integers only");
+        weights.metadata.insert(LAYOUT.into(), text);
+        weights.write(path, Precision::F32)
+    }
+
+    /// What the network looks like.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Class scores `[n classes]` of images `[n c h w]` in [-1, 1].
+    pub fn logits(&self, images: &[f32], shape: [usize; 4]) -> Result<Matrix, MetricsError> {
+        Ok(self.run(images, shape)?.1)
+    }
+
+    /// Features and class scores in one pass.
+    pub fn run(&self, images: &[f32], shape: [usize; 4]) -> Result<(Matrix, Matrix), MetricsError> {
+        check_images("classifier", images, shape)?;
+        if shape[1..] != self.layout.input {
+            let message = format!(
+                "{} accepts images of {:?} [c h w], got {:?}; train one with `rectiflow classifier train`",
+                self.layout.name,
+                self.layout.input,
+                &shape[1..]
+            );
+            return Err(MetricsError::Shape { what: "classifier", message });
+        }
+        let [_, c, h, w] = shape;
+        let (mut features, mut logits) =
+            (Matrix::empty(self.layout.features), Matrix::empty(self.layout.classes.len()));
+        for chunk in images.chunks(BATCH * c * h * w) {
+            let n = chunk.len() / (c * h * w);
+            let x = Tensor::<4>::from_data(TensorData::new(chunk.to_vec(), [n, c, h, w]), &self.device);
+            let (f, l) = self.network.forward(x);
+            features.extend(&to_matrix(f)?)?;
+            logits.extend(&to_matrix(l)?)?;
+        }
+        Ok((features, logits))
+    }
+}
+
+impl Extractor for Classifier {
+    fn features(&self, images: &[f32], shape: [usize; 4]) -> Result<Matrix, MetricsError> {
+        Ok(self.run(images, shape)?.0)
+    }
+
+    fn name(&self) -> &str {
+        &self.layout.name
+    }
+
+    fn dim(&self) -> usize {
+        self.layout.features
+    }
+}
+
+/// A device matrix as host rows.
+pub(crate) fn to_matrix(x: Tensor<2>) -> Result<Matrix, MetricsError> {
+    let [n, d] = x.dims();
+    Matrix::new(x.into_data().iter::<f32>().collect(), n, d)
+}

@@ -1,0 +1,69 @@
+//! What turns images into rows of features, and the name its figures carry.
+
+use crate::{Matrix, MetricsError};
+
+/// A feature extractor: a fixed function of one image at a time.
+///
+/// Figures made with it are reported under its [`name`](Self::name), as in "FD (fashion-cnn, 128-d)"; "FID" alone is
+/// reserved for the InceptionV3 features of its paper.
+pub trait Extractor: Send + Sync {
+    /// Features `[n dim]` of images `[n c h w]` in [-1, 1]. Row `i` depends on image `i` alone.
+    fn features(&self, images: &[f32], shape: [usize; 4]) -> Result<Matrix, MetricsError>;
+
+    /// Short name, such as `fashion-cnn`.
+    fn name(&self) -> &str;
+
+    /// Number of features per image.
+    fn dim(&self) -> usize;
+
+    /// Name and dimension as figures carry them: `fashion-cnn, 128-d`.
+    fn label(&self) -> String {
+        format!("{}, {}-d", self.name(), self.dim())
+    }
+}
+
+/// The pixels themselves as features, for small images and tests.
+#[derive(Clone, Debug)]
+pub struct Pixels {
+    dim: usize,
+}
+
+impl Pixels {
+    /// Pixels of images of `c * h * w` numbers.
+    pub fn new(dim: usize) -> Self {
+        Self { dim }
+    }
+}
+
+impl Extractor for Pixels {
+    fn features(&self, images: &[f32], shape: [usize; 4]) -> Result<Matrix, MetricsError> {
+        check_images("pixels", images, shape)?;
+        if shape[1..].iter().product::<usize>() != self.dim {
+            let message = format!("images of {:?} do not have {} numbers", &shape[1..], self.dim);
+            return Err(MetricsError::Shape { what: "pixels", message });
+        }
+        Matrix::new(images.to_vec(), shape[0], self.dim)
+    }
+
+    fn name(&self) -> &str {
+        "pixels"
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+}
+
+/// Refuses a slice that is not `shape`, and shapes without pixels.
+pub(crate) fn check_images(what: &'static str, images: &[f32], shape: [usize; 4]) -> Result<(), MetricsError> {
+    let count = shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s));
+    if count != Some(images.len()) || shape[1..].contains(&0) {
+        let message = format!("{} numbers are not images of shape {shape:?} [n c h w]", images.len());
+        return Err(MetricsError::Shape { what, message });
+    }
+    if let Some(at) = images.iter().position(|v| !v.is_finite()) {
+        let size = shape[1..].iter().product::<usize>();
+        return Err(MetricsError::NotFinite { what, row: at / size, column: at % size, value: f64::from(images[at]) });
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Named host tensors of a network, read from and written to safetensors, and handed out strictly: a missing, extra or
+//! mis-shaped tensor is an error that names it.
+
+use crate::MetricsError;
+use base::{Device, Tensor, TensorData};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// One tensor on the host, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostTensor {
+    /// Size of each axis.
+    pub shape: Vec<usize>,
+    /// The numbers, as many as the product of the shape.
+    pub data: Vec<f32>,
+}
+
+/// Tensors by name, with the file's text metadata.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weights {
+    /// The tensors.
+    pub tensors: BTreeMap<String, HostTensor>,
+    /// Text by key, as safetensors keeps it in `__metadata__`.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Number format of a written file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision.
+    F32,
+    /// Half precision, rounded to nearest even.
+    F16,
+}
+
+impl Weights {
+    /// Reads a safetensors file; F32, F16, BF16 and F64 become `f32`, integer tensors are skipped
+    /// (PyTorch's `num_batches_tracked`).
+    pub fn read(path: &Path) -> Result<Self, MetricsError> {
+        let bytes = std::fs::read(path).map_err(|e| MetricsError::io(path, e))?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// Reads safetensors bytes; `path` is only for messages.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, MetricsError> {
+        let corrupt = |message: String| MetricsError::Corrupt { path: path.to_path_buf(), offset: 0, message };
+        let bad = |e| corrupt(format!("not a safetensors file ({e}); convert or download it again"));
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(bad)?;
+        let file = SafeTensors::deserialize(bytes).map_err(bad)?;
+        let mut weights = Self::default();
+        for (key, value) in header.metadata().iter().flatten() {
+            weights.metadata.insert(key.clone(), value.clone());
+        }
+        for (name, view) in file.iter() {
+            let bytes = view.data();
+            let data = match view.dtype() {
+                Dtype::F32 => words(bytes, f32::from_le_bytes),
+                Dtype::F64 => words(bytes, |b| f64::from_le_bytes(b) as f32),
+                Dtype::F16 => words(bytes, |b| half_to_f32(u16::from_le_bytes(b))),
+                Dtype::BF16 => words(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
+                Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL => continue,
+                other => return Err(corrupt(format!("tensor `{name}` is {other:?}; F32, F16, BF16 or F64 are read"))),
+            };
+            weights.tensors.insert(name.to_string(), HostTensor { shape: view.shape().to_vec(), data });
+        }
+        Ok(weights)
+    }
+
+    /// Writes a safetensors file whole: to a temporary name beside it, synced, then renamed.
+    pub fn write(&self, path: &Path, precision: Precision) -> Result<(), MetricsError> {
+        let bytes = self.to_bytes(precision)?;
+        let temporary = path.with_extension("partial");
+        let write = || {
+            let mut file = std::fs::File::create(&temporary)?;
+            std::io::Write::write_all(&mut file, &bytes)?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, path)
+        };
+        write().map_err(|e| MetricsError::io(path, e))
+    }
+
+    /// The bytes that [`write`](Self::write) writes.
+    pub fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>, MetricsError> {
+        let encoded: Vec<(&String, &HostTensor, Vec<u8>)> = self
+            .tensors
+            .iter()
+            .map(|(name, tensor)| {
+                let bytes = match precision {
+                    Precision::F32 => tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                    Precision::F16 => tensor.data.iter().flat_map(|&v| f32_to_half(v).to_le_bytes()).collect(),
+                };
+                (name, tensor, bytes)
+            })
+            .collect();
+        let dtype = if precision == Precision::F32 { Dtype::F32 } else { Dtype::F16 };
+        let refuse = |name: &str, message: String| MetricsError::Tensor {
+            network: "safetensors".into(),
+            name: name.into(),
+            message,
+        };
+        let mut views = Vec::with_capacity(encoded.len());
+        for (name, tensor, bytes) in &encoded {
+            let view = TensorView::new(dtype, tensor.shape.clone(), bytes).map_err(|e| refuse(name, e.to_string()))?;
+            views.push((name.as_str(), view));
+        }
+        let metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
+        safetensors::serialize(views, Some(metadata)).map_err(|e| refuse("all", e.to_string()))
+    }
+
+    /// Removes `name` and checks its shape.
+    pub fn take(&mut self, network: &str, name: &str, shape: &[usize]) -> Result<HostTensor, MetricsError> {
+        let refuse = |message: String| MetricsError::Tensor { network: network.into(), name: name.into(), message };
+        let Some(tensor) = self.tensors.remove(name) else {
+            return Err(refuse("missing from the file; is this another network's checkpoint?".into()));
+        };
+        if tensor.shape != shape {
+            return Err(refuse(format!("has shape {:?} in the file, the network needs {shape:?}", tensor.shape)));
+        }
+        if tensor.data.iter().any(|v| !v.is_finite()) {
+            return Err(refuse("holds NaN or infinity; download or convert the file again".into()));
+        }
+        Ok(tensor)
+    }
+
+    /// Removes `name`, checks its shape and places it on `device`.
+    pub fn tensor<const D: usize>(
+        &mut self,
+        network: &str,
+        name: &str,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Result<Tensor<D>, MetricsError> {
+        let tensor = self.take(network, name, &shape)?;
+        Ok(Tensor::from_data(TensorData::new(tensor.data, shape), device))
+    }
+
+    /// Refuses tensors that nobody took.
+    pub fn finish(self, network: &str) -> Result<(), MetricsError> {
+        match self.tensors.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(MetricsError::Tensor {
+                network: network.into(),
+                name: name.clone(),
+                message: format!("not part of the network ({} such); is this another checkpoint?", self.tensors.len()),
+            }),
+        }
+    }
+}
+
+/// Little-endian words of `N` bytes.
+fn words<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    let word = |chunk: &[u8]| read(chunk.try_into().expect("chunks_exact yields chunks of this size"));
+    bytes.chunks_exact(N).map(word).collect()
+}
+
+/// IEEE half to single precision, exact.
+pub(crate) fn half_to_f32(half: u16) -> f32 {
+    let sign = if half & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from(half >> 10 & 31), f32::from(half & 1023));
+    match exponent {
+        0 => sign * fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => sign * f32::INFINITY,
+        31 => f32::NAN,
+        _ => sign * (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
+    }
+}
+
+/// Single to IEEE half precision, to nearest even; too large becomes infinity.
+pub(crate) fn f32_to_half(value: f32) -> u16 {
+    let sign = ((value.to_bits() >> 16) & 0x8000) as u16;
+    let magnitude = value.abs();
+    if magnitude.is_nan() {
+        return sign | 0x7E00;
+    }
+    if magnitude >= 65520.0 {
+        return sign | 0x7C00;
+    }
+    if magnitude < 2f32.powi(-14) {
+        // Subnormal: an integer multiple of 2^-24; 1024 of them are the smallest normal number's code.
+        return sign | (magnitude * 2f32.powi(24)).round_ties_even() as u16;
+    }
+    // Adding half of the last kept bit (minus one unless it is odd) and cutting rounds to nearest even.
+    let bits = magnitude.to_bits();
+    let rounded = bits + 0x0FFF + (bits >> 13 & 1);
+    sign | ((rounded >> 13) - ((127 - 15) << 10)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample() -> Weights {
+        let mut weights = Weights::default();
+        weights.metadata.insert("kind".into(), "test".into());
+        for (name, shape) in [("a.weight", vec![2, 3]), ("b", vec![4]), ("scalar", vec![])] {
+            let data = (0..shape.iter().product::<usize>()).map(|i| i as f32 * 0.25 - 0.5).collect();
+            weights.tensors.insert(name.into(), HostTensor { shape, data });
+        }
+        weights
+    }
+
+    #[test]
+    fn a_written_file_reads_back_and_leaves_no_temporary() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("w.safetensors");
+        for precision in [Precision::F32, Precision::F16] {
+            // Quarters are exact in half precision.
+            sample().write(&path, precision).unwrap();
+            assert_eq!(Weights::read(&path).unwrap(), sample());
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert!(sample().write(&directory.path().join("no/such/w"), Precision::F32).is_err());
+    }
+
+    #[test]
+    fn every_half_survives_a_round_trip() {
+        for half in 0..=u16::MAX {
+            let value = half_to_f32(half);
+            if !value.is_nan() {
+                assert_eq!(f32_to_half(value), half, "{half:04x}");
+            }
+        }
+        // 1 + 2^-11 lies between 1 and its neighbour and ties to even; a little more rounds up.
+        assert_eq!(f32_to_half(1.0 + 2f32.powi(-11)), 0x3C00);
+        assert_eq!(f32_to_half(1.0 + 2f32.powi(-11) + 2f32.powi(-20)), 0x3C01);
+        assert_eq!(f32_to_half(1e9), 0x7C00);
+    }
+
+    #[test]
+    fn tensors_are_taken_strictly_by_name() {
+        let mut weights = sample();
+        assert!(weights.take("net", "c", &[1]).unwrap_err().to_string().contains("`c`"));
+        assert!(weights.take("net", "b", &[5]).unwrap_err().to_string().contains("[4]"));
+        let mut weights = sample();
+        weights.take("net", "b", &[4]).unwrap();
+        weights.take("net", "a.weight", &[2, 3]).unwrap();
+        assert!(weights.finish("net").unwrap_err().to_string().contains("scalar"));
+    }
+
+    proptest! {
+        /// Truncated and flipped files give an error or other numbers, never a panic.
+        #[test]
+        fn damaged_files_never_panic(cut in 0usize..400, at in 0usize..400, mask in 1u8..) {
+            let mut bytes = sample().to_bytes(Precision::F32).unwrap();
+            let at = at % bytes.len();
+            bytes[at] ^= mask;
+            let _ = Weights::from_bytes(&bytes, Path::new("x"));
+            let cut = cut % bytes.len();
+            prop_assert!(Weights::from_bytes(&bytes[..cut], Path::new("x")).is_err());
+        }
+    }
+}
