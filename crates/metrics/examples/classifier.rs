@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = PathBuf::from(directory);
     let (data, test) = (read(&directory, "train")?, read(&directory, "t10k")?);
     let mut report = |p: &Progress| {
-        if p.accuracy.is_some() || p.seen % (100 * config.batch) < config.batch {
+        if p.accuracy.is_some() || (p.seen / config.batch) % 50 == 1 {
             let rate = p.seen as f64 / p.seconds;
             println!(
                 "{}/{} images, loss {:.4}, {rate:.0} images/s, test accuracy {:?}",

@@ -8,6 +8,7 @@
 
 pub mod accuracy;
 pub mod classifier;
+pub mod convert;
 pub mod error;
 pub mod extractor;
 pub mod matrix;

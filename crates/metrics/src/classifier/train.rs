@@ -42,9 +42,9 @@ impl Default for ClassifierConfig {
     fn default() -> Self {
         Self {
             name: "fashion-cnn".into(),
-            widths: [24, 48, 96],
+            widths: [16, 48, 96],
             features: 128,
-            epochs: 8,
+            epochs: 6,
             batch: 128,
             learning_rate: 4e-3,
             weight_decay: 0.05,
