@@ -16,6 +16,11 @@ pub trait Extractor: Send + Sync {
     /// Number of features per image.
     fn dim(&self) -> usize;
 
+    /// Tells this extractor's features from any other's, whatever the name: what cached statistics are filed under.
+    fn fingerprint(&self) -> String {
+        self.label()
+    }
+
     /// Name and dimension as figures carry them: `fashion-cnn, 128-d`.
     fn label(&self) -> String {
         format!("{}, {}-d", self.name(), self.dim())
@@ -52,6 +57,11 @@ impl Extractor for Pixels {
     fn dim(&self) -> usize {
         self.dim
     }
+}
+
+/// A 64-bit digest (FNV-1a) for telling files and weights apart, not for security.
+pub(crate) fn digest(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
 /// Refuses a slice that is not `shape`, and shapes without pixels.

@@ -2,15 +2,17 @@
 //!
 //! Statistics are pure functions on host matrices: [`frechet_distance`], [`kid`], [`precision_recall`],
 //! [`sliced_wasserstein`], [`class_accuracy`], [`psnr`], [`ssim`], [`Straightness`], [`crossing`] and
-//! [`transport_cost`]. Images become rows of a matrix through an `Extractor`; a figure is always reported with its
-//! extractor's name, because distances in the features of different networks cannot be compared. `Evaluator` runs
+//! [`transport_cost`]. Images become rows of a matrix through an [`Extractor`]; a figure is always reported with its
+//! extractor's name, because distances in the features of different networks cannot be compared. [`Evaluator`] runs
 //! them all over a stream of batches.
 
 pub mod accuracy;
 pub mod classifier;
 pub mod convert;
 pub mod error;
+pub mod eval;
 pub mod extractor;
+pub mod features;
 pub mod matrix;
 pub mod similarity;
 pub mod statistics;
@@ -19,6 +21,7 @@ pub mod weights;
 
 pub use accuracy::{Accuracy, class_accuracy};
 pub use error::MetricsError;
+pub use eval::{EvalConfig, Evaluator, Figures, Reference};
 pub use extractor::{Extractor, Pixels};
 pub use matrix::Matrix;
 pub use similarity::{psnr, ssim};

@@ -66,6 +66,11 @@ impl Matrix {
         Self { data, rows: indices.len(), columns: self.columns }
     }
 
+    /// Overwrites row `i`.
+    pub(crate) fn replace(&mut self, i: usize, row: &[f32]) {
+        self.data[i * self.columns..(i + 1) * self.columns].copy_from_slice(row);
+    }
+
     /// Refuses NaN and infinity, naming the first.
     pub fn check_finite(&self, what: &'static str) -> Result<(), MetricsError> {
         match self.data.iter().position(|v| !v.is_finite()) {

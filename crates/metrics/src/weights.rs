@@ -69,15 +69,7 @@ impl Weights {
 
     /// Writes a safetensors file whole: to a temporary name beside it, synced, then renamed.
     pub fn write(&self, path: &Path, precision: Precision) -> Result<(), MetricsError> {
-        let bytes = self.to_bytes(precision)?;
-        let temporary = path.with_extension("partial");
-        let write = || {
-            let mut file = std::fs::File::create(&temporary)?;
-            std::io::Write::write_all(&mut file, &bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, path)
-        };
-        write().map_err(|e| MetricsError::io(path, e))
+        write_whole(path, &self.to_bytes(precision)?)
     }
 
     /// The bytes that [`write`](Self::write) writes.
@@ -146,6 +138,21 @@ impl Weights {
             }),
         }
     }
+}
+
+/// Writes a file whole: to a temporary name beside it, synced, then renamed.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), MetricsError> {
+    let temporary = path.with_extension(format!("partial-{}", std::process::id()));
+    let write = || {
+        let mut file = std::fs::File::create(&temporary)?;
+        std::io::Write::write_all(&mut file, bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(|e| {
+        let _ = std::fs::remove_file(&temporary);
+        MetricsError::io(path, e)
+    })
 }
 
 /// Little-endian words of `N` bytes.

@@ -9,7 +9,7 @@ pub mod train;
 pub use network::SmallCnn;
 pub use train::{ClassifierConfig, Labelled, Progress, train};
 
-use crate::extractor::{Extractor, check_images};
+use crate::extractor::{Extractor, check_images, digest};
 use crate::weights::{Precision, Weights};
 use crate::{Matrix, MetricsError};
 use base::{Device, Tensor, TensorData};
@@ -71,6 +71,7 @@ pub struct Classifier {
     layout: Layout,
     network: SmallCnn,
     device: Device,
+    digest: u64,
 }
 
 /// Key of the layout in the file's metadata.
@@ -81,7 +82,9 @@ const BATCH: usize = 256;
 
 impl Classifier {
     pub(crate) fn new(layout: Layout, network: SmallCnn, device: Device) -> Self {
-        Self { layout, network, device }
+        let numbers = network.leaves.iter().flat_map(|l| l.clone().into_data().iter::<f32>().collect::<Vec<_>>());
+        let digest = digest(numbers.flat_map(f32::to_le_bytes));
+        Self { layout, network, device, digest }
     }
 
     /// The classifier that ships with the project; `assets/README.md` has its command and accuracy.
@@ -107,7 +110,7 @@ impl Classifier {
         layout.check()?;
         let network = SmallCnn::load(&layout, &mut weights, device)?;
         weights.finish(&layout.name)?;
-        Ok(Self { layout, network, device: device.clone() })
+        Ok(Self::new(layout, network, device.clone()))
     }
 
     /// Writes weights and layout as one safetensors file.
@@ -165,6 +168,10 @@ impl Extractor for Classifier {
 
     fn dim(&self) -> usize {
         self.layout.features
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("{}, weights {:016x}", self.label(), self.digest)
     }
 }
 

@@ -44,7 +44,7 @@ impl Default for ClassifierConfig {
             name: "fashion-cnn".into(),
             widths: [16, 48, 96],
             features: 128,
-            epochs: 6,
+            epochs: 5,
             batch: 128,
             learning_rate: 4e-3,
             weight_decay: 0.05,

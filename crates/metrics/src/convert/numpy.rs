@@ -74,7 +74,7 @@ fn array(graph: &Graph, id: Id) -> Result<HostTensor, String> {
     if count != Some(bytes.len()) {
         return Err(format!("{} bytes are not an array of {shape:?}", bytes.len()));
     }
-    let data = bytes.chunks_exact(width).map(|b| number(b)).collect();
+    let data = bytes.chunks_exact(width).map(number).collect();
     Ok(HostTensor { shape, data })
 }
 

@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
     fn set_items(&mut self, items: &[Id]) -> Step<()> {
         let top = self.top()?;
         match &mut self.values[top] {
-            Value::Dict(entries) if items.len() % 2 == 0 => {
+            Value::Dict(entries) if items.len().is_multiple_of(2) => {
                 entries.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
                 Ok(())
             }

@@ -111,13 +111,11 @@ fn kernel_sum(a: &Matrix, b: &Matrix, skip_diagonal: bool) -> f64 {
         let x = a.block(i, (i + BLOCK).min(a.rows()), &zero);
         for j in (0..b.rows()).step_by(BLOCK) {
             let y = b.block(j, (j + BLOCK).min(b.rows()), &zero);
-            let columns = y.len() / d;
-            for (row, values) in products(&x, &y, d).chunks_exact(columns).enumerate() {
-                for (column, value) in values.iter().enumerate() {
-                    if !(skip_diagonal && i + row == j + column) {
-                        sum += (value / d as f64 + 1.0).powi(3);
-                    }
-                }
+            for (row, values) in products(&x, &y, d).chunks_exact(y.len() / d).enumerate() {
+                let kernel = |value: f64| (value / d as f64 + 1.0).powi(3);
+                sum += values.iter().map(|&v| kernel(v)).sum::<f64>();
+                let own = (i + row).checked_sub(j).filter(|_| skip_diagonal).and_then(|column| values.get(column));
+                sum -= own.map_or(0.0, |&v| kernel(v));
             }
         }
     }
