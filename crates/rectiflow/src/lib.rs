@@ -1,1 +1,26 @@
-//! (being written)
+//! The library's face: a [`Recipe`], the [`verbs`] that act on it, and the [`report`] of what came out.
+//!
+//! Everything the program can do is a function here, told what to do by plain values and telling how it goes through a
+//! [`Context`]; the program adds only arguments, bars and exit codes.
+
+pub mod context;
+pub mod device;
+pub mod error;
+pub mod judge;
+pub mod machine;
+pub mod model;
+pub mod pairs;
+pub mod recipe;
+pub mod report;
+pub mod sampling;
+pub mod verbs;
+
+pub use context::{Context, Event};
+pub use error::Error;
+pub use model::Model;
+pub use recipe::Recipe;
+
+/// The training room's terminal bar, for faces that have a terminal.
+pub use train::log::Progress as TrainBar;
+/// What the training loop tells, and the trait of those it tells.
+pub use train::{Event as TrainEvent, Observer as TrainObserver};

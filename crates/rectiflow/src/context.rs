@@ -1,0 +1,73 @@
+//! What a verb is given besides its request: the device, whom to tell, and whether to stop.
+
+use crate::{Error, device::Chosen};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// What a verb tells while it works.
+pub enum Event<'a> {
+    /// A training stage begins ("base", "reflow", "distill").
+    Stage {
+        /// Its name.
+        name: &'a str,
+    },
+    /// Something of the training loop.
+    Train(&'a train::Event<'a>),
+    /// A countable piece of work begins.
+    Begin {
+        /// What: "samples", "pairs".
+        what: &'a str,
+        /// How many in all.
+        total: u64,
+    },
+    /// So many are done.
+    Advance {
+        /// Done so far.
+        done: u64,
+    },
+    /// The piece of work is over.
+    End,
+    /// A line for the reader.
+    Note(&'a str),
+}
+
+/// Device, listener and stop switch.
+pub struct Context<'a> {
+    /// Where tensors live.
+    pub device: Chosen,
+    /// Set from outside (Ctrl-C): training writes a checkpoint and stops, everything else stops.
+    pub stop: Arc<AtomicBool>,
+    listen: Box<dyn FnMut(Event) + 'a>,
+}
+
+impl<'a> Context<'a> {
+    /// On `device`, telling `listen`.
+    pub fn new(device: Chosen, stop: Arc<AtomicBool>, listen: impl FnMut(Event) + 'a) -> Self {
+        Self { device, stop, listen: Box::new(listen) }
+    }
+
+    /// On the CPU, telling nobody.
+    pub fn silent() -> Self {
+        Self::new(Chosen::cpu(), Arc::default(), |_| ())
+    }
+
+    /// Tells the listener.
+    pub fn tell(&mut self, event: Event) {
+        (self.listen)(event);
+    }
+
+    /// Tells the listener a line.
+    pub fn note(&mut self, line: impl AsRef<str>) {
+        self.tell(Event::Note(line.as_ref()));
+    }
+
+    /// [`Error::Interrupted`] once somebody asked to stop.
+    ///
+    /// # Errors
+    /// Only that.
+    pub fn go_on(&self) -> Result<(), Error> {
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,134 @@
+//! A trained network with everything that gives it meaning: its recipe, the shape of its data and its classes.
+
+use crate::{Error, Recipe, device::Chosen};
+use flow::{Field, Guided, PathField, guidance::GuidanceConfig};
+use nets::Net;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+use train::{
+    RunDir,
+    checkpoint::{Checkpoint, Folder, Which, load_weights},
+};
+
+/// What a checkpoint says about the data its network was trained on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// "base", "reflow" or "distill".
+    pub stage: String,
+    /// `[c h w]` of a sample.
+    pub shape: [usize; 3],
+    /// Names of the classes; empty for unconditional networks.
+    pub classes: Vec<String>,
+    /// What the data are called.
+    pub data: String,
+}
+
+impl Subject {
+    /// As checkpoint metadata.
+    pub fn to_extra(&self) -> BTreeMap<String, String> {
+        let [c, h, w] = self.shape;
+        let classes = serde_json::to_string(&self.classes).expect("names are JSON strings");
+        BTreeMap::from([
+            ("stage".into(), self.stage.clone()),
+            ("shape".into(), format!("{c},{h},{w}")),
+            ("classes".into(), classes),
+            ("data_name".into(), self.data.clone()),
+        ])
+    }
+
+    /// From checkpoint metadata.
+    fn from_extra(extra: &BTreeMap<String, String>, file: &Path) -> Result<Self, Error> {
+        let missing =
+            |key: &str| Error::Failure(format!("checkpoint {}: `{key}` is missing or unreadable", file.display()));
+        let text = |key: &str| extra.get(key).ok_or_else(|| missing(key));
+        let shape: Result<Vec<usize>, _> = text("shape")?.split(',').map(str::parse).collect();
+        let shape = shape.ok().and_then(|v| <[usize; 3]>::try_from(v).ok()).ok_or_else(|| missing("shape"))?;
+        let classes = serde_json::from_str(text("classes")?).map_err(|_| missing("classes"))?;
+        Ok(Self { stage: text("stage")?.clone(), shape, classes, data: text("data_name")?.clone() })
+    }
+}
+
+/// A network ready to sample.
+pub struct Model {
+    /// The weights.
+    pub net: Net,
+    /// How it was trained.
+    pub recipe: Recipe,
+    /// What it was trained on.
+    pub subject: Subject,
+    /// The checkpoint's file.
+    pub file: PathBuf,
+    /// Training images it has seen.
+    pub images: u64,
+    /// Numbers in the network.
+    pub parameters: u64,
+    /// Fingerprint of the training data.
+    pub data: String,
+}
+
+impl Model {
+    /// Opens a checkpoint file, or the newest checkpoint of a run's folder.
+    ///
+    /// # Errors
+    /// A path that is no checkpoint, a damaged file, weights that do not fit its recipe's network.
+    pub fn open(path: &Path, which: Which, device: &Chosen) -> Result<Self, Error> {
+        let mut checkpoint = find(path)?;
+        let meta = checkpoint.meta().clone();
+        let file = checkpoint.path().to_path_buf();
+        let recipe = Recipe::parse(&meta.recipe, &format!("recipe inside {}", file.display()))?;
+        let subject = Subject::from_extra(&meta.extra, &file)?;
+        let net = recipe.network.init(recipe.seed, subject.shape, subject.classes.len(), &device.device)?;
+        let parameters = burn::module::Module::num_params(&net) as u64;
+        let net = load_weights(net, &mut checkpoint, which)?;
+        Ok(Self { net, recipe, subject, file, images: meta.images, parameters, data: meta.data })
+    }
+
+    /// The network as a velocity field under guidance.
+    ///
+    /// # Errors
+    /// Guidance out of range.
+    pub fn field(&self, guidance: &GuidanceConfig) -> Result<impl Field<4> + '_, Error> {
+        let field = PathField::new(&self.net, self.recipe.path.clone(), self.recipe.parameterization);
+        Ok(Guided::new(field, guidance.scale, guidance.interval)?)
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.subject.classes.len()
+    }
+}
+
+/// The checkpoint at `path`: the file itself, or the newest of a run's folder.
+///
+/// # Errors
+/// Where there is none that can be read.
+pub fn find(path: &Path) -> Result<Checkpoint, Error> {
+    if !path.exists() {
+        let remedy = "give a run's folder (runs/NAME) or a checkpoint file";
+        return Err(Error::Failure(format!("{}: no such file or folder; {remedy}", path.display())));
+    }
+    if path.is_file() {
+        return Ok(Checkpoint::open(path)?);
+    }
+    let run = RunDir::at(path);
+    let folder = if run.checkpoints().is_dir() { run.checkpoints() } else { path.to_path_buf() };
+    let none = || Error::Failure(format!("{} holds no checkpoint; train a model into it first", path.display()));
+    Ok(Folder::at(folder).latest()?.ok_or_else(none)?.checkpoint)
+}
+
+/// `raw`, a decay, or the recipe's first average.
+///
+/// # Errors
+/// [`Error::Usage`] for anything else.
+pub fn which(text: Option<&str>) -> Result<Which, Error> {
+    match text {
+        None => Ok(Which::Best),
+        Some("raw") => Ok(Which::Raw),
+        Some(text) => {
+            let refused = || Error::Usage(format!("--ema {text}: give a decay such as 0.999, or `raw`"));
+            text.parse().map(Which::Ema).map_err(|_| refused())
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! The page itself: headings, cards, plots and tables.
+
+use super::{
+    Report, Stage,
+    plot::{self, Labels, Series, Style},
+    summary::number,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use plotters::style::RGBColor;
+use std::collections::BTreeSet;
+
+/// The middle tones are legible on white and on black.
+fn color(stage: &str) -> RGBColor {
+    match stage {
+        "base" => RGBColor(107, 123, 246),
+        "reflow" => RGBColor(24, 168, 148),
+        "distill" => RGBColor(228, 122, 58),
+        _ => RGBColor(140, 140, 150),
+    }
+}
+
+fn title(stage: &str) -> &str {
+    match stage {
+        "base" => "Base",
+        "reflow" => "Reflow",
+        "distill" => "Distilled",
+        other => other,
+    }
+}
+
+pub(super) fn render(report: &Report) -> String {
+    let s = &report.summary;
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (report.title) }
+                link rel="icon" href="data:,";
+                style { (PreEscaped(include_str!("style.css"))) }
+            }
+            body { main {
+                header {
+                    h1 { (report.title) }
+                    p.lede { (s.verdict()) }
+                    p.quiet { (s.data) ". Figures over " (s.samples) " samples per row, features: " (s.evaluator) "." }
+                }
+                (facts(report))
+                (samples(report))
+                (figures(report))
+                (straightness(&s.stages))
+                (curves(report))
+                (clock(report))
+                (provenance(report))
+                footer { "Written by rectiflow " (s.machine.version) ". The same figures for scripts: "
+                    code { "summary.json" } " beside this page." }
+            } }
+        }
+    };
+    page.into_string()
+}
+
+fn facts(report: &Report) -> Markup {
+    let s = &report.summary;
+    let ratio = |value: Option<f64>| value.map(|v| format!("{v:.1}×"));
+    let mut facts: Vec<(String, String)> = Vec::new();
+    let mut fact = |value: Option<String>, what: String| facts.extend(value.map(|value| (value, what)));
+    fact(ratio(s.straightness_ratio("base", "reflow")), "straighter after one reflow".into());
+    fact(ratio(s.frechet_ratio("base", "reflow", 1)), "smaller Fréchet distance at one step, after reflow".into());
+    fact(
+        ratio(s.frechet_ratio("base", "distill", 1)),
+        "smaller Fréchet distance at one step, after distillation".into(),
+    );
+    if let Some(guided) = s.stages.iter().find_map(|stage| stage.guided.as_ref()) {
+        let what = format!("of samples carry the class asked for (guidance {}, {} NFE)", guided.scale, guided.nfe);
+        fact(Some(format!("{:.0} %", guided.class_accuracy * 100.0)), what);
+    }
+    fact(Some(duration(s.seconds)), format!("in all, on {} threads", s.machine.threads));
+    fact(Some(format!("{:.1} GB", s.peak_memory_mb / 1024.0)), "largest memory".into());
+    html! { div.facts { @for (value, what) in &facts { div.card.fact { b { (value) } span { (what) } } } } }
+}
+
+fn samples(report: &Report) -> Markup {
+    let columns: BTreeSet<u32> = report.sheets.iter().map(|sheet| sheet.nfe).collect();
+    if columns.is_empty() {
+        return html! {};
+    }
+    let layout = format!("grid-template-columns: 1.6rem repeat({}, 1fr)", columns.len());
+    html! {
+        h2 { "Samples" }
+        p.note { "Columns: function evaluations (Euler steps). The same place in every sheet starts from the same noise "
+            "and asks for the same class." }
+        div.scroll { div.grids style=(layout) {
+            span {}
+            @for nfe in &columns { span.head { (nfe) @if *nfe == 1 { " step" } @else { " steps" } } }
+            @for stage in &report.summary.stages {
+                span.side { (title(&stage.name)) }
+                @for nfe in &columns {
+                    @let sheet = report.sheets.iter().find(|sheet| sheet.stage == stage.name && sheet.nfe == *nfe);
+                    @let distance = stage.nfe.get(nfe).and_then(|figures| figures.frechet);
+                    @if let Some(sheet) = sheet {
+                        figure {
+                            img src=(format!("data:image/png;base64,{}", STANDARD.encode(&sheet.png)))
+                                alt=(format!("{} samples at {nfe} evaluations", title(&stage.name)));
+                            @if let Some(distance) = distance { figcaption { "FD " (format!("{distance:.2}")) } }
+                        }
+                    } @else { span {} }
+                }
+            }
+        } }
+    }
+}
+
+fn figures(report: &Report) -> Markup {
+    let stages = &report.summary.stages;
+    let series: Vec<Series> = stages
+        .iter()
+        .map(|stage| Series {
+            label: title(&stage.name).into(),
+            color: color(&stage.name),
+            points: stage.nfe.iter().filter_map(|(nfe, f)| Some((*nfe as f64, f.frechet?))).collect(),
+            style: Style::Dotted,
+        })
+        .collect();
+    let columns: BTreeSet<u32> = stages.iter().flat_map(|stage| stage.nfe.keys().copied()).collect();
+    let ticks: Vec<f64> = columns.into_iter().map(f64::from).collect();
+    let plot = plot::lines(&series, Labels { x: "function evaluations", y: "Fréchet distance" }, true, &ticks);
+    let best = |nfe: u32| {
+        let distances = stages.iter().filter_map(|stage| stage.nfe.get(&nfe)?.frechet);
+        distances.fold(f64::INFINITY, f64::min)
+    };
+    html! {
+        h2 { "Figures" }
+        p.note { "Lower is better for the Fréchet distance and KID, higher for the rest. The best Fréchet distance at each "
+            "number of evaluations (NFE) is marked." }
+        div.card.scroll { table {
+            thead { tr { th { "Stage" } th { "NFE" } th { "Fréchet" } th { "KID ×10³" } th { "Precision" } th { "Recall" }
+                th { "Class accuracy" } th { "ms / image" } th { "Seconds" } } }
+            tbody { @for stage in stages { @for (row, (nfe, f)) in stage.nfe.iter().enumerate() {
+                tr.first[row == 0] {
+                    td { @if row == 0 { span class=(format!("dot {}", stage.name)) {} (title(&stage.name)) } }
+                    td { (nfe) }
+                    td.best[f.frechet.is_some_and(|v| v <= best(*nfe))] { (number(f.frechet, 2)) }
+                    td { (number(f.kid.map(|v| v * 1e3), 2)) }
+                    td { (number(f.precision, 3)) }
+                    td { (number(f.recall, 3)) }
+                    td { (f.class_accuracy.map_or("–".into(), |v| format!("{:.1} %", v * 100.0))) }
+                    td { (format!("{:.2}", 1e3 * f.seconds / f.samples.max(1) as f64)) }
+                    td { (format!("{:.1}", f.seconds)) }
+                }
+            } } }
+        } }
+        @if let Some(plot) = plot { div.plots style="margin-top:1rem" {
+            div.card { h3 { "Quality against cost" } (PreEscaped(plot)) (legend(&series)) }
+            (seconds_plot(stages))
+        } }
+    }
+}
+
+/// The names of the lines, outside the plot where they cannot cover it.
+fn legend(series: &[Series]) -> Markup {
+    html! { div.legend.centred { @for s in series.iter().filter(|s| !s.label.is_empty()) {
+        @let RGBColor(r, g, b) = s.color;
+        span { span.dot style=(format!("background:rgb({r},{g},{b})")) {} (s.label) }
+    } } }
+}
+
+fn seconds_plot(stages: &[Stage]) -> Markup {
+    let points = |stage: &Stage| {
+        let row = |f: &super::Figures| Some((1e3 * f.seconds / f.samples.max(1) as f64, f.class_accuracy? * 100.0));
+        let mut points: Vec<(f64, f64)> = stage.nfe.values().filter_map(row).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points
+    };
+    let series = |stage: &Stage| Series {
+        label: title(&stage.name).into(),
+        color: color(&stage.name),
+        points: points(stage),
+        style: Style::Dotted,
+    };
+    let series: Vec<Series> = stages.iter().map(series).collect();
+    let plot = plot::lines(&series, Labels { x: "milliseconds per image", y: "class accuracy, %" }, false, &[]);
+    html! { @if let Some(plot) = plot { div.card { h3 { "Right class against time" } (PreEscaped(plot)) (legend(&series)) } } }
+}
+
+/// Name, formula, value.
+type Quantity = (&'static str, &'static str, fn(&super::Straightness) -> f64);
+
+fn straightness(stages: &[Stage]) -> Markup {
+    let measured: Vec<_> = stages.iter().filter_map(|s| Some((s.name.as_str(), s.straightness.as_ref()?))).collect();
+    if measured.is_empty() {
+        return html! {};
+    }
+    let steps = measured[0].1.steps;
+    let quantities: [Quantity; 3] = [
+        ("Straightness S", "∫ E|(Z₁ − Z₀) − dZₜ/dt|² dt; 0 is perfectly straight", |s| s.s),
+        ("One step against the full solution", "E|Z₀ + v(Z₀, 0) − Z₁|²", |s| s.one_step_distance),
+        ("Transport cost", "E|Z₁ − Z₀|²; reflow must not raise it", |s| s.transport_cost),
+    ];
+    html! {
+        h2 { "Straightness" }
+        p.note { "Sums over the pixels of an image, means over samples, with " (steps) " Euler steps. A straight flow can be followed in one step." }
+        div.plots { @for (name, formula, value) in quantities {
+            @let largest = measured.iter().map(|(_, s)| value(s)).fold(1e-12, f64::max);
+            @let first = value(measured[0].1);
+            div.card {
+                h3 { (name) } p.quiet { (formula) }
+                div.bars { @for (stage, s) in &measured {
+                    @let v = value(s);
+                    span { (title(stage)) }
+                    div.bar.{(stage)} style=(format!("width:{:.2}%", 100.0 * v / largest)) {}
+                    span.value { (significant(v)) @if v < 0.67 * first && v > 0.0 { span.quiet { "  ÷" (format!("{:.1}", first / v)) } } }
+                } }
+            }
+        } }
+    }
+}
+
+fn curves(report: &Report) -> Markup {
+    let plots: Vec<(String, String, Markup)> = report
+        .curves
+        .iter()
+        .filter_map(|curve| {
+            let color = color(&curve.stage);
+            let series = [
+                Series { label: String::new(), color, points: thin(&curve.training), style: Style::Faint },
+                Series {
+                    label: "training, smoothed".into(),
+                    color,
+                    points: thin(&plot::smooth(&curve.training)),
+                    style: Style::Line,
+                },
+                Series {
+                    label: "validation".into(),
+                    color: RGBColor(150, 150, 160),
+                    points: curve.validation.clone(),
+                    style: Style::Dotted,
+                },
+            ];
+            let plot = plot::lines(&series, Labels { x: "training images (log scale)", y: "loss" }, false, &[])?;
+            Some((title(&curve.stage).to_string(), plot, legend(&series)))
+        })
+        .collect();
+    html! { @if !plots.is_empty() {
+        h2 { "Loss" }
+        p.note { "Validation at fixed times and fixed noise on images not trained on. Losses of different stages answer "
+            "different questions and cannot be compared." }
+        div.plots { @for (name, plot, legend) in plots { div.card { h3 { (name) } (PreEscaped(plot)) (legend) } } }
+    } }
+}
+
+/// The first points all, later ones 1 % apart: what a logarithmic axis can show, and a page of no megabytes.
+fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut next = 0.0;
+    let mut keep = |&(i, _): &(usize, &(f64, f64))| {
+        let kept = i as f64 >= next;
+        if kept {
+            next = (i as f64 * 1.01).max(i as f64 + 1.0);
+        }
+        kept
+    };
+    points.iter().enumerate().filter(|point| keep(point)).map(|(_, point)| *point).collect()
+}
+
+fn clock(report: &Report) -> Markup {
+    let timings = &report.summary.timings;
+    let total: f64 = timings.iter().map(|(_, seconds)| seconds).sum();
+    if total <= 0.0 {
+        return html! {};
+    }
+    // "reflow pairs" belongs to the stage its first word names.
+    let class = |name: &str| {
+        let mut words = name.split(' ');
+        let stage = words.next().unwrap_or_default().to_string();
+        if words.next().is_some() { stage + " pale" } else { stage }
+    };
+    html! {
+        h2 { "Where the time went" }
+        div.card {
+            div.strip { @for (name, seconds) in timings {
+                div class=(class(name)) style=(format!("width:{:.2}%", 100.0 * seconds / total)) title=(name) {}
+            } }
+            div.legend { @for (name, seconds) in timings {
+                span { span class=(format!("dot {}", class(name))) {} (name) " " span.quiet { (duration(*seconds)) } }
+            } }
+        }
+    }
+}
+
+fn provenance(report: &Report) -> Markup {
+    let s = &report.summary;
+    let m = &s.machine;
+    html! {
+        h2 { "Make it again" }
+        div.two {
+            div { pre { (s.commands.join("\n")) } }
+            div.card { dl {
+                dt { "Processor" } dd { (m.processor) ", " (m.threads) " threads" }
+                dt { "Memory" } dd { (m.memory_gb) " GB, at most " (format!("{:.0}", s.peak_memory_mb)) " MB used" }
+                dt { "System" } dd { (m.system) }
+                dt { "Device" } dd { (m.device) }
+                @for stage in &s.stages {
+                    dt { (title(&stage.name)) }
+                    dd { (grouped(stage.parameters)) " parameters, " (grouped(stage.images)) " images in "
+                        (duration(stage.train_seconds))
+                        @if stage.pairs > 0 { ", from " (grouped(stage.pairs)) " pairs" } }
+                }
+            } }
+        }
+        @for (name, recipe) in &report.recipes { details { summary { "Recipe: " (name) } pre { (recipe) } } }
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    if seconds < 9.95 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    if whole < 90 { format!("{whole} s") } else { format!("{} min {:02} s", whole / 60, whole % 60) }
+}
+
+/// Three significant digits.
+fn significant(v: f64) -> String {
+    let digits = if v > 0.0 { (2.0 - v.log10().floor()).clamp(0.0, 8.0) as usize } else { 3 };
+    format!("{v:.digits$}")
+}
+
+/// 1450000 as 1 450 000.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push('\u{202f}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Curve, Figures, Guided, Sheet, Straightness, Summary, summary::SCHEMA};
+    use super::*;
+    use crate::machine::Machine;
+
+    fn invented() -> Report {
+        let stage = |name: &str, s: f64, factor: f64| Stage {
+            name: name.into(),
+            images: 120_000,
+            train_seconds: 200.0,
+            pair_seconds: 30.0,
+            pairs: if name == "base" { 0 } else { 8000 },
+            parameters: 1_450_000,
+            straightness: Some(Straightness { s, transport_cost: 0.9, one_step_distance: s * 1.5, steps: 50 }),
+            guided: (name == "base").then_some(Guided { scale: 1.5, nfe: 40, class_accuracy: 0.91 }),
+            nfe: [1, 2, 4, 8, 50]
+                .map(|nfe: u32| {
+                    let f = Figures {
+                        frechet: Some(3.0 + factor / nfe as f64),
+                        kid: Some(0.01),
+                        precision: Some(0.7),
+                        recall: Some(0.5),
+                        class_accuracy: Some(0.9 - 0.01 * factor / nfe as f64),
+                        seconds: 0.4 * nfe as f64,
+                        samples: 2000,
+                    };
+                    (nfe, f)
+                })
+                .into(),
+        };
+        let images = media::Images::new((0..40 * 784).map(|i| (i as f32 / 97.0).sin()).collect(), 40, [1, 28, 28]);
+        let sheet = media::Grid { columns: 8, padding: 2, upscale: 1, background: 24 }.draw(&images.unwrap());
+        let png = media::png::encode(&sheet, &[]).unwrap();
+        let stages = vec![stage("base", 0.31, 60.0), stage("reflow", 0.021, 6.0), stage("distill", 0.024, 3.0)];
+        let names: Vec<String> = stages.iter().map(|s| s.name.clone()).collect();
+        let curve = |stage: &String| Curve {
+            stage: stage.clone(),
+            training: (1..3000).map(|i| (i as f64 * 32.0, 0.2 + 2.0 / i as f64 + 0.02 * (i as f64).sin())).collect(),
+            validation: (1..10).map(|i| (i as f64 * 9600.0, 0.21 + 0.05 / i as f64)).collect(),
+        };
+        let sheets = |stage: &String| [1, 2, 4, 8, 50].map(|nfe| Sheet { stage: stage.clone(), nfe, png: png.clone() });
+        Report {
+            title: "Rectified flow on Fashion-MNIST".into(),
+            curves: names.iter().map(curve).collect(),
+            sheets: names.iter().flat_map(sheets).collect(),
+            recipes: vec![("base".into(), "seed = 1\n[train]\nbatch = 32\n".into())],
+            summary: Summary {
+                schema: SCHEMA,
+                name: "demo".into(),
+                data: "Fashion-MNIST, 12 000 images of 28×28 in 10 classes".into(),
+                evaluator: "the shipped Fashion-MNIST classifier".into(),
+                samples: 2000,
+                seconds: 561.0,
+                peak_memory_mb: 1423.0,
+                stage_order: names,
+                stages,
+                timings: [
+                    ("base", 230.0),
+                    ("reflow pairs", 60.0),
+                    ("reflow", 110.0),
+                    ("distill pairs", 10.0),
+                    ("distill", 60.0),
+                    ("evaluation", 91.0),
+                ]
+                .map(|(name, seconds)| (name.to_string(), seconds))
+                .into(),
+                machine: Machine::here("cpu"),
+                commands: vec!["rectiflow demo --seed 1".into()],
+            },
+        }
+    }
+
+    #[test]
+    fn the_page_is_whole_and_stands_alone() {
+        let page = invented().html();
+        for part in ["Rectified flow on Fashion-MNIST", "14.8×", "<svg", "data:image/png;base64,", "rectiflow demo"] {
+            assert!(page.contains(part), "{part} is missing");
+        }
+        for address in ["src=\"http", "href=\"http", "url(http", "@import"] {
+            assert!(!page.contains(address), "{address}: the page must not need a network");
+        }
+        if let Ok(path) = std::env::var("RECTIFLOW_SAVE_REPORT") {
+            std::fs::write(path, page).unwrap();
+        }
+    }
+
+    #[test]
+    fn summary_has_its_promised_keys() {
+        let json: serde_json::Value = serde_json::to_value(&invented().summary).unwrap();
+        assert_eq!(json["schema"], 1);
+        assert_eq!(json["stages"]["reflow"]["nfe"]["1"]["frechet"], 9.0);
+        assert_eq!(json["stages"]["base"]["straightness"]["s"], 0.31);
+        assert_eq!(json["stage_order"][2], "distill");
+        let table = invented().summary.table();
+        assert!(table.contains("reflow") && table.lines().count() == 1 + 15 + 3, "{table}");
+        assert!(invented().summary.verdict().contains("14.8 times straighter"));
+    }
+}

@@ -1,0 +1,124 @@
+//! Drawing samples: from (seed, index, class) to images, the same whatever the batch size.
+
+use crate::{
+    Error, Model,
+    context::{Context, Event},
+    recipe::SampleConfig,
+};
+use base::{Key, NULL_CLASS, Purpose};
+use flow::solve;
+use media::Images;
+use methods::Labels;
+use std::{ops::Range, time::Instant};
+
+/// Samples and what they cost.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// The samples, `[n c h w]`.
+    pub images: Images,
+    /// The class each was asked for; `NULL_CLASS` for none.
+    pub classes: Vec<i64>,
+    /// Evaluations of the field per sample (the largest, for an adaptive solver).
+    pub nfe: usize,
+    /// Seconds of wall clock.
+    pub seconds: f64,
+}
+
+/// Which class sample `i` is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Classes {
+    /// No class.
+    None,
+    /// These in turn.
+    InTurn(Vec<i64>),
+}
+
+impl Classes {
+    /// All classes of a model in turn, or none where it has none.
+    pub fn all(model: &Model) -> Self {
+        if model.classes() == 0 { Self::None } else { Self::InTurn((0..model.classes() as i64).collect()) }
+    }
+
+    /// From `3`, `Sneaker`, `0,1,Bag` or `none`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a class the model does not have, with those it has.
+    pub fn parse(text: &str, model: &Model) -> Result<Self, Error> {
+        if text == "none" {
+            return Ok(Self::None);
+        }
+        let names = &model.subject.classes;
+        let one = |word: &str| {
+            let by_name = names.iter().position(|name| name.eq_ignore_ascii_case(word));
+            let by_number = word.parse::<usize>().ok().filter(|number| *number < names.len());
+            by_name.or(by_number).map(|class| class as i64).ok_or_else(|| {
+                let known: Vec<String> = names.iter().enumerate().map(|(i, name)| format!("{i} {name}")).collect();
+                let known = if known.is_empty() { "none: it is unconditional".into() } else { known.join(", ") };
+                Error::Usage(format!("--class {word}: this model's classes are {known}"))
+            })
+        };
+        text.split(',').map(|word| one(word.trim())).collect::<Result<_, _>>().map(Self::InTurn)
+    }
+
+    /// The class of sample `index`.
+    pub fn of(&self, index: u64) -> i64 {
+        match self {
+            Self::InTurn(classes) if !classes.is_empty() => classes[(index % classes.len() as u64) as usize],
+            _ => NULL_CLASS,
+        }
+    }
+}
+
+/// The noise of samples under `seed`. Folded, so that no seed gives a sample the noise of training or validation.
+pub fn noise(seed: u64) -> Key {
+    Key::new(seed, Purpose::Noise).fold(2)
+}
+
+/// Draws the samples of `range` under `seed`.
+///
+/// # Errors
+/// What the solver may say, and [`Error::Interrupted`].
+pub fn draw(
+    model: &Model,
+    config: &SampleConfig,
+    classes: &Classes,
+    seed: u64,
+    range: Range<u64>,
+    context: &mut Context,
+) -> Result<Drawn, Error> {
+    config.check().map_err(Error::Usage)?;
+    let began = Instant::now();
+    let device = context.device.device.clone();
+    let [c, h, w] = model.subject.shape;
+    let field = model.field(&config.guidance)?;
+    let schedule = config.schedule.build(config.steps)?;
+    let noise = noise(seed);
+    let (total, first) = (range.end - range.start, range.start);
+    let mut drawn = Drawn { images: Images::new(vec![], 0, [c, h, w])?, classes: vec![], nfe: 0, seconds: 0.0 };
+    let mut values = Vec::with_capacity(total as usize * c * h * w);
+    context.tell(Event::Begin { what: "samples", total });
+    let mut next = first;
+    while next < range.end {
+        context.go_on()?;
+        let indices: Vec<u64> = (next..range.end.min(next + config.batch as u64)).collect();
+        next += indices.len() as u64;
+        let asked: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
+        let condition = Labels::condition(&asked, &device);
+        let x0 = noise.normal_tensor(&indices, [0, c, h, w], &device);
+        let solution = solve(&field, x0, &condition, &config.solver, &schedule, None)?;
+        drawn.nfe = drawn.nfe.max(solution.nfe_per_sample.iter().copied().max().unwrap_or(0));
+        values.extend(host(solution.x)?);
+        drawn.classes.extend(asked);
+        context.tell(Event::Advance { done: next - first });
+    }
+    context.tell(Event::End);
+    drawn.images = Images::new(values, total as usize, [c, h, w])?;
+    drawn.seconds = began.elapsed().as_secs_f64();
+    Ok(drawn)
+}
+
+/// A tensor's numbers on the host.
+pub(crate) fn host<const D: usize>(tensor: base::Tensor<D>) -> Result<Vec<f32>, Error> {
+    let read = tensor.try_into_vec_as::<f32>();
+    read.map_err(|error| Error::Failure(format!("a tensor could not be read back from its device: {error}")))
+}

@@ -1,0 +1,165 @@
+//! `cite`: the BibTeX of the papers behind a recipe.
+//!
+//! Each choice a recipe can make declares its paper here, so that whoever uses it can give credit with one command.
+
+use crate::Recipe;
+use flow::{Coupling, Loss, Parameterization, Path, Solver, TimeLaw, Weighting};
+use nets::NetConfig;
+
+/// A paper: its BibTeX key and what a bibliography needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paper {
+    key: &'static str,
+    authors: &'static str,
+    title: &'static str,
+    year: u16,
+    arxiv: Option<&'static str>,
+    venue: &'static str,
+}
+
+impl Paper {
+    /// The entry.
+    pub fn bibtex(&self) -> String {
+        let Self { key, authors, title, year, venue, .. } = self;
+        let kind = if self.arxiv.is_some() { "misc" } else { "article" };
+        let place = match self.arxiv {
+            Some(id) => format!("  eprint = {{{id}}},\n  archivePrefix = {{arXiv}},\n  note = {{{venue}}},\n"),
+            None => format!("  journal = {{{venue}}},\n"),
+        };
+        format!(
+            "@{kind}{{{key},\n  author = {{{authors}}},\n  title = {{{{{title}}}}},\n  year = {{{year}}},\n{place}}}\n"
+        )
+    }
+}
+
+macro_rules! papers {
+    ($($name:ident: $key:literal, $authors:literal, $title:literal, $year:literal, $arxiv:expr, $venue:literal;)*) => {
+        $(const $name: Paper =
+            Paper { key: $key, authors: $authors, title: $title, year: $year, arxiv: $arxiv, venue: $venue };)*
+        /// Every paper that some setting of this program rests on.
+        pub const ALL: &[Paper] = &[$($name),*];
+    };
+}
+
+papers! {
+    RECTIFIED_FLOW: "liu2022flow", "Liu, Xingchao and Gong, Chengyue and Liu, Qiang",
+        "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow", 2022, Some("2209.03003"), "ICLR 2023";
+    FLOW_MATCHING: "lipman2022flow", "Lipman, Yaron and Chen, Ricky T. Q. and Ben-Hamu, Heli and Nickel, Maximilian and Le, Matt",
+        "Flow Matching for Generative Modeling", 2022, Some("2210.02747"), "ICLR 2023";
+    INTERPOLANTS: "albergo2023stochastic", "Albergo, Michael S. and Boffi, Nicholas M. and Vanden-Eijnden, Eric",
+        "Stochastic Interpolants: A Unifying Framework for Flows and Diffusions", 2023, Some("2303.08797"), "JMLR 2025";
+    SCORE_SDE: "song2020score", "Song, Yang and Sohl-Dickstein, Jascha and Kingma, Diederik P. and Kumar, Abhishek and Ermon, Stefano and Poole, Ben",
+        "Score-Based Generative Modeling through Stochastic Differential Equations", 2020, Some("2011.13456"), "ICLR 2021";
+    DDPM: "ho2020denoising", "Ho, Jonathan and Jain, Ajay and Abbeel, Pieter",
+        "Denoising Diffusion Probabilistic Models", 2020, Some("2006.11239"), "NeurIPS 2020";
+    ADM: "dhariwal2021diffusion", "Dhariwal, Prafulla and Nichol, Alex",
+        "Diffusion Models Beat GANs on Image Synthesis", 2021, Some("2105.05233"), "NeurIPS 2021";
+    DIT: "peebles2022scalable", "Peebles, William and Xie, Saining",
+        "Scalable Diffusion Models with Transformers", 2022, Some("2212.09748"), "ICCV 2023";
+    SD3: "esser2024scaling", "Esser, Patrick and Kulal, Sumith and Blattmann, Andreas and others",
+        "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", 2024, Some("2403.03206"), "ICML 2024";
+    IMPROVED_RF: "lee2024improving", "Lee, Sangyun and Lin, Zinan and Fanti, Giulia",
+        "Improving the Training of Rectified Flows", 2024, Some("2405.20320"), "NeurIPS 2024";
+    OT_POOLADIAN: "pooladian2023multisample", "Pooladian, Aram-Alexandre and Ben-Hamu, Heli and Domingo-Enrich, Carles and Amos, Brandon and Lipman, Yaron and Chen, Ricky T. Q.",
+        "Multisample Flow Matching: Straightening Flows with Minibatch Couplings", 2023, Some("2304.14772"), "ICML 2023";
+    OT_TONG: "tong2023improving", "Tong, Alexander and Fatras, Kilian and Malkin, Nikolay and others",
+        "Improving and Generalizing Flow-Based Generative Models with Minibatch Optimal Transport", 2023, Some("2302.00482"), "TMLR 2024";
+    GUIDANCE: "ho2022classifier", "Ho, Jonathan and Salimans, Tim",
+        "Classifier-Free Diffusion Guidance", 2022, Some("2207.12598"), "NeurIPS 2021 Workshop";
+    INTERVAL: "kynkaanniemi2024applying", "Kynk{\\\"a}{\\\"a}nniemi, Tuomas and Aittala, Miika and Karras, Tero and Laine, Samuli and Aila, Timo and Lehtinen, Jaakko",
+        "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in Diffusion Models", 2024, Some("2404.07724"), "NeurIPS 2024";
+    DOPRI: "dormand1980family", "Dormand, J. R. and Prince, P. J.",
+        "A family of embedded Runge-Kutta formulae", 1980, None, "Journal of Computational and Applied Mathematics 6(1)";
+    ADAMW: "loshchilov2017decoupled", "Loshchilov, Ilya and Hutter, Frank",
+        "Decoupled Weight Decay Regularization", 2017, Some("1711.05101"), "ICLR 2019";
+    FASHION: "xiao2017fashion", "Xiao, Han and Rasul, Kashif and Vollgraf, Roland",
+        "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms", 2017, Some("1708.07747"), "arXiv";
+    FID: "heusel2017gans", "Heusel, Martin and Ramsauer, Hubert and Unterthiner, Thomas and Nessler, Bernhard and Hochreiter, Sepp",
+        "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", 2017, Some("1706.08500"), "NeurIPS 2017";
+    KID: "binkowski2018demystifying", "Bi{\\'n}kowski, Miko{\\l}aj and Sutherland, Danica J. and Arbel, Michael and Gretton, Arthur",
+        "Demystifying MMD GANs", 2018, Some("1801.01401"), "ICLR 2018";
+    PRECISION_RECALL: "kynkaanniemi2019improved", "Kynk{\\\"a}{\\\"a}nniemi, Tuomas and Karras, Tero and Laine, Samuli and Lehtinen, Jaakko and Aila, Timo",
+        "Improved Precision and Recall Metric for Assessing Generative Models", 2019, Some("1904.06991"), "NeurIPS 2019";
+}
+
+/// The papers a recipe's choices rest on, each once, rectified flow first.
+pub fn papers(recipe: &Recipe) -> Vec<Paper> {
+    let mut found = vec![RECTIFIED_FLOW, FLOW_MATCHING];
+    let mut cite = |papers: &[Paper]| {
+        for paper in papers {
+            if !found.contains(paper) {
+                found.push(*paper);
+            }
+        }
+    };
+    match recipe.path {
+        Path::Linear {} => {}
+        Path::Trigonometric {} => cite(&[INTERPOLANTS]),
+        Path::Vp { .. } => cite(&[SCORE_SDE]),
+    }
+    match recipe.parameterization {
+        Parameterization::Velocity {} => {}
+        Parameterization::Noise {} | Parameterization::Data {} => cite(&[DDPM]),
+        Parameterization::Score {} => cite(&[SCORE_SDE]),
+    }
+    if let Coupling::OptimalTransport { .. } = recipe.coupling {
+        cite(&[OT_POOLADIAN, OT_TONG]);
+    }
+    match recipe.time.law {
+        TimeLaw::Uniform {} | TimeLaw::Constant { .. } | TimeLaw::Steps { .. } => {}
+        TimeLaw::LogitNormal { .. } | TimeLaw::Mode { .. } | TimeLaw::CosMap {} => cite(&[SD3]),
+        TimeLaw::UShaped { .. } => cite(&[IMPROVED_RF]),
+    }
+    if recipe.time.shift != 1.0 {
+        cite(&[SD3]);
+    }
+    if let Loss::PseudoHuber { .. } = recipe.loss {
+        cite(&[IMPROVED_RF]);
+    }
+    if recipe.weighting != (Weighting::Uniform {}) {
+        cite(&[SD3]);
+    }
+    match recipe.network {
+        NetConfig::Mlp(_) => {}
+        NetConfig::Unet(_) => cite(&[DDPM, ADM]),
+        NetConfig::Dit(_) => cite(&[DIT]),
+    }
+    if recipe.sample.guidance.scale != 1.0 || recipe.pairs.guidance.scale != 1.0 {
+        cite(&[GUIDANCE]);
+    }
+    if recipe.sample.guidance.interval.is_some() {
+        cite(&[INTERVAL]);
+    }
+    if let Solver::DormandPrince { .. } = recipe.sample.solver {
+        cite(&[DOPRI]);
+    }
+    cite(&[ADAMW]);
+    if recipe.data.path.is_none() && recipe.data.name.as_deref().is_none_or(|name| name.starts_with("fashion")) {
+        cite(&[FASHION]);
+    }
+    found
+}
+
+/// The papers as one BibTeX file.
+pub fn bibliography(papers: &[Paper]) -> String {
+    papers.iter().map(Paper::bibtex).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_bring_their_papers() {
+        let plain = papers(&Recipe::default());
+        assert_eq!(plain[0].key, "liu2022flow");
+        assert!(!plain.contains(&OT_TONG));
+        let recipe =
+            Recipe::parse("coupling = { type = \"optimal_transport\" }\n[time.law]\ntype = \"u_shaped\"\n", "x");
+        let chosen = papers(&recipe.unwrap());
+        assert!(chosen.contains(&OT_TONG) && chosen.contains(&IMPROVED_RF));
+        let text = bibliography(&chosen);
+        assert_eq!(text.matches('@').count(), chosen.len());
+        assert_eq!(text.matches('{').count(), text.matches('}').count());
+    }
+}

@@ -1,0 +1,83 @@
+//! `classifier train`: the network that judges samples, trained on real images only.
+
+use crate::{Context, Error, context::Event};
+use data::{DataConfig, Dataset, Loader, LoaderConfig, Split, denormalize};
+use metrics::classifier::{ClassifierConfig, Labelled, Progress};
+use serde::Serialize;
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What came out.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClassifierReport {
+    /// The weights.
+    pub file: PathBuf,
+    /// Share of test images it classifies rightly.
+    pub accuracy: Option<f64>,
+    /// Seconds of training.
+    pub seconds: f64,
+}
+
+/// Trains a classifier on `data`'s training part, for `epochs` (the usual number without), and writes it to `file`.
+///
+/// # Errors
+/// Data without classes; a file that cannot be written; [`Error::Interrupted`].
+pub fn train(
+    epochs: Option<usize>,
+    seed: u64,
+    data: &DataConfig,
+    file: &Path,
+    context: &mut Context,
+) -> Result<ClassifierReport, Error> {
+    let usual = ClassifierConfig::default();
+    let config = &ClassifierConfig { epochs: epochs.unwrap_or(usual.epochs), seed, ..usual };
+    let dataset = data::open(data)?;
+    if dataset.classes() < 2 {
+        return Err(Error::Usage(format!("{} has no classes to tell apart", dataset.name())));
+    }
+    let (train_set, test_set) = (labelled(&dataset)?, labelled(&data::open(&data.with_split(Split::Test))?)?);
+    let test = (!test_set.labels.is_empty()).then_some(&test_set);
+    let (stop, device) = (context.stop.clone(), context.device.device.clone());
+    let mut last: Option<Progress> = None;
+    context.tell(Event::Begin { what: "classifier", total: (config.epochs * train_set.labels.len()) as u64 });
+    let mut progress = |now: &Progress| {
+        context.tell(Event::Advance { done: now.seen as u64 });
+        if let Some(accuracy) = now.accuracy {
+            let (epoch, loss) = (now.epoch, now.loss);
+            context.note(format!("epoch {epoch}: loss {loss:.3}, test accuracy {:.2} %", accuracy * 100.0));
+        }
+        last = Some(now.clone());
+        match stop.load(std::sync::atomic::Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    };
+    let trained = metrics::classifier::train(config, &train_set, test, &device, &mut progress)?;
+    context.tell(Event::End);
+    context.go_on()?;
+    trained.save(file)?;
+    let (accuracy, seconds) = last.map_or((None, 0.0), |last| (last.accuracy, last.seconds));
+    Ok(ClassifierReport { file: file.into(), accuracy, seconds })
+}
+
+fn labelled(dataset: &Arc<dyn Dataset>) -> Result<Labelled, Error> {
+    let mut all = Labelled { input: dataset.shape(), classes: dataset.class_names().to_vec(), ..Labelled::default() };
+    if dataset.is_empty() {
+        return Ok(all);
+    }
+    for batch in Loader::new(dataset.clone(), &LoaderConfig::once(512), 0)? {
+        let batch = batch?;
+        let size = dataset.shape().iter().product();
+        for (image, label) in batch.images.chunks_exact(size).zip(&batch.labels) {
+            // A class nobody gave cannot be learned.
+            if let Ok(label) = u32::try_from(*label) {
+                all.pixels.extend(image.iter().map(|value| denormalize(*value)));
+                all.labels.push(label);
+            }
+        }
+    }
+    Ok(all)
+}

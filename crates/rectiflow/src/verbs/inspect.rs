@@ -1,0 +1,101 @@
+//! `inspect`: what a checkpoint, a run, a pair store or a data set is.
+
+use crate::{Error, model::find};
+use data::DataConfig;
+use serde_json::{Value, json};
+use std::path::Path;
+use train::{RunDir, checkpoint::Checkpoint};
+
+/// Facts about whatever lies at `path`, as JSON with `kind` = "checkpoint", "run", "pairs" or "data".
+///
+/// # Errors
+/// A path that is none of these, or a damaged file: what is wrong with it.
+pub fn inspect(path: &Path) -> Result<Value, Error> {
+    if !path.exists() {
+        return Err(Error::Failure(format!("{}: no such file or folder", path.display())));
+    }
+    if path.is_file() && path.extension().is_some_and(|e| e == "safetensors") {
+        return Ok(checkpoint(&find(path)?));
+    }
+    if RunDir::at(path).checkpoints().is_dir() {
+        return run(path);
+    }
+    if let Some(pairs) = crate::pairs::describe(path)? {
+        return Ok(pairs);
+    }
+    dataset(&DataConfig::at(path))
+}
+
+fn checkpoint(found: &Checkpoint) -> Value {
+    let meta = found.meta();
+    let numbers: usize = found.infos("raw.").iter().map(|info| info.shape.iter().product::<usize>()).sum();
+    json!({
+        "kind": "checkpoint",
+        "file": found.path(),
+        "bytes": found.size(),
+        "checksum": "ok",
+        "images": meta.images,
+        "steps": meta.steps,
+        "seed": meta.seed,
+        "parameters": numbers,
+        "tensors": found.infos("raw.").len(),
+        "ema": meta.ema,
+        "path": meta.path,
+        "parameterization": meta.parameterization,
+        "data_fingerprint": meta.data,
+        "about": meta.extra,
+        "recipe": meta.recipe,
+    })
+}
+
+fn run(path: &Path) -> Result<Value, Error> {
+    let folder = RunDir::at(path);
+    let list = train::checkpoint::Folder::at(folder.checkpoints()).list()?;
+    let lines = if folder.stats().is_file() { train::log::stats::read(&folder.stats())? } else { Vec::new() };
+    let last = |kind: &str| lines.iter().rev().find(|line| line["kind"] == kind).cloned();
+    Ok(json!({
+        "kind": "run",
+        "folder": path,
+        "checkpoints": list.iter().map(|(_, file)| file).collect::<Vec<_>>(),
+        "last_log": last("log"),
+        "last_validation": last("validation"),
+        "newest": if list.is_empty() { Value::Null } else { checkpoint(&find(path)?) },
+    }))
+}
+
+/// Facts about a data set.
+///
+/// # Errors
+/// What opening it may say.
+pub fn dataset(config: &DataConfig) -> Result<Value, Error> {
+    let facts = data::describe(&*data::open(config)?)?;
+    let mut facts = serde_json::to_value(facts).expect("figures and names are always JSON");
+    facts["kind"] = "data".into();
+    Ok(facts)
+}
+
+/// [`inspect`]'s facts as lines of text.
+pub fn text(facts: &Value) -> String {
+    fn lines(value: &Value, indent: usize, out: &mut String) {
+        let Value::Object(map) = value else { return };
+        for (key, value) in map {
+            let pad = " ".repeat(indent);
+            match value {
+                Value::Object(_) => {
+                    *out += &format!("{pad}{key}\n");
+                    lines(value, indent + 2, out);
+                }
+                Value::String(text) if text.contains('\n') => {
+                    *out += &format!("{pad}{key}\n");
+                    text.lines().for_each(|line| *out += &format!("{pad}  {line}\n"));
+                }
+                Value::String(text) => *out += &format!("{pad}{key:<18} {text}\n"),
+                Value::Null => {}
+                other => *out += &format!("{pad}{key:<18} {other}\n"),
+            }
+        }
+    }
+    let mut out = String::new();
+    lines(facts, 0, &mut out);
+    out
+}

@@ -1,0 +1,12 @@
+//! The verbs: what a user asks for, each a function from a typed request to a typed report.
+
+pub mod cite;
+pub mod classifier;
+pub mod data;
+pub mod demo;
+pub mod eval;
+pub mod inspect;
+pub mod plan;
+pub mod sample;
+pub mod student;
+pub mod train;

@@ -1,0 +1,164 @@
+//! `plan`: parameters, work, memory and time of a recipe before its first step.
+//!
+//! Parameters, work and memory are computed from the configuration; time comes from a second of real steps on noise.
+
+use crate::{Error, Recipe, context::Context};
+use ::train::{Batch, Setup, Source, TrainConfig, TrainError};
+use base::{Key, Purpose};
+use serde::Serialize;
+use std::{collections::BTreeMap, time::Instant};
+
+/// What a recipe will cost.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlanReport {
+    /// Training samples in the data set.
+    pub samples: usize,
+    /// `[c h w]`.
+    pub shape: [usize; 3],
+    /// Number of classes.
+    pub classes: usize,
+    /// Numbers in the network.
+    pub parameters: u64,
+    /// Floating-point operations of one forward pass of one sample.
+    pub forward_flops: u64,
+    /// Bytes of weights, gradients, moments and averages.
+    pub state_bytes: u64,
+    /// Bytes kept for the backward pass of one part of a batch, an estimate.
+    pub activation_bytes: u64,
+    /// Training images per second, measured here.
+    pub images_per_second: f64,
+    /// Training images the run will see.
+    pub images: u64,
+    /// Seconds the run will train.
+    pub seconds: f64,
+    /// Passes over the data.
+    pub epochs: f64,
+}
+
+/// Computes and measures.
+///
+/// # Errors
+/// Whatever would stop the run itself before its first step.
+pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error> {
+    recipe.check()?;
+    let dataset = data::open(&recipe.data)?;
+    let (shape, classes, config) = (dataset.shape(), dataset.classes(), &recipe.train);
+    let cost = recipe.network.cost(shape, classes)?;
+    context.note("measuring a second of training steps on noise");
+    let images_per_second = measure(recipe, shape, classes, context)?;
+    let by_images = config.total_images().map(|images| images as f64 / images_per_second);
+    let by_time = (config.seconds > 0.0).then_some(config.seconds);
+    let seconds = [by_images, by_time].into_iter().flatten().fold(f64::INFINITY, f64::min);
+    let images = (seconds * images_per_second).round() as u64;
+    let images = config.total_images().map_or(images, |total| total.min(images));
+    let copies = 4 + config.ema.decays.len() as u64; // weights, gradients, two moments, averages
+    Ok(PlanReport {
+        samples: dataset.len(),
+        shape,
+        classes,
+        parameters: cost.parameters as u64,
+        forward_flops: cost.forward_flops_per_sample,
+        state_bytes: 4 * cost.parameters as u64 * copies,
+        activation_bytes: cost.activation_bytes_per_sample * config.micro_batch() as u64,
+        images_per_second,
+        images,
+        seconds,
+        epochs: images as f64 / dataset.len().max(1) as f64,
+    })
+}
+
+/// Images per second over about a second, the first steps (allocation, page faults) not counted.
+fn measure(recipe: &Recipe, shape: [usize; 3], classes: usize, context: &Context) -> Result<f64, Error> {
+    let net = recipe.network.init(recipe.seed, shape, classes, &context.device.device)?;
+    let config = TrainConfig {
+        seconds: 1.5,
+        images: 0,
+        validate_every: 0,
+        sample_every: 0,
+        log_every: 1,
+        ..recipe.train.clone()
+    };
+    let mut task = recipe.task(classes);
+    if recipe.needs_pairs() {
+        task.coupling = flow::Coupling::Independent {}; // the pairs are not there yet; noise costs the same
+    }
+    let mut source = Noise { shape, classes, batch: config.micro_batch(), next: 0 };
+    let setup = Setup {
+        config: &config,
+        task: &task,
+        source: &mut source,
+        validation: None,
+        seed: recipe.seed,
+        recipe: String::new(),
+        extra: BTreeMap::new(),
+        checkpoints: None,
+        stop: context.stop.clone(),
+    };
+    let mut marks: Vec<(Instant, u64)> = Vec::new();
+    let mut observer = |event: &::train::Event<'_>| {
+        if let ::train::Event::Log(log) = event {
+            marks.push((Instant::now(), log.images));
+        }
+        Ok(std::ops::ControlFlow::Continue(()))
+    };
+    let outcome = ::train::train(net, setup, &mut observer)?;
+    let skip = marks.len() / 4;
+    match (marks.get(skip), marks.last()) {
+        (Some(first), Some(last)) if last.1 > first.1 => {
+            Ok((last.1 - first.1) as f64 / (last.0 - first.0).as_secs_f64().max(1e-9))
+        }
+        _ => Ok(outcome.state.images as f64 / outcome.state.seconds.max(1e-9)),
+    }
+}
+
+/// Batches of noise in place of data.
+struct Noise {
+    shape: [usize; 3],
+    classes: usize,
+    batch: usize,
+    next: u64,
+}
+
+impl Source for Noise {
+    fn seek(&mut self, images: u64) -> Result<(), TrainError> {
+        self.next = images;
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Batch, TrainError> {
+        let [c, h, w] = self.shape;
+        let indices: Vec<u64> = (self.next..self.next + self.batch as u64).collect();
+        self.next += self.batch as u64;
+        let key = Key::new(0, Purpose::Probe);
+        let x1 = indices.iter().flat_map(|index| key.normals(*index, c * h * w).map(|v| v * 0.5)).collect();
+        let class = |index: &u64| (index % self.classes as u64) as i64;
+        let classes = if self.classes == 0 { Vec::new() } else { indices.iter().map(class).collect() };
+        Ok(Batch { x1, x0: None, shape: [self.batch, c, h, w], classes, places: indices.clone(), indices })
+    }
+
+    fn fingerprint(&self) -> String {
+        "noise".into()
+    }
+}
+
+impl std::fmt::Display for PlanReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mb = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
+        let [c, h, w] = self.shape;
+        writeln!(f, "data         {} samples of {c}x{h}x{w}, {} classes", self.samples, self.classes)?;
+        writeln!(
+            f,
+            "network      {} parameters, {:.1} MFLOP forward per sample",
+            self.parameters,
+            self.forward_flops as f64 / 1e6
+        )?;
+        writeln!(
+            f,
+            "memory       {} weights and optimiser, about {} activations",
+            mb(self.state_bytes),
+            mb(self.activation_bytes)
+        )?;
+        writeln!(f, "speed        {:.0} images/s here", self.images_per_second)?;
+        write!(f, "training     {} images, {:.1} passes, about {:.0} s", self.images, self.epochs, self.seconds)
+    }
+}

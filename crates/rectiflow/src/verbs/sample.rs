@@ -1,0 +1,189 @@
+//! `sample`: from a checkpoint to a sheet, single files, npy or safetensors.
+
+use crate::{
+    Error, Model,
+    context::Context,
+    model::which,
+    recipe::SampleConfig,
+    sampling::{Classes, Drawn, draw},
+};
+use flow::Solver;
+use media::{Bitmap, Grid};
+use serde::Serialize;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+/// What to draw; what is not given comes from the checkpoint's recipe.
+#[derive(Clone, Debug)]
+pub struct SampleRequest {
+    /// A run's folder or a checkpoint file.
+    pub checkpoint: PathBuf,
+    /// A decay, or `raw`.
+    pub ema: Option<String>,
+    /// How samples are drawn.
+    pub overrides: SampleOverrides,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Number of samples.
+    pub count: u64,
+    /// Classes by number or name, `none`, or all in turn.
+    pub class: Option<String>,
+    /// `.png` (a sheet), `.npy`, `.safetensors`, or a folder of single images.
+    pub output: PathBuf,
+    /// Images per row of a sheet; 0 chooses.
+    pub columns: usize,
+}
+
+/// Sampling options that replace a recipe's.
+#[derive(Clone, Debug, Default)]
+pub struct SampleOverrides {
+    /// Steps of the solver.
+    pub steps: Option<usize>,
+    /// Samples computed together.
+    pub batch: Option<usize>,
+    /// The solver's name.
+    pub solver: Option<String>,
+    /// Classifier-free guidance.
+    pub guidance: Option<f64>,
+}
+
+impl SampleOverrides {
+    /// `config` with these options, checked.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a solver or number that cannot be.
+    pub fn apply(&self, config: &SampleConfig) -> Result<SampleConfig, Error> {
+        let mut config = config.clone();
+        config.steps = self.steps.unwrap_or(config.steps);
+        config.batch = self.batch.unwrap_or(config.batch);
+        config.guidance.scale = self.guidance.unwrap_or(config.guidance.scale);
+        if let Some(name) = &self.solver {
+            config.solver = solver(name)?;
+        }
+        config.check().map_err(Error::Usage)?;
+        Ok(config)
+    }
+}
+
+/// The solver called `name`, with its usual settings.
+///
+/// # Errors
+/// [`Error::Usage`] naming the solvers there are.
+pub fn solver(name: &str) -> Result<Solver, Error> {
+    let known = [Solver::Euler {}, Solver::Midpoint {}, Solver::Heun {}, Solver::Rk4 {}, Solver::dormand_prince()];
+    let names: Vec<&str> = known.iter().map(Solver::name).collect();
+    let wanted = name.replace('-', "_");
+    let wanted = if ["dopri5", "rk45"].contains(&wanted.as_str()) { "dormand_prince".into() } else { wanted };
+    let unknown = || Error::Usage(format!("--solver {name} is unknown; there are {}", names.join(", ")));
+    known.iter().find(|solver| solver.name() == wanted).cloned().ok_or_else(unknown)
+}
+
+/// What was drawn.
+#[derive(Clone, Debug, Serialize)]
+pub struct SampleReport {
+    /// The file or folder.
+    pub output: PathBuf,
+    /// Number of samples.
+    pub count: usize,
+    /// Evaluations of the field per sample.
+    pub nfe: usize,
+    /// Seconds of drawing, files not included.
+    pub seconds: f64,
+}
+
+/// Draws samples and writes them.
+///
+/// # Errors
+/// A checkpoint that cannot be used, options that make no sense, a place that cannot be written.
+pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleReport, Error> {
+    if request.count == 0 {
+        return Err(Error::Usage("--num 0: ask for at least one sample".into()));
+    }
+    let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    let config = request.overrides.apply(&model.recipe.sample)?;
+    let classes = match &request.class {
+        Some(text) => Classes::parse(text, &model)?,
+        None => Classes::all(&model),
+    };
+    if config.guidance.scale != 1.0 && model.classes() > 0 && model.recipe.train.condition_dropout == 0.0 {
+        return Err(Error::Usage(format!(
+            "--guidance-scale {}: this model was trained with train.condition_dropout = 0, so it has no unconditional \
+             side to contrast with",
+            config.guidance.scale
+        )));
+    }
+    let drawn = draw(&model, &config, &classes, request.seed, 0..request.count, context)?;
+    let note = Note { model: &model, config: &config, seed: request.seed };
+    write(&request.output, &drawn, request.columns, &note)?;
+    Ok(SampleReport {
+        output: request.output.clone(),
+        count: drawn.images.len(),
+        nfe: drawn.nfe,
+        seconds: drawn.seconds,
+    })
+}
+
+/// What a file of samples says about its making.
+struct Note<'a> {
+    model: &'a Model,
+    config: &'a SampleConfig,
+    seed: u64,
+}
+
+impl Note<'_> {
+    /// The line that image viewers of the field read.
+    fn line(&self) -> String {
+        let model = self.model.file.display();
+        let SampleConfig { steps, solver, guidance, .. } = self.config;
+        let (solver, scale, [_, h, w]) = (solver.name(), guidance.scale, self.model.subject.shape);
+        format!(
+            "Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {}, Size: {w}x{h}, Model: {model}",
+            self.seed
+        )
+    }
+
+    fn json(&self, classes: &[i64]) -> String {
+        let note = serde_json::json!({
+            "program": concat!("rectiflow ", env!("CARGO_PKG_VERSION")),
+            "checkpoint": self.model.file,
+            "stage": self.model.subject.stage,
+            "images_seen": self.model.images,
+            "seed": self.seed,
+            "sample": self.config,
+            "classes": classes,
+        });
+        note.to_string()
+    }
+}
+
+fn write(output: &Path, drawn: &Drawn, columns: usize, note: &Note) -> Result<(), Error> {
+    let extension = output.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    let png = |path: &Path, bitmap: &Bitmap, classes: &[i64]| {
+        media::png::save(path, bitmap, &[("parameters", &note.line()), ("rectiflow", &note.json(classes))])
+    };
+    match extension.as_deref() {
+        Some("png") => png(output, &Grid { columns, ..Grid::default() }.draw(&drawn.images), &drawn.classes)?,
+        Some("npy") => media::arrays::save_npy(output, &drawn.images)?,
+        Some("safetensors") => {
+            let metadata = HashMap::from([
+                ("parameters".to_string(), note.line()),
+                ("rectiflow".to_string(), note.json(&drawn.classes)),
+            ]);
+            media::arrays::save_safetensors(output, &drawn.images, Some(&drawn.classes), metadata)?;
+        }
+        Some(other) => {
+            return Err(Error::Usage(format!(
+                "--output {}: cannot write `.{other}`; use .png, .npy, .safetensors, or a folder for single images",
+                output.display()
+            )));
+        }
+        None => {
+            for i in 0..drawn.images.len() {
+                png(&output.join(format!("{i:06}.png")), &drawn.images.bitmap(i), &drawn.classes[i..=i])?;
+            }
+        }
+    }
+    Ok(())
+}

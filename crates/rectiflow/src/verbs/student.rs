@@ -1,0 +1,113 @@
+//! `pairs`, `reflow` and `distill`: from a teacher to its pairs, from its pairs to a student.
+
+use super::train::{Job, Resume, TrainReport};
+use crate::{
+    Error, Model, Recipe,
+    context::Context,
+    model::Subject,
+    pairs::{self, PairsReport},
+    recipe::Layers,
+};
+use data::{
+    LoaderConfig,
+    pairs::{PairLoader, PairStore},
+};
+use serde::Serialize;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What a student learns from its teacher's pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// The whole straightened flow.
+    Reflow,
+    /// The first step (or the first few) alone.
+    Distill,
+}
+
+impl Method {
+    /// Name of verb, stage and recipe table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reflow => "reflow",
+            Self::Distill => "distill",
+        }
+    }
+
+    /// The student's complete recipe: the teacher's, under `layers`.
+    ///
+    /// # Errors
+    /// Keys a student cannot choose; a teacher that this method cannot use.
+    pub fn recipe(
+        self,
+        teacher: &Model,
+        layers: impl FnOnce(Layers) -> Result<Layers, Error>,
+    ) -> Result<Recipe, Error> {
+        let layers = layers(Layers::new().recipe(&teacher.recipe))?;
+        let recipe = layers.student_of(self.name())?.build()?;
+        let objective = teacher.recipe.objective();
+        let stage = match self {
+            Self::Reflow => recipe.reflow.stage(&objective)?,
+            Self::Distill => recipe.distill.stage(&objective)?,
+        };
+        let mut recipe = recipe.with_stage(&stage);
+        recipe.data.flip = false; // a mirrored pair is not one the teacher made
+        recipe.check()?;
+        Ok(recipe)
+    }
+}
+
+/// What a student's making came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct StudentReport {
+    /// The pairs, where they were made by this call.
+    pub pairs: Option<PairsReport>,
+    /// Pairs trained on.
+    pub pair_count: u64,
+    /// The training.
+    pub train: TrainReport,
+}
+
+/// Makes pairs with `teacher` (or takes those of `existing`) and trains a student on them from the teacher's weights.
+///
+/// # Errors
+/// Those of making pairs and of training; pairs that are not this teacher's kind.
+pub fn student(
+    method: Method,
+    recipe: &Recipe,
+    teacher: Model,
+    existing: Option<&Path>,
+    folder: &Path,
+    resume: Option<Resume>,
+    context: &mut Context,
+) -> Result<StudentReport, Error> {
+    recipe.check()?;
+    let (made, store) = match existing {
+        Some(folder) => (None, folder.to_path_buf()),
+        None => {
+            let store = folder.join("pairs");
+            (Some(pairs::make(&teacher, &recipe.pairs, &store, context)?), store)
+        }
+    };
+    let store = Arc::new(PairStore::open(&store)?);
+    pairs::check(&store, &teacher)?;
+    let loader = LoaderConfig { batch: recipe.train.micro_batch(), seed: recipe.seed, ..LoaderConfig::default() };
+    PairLoader::new(store.clone(), &loader, 0)?; // refuses a batch larger than the store before anything is written
+    let mut source = train::PairSource::new(store.clone(), loader);
+    let validation = match recipe.train.validate_every {
+        0 => None,
+        _ => pairs::held_out(&teacher, &recipe.pairs, recipe.train.validation_samples, context)?,
+    };
+    let subject = Subject { stage: method.name().into(), ..teacher.subject.clone() };
+    let start = Some(teacher.net);
+    let job = Job { recipe, subject, source: &mut source, validation, start, folder, resume };
+    let train = job.run(context)?;
+    Ok(StudentReport { pairs: made, pair_count: store.len() as u64, train })
+}
+
+/// The folder a run goes to when none is given.
+pub fn default_folder(recipe: &Recipe) -> PathBuf {
+    Path::new("runs").join(&recipe.name)
+}

@@ -1,0 +1,22 @@
+//! The examples are short and run. `cargo test` builds them beside this test.
+
+use std::{env, fs, path::Path, process::Command};
+
+#[test]
+fn examples_are_short_and_run() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let programs = env::current_exe().expect("this test is a file");
+    let programs = programs.parent().and_then(Path::parent).expect("tests lie in <profile>/deps").join("examples");
+    for entry in fs::read_dir(folder).expect("the examples' folder").flatten() {
+        let path = entry.path();
+        let lines = fs::read_to_string(&path).expect("a readable example").lines().count();
+        assert!(lines < 100, "{} has {lines} lines", path.display());
+        let program = programs.join(path.file_stem().expect("a name")).with_extension(env::consts::EXE_EXTENSION);
+        if !program.exists() {
+            eprintln!("skipped: {} was not built (cargo test --test builds no examples)", program.display());
+            continue;
+        }
+        let output = Command::new(&program).output().expect("the example starts");
+        assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+    }
+}

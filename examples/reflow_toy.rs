@@ -1,0 +1,95 @@
+//! Reflow where everything is known: eight Gaussians on a ring, whose exact rectified flow is the teacher.
+//!
+//! The teacher's paths bend; a small network trained on its end points has straight ones, so one step lands where many do
+//! (Liu et al. 2022, arXiv:2209.03003). `cargo run --release --example reflow_toy`
+
+use base::{Condition, Device, Key, Purpose, Tensor, Times};
+use flow::{Coupling, Field, Objective, Path, PathField, ScheduleConfig, Solver, diagnostics, exact};
+use nets::{MlpConfig, NetConfig};
+use train::{Batch, FlowTask, Setup, Source, TrainConfig, TrainError};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The pairs, over and over.
+struct Pairs {
+    x0: Vec<f32>,
+    x1: Vec<f32>,
+    batch: usize,
+    next: u64,
+}
+
+impl Source for Pairs {
+    fn seek(&mut self, images: u64) -> Result<(), TrainError> {
+        self.next = images;
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Batch, TrainError> {
+        let indices: Vec<u64> = (self.next..self.next + self.batch as u64).collect();
+        let start = self.next as usize * 2 % self.x1.len();
+        self.next += self.batch as u64;
+        let take = |values: &[f32]| values.iter().copied().cycle().skip(start).take(2 * self.batch).collect();
+        let (x0, x1, places) = (Some(take(&self.x0)), take(&self.x1), indices.clone());
+        Ok(Batch { x0, x1, shape: [self.batch, 2, 1, 1], classes: vec![], indices, places })
+    }
+
+    fn fingerprint(&self) -> String {
+        "ring".into()
+    }
+}
+
+fn main() -> Result<(), Failure> {
+    let device = Device::flex();
+    let ring = exact::MixtureField::new(Path::Linear {}, exact::Mixture::ring(8, 4.0, 0.3)?)?;
+    // Networks of this project see [b c h w]: a point is an image of two channels and one pixel.
+    let teacher = |x: Tensor<4>, t: &Times, c: &Condition| {
+        let [b, ..] = x.dims();
+        ring.velocity(x.reshape([b, 2]), t, c).reshape([b, 2, 1, 1])
+    };
+
+    // 1. Pairs: noise and where the exact flow carries it.
+    let (mut x0, mut x1) = (Vec::new(), Vec::new());
+    let config = methods::PairsConfig { batch: 2000, ..Default::default() };
+    let mut sink = |chunk: methods::PairChunk<4>| {
+        x0.extend(chunk.x0.into_data().iter::<f32>());
+        x1.extend(chunk.x1.into_data().iter::<f32>());
+        Ok(())
+    };
+    let none = methods::Labels::None {};
+    methods::pairs::generate(&teacher, [0, 2, 1, 1], &none, &config, 0..4000, &device, &mut sink)?;
+
+    // 2. A student trained on them, and on nothing else.
+    let objective = Objective::default();
+    let train_config = TrainConfig { images: 400_000, batch: 256, validate_every: 0, ..Default::default() };
+    let task =
+        FlowTask { objective, coupling: Coupling::Stored {}, condition_dropout: 0.0, conditional: false, seed: 0 };
+    let net = NetConfig::Mlp(MlpConfig::default()).init(0, [2, 1, 1], 0, &device)?;
+    let setup = Setup {
+        config: &train_config,
+        task: &task,
+        source: &mut Pairs { x0, x1, batch: 256, next: 0 },
+        validation: None,
+        seed: 0,
+        recipe: String::new(),
+        extra: Default::default(),
+        checkpoints: None,
+        stop: Default::default(),
+    };
+    let net = train::train(net, setup, &mut ())?.state.sampler();
+    let student = PathField::new(&net, Path::Linear {}, Default::default());
+
+    // 3. Straightness and the error of one step, before and after.
+    let noise = Key::new(9, Purpose::Noise).normal_tensor(&(0..1000).collect::<Vec<_>>(), [0, 2, 1, 1], &device);
+    let measure = |field: &dyn Field<4>| -> Result<(f64, f64), Failure> {
+        let (many, one) = (ScheduleConfig::Uniform {}.build(100)?, ScheduleConfig::Uniform {}.build(1)?);
+        let (euler, none) = (Solver::Euler {}, Condition::none());
+        let solved = diagnostics::straightness(field, noise.clone(), &none, &euler, &many)?;
+        let error = diagnostics::step_error(field, noise.clone(), &none, &euler, &one, &solved.x)?;
+        Ok((diagnostics::mean(&solved.per_sample), diagnostics::mean(&error)))
+    };
+    let (before, after) = (measure(&teacher)?, measure(&student)?);
+    println!("straightness S        {:.4} -> {:.4}  ({:.0} times smaller)", before.0, after.0, before.0 / after.0);
+    println!("|one step - many|²    {:.4} -> {:.4}  ({:.0} times smaller)", before.1, after.1, before.1 / after.1);
+    assert!(before.0 / after.0 > 5.0, "reflow straightens");
+    Ok(())
+}
