@@ -1,2 +1,45 @@
-//! Command-line face.
-fn main() {}
+//! The program `rectiflow`: arguments in, messages and exit codes out. What it does lives in the library.
+
+mod args;
+mod bars;
+mod run;
+
+use clap::Parser;
+use std::{process::ExitCode, sync::Arc, sync::atomic::AtomicBool, sync::atomic::Ordering};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    install_panic_hook();
+    let cli = args::Cli::parse();
+    let stop = Arc::new(AtomicBool::new(false));
+    let error = match run::run(cli, stop.clone()) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(error) => error,
+    };
+    if stop.load(Ordering::Relaxed) {
+        eprintln!("stopped");
+        return ExitCode::from(130);
+    }
+    eprintln!("error: {error}");
+    ExitCode::from(error.exit_code())
+}
+
+/// A panic is always a fault of this program, never of its user: say so and where.
+fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(|at| format!(" at {at}")).unwrap_or_default();
+        let what = info.payload_as_str().unwrap_or("no message");
+        // A closed pipe (`rectiflow ... | head`) is the reader's choice, not a fault.
+        if what.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        eprintln!("rectiflow {} has a bug: {what}{place}", env!("CARGO_PKG_VERSION"));
+        eprintln!("Please report this line with the command that led to it. Finished checkpoints are intact.");
+        if std::env::var_os("RUST_BACKTRACE").is_some() {
+            eprintln!("{}", std::backtrace::Backtrace::force_capture());
+        }
+        std::process::exit(101);
+    }));
+}

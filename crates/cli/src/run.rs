@@ -1,0 +1,317 @@
+//! From arguments to verbs, from reports to lines.
+
+use crate::{
+    args::{self, Cli, Global, RecipeArgs, SolverArgs, Verb},
+    bars::Bars,
+};
+use clap::CommandFactory;
+use rectiflow::{
+    Context, Error, Model, Recipe, device,
+    model::which,
+    pairs,
+    recipe::{EvaluateConfig, Layers},
+    verbs::{
+        cite, classifier, data,
+        demo::{DemoRequest, demo},
+        eval::{EvalRequest, eval},
+        inspect, plan,
+        sample::{SampleOverrides, SampleRequest, sample, solver},
+        student::{Method, default_folder, student},
+        train::{self, Resume},
+    },
+};
+use serde_json::json;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Does what was asked.
+pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
+    let Cli { verb, global } = cli;
+    match &verb {
+        Verb::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "rectiflow", &mut std::io::stdout());
+            return Ok(());
+        }
+        Verb::Man => return manual(),
+        Verb::Cite(request) => return print_citations(request),
+        Verb::Inspect(request) => {
+            let facts = inspect::inspect(&request.path)?;
+            return print(&global, &facts, || inspect::text(&facts));
+        }
+        _ => {}
+    }
+    if global.dtype != "f32" {
+        return Err(Error::Usage(format!("--dtype {}: only f32 is there so far", global.dtype)));
+    }
+    if let Some(threads) = global.threads {
+        device::limit_threads(threads)?;
+    }
+    let chosen = device::choose(&global.device)?;
+    watch_ctrl_c(stop.clone());
+    let mut bars = Bars::new(global.quiet);
+    let mut context = Context::new(chosen, stop, move |event| bars.tell(event));
+    match verb {
+        Verb::Train(request) => do_train(request, &global, &mut context),
+        Verb::Sample(request) => do_sample(request, &global, &mut context),
+        Verb::Pairs(request) => do_pairs(request, &global, &mut context),
+        Verb::Reflow(request) => do_student(Method::Reflow, request, &global, &mut context),
+        Verb::Distill(request) => do_student(Method::Distill, request, &global, &mut context),
+        Verb::Plan(request) => {
+            let recipe = layers(Layers::new(), request.recipe.as_deref(), &request.overrides)?.build()?;
+            let report = plan::plan(&recipe, &mut context)?;
+            print(&global, &report, || format!("{report}\n"))
+        }
+        Verb::Eval(request) => do_eval(request, &global, &mut context),
+        Verb::Demo(request) => do_demo(request, &global, &mut context),
+        Verb::Data(request) => do_data(request.action, &global, &mut context),
+        Verb::Classifier(args::Classifier { action }) => do_classifier(action, &global, &mut context),
+        Verb::Completions { .. } | Verb::Man | Verb::Cite(_) | Verb::Inspect(_) => Ok(()), // done above
+    }
+}
+
+/// The first Ctrl-C asks for a checkpoint and an end, the second ends at once.
+fn watch_ctrl_c(stop: Arc<AtomicBool>) {
+    let handler = move || {
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step (Ctrl-C again to stop at once)");
+    };
+    // Without a handler Ctrl-C still stops the program, only less gently.
+    let _ = ctrlc::set_handler(handler);
+}
+
+fn manual() -> Result<(), Error> {
+    let mut page = Vec::new();
+    let failed = |error: std::io::Error| Error::Failure(format!("cannot print the manual page: {error}"));
+    let command = Cli::command();
+    clap_mangen::Man::new(command.clone()).render(&mut page).map_err(failed)?;
+    for verb in command.get_subcommands() {
+        let name: &'static str = Box::leak(format!("rectiflow {}", verb.get_name()).into_boxed_str());
+        let verb = verb.clone().name(name);
+        clap_mangen::Man::new(verb).render(&mut page).map_err(failed)?;
+    }
+    use std::io::Write;
+    std::io::stdout().write_all(&page).map_err(failed)
+}
+
+/// A result as JSON or as text.
+fn print(global: &Global, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<(), Error> {
+    if global.json {
+        let json = serde_json::to_string_pretty(value);
+        println!("{}", json.map_err(|error| Error::Failure(format!("cannot write JSON: {error}")))?);
+    } else {
+        print!("{}", text());
+    }
+    Ok(())
+}
+
+/// The file and every override, in the order of their authority.
+fn layers(below: Layers, file: Option<&Path>, args: &RecipeArgs) -> Result<Layers, Error> {
+    let mut layers = below;
+    if let Some(file) = file {
+        layers = layers.file(file)?;
+    }
+    let mut set = args.set.clone();
+    set.extend(args.seed.map(|seed| format!("seed={seed}")));
+    set.extend(args.batch_size.map(|batch| format!("train.batch={batch}")));
+    set.extend(args.images.map(|images| format!("train.images={images}")));
+    set.extend(args.seconds.map(|seconds| format!("train.seconds={seconds:?}")));
+    for assignment in &set {
+        layers = layers.set(assignment)?;
+    }
+    match &args.data {
+        Some(data) => layers.data(data),
+        None => Ok(layers),
+    }
+}
+
+fn do_train(request: args::Train, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let recipe = layers(Layers::new(), request.recipe.as_deref(), &request.overrides)?.build()?;
+    train::check(&recipe)?;
+    if request.run.dry_run {
+        return dry_run(&recipe, global);
+    }
+    let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
+    let report = train::train(&recipe, &folder, request.run.resume.as_deref().map(Resume::parse), context)?;
+    print(global, &report, || finished(&report))
+}
+
+fn finished(report: &train::TrainReport) -> String {
+    let how = if report.stopped { "stopped; continue with --resume latest" } else { "done" };
+    let (images, seconds, file) = (report.images, report.seconds, report.checkpoint.display());
+    format!("{how}: {images} images in {seconds:.1} s, {file}\n")
+}
+
+/// The recipe as it would run, checked against its data.
+fn dry_run(recipe: &Recipe, global: &Global) -> Result<(), Error> {
+    let data = inspect::dataset(&recipe.data)?;
+    let report = json!({ "recipe": recipe, "data": data });
+    print(global, &report, || format!("{}\n# data\n{}", recipe.to_toml(), commented(&inspect::text(&data))))
+}
+
+fn commented(text: &str) -> String {
+    text.lines().map(|line| format!("# {line}\n")).collect()
+}
+
+fn overrides(args: &SolverArgs) -> SampleOverrides {
+    SampleOverrides {
+        steps: args.steps,
+        batch: args.batch_size,
+        solver: args.solver.clone(),
+        guidance: args.guidance_scale,
+    }
+}
+
+fn do_sample(request: args::Sample, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Sample { model, solver, num, class, output, columns, dry_run } = request;
+    let request = SampleRequest {
+        checkpoint: model.checkpoint,
+        ema: model.ema,
+        overrides: overrides(&solver),
+        seed: solver.seed.unwrap_or(0),
+        count: num as u64,
+        class,
+        output,
+        columns,
+    };
+    if dry_run {
+        let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+        let config = request.overrides.apply(&model.recipe.sample)?;
+        let facts = json!({ "checkpoint": model.file, "sample": config, "seed": request.seed, "count": request.count });
+        return print(global, &facts, || inspect::text(&facts));
+    }
+    let report = sample(&request, context)?;
+    print(global, &report, || {
+        let (count, seconds, nfe) = (report.count, report.seconds, report.nfe);
+        format!("{count} samples, {nfe} evaluations each, {seconds:.2} s: {}\n", report.output.display())
+    })
+}
+
+fn do_pairs(request: args::Pairs, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let teacher = Model::open(&request.model.checkpoint, which(request.model.ema.as_deref())?, &context.device)?;
+    let mut recipe = teacher.recipe.pairs.clone();
+    recipe.count = request.num as u64;
+    recipe.generate.steps = request.solver.steps.unwrap_or(recipe.generate.steps);
+    recipe.generate.batch = request.solver.batch_size.unwrap_or(recipe.generate.batch);
+    recipe.generate.seed = request.solver.seed.unwrap_or(recipe.generate.seed);
+    recipe.guidance.scale = request.solver.guidance_scale.unwrap_or(recipe.guidance.scale);
+    if let Some(name) = &request.solver.solver {
+        recipe.generate.solver = solver(name)?;
+    }
+    let report = pairs::make(&teacher, &recipe, &request.output, context)?;
+    print(global, &report, || {
+        let (count, made, seconds) = (report.count, report.made, report.seconds);
+        format!("{count} pairs ({made} made now, {seconds:.1} s): {}\n", report.folder.display())
+    })
+}
+
+fn do_student(method: Method, request: args::Student, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let teacher = Model::open(&request.teacher, which(None)?, &context.device)?;
+    let recipe = method.recipe(&teacher, |below| {
+        let mut layers = layers(below, request.recipe.as_deref(), &request.overrides)?;
+        if let Some(count) = request.num {
+            layers = layers.set(&format!("pairs.count={count}"))?;
+        }
+        Ok(layers)
+    })?;
+    if request.run.dry_run {
+        return print(global, &json!({ "recipe": recipe }), || recipe.to_toml());
+    }
+    let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
+    let resume = request.run.resume.as_deref().map(Resume::parse);
+    let report = student(method, &recipe, teacher, request.pairs.as_deref(), &folder, resume, context)?;
+    print(global, &report, || finished(&report.train))
+}
+
+fn print_citations(request: &args::Cite) -> Result<(), Error> {
+    let papers = match &request.what {
+        None => cite::ALL.to_vec(),
+        Some(path) => cite::papers(&recipe_of(path)?),
+    };
+    print!("{}", cite::bibliography(&papers));
+    Ok(())
+}
+
+/// The recipe in a TOML file, or inside a run's checkpoint.
+fn recipe_of(path: &Path) -> Result<Recipe, Error> {
+    if path.extension().is_some_and(|e| e == "toml") {
+        return Layers::new().file(path)?.build();
+    }
+    let checkpoint = rectiflow::model::find(path)?;
+    Recipe::parse(&checkpoint.meta().recipe, &format!("recipe inside {}", checkpoint.path().display()))
+}
+
+fn do_eval(request: args::Eval, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Eval { model, steps, guidance_scale, num, batch_size, seed, classifier, output } = request;
+    let config = EvaluateConfig {
+        steps,
+        samples: num,
+        batch: batch_size,
+        seed,
+        guidance: guidance_scale,
+        ..EvaluateConfig::default()
+    };
+    let command: Vec<String> = std::env::args().collect();
+    let request = EvalRequest {
+        checkpoint: model.checkpoint,
+        ema: model.ema,
+        config,
+        classifier,
+        output,
+        command: format!("rectiflow {}", command[1..].join(" ")),
+    };
+    let summary = eval(&request, context)?;
+    print(global, &summary, || format!("{}features: {}\n", summary.table(), summary.evaluator))
+}
+
+fn do_demo(request: args::Demo, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Demo { minutes, smoke, seed, output_dir, dry_run: dry } = request;
+    let request = DemoRequest { minutes, smoke, seed, folder: output_dir };
+    if dry {
+        return dry_run(&request.base()?, global);
+    }
+    let report = demo(&request, context)?;
+    print(global, &report, || {
+        let (summary, page) = (&report.summary, report.report.display());
+        format!("\n{}\n{}\n\nreport: {page}\n", summary.table(), summary.verdict())
+    })
+}
+
+fn do_data(action: args::DataVerb, global: &Global, context: &mut Context) -> Result<(), Error> {
+    match action {
+        args::DataVerb::Show { what, output, num } => {
+            let facts = data::show(&data::config(&what), &output, num)?;
+            print(global, &facts, || format!("{}sheet              {}\n", inspect::text(&facts), output.display()))
+        }
+        args::DataVerb::List => {
+            let sets = data::list();
+            print(global, &sets, || {
+                let line = |set: &data::Listed| {
+                    let here = if set.here { "here".into() } else { format!("{:.0} MB", set.bytes as f64 / 1e6) };
+                    format!("{:<20} {here:>7}  {} ({})\n", set.name, set.about, set.licence)
+                };
+                sets.iter().map(line).collect()
+            })
+        }
+        args::DataVerb::Get { name, from } => {
+            let folder = data::get(&name, from.as_deref(), context)?;
+            print(global, &json!({ "folder": folder }), || format!("{}\n", folder.display()))
+        }
+    }
+}
+
+fn do_classifier(action: args::ClassifierVerb, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::ClassifierVerb::Train { data: set, epochs, seed, output } = action;
+    let set = set.map_or_else(Default::default, |set| data::config(&set));
+    let report = classifier::train(epochs, seed, &set, &output, context)?;
+    print(global, &report, || {
+        let accuracy = report.accuracy.map_or("no test images".into(), |a| format!("test accuracy {:.2} %", a * 100.0));
+        format!("{accuracy}, {:.1} s: {}\n", report.seconds, report.file.display())
+    })
+}

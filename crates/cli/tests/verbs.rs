@@ -1,0 +1,203 @@
+//! Every verb does what it says, end to end, with a tiny network.
+
+mod common;
+
+use common::{checkpoint, rectiflow, run, train_tiny};
+use predicates::prelude::*;
+use serde_json::Value;
+use std::fs;
+
+fn json(command: &mut assert_cmd::Command) -> Value {
+    let output = command.args(["--json", "--quiet"]).output().expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("--json prints JSON and nothing else")
+}
+
+#[test]
+fn help_of_every_verb() {
+    let verbs = [
+        "demo",
+        "train",
+        "sample",
+        "pairs",
+        "reflow",
+        "distill",
+        "eval",
+        "inspect",
+        "plan",
+        "data",
+        "classifier",
+        "cite",
+        "completions",
+        "man",
+    ];
+    let all = rectiflow().arg("--help").output().unwrap();
+    let all = String::from_utf8_lossy(&all.stdout).to_string();
+    for verb in verbs {
+        assert!(all.contains(verb), "{verb} is not in the help");
+        rectiflow().args([verb, "--help"]).assert().success().stdout(predicate::str::contains("Usage: rectiflow"));
+    }
+    for action in [["data", "list"], ["data", "get"], ["data", "show"], ["classifier", "train"]] {
+        rectiflow().args(action).arg("--help").assert().success();
+    }
+    rectiflow().arg("--version").assert().success().stdout(predicate::str::starts_with("rectiflow "));
+}
+
+#[test]
+fn completions_and_manual() {
+    for shell in ["bash", "zsh", "fish"] {
+        rectiflow().args(["completions", shell]).assert().success().stdout(predicate::str::contains("reflow"));
+    }
+    rectiflow()
+        .arg("man")
+        .assert()
+        .success()
+        .stdout(predicate::str::contains(".TH").and(predicate::str::contains("distill")));
+}
+
+#[test]
+fn dry_runs_write_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let dry = json(train_tiny().arg("--dry-run").arg("-o").arg(&out));
+    assert_eq!((&dry["recipe"]["train"]["batch"], &dry["data"]["samples"]), (&16.into(), &96.into()));
+    rectiflow()
+        .args(["demo", "--dry-run", "-o"])
+        .arg(&out)
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("[network]"));
+    rectiflow().args(["sample", "--dry-run", "-o"]).arg(&out).arg(run()).assert().success();
+    rectiflow().args(["reflow", "--dry-run", "-o"]).arg(&out).arg("--teacher").arg(run()).assert().success();
+    assert!(!out.exists());
+}
+
+#[test]
+fn samples_do_not_depend_on_batch_size_or_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = |name: &str, batch: &str, threads: &str| {
+        let path = folder.path().join(name);
+        let mut command = assert_cmd::Command::cargo_bin("rectiflow").unwrap();
+        command.args(["sample", "--seed", "5", "-n", "13", "--steps", "3", "--guidance-scale", "1.5", "--quiet"]);
+        command.args(["--batch-size", batch, "--threads", threads, "-o"]).arg(&path).arg(run());
+        command.assert().success();
+        fs::read(path).unwrap()
+    };
+    let one = draw("a.npy", "13", "2");
+    assert!(one == draw("b.npy", "4", "2"), "batch size 4 differs from 13");
+    assert!(one == draw("c.npy", "1", "1"), "one by one on one thread differs");
+}
+
+#[test]
+fn samples_say_how_they_were_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sheet.png");
+    let sample = |output: &std::path::Path| {
+        let mut command = rectiflow();
+        command.args(["sample", "-n", "6", "--steps", "2", "--seed", "9", "--class", "Bag,1", "--quiet", "-o"]);
+        command.arg(output).arg(checkpoint()).assert().success();
+    };
+    sample(&path);
+    let bytes = fs::read(&path).unwrap();
+    let text = String::from_utf8_lossy(&bytes);
+    for part in
+        ["parameters", "Steps: 2, Sampler: euler, CFG scale: 1, Seed: 9", "rectiflow", "\"classes\":[8,1,8,1,8,1]"]
+    {
+        assert!(text.contains(part), "{part}");
+    }
+    sample(&folder.path().join("singles"));
+    assert_eq!(fs::read_dir(folder.path().join("singles")).unwrap().count(), 6);
+    sample(&folder.path().join("set.safetensors"));
+    assert!(folder.path().join("set.safetensors").is_file());
+}
+
+#[test]
+fn a_run_continues() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    train_tiny().arg("-o").arg(&out).assert().success();
+    let mut longer = train_tiny();
+    longer.args(["--images", "96", "--resume", "latest", "-o"]).arg(&out);
+    assert_eq!(json(&mut longer)["images"], 96);
+    let facts = json(rectiflow().arg("inspect").arg(&out));
+    assert_eq!((&facts["kind"], &facts["newest"]["images"]), (&"run".into(), &96.into()));
+    for file in ["recipe.toml", "stats.jsonl"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn pairs_reflow_and_distill_as_separate_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let pairs = json(rectiflow().args(["pairs", "-n", "48", "--steps", "3", "-o"]).arg(at("pairs")).arg(run()));
+    assert_eq!((&pairs["count"], &pairs["made"]), (&48.into(), &48.into()));
+    let more = json(rectiflow().args(["pairs", "-n", "64", "--steps", "3", "-o"]).arg(at("pairs")).arg(run()));
+    assert_eq!((&more["count"], &more["made"]), (&64.into(), &16.into()), "a store is continued, not made again");
+    let facts = json(rectiflow().arg("inspect").arg(at("pairs")));
+    assert_eq!((&facts["kind"], &facts["pairs"]), (&"pairs".into(), &64.into()));
+    let mut reflow = rectiflow();
+    reflow.args(["reflow", "--images", "64", "-o"]).arg(at("reflow")).arg("--teacher").arg(run());
+    reflow.arg("--pairs").arg(at("pairs"));
+    assert_eq!(json(&mut reflow)["pair_count"], 64);
+    let mut distill = rectiflow();
+    distill.args(["distill", "-n", "32", "--images", "32", "--set", "pairs.generate.steps=2", "-o"]);
+    distill.arg(at("distill")).arg("--teacher").arg(at("reflow"));
+    assert_eq!(json(&mut distill)["pairs"]["made"], 32);
+    let facts = json(rectiflow().arg("inspect").arg(at("distill")));
+    assert_eq!(facts["newest"]["about"]["stage"], "distill");
+    let recipe = facts["newest"]["recipe"].as_str().unwrap();
+    assert!(recipe.contains("stored") && recipe.contains("constant"), "{recipe}");
+}
+
+#[test]
+fn plan_says_what_it_costs() {
+    let mut command = rectiflow();
+    command.args(["plan", "--set", "network.channels=8", "--set", "network.patch=2", "--set", "data.limit=64"]);
+    let plan = json(command.args(["--batch-size", "8"]));
+    for key in ["parameters", "forward_flops", "state_bytes", "activation_bytes", "images_per_second", "seconds"] {
+        assert!(plan[key].as_f64().is_some_and(|v| v > 0.0), "{key} in {plan}");
+    }
+}
+
+#[test]
+fn data_is_shown_and_papers_are_cited() {
+    let folder = tempfile::tempdir().unwrap();
+    let sheet = folder.path().join("data.png");
+    let facts = json(rectiflow().args(["data", "show", "fashion-mnist-mini", "-n", "9", "-o"]).arg(&sheet));
+    assert_eq!((&facts["samples"], sheet.is_file()), (&12000.into(), true));
+    rectiflow().arg("cite").arg(run()).assert().success().stdout(predicate::str::contains("@misc{liu2022flow,"));
+    rectiflow().args(["data", "list"]).assert().success().stdout(predicate::str::contains("cifar"));
+}
+
+#[test]
+fn the_demo_runs_end_to_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("demo");
+    rectiflow()
+        .args(["demo", "--smoke", "-o"])
+        .arg(&out)
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("report.html").and(predicate::str::contains("distill")));
+    let summary: Value = serde_json::from_slice(&fs::read(out.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["schema"], 1);
+    assert_eq!(summary["stage_order"], serde_json::json!(["base", "reflow", "distill"]));
+    for stage in ["base", "reflow", "distill"] {
+        let stage = &summary["stages"][stage];
+        for key in ["images", "train_seconds", "parameters"] {
+            assert!(stage[key].is_number(), "{key} in {stage}");
+        }
+        assert!(stage["straightness"]["s"].is_number());
+        for nfe in ["1", "2", "4", "8", "50"] {
+            for key in ["frechet", "kid", "precision", "recall", "class_accuracy", "seconds"] {
+                assert!(stage["nfe"][nfe][key].is_number(), "{nfe} {key} in {stage}");
+            }
+        }
+    }
+    assert!(summary["stages"]["base"]["guided"]["class_accuracy"].is_number());
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("data:image/png;base64,") && !page.contains("src=\"http"));
+    // A second demo in the same place replaces the first.
+    rectiflow().args(["demo", "--smoke", "-q", "-o"]).arg(&out).assert().success();
+}
