@@ -57,6 +57,20 @@ fn dormand_prince_meets_its_tolerance_with_order_five() {
 }
 
 #[test]
+fn dormand_prince_takes_back_steps_over_a_sudden_front() {
+    // The speed jumps from 1 to 101 within 0.01 around t = 1/2, after a stretch that invites long steps:
+    // x(1) - x(0) = 1 + 50 (1 + w ln cosh(1/2w) - w ln cosh(1/2w)) = 51.
+    let front = |x: Tensor<2>, t: &Times, _: &Condition| {
+        x.zeros_like() + rows::time_column(t, |t| 1.0 + 50.0 * (1.0 + ((t - 0.5) / 0.01).tanh()), &x)
+    };
+    let solver = Solver::DormandPrince { rtol: 1e-7, atol: 1e-7, max_steps: 1000 };
+    let schedule = ScheduleConfig::Uniform {}.build(1).unwrap();
+    let end = solve(&front, line(&[0.0]), &Condition::none(), &solver, &schedule, None).unwrap();
+    // A method that never rejected would carry the error of its one long step, about a tenth.
+    assert!(gap(&host(end.x), &[51.0]) < 1e-4);
+}
+
+#[test]
 fn forwards_then_backwards_returns() {
     let target = Mixture::new(vec![0.4, 0.6], vec![vec![-1.0], vec![1.5]], vec![vec![0.3], vec![0.5]]).unwrap();
     let field = MixtureField::new(Path::Linear {}, target).unwrap();
