@@ -94,6 +94,17 @@ fn a_shifted_schedule_integrates_as_well() {
     }
 }
 
+#[test]
+fn a_part_of_a_shifted_schedule_is_even_before_the_shift() {
+    for (from, to) in [(0.2, 0.7), (0.9, 0.0)] {
+        let schedule = ScheduleConfig::Shifted { shift: 3.0 }.between(from, to, 10).unwrap();
+        assert_eq!(schedule.ends(), (from, to));
+        let before: Vec<f64> = schedule.times().iter().map(|t| flow::time::shift(*t, 1.0 / 3.0)).collect();
+        let steps: Vec<f64> = before.windows(2).map(|p| p[1] - p[0]).collect();
+        assert!(gap(&steps, &[steps[0]; 10]) < 1e-12, "{steps:?}");
+    }
+}
+
 /// The result of every row must be the same bits alone, in a batch, and in another order.
 #[test]
 fn dormand_prince_rows_do_not_see_their_batch_mates() {
