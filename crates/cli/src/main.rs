@@ -8,10 +8,11 @@ use clap::Parser;
 use std::{process::ExitCode, sync::Arc, sync::atomic::AtomicBool, sync::atomic::Ordering};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: rectiflow::allocator::MiMalloc = rectiflow::allocator::MiMalloc;
 
 fn main() -> ExitCode {
     install_panic_hook();
+    rectiflow::allocator::keep_pages();
     let cli = args::Cli::parse();
     let stop = Arc::new(AtomicBool::new(false));
     let error = match run::run(cli, stop.clone()) {

@@ -20,6 +20,8 @@
 
 mod activation;
 pub mod adamw;
+#[cfg(feature = "mimalloc")]
+pub mod allocator;
 mod attention;
 mod conv;
 mod fused;

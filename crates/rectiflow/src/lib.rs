@@ -17,6 +17,8 @@ pub mod verbs;
 
 pub use context::{Context, Event};
 pub use error::Error;
+#[cfg(feature = "mimalloc")]
+pub use kernels::allocator;
 pub use model::Model;
 pub use recipe::Recipe;
 
