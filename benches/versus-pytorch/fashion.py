@@ -1,7 +1,7 @@
 """The peer: rectified flow, reflow and distillation on Fashion-MNIST in PyTorch, as a careful user would write it.
 
-Same method, budget and evaluation as `recipes/fashion/`; samples are written as .npy so that one program
-(`rectiflow eval --samples`) scores both sides.
+Same method, budget and evaluation as `recipes/fashion-mnist*.toml`; samples are written as .npz so that one program
+(`rectiflow score`) measures both sides.
 
     python fashion.py --data DIR --out DIR [--base 480 --pairs 20000 --reflow 240 --distill 120]
 
@@ -159,7 +159,7 @@ def main():
             start = time.time()
             x = torch.cat([sample(net, n, c, steps, guidance) for n, c in zip(noise.split(100), y.split(100))])
             name = f"{stage}-{steps}" + (f"-g{guidance}" if guidance != 1 else "")
-            np.save(a.out / f"{name}.npy", x.clamp(-1, 1).numpy())
+            np.savez(a.out / f"{name}.npz", images=x.clamp(-1, 1).numpy(), labels=y.numpy())
             record[name] = {"nfe": steps, "seconds": time.time() - start}
             log(f"{name}: {len(x) / (time.time() - start):.0f} img/s")
 

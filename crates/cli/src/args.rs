@@ -53,6 +53,8 @@ pub enum Verb {
     Distill(Student),
     /// Measure a checkpoint: Fréchet distance, KID, precision, recall, class accuracy, straightness.
     Eval(Eval),
+    /// Measure images that something else made: a folder, an .npy or .npz file.
+    Score(Score),
     /// Say what a checkpoint, run, pair store or data set is.
     Inspect(Inspect),
     /// Say what a recipe will cost before its first step.
@@ -233,6 +235,22 @@ pub struct Eval {
     /// Write the report into this folder.
     #[arg(long, short, visible_alias = "output-dir", value_hint = ValueHint::DirPath)]
     pub output: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Score {
+    /// A folder of images, an .npy file (labels in NAME_labels.npy) or an .npz file (images, labels).
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub samples: PathBuf,
+    /// The images to compare with: a named data set, or a file or folder.
+    #[arg(long, default_value = "fashion-mnist-mini", value_hint = ValueHint::AnyPath)]
+    pub data: String,
+    /// How many of them.
+    #[arg(long, default_value_t = 10000)]
+    pub reference: usize,
+    /// Classifier file for features and class accuracy; chosen by the data without.
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub classifier: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

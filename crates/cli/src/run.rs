@@ -16,6 +16,7 @@ use rectiflow::{
         eval::{EvalRequest, eval},
         inspect, plan,
         sample::{SampleOverrides, SampleRequest, sample, solver},
+        score::{ScoreRequest, score},
         student::{Method, default_folder, student},
         train::{self, Resume},
     },
@@ -67,6 +68,7 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
             print(&global, &report, || format!("{report}\n"))
         }
         Verb::Eval(request) => do_eval(request, &global, &mut context),
+        Verb::Score(request) => do_score(request, &global, &mut context),
         Verb::Demo(request) => do_demo(request, &global, &mut context),
         Verb::Data(request) => do_data(request.action, &global, &mut context),
         Verb::Classifier(args::Classifier { action }) => do_classifier(action, &global, &mut context),
@@ -268,6 +270,24 @@ fn do_eval(request: args::Eval, global: &Global, context: &mut Context) -> Resul
     };
     let summary = eval(&request, context)?;
     print(global, &summary, || format!("{}features: {}\n", summary.table(), summary.evaluator))
+}
+
+fn do_score(request: args::Score, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Score { samples, data, reference, classifier } = request;
+    let request = ScoreRequest { samples, data: data::config(&data), reference, classifier };
+    let (figures, judge) = score(&request, context)?;
+    print(global, &figures, || {
+        let line = |name: &str, value: Option<f64>| value.map(|v| format!("{name:<16}{v:.4}\n")).unwrap_or_default();
+        [
+            line("Fréchet", figures.frechet),
+            line("KID", figures.kid),
+            line("precision", figures.precision),
+            line("recall", figures.recall),
+            line("class accuracy", figures.class_accuracy),
+            format!("features        {judge}\nsamples         {}\n", figures.samples),
+        ]
+        .concat()
+    })
 }
 
 fn do_demo(request: args::Demo, global: &Global, context: &mut Context) -> Result<(), Error> {

@@ -8,5 +8,6 @@ pub mod eval;
 pub mod inspect;
 pub mod plan;
 pub mod sample;
+pub mod score;
 pub mod student;
 pub mod train;

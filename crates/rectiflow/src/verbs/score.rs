@@ -1,0 +1,51 @@
+//! `score`: the figures of `eval` for images somebody else made: a folder, an npy or npz file.
+//!
+//! One judge for all comers: another program's samples are measured with the same features against the same images.
+
+use crate::{Context, Error, judge::Judge, report::Figures, sampling::Drawn};
+use data::{DataConfig, Split};
+use media::Images;
+use std::path::PathBuf;
+
+/// What to measure, and against what.
+#[derive(Clone, Debug)]
+pub struct ScoreRequest {
+    /// A folder of images, an `.npy` file (labels in `NAME_labels.npy`) or an `.npz` file (`images`, `labels`).
+    pub samples: PathBuf,
+    /// The images to compare with.
+    pub data: DataConfig,
+    /// How many of them.
+    pub reference: usize,
+    /// Classifier file for features and class accuracy; chosen by the data without.
+    pub classifier: Option<PathBuf>,
+}
+
+/// Measures the samples; also says who judged.
+///
+/// # Errors
+/// Samples or data that cannot be read, or that differ in shape.
+pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<(Figures, String), Error> {
+    let dataset = data::open(&request.data)?;
+    let judge = Judge::new(&dataset, request.reference, request.classifier.as_deref(), &context.device)?;
+    // All of them: nothing is held out of a set that is only measured.
+    let samples =
+        data::open(&DataConfig { holdout: 0.0, ..DataConfig::at(&request.samples) }.with_split(Split::Train))?;
+    if samples.shape() != dataset.shape() {
+        return Err(Error::Usage(format!(
+            "{} holds images of {:?} [c h w], {} of {:?}; measure against data of the same shape, or convert the samples",
+            request.samples.display(),
+            samples.shape(),
+            dataset.name(),
+            dataset.shape()
+        )));
+    }
+    let rows: Vec<usize> = (0..samples.len()).collect();
+    let batch = data::gather(&*samples, &rows)?;
+    let drawn = Drawn {
+        images: Images::new(batch.images, rows.len(), samples.shape())?,
+        classes: batch.labels,
+        nfe: 0,
+        seconds: 0.0,
+    };
+    Ok((judge.figures(&drawn)?, judge.label()))
+}
