@@ -229,7 +229,11 @@ pub struct Eval {
     /// Seed of the noise.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Classifier file for features and class accuracy; the shipped one by default.
+    /// Features to compare in: pixels, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless fetched;
+    /// the classifier's by default.
+    #[arg(long)]
+    pub features: Option<String>,
+    /// Classifier file for class accuracy; the shipped one where it knows the data.
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub classifier: Option<PathBuf>,
     /// Write the report into this folder.
@@ -248,7 +252,11 @@ pub struct Score {
     /// How many of them.
     #[arg(long, default_value_t = 10000)]
     pub reference: usize,
-    /// Classifier file for features and class accuracy; chosen by the data without.
+    /// Features to compare in: pixels, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless fetched;
+    /// the classifier's by default.
+    #[arg(long)]
+    pub features: Option<String>,
+    /// Classifier file for class accuracy; the shipped one where it knows the data.
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub classifier: Option<PathBuf>,
 }

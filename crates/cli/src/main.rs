@@ -5,6 +5,7 @@ mod bars;
 mod run;
 
 use clap::Parser;
+use rectiflow::Error;
 use std::{process::ExitCode, sync::Arc, sync::atomic::AtomicBool, sync::atomic::Ordering};
 
 #[global_allocator]
@@ -15,16 +16,21 @@ fn main() -> ExitCode {
     rectiflow::allocator::keep_pages();
     let cli = args::Cli::parse();
     let stop = Arc::new(AtomicBool::new(false));
-    let error = match run::run(cli, stop.clone()) {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(error) => error,
-    };
-    if stop.load(Ordering::Relaxed) {
-        eprintln!("stopped");
-        return ExitCode::from(130);
+    let outcome = run::run(cli, stop.clone());
+    // Stopped by Ctrl-C: whatever was whole is on disk, and scripts learn that it is not all.
+    let stopped = stop.load(Ordering::Relaxed);
+    match outcome {
+        Ok(()) if stopped => ExitCode::from(130),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Interrupted) => {
+            eprintln!("stopped");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
     }
-    eprintln!("error: {error}");
-    ExitCode::from(error.exit_code())
 }
 
 /// A panic is always a fault of this program, never of its user: say so and where.

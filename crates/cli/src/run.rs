@@ -7,6 +7,7 @@ use crate::{
 use clap::CommandFactory;
 use rectiflow::{
     Context, Error, Model, Recipe, device,
+    judge::JudgeConfig,
     model::which,
     pairs,
     recipe::{EvaluateConfig, Layers},
@@ -250,7 +251,7 @@ fn recipe_of(path: &Path) -> Result<Recipe, Error> {
 }
 
 fn do_eval(request: args::Eval, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Eval { model, steps, guidance_scale, num, batch_size, seed, classifier, output } = request;
+    let args::Eval { model, steps, guidance_scale, num, batch_size, seed, features, classifier, output } = request;
     let config = EvaluateConfig {
         steps,
         samples: num,
@@ -264,7 +265,7 @@ fn do_eval(request: args::Eval, global: &Global, context: &mut Context) -> Resul
         checkpoint: model.checkpoint,
         ema: model.ema,
         config,
-        classifier,
+        judge: JudgeConfig { features, classifier },
         output,
         command: format!("rectiflow {}", command[1..].join(" ")),
     };
@@ -273,8 +274,9 @@ fn do_eval(request: args::Eval, global: &Global, context: &mut Context) -> Resul
 }
 
 fn do_score(request: args::Score, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Score { samples, data, reference, classifier } = request;
-    let request = ScoreRequest { samples, data: data::config(&data), reference, classifier };
+    let args::Score { samples, data, reference, features, classifier } = request;
+    let request =
+        ScoreRequest { samples, data: data::config(&data), reference, judge: JudgeConfig { features, classifier } };
     let (figures, judge) = score(&request, context)?;
     print(global, &figures, || {
         let line = |name: &str, value: Option<f64>| value.map(|v| format!("{name:<16}{v:.4}\n")).unwrap_or_default();
@@ -283,6 +285,7 @@ fn do_score(request: args::Score, global: &Global, context: &mut Context) -> Res
             line("KID", figures.kid),
             line("precision", figures.precision),
             line("recall", figures.recall),
+            line("sliced W2", figures.sliced_wasserstein),
             line("class accuracy", figures.class_accuracy),
             format!("features        {judge}\nsamples         {}\n", figures.samples),
         ]

@@ -126,6 +126,36 @@ fn a_run_continues() {
     }
 }
 
+/// Ctrl-C ends a run with a checkpoint that the next command continues.
+#[test]
+#[cfg(unix)]
+fn ctrl_c_leaves_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("rectiflow"));
+    command.args([
+        "train",
+        "--quiet",
+        "--set",
+        "network.channels=8",
+        "--set",
+        "network.patch=2",
+        "--images",
+        "10000000",
+    ]);
+    command.args(["--set", "data.limit=96", "--set", "train.validate_every=0", "-o"]).arg(&out);
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let began = std::time::Instant::now();
+    let stepping = || fs::read_to_string(out.join("stats.jsonl")).is_ok_and(|text| text.contains("\"log\""));
+    while !stepping() && began.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let facts = json(rectiflow().arg("inspect").arg(&out));
+    assert!(facts["newest"]["images"].as_u64().is_some_and(|images| images > 0), "{facts}");
+}
+
 #[test]
 fn pairs_reflow_and_distill_as_separate_commands() {
     let folder = tempfile::tempdir().unwrap();
@@ -190,7 +220,7 @@ fn the_demo_runs_end_to_end() {
         }
         assert!(stage["straightness"]["s"].is_number());
         for nfe in ["1", "2", "4", "8", "50"] {
-            for key in ["frechet", "kid", "precision", "recall", "class_accuracy", "seconds"] {
+            for key in ["frechet", "kid", "precision", "recall", "sliced_wasserstein", "class_accuracy", "seconds"] {
                 assert!(stage["nfe"][nfe][key].is_number(), "{nfe} {key} in {stage}");
             }
         }

@@ -363,6 +363,7 @@ mod tests {
                         kid: Some(0.01),
                         precision: Some(0.7),
                         recall: Some(0.5),
+                        sliced_wasserstein: Some(0.2),
                         class_accuracy: Some(0.9 - 0.01 * factor / nfe as f64),
                         seconds: 0.4 * nfe as f64,
                         samples: 2000,

@@ -3,14 +3,15 @@
 //! The keys are a promise to scripts; a change of meaning raises [`SCHEMA`].
 //!
 //! ```json
-//! { "schema": 1, "name": "demo", "data": "...", "evaluator": "...", "samples": 2000, "seconds": 540.0,
+//! { "schema": 1, "name": "demo", "data": "...", "evaluator": "fashion-cnn, 128-d", "samples": 1000, "seconds": 540.0,
 //!   "peak_memory_mb": 1200.0, "stage_order": ["base", "reflow", "distill"],
-//!   "stages": { "base": { "images": 96000, "train_seconds": 200.0, "parameters": 1450000,
-//!       "straightness": { "s": 0.4, "transport_cost": 1.0, "one_step_distance": 0.5, "steps": 50 },
-//!       "nfe": { "1": { "frechet": 9.1, "kid": 0.1, "precision": 0.2, "recall": 0.1, "class_accuracy": 0.5,
-//!                       "seconds": 1.0, "samples": 2000 } } } },
-//!   "guided": { "scale": 1.5, "nfe": 40, "class_accuracy": 0.9 }, "timings": [["base", 200.0]],
-//!   "machine": { }, "commands": [] }
+//!   "stages": { "base": {
+//!       "images": 96000, "train_seconds": 200.0, "pair_seconds": 0.0, "pairs": 0, "parameters": 1450000,
+//!       "straightness": { "s": 80.0, "transport_cost": 900.0, "one_step_distance": 150.0, "steps": 50 },
+//!       "guided": { "scale": 1.5, "nfe": 20, "class_accuracy": 0.9 },
+//!       "nfe": { "1": { "frechet": 9.1, "kid": 0.1, "precision": 0.2, "recall": 0.1, "sliced_wasserstein": 0.3,
+//!                       "class_accuracy": 0.5, "seconds": 1.0, "samples": 1000 } } } },
+//!   "timings": [["base", 200.0]], "machine": { "processor": "..." }, "commands": ["..."] }
 //! ```
 
 use crate::machine::Machine;
@@ -85,6 +86,8 @@ pub struct Figures {
     pub precision: Option<f64>,
     /// Share of the reference within the sample manifold, 0 to 1.
     pub recall: Option<f64>,
+    /// Sliced Wasserstein distance between sample and reference features; 0 is best.
+    pub sliced_wasserstein: Option<f64>,
     /// Share of conditional samples that the classifier gives the class they were asked for, 0 to 1.
     pub class_accuracy: Option<f64>,
     /// Seconds to draw all samples.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Context, Error, Model, Recipe,
-    judge::Judge,
+    judge::{Judge, JudgeConfig},
     machine::peak_memory_mb,
     recipe::{EvaluateConfig, Layers, PairsRecipe},
     report::{Report, Stage, Summary},
@@ -167,7 +167,7 @@ pub fn demo(request: &DemoRequest, context: &mut Context) -> Result<DemoReport, 
     context.note(format!("4/4  figures over {} samples at {} steps", config.samples, steps.join(", ")));
     let measuring = Instant::now();
     let dataset = data::open(&recipe.data)?;
-    let judge = Judge::new(&dataset, config.reference, None, &context.device)?;
+    let judge = Judge::new(&dataset, config.reference, &JudgeConfig::default(), &context.device)?;
     let mut measured = Vec::new();
     for name in ["base", "reflow", "distill"] {
         let model = Model::open(&folder(name), Which::Best, &context.device)?;

@@ -2,7 +2,7 @@
 
 use crate::{
     Context, Error, Model,
-    judge::Judge,
+    judge::{Judge, JudgeConfig},
     machine::{Machine, peak_memory_mb},
     model::which,
     recipe::{EvaluateConfig, SampleConfig},
@@ -27,8 +27,8 @@ pub struct EvalRequest {
     pub ema: Option<String>,
     /// Steps, samples, seeds.
     pub config: EvaluateConfig,
-    /// Classifier for features and classes; chosen by the data without.
-    pub classifier: Option<PathBuf>,
+    /// Who judges.
+    pub judge: JudgeConfig,
     /// Folder for a report; none without.
     pub output: Option<PathBuf>,
     /// The command to print in the report.
@@ -44,7 +44,7 @@ pub fn eval(request: &EvalRequest, context: &mut Context) -> Result<Summary, Err
     let began = Instant::now();
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     let dataset = data::open(&model.recipe.data)?;
-    let judge = Judge::new(&dataset, request.config.reference, request.classifier.as_deref(), &context.device)?;
+    let judge = Judge::new(&dataset, request.config.reference, &request.judge, &context.device)?;
     let measured = measure(&model, &judge, &request.config, context)?;
     let stage = stage(&model, &measured);
     let mut summary = summary(&model, &judge, &request.config, context);

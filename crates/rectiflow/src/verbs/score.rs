@@ -2,7 +2,12 @@
 //!
 //! One judge for all comers: another program's samples are measured with the same features against the same images.
 
-use crate::{Context, Error, judge::Judge, report::Figures, sampling::Drawn};
+use crate::{
+    Context, Error,
+    judge::{Judge, JudgeConfig},
+    report::Figures,
+    sampling::Drawn,
+};
 use data::{DataConfig, Split};
 use media::Images;
 use std::path::PathBuf;
@@ -16,8 +21,8 @@ pub struct ScoreRequest {
     pub data: DataConfig,
     /// How many of them.
     pub reference: usize,
-    /// Classifier file for features and class accuracy; chosen by the data without.
-    pub classifier: Option<PathBuf>,
+    /// Who judges.
+    pub judge: JudgeConfig,
 }
 
 /// Measures the samples; also says who judged.
@@ -26,7 +31,7 @@ pub struct ScoreRequest {
 /// Samples or data that cannot be read, or that differ in shape.
 pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<(Figures, String), Error> {
     let dataset = data::open(&request.data)?;
-    let judge = Judge::new(&dataset, request.reference, request.classifier.as_deref(), &context.device)?;
+    let judge = Judge::new(&dataset, request.reference, &request.judge, &context.device)?;
     // All of them: nothing is held out of a set that is only measured.
     let samples =
         data::open(&DataConfig { holdout: 0.0, ..DataConfig::at(&request.samples) }.with_split(Split::Train))?;
