@@ -1,6 +1,4 @@
-//! What the engine costs beside the network, on two million parameters. Run with
-//! `cargo test --release -p rectiflow-train --test speed -- --ignored --nocapture` on quiet cores; asserts only what holds on
-//! a busy machine too.
+//! What the engine costs beside the network, on two million parameters: `cargo bench -p rectiflow-train`, on quiet cores.
 
 #[path = "../src/testing.rs"]
 #[allow(dead_code)] // each test file uses its own part
@@ -26,9 +24,7 @@ fn milliseconds(what: &str, mut f: impl FnMut()) -> f64 {
     best
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn overhead_of_a_step_and_of_a_checkpoint() {
+fn main() {
     let config = TrainConfig { ema: EmaConfig { decays: vec![0.999, 0.9999], warmup: true }, ..Default::default() };
     let device = Device::flex().autodiff();
     let mut state = Some(State::new(TinyNet::new(1, 100_000, &device), &config));
