@@ -48,7 +48,7 @@ class Residual(nn.Module):
 
 
 class UNet(nn.Module):
-    def __init__(self, channels=64, classes=10, patch=2):
+    def __init__(self, channels=32, classes=10, patch=2):
         super().__init__()
         c, e, p = channels, 4 * channels, patch * patch
         self.patch = patch
