@@ -232,6 +232,8 @@ mod tests {
         // 1 + 2^-11 lies between 1 and its neighbour and ties to even; a little more rounds up.
         assert_eq!(f32_to_half(1.0 + 2f32.powi(-11)), 0x3C00);
         assert_eq!(f32_to_half(1.0 + 2f32.powi(-11) + 2f32.powi(-20)), 0x3C01);
+        // The tie above an odd code goes up, which a rounding that cuts every tie misses.
+        assert_eq!(f32_to_half(1.0 + 3.0 * 2f32.powi(-11)), 0x3C02);
         assert_eq!(f32_to_half(1e9), 0x7C00);
     }
 
