@@ -17,8 +17,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flow", &["base", "kernels"]),
     ("methods", &["base", "flow"]),
     ("nets", &["base", "kernels"]),
-    ("metrics", &["base", "kernels", "flow", "nets", "data"]),
-    ("train", &["base", "kernels", "flow", "nets", "data", "metrics"]),
+    ("metrics", &["base", "kernels"]),
+    ("train", &["base", "kernels", "flow", "nets", "data"]),
     ("rectiflow", &["base", "kernels", "flow", "methods", "nets", "data", "metrics", "media", "train"]),
     ("cli", &["rectiflow"]),
 ];
