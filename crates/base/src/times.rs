@@ -65,7 +65,7 @@ mod tests {
         let times = Times::new(vec![0.0, 0.25, 1.0]);
         let x = Tensor::<3>::ones([3, 2, 2], &device);
         let scaled = x * times.column::<3>(|t| 1.0 - t, &device);
-        let values: Vec<f32> = scaled.into_data().to_vec().unwrap();
+        let values: Vec<f32> = scaled.into_data().try_to_vec().unwrap();
         assert_eq!(values, [1.0, 1.0, 1.0, 1.0, 0.75, 0.75, 0.75, 0.75, 0.0, 0.0, 0.0, 0.0]);
     }
 }
