@@ -77,16 +77,14 @@ impl Axis {
     fn around((low, high): (f64, f64), log: bool) -> Self {
         if log {
             let (low, high) = if high > low { (low / 1.08, high * 1.08) } else { (low / 2.0, high * 2.0) };
-            return Self { low, high, log, ticks: log_ticks(low, high) };
+            let ticks = log_ticks(low, high);
+            // A range within one step of 1, 2, 5 has no such label; even steps serve it.
+            let ticks = if ticks.len() < 2 { even_ticks(low, high) } else { ticks };
+            return Self { low, high, log, ticks };
         }
         let gap = ((high - low) * 0.08).max(high.abs() * 0.02 + 1e-9);
         let (low, high) = (low - gap, high + gap);
-        let rough = (high - low) / 5.0;
-        let decade = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * decade).into_iter().find(|step| *step >= rough).unwrap_or(rough);
-        let first = (low / step).ceil() as i64;
-        let ticks = (first..).map(|i| i as f64 * step).take_while(|tick| *tick <= high).collect();
-        Self { low, high, log, ticks }
+        Self { low, high, log, ticks: even_ticks(low, high) }
     }
 
     fn place(&self, v: f64) -> f64 {
@@ -96,6 +94,15 @@ impl Axis {
             (v - self.low) / (self.high - self.low)
         }
     }
+}
+
+/// About five even steps of 1, 2 or 5 times a power of ten.
+fn even_ticks(low: f64, high: f64) -> Vec<f64> {
+    let rough = (high - low) / 5.0;
+    let decade = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * decade).into_iter().find(|step| *step >= rough).unwrap_or(rough);
+    let first = (low / step).ceil() as i64;
+    (first..).map(|i| i as f64 * step).take_while(|tick| *tick <= high).collect()
 }
 
 /// 1, 2, 5, 10, ... where few decades are shown, powers of ten where many are.
@@ -242,5 +249,6 @@ mod tests {
         let axis = Axis::around((0.0, 1.0), false);
         assert!((3..8).contains(&axis.ticks.len()), "{:?}", axis.ticks);
         assert!(Axis::around((2.0, 2.0), true).place(2.0) == 0.5);
+        assert!(Axis::around((117.1, 117.2), true).ticks.len() >= 2, "a narrow range has labels too");
     }
 }

@@ -50,6 +50,9 @@ pub struct DemoReport {
     pub summary: Summary,
 }
 
+/// However short the demo: with fewer samples figures say nothing.
+const FEWEST: usize = 100;
+
 /// Overrides that make every stage tiny.
 const SMOKE: &[&str] = &[
     "data.limit=256",
@@ -57,10 +60,11 @@ const SMOKE: &[&str] = &[
     "network.multipliers=[1, 2]",
     "network.patch=2",
     "train.seconds=0.0",
-    "train.images=512",
+    "train.images=1024",
     "train.validate_every=256",
     "train.validation_samples=16",
     "train.sample_every=0",
+    "train.optim.warmup=0",
 ];
 
 const SMOKE_STUDENT: &[&str] = &[
@@ -68,6 +72,7 @@ const SMOKE_STUDENT: &[&str] = &[
     "train.images=512",
     "train.validate_every=256",
     "train.sample_every=0",
+    "train.optim.warmup=0",
     "pairs.count=128",
     "pairs.seconds=0.0",
     "pairs.generate.steps=4",
@@ -122,7 +127,15 @@ impl DemoRequest {
         let config: EvaluateConfig = toml::from_str(EVALUATE)
             .map_err(|error| Error::Usage(format!("recipes/demo/evaluate.toml: {}", error.message())))?;
         if !self.smoke {
-            return Ok(config);
+            // Less time means fewer samples; more time does not change what figures are compared with.
+            let scaled =
+                |count: usize| ((count as f64 * (self.minutes / MINUTES).min(1.0)) as usize).max(FEWEST.min(count));
+            return Ok(EvaluateConfig {
+                samples: scaled(config.samples),
+                straightness_samples: scaled(config.straightness_samples),
+                guided_samples: scaled(config.guided_samples),
+                ..config
+            });
         }
         Ok(EvaluateConfig {
             samples: 64,
