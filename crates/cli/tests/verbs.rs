@@ -181,6 +181,16 @@ fn pairs_reflow_and_distill_as_separate_commands() {
 }
 
 #[test]
+fn a_teacher_with_the_seed_of_the_shipped_recipes_reflows_without_a_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teacher, student) = (folder.path().join("teacher"), folder.path().join("student"));
+    train_tiny().args(["--seed", "1", "-o"]).arg(&teacher).assert().success();
+    let mut reflow = rectiflow();
+    reflow.args(["reflow", "-n", "16", "--images", "16", "--set", "pairs.generate.steps=1", "-o"]).arg(&student);
+    reflow.arg("--teacher").arg(&teacher).assert().success();
+}
+
+#[test]
 fn plan_says_what_it_costs() {
     let mut command = rectiflow();
     command.args(["plan", "--set", "network.channels=8", "--set", "network.patch=2", "--set", "data.limit=64"]);
