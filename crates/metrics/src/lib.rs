@@ -1,8 +1,7 @@
-//! Figures that say how good samples and flows are.
+//! Figures that say how good samples are. (How straight a flow is, `flow::diagnostics` says: that needs the field.)
 //!
 //! Statistics are pure functions on host matrices: [`frechet_distance`], [`kid`], [`precision_recall`],
-//! [`sliced_wasserstein`], [`class_accuracy`], [`psnr`], [`ssim`], [`Straightness`], [`crossing`] and
-//! [`transport_cost`]. Images become rows of a matrix through an [`Extractor`]; a figure is always reported with its
+//! [`sliced_wasserstein`], [`class_accuracy`], [`psnr`] and [`ssim`]. Images become rows of a matrix through an [`Extractor`]; a figure is always reported with its
 //! extractor's name, because distances in the features of different networks cannot be compared. [`Evaluator`] runs
 //! them all over a stream of batches.
 
@@ -16,7 +15,6 @@ pub mod features;
 pub mod matrix;
 pub mod similarity;
 pub mod statistics;
-pub mod straightness;
 pub mod weights;
 
 pub use accuracy::{Accuracy, class_accuracy};
@@ -30,4 +28,3 @@ pub use statistics::kid::{Kid, KidConfig, kid, kid_exact};
 pub use statistics::manifold::{Manifold, precision_recall};
 pub use statistics::moments::{Gaussian, Moments};
 pub use statistics::wasserstein::{SlicedConfig, sliced_wasserstein, wasserstein_1d};
-pub use straightness::{Straightness, crossing, mean_squared_distance, transport_cost};
