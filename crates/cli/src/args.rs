@@ -81,7 +81,7 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Seed of all randomness (key `seed`).
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))] // TOML's integers end there
     pub seed: Option<u64>,
     /// Images per step (key `train.batch`).
     #[arg(long)]

@@ -68,7 +68,16 @@ fn options() {
     refused(&mut sample(&["--guidance-scale", "-1"]), 2, &["guidance"]);
     refused(&mut sample(&["--ema", "0.5"]), 1, &["0.5", "0.999"]);
     refused(&mut sample(&["-o", "/tmp/x.gif"]), 2, &[".png, .npy, .safetensors"]);
+    refused(&mut sample(&["--steps", "1000000000000"]), 2, &["at most 1000000"]);
     refused(rectiflow().arg("train").arg("-o").arg(run()), 2, &["--resume latest"]);
+    refused(rectiflow().args(["train", "--seed", "18446744073709551615"]), 2, &["--seed"]);
+    let wide = |channels: &str| {
+        let mut command = rectiflow();
+        command.args(["train", "-o", "/tmp/never-made", "--set"]).arg(format!("network.channels={channels}"));
+        command
+    };
+    refused(&mut wide("30000"), 1, &["this machine has", "narrower"]);
+    refused(&mut wide("100000000000"), 2, &["network", "nothing that large"]);
 }
 
 #[test]

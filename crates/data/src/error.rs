@@ -66,7 +66,7 @@ pub enum DataError {
     },
     /// More samples in a batch than in the data set.
     #[error(
-        "batch {batch} is larger than the data set {name} ({len} samples): lower the batch, or set `allow_repeats = true` to see samples more than once in a batch"
+        "batch {batch} is larger than the data set {name} ({len} samples): lower the batch (`train.batch`) or use more data"
     )]
     BatchTooLarge {
         /// Samples in a batch.

@@ -3,6 +3,9 @@
 use crate::{FlowError, error::require, time};
 use serde::{Deserialize, Serialize};
 
+/// Finer grids differ by less than the rounding of 32-bit states, and a slip of the keyboard must not fill the memory.
+const MOST_STEPS: usize = 1_000_000;
+
 /// How a grid of times is laid out.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -54,11 +57,14 @@ impl ScheduleConfig {
     /// The grid of `steps` steps from time `from` to time `to`, in either direction.
     ///
     /// # Errors
-    /// [`FlowError::Schedule`] if `steps` is zero or the ends are equal or outside [0, 1].
+    /// [`FlowError::Schedule`] if `steps` is zero or beyond a million, or the ends are equal or outside [0, 1].
     pub fn between(&self, from: f64, to: f64, steps: usize) -> Result<Schedule, FlowError> {
         self.check()?;
         if steps == 0 {
             return Err(FlowError::Schedule("it has no steps; ask for at least one".into()));
+        }
+        if steps > MOST_STEPS {
+            return Err(FlowError::Schedule(format!("{steps} steps were asked for; at most {MOST_STEPS} make sense")));
         }
         let k = match self {
             Self::Custom { times } => return Schedule::new(times.clone()),

@@ -26,35 +26,50 @@ pub(crate) struct Tally {
 impl Tally {
     /// A linear layer applied to `rows` vectors.
     pub fn linear(&mut self, rows: usize, input: usize, output: usize, bias: bool) {
-        self.cost.parameters += input * output + if bias { output } else { 0 };
-        self.cost.forward_flops_per_sample += 2 * (rows * input * output) as u64;
-        self.kept(rows * output);
+        self.parameters(product(&[input, output]).saturating_add(if bias { output } else { 0 }));
+        self.work(2, &[rows, input, output]);
+        self.kept(product(&[rows, output]));
     }
 
     /// A convolution with bias and a `kernel` x `kernel` window that yields `positions` pixels.
     pub fn conv(&mut self, positions: usize, input: usize, output: usize, kernel: usize) {
-        self.linear(positions, input * kernel * kernel, output, true);
+        self.linear(positions, product(&[input, kernel, kernel]), output, true);
     }
 
     /// A group normalisation over `channels` x `positions`, with weight and bias.
     pub fn group_norm(&mut self, channels: usize, positions: usize) {
-        self.cost.parameters += 2 * channels;
-        self.kept(channels * positions);
+        self.parameters(product(&[2, channels]));
+        self.kept(product(&[channels, positions]));
     }
 
     /// A table of parameters that costs no arithmetic.
     pub fn table(&mut self, rows: usize, columns: usize) {
-        self.cost.parameters += rows * columns;
+        self.parameters(product(&[rows, columns]));
     }
 
     /// Attention of `n` queries over `m` keys of `width` numbers in all heads together.
     pub fn attention(&mut self, heads: usize, n: usize, m: usize, width: usize) {
-        self.cost.forward_flops_per_sample += 4 * (n * m * width) as u64;
-        self.kept(heads * n * m + n * width);
+        self.work(4, &[n, m, width]);
+        self.kept(product(&[heads, n, m]).saturating_add(product(&[n, width])));
     }
 
     /// `elements` numbers kept for the backward pass.
     pub fn kept(&mut self, elements: usize) {
-        self.cost.activation_bytes_per_sample += 4 * elements as u64;
+        let bytes = &mut self.cost.activation_bytes_per_sample;
+        *bytes = bytes.saturating_add((elements as u64).saturating_mul(4));
     }
+
+    fn parameters(&mut self, more: usize) {
+        self.cost.parameters = self.cost.parameters.saturating_add(more);
+    }
+
+    fn work(&mut self, each: u64, sizes: &[usize]) {
+        let flops = &mut self.cost.forward_flops_per_sample;
+        *flops = flops.saturating_add((product(sizes) as u64).saturating_mul(each));
+    }
+}
+
+// Saturating, like every sum here: a cost too large to count is still too large, and a user can ask for one.
+fn product(sizes: &[usize]) -> usize {
+    sizes.iter().fold(1, |product, size| product.saturating_mul(*size))
 }

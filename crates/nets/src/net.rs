@@ -108,5 +108,9 @@ pub(crate) fn positive(name: &str, value: usize) -> Result<(), NetsError> {
     if value == 0 {
         return Err(NetsError::config(format!("{name} is 0; use at least 1")));
     }
+    // Far above any network there is, and low enough for its cost to be counted without overflow.
+    if value > 1 << 20 {
+        return Err(NetsError::config(format!("{name} is {value}; nothing that large can be built")));
+    }
     Ok(())
 }

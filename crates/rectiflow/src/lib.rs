@@ -8,6 +8,7 @@ pub mod device;
 pub mod error;
 pub mod judge;
 pub mod machine;
+pub mod memory;
 pub mod model;
 pub mod pairs;
 pub mod recipe;

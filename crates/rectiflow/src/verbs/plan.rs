@@ -2,7 +2,7 @@
 //!
 //! Parameters, work and memory are computed from the configuration; time comes from a second of real steps on noise.
 
-use crate::{Error, Recipe, context::Context};
+use crate::{Error, Recipe, context::Context, memory::Need};
 use ::train::{Batch, Setup, Source, TrainConfig, TrainError};
 use base::{Key, Purpose};
 use serde::Serialize;
@@ -44,6 +44,10 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     let dataset = data::open(&recipe.data)?;
     let (shape, classes, config) = (dataset.shape(), dataset.classes(), &recipe.train);
     let cost = recipe.network.cost(shape, classes)?;
+    let need = Need::of(recipe, shape, classes)?;
+    if context.device.name == "cpu" {
+        need.check()?;
+    }
     context.note("measuring a second of training steps on noise");
     let images_per_second = measure(recipe, shape, classes, context)?;
     let by_images = config.total_images().map(|images| images as f64 / images_per_second);
@@ -51,15 +55,14 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     let seconds = [by_images, by_time].into_iter().flatten().fold(f64::INFINITY, f64::min);
     let images = (seconds * images_per_second).round() as u64;
     let images = config.total_images().map_or(images, |total| total.min(images));
-    let copies = 4 + config.ema.decays.len() as u64; // weights, gradients, two moments, averages
     Ok(PlanReport {
         samples: dataset.len(),
         shape,
         classes,
-        parameters: cost.parameters as u64,
+        parameters: need.parameters,
         forward_flops: cost.forward_flops_per_sample,
-        state_bytes: 4 * cost.parameters as u64 * copies,
-        activation_bytes: cost.activation_bytes_per_sample * config.micro_batch() as u64,
+        state_bytes: need.state,
+        activation_bytes: need.activations,
         images_per_second,
         images,
         seconds,

@@ -3,6 +3,7 @@
 use crate::{
     Error, Recipe,
     context::{Context, Event},
+    memory::Need,
     model::{Subject, find},
     recipe::SampleConfig,
 };
@@ -140,8 +141,11 @@ impl Job<'_> {
         let Self { recipe, subject, source, validation, start, folder, resume } = self;
         let device = context.device.device.clone();
         let classes = subject.classes.len();
-        // Before anything is written: a network that does not fit the data, a folder that holds another run.
-        recipe.network.cost(subject.shape, classes)?;
+        // Before anything is written: a network that does not fit the data or the machine, a folder that holds another run.
+        let need = Need::of(recipe, subject.shape, classes)?;
+        if context.device.name == "cpu" {
+            need.check()?;
+        }
         let checkpoint = starting_point(folder, resume.as_ref())?;
         let net = match start {
             Some(net) => net,

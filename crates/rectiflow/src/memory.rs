@@ -1,0 +1,70 @@
+//! The memory a training run will need, known before its first step: a run that cannot fit is refused at once, with
+//! its budget, not killed hours later.
+
+use crate::{Error, Recipe, machine::Machine};
+
+/// What a run keeps in memory, in bytes; the data set and the program are not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Numbers in the network.
+    pub parameters: u64,
+    /// Weights, gradients, two moments and every average.
+    pub state: u64,
+    /// What one part of a batch keeps for the backward pass, an estimate.
+    pub activations: u64,
+}
+
+impl Need {
+    /// Of `recipe` on images of `shape` `[c h w]`.
+    ///
+    /// # Errors
+    /// A network that does not accept such images.
+    pub fn of(recipe: &Recipe, shape: [usize; 3], classes: usize) -> Result<Self, Error> {
+        let cost = recipe.network.cost(shape, classes)?;
+        let copies = 4 + recipe.train.ema.decays.len() as u64; // weights, gradients, two moments, averages
+        let parameters = cost.parameters as u64;
+        Ok(Self {
+            parameters,
+            state: parameters.saturating_mul(4 * copies),
+            activations: cost.activation_bytes_per_sample.saturating_mul(recipe.train.micro_batch() as u64),
+        })
+    }
+
+    /// Refuses what is more than this machine has.
+    ///
+    /// # Errors
+    /// [`Error::Failure`] with the budget and what would lower it.
+    pub fn check(&self) -> Result<(), Error> {
+        self.check_against(Machine::here("cpu").memory_gb)
+    }
+
+    fn check_against(&self, memory_gb: f64) -> Result<(), Error> {
+        let gb = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
+        let (state, activations) = (gb(self.state), gb(self.activations));
+        // Zero where the system does not say how much it has.
+        if memory_gb == 0.0 || state + activations <= memory_gb {
+            return Ok(());
+        }
+        Err(Error::Failure(format!(
+            "training would need about {:.1} GB and this machine has {memory_gb:.1} GB: {state:.1} GB for {} parameters \
+             (weights, gradients, moments, averages) and {activations:.1} GB of activations; make the network narrower, \
+             lower `train.batch` or raise `train.accumulation`",
+            state + activations,
+            self.parameters
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_refused_exactly_when_it_does_not_fit() {
+        let need = Need { parameters: 1 << 28, state: 5 << 30, activations: 3 << 30 };
+        assert!(need.check_against(8.0).is_ok());
+        let said = need.check_against(7.9).unwrap_err().to_string();
+        assert!(said.contains("8.0 GB") && said.contains("268435456 parameters"), "{said}");
+        assert!(need.check_against(0.0).is_ok());
+    }
+}
