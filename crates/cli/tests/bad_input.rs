@@ -68,6 +68,7 @@ fn options() {
     refused(&mut sample(&["--guidance-scale", "-1"]), 2, &["guidance"]);
     refused(&mut sample(&["--ema", "0.5"]), 1, &["0.5", "0.999"]);
     refused(&mut sample(&["-o", "/tmp/x.gif"]), 2, &[".png, .npy, .safetensors"]);
+    refused(&mut sample(&["--num", "100000000000000"]), 2, &["do not fit in memory"]);
     refused(&mut sample(&["--steps", "1000000000000"]), 2, &["at most 1000000"]);
     refused(rectiflow().arg("train").arg("-o").arg(run()), 2, &["--resume latest"]);
     refused(rectiflow().args(["train", "--seed", "18446744073709551615"]), 2, &["--seed"]);

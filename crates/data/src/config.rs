@@ -108,11 +108,11 @@ impl DataConfig {
             let what = format!("`name = \"{name}\"` and `path = \"{}\"` are both given", path.display());
             return Err(DataError::config("name", what, "give one of them"));
         }
-        if self.size.is_some_and(|size| !(1..=8192).contains(&size)) {
-            return Err(DataError::config("size", format!("is {:?}", self.size), "give 1 to 8192 pixels"));
+        if let Some(size) = self.size.filter(|size| !(1..=8192).contains(size)) {
+            return Err(DataError::config("size", format!("is {size}"), "give 1 to 8192 pixels"));
         }
-        if self.channels.is_some_and(|channels| channels != 1 && channels != 3) {
-            return Err(DataError::config("channels", format!("is {:?}", self.channels), "give 1 (grey) or 3 (RGB)"));
+        if let Some(channels) = self.channels.filter(|&channels| channels != 1 && channels != 3) {
+            return Err(DataError::config("channels", format!("is {channels}"), "give 1 (grey) or 3 (RGB)"));
         }
         if self.limit == Some(0) {
             return Err(DataError::config("limit", "is 0", "give at least 1, or leave it out"));

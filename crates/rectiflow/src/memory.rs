@@ -55,6 +55,22 @@ impl Need {
     }
 }
 
+/// Refuses to draw more samples of `shape` `[c h w]` at once than memory holds.
+///
+/// # Errors
+/// [`Error::Usage`] with how many would fit.
+pub fn check_samples(count: u64, shape: [usize; 3]) -> Result<(), Error> {
+    let each = 4 * shape.iter().product::<usize>() as u64;
+    let memory = Machine::here("cpu").memory_gb * (1u64 << 30) as f64;
+    if memory == 0.0 || count as f64 * each as f64 <= memory / 2.0 {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "{count} samples of {shape:?} [c h w] do not fit in memory at once; draw at most {:.0}, and the rest with another seed",
+        memory / 2.0 / each as f64
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

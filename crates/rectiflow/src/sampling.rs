@@ -3,6 +3,7 @@
 use crate::{
     Error, Model,
     context::{Context, Event},
+    memory,
     recipe::SampleConfig,
 };
 use base::{Key, NULL_CLASS, Purpose};
@@ -94,6 +95,7 @@ pub fn draw(
     let schedule = config.schedule.build(config.steps)?;
     let noise = noise(seed);
     let (total, first) = (range.end - range.start, range.start);
+    memory::check_samples(total, [c, h, w])?;
     let mut drawn = Drawn { images: Images::new(vec![], 0, [c, h, w])?, classes: vec![], nfe: 0, seconds: 0.0 };
     let mut values = Vec::with_capacity(total as usize * c * h * w);
     context.tell(Event::Begin { what: "samples", total });
