@@ -35,6 +35,21 @@ impl<'a, N: ?Sized> PathField<'a, N> {
     pub fn new(network: &'a N, path: Path, parameterization: Parameterization) -> Self {
         Self { network, path, parameterization }
     }
+
+    /// The network.
+    pub fn network(&self) -> &'a N {
+        self.network
+    }
+
+    /// The path it was trained on.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it outputs.
+    pub fn parameterization(&self) -> &Parameterization {
+        &self.parameterization
+    }
 }
 
 impl<const D: usize, N: Network<D> + ?Sized> Field<D> for PathField<'_, N> {

@@ -30,6 +30,7 @@ pub mod parameterization;
 pub mod path;
 pub mod rows;
 pub mod schedule;
+pub mod score;
 pub mod solver;
 pub mod time;
 
@@ -42,5 +43,6 @@ pub use objective::Objective;
 pub use parameterization::{Affine, Parameterization};
 pub use path::{Coefficients, Path, Point};
 pub use schedule::{Schedule, ScheduleConfig};
+pub use score::ScoreField;
 pub use solver::{Observation, Solution, Solver, solve};
 pub use time::{TimeConfig, TimeLaw};
