@@ -1,11 +1,11 @@
 //! The exact rectified flow between Gaussians, and the flow after reflow.
 //!
 //! From N(0, I) to N(m, s²) with independent pairs every marginal is Gaussian, so the flow map is affine:
-//! `Z_t = beta m + √(A_t/A_0) (Z_0 - beta_0 m)`, `A = alpha² + beta² s²`. On the linear path (2209.03003):
+//! `Z_t = beta m + √(A_t/A_0) (Z_0 - beta_0 m)`, `A = alpha² + beta² s² + gamma²`. On the linear path (2209.03003):
 //! straightness `s (2 - π/2)`, crossing `s π/2`, transport cost `m² + 1 + s²` before and `m² + (1-s)²` after, per dimension.
 
-use super::each_row;
-use crate::{Field, FlowError, Path, error::require};
+use super::{each_row, each_row_twice};
+use crate::{Field, FlowError, Path, ScoreField, error::require};
 use base::{Condition, Tensor, Times};
 use std::f64::consts::FRAC_PI_2;
 
@@ -40,8 +40,8 @@ impl Gaussian {
     /// Mean, variance and their time derivatives of coordinate `i` at time `t`.
     fn moments(&self, i: usize, t: f64) -> (f64, f64, f64, f64) {
         let (c, m, s2) = (self.path.at(t), self.mean[i], self.std[i] * self.std[i]);
-        let variance = c.alpha * c.alpha + c.beta * c.beta * s2;
-        let d_variance = 2.0 * (c.alpha_d_alpha + c.beta * c.d_beta * s2);
+        let variance = c.alpha * c.alpha + c.beta * c.beta * s2 + c.gamma * c.gamma;
+        let d_variance = 2.0 * (c.alpha_d_alpha + c.beta * c.d_beta * s2 + c.gamma_d_gamma);
         (c.beta * m, variance, c.d_beta * m, d_variance)
     }
 
@@ -110,6 +110,15 @@ impl Gaussian {
 impl Field<2> for Gaussian {
     fn velocity(&self, x: Tensor<2>, t: &Times, _: &Condition) -> Tensor<2> {
         each_row(x, t, |x, t| self.velocity_at(x, t))
+    }
+}
+
+impl ScoreField<2> for Gaussian {
+    fn velocity_and_score(&self, x: Tensor<2>, t: &Times, _: &Condition) -> (Tensor<2>, Tensor<2>) {
+        each_row_twice(x, t, |x, t, velocity, score| {
+            velocity.copy_from_slice(&self.velocity_at(x, t));
+            score.copy_from_slice(&self.score_at(x, t));
+        })
     }
 }
 

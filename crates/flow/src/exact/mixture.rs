@@ -97,7 +97,7 @@ impl Mixture {
 }
 
 /// Log density of a Gaussian with diagonal covariance.
-pub(super) fn log_gaussian(x: &[f64], mean: &[f64], variance: &[f64]) -> f64 {
+fn log_gaussian(x: &[f64], mean: &[f64], variance: &[f64]) -> f64 {
     (x.iter().zip(mean).zip(variance)).map(|((x, m), v)| -0.5 * ((x - m).powi(2) / v + (2.0 * PI * v).ln())).sum()
 }
 

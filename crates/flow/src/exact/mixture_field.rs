@@ -3,10 +3,11 @@
 //! Every pair of components is a Gaussian whose mean and variance follow the path (2303.08797, appendix A); velocity, score
 //! and posterior means are averages over the pairs with weights by log-sum-exp, so nothing underflows far from the modes.
 
-use super::each_row;
-use super::mixture::{Mixture, log_gaussian, log_sum_exp};
-use crate::{Field, FlowError, Path};
+use super::mixture::{Mixture, log_sum_exp};
+use super::{Posterior, each_row_twice};
+use crate::{Coefficients, Field, FlowError, Path, ScoreField};
 use base::{Condition, Tensor, Times};
+use std::f64::consts::PI;
 
 /// Velocity field of a path between mixtures.
 #[derive(Clone, Debug)]
@@ -14,21 +15,6 @@ pub struct MixtureField {
     path: Path,
     source: Mixture,
     target: Mixture,
-}
-
-/// Everything the exact posterior says at one point and time.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Posterior {
-    /// `E[dx_t/dt | x_t = x]`.
-    pub velocity: Vec<f64>,
-    /// `grad log density`.
-    pub score: Vec<f64>,
-    /// `E[x0 | x_t = x]`.
-    pub source: Vec<f64>,
-    /// `E[x1 | x_t = x]`.
-    pub data: Vec<f64>,
-    /// Log density of `x_t` at `x`.
-    pub log_density: f64,
 }
 
 impl MixtureField {
@@ -53,6 +39,16 @@ impl MixtureField {
         Ok(Self { path, source, target })
     }
 
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The mixture at t = 0.
+    pub fn source(&self) -> &Mixture {
+        &self.source
+    }
+
     /// The mixture at t = 1.
     pub fn target(&self) -> &Mixture {
         &self.target
@@ -60,54 +56,127 @@ impl MixtureField {
 
     /// The exact posterior at one point.
     pub fn posterior(&self, x: &[f64], t: f64) -> Posterior {
-        let c = self.path.at(t);
-        let d = x.len();
-        let pairs: Vec<(usize, usize)> = (0..self.source.weights().len())
-            .flat_map(|i| (0..self.target.weights().len()).map(move |j| (i, j)))
-            .collect();
-        let mut mean = vec![0.0; d];
-        let mut variance = vec![0.0; d];
-        let moments = |i: usize, j: usize, mean: &mut [f64], variance: &mut [f64]| {
-            let (m0, v0) = (&self.source.means()[i], &self.source.variances()[i]);
-            let (m1, v1) = (&self.target.means()[j], &self.target.variances()[j]);
-            for k in 0..d {
-                mean[k] = c.alpha * m0[k] + c.beta * m1[k];
-                variance[k] = c.alpha * c.alpha * v0[k] + c.beta * c.beta * v1[k] + c.gamma * c.gamma;
-            }
-        };
-        let terms: Vec<f64> = (pairs.iter())
-            .map(|&(i, j)| {
-                moments(i, j, &mut mean, &mut variance);
-                (self.source.weights()[i] * self.target.weights()[j]).ln() + log_gaussian(x, &mean, &variance)
-            })
-            .collect();
-        let log_density = log_sum_exp(&terms);
+        let slice = self.at(t);
+        let (c, d) = (slice.c, x.len());
+        let mut weights = vec![0.0; slice.constant.len()];
+        slice.terms(x, &mut weights);
+        let log_density = log_sum_exp(&weights);
+        weights.iter_mut().for_each(|term| *term = (*term - log_density).exp());
         let zero = || vec![0.0; d];
-        let mut out = Posterior { velocity: zero(), score: zero(), source: zero(), data: zero(), log_density };
-        for (&(i, j), term) in pairs.iter().zip(&terms) {
-            let weight = (term - log_density).exp();
-            if weight == 0.0 {
-                continue;
-            }
-            moments(i, j, &mut mean, &mut variance);
+        let (mut velocity, mut score) = (zero(), zero());
+        slice.average(x, &weights, 1.0, &mut velocity, &mut score);
+        let (mut source, mut data, mut divergence) = (zero(), zero(), 0.0);
+        let mut moved = zero();
+        for (pair, weight) in weights.into_iter().enumerate().filter(|(_, weight)| *weight > 0.0) {
+            let (i, j) = (pair / self.target.weights().len(), pair % self.target.weights().len());
             let (m0, v0) = (&self.source.means()[i], &self.source.variances()[i]);
             let (m1, v1) = (&self.target.means()[j], &self.target.variances()[j]);
             for k in 0..d {
-                let pull = (x[k] - mean[k]) / variance[k];
-                let d_mean = c.d_alpha * m0[k] + c.d_beta * m1[k];
-                let half_d_variance = c.alpha_d_alpha * v0[k] + c.beta * c.d_beta * v1[k] + c.gamma_d_gamma;
-                out.velocity[k] += weight * (d_mean + half_d_variance * pull);
-                out.score[k] -= weight * pull;
-                out.source[k] += weight * (m0[k] + c.alpha * v0[k] * pull);
-                out.data[k] += weight * (m1[k] + c.beta * v1[k] * pull);
+                let at = pair * d + k;
+                let away = x[k] - slice.mean[at];
+                let pull = away * slice.precision[at];
+                source[k] += weight * (m0[k] + c.alpha * v0[k] * pull);
+                data[k] += weight * (m1[k] + c.beta * v1[k] * pull);
+                moved[k] = slice.d_mean[at] + slice.rate[at] * away;
+                // The weights move with x as well: their gradient is weight · (score of the pair - score).
+                divergence += weight * (slice.rate[at] + (-pull - score[k]) * moved[k]);
             }
         }
-        out
+        let latent = score.iter().map(|s| -c.gamma * s).collect();
+        Posterior { velocity, score, source, data, latent, log_density, divergence }
+    }
+
+    /// Everything about the pairs of components that does not depend on the point.
+    fn at(&self, t: f64) -> Slice {
+        let (c, d) = (self.path.at(t), self.source.dimension());
+        let pairs = self.source.weights().len() * self.target.weights().len();
+        let empty = || Vec::with_capacity(pairs * d);
+        let mut slice =
+            Slice { t, c, constant: vec![], mean: empty(), precision: empty(), d_mean: empty(), rate: empty() };
+        for i in 0..self.source.weights().len() {
+            let (m0, v0) = (&self.source.means()[i], &self.source.variances()[i]);
+            for j in 0..self.target.weights().len() {
+                let (m1, v1) = (&self.target.means()[j], &self.target.variances()[j]);
+                let mut constant = (self.source.weights()[i] * self.target.weights()[j]).ln();
+                for k in 0..d {
+                    let variance = c.alpha * c.alpha * v0[k] + c.beta * c.beta * v1[k] + c.gamma * c.gamma;
+                    let half_d_variance = c.alpha_d_alpha * v0[k] + c.beta * c.d_beta * v1[k] + c.gamma_d_gamma;
+                    constant -= 0.5 * (2.0 * PI * variance).ln();
+                    slice.mean.push(c.alpha * m0[k] + c.beta * m1[k]);
+                    slice.precision.push(1.0 / variance);
+                    slice.d_mean.push(c.d_alpha * m0[k] + c.d_beta * m1[k]);
+                    slice.rate.push(half_d_variance / variance);
+                }
+                slice.constant.push(constant);
+            }
+        }
+        slice
+    }
+}
+
+/// The pairs of components at one time, flattened: `[pairs]` and `[pairs d]`.
+struct Slice {
+    t: f64,
+    c: Coefficients,
+    /// Log weight minus the log normaliser.
+    constant: Vec<f64>,
+    mean: Vec<f64>,
+    precision: Vec<f64>,
+    d_mean: Vec<f64>,
+    /// Half the variance's derivative over the variance.
+    rate: Vec<f64>,
+}
+
+impl Slice {
+    /// Log weight plus log density of each pair at `x`.
+    fn terms(&self, x: &[f64], terms: &mut [f64]) {
+        let d = x.len();
+        for (pair, term) in terms.iter_mut().enumerate() {
+            let of = pair * d..(pair + 1) * d;
+            let squares = x.iter().zip(&self.mean[of.clone()]).zip(&self.precision[of]);
+            *term = self.constant[pair] - 0.5 * squares.map(|((x, m), p)| (x - m) * (x - m) * p).sum::<f64>();
+        }
+    }
+
+    /// Averages velocity and score over the pairs with `weights / total`.
+    fn average(&self, x: &[f64], weights: &[f64], total: f64, velocity: &mut [f64], score: &mut [f64]) {
+        let d = x.len();
+        velocity.fill(0.0);
+        score.fill(0.0);
+        for (pair, weight) in weights.iter().enumerate() {
+            let weight = weight / total;
+            for k in 0..d {
+                let at = pair * d + k;
+                let away = x[k] - self.mean[at];
+                velocity[k] += weight * (self.d_mean[at] + self.rate[at] * away);
+                score[k] -= weight * self.precision[at] * away;
+            }
+        }
     }
 }
 
 impl Field<2> for MixtureField {
-    fn velocity(&self, x: Tensor<2>, t: &Times, _: &Condition) -> Tensor<2> {
-        each_row(x, t, |x, t| self.posterior(x, t).velocity)
+    fn velocity(&self, x: Tensor<2>, t: &Times, condition: &Condition) -> Tensor<2> {
+        self.velocity_and_score(x, t, condition).0
+    }
+}
+
+impl ScoreField<2> for MixtureField {
+    fn velocity_and_score(&self, x: Tensor<2>, t: &Times, _: &Condition) -> (Tensor<2>, Tensor<2>) {
+        let mut slice = self.at(t.values().first().copied().unwrap_or(0.0));
+        let mut weights = vec![0.0; slice.constant.len()];
+        each_row_twice(x, t, |x, t, velocity, score| {
+            if t != slice.t {
+                slice = self.at(t);
+            }
+            slice.terms(x, &mut weights);
+            let top = weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let mut total = 0.0;
+            for weight in &mut weights {
+                *weight = (*weight - top).exp();
+                total += *weight;
+            }
+            slice.average(x, &weights, total, velocity, score);
+        })
     }
 }

@@ -6,10 +6,12 @@
 mod gaussian;
 mod mixture;
 mod mixture_field;
+mod posterior;
 
 pub use gaussian::{Gaussian, GaussianReflow};
 pub use mixture::Mixture;
-pub use mixture_field::{MixtureField, Posterior};
+pub use mixture_field::MixtureField;
+pub use posterior::Posterior;
 
 use base::{Tensor, TensorData, Times};
 
@@ -19,7 +21,28 @@ use base::{Tensor, TensorData, Times};
 /// If the device cannot be read, like every Burn read-back; oracles run on the CPU.
 fn each_row(x: Tensor<2>, t: &Times, f: impl Fn(&[f64], f64) -> Vec<f64>) -> Tensor<2> {
     let (device, dtype, [batch, d]) = (x.device(), x.dtype(), x.dims());
-    let points = x.into_data().iter::<f64>().collect::<Vec<_>>();
+    let points = points(x);
     let values: Vec<f64> = points.chunks(d.max(1)).zip(t.values()).flat_map(|(x, &t)| f(x, t)).collect();
     Tensor::from_data(TensorData::new(values, [batch, d]), (&device, dtype))
+}
+
+/// The same for a function that fills two vectors, velocity and score; nothing is allocated per row.
+fn each_row_twice(
+    x: Tensor<2>,
+    t: &Times,
+    mut f: impl FnMut(&[f64], f64, &mut [f64], &mut [f64]),
+) -> (Tensor<2>, Tensor<2>) {
+    let (device, dtype, [batch, d]) = (x.device(), x.dtype(), x.dims());
+    let points = points(x);
+    let (mut first, mut second) = (vec![0.0; batch * d], vec![0.0; batch * d]);
+    let outputs = first.chunks_mut(d.max(1)).zip(second.chunks_mut(d.max(1)));
+    for ((x, &t), (first, second)) in points.chunks(d.max(1)).zip(t.values()).zip(outputs) {
+        f(x, t, first, second);
+    }
+    let tensor = |values| Tensor::from_data(TensorData::new(values, [batch, d]), (&device, dtype));
+    (tensor(first), tensor(second))
+}
+
+fn points(x: Tensor<2>) -> Vec<f64> {
+    crate::rows::host(x).expect("oracles run on the CPU, which can always be read")
 }
