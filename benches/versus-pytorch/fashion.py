@@ -1,9 +1,10 @@
 """The peer: rectified flow, reflow and distillation on Fashion-MNIST in PyTorch, as a careful user would write it.
 
-Same method, budget and evaluation as `recipes/fashion-mnist*.toml`; samples are written as .npz so that one program
+Same method, budget and evaluation as `recipes/fashion/*.toml`; samples are written as .npz so that one program
 (`rectiflow score`) measures both sides.
 
     python fashion.py --data DIR --out DIR [--base 480 --pairs 20000 --reflow 240 --distill 120]
+    python fashion.py --data DIR --out DIR --images 89600 --reflow 0     # by images seen, whatever the load
 
 DIR of --data holds the four Fashion-MNIST idx .gz files. Times are wall-clock seconds of training proper.
 """
@@ -82,12 +83,12 @@ def autocast():
     return torch.autocast("cpu", torch.bfloat16)
 
 
-def train(net, batches, seconds, lr, log):
-    """AdamW with cosine decay over the wall clock; returns the EMA network and the images seen."""
+def train(net, batches, seconds, lr, log, images=0):
+    """AdamW with cosine decay over the wall clock, or over `images` seen; returns the EMA network and the images seen."""
     ema = copy.deepcopy(net).eval()
     opt = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=0.01)
     start, step, seen = time.time(), 0, 0
-    while (progress := (time.time() - start) / seconds) < 1:
+    while (progress := seen / images if images else (time.time() - start) / seconds) < 1:
         for group in opt.param_groups:
             group["lr"] = lr * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * progress))
         x0, x1, t, y = batches()
@@ -128,6 +129,7 @@ def main():
     p.add_argument("--data", type=pathlib.Path, required=True)
     p.add_argument("--out", type=pathlib.Path, required=True)
     p.add_argument("--base", type=float, default=480)
+    p.add_argument("--images", type=int, default=0, help="limit the base model by images seen instead of seconds")
     p.add_argument("--pairs", type=int, default=20000)
     p.add_argument("--pair-steps", type=int, default=20)
     p.add_argument("--reflow", type=float, default=240)
@@ -165,8 +167,9 @@ def main():
 
     net = UNet()
     log(f"{sum(p.numel() for p in net.parameters())} parameters")
-    ema, seen = train(net, base_batch, a.base, a.lr, log)
-    record["base"] = {"seconds": a.base, "images": seen}
+    start = time.time()
+    ema, seen = train(net, base_batch, a.base, a.lr, log, a.images)
+    record["base"] = {"seconds": time.time() - start, "images": seen}
     evaluate("base", ema, ((1, 1.0), (2, 1.0), (4, 1.0), (8, 1.0), (50, 1.0), (50, 1.5)))
 
     if a.reflow:

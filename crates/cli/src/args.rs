@@ -45,6 +45,8 @@ pub enum Verb {
     Train(Train),
     /// Draw samples from a checkpoint.
     Sample(Sample),
+    /// Find where the few steps of a sampler should lie, without training.
+    Schedule(Schedule),
     /// Write (noise, sample) pairs of a model into a pair store.
     Pairs(Pairs),
     /// Straighten: make pairs with a teacher and train on them.
@@ -139,6 +141,9 @@ pub struct SolverArgs {
     /// Steps of the solver.
     #[arg(long, visible_alias = "num-inference-steps")]
     pub steps: Option<usize>,
+    /// A schedule file (see `rectiflow schedule`) in place of --steps.
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub schedule: Option<PathBuf>,
     /// Classifier-free guidance; 1 is none.
     #[arg(long, visible_alias = "cfg-scale", allow_negative_numbers = true)]
     pub guidance_scale: Option<f64>,
@@ -174,6 +179,33 @@ pub struct Sample {
     /// Check everything and draw nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Schedule {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Numbers of Euler steps to find schedules for, separated by commas.
+    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_values_t = [2, 4, 8])]
+    pub steps: Vec<usize>,
+    /// Cells between the anchors of the fine trajectories; ten per step or more.
+    #[arg(long, default_value_t = 100)]
+    pub anchors: usize,
+    /// Trajectories that costs are averaged over, and as many on which candidates are compared.
+    #[arg(long, short, default_value_t = 100)]
+    pub num: u64,
+    /// Trajectories computed together.
+    #[arg(long, default_value_t = 50)]
+    pub batch_size: usize,
+    /// Guidance the sampler will run with; the checkpoint's own by default.
+    #[arg(long, visible_alias = "cfg-scale", allow_negative_numbers = true)]
+    pub guidance_scale: Option<f64>,
+    /// Seed of the noise.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Folder for the files schedule-STEPS.json.
+    #[arg(long, short, visible_alias = "output-dir", default_value = "schedules", value_hint = ValueHint::DirPath)]
+    pub output: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -217,6 +249,9 @@ pub struct Eval {
     /// Numbers of Euler steps, separated by commas.
     #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_values_t = [1, 2, 4, 8, 50])]
     pub steps: Vec<usize>,
+    /// A schedule file (see `rectiflow schedule`) in place of --steps.
+    #[arg(long, conflicts_with = "steps", value_hint = ValueHint::FilePath)]
+    pub schedule: Option<PathBuf>,
     /// Classifier-free guidance; 1 is none.
     #[arg(long, visible_alias = "cfg-scale", default_value_t = 1.0, allow_negative_numbers = true)]
     pub guidance_scale: f64,

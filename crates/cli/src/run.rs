@@ -17,6 +17,7 @@ use rectiflow::{
         eval::{EvalRequest, eval},
         inspect, plan,
         sample::{SampleOverrides, SampleRequest, sample, solver},
+        schedule::{ScheduleRequest, StepsizeConfig, schedule},
         score::{ScoreRequest, score},
         student::{Method, default_folder, student},
         train::{self, Resume},
@@ -60,6 +61,7 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
     match verb {
         Verb::Train(request) => do_train(request, &global, &mut context),
         Verb::Sample(request) => do_sample(request, &global, &mut context),
+        Verb::Schedule(request) => do_schedule(request, &global, &mut context),
         Verb::Pairs(request) => do_pairs(request, &global, &mut context),
         Verb::Reflow(request) => do_student(Method::Reflow, request, &global, &mut context),
         Verb::Distill(request) => do_student(Method::Distill, request, &global, &mut context),
@@ -165,6 +167,7 @@ fn commented(text: &str) -> String {
 fn overrides(args: &SolverArgs) -> SampleOverrides {
     SampleOverrides {
         steps: args.steps,
+        schedule: args.schedule.clone(),
         batch: args.batch_size,
         solver: args.solver.clone(),
         guidance: args.guidance_scale,
@@ -194,6 +197,16 @@ fn do_sample(request: args::Sample, global: &Global, context: &mut Context) -> R
         let (count, seconds, nfe) = (report.count, report.seconds, report.nfe);
         format!("{count} samples, {nfe} evaluations each, {seconds:.2} s: {}\n", report.output.display())
     })
+}
+
+fn do_schedule(request: args::Schedule, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Schedule { model, steps, anchors, num, batch_size, guidance_scale, seed, output } = request;
+    let (samples, validation, batch) = (num, num, batch_size);
+    let config = StepsizeConfig { anchors, samples, validation, batch, seed, ..StepsizeConfig::default() };
+    let (checkpoint, ema) = (model.checkpoint, model.ema);
+    let request = ScheduleRequest { checkpoint, ema, steps, config, guidance: guidance_scale, output };
+    let report = schedule(&request, context)?;
+    print(global, &report, || format!("{report}"))
 }
 
 fn do_pairs(request: args::Pairs, global: &Global, context: &mut Context) -> Result<(), Error> {
@@ -251,7 +264,8 @@ fn recipe_of(path: &Path) -> Result<Recipe, Error> {
 }
 
 fn do_eval(request: args::Eval, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Eval { model, steps, guidance_scale, num, batch_size, seed, features, classifier, output } = request;
+    let args::Eval { model, steps, schedule, guidance_scale, num, batch_size, seed, features, classifier, output } =
+        request;
     let config = EvaluateConfig {
         steps,
         samples: num,
@@ -265,6 +279,7 @@ fn do_eval(request: args::Eval, global: &Global, context: &mut Context) -> Resul
         checkpoint: model.checkpoint,
         ema: model.ema,
         config,
+        schedule,
         judge: JudgeConfig { features, classifier },
         output,
         command: format!("rectiflow {}", command[1..].join(" ")),

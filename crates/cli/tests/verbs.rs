@@ -19,6 +19,7 @@ fn help_of_every_verb() {
         "demo",
         "train",
         "sample",
+        "schedule",
         "pairs",
         "reflow",
         "distill",
@@ -178,6 +179,34 @@ fn pairs_reflow_and_distill_as_separate_commands() {
     assert_eq!(facts["newest"]["about"]["stage"], "distill");
     let recipe = facts["newest"]["recipe"].as_str().unwrap();
     assert!(recipe.contains("stored") && recipe.contains("constant"), "{recipe}");
+}
+
+#[test]
+fn a_schedule_is_found_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("schedules");
+    let search = ["--steps", "2,3", "--anchors", "12", "--num", "8", "--batch-size", "4", "-o"];
+    let report = json(rectiflow().arg("schedule").arg(run()).args(search).arg(&out));
+    assert_eq!(report["schedules"][1]["candidates"].as_array().unwrap().len(), 3);
+    let errors: Vec<f64> = report["schedules"][1]["candidates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["end_error"].as_f64().unwrap())
+        .collect();
+    assert!(errors.is_sorted() && errors[0] > 0.0, "{errors:?}");
+    let file = out.join("schedule-3.json");
+    let sheet = folder.path().join("s.npy");
+    let drawn =
+        json(rectiflow().arg("sample").arg(run()).arg("--schedule").arg(&file).args(["-n", "4", "-o"]).arg(&sheet));
+    assert_eq!(drawn["nfe"], 3);
+    let refused = rectiflow().arg("sample").arg(run()).arg("--schedule").arg(&file).args(["--steps", "5"]).assert();
+    refused.code(2).stderr(predicate::str::contains("has 3"));
+    fs::write(&file, "{}").unwrap();
+    let refused = rectiflow().arg("sample").arg(run()).arg("--schedule").arg(&file).assert();
+    refused.code(1).stderr(predicate::str::contains("neither `times` nor `sigmas`"));
+    let refused = rectiflow().arg("schedule").arg(run()).args(["--steps", "20", "--anchors", "12"]).assert();
+    refused.code(2).stderr(predicate::str::contains("anchors = 12"));
 }
 
 #[test]

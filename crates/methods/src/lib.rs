@@ -10,9 +10,11 @@ pub mod error;
 pub mod pairs;
 pub mod reflow;
 pub mod stage;
+pub mod stepsize;
 
 pub use distill::DistillConfig;
 pub use error::MethodError;
 pub use pairs::{Labels, PairChunk, PairsConfig};
 pub use reflow::ReflowConfig;
 pub use stage::{Init, Stage};
+pub use stepsize::StepsizeConfig;

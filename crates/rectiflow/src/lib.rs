@@ -14,6 +14,7 @@ pub mod pairs;
 pub mod recipe;
 pub mod report;
 pub mod sampling;
+pub mod schedules;
 pub mod verbs;
 
 pub use context::{Context, Event};

@@ -1,5 +1,6 @@
 //! How a model is measured: the settings of `eval` and of the demo's figures.
 
+use flow::ScheduleConfig;
 use serde::{Deserialize, Serialize};
 
 /// What is drawn and compared.
@@ -8,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct EvaluateConfig {
     /// Numbers of Euler steps to measure at.
     pub steps: Vec<usize>,
+    /// Where those steps lie.
+    pub schedule: ScheduleConfig,
     /// Samples behind each row of figures. The Fréchet distance falls with more samples: compare equal numbers only.
     pub samples: usize,
     /// Real images behind the reference statistics, from the training part (the field's custom).
@@ -38,6 +41,7 @@ impl Default for EvaluateConfig {
     fn default() -> Self {
         Self {
             steps: vec![1, 2, 4, 8, 50],
+            schedule: ScheduleConfig::default(),
             samples: 2000,
             reference: 10_000,
             batch: 250,
@@ -66,6 +70,13 @@ impl EvaluateConfig {
         if self.steps.is_empty() || self.steps.contains(&0) {
             return Err("steps must be one or more numbers of at least 1".into());
         }
+        if let ScheduleConfig::Custom { times } = &self.schedule
+            && self.steps != [times.len().saturating_sub(1)]
+        {
+            let steps = times.len().saturating_sub(1);
+            return Err(format!("steps must be [{steps}] with this schedule: it has exactly {steps} steps"));
+        }
+        self.schedule.check().map_err(|error| format!("schedule: {error}"))?;
         if self.samples < FEWEST || self.reference < FEWEST {
             return Err(format!(
                 "samples and reference must be at least {FEWEST}; 2000 or more make figures worth comparing"

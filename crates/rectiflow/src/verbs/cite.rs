@@ -60,6 +60,8 @@ papers! {
         "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", 2024, Some("2403.03206"), "ICML 2024";
     IMPROVED_RF: "lee2024improving", "Lee, Sangyun and Lin, Zinan and Fanti, Giulia",
         "Improving the Training of Rectified Flows", 2024, Some("2405.20320"), "NeurIPS 2024";
+    BOSS: "nguyen2023bellman", "Nguyen, Bao and Nguyen, Binh and Nguyen, Viet Anh",
+        "Bellman Optimal Stepsize Straightening of Flow-Matching Models", 2023, Some("2312.16414"), "ICLR 2024";
     OT_POOLADIAN: "pooladian2023multisample", "Pooladian, Aram-Alexandre and Ben-Hamu, Heli and Domingo-Enrich, Carles and Amos, Brandon and Lipman, Yaron and Chen, Ricky T. Q.",
         "Multisample Flow Matching: Straightening Flows with Minibatch Couplings", 2023, Some("2304.14772"), "ICML 2023";
     OT_TONG: "tong2023improving", "Tong, Alexander and Fatras, Kilian and Malkin, Nikolay and others",

@@ -8,6 +8,7 @@ use crate::{
     recipe::{EvaluateConfig, SampleConfig},
     report::{Curve, Figures, Guided, Report, Sheet, Stage, Straightness, Summary, summary::SCHEMA},
     sampling::{Classes, draw, noise},
+    schedules,
 };
 use flow::{ScheduleConfig, Solver, diagnostics, guidance::GuidanceConfig};
 use media::Grid;
@@ -27,6 +28,8 @@ pub struct EvalRequest {
     pub ema: Option<String>,
     /// Steps, samples, seeds.
     pub config: EvaluateConfig,
+    /// A schedule file in place of equal steps.
+    pub schedule: Option<PathBuf>,
     /// Who judges.
     pub judge: JudgeConfig,
     /// Folder for a report; none without.
@@ -40,14 +43,21 @@ pub struct EvalRequest {
 /// # Errors
 /// A checkpoint, data or classifier that cannot be used; a folder that cannot be written.
 pub fn eval(request: &EvalRequest, context: &mut Context) -> Result<Summary, Error> {
-    request.config.check().map_err(Error::Usage)?;
+    let mut config = request.config.clone();
+    if let Some(file) = &request.schedule {
+        config.schedule = schedules::read(file)?;
+        if let ScheduleConfig::Custom { times } = &config.schedule {
+            config.steps = vec![times.len() - 1];
+        }
+    }
+    config.check().map_err(Error::Usage)?;
     let began = Instant::now();
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     let dataset = data::open(&model.recipe.data)?;
-    let judge = Judge::new(&dataset, request.config.reference, &request.judge, &context.device)?;
-    let measured = measure(&model, &judge, &request.config, context)?;
+    let judge = Judge::new(&dataset, config.reference, &request.judge, &context.device)?;
+    let measured = measure(&model, &judge, &config, context)?;
     let stage = stage(&model, &measured);
-    let mut summary = summary(&model, &judge, &request.config, context);
+    let mut summary = summary(&model, &judge, &config, context);
     summary.stage_order = vec![stage.name.clone()];
     summary.timings = vec![("evaluation".into(), began.elapsed().as_secs_f64())];
     summary.seconds = began.elapsed().as_secs_f64();
@@ -91,17 +101,17 @@ pub fn measure(
     context: &mut Context,
 ) -> Result<Measured, Error> {
     let classes = Classes::all(model);
-    let euler = |steps: usize, scale: f64| SampleConfig {
+    let euler = |steps: usize, scale: f64, schedule: &ScheduleConfig| SampleConfig {
         steps,
         batch: config.batch,
         solver: Solver::Euler {},
-        schedule: ScheduleConfig::Uniform {},
+        schedule: schedule.clone(),
         guidance: GuidanceConfig { scale, interval: None },
     };
     let mut measured = Measured { figures: BTreeMap::new(), straightness: None, guided: None, sheets: Vec::new() };
     for &steps in &config.steps {
-        let drawn =
-            draw(model, &euler(steps, config.guidance), &classes, config.seed, 0..config.samples as u64, context)?;
+        let how = euler(steps, config.guidance, &config.schedule);
+        let drawn = draw(model, &how, &classes, config.seed, 0..config.samples as u64, context)?;
         measured.figures.insert(steps as u32, judge.figures(&drawn)?);
         let grid = Grid { columns: config.sheet_columns, padding: 2, upscale: 1, background: 24 };
         let sheet = grid.draw(&drawn.images.take(config.sheet));
@@ -112,8 +122,8 @@ pub fn measure(
     }
     if config.guided_samples > 0 && judge.tells_classes() && model.classes() > 0 {
         let range = 0..config.guided_samples as u64;
-        let drawn =
-            draw(model, &euler(config.guided_steps, config.guided_scale), &classes, config.seed, range, context)?;
+        let how = euler(config.guided_steps, config.guided_scale, &ScheduleConfig::Uniform {});
+        let drawn = draw(model, &how, &classes, config.seed, range, context)?;
         measured.guided = judge.class_accuracy(&drawn)?.map(|class_accuracy| Guided {
             scale: config.guided_scale,
             nfe: drawn.nfe as u32,

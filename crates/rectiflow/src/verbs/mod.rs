@@ -8,6 +8,7 @@ pub mod eval;
 pub mod inspect;
 pub mod plan;
 pub mod sample;
+pub mod schedule;
 pub mod score;
 pub mod student;
 pub mod train;

@@ -6,8 +6,9 @@ use crate::{
     model::which,
     recipe::SampleConfig,
     sampling::{Classes, Drawn, draw},
+    schedules,
 };
-use flow::Solver;
+use flow::{ScheduleConfig, Solver};
 use media::{Bitmap, Grid};
 use serde::Serialize;
 use std::{
@@ -41,6 +42,8 @@ pub struct SampleRequest {
 pub struct SampleOverrides {
     /// Steps of the solver.
     pub steps: Option<usize>,
+    /// A schedule file, which says the steps as well.
+    pub schedule: Option<PathBuf>,
     /// Samples computed together.
     pub batch: Option<usize>,
     /// The solver's name.
@@ -57,6 +60,15 @@ impl SampleOverrides {
     pub fn apply(&self, config: &SampleConfig) -> Result<SampleConfig, Error> {
         let mut config = config.clone();
         config.steps = self.steps.unwrap_or(config.steps);
+        if let Some(file) = &self.schedule {
+            config.schedule = schedules::read(file)?;
+            if let (ScheduleConfig::Custom { times }, Some(steps)) = (&config.schedule, self.steps)
+                && steps + 1 != times.len()
+            {
+                let (file, has) = (file.display(), times.len() - 1);
+                return Err(Error::Usage(format!("--steps {steps}: schedule {file} has {has}; leave --steps out")));
+            }
+        }
         config.batch = self.batch.unwrap_or(config.batch);
         config.guidance.scale = self.guidance.unwrap_or(config.guidance.scale);
         if let Some(name) = &self.solver {
