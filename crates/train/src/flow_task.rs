@@ -4,6 +4,7 @@ use crate::TrainError;
 use crate::source::Batch;
 use crate::task::Task;
 use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, TensorData, Times};
+use flow::coupling::Draw;
 use flow::{Coupling, Objective};
 
 /// Flow matching (Lipman et al. 2022, arXiv:2210.02747; Liu et al. 2022, arXiv:2209.03003, eq. 1) with any path, time
@@ -23,18 +24,23 @@ pub struct FlowTask {
 }
 
 impl FlowTask {
-    /// Pairs where the source stores them, otherwise noise by counter, coupled within the batch: `(x0, x1)`.
-    fn pair(&self, batch: &Batch, noise: Key, device: &Device) -> Result<(Tensor<4>, Tensor<4>), TrainError> {
+    /// Pairs where the source stores them, otherwise noise by counter, coupled within the batch: `(x0, x1)` and the row of
+    /// the batch that each data point is.
+    fn pair(
+        &self,
+        batch: &Batch,
+        noise: Key,
+        device: &Device,
+    ) -> Result<(Tensor<4>, Tensor<4>, Option<Vec<usize>>), TrainError> {
         let tensor = |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), batch.shape), device);
         let x1 = tensor(&batch.x1);
-        let stored = matches!(self.coupling, Coupling::Stored {});
-        match (&batch.x0, stored) {
-            (Some(x0), true) => Ok((tensor(x0), x1)),
-            (None, true) => Err(TrainError::Objective(
-                "the coupling is `stored` but the samples have no stored noise; train on a pair store, or set \
-                 coupling.type = \"independent\""
-                    .to_string(),
-            )),
+        match (&batch.x0, self.coupling.needs_pairs()) {
+            (Some(x0), true) => Ok((tensor(x0), x1, None)),
+            (None, true) => Err(TrainError::Objective(format!(
+                "the coupling is `{}` but the samples have no stored noise; train on a pair store, or set \
+                 coupling.type = \"independent\"",
+                self.coupling.name()
+            ))),
             (Some(_), false) => Err(TrainError::Objective(
                 "the samples are stored pairs but the coupling would draw fresh noise; set coupling.type = \"stored\""
                     .to_string(),
@@ -42,20 +48,24 @@ impl FlowTask {
             (None, false) => {
                 let x0 = noise.normal_tensor(&batch.indices, batch.shape, device);
                 let classes = (!batch.classes.is_empty()).then_some(batch.classes.as_slice());
-                let pairing = self.coupling.pair(&x0, &x1, classes).map_err(objective)?;
-                Ok((pairing.apply(x0), x1))
+                let draw = Draw::new(self.seed, &batch.indices).with_classes(classes);
+                let pairing = self.coupling.pair(&x0, &x1, &draw).map_err(objective)?;
+                let kept = pairing.data.iter().enumerate().all(|(i, &row)| i == row);
+                Ok((pairing.apply(x0), pairing.apply_data(x1), (!kept).then_some(pairing.data)))
             }
         }
     }
 
-    fn condition(&self, batch: &Batch, dropout: f64, device: &Device) -> Condition {
+    /// The classes of the batch's rows (or of `rows` of it), some of them dropped.
+    fn condition(&self, batch: &Batch, rows: Option<&[usize]>, dropout: f64, device: &Device) -> Condition {
         if !self.conditional || batch.classes.is_empty() {
             return Condition::none();
         }
         let key = Key::new(self.seed, Purpose::ConditionDrop);
-        let classes = batch.classes.iter().zip(&batch.indices);
         let drop = |index: u64| dropout > 0.0 && key.uniform(index) < dropout;
-        let classes: Vec<i64> = classes.map(|(class, i)| if drop(*i) { NULL_CLASS } else { *class }).collect();
+        let class = |place: usize| batch.classes[rows.map_or(place, |rows| rows[place])];
+        let places = batch.indices.iter().enumerate();
+        let classes: Vec<i64> = places.map(|(place, i)| if drop(*i) { NULL_CLASS } else { class(place) }).collect();
         Condition::classes(&classes, device)
     }
 }
@@ -66,9 +76,11 @@ fn objective(error: flow::FlowError) -> TrainError {
 
 impl Task for FlowTask {
     fn loss(&self, network: &dyn Network<4>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
-        let (x0, x1) = self.pair(batch, Key::new(self.seed, Purpose::Noise), device)?;
+        let noise = Key::new(self.seed, Purpose::Noise);
+        let (x0, x1, rows) = self.pair(batch, noise, device)?;
+        let x0 = self.coupling.blend(x0, noise, &batch.indices);
         let times = self.objective.times(Key::new(self.seed, Purpose::Time), &batch.indices);
-        let condition = self.condition(batch, self.condition_dropout, device);
+        let condition = self.condition(batch, rows.as_deref(), self.condition_dropout, device);
         let dropout = Key::new(self.seed, Purpose::Dropout);
         let pass = Pass::Train { dropout, samples: batch.indices.clone() };
         self.objective.loss(network, x0, x1, &condition, &times, &pass).map_err(objective)
@@ -82,8 +94,9 @@ impl Task for FlowTask {
         device: &Device,
     ) -> Result<Tensor<1>, TrainError> {
         // A stream of its own: no training sample ever sees the noise of validation.
-        let (x0, x1) = self.pair(batch, Key::new(self.seed, Purpose::Noise).fold(1), device)?;
-        let condition = self.condition(batch, 0.0, device);
+        // Annealed pairs are validated as they are stored, so that the curve does not mix learning with the schedule.
+        let (x0, x1, rows) = self.pair(batch, Key::new(self.seed, Purpose::Noise).fold(1), device)?;
+        let condition = self.condition(batch, rows.as_deref(), 0.0, device);
         self.objective.loss(network, x0, x1, &condition, times, &Pass::Infer).map_err(objective)
     }
 

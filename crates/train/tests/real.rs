@@ -37,7 +37,7 @@ fn train(run: &RunDir, dataset: &Arc<dyn Dataset>, stop_at: u64) -> bool {
     let validation = Batch::from(gather(&**dataset, &(0..16).collect::<Vec<_>>()).unwrap());
     let task = FlowTask {
         objective: Objective::default(),
-        coupling: Coupling::OptimalTransport { within_class: true },
+        coupling: Coupling::optimal_transport(),
         condition_dropout: 0.1,
         conditional: true,
         seed: 5,

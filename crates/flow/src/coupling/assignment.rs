@@ -1,29 +1,198 @@
-//! Exact assignment: the permutation of least total cost, by the Hungarian method of the `pathfinding` crate.
+//! Exact assignment by shortest augmenting paths.
+//!
+//! Jonker and Volgenant, "A shortest augmenting path algorithm for dense and sparse linear assignment problems", Computing
+//! 38 (1987): column reduction, reduction transfer, two rounds of row reduction, then a Dijkstra search for each row still
+//! free. O(n³) at worst; on point clouds most rows are placed before the searches begin.
 
 use crate::FlowError;
-use pathfinding::prelude::{Matrix, kuhn_munkres_min};
 
-/// For each of `n` rows the column it is assigned, so that the sum of `cost(row, column)` is least. O(n³).
-///
-/// Costs are scaled to integers with a resolution of 2^-40 of their range, so that the method's comparisons are exact and
-/// it always ends; a difference below that resolution is a tie.
+/// For each of `n` rows the column it is assigned, so that the sum of `cost(row, column)` is least.
 ///
 /// # Errors
 /// [`FlowError::NotFinite`] if a cost is NaN or infinite.
 pub fn assign(n: usize, cost: impl Fn(usize, usize) -> f64) -> Result<Vec<usize>, FlowError> {
-    if n < 2 {
-        return Ok((0..n).collect());
-    }
     let costs: Vec<f64> = (0..n * n).map(|i| cost(i / n, i % n)).collect();
+    assign_matrix(n, &costs)
+}
+
+/// [`assign`] for a cost matrix `[n n]` in row-major order.
+///
+/// # Errors
+/// [`FlowError::NotFinite`] if a cost is NaN or infinite, [`FlowError::Shape`] if there are not `n²` costs.
+pub fn assign_matrix(n: usize, costs: &[f64]) -> Result<Vec<usize>, FlowError> {
+    if costs.len() != n * n {
+        let (left_shape, right_shape) = (vec![n, n], vec![costs.len()]);
+        return Err(FlowError::Shape { left: "rows and columns", left_shape, right: "costs", right_shape });
+    }
     if let Some(bad) = costs.iter().position(|c| !c.is_finite()) {
         return Err(FlowError::NotFinite { what: "a transport cost", t: f64::NAN, sample: bad / n });
     }
-    let low = costs.iter().copied().fold(f64::INFINITY, f64::min);
-    let range = costs.iter().copied().fold(f64::NEG_INFINITY, f64::max) - low;
-    if range == 0.0 {
+    if n < 2 {
         return Ok((0..n).collect());
     }
-    let scale = (1u64 << 40) as f64 / range;
-    let integers = Matrix::from_fn(n, n, |(row, column)| ((costs[row * n + column] - low) * scale).round() as i64);
-    Ok(kuhn_munkres_min(&integers).1)
+    let mut state = State::reduce_columns(n, costs);
+    let mut free = state.transfer_reductions();
+    for _ in 0..2 {
+        free = state.reduce_rows(free);
+    }
+    let mut search = Search::new(n);
+    for row in free {
+        state.augment(row, &mut search);
+    }
+    Ok(state.column_of)
+}
+
+const NONE: usize = usize::MAX;
+
+/// A partial assignment and column prices under which every assigned row sits on its cheapest column.
+struct State<'a> {
+    n: usize,
+    costs: &'a [f64],
+    price: Vec<f64>,
+    column_of: Vec<usize>,
+    row_of: Vec<usize>,
+}
+
+impl<'a> State<'a> {
+    /// Prices every column at its least cost and gives it to the row that has it, if that row has none yet.
+    fn reduce_columns(n: usize, costs: &'a [f64]) -> Self {
+        let (mut price, mut cheapest) = (costs[..n].to_vec(), vec![0; n]);
+        for (row, costs) in costs.chunks(n).enumerate().skip(1) {
+            for j in 0..n {
+                if costs[j] < price[j] {
+                    (price[j], cheapest[j]) = (costs[j], row);
+                }
+            }
+        }
+        let (mut column_of, mut row_of) = (vec![NONE; n], vec![NONE; n]);
+        for (j, row) in cheapest.into_iter().enumerate().rev() {
+            if column_of[row] == NONE {
+                (column_of[row], row_of[j]) = (j, row);
+            }
+        }
+        Self { n, costs, price, column_of, row_of }
+    }
+
+    fn row(&self, row: usize) -> &'a [f64] {
+        &self.costs[row * self.n..(row + 1) * self.n]
+    }
+
+    /// The two least reduced costs of a row and their columns.
+    fn two_best(&self, row: usize) -> ([f64; 2], [usize; 2]) {
+        let (mut least, mut at) = ([f64::INFINITY; 2], [0; 2]);
+        for (j, (cost, price)) in self.row(row).iter().zip(&self.price).enumerate() {
+            let reduced = cost - price;
+            if reduced < least[1] {
+                if reduced < least[0] {
+                    (least, at) = ([reduced, least[0]], [j, at[0]]);
+                } else {
+                    (least[1], at[1]) = (reduced, j);
+                }
+            }
+        }
+        (least, at)
+    }
+
+    /// Lowers the price of each assigned column as far as its row would still choose it; returns the free rows.
+    fn transfer_reductions(&mut self) -> Vec<usize> {
+        let mut free = Vec::new();
+        for row in 0..self.n {
+            match self.column_of[row] {
+                NONE => free.push(row),
+                own => {
+                    let others = self.row(row).iter().zip(&self.price).enumerate().filter(|(j, _)| *j != own);
+                    let next = others.map(|(_, (cost, price))| cost - price).fold(f64::INFINITY, f64::min);
+                    self.price[own] -= next - (self.row(row)[own] - self.price[own]);
+                }
+            }
+        }
+        free
+    }
+
+    /// Lets each free row bid for its best column; who is displaced bids next. Returns the rows still free.
+    fn reduce_rows(&mut self, mut waiting: Vec<usize>) -> Vec<usize> {
+        let mut free = Vec::new();
+        waiting.reverse();
+        // Bids that rounding makes too small to change a price could go round for ever.
+        let mut bids = 8 * self.n;
+        while let Some(row) = waiting.pop() {
+            let ([best, second], [mut column, other]) = self.two_best(row);
+            let raises = best < second && self.price[column] - (second - best) < self.price[column];
+            if raises {
+                self.price[column] -= second - best;
+            } else if self.row_of[column] != NONE {
+                column = other;
+            }
+            let displaced = std::mem::replace(&mut self.row_of[column], row);
+            self.column_of[row] = column;
+            if displaced == NONE {
+                continue;
+            }
+            self.column_of[displaced] = NONE;
+            bids = bids.saturating_sub(1);
+            if raises && bids > 0 {
+                waiting.push(displaced);
+            } else {
+                free.push(displaced);
+            }
+        }
+        free
+    }
+
+    /// Places `row` along the cheapest alternating path to a free column and mends the prices.
+    fn augment(&mut self, row: usize, search: &mut Search) {
+        let Search { distance, from, open, closed } = search;
+        distance.fill(f64::INFINITY);
+        open.fill(0.0);
+        closed.clear();
+        let (mut at, mut reached) = (row, 0.0);
+        let (end, length) = loop {
+            // Reduced costs along the tree are zero, so `reached` is the distance of this row.
+            let offset = match closed.last() {
+                None => 0.0,
+                Some(&column) => reached - (self.row(at)[column] - self.price[column]),
+            };
+            let costs = self.row(at).iter().zip(&self.price).zip(open.iter());
+            for (((cost, price), open), (distance, from)) in costs.zip(distance.iter_mut().zip(from.iter_mut())) {
+                let through = cost - price + offset + open; // infinite for closed columns
+                let better = through < *distance;
+                *distance = if better { through } else { *distance };
+                *from = if better { at as u32 } else { *from };
+            }
+            let nearest = distance.iter().zip(open.iter()).map(|(d, open)| d + open).fold(f64::INFINITY, f64::min);
+            let column = distance.iter().zip(open.iter()).position(|(d, open)| d + open == nearest).unwrap_or(0);
+            if self.row_of[column] == NONE {
+                break (column, nearest);
+            }
+            (open[column], reached, at) = (f64::INFINITY, nearest, self.row_of[column]);
+            closed.push(column);
+        };
+        for &column in closed.iter() {
+            self.price[column] += distance[column] - length;
+        }
+        let mut column = end;
+        loop {
+            let owner = from[column] as usize;
+            self.row_of[column] = owner;
+            std::mem::swap(&mut self.column_of[owner], &mut column);
+            if owner == row {
+                break;
+            }
+        }
+    }
+}
+
+/// Working memory of a search, kept from one to the next.
+struct Search {
+    distance: Vec<f64>,
+    from: Vec<u32>,
+    /// Zero for an open column, infinity for a closed one: adding it is cheaper than asking.
+    open: Vec<f64>,
+    closed: Vec<usize>,
+}
+
+impl Search {
+    fn new(n: usize) -> Self {
+        Self { distance: vec![0.0; n], from: vec![0; n], open: vec![0.0; n], closed: Vec::with_capacity(n) }
+    }
 }

@@ -5,9 +5,11 @@
 //! values of a sample, not means. Everything is per sample and streaming: memory does not grow with the number of steps.
 
 mod ledger;
+mod profile;
 mod straightness;
 
 pub use ledger::Ledger;
+pub use profile::{Profile, profile};
 pub use straightness::{Straightness, straightness};
 
 use crate::{Field, FlowError, Path, Schedule, Solver, rows, solve};
@@ -28,17 +30,31 @@ pub fn crossing<const D: usize>(
     points: usize,
 ) -> Result<Vec<f64>, FlowError> {
     crate::error::require(points > 0, "points", points, "the time integral needs at least one point")?;
-    let batch = x0.dims()[0];
-    let mut total = vec![0.0; batch];
+    let mut total = vec![0.0; x0.dims()[0]];
     for i in 0..points {
-        let times = Times::all((i as f64 + 0.5) / points as f64, batch);
-        let point = path.point(x0.clone(), x1.clone(), &times)?;
-        let gap = point.dxt - field.velocity(point.xt, &times, condition);
-        for (total, part) in total.iter_mut().zip(rows::host(rows::sum(gap.square()))?) {
+        let t = (i as f64 + 0.5) / points as f64;
+        for (total, part) in total.iter_mut().zip(crossing_at(field, path, x0, x1, condition, t)?) {
             *total += part / points as f64;
         }
     }
     Ok(total)
+}
+
+/// `|dx_t/dt - v(x_t, t)|²` of each pair at one time, `[b]` on the host: the integrand of [`crossing`].
+///
+/// # Errors
+/// [`FlowError`] if the shapes differ or the device fails.
+pub fn crossing_at<const D: usize>(
+    field: &dyn Field<D>,
+    path: &Path,
+    x0: &Tensor<D>,
+    x1: &Tensor<D>,
+    condition: &Condition,
+    t: f64,
+) -> Result<Vec<f64>, FlowError> {
+    let times = Times::all(t, x0.dims()[0]);
+    let point = path.point(x0.clone(), x1.clone(), &times)?;
+    rows::host(rows::sum((point.dxt - field.velocity(point.xt, &times, condition)).square()))
 }
 
 /// `|x1 - x0|^p` of each pair (Euclidean norm over the values of a sample), on the host.

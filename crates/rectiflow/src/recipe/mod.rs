@@ -135,7 +135,7 @@ impl Recipe {
 
     /// Whether training needs stored pairs.
     pub fn needs_pairs(&self) -> bool {
-        self.coupling == Coupling::Stored {}
+        self.coupling.needs_pairs()
     }
 
     /// Refuses values out of range and combinations that make no sense, each with the reason.
@@ -150,6 +150,7 @@ impl Recipe {
         self.data.check().map_err(|error| wrong(error.to_string()))?;
         self.network.check().map_err(|error| wrong(error.to_string()))?;
         self.objective().check().map_err(|error| wrong(error.to_string()))?;
+        self.coupling.check().map_err(|error| wrong(error.to_string()))?;
         self.train.check().map_err(wrong)?;
         self.pairs.check().map_err(wrong)?;
         self.sample.check().map_err(wrong)?;

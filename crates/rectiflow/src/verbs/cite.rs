@@ -66,6 +66,12 @@ papers! {
         "Multisample Flow Matching: Straightening Flows with Minibatch Couplings", 2023, Some("2304.14772"), "ICML 2023";
     OT_TONG: "tong2023improving", "Tong, Alexander and Fatras, Kilian and Malkin, Nikolay and others",
         "Improving and Generalizing Flow-Based Generative Models with Minibatch Optimal Transport", 2023, Some("2302.00482"), "TMLR 2024";
+    SINKHORN: "cuturi2013sinkhorn", "Cuturi, Marco",
+        "Sinkhorn Distances: Lightspeed Computation of Optimal Transport", 2013, Some("1306.0895"), "NeurIPS 2013";
+    UNBALANCED: "chizat2016scaling", "Chizat, Lenaic and Peyr{\\'e}, Gabriel and Schmitzer, Bernhard and Vialard, Fran{\\c{c}}ois-Xavier",
+        "Scaling Algorithms for Unbalanced Transport Problems", 2016, Some("1607.05816"), "Mathematics of Computation 2018";
+    SLIMFLOW: "zhu2024slimflow", "Zhu, Yuanzhi and Liu, Xingchao and Liu, Qiang",
+        "SlimFlow: Training Smaller One-Step Diffusion Models with Rectified Flow", 2024, Some("2407.12718"), "ECCV 2024";
     GUIDANCE: "ho2022classifier", "Ho, Jonathan and Salimans, Tim",
         "Classifier-Free Diffusion Guidance", 2022, Some("2207.12598"), "NeurIPS 2021 Workshop";
     INTERVAL: "kynkaanniemi2024applying", "Kynk{\\\"a}{\\\"a}nniemi, Tuomas and Aittala, Miika and Karras, Tero and Laine, Samuli and Aila, Timo and Lehtinen, Jaakko",
@@ -104,8 +110,12 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
         Parameterization::Noise {} | Parameterization::Data {} => cite(&[DDPM]),
         Parameterization::Score {} => cite(&[SCORE_SDE]),
     }
-    if let Coupling::OptimalTransport { .. } = recipe.coupling {
-        cite(&[OT_POOLADIAN, OT_TONG]);
+    match recipe.coupling {
+        Coupling::Independent {} | Coupling::Stored {} => {}
+        Coupling::Annealed { .. } => cite(&[SLIMFLOW]),
+        Coupling::OptimalTransport { .. } => cite(&[OT_POOLADIAN, OT_TONG]),
+        Coupling::Sinkhorn { .. } => cite(&[OT_POOLADIAN, OT_TONG, SINKHORN]),
+        Coupling::Unbalanced { .. } => cite(&[OT_TONG, SINKHORN, UNBALANCED]),
     }
     match recipe.time.law {
         TimeLaw::Uniform {} | TimeLaw::Constant { .. } | TimeLaw::Steps { .. } => {}

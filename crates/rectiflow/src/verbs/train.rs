@@ -108,7 +108,8 @@ pub fn check(recipe: &Recipe) -> Result<(), Error> {
     if recipe.needs_pairs() {
         let remedy = "use the verb `reflow` or `distill`";
         return Err(Error::Usage(format!(
-            "`coupling = {{ type = \"stored\" }}` trains on a teacher's pairs: {remedy}"
+            "`coupling = {{ type = \"{}\" }}` trains on a teacher's pairs: {remedy}",
+            recipe.coupling.name()
         )));
     }
     Ok(())
