@@ -15,6 +15,28 @@ pub enum FlowError {
         /// What is allowed.
         remedy: &'static str,
     },
+    /// An expression is not a smooth function of time.
+    #[error("{name} = \"{text}\" is not usable: {why}; write a smooth function of t, for instance \"1 - t^2\"")]
+    Expression {
+        /// Name of the setting, as in a recipe.
+        name: &'static str,
+        /// The expression given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An output does not say what is wanted of it on this path.
+    #[error("a `{output}` network on the path `{path}` says nothing about the {wanted}: {remedy}")]
+    Unreadable {
+        /// The network's parameterization.
+        output: &'static str,
+        /// The path.
+        path: &'static str,
+        /// What was to be read off.
+        wanted: &'static str,
+        /// What to do instead.
+        remedy: &'static str,
+    },
     /// A schedule is not a monotone grid in [0, 1].
     #[error("the schedule is not usable: {0}")]
     Schedule(String),

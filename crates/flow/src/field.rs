@@ -3,7 +3,7 @@
 //! A network with its path is a field; guidance is a field around a field; closed-form mixtures are fields; so is any
 //! closure of the right shape.
 
-use crate::{Parameterization, Path};
+use crate::{Parameterization, Path, objective::input};
 use base::{Condition, Network, Pass, Tensor, Times};
 
 /// A velocity field over batches of rank `D`.
@@ -50,12 +50,21 @@ impl<'a, N: ?Sized> PathField<'a, N> {
     pub fn parameterization(&self) -> &Parameterization {
         &self.parameterization
     }
+
+    /// The network's own output at points `x` `[b ...]` of the path and times `t` within its domain.
+    pub fn output<const D: usize>(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D>
+    where
+        N: Network<D>,
+    {
+        let device = x.device();
+        self.network.predict(input(&self.path, x, t), t.tensor(&device), condition, &Pass::Infer)
+    }
 }
 
 impl<const D: usize, N: Network<D> + ?Sized> Field<D> for PathField<'_, N> {
     fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D> {
         let t = self.parameterization.clamp(&self.path, t);
-        let output = self.network.predict(x.clone(), t.tensor(&x.device()), condition, &Pass::Infer);
+        let output = self.output(x.clone(), &t, condition);
         self.parameterization.to_velocity(&self.path, x, output, &t)
     }
 }

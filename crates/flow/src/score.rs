@@ -4,7 +4,7 @@
 //! every diffusion `ε(t) >= 0` chosen after training (2303.08797, theorem 2.8 and its corollaries).
 
 use crate::{Field, Parameterization, PathField};
-use base::{Condition, Network, Pass, Tensor, Times};
+use base::{Condition, Network, Tensor, Times};
 
 /// A field with the score of its marginals.
 pub trait ScoreField<const D: usize>: Field<D> {
@@ -25,7 +25,7 @@ impl<const D: usize, N: Network<D> + ?Sized> ScoreField<D> for PathField<'_, N> 
     fn velocity_and_score(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> (Tensor<D>, Tensor<D>) {
         let (velocity, score) = (Parameterization::Velocity {}, Parameterization::Score {});
         let t = score.clamp(self.path(), &self.parameterization().clamp(self.path(), t));
-        let output = self.network().predict(x.clone(), t.tensor(&x.device()), condition, &Pass::Infer);
+        let output = self.output(x.clone(), &t, condition);
         let read = |wanted| self.parameterization().read(wanted, self.path(), x.clone(), output.clone(), &t);
         (read(velocity), read(score))
     }

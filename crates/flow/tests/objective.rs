@@ -44,6 +44,7 @@ impl Network<2> for Exact {
                     P::Noise {} => p.source[0],
                     P::Data {} => p.data[0],
                     P::Score {} => p.score[0],
+                    other => panic!("{other:?} is looked at in interpolants.rs"),
                 };
                 vec![exact + self.off]
             })
@@ -115,9 +116,100 @@ fn weights_multiply_and_velocity_weights_measure_velocity_errors() {
         }
     }
     let times = Times::new(vec![0.0, 0.5, 1.0]);
-    let weights = Weighting::NoiseFraction { power: 1.0 }.weights(&path, P::Velocity {}, &times).unwrap();
+    let weights =
+        Weighting::NoiseFraction { power: 1.0 }.weights(&path, P::Velocity {}, &TimeConfig::default(), &times).unwrap();
     assert_eq!(weights[..2], [1.0, 0.5]);
-    assert!(Weighting::NoiseFraction { power: -1.0 }.weights(&path, P::Velocity {}, &times).unwrap()[2].is_finite());
+    assert!(
+        Weighting::NoiseFraction { power: -1.0 }
+            .weights(&path, P::Velocity {}, &TimeConfig::default(), &times)
+            .unwrap()[2]
+            .is_finite()
+    );
+}
+
+#[test]
+fn likelihood_and_min_snr_weigh_the_same_errors_whatever_the_output() {
+    // SiT's weights and min-SNR are stated for the noise (or the data); the weight of any other output is that times the
+    // square of how much noise (or data) its error stands for, so the weighted errors agree.
+    let times = Times::new(vec![0.1, 0.3, 0.5, 0.8]);
+    let q = TimeConfig::default();
+    for path in [Path::Linear {}, Path::Trigonometric {}, Path::vp()] {
+        for output in [P::Velocity {}, P::Noise {}, P::Data {}, P::Score {}, P::VPrediction {}] {
+            let likelihood = Weighting::Likelihood {}.weights(&path, output, &q, &times).unwrap();
+            let snr = Weighting::MinSnr { cap: 5.0 }.weights(&path, output, &q, &times).unwrap();
+            for (i, &t) in times.values().iter().enumerate() {
+                let c = path.at(t);
+                let share = |wanted: P| output.convert(wanted, &c).of_output.powi(2);
+                // w = s² a'/a - s s' with a = beta, s = alpha; likelihood is w/s² on the noise.
+                let w = c.alpha * c.alpha * c.d_beta / c.beta - c.alpha * c.d_alpha;
+                let expected = w / (c.alpha * c.alpha) * share(P::Noise {});
+                assert!((likelihood[i] / expected - 1.0).abs() < 1e-12, "{path:?} {output:?} at {t}");
+                let expected = (c.beta / c.alpha).powi(2).min(5.0) * share(P::Data {});
+                assert!((snr[i] / expected - 1.0).abs() < 1e-12, "{path:?} {output:?} at {t}");
+            }
+        }
+    }
+    // On the linear path and for its velocity: t/(1-t) and min(t²/(1-t)², 5) (1-t)².
+    let of = |w: Weighting| w.weights(&Path::Linear {}, P::Velocity {}, &q, &times).unwrap();
+    assert!(gap(&of(Weighting::Likelihood {}), &[1.0 / 9.0, 3.0 / 7.0, 1.0, 4.0]) < 1e-12);
+    assert!(gap(&of(Weighting::MinSnr { cap: 5.0 }), &[0.01, 0.09, 0.25, 0.2]) < 1e-12);
+    // Both ends stay finite.
+    let ends = Times::new(vec![0.0, 1.0]);
+    for w in [Weighting::Likelihood {}, Weighting::MinSnr { cap: 5.0 }] {
+        for output in ALL {
+            assert!(w.weights(&Path::Linear {}, output, &q, &ends).unwrap().iter().all(|w| w.is_finite()), "{w:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pi_ratio_trains_as_the_law_it_names() {
+    // E_{t~q}[π/q g] = E_{t~π}[g]: the mean of t² over 20000 draws of q against the quantiles of π.
+    let law = TimeLaw::LogitNormal { mean: 0.5, std: 1.0 };
+    let q = TimeConfig::new(TimeLaw::Uniform {});
+    let times = q.sample(Key::new(3, Purpose::Time), &(0..20_000).collect::<Vec<_>>());
+    let weights =
+        Weighting::PiRatio { law: law.clone() }.weights(&Path::Linear {}, P::Velocity {}, &q, &times).unwrap();
+    let got = mean(&times.values().iter().zip(&weights).map(|(t, w)| w * t * t).collect::<Vec<_>>());
+    let wanted = mean(&(0..2000).map(|i| law.quantile((i as f64 + 0.5) / 2000.0).powi(2)).collect::<Vec<_>>());
+    assert!((got / wanted - 1.0).abs() < 0.02, "{got} instead of {wanted}"); // standard error 0.5 %
+    // Drawn from the law itself there is nothing to weigh.
+    let own = Weighting::PiRatio { law: law.clone() };
+    let ones = own.weights(&Path::Linear {}, P::Velocity {}, &TimeConfig::new(law), &times).unwrap();
+    assert!(ones.iter().all(|w| (w - 1.0).abs() < 1e-12));
+}
+
+#[test]
+fn combinations_without_meaning_are_refused_with_their_reason() {
+    let refused = |objective: Objective| objective.check().unwrap_err().to_string();
+    let on = |path: Path| Objective { path, ..Objective::default() };
+    let latent = || on(Path::brownian(1.0));
+    latent().check().unwrap();
+    let score = Objective { parameterization: P::Score {}, ..latent() };
+    assert!(refused(score.clone()).contains("antithetic"));
+    Objective { antithetic: true, ..score }.check().unwrap();
+    assert!(refused(Objective { antithetic: true, ..Objective::default() }).contains("no latent"));
+    assert!(refused(Objective { parameterization: P::VPrediction {}, ..latent() }).contains("says nothing"));
+    let mirror = Path::Mirror { latent: flow::Gamma::default() };
+    assert!(refused(Objective { parameterization: P::Noise {}, ..on(mirror) }).contains("mirror"));
+    assert!(refused(Objective { parameterization: P::Drift { diffusion: 0.0 }, ..latent() }).contains("positive"));
+    assert!(refused(Objective { weighting: Weighting::Likelihood {}, ..latent() }).contains("one-sided"));
+    let velocity = Objective { weighting: Weighting::Velocity {}, parameterization: P::Latent {}, ..latent() };
+    assert!(refused(velocity).contains("two networks"));
+    let steps = TimeConfig::new(TimeLaw::Steps { count: 4 });
+    let weighting = || Weighting::PiRatio { law: TimeLaw::CosMap {} };
+    assert!(refused(Objective { time: steps, weighting: weighting(), ..Objective::default() }).contains("density"));
+    let law = TimeLaw::Constant { t: 0.5 };
+    assert!(refused(Objective { weighting: Weighting::PiRatio { law }, ..Objective::default() }).contains("density"));
+    // And a latent that nobody gave.
+    let network =
+        Exact { field: MixtureField::new(Path::Linear {}, target()).unwrap(), output: P::Velocity {}, off: 0.0 };
+    for antithetic in [false, true] {
+        let objective = Objective { antithetic, ..latent() };
+        let (x, times) = (line(&[0.0]), Times::all(0.5, 1));
+        let error = objective.loss(&network, x.clone(), x, &Condition::none(), &times, &Pass::Infer).unwrap_err();
+        assert!(error.to_string().contains("latent"), "{error}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A trained network with everything that gives it meaning: its recipe, the shape of its data and its classes.
 
 use crate::{Error, Recipe, device::Chosen};
-use flow::{Field, Guided, PathField, guidance::GuidanceConfig};
+use flow::{Field, Guided, Parameterization, PathField, guidance::GuidanceConfig};
 use nets::Net;
 use std::{
     collections::BTreeMap,
@@ -85,11 +85,19 @@ impl Model {
         Ok(Self { net, recipe, subject, file, images: meta.images, parameters, data: meta.data })
     }
 
-    /// The network as a velocity field under guidance.
+    /// The network as a velocity field from noise to data, under guidance.
     ///
     /// # Errors
-    /// Guidance out of range.
+    /// Guidance out of range, an output that is no velocity by itself, or a path that does not start at noise.
     pub fn field(&self, guidance: &GuidanceConfig) -> Result<impl Field<4> + '_, Error> {
+        let Recipe { path, parameterization, .. } = &self.recipe;
+        parameterization.check_reads(Parameterization::Velocity {}, path)?;
+        if let flow::Path::Mirror { .. } = path {
+            return Err(Error::Usage(format!(
+                "{} was trained on a mirror, which leads from data to data: samples cannot be drawn from noise",
+                self.file.display()
+            )));
+        }
         let field = PathField::new(&self.net, self.recipe.path.clone(), self.recipe.parameterization);
         Ok(Guided::new(field, guidance.scale, guidance.interval)?)
     }

@@ -67,6 +67,13 @@ pub fn make(teacher: &Model, recipe: &PairsRecipe, folder: &Path, context: &mut 
             recipe.generate.seed
         )));
     }
+    if teacher.recipe.path.start_scale() != 1.0 {
+        return Err(Error::Usage(format!(
+            "pairs start from standard normal noise, but the path `{}` of this teacher starts from wider noise; use a \
+             teacher with path = {{ type = \"linear\" }}",
+            teacher.recipe.path.name()
+        )));
+    }
     let began = Instant::now();
     let mut writer = PairWriter::open(folder, &meta(teacher, recipe, &teacher.data), 0..recipe.count)?;
     let mut report = PairsReport { folder: folder.into(), count: 0, made: 0, seconds: 0.0 };

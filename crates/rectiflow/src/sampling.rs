@@ -75,6 +75,14 @@ pub fn noise(seed: u64) -> Key {
     Key::new(seed, Purpose::Noise).fold(2)
 }
 
+/// Where samples on `path` start: the noise itself, or as wide as the path's first point (VE, EDM).
+pub(crate) fn start(path: &flow::Path, noise: base::Tensor<4>) -> base::Tensor<4> {
+    match path.start_scale() {
+        1.0 => noise,
+        scale => noise * scale,
+    }
+}
+
 /// Draws the samples of `range` under `seed`.
 ///
 /// # Errors
@@ -106,7 +114,7 @@ pub fn draw(
         next += indices.len() as u64;
         let asked: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
         let condition = Labels::condition(&asked, &device);
-        let x0 = noise.normal_tensor(&indices, [0, c, h, w], &device);
+        let x0 = start(&model.recipe.path, noise.normal_tensor(&indices, [0, c, h, w], &device));
         let solution = solve(&field, x0, &condition, &config.solver, &schedule, None)?;
         drawn.nfe = drawn.nfe.max(solution.nfe_per_sample.iter().copied().max().unwrap_or(0));
         values.extend(host(solution.x)?);

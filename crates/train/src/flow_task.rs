@@ -5,7 +5,7 @@ use crate::source::Batch;
 use crate::task::Task;
 use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, TensorData, Times};
 use flow::coupling::Draw;
-use flow::{Coupling, Objective};
+use flow::{Coupling, Ends, Objective};
 
 /// Flow matching (Lipman et al. 2022, arXiv:2210.02747; Liu et al. 2022, arXiv:2209.03003, eq. 1) with any path, time
 /// law, coupling and loss. Base training, reflow and distillation are this task with different settings.
@@ -56,6 +56,13 @@ impl FlowTask {
         }
     }
 
+    /// The coupled ends with the latent, where the path has one; it is drawn by counter after the coupling, so that it
+    /// stays independent of both ends.
+    fn ends(&self, x0: Tensor<4>, x1: Tensor<4>, batch: &Batch, latent: Key) -> Ends<4> {
+        let z = self.objective.latent(latent, &batch.indices, &x1);
+        Ends { x0, x1, z }
+    }
+
     /// The classes of the batch's rows (or of `rows` of it), some of them dropped.
     fn condition(&self, batch: &Batch, rows: Option<&[usize]>, dropout: f64, device: &Device) -> Condition {
         if !self.conditional || batch.classes.is_empty() {
@@ -83,7 +90,8 @@ impl Task for FlowTask {
         let condition = self.condition(batch, rows.as_deref(), self.condition_dropout, device);
         let dropout = Key::new(self.seed, Purpose::Dropout);
         let pass = Pass::Train { dropout, samples: batch.indices.clone() };
-        self.objective.loss(network, x0, x1, &condition, &times, &pass).map_err(objective)
+        let ends = self.ends(x0, x1, batch, Key::new(self.seed, Purpose::Latent));
+        self.objective.loss_of(network, ends, &condition, &times, &pass).map_err(objective)
     }
 
     fn loss_at(
@@ -97,7 +105,8 @@ impl Task for FlowTask {
         // Annealed pairs are validated as they are stored, so that the curve does not mix learning with the schedule.
         let (x0, x1, rows) = self.pair(batch, Key::new(self.seed, Purpose::Noise).fold(1), device)?;
         let condition = self.condition(batch, rows.as_deref(), 0.0, device);
-        self.objective.loss(network, x0, x1, &condition, times, &Pass::Infer).map_err(objective)
+        let ends = self.ends(x0, x1, batch, Key::new(self.seed, Purpose::Latent).fold(1));
+        self.objective.loss_of(network, ends, &condition, times, &Pass::Infer).map_err(objective)
     }
 
     fn identity(&self) -> (String, String) {
@@ -155,6 +164,34 @@ mod tests {
         for (a, b) in whole.iter().zip(&halves) {
             assert!((a - b).abs() < 1e-5 * (1.0 + a), "{a} {b}");
         }
+    }
+
+    #[test]
+    fn a_latent_is_drawn_by_counter_and_changes_the_loss() {
+        let device = Device::flex();
+        let net = TinyNet::new(1, 8, &device);
+        let on = |path: flow::Path, antithetic: bool| {
+            let objective = Objective { path, antithetic, ..task().objective };
+            FlowTask { objective, ..task() }
+        };
+        let (mut whole, mut half) = (TinySource::new(8), TinySource::new(4));
+        let batch = whole.next().unwrap();
+        let with = values(on(flow::Path::brownian(1.0), false).loss(&net, &batch, &device).unwrap());
+        let without = values(on(flow::Path::Linear {}, false).loss(&net, &batch, &device).unwrap());
+        assert!(with.iter().zip(&without).all(|(a, b)| a != b));
+        let both = values(on(flow::Path::brownian(1.0), true).loss(&net, &batch, &device).unwrap());
+        assert!(both.len() == 8 && both.iter().zip(&with).all(|(a, b)| a != b));
+        // Whatever the batch: the counters decide.
+        let task = on(flow::Path::brownian(1.0), true);
+        let halves: Vec<f32> =
+            (0..2).flat_map(|_| values(task.loss(&net, &half.next().unwrap(), &device).unwrap())).collect();
+        for (a, b) in both.iter().zip(&halves) {
+            assert!((a - b).abs() < 1e-5 * (1.0 + a), "{a} {b}");
+        }
+        // Validation has latents of its own.
+        let times = Times::all(0.5, 8);
+        let seen = on(flow::Path::brownian(1.0), false).loss_at(&net, &batch, &times, &device).unwrap();
+        assert!(values(seen).iter().all(|v| v.is_finite()));
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub struct Recipe {
     pub loss: Loss,
     /// Weight of the loss over time.
     pub weighting: Weighting,
+    /// Looks at every pair with its latent and with the latent reflected; for paths that have one.
+    pub antithetic: bool,
     /// What to train on.
     pub data: DataConfig,
     /// The network.
@@ -77,6 +79,7 @@ impl Default for Recipe {
             time: TimeConfig::default(),
             loss: Loss::default(),
             weighting: Weighting::default(),
+            antithetic: false,
             data: DataConfig::default(),
             network: NetConfig::default(),
             train: TrainConfig::default(),
@@ -110,6 +113,7 @@ impl Recipe {
             time: self.time.clone(),
             loss: self.loss.clone(),
             weighting: self.weighting.clone(),
+            antithetic: self.antithetic,
         }
     }
 
@@ -126,9 +130,9 @@ impl Recipe {
 
     /// Takes over what a stage trains.
     pub fn with_stage(mut self, stage: &Stage) -> Self {
-        let Objective { path, parameterization, time, loss, weighting } = stage.objective.clone();
-        (self.path, self.parameterization, self.time, self.loss, self.weighting) =
-            (path, parameterization, time, loss, weighting);
+        let Objective { path, parameterization, time, loss, weighting, antithetic } = stage.objective.clone();
+        (self.path, self.parameterization, self.time, self.loss, self.weighting, self.antithetic) =
+            (path, parameterization, time, loss, weighting, antithetic);
         self.coupling = stage.coupling.clone();
         self
     }
@@ -169,6 +173,18 @@ impl Recipe {
         }
         if self.needs_pairs() && self.path != (flow::Path::Linear {}) {
             return Err("stored pairs are straightened along the linear path only; set `path = { type = \"linear\" }`");
+        }
+        let readable = self.parameterization.reads(Parameterization::Velocity {}, &self.path);
+        if !readable && self.train.sample_every > 0 {
+            return Err(
+                "sample sheets need a velocity, which this parameterization alone does not give on this path; set \
+                        train.sample_every = 0 and read it together with a second network, or train \
+                        `parameterization = { type = \"velocity\" }`",
+            );
+        }
+        if matches!(self.path, flow::Path::Mirror { .. }) && self.train.sample_every > 0 {
+            return Err("a mirror starts from data, not from noise: there are no sample sheets of it; set \
+                        train.sample_every = 0");
         }
         if self.train.condition_dropout == 0.0 && self.sample.guidance.scale != 1.0 {
             return Err("`sample.guidance.scale` other than 1 contrasts with the unconditional network, which is \
@@ -266,7 +282,7 @@ impl Layers {
                 return refuse(key, format!("set `{there}`"));
             }
         }
-        for key in ["network", "path", "parameterization", "coupling", "weighting"] {
+        for key in ["network", "path", "parameterization", "coupling", "weighting", "antithetic"] {
             if self.written.contains(key) {
                 return refuse(key, "the student starts from its teacher's weights and keeps what they mean".into());
             }

@@ -62,6 +62,16 @@ papers! {
         "Improving the Training of Rectified Flows", 2024, Some("2405.20320"), "NeurIPS 2024";
     BOSS: "nguyen2023bellman", "Nguyen, Bao and Nguyen, Binh and Nguyen, Viet Anh",
         "Bellman Optimal Stepsize Straightening of Flow-Matching Models", 2023, Some("2312.16414"), "ICLR 2024";
+    SIT: "ma2024sit", "Ma, Nanye and Goldstein, Mark and Albergo, Michael S. and Boffi, Nicholas M. and Vanden-Eijnden, Eric and Xie, Saining",
+        "SiT: Exploring Flow and Diffusion-based Generative Models with Scalable Interpolant Transformers", 2024, Some("2401.08740"), "ECCV 2024";
+    EDM: "karras2022elucidating", "Karras, Tero and Aittala, Miika and Aila, Timo and Laine, Samuli",
+        "Elucidating the Design Space of Diffusion-Based Generative Models", 2022, Some("2206.00364"), "NeurIPS 2022";
+    IMPROVED_DDPM: "nichol2021improved", "Nichol, Alex and Dhariwal, Prafulla",
+        "Improved Denoising Diffusion Probabilistic Models", 2021, Some("2102.09672"), "ICML 2021";
+    PROGRESSIVE: "salimans2022progressive", "Salimans, Tim and Ho, Jonathan",
+        "Progressive Distillation for Fast Sampling of Diffusion Models", 2022, Some("2202.00512"), "ICLR 2022";
+    MIN_SNR: "hang2023efficient", "Hang, Tiankai and Gu, Shuyang and Li, Chen and Bao, Jianmin and Chen, Dong and Hu, Han and Geng, Xin and Guo, Baining",
+        "Efficient Diffusion Training via Min-SNR Weighting Strategy", 2023, Some("2303.09556"), "ICCV 2023";
     OT_POOLADIAN: "pooladian2023multisample", "Pooladian, Aram-Alexandre and Ben-Hamu, Heli and Domingo-Enrich, Carles and Amos, Brandon and Lipman, Yaron and Chen, Ricky T. Q.",
         "Multisample Flow Matching: Straightening Flows with Minibatch Couplings", 2023, Some("2304.14772"), "ICML 2023";
     OT_TONG: "tong2023improving", "Tong, Alexander and Fatras, Kilian and Malkin, Nikolay and others",
@@ -101,14 +111,23 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
         }
     };
     match recipe.path {
-        Path::Linear {} => {}
-        Path::Trigonometric {} => cite(&[INTERPOLANTS]),
-        Path::Vp { .. } => cite(&[SCORE_SDE]),
+        Path::Linear {} | Path::Polynomial { .. } | Path::Custom(_) => {}
+        Path::Trigonometric {} | Path::Interpolant { .. } | Path::Mirror { .. } | Path::Diffusive { .. } => {
+            cite(&[INTERPOLANTS])
+        }
+        Path::Vp { .. } | Path::SubVp { .. } | Path::Ve { .. } | Path::ConstantSpeedVp {} => cite(&[SCORE_SDE]),
+        Path::Cosine { .. } => cite(&[IMPROVED_DDPM]),
+        Path::Ddpm(_) => cite(&[DDPM]),
+        Path::Edm { .. } => cite(&[EDM]),
     }
     match recipe.parameterization {
         Parameterization::Velocity {} => {}
+        Parameterization::InterpolantVelocity {} | Parameterization::Latent {} | Parameterization::Drift { .. } => {
+            cite(&[INTERPOLANTS])
+        }
         Parameterization::Noise {} | Parameterization::Data {} => cite(&[DDPM]),
         Parameterization::Score {} => cite(&[SCORE_SDE]),
+        Parameterization::VPrediction {} => cite(&[PROGRESSIVE]),
     }
     match recipe.coupling {
         Coupling::Independent {} | Coupling::Stored {} => {}
@@ -128,8 +147,11 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
     if let Loss::PseudoHuber { .. } = recipe.loss {
         cite(&[IMPROVED_RF]);
     }
-    if recipe.weighting != (Weighting::Uniform {}) {
-        cite(&[SD3]);
+    match recipe.weighting {
+        Weighting::Uniform {} => {}
+        Weighting::MinSnr { .. } => cite(&[MIN_SNR]),
+        Weighting::Likelihood {} => cite(&[SIT]),
+        Weighting::Velocity {} | Weighting::NoiseFraction { .. } | Weighting::PiRatio { .. } => cite(&[SD3]),
     }
     match recipe.network {
         NetConfig::Mlp(_) => {}

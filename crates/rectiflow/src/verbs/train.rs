@@ -240,7 +240,8 @@ impl Sheets<'_> {
         let asked: Vec<i64> =
             indices.iter().map(|i| if classes == 0 { base::NULL_CLASS } else { (i % classes) as i64 }).collect();
         let condition = methods::Labels::condition(&asked, &self.device);
-        let x0 = crate::sampling::noise(self.recipe.seed).normal_tensor(&indices, [0, c, h, w], &self.device);
+        let noise = crate::sampling::noise(self.recipe.seed).normal_tensor(&indices, [0, c, h, w], &self.device);
+        let x0 = crate::sampling::start(&self.recipe.path, noise);
         let grid = schedule.build(*steps).map_err(|error| wrong(&error))?;
         let field: &dyn Field<4> = &field;
         let end = flow::solve(field, x0, &condition, solver, &grid, None).map_err(|error| wrong(&error))?.x;
