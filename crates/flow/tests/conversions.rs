@@ -1,25 +1,35 @@
-//! Parameterizations: the 2x2 solve against hand-computed values, round trips and the exact posterior.
+//! Parameterizations: the 2x2 solve against hand-computed values, round trips and the exact posterior; and change of path:
+//! one network sampled on another path than its own.
 
 mod common;
 
-use base::Times;
+use base::{Condition, Times};
 use common::{gap, host, line};
-use flow::exact::{Mixture, MixtureField};
-use flow::{Coefficients, Parameterization as P, Path};
+use flow::exact::{GaussianReflow, Mixture, MixtureField};
+use flow::path::{Changed, Expressions, change::matched};
+use flow::{Coefficients, Field, Parameterization as P, Path, ScheduleConfig, ScoreField, Solver, solve};
 use proptest::prelude::*;
+use std::f64::consts::PI;
 
-const ALL: [P; 4] = [P::Velocity {}, P::Noise {}, P::Data {}, P::Score {}];
+const DRIFT: f64 = 0.3;
+
+const ALL: [P; 6] =
+    [P::Velocity {}, P::Noise {}, P::Data {}, P::Score {}, P::VPrediction {}, P::Drift { diffusion: DRIFT }];
+
+/// How far inside its ends a path without slope there is read.
+const END: f64 = 1e-5;
 
 /// What each parameterization says of a pair, straight from its definition.
-fn outputs(c: &Coefficients, x0: f64, x1: f64) -> [f64; 4] {
-    [c.d_alpha * x0 + c.d_beta * x1, x0, x1, -x0 / c.alpha]
+fn outputs(c: &Coefficients, x0: f64, x1: f64) -> [f64; 6] {
+    let velocity = c.d_alpha * x0 + c.d_beta * x1;
+    [velocity, x0, x1, -x0 / c.alpha, c.beta * x0 - c.alpha * x1, velocity - DRIFT * x0 / c.alpha]
 }
 
 #[test]
 fn the_scalar_vector_of_the_conventions() {
-    // Data 2, noise -1, noise fraction 0.75: t = 0.25, x = -0.25, u = 3, score 4/3.
+    // Data 2, noise -1, noise fraction 0.75: t = 0.25, x = -0.25, u = 3, score 4/3, v = .25 E - .75 X, drift u + ε s.
     let (c, x) = (Path::Linear {}.at(0.25), -0.25);
-    let expected = [3.0, -1.0, 2.0, 4.0 / 3.0];
+    let expected = [3.0, -1.0, 2.0, 4.0 / 3.0, -1.75, 3.4];
     for (from, output) in ALL.into_iter().zip(expected) {
         for (to, wanted) in ALL.into_iter().zip(expected) {
             let affine = from.convert(to, &c);
@@ -43,6 +53,7 @@ proptest! {
     ) {
         let c = Coefficients::source_data((alpha, d_alpha), (beta, d_beta));
         prop_assume!(c.determinant().abs() > 1e-2);
+        prop_assume!((c.determinant() + DRIFT * c.beta / c.alpha).abs() > 1e-2); // the drift's own solve
         let x = alpha * x0 + beta * x1;
         let truth = outputs(&c, x0, x1);
         for (from, output) in ALL.into_iter().zip(truth) {
@@ -70,7 +81,8 @@ fn exact_posteriors_agree_whichever_way_they_are_read() {
                 let p = field.posterior(&[x], t);
                 // The identity of posterior means: alpha E[x0|x] + beta E[x1|x] = x.
                 assert!((c.alpha * p.source[0] + c.beta * p.data[0] - x).abs() < 1e-12);
-                let truth = [p.velocity[0], p.source[0], p.data[0], p.score[0]];
+                let v = c.beta * p.source[0] - c.alpha * p.data[0];
+                let truth = [p.velocity[0], p.source[0], p.data[0], p.score[0], v, p.velocity[0] + DRIFT * p.score[0]];
                 for (from, output) in ALL.into_iter().zip(truth) {
                     for (to, wanted) in ALL.into_iter().zip(truth) {
                         let affine = from.convert(to, &c);
@@ -88,10 +100,12 @@ fn exact_posteriors_agree_whichever_way_they_are_read() {
 fn domains_keep_away_from_exactly_the_singular_ends() {
     let all = |path: &Path| ALL.map(|p| p.domain(path));
     for path in [Path::Linear {}, Path::Trigonometric {}] {
-        assert_eq!(all(&path), [(0.0, 1.0), (1e-3, 1.0), (0.0, 0.999), (1e-3, 0.999)], "{path:?}");
+        let expected = [(0.0, 1.0), (1e-3, 1.0), (0.0, 0.999), (1e-3, 0.999), (0.0, 1.0), (0.0, 0.999)];
+        assert_eq!(all(&path), expected, "{path:?}");
     }
     // VP never loses the data entirely, so a noise network can be read at t = 0.
-    assert_eq!(all(&Path::vp()), [(0.0, 1.0), (0.0, 1.0), (0.0, 0.999), (0.0, 0.999)]);
+    let expected = [(0.0, 1.0), (0.0, 1.0), (0.0, 0.999), (0.0, 0.999), (0.0, 1.0), (0.0, 0.999)];
+    assert_eq!(all(&Path::vp()), expected);
     for path in [Path::Linear {}, Path::Trigonometric {}, Path::vp()] {
         for p in ALL {
             let (low, high) = p.domain(&path);
@@ -113,5 +127,164 @@ fn batches_are_converted_row_by_row_and_targets_are_what_is_read_back() {
             let velocity = p.to_velocity(&path, point.xt.clone(), target, &times);
             assert!(gap(&host(velocity), &host(point.dxt.clone())) < 1e-12, "{path:?} {p:?}");
         }
+    }
+}
+
+// ---- change of path: the same network sampled on another path ----
+
+/// Mean of the data given `a X + s E` for two Gaussian modes, straight from Bayes' rule.
+fn denoise(a: f64, s: f64, x: f64) -> f64 {
+    let modes = [(0.3, -2.0, 0.2), (0.7, 1.5, 0.6)];
+    let (mut total, mut sum) = (0.0, 0.0);
+    for (weight, mean, variance) in modes {
+        let spread: f64 = a * a * variance + s * s;
+        let away: f64 = x - a * mean;
+        let p = weight * (-0.5 * away * away / spread).exp() / spread.sqrt();
+        total += p;
+        sum += p * (mean + a * variance * away / spread);
+    }
+    sum / total
+}
+
+fn one_sided() -> Vec<Path> {
+    vec![
+        Path::Linear {},
+        Path::Trigonometric {},
+        Path::vp(),
+        Path::SubVp { beta_min: 0.1, beta_max: 20.0 },
+        Path::ConstantSpeedVp {},
+        Path::Cosine { offset: 0.008 },
+        Path::Ddpm(Default::default()),
+        Path::Ve { sigma_min: 0.01, sigma_max: 50.0 },
+        Path::Edm { sigma_max: 80.0, rho: 7.0 },
+        Path::Polynomial { power: 2.0 },
+        Path::Custom(Expressions::new("(1-t)^2", "t*(2-t)", None).unwrap()),
+    ]
+}
+
+#[test]
+fn the_same_state_in_every_frame_of_the_conventions() {
+    // Data 2, noise -1, noise fraction 3/4 (σ = 3): linear x = -.25, EDM x = -1, VP x = -.316228; scores 4/3, 1/3, 1.054093.
+    let linear = Path::Linear {}.at(0.25);
+    let edm = Coefficients::source_data((3.0, -1.0), (1.0, 0.0));
+    let vp = Coefficients::source_data((0.9f64.sqrt(), -1.0 / 3.0), (0.1f64.sqrt(), 1.0));
+    let frames = [(linear, -0.25, 4.0 / 3.0), (edm, -1.0, 1.0 / 3.0), (vp, -0.316228, 1.054093)];
+    for (c, x, score) in frames {
+        assert!((c.beta * 2.0 - c.alpha - x).abs() < 1e-6);
+        let read = |from: P, output: f64, to: P| {
+            let affine = from.convert(to, &c);
+            affine.of_x * (c.beta * 2.0 - c.alpha) + affine.of_output * output
+        };
+        assert!((read(P::Data {}, 2.0, P::Noise {}) + 1.0).abs() < 1e-14);
+        assert!((read(P::Noise {}, -1.0, P::Data {}) - 2.0).abs() < 1e-14);
+        assert!((read(P::Noise {}, -1.0, P::Score {}) - score).abs() < 1e-6);
+        // SD3 and FLUX count time from the data, so their output has the other sign; EDM's slope is its noise.
+    }
+    let velocity = P::Data {}.convert(P::Velocity {}, &linear);
+    assert!((velocity.of_x * -0.25 + velocity.of_output * 2.0 - 3.0).abs() < 1e-14);
+    // v-prediction on VP: a E - s X = -2.213594, and back: X = a x - s V, E = s x + a V.
+    let (a, s, x) = (vp.beta, vp.alpha, vp.beta * 2.0 - vp.alpha);
+    let v = P::Data {}.convert(P::VPrediction {}, &vp);
+    let v = v.of_x * x + v.of_output * 2.0;
+    assert!((v + 2.213594).abs() < 1e-6 && (a * x - s * v - 2.0).abs() < 1e-14 && (s * x + a * v + 1.0).abs() < 1e-14);
+}
+
+#[test]
+fn edm_euler_is_linear_euler_is_ddim() {
+    // One grid of σ, three samplers written out, one state up to scale. Each freezes the posterior means over its step.
+    let sigmas: Vec<f64> = (0..=20).map(|i| 20.0 * (1.0 - i as f64 / 20.0).powi(3) + 0.01).collect();
+    let vp = |sigma: f64| {
+        let a = 1.0 / sigma.hypot(1.0);
+        (a, sigma * a)
+    };
+    for noise in [-1.7, -0.2, 0.4, 2.2] {
+        let (mut edm, mut linear) = (sigmas[0] * noise, sigmas[0] / (1.0 + sigmas[0]) * noise);
+        let (mut ddim, mut euler) = (vp(sigmas[0]).1 * noise, vp(sigmas[0]).1 * noise);
+        for pair in sigmas.windows(2) {
+            let (now, next) = (pair[0], pair[1]);
+            edm += (next - now) * (edm - denoise(1.0, now, edm)) / now;
+            let (t, to) = (1.0 / (1.0 + now), 1.0 / (1.0 + next));
+            linear += (to - t) * (denoise(t, 1.0 - t, linear) - linear) / (1.0 - t);
+            let ((a, s), (a_to, s_to)) = (vp(now), vp(next));
+            let data = denoise(a, s, ddim);
+            ddim = a_to * data + s_to * (ddim - a * data) / s;
+            // The mutant: the VP velocity in σ frozen over the step, in place of the posterior means.
+            let data = denoise(a, s, euler);
+            let (da, ds) = (-now * a.powi(3), a.powi(3));
+            euler += (next - now) * (da * data + ds * (euler - a * data) / s);
+        }
+        let last = sigmas[20];
+        let (as_linear, as_ddim) = (edm / (1.0 + last), edm * vp(last).0);
+        assert!((linear - as_linear).abs() < 1e-12, "linear {linear}, EDM {as_linear}");
+        assert!((ddim - as_ddim).abs() < 1e-12, "DDIM {ddim}, EDM {as_ddim}");
+        assert!((euler - as_ddim).abs() > 1e-3, "Euler on VP is another sampler: {euler} {as_ddim}");
+    }
+}
+
+#[test]
+fn a_flow_of_one_path_is_the_exact_flow_of_every_other() {
+    let target = Mixture::new(vec![0.3, 0.7], vec![vec![-2.0], vec![1.5]], vec![vec![0.2], vec![0.6]]).unwrap();
+    let none = Condition::none();
+    let ts = [0.15, 0.4, 0.65, 0.9];
+    for from in one_sided() {
+        let trained = MixtureField::new(from.clone(), target.clone()).unwrap();
+        for to in one_sided() {
+            let own = MixtureField::new(to.clone(), target.clone()).unwrap();
+            let changed = Changed::new(trained.clone(), from.clone(), to.clone()).unwrap();
+            for t in ts {
+                let (c, found) = (to.at(t), matched(&from, &to, t));
+                let there = from.at(found.t);
+                // Only where `from` reaches this noise at all: VP keeps a trace of data, VE starts at σ = 50.
+                // And where its noise is more than a thousandth of its data: below, √(1-beta²) of the discrete schedule cancels.
+                if found.t <= 0.0 || found.t >= 1.0 || c.alpha < 1e-3 * c.beta {
+                    continue;
+                }
+                assert!((there.beta * c.alpha / (there.alpha * c.beta) - 1.0).abs() < 1e-9, "{from:?} {to:?} {t}");
+                let spread = c.alpha.hypot(c.beta);
+                let x = line(&[-1.5 * spread, 0.2 * spread, 1.1 * spread]);
+                let times = Times::all(t, 3);
+                let (b, s) = own.velocity_and_score(x.clone(), &times, &none);
+                let (b2, s2) = changed.velocity_and_score(x.clone(), &times, &none);
+                // Ratios are matched to 1e-9 at worst, and slopes of hundreds (VE) multiply that.
+                let scale = |v: &[f64]| 1e-7 * (1.0 + v.iter().fold(0f64, |m, v| m.max(v.abs())));
+                let (b, s) = (host(b), host(s));
+                assert!(gap(&host(b2), &b) < scale(&b), "{from:?} as {to:?} at {t}: velocity");
+                assert!(gap(&host(s2), &s) < scale(&s), "{from:?} as {to:?} at {t}: score");
+                assert_eq!(
+                    host(changed.velocity(x.clone(), &times, &none)),
+                    host(changed.velocity_and_score(x, &times, &none).0)
+                );
+            }
+        }
+    }
+    for path in one_sided() {
+        for t in [0.0, 0.2, 0.7, 1.0] {
+            let same = matched(&path, &path, t);
+            let held = t.clamp(END, 1.0 - END);
+            assert!((same.t - t).abs() < 2e-9 || (same.t - held).abs() < 1e-15, "{path:?} at {t}: {same:?}");
+        }
+    }
+    // Known matches: σ = 3 is t = 1/4 on the linear path, an angle of atan(1/3) on the trigonometric one.
+    let sigma = Path::Custom(Expressions::new("(1-t)^0.5", "t^0.5", None).unwrap()); // σ² = (1-t)/t
+    assert!((matched(&Path::Linear {}, &sigma, 0.1).t - 0.25).abs() < 1e-15);
+    assert!((matched(&Path::Trigonometric {}, &sigma, 0.1).t - (1f64 / 3.0).atan() * 2.0 / PI).abs() < 1e-15);
+    // Paths with a latent are no change of pace.
+    assert!(
+        Changed::new(MixtureField::new(Path::Linear {}, target).unwrap(), Path::Linear {}, Path::brownian(1.0))
+            .is_err()
+    );
+}
+
+#[test]
+fn the_curved_step_is_exact_where_the_plain_one_is_not() {
+    // The reflow of N(0,1) to N(0,1) on the trigonometric path: plain Euler gives 1 + π/2 times the noise in one step, the
+    // same network read on the linear path gives the noise itself, in one step and in seven.
+    let path = Path::Trigonometric {};
+    let field = GaussianReflow::new(path.clone(), vec![0.5], vec![2.0]).unwrap();
+    let straight = Changed::new(field, path, Path::Linear {}).unwrap();
+    for steps in [1, 7] {
+        let schedule = ScheduleConfig::Uniform {}.build(steps).unwrap();
+        let end = solve(&straight, line(&[1.0, -0.3]), &Condition::none(), &Solver::Euler {}, &schedule, None).unwrap();
+        assert!(gap(&host(end.x), &[2.5, -0.1]) < 1e-12, "{steps} steps");
     }
 }
