@@ -30,7 +30,7 @@ pub enum DataError {
     },
     /// Files of an image folder that are not readable images.
     #[error(
-        "{first}: not a readable image ({reason}); {count} of {total} files are not: remove them or set `data.skip_unreadable = true`"
+        "{first}: not a readable image ({reason}); {count} of {total} files are not: remove them, or in a recipe set `data.skip_unreadable = true`"
     )]
     Unreadable {
         /// The first such file, in name order.
