@@ -182,6 +182,34 @@ fn pairs_reflow_and_distill_as_separate_commands() {
 }
 
 #[test]
+fn a_student_of_another_size_starts_fresh_and_is_guided() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let small = |verb: &str, set: &[&str], out: &str, teacher: &std::path::Path| {
+        let mut command = rectiflow();
+        command.args([verb, "-n", "32", "--images", "64", "--set", "pairs.generate.steps=2", "-o"]);
+        command.arg(at(out)).arg("--teacher").arg(teacher);
+        set.iter().for_each(|set| {
+            command.args(["--set", set]);
+        });
+        command
+    };
+    let annealing = "reflow.annealing={type='linear',images=32}";
+    let report = json(&mut small("reflow", &["network.channels=16", annealing], "small", &run()));
+    let facts = json(rectiflow().arg("inspect").arg(at("small")));
+    let recipe = facts["newest"]["recipe"].as_str().unwrap();
+    assert!(recipe.contains("annealed") && recipe.contains("channels = 16"), "{recipe}");
+    let distilled = json(&mut small("distill", &["distill.guide={}"], "guided", &at("small")));
+    assert_eq!(distilled["train"]["parameters"], report["train"]["parameters"]);
+    // Not with more steps than the guide has targets for, nor mirrored against a teacher that saw no mirrored images.
+    let mut refused = small("distill", &["distill.guide={}", "distill.steps=2"], "no", &at("small"));
+    refused.assert().code(2).stderr(predicate::str::contains("distill.guide with distill.steps = 2"));
+    let mut refused = small("reflow", &["reflow.flip=true"], "no", &run());
+    refused.assert().code(2).stderr(predicate::str::contains("data.flip = false"));
+    assert!(!at("no").exists());
+}
+
+#[test]
 fn a_schedule_is_found_and_used() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("schedules");

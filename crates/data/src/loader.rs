@@ -18,8 +18,7 @@ pub struct LoaderConfig {
     pub seed: u64,
     /// Whether each epoch has its own random order; otherwise samples come in the data set's order.
     pub shuffle: bool,
-    /// Whether each sample is mirrored left to right with probability one half. Pair stores ignore it: a mirrored
-    /// pair is not a pair the teacher made.
+    /// Whether each sample is mirrored left to right with probability one half; both ends of a stored pair together.
     pub flip: bool,
     /// How many times the samples are passed through; `None`: without end. A stream that ends may end with a smaller batch;
     /// otherwise every batch is full, and epochs follow one another inside a batch.

@@ -163,5 +163,26 @@ fn pairs_stream_in_the_same_order_and_resume() {
     }
     let resumed: Vec<_> = PairLoader::new(store.clone(), &config, 8).unwrap().take(4).map(Result::unwrap).collect();
     assert_eq!(resumed, pairs[2..]);
-    assert!(PairLoader::new(store, &LoaderConfig { batch: 11, ..config }, 0).is_err());
+    assert!(PairLoader::new(store.clone(), &LoaderConfig { batch: 11, ..config.clone() }, 0).is_err());
+
+    // Mirrored pairs: both ends or neither, about half of them, the same ones on resuming.
+    let flipped = LoaderConfig { flip: true, ..config };
+    let mirrored: Vec<_> = PairLoader::new(store, &flipped, 0).unwrap().take(6).map(Result::unwrap).collect();
+    let (mut same, mut turned) = (0, 0);
+    for (plain, mirrored) in pairs.iter().zip(&mirrored) {
+        let width = plain.shape[3];
+        let size: usize = plain.shape[1..].iter().product();
+        let turn = |values: &[f32]| values.chunks(width).flat_map(|row| row.iter().rev().copied()).collect::<Vec<_>>();
+        let ends = |batch: &data::pairs::PairBatch, i: usize| {
+            [&batch.x0, &batch.x1].map(|x| x[i * size..(i + 1) * size].to_vec())
+        };
+        for i in 0..plain.indices.len() {
+            let (before, after) = (ends(plain, i), ends(mirrored, i));
+            match before == after {
+                true => same += 1,
+                false => turned += usize::from(before.map(|x| turn(&x)) == after),
+            }
+        }
+    }
+    assert!(same > 0 && turned > 0 && same + turned == pairs.iter().map(|b| b.indices.len()).sum::<usize>());
 }

@@ -4,7 +4,7 @@
 //! `k` steps the velocity at `t = 0, 1/k, ..., (k-1)/k`. The loss at those times is the ordinary one: on a linear path
 //! `|x1 - x0 - v(x_t, t)|²`.
 
-use crate::{Init, MethodError, Stage, reflow::require_linear};
+use crate::{GuideConfig, Init, MethodError, Stage, reflow::require_linear};
 use base::{Condition, Tensor};
 use flow::{
     Coupling, Field, FlowError, Loss, Objective, Parameterization, ScheduleConfig, Solver, TimeConfig, TimeLaw,
@@ -20,11 +20,14 @@ pub struct DistillConfig {
     pub steps: usize,
     /// Loss; squared error by default.
     pub loss: Loss,
+    /// Two steps of the teacher from fresh noise as further targets (SlimFlow); none by default, for one step only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guide: Option<GuideConfig>,
 }
 
 impl Default for DistillConfig {
     fn default() -> Self {
-        Self { steps: 1, loss: Loss::L2 {} }
+        Self { steps: 1, loss: Loss::L2 {}, guide: None }
     }
 }
 
@@ -51,6 +54,17 @@ impl DistillConfig {
                  teacher with parameterization = {{ type = \"velocity\" }}",
                 teacher.parameterization.name()
             )));
+        }
+        if let Some(guide) = &self.guide {
+            guide.check()?;
+            if self.steps != 1 {
+                return Err(MethodError::Setting {
+                    setting: "distill.guide with distill.steps",
+                    value: self.steps.to_string(),
+                    remedy: "two steps of the teacher guide a student of one step; set distill.steps = 1 or leave \
+                             distill.guide out",
+                });
+            }
         }
         let objective = Objective {
             time: self.time(),

@@ -7,6 +7,7 @@
 pub mod checks;
 pub mod distill;
 pub mod error;
+pub mod guide;
 pub mod pairs;
 pub mod reflow;
 pub mod stage;
@@ -14,6 +15,7 @@ pub mod stepsize;
 
 pub use distill::DistillConfig;
 pub use error::MethodError;
+pub use guide::GuideConfig;
 pub use pairs::{Labels, PairChunk, PairsConfig};
 pub use reflow::ReflowConfig;
 pub use stage::{Init, Stage};

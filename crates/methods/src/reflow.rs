@@ -2,9 +2,12 @@
 //!
 //! Rectified flow, arXiv 2209.03003, §2.2 and algorithm 1: start from the teacher's weights, train on stored pairs only
 //! (mixing in fresh noise would bring the crossings back), times uniform. Improved training, arXiv 2405.20320, §4: the
-//! remaining error sits at both ends of time, so a U-shaped law and a pseudo-Huber loss help.
+//! remaining error sits at both ends of time, so a U-shaped law and a pseudo-Huber loss help. SlimFlow, arXiv 2407.12718,
+//! §3.1: a student of another size cannot start from the teacher's weights; it starts fresh, from noise blended with fresh
+//! noise (annealing), and few pairs go further when they are mirrored as well.
 
 use crate::{Init, MethodError, Stage};
+use flow::coupling::Annealing;
 use flow::{Coupling, Loss, Objective, Path, TimeConfig, TimeLaw};
 use serde::{Deserialize, Serialize};
 
@@ -16,18 +19,24 @@ pub struct ReflowConfig {
     pub time: TimeConfig,
     /// Loss; squared error by default.
     pub loss: Loss,
+    /// How fresh noise gives way to the stored noise of the pairs; none by default. For students that start fresh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annealing: Option<Annealing>,
+    /// Whether pairs are mirrored left to right, both ends together, with probability one half. For teachers that were
+    /// themselves trained on mirrored images.
+    pub flip: bool,
 }
 
 impl Default for ReflowConfig {
     fn default() -> Self {
-        Self { time: TimeConfig::new(TimeLaw::UShaped { a: 4.0 }), loss: Loss::L2 {} }
+        Self { time: TimeConfig::new(TimeLaw::UShaped { a: 4.0 }), loss: Loss::L2 {}, annealing: None, flip: false }
     }
 }
 
 impl ReflowConfig {
     /// The reflow of 2209.03003: uniform times and squared error.
     pub fn plain() -> Self {
-        Self { time: TimeConfig::new(TimeLaw::Uniform {}), loss: Loss::L2 {} }
+        Self { time: TimeConfig::new(TimeLaw::Uniform {}), ..Self::default() }
     }
 
     /// The stage that reflows a teacher trained with `teacher`.
@@ -38,7 +47,12 @@ impl ReflowConfig {
         require_linear(teacher, "reflow")?;
         let objective = Objective { time: self.time.clone(), loss: self.loss.clone(), ..teacher.clone() };
         objective.check()?;
-        Ok(Stage { objective, coupling: Coupling::Stored {}, init: Init::Teacher })
+        let coupling = match self.annealing {
+            Some(schedule) => Coupling::Annealed { schedule },
+            None => Coupling::Stored {},
+        };
+        coupling.check()?;
+        Ok(Stage { objective, coupling, init: Init::Teacher })
     }
 }
 

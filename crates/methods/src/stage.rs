@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Init {
     /// Fresh weights from the seed.
     Fresh,
-    /// The averaged (EMA) weights of the teacher that made the pairs.
+    /// The averaged (EMA) weights of the teacher that made the pairs; fresh ones for a student of another network.
     Teacher,
 }
 

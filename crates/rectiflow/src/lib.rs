@@ -6,6 +6,7 @@
 pub mod context;
 pub mod device;
 pub mod error;
+mod guided;
 pub mod judge;
 pub mod machine;
 pub mod memory;

@@ -4,6 +4,7 @@ use super::{PairBatch, PairStore};
 use crate::Result;
 use crate::loader::{Cutter, LoaderConfig};
 use crate::prefetch::Prefetch;
+use base::{Key, Purpose};
 use std::sync::Arc;
 
 /// An iterator of [`PairBatch`]es made by a thread ahead of the caller. Dropping it ends the thread.
@@ -17,12 +18,32 @@ impl PairLoader {
     pub fn new(store: Arc<PairStore>, config: &LoaderConfig, start_sample: u64) -> Result<Self> {
         let name = store.dir().display().to_string();
         let mut cutter = Cutter::new(&name, store.len(), config, start_sample)?;
+        let flips = config.flip.then(|| Key::new(config.seed, Purpose::Augment));
         let produce = move || {
             let positions = cutter.next()?;
             let batch = store.batch(&positions.rows);
-            Some(batch.map(|batch| PairBatch { indices: positions.indices, ..batch }))
+            Some(batch.map(|batch| {
+                let mut batch = PairBatch { indices: positions.indices, ..batch };
+                flips.inspect(|key| mirror(&mut batch, *key));
+                batch
+            }))
         };
         Ok(Self(Prefetch::new(&name, config.prefetch, produce)?))
+    }
+}
+
+/// Mirrors half of the pairs left to right, noise and data alike: where the teacher commutes with mirrors (it was trained
+/// with flips), a mirrored pair is one it could have made (SlimFlow, arXiv 2407.12718, section 3.1).
+fn mirror(batch: &mut PairBatch, key: Key) {
+    let width = batch.shape[3].max(1);
+    let size = batch.shape[1..].iter().product::<usize>().max(1);
+    for (i, &index) in batch.indices.iter().enumerate() {
+        if key.uniform(index) < 0.5 {
+            let sample = i * size..(i + 1) * size;
+            for values in [&mut batch.x0, &mut batch.x1] {
+                values[sample.clone()].chunks_mut(width).for_each(<[f32]>::reverse);
+            }
+        }
     }
 }
 

@@ -167,9 +167,11 @@ impl Recipe {
             return Err("`time.law` = constant or steps trains only those times: that is distillation, which needs \
                         `coupling = { type = \"stored\" }` and a teacher's pairs (verbs `reflow`, `distill`)");
         }
-        if self.needs_pairs() && self.data.flip {
-            return Err("`data.flip` would mirror stored pairs, and a mirrored pair is not one the teacher made; \
-                        set data.flip = false");
+        if self.needs_pairs() && self.data.flip && !self.reflow.flip {
+            return Err(
+                "`data.flip` would mirror stored pairs; set data.flip = false, or reflow.flip = true where the \
+                        teacher was trained on mirrored images",
+            );
         }
         if self.needs_pairs() && self.path != (flow::Path::Linear {}) {
             return Err("stored pairs are straightened along the linear path only; set `path = { type = \"linear\" }`");
@@ -282,9 +284,9 @@ impl Layers {
                 return refuse(key, format!("set `{there}`"));
             }
         }
-        for key in ["network", "path", "parameterization", "coupling", "weighting", "antithetic"] {
+        for key in ["path", "parameterization", "coupling", "weighting", "antithetic"] {
             if self.written.contains(key) {
-                return refuse(key, "the student starts from its teacher's weights and keeps what they mean".into());
+                return refuse(key, "the student keeps what its teacher's weights mean".into());
             }
         }
         let mut layers = self;

@@ -53,7 +53,14 @@ impl Method {
             Self::Distill => recipe.distill.stage(&objective)?,
         };
         let mut recipe = recipe.with_stage(&stage);
-        recipe.data.flip = false; // a mirrored pair is not one the teacher made
+        recipe.data.flip = self == Self::Reflow && recipe.reflow.flip;
+        if recipe.data.flip && !teacher.recipe.data.flip {
+            return Err(Error::Usage(
+                "reflow.flip = true: the teacher was trained with data.flip = false, so a mirrored pair is not one it \
+                 could have made; leave it out"
+                    .into(),
+            ));
+        }
         recipe.check()?;
         Ok(recipe)
     }
@@ -93,7 +100,8 @@ pub fn student(
     };
     let store = Arc::new(PairStore::open(&store)?);
     pairs::check(&store, &teacher)?;
-    let loader = LoaderConfig { batch: recipe.train.micro_batch(), seed: recipe.seed, ..LoaderConfig::default() };
+    let (batch, flip) = (recipe.train.micro_batch(), recipe.data.flip);
+    let loader = LoaderConfig { batch, flip, seed: recipe.seed, ..LoaderConfig::default() };
     PairLoader::new(store.clone(), &loader, 0)?; // refuses a batch larger than the store before anything is written
     let mut source = train::PairSource::new(store.clone(), loader);
     let validation = match recipe.train.validate_every {
@@ -101,8 +109,23 @@ pub fn student(
         _ => pairs::held_out(&teacher, &recipe.pairs, recipe.train.validation_samples, context)?,
     };
     let subject = Subject { stage: method.name().into(), ..teacher.subject.clone() };
-    let start = Some(teacher.net);
-    let job = Job { recipe, subject, source: &mut source, validation, start, folder, resume };
+    // Weights of another shape cannot be continued: such a student starts fresh, from the same seed as any first stage.
+    let same = recipe.network == teacher.recipe.network;
+    let guide = match (method, &recipe.distill.guide) {
+        (Method::Distill, Some(guide)) => Some((guide.clone(), teacher.net.clone())),
+        _ => None,
+    };
+    let start = same.then_some(teacher.net);
+    if start.is_none() {
+        let size = |recipe: &Recipe| -> Result<String, Error> {
+            let cost = recipe.network.cost(subject.shape, subject.classes.len())?;
+            let mflop = cost.forward_flops_per_sample as f64 / 1e6;
+            Ok(format!("{} parameters, {mflop:.1} MFLOP a sample", cost.parameters))
+        };
+        let (student, teacher) = (size(recipe)?, size(&teacher.recipe)?);
+        context.note(format!("the student starts fresh: {student}; its teacher: {teacher}"));
+    }
+    let job = Job { recipe, subject, source: &mut source, validation, start, guide, folder, resume };
     let train = job.run(context)?;
     Ok(StudentReport { pairs: made, pair_count: store.len() as u64, train })
 }

@@ -3,12 +3,13 @@
 use crate::{
     Error, Recipe,
     context::{Context, Event},
+    guided::GuidedTask,
     memory::Need,
     model::{Subject, find},
     recipe::SampleConfig,
 };
 use ::train::{
-    Batch, ImageSource, Outcome, RunDir, Setup, Source, TrainError,
+    Batch, ImageSource, Outcome, RunDir, Setup, Source, Task, TrainError,
     checkpoint::{Checkpoint, Folder},
     log::{EventFile, Stats},
 };
@@ -16,6 +17,7 @@ use base::Network;
 use data::{Dataset, Loader, LoaderConfig, Split};
 use flow::{Field, PathField};
 use media::{Grid, Images};
+use methods::GuideConfig;
 use nets::Net;
 use serde::Serialize;
 use std::{
@@ -95,7 +97,7 @@ pub fn train(
         0 => None,
         _ => held_out(&data::open(&recipe.data.with_split(Split::Test))?, recipe.train.validation_samples)?,
     };
-    let job = Job { recipe, subject, source: &mut source, validation, start: None, folder, resume };
+    let job = Job { recipe, subject, source: &mut source, validation, start: None, guide: None, folder, resume };
     job.run(context)
 }
 
@@ -133,13 +135,15 @@ pub(crate) struct Job<'a> {
     pub validation: Option<Batch>,
     /// First weights; fresh ones without.
     pub start: Option<Net>,
+    /// A teacher that guides the training, and how.
+    pub guide: Option<(GuideConfig, Net)>,
     pub folder: &'a Path,
     pub resume: Option<Resume>,
 }
 
 impl Job<'_> {
     pub fn run(self, context: &mut Context) -> Result<TrainReport, Error> {
-        let Self { recipe, subject, source, validation, start, folder, resume } = self;
+        let Self { recipe, subject, source, validation, start, guide, folder, resume } = self;
         let device = context.device.device.clone();
         let classes = subject.classes.len();
         // Before anything is written: a network that does not fit the data or the machine, a folder that holds another run.
@@ -156,11 +160,14 @@ impl Job<'_> {
         let _lock = run.lock()?;
         run.write(&run.recipe(), &recipe.to_toml())?;
         let config = &recipe.train;
-        let task = recipe.task(classes);
+        let task: Box<dyn Task> = match guide {
+            Some((guide, teacher)) => Box::new(GuidedTask { flow: recipe.task(classes), guide, teacher }),
+            None => Box::new(recipe.task(classes)),
+        };
         let images = checkpoint.as_ref().map_or(0, |found| found.meta().images);
         let setup = Setup {
             config,
-            task: &task,
+            task: &*task,
             source,
             validation: validation.as_ref(),
             seed: recipe.seed,
