@@ -49,9 +49,10 @@ impl Method {
         let recipe = layers.student_of(self.name())?.build()?;
         let objective = teacher.recipe.objective();
         let stage = match self {
-            Self::Reflow => recipe.reflow.stage(&objective)?,
-            Self::Distill => recipe.distill.stage(&objective)?,
+            Self::Reflow => recipe.reflow.stage(&objective),
+            Self::Distill => recipe.distill.stage(&objective),
         };
+        let stage = stage.map_err(|error| Error::Usage(error.to_string()))?;
         let mut recipe = recipe.with_stage(&stage);
         recipe.data.flip = self == Self::Reflow && recipe.reflow.flip;
         if recipe.data.flip && !teacher.recipe.data.flip {
