@@ -18,6 +18,7 @@
 //! # Ok::<(), flow::FlowError>(())
 //! ```
 
+pub mod bridge;
 pub mod coupling;
 pub mod diagnostics;
 pub mod error;

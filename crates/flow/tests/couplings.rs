@@ -211,7 +211,13 @@ fn entropic_partners_have_the_plan_s_frequencies() {
     // The same batch drawn again and again under other counters: frequencies follow the plan.
     let n = 6;
     let (a, b) = (draw(1, n, 2), draw(2, n, 2));
-    let coupling = Coupling::Sinkhorn { epsilon: 0.3, iterations: 5000, within_class: true, condition_weight: 0.0 };
+    let coupling = Coupling::Sinkhorn {
+        epsilon: 0.3,
+        relative: true,
+        iterations: 5000,
+        within_class: true,
+        condition_weight: 0.0,
+    };
     let unit = distances(&b, &a).iter().sum::<f64>() / 36.0;
     let plan = Sinkhorn { tolerance: 1e-3, ..Sinkhorn::new(0.3 * unit) }.solve(n, n, &distances(&b, &a)).unwrap();
     let draws = 4000;
@@ -298,7 +304,8 @@ fn bad_input_is_refused() {
     assert_eq!(assign(3, |_, _| 1.0).unwrap().len(), 3);
     assert_eq!(assign(0, |_, _| 0.0).unwrap(), Vec::<usize>::new());
     let nan = points(&[vec![0.0, f64::NAN], vec![0.0, 0.0], vec![1.0, 0.0], vec![0.0, 1.0]]);
-    let entropic = Coupling::Sinkhorn { epsilon: 0.05, iterations: 10, within_class: true, condition_weight: 0.0 };
+    let entropic =
+        Coupling::Sinkhorn { epsilon: 0.05, relative: true, iterations: 10, within_class: true, condition_weight: 0.0 };
     for coupling in [&OT, &entropic] {
         assert!(matches!(coupling.pair(&nan, &a, &none), Err(FlowError::NotFinite { .. })));
         assert!(coupling.pair(&a, &a, &none).is_ok(), "points that coincide");

@@ -50,6 +50,9 @@ pub enum Coupling {
         /// Entropy `ε`, as a fraction of the batch's mean squared distance; 0 gives exact transport, infinity independence.
         #[serde(default = "epsilon")]
         epsilon: f64,
+        /// If not, `ε` is a squared distance of the data itself: `4 ε` of a Schrödinger bridge with noise `√(2ε) dW`.
+        #[serde(default = "yes")]
+        relative: bool,
         /// Iterations at most.
         #[serde(default = "iterations")]
         iterations: usize,
@@ -227,7 +230,8 @@ impl Coupling {
     /// Iteration settings for a batch whose mean squared distance is `unit`.
     fn entropic(&self, unit: f64) -> Option<Sinkhorn> {
         match *self {
-            Self::Sinkhorn { epsilon, iterations, .. } => {
+            Self::Sinkhorn { epsilon, relative, iterations, .. } => {
+                let unit = if relative { unit } else { 1.0 };
                 Some(Sinkhorn { epsilon: epsilon * unit, relaxation: None, iterations, tolerance: 1e-3 })
             }
             Self::Unbalanced { epsilon, relaxation, iterations, .. } => {

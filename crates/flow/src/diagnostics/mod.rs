@@ -12,7 +12,7 @@ pub use ledger::Ledger;
 pub use profile::{Profile, profile};
 pub use straightness::{Straightness, straightness};
 
-use crate::{Field, FlowError, Path, Schedule, Solver, rows, solve};
+use crate::{Ends, Field, FlowError, Path, Schedule, Solver, rows, solve};
 use base::{Condition, Tensor, Times};
 
 /// Crossing of each pair, `[b]` on the host: `∫ |dx_t/dt - v(x_t, t)|² dt` by the midpoint rule on `points` equal parts.
@@ -33,27 +33,28 @@ pub fn crossing<const D: usize>(
     let mut total = vec![0.0; x0.dims()[0]];
     for i in 0..points {
         let t = (i as f64 + 0.5) / points as f64;
-        for (total, part) in total.iter_mut().zip(crossing_at(field, path, x0, x1, condition, t)?) {
+        let ends = (x0.clone(), x1.clone()).into();
+        for (total, part) in total.iter_mut().zip(crossing_at(field, path, ends, condition, t)?) {
             *total += part / points as f64;
         }
     }
     Ok(total)
 }
 
-/// `|dx_t/dt - v(x_t, t)|²` of each pair at one time, `[b]` on the host: the integrand of [`crossing`].
+/// `|dx_t/dt - v(x_t, t)|²` of each pair at one time, `[b]` on the host: the integrand of [`crossing`], for ends with a
+/// latent too.
 ///
 /// # Errors
-/// [`FlowError`] if the shapes differ or the device fails.
+/// [`FlowError`] if the shapes differ, a latent is missing or the device fails.
 pub fn crossing_at<const D: usize>(
     field: &dyn Field<D>,
     path: &Path,
-    x0: &Tensor<D>,
-    x1: &Tensor<D>,
+    ends: Ends<D>,
     condition: &Condition,
     t: f64,
 ) -> Result<Vec<f64>, FlowError> {
-    let times = Times::all(t, x0.dims()[0]);
-    let point = path.point(x0.clone(), x1.clone(), &times)?;
+    let times = Times::all(t, ends.x0.dims()[0]);
+    let point = path.point_of(ends, &times)?;
     rows::host(rows::sum((point.dxt - field.velocity(point.xt, &times, condition)).square()))
 }
 

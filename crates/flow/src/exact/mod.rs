@@ -3,12 +3,18 @@
 //! All arithmetic is in `f64` on the host; as a [`Field`](crate::Field) over points `[b d]` an oracle reads a batch back,
 //! computes, and returns it in the batch's own number type.
 
+mod empirical;
+mod full_mixture;
 mod gaussian;
+mod kernel;
 mod mixture;
 mod mixture_field;
 mod posterior;
 
+pub use empirical::Empirical;
+pub use full_mixture::{FullMixture, FullMixtureField};
 pub use gaussian::{Gaussian, GaussianReflow};
+pub use kernel::Kernel;
 pub use mixture::Mixture;
 pub use mixture_field::MixtureField;
 pub use posterior::Posterior;
@@ -45,4 +51,22 @@ fn each_row_twice(
 
 fn points(x: Tensor<2>) -> Vec<f64> {
     crate::rows::host(x).expect("oracles run on the CPU, which can always be read")
+}
+
+/// Applies a function of rows `[b d]` that share their time to each run of equal times of a batch `[b ...]`.
+fn by_time<const D: usize>(
+    x: Tensor<D>,
+    t: &Times,
+    mut f: impl FnMut(Tensor<2>, f64) -> (Tensor<2>, Tensor<2>),
+) -> (Tensor<D>, Tensor<D>) {
+    let (dims, flat) = (x.dims(), crate::rows::flatten(x));
+    let (mut first, mut second, mut start) = (Vec::new(), Vec::new(), 0);
+    for run in t.values().chunk_by(|a, b| a == b) {
+        let (a, b) = f(flat.clone().narrow(0, start, run.len()), run[0]);
+        first.push(a);
+        second.push(b);
+        start += run.len();
+    }
+    let whole = |parts: Vec<Tensor<2>>| if parts.is_empty() { flat.clone() } else { Tensor::cat(parts, 0) };
+    (whole(first).reshape(dims), whole(second).reshape(dims))
 }
