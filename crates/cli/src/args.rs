@@ -57,6 +57,10 @@ pub enum Verb {
     Eval(Eval),
     /// Measure images that something else made: a folder, an .npy or .npz file.
     Score(Score),
+    /// Any path, coupling, time law and solver on points in the plane: trains in half a minute and draws.
+    Toy(Toy),
+    /// Where a checkpoint's flow bends and loses accuracy along time, and how its pairs cross.
+    Diagnose(Diagnose),
     /// Say what a checkpoint, run, pair store or data set is.
     Inspect(Inspect),
     /// Say what a recipe will cost before its first step.
@@ -272,6 +276,41 @@ pub struct Eval {
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub classifier: Option<PathBuf>,
     /// Write the report into this folder.
+    #[arg(long, short, visible_alias = "output-dir", value_hint = ValueHint::DirPath)]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Toy {
+    /// The recipe (TOML) of what differs from recipes/toy/base.toml.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub recipe: Option<PathBuf>,
+    #[command(flatten)]
+    pub overrides: RecipeArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct Diagnose {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Times at which figures are taken.
+    #[arg(long, visible_alias = "num-inference-steps", default_value_t = 20)]
+    pub steps: usize,
+    /// Samples.
+    #[arg(long, short, default_value_t = 64)]
+    pub num: usize,
+    /// Seed of the noise.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Classifier-free guidance; 1 is none.
+    #[arg(long, visible_alias = "cfg-scale", default_value_t = 1.0, allow_negative_numbers = true)]
+    pub guidance_scale: f64,
+    /// The pair store a student was trained on; the one beside its checkpoint by default.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub pairs: Option<PathBuf>,
+    /// Where diagnose.html and diagnose.json go; the run's folder by default.
     #[arg(long, short, visible_alias = "output-dir", value_hint = ValueHint::DirPath)]
     pub output: Option<PathBuf>,
 }

@@ -14,12 +14,14 @@ use rectiflow::{
     verbs::{
         cite, classifier, data,
         demo::{DemoRequest, demo},
+        diagnose::{DiagnoseRequest, diagnose},
         eval::{EvalRequest, eval},
         inspect, plan,
         sample::{SampleOverrides, SampleRequest, sample, solver},
         schedule::{ScheduleRequest, StepsizeConfig, schedule},
         score::{ScoreRequest, score},
         student::{Method, default_folder, student},
+        toy,
         train::{self, Resume},
     },
 };
@@ -70,6 +72,8 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
             let report = plan::plan(&recipe, &mut context)?;
             print(&global, &report, || format!("{report}\n"))
         }
+        Verb::Toy(request) => do_toy(request, &global, &mut context),
+        Verb::Diagnose(request) => do_diagnose(request, &global, &mut context),
         Verb::Eval(request) => do_eval(request, &global, &mut context),
         Verb::Score(request) => do_score(request, &global, &mut context),
         Verb::Demo(request) => do_demo(request, &global, &mut context),
@@ -286,6 +290,35 @@ fn do_eval(request: args::Eval, global: &Global, context: &mut Context) -> Resul
     };
     let summary = eval(&request, context)?;
     print(global, &summary, || format!("{}features: {}\n", summary.table(), summary.evaluator))
+}
+
+fn do_toy(request: args::Toy, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let recipe = layers(toy::layers()?, request.recipe.as_deref(), &request.overrides)?.build()?;
+    let points = toy::points(&recipe)?;
+    if request.run.dry_run {
+        let facts = json!({ "recipe": recipe, "points": points });
+        return print(global, &facts, || recipe.to_toml());
+    }
+    let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
+    let resume = request.run.resume.as_deref().map(Resume::parse);
+    let report = toy::toy(&recipe, &folder, resume, context)?;
+    print(global, &report, || format!("{}\npage: {}\n", report.text(), report.page.display()))
+}
+
+fn do_diagnose(request: args::Diagnose, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Diagnose { model, steps, num, seed, guidance_scale, pairs, output } = request;
+    let request = DiagnoseRequest {
+        checkpoint: model.checkpoint,
+        ema: model.ema,
+        samples: num,
+        steps,
+        seed,
+        guidance: guidance_scale,
+        pairs,
+        output,
+    };
+    let found = diagnose(&request, context)?;
+    print(global, &found, || format!("{}\npage: {}\n", found.table(), found.page.display()))
 }
 
 fn do_score(request: args::Score, global: &Global, context: &mut Context) -> Result<(), Error> {

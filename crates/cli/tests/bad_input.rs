@@ -72,6 +72,28 @@ fn options() {
     refused(&mut sample(&["--steps", "1000000000000"]), 2, &["at most 1000000"]);
     refused(rectiflow().arg("train").arg("-o").arg(run()), 2, &["--resume latest"]);
     refused(rectiflow().args(["train", "--seed", "18446744073709551615"]), 2, &["--seed"]);
+    let toy = |args: &[&str]| {
+        let mut command = rectiflow();
+        command.args(["toy", "-o", "/tmp/never-made"]).args(args);
+        command
+    };
+    refused(&mut toy(&["--data", "mooons"]), 2, &["no point set", "did you mean `moons`?", "swiss_roll"]);
+    refused(&mut toy(&["--data", "/tmp"]), 2, &["data.name", "checkerboard"]);
+    refused(&mut toy(&["--set", "coupling={type='sinkhorn',epsilon=0.0}"]), 2, &["coupling.epsilon"]);
+    refused(&mut toy(&["--set", "path.type=mirror"]), 2, &["mirror", "another path"]);
+    refused(&mut toy(&["--set", "parameterization.type=latent", "--set", "path.type=interpolant"]), 1, &["velocity"]);
+    refused(rectiflow().args(["train", "--data", "moons", "--set", "network.type=mlp"]), 2, &["rectiflow toy"]);
+    let diagnose = |args: &[&str]| {
+        let mut command = rectiflow();
+        command.arg("diagnose").arg(run()).args(args);
+        command
+    };
+    refused(&mut diagnose(&["--num", "0"]), 2, &["at least one"]);
+    refused(&mut diagnose(&["--steps", "0"]), 1, &["no steps"]);
+    refused(&mut diagnose(&["--num", "100000000000000"]), 2, &["do not fit in memory"]);
+    refused(&mut diagnose(&["--guidance-scale", "-1"]), 1, &["guidance"]);
+    refused(&mut diagnose(&["--ema", "0.5"]), 1, &["0.5", "0.999"]);
+    refused(rectiflow().args(["diagnose", "no-such-run"]), 1, &["no-such-run", "no such file"]);
     let wide = |channels: &str| {
         let mut command = rectiflow();
         command.args(["train", "-o", "/tmp/never-made", "--set"]).arg(format!("network.channels={channels}"));

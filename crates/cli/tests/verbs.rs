@@ -24,6 +24,8 @@ fn help_of_every_verb() {
         "reflow",
         "distill",
         "eval",
+        "toy",
+        "diagnose",
         "inspect",
         "plan",
         "data",
@@ -297,4 +299,54 @@ fn the_demo_runs_end_to_end() {
     assert!(page.contains("<svg") && page.contains("data:image/png;base64,") && !page.contains("src=\"http"));
     // A second demo in the same place replaces the first.
     rectiflow().args(["demo", "--smoke", "-q", "-o"]).arg(&out).assert().success();
+}
+
+#[test]
+fn a_toy_trains_and_draws() {
+    let folder = tempfile::tempdir().unwrap();
+    let toy = |name: &str, sets: &[&str]| {
+        let mut command = rectiflow();
+        command.arg("toy").arg("-o").arg(folder.path().join(name));
+        for set in ["train.images=25600", "train.seconds=0", "pairs.count=2000"].iter().chain(sets) {
+            command.args(["--set", set]);
+        }
+        json(&mut command)
+    };
+    let plain = toy("moons", &["data.name=moons"]);
+    assert_eq!((&plain["points"], &plain["coupling"]), (&"moons".into(), &"independent".into()));
+    let number = |report: &Value, key: &str| report[key].as_f64().unwrap_or_else(|| panic!("{key} in {report}"));
+    // A hundred steps already carry most of the mass; an untrained network is off by several nats.
+    let (kl, floor) = (number(&plain, "kl"), number(&plain, "kl_floor"));
+    assert!(floor >= 0.0 && kl > floor && kl < 1.5, "{plain}");
+    for file in ["toy.html", "toy.json", "trajectories.png", "marginals.png", "animation.png"] {
+        assert!(folder.path().join("moons").join(file).metadata().unwrap().len() > 500, "{file}");
+    }
+    // Every other coupling and an adaptive solver on another path; transport within the batch straightens.
+    let exact = toy("ot", &["data.name=moons", "coupling.type=optimal_transport"]);
+    assert!(number(&exact, "straightness") < number(&plain, "straightness"), "{exact} {plain}");
+    toy("entropic", &["data.name=pinwheel", "coupling.type=sinkhorn", "train.images=2560", "path.type=trigonometric"]);
+    toy("stored", &["data.name=swiss_roll", "coupling.type=stored", "sample.steps=2"]);
+    // A toy is a run like any other.
+    let seen =
+        json(rectiflow().arg("diagnose").arg(folder.path().join("stored")).args(["--num", "64", "--steps", "5"]));
+    assert!(seen["crossing"].as_f64().unwrap() > 0.0 && seen["stage"] == "reflow", "{seen}");
+    assert!(folder.path().join("stored/diagnose.html").is_file());
+}
+
+#[test]
+fn a_checkpoint_is_diagnosed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = rectiflow();
+    command.arg("diagnose").arg(run()).args(["--num", "16", "--steps", "4", "-o"]).arg(folder.path());
+    let found = json(&mut command);
+    for key in ["straightness", "transport_cost", "one_step_distance", "crossing", "pair_cost"] {
+        assert!(found[key].as_f64().unwrap() > 0.0, "{key} in {found}");
+    }
+    for key in ["t", "speed", "curvature", "lipschitz", "truncation"] {
+        let values = found["profile"][key].as_array().unwrap();
+        assert!(values.len() == 4 && values.iter().all(|v| v.as_f64().unwrap() >= 0.0), "{key} in {found}");
+    }
+    let page = fs::read_to_string(folder.path().join("diagnose.html")).unwrap();
+    assert_eq!(page.matches("<svg").count(), 5);
+    assert!(folder.path().join("diagnose.json").is_file());
 }

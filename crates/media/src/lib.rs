@@ -12,12 +12,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod animation;
 pub mod arrays;
 pub mod atomic;
+pub mod canvas;
 pub mod grid;
 pub mod images;
 pub mod png;
 
+pub use canvas::Canvas;
 pub use grid::Grid;
 pub use images::{Bitmap, Images};
 

@@ -16,6 +16,7 @@ pub mod recipe;
 pub mod report;
 pub mod sampling;
 pub mod schedules;
+pub mod toy;
 pub mod verbs;
 
 pub use context::{Context, Event};

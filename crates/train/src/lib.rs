@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`engine`] | the loop: [`train`], [`resume`] |
-//! | [`task`], [`flow_task`], [`source`], [`streams`] | what is minimised, where samples come from |
+//! | [`task`], [`flow_task`], [`source`], [`streams`], [`point_source`] | what is minimised, where samples come from |
 //! | [`state`], [`optim`], [`schedule`], [`ema`], [`params`] | weights and what updates them |
 //! | [`checkpoint`] | complete, checksummed, atomic files |
 //! | [`guard`], [`watchdog`], [`memory`] | what goes wrong, and what it costs |
@@ -24,6 +24,7 @@ pub mod log;
 pub mod memory;
 pub mod optim;
 pub mod params;
+pub mod point_source;
 pub mod run_dir;
 pub mod schedule;
 pub mod source;
@@ -40,6 +41,7 @@ pub use engine::{Outcome, Setup, resume, train};
 pub use error::{NotFinite, TrainError};
 pub use event::{Event, Log, Observer, ValidationLog};
 pub use flow_task::FlowTask;
+pub use point_source::PointSource;
 pub use run_dir::RunDir;
 pub use source::{Batch, Source};
 pub use streams::{ImageSource, PairSource};

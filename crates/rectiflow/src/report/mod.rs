@@ -1,6 +1,7 @@
 //! The report of a run: one self-contained page for eyes, `summary.json` with the same figures for scripts.
 
 mod page;
+pub mod panels;
 pub mod plot;
 pub mod summary;
 

@@ -43,7 +43,17 @@ const SIZE: (u32, u32) = (520, 300);
 /// `ticks` are the horizontal axis's labels; none chooses them.
 /// `None` where no point can be drawn (a run of no steps).
 pub fn lines(series: &[Series], labels: Labels, log_y: bool, ticks: &[f64]) -> Option<String> {
-    let drawable = |&(x, y): &(f64, f64)| x > 0.0 && x.is_finite() && y.is_finite() && (!log_y || y > 0.0);
+    chart(series, labels, (true, log_y), ticks)
+}
+
+/// [`lines`] with an even horizontal axis.
+pub fn linear(series: &[Series], labels: Labels, log_y: bool) -> Option<String> {
+    chart(series, labels, (false, log_y), &[])
+}
+
+fn chart(series: &[Series], labels: Labels, (log_x, log_y): (bool, bool), ticks: &[f64]) -> Option<String> {
+    let fits = |v: f64, log: bool| v.is_finite() && (!log || v > 0.0);
+    let drawable = |&(x, y): &(f64, f64)| fits(x, log_x) && fits(y, log_y);
     let series: Vec<Series> = series
         .iter()
         .map(|s| Series { points: s.points.iter().copied().filter(drawable).collect(), ..s.clone() })
@@ -52,7 +62,7 @@ pub fn lines(series: &[Series], labels: Labels, log_y: bool, ticks: &[f64]) -> O
     // A faint series may have wild outliers; the strong ones decide the vertical range where there is any.
     let strong: Vec<_> = series.iter().filter(|s| s.style != Style::Faint).flat_map(|s| s.points.clone()).collect();
     let all: Vec<_> = series.iter().flat_map(|s| s.points.clone()).collect();
-    let mut x = Axis::around(range(all.iter().map(|p| p.0))?, true);
+    let mut x = Axis::around(range(all.iter().map(|p| p.0))?, log_x);
     if !ticks.is_empty() {
         x.ticks = ticks.to_vec();
     }

@@ -78,6 +78,10 @@ pub fn train(
     context: &mut Context,
 ) -> Result<TrainReport, Error> {
     check(recipe)?;
+    if let Some(points) = recipe.data.name.as_deref().and_then(data::Points::named) {
+        let name = points.name();
+        return Err(Error::Usage(format!("`{name}` is a point set in the plane: use `rectiflow toy --data {name}`")));
+    }
     let dataset = data::open(&recipe.data)?;
     let loader = LoaderConfig {
         batch: recipe.train.micro_batch(),

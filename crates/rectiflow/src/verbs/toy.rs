@@ -1,0 +1,230 @@
+//! `toy`: any path, coupling, time law and solver on a point set in the plane, trained in half a minute and drawn.
+
+use super::{
+    student::{Method, student},
+    train::{Job, Resume, TrainReport},
+};
+use crate::{
+    Error, Model, Recipe,
+    context::Context,
+    model::Subject,
+    recipe::Layers,
+    report::panels::{self, Panel, page},
+    toy::{Tracks, density, follow, held_out, noise, on_path, pairs, pictures},
+};
+use data::Points;
+use flow::{Coupling, Parameterization, diagnostics};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use train::{PointSource, checkpoint::Which};
+
+/// What a toy says that the house defaults do not.
+const DEFAULTS: &str = include_str!("../../../../recipes/toy/base.toml");
+
+/// The layers of a toy: house defaults, then what suits the plane.
+///
+/// # Errors
+/// None that a user can cause.
+pub fn layers() -> Result<Layers, Error> {
+    Layers::new().text(DEFAULTS, "recipes/toy/base.toml")
+}
+
+/// What came out.
+#[derive(Clone, Debug, Serialize)]
+pub struct ToyReport {
+    /// The training.
+    pub train: TrainReport,
+    /// The point set.
+    pub points: &'static str,
+    /// Path, coupling and solver by name.
+    pub path: &'static str,
+    /// The coupling.
+    pub coupling: &'static str,
+    /// The solver.
+    pub solver: &'static str,
+    /// Steps of the solver; an adaptive one chooses its own.
+    pub steps: usize,
+    /// `KL(data | samples)` by kernel estimates.
+    pub kl: f64,
+    /// The same between two sets of data: what the estimate cannot go below.
+    pub kl_floor: f64,
+    /// Straightness of the trajectories.
+    pub straightness: f64,
+    /// `E|z1 - z0|²`.
+    pub transport_cost: f64,
+    /// The page with everything on it.
+    pub page: PathBuf,
+    /// The film.
+    pub animation: PathBuf,
+}
+
+/// Particles that figures and marginals are taken from.
+const PARTICLES: usize = 8000;
+/// Particles of the film.
+const SHOWN: usize = 1500;
+const SIDE: usize = 560;
+
+/// Trains on `recipe.data.name`, a point set, into `folder`, and draws.
+///
+/// # Errors
+/// A set that does not exist, a recipe that makes no sense in the plane, and what training may say.
+pub fn toy(recipe: &Recipe, folder: &Path, resume: Option<Resume>, context: &mut Context) -> Result<ToyReport, Error> {
+    let points = points(recipe)?;
+    recipe.check()?;
+    recipe.parameterization.check_reads(Parameterization::Velocity {}, &recipe.path)?;
+    if let flow::Path::Mirror { .. } = recipe.path {
+        let remedy = "take another path: a mirror leads from data to data, so no sample of it starts at noise";
+        return Err(Error::Usage(format!("`path.type = \"mirror\"` cannot be drawn by `toy`; {remedy}")));
+    }
+    let train = learn(recipe, points, folder, resume, context)?;
+    let model = Model::open(folder, Which::Best, &context.device)?;
+    context.note(format!("drawing {}", points.name()));
+    draw(recipe, points, folder, train, &model, context)
+}
+
+/// The point set of a recipe.
+///
+/// # Errors
+/// [`Error::Usage`] with the sets there are.
+pub fn points(recipe: &Recipe) -> Result<Points, Error> {
+    let known = Points::ALL.map(Points::name).join(", ");
+    let name = recipe.data.name.as_deref().filter(|_| recipe.data.path.is_none());
+    let name = name.ok_or_else(|| Error::Usage(format!("a toy needs `data.name` to be a point set: {known}")))?;
+    let nearest = || {
+        let near = Points::ALL.map(|set| (strsim::damerau_levenshtein(name, set.name()), set.name())).into_iter().min();
+        near.filter(|(distance, _)| *distance < 5)
+            .map(|(_, set)| format!("; did you mean `{set}`?"))
+            .unwrap_or_default()
+    };
+    Points::named(name).ok_or_else(|| Error::Usage(format!("`{name}` is no point set{} (known: {known})", nearest())))
+}
+
+/// Trains as any recipe is trained; stored pairs are made by a first flow of half the time.
+fn learn(
+    recipe: &Recipe,
+    points: Points,
+    folder: &Path,
+    resume: Option<Resume>,
+    context: &mut Context,
+) -> Result<TrainReport, Error> {
+    let subject =
+        Subject { stage: "base".into(), shape: [2, 1, 1], classes: Vec::new(), data: points.name().to_string() };
+    let mut source = PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
+    let job = |recipe, source, folder, resume| {
+        let subject = subject.clone();
+        Job { recipe, subject, source, validation: None, start: None, guide: None, folder, resume }
+    };
+    if !recipe.needs_pairs() {
+        return job(recipe, &mut source, folder, resume).run(context);
+    }
+    let mut teacher = recipe.clone();
+    teacher.name = format!("{}-teacher", recipe.name);
+    teacher.coupling = Coupling::Independent {};
+    teacher.train.seconds *= 0.5;
+    teacher.train.images /= 2;
+    let first = folder.join("teacher");
+    if crate::model::find(&first).is_err() {
+        job(&teacher, &mut source, &first, None).run(context)?;
+    }
+    let teacher = Model::open(&first, Which::Best, &context.device)?;
+    Ok(student(Method::Reflow, recipe, teacher, None, folder, resume, context)?.train)
+}
+
+fn draw(
+    recipe: &Recipe,
+    points: Points,
+    folder: &Path,
+    train: TrainReport,
+    model: &Model,
+    context: &mut Context,
+) -> Result<ToyReport, Error> {
+    let device = context.device.device.clone();
+    let field = model.field(&recipe.sample.guidance)?;
+    let start = noise(recipe.seed, PARTICLES);
+    let tracks = follow(&field, recipe, &start, 12, &device)?;
+    let data = held_out(points, recipe.seed, 2 * PARTICLES);
+    let (data, other) = data.split_at(PARTICLES);
+    let (data, other) = (data.to_vec(), other.to_vec());
+    let at = &other[..1500].to_vec();
+    let kl = density::divergence(&data, tracks.end(), at);
+    let kl_floor = density::divergence(&data, &held_out(points, recipe.seed ^ 0xabc, PARTICLES), at);
+    context.go_on()?;
+
+    let fine = flow::ScheduleConfig::Uniform {}.build(100)?;
+    let few = crate::toy::tensor(&start[..1000].to_vec(), &device);
+    let none = base::Condition::none();
+    let solved = diagnostics::straightness(&field, few.clone(), &none, &flow::Solver::Euler {}, &fine)?;
+    let cost = diagnostics::transport_cost(&few, &solved.x, 2.0)?;
+    context.go_on()?;
+
+    // The law on the path is that of the training pairs; for stored pairs these are the flow's own ends.
+    let ends = match recipe.needs_pairs() {
+        true => (start.clone(), tracks.end().clone()),
+        false => pairs(recipe, &noise(recipe.seed ^ 0x77, PARTICLES), &data, &device)?,
+    };
+    let times = [0.0, 0.25, 0.5, 0.75, 1.0];
+    let flown: Vec<_> = times.iter().map(|t| tracks.at(*t)).collect();
+    let wanted: Vec<_> = times.iter().map(|t| on_path(recipe, (&ends.0, &ends.1), *t)).collect();
+
+    let write = |name: &str, bytes: &[u8]| media::atomic::write(&folder.join(name), bytes);
+    let lines = media::png::encode(&pictures::trajectories(&tracks, &data, 260, SIDE), &[])?;
+    let maps = media::png::encode(&pictures::marginals(&flown, &wanted, 240), &[])?;
+    let shown = |cloud: &Vec<[f32; 2]>| cloud[..SHOWN].to_vec();
+    let shown = Tracks { times: tracks.times.clone(), clouds: tracks.clouds.iter().map(shown).collect() };
+    let film = media::animation::encode(&pictures::film(&shown, 48, 400), 50, 1500)?;
+    write("trajectories.png", &lines)?;
+    write("marginals.png", &maps)?;
+    write("animation.png", &film)?;
+    let report = ToyReport {
+        train,
+        points: points.name(),
+        path: recipe.path.name(),
+        coupling: recipe.coupling.name(),
+        solver: recipe.sample.solver.name(),
+        steps: recipe.sample.steps,
+        kl,
+        kl_floor,
+        straightness: diagnostics::mean(&solved.per_sample),
+        transport_cost: diagnostics::mean(&cost),
+        page: folder.join("toy.html"),
+        animation: folder.join("animation.png"),
+    };
+    let title = format!("{}: {} path, {} coupling", report.points, report.path, report.coupling);
+    let wide = |picture: String| picture.replacen("<img ", "<img data-wide ", 1);
+    let panels = [
+        ("The flow", "Noise at t = 0, data at t = 1.", panels::image(&film, "particles on their way")),
+        ("Trajectories", "Blue where they start, orange where they end.", panels::image(&lines, "trajectories")),
+        (
+            "Marginals at t = 0, ¼, ½, ¾, 1",
+            "Above the flow's particles, below the law of the training pairs on their path: they should agree.",
+            wide(panels::image(&maps, "heat maps")),
+        ),
+    ]
+    .map(|(heading, text, body)| Panel { heading: heading.into(), text: text.into(), body });
+    let json = serde_json::to_string_pretty(&report).expect("figures and paths are always JSON");
+    write("toy.json", json.as_bytes())?;
+    media::atomic::write(&report.page, page(&title, &report.text(), &panels).as_bytes())?;
+    Ok(report)
+}
+
+impl ToyReport {
+    /// The figures as lines of text.
+    pub fn text(&self) -> String {
+        format!(
+            "points              {}\npath, coupling      {}, {}\nsampled by          {}, {} steps\ntrained on          {} \
+             points in {:.1} s\nKL(data | samples)  {:.4} (between two sets of data: {:.4})\nstraightness S      \
+             {:.4}\ntransport cost      {:.4}\n",
+            self.points,
+            self.path,
+            self.coupling,
+            self.solver,
+            self.steps,
+            self.train.images,
+            self.train.seconds,
+            self.kl,
+            self.kl_floor,
+            self.straightness,
+            self.transport_cost
+        )
+    }
+}
