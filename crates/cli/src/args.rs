@@ -55,6 +55,8 @@ pub enum Verb {
     Distill(Student),
     /// Measure a checkpoint: Fréchet distance, KID, precision, recall, class accuracy, straightness.
     Eval(Eval),
+    /// Measure bits per dimension of held-out data under a checkpoint's flow.
+    Likelihood(Likelihood),
     /// Measure images that something else made: a folder, an .npy or .npz file.
     Score(Score),
     /// Any path, coupling, time law and solver on points in the plane: trains in half a minute and draws.
@@ -168,6 +170,9 @@ pub struct Sample {
     pub model: ModelArgs,
     #[command(flatten)]
     pub solver: SolverArgs,
+    /// Sample along another path than the trained one, exactly: linear, trigonometric, vp, edm, … (both without latent).
+    #[arg(long)]
+    pub path: Option<String>,
     /// Number of samples.
     #[arg(long, short, default_value_t = 64)]
     pub num: usize,
@@ -313,6 +318,36 @@ pub struct Diagnose {
     /// Where diagnose.html and diagnose.json go; the run's folder by default.
     #[arg(long, short, visible_alias = "output-dir", value_hint = ValueHint::DirPath)]
     pub output: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Likelihood {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Held-out images.
+    #[arg(long, short, default_value_t = 256)]
+    pub num: usize,
+    /// Images per batch; does not change the figures.
+    #[arg(long, default_value_t = 32)]
+    pub batch_size: usize,
+    /// Steps of a fixed-step solver.
+    #[arg(long, visible_alias = "num-inference-steps", default_value_t = 50)]
+    pub steps: usize,
+    /// euler, midpoint, heun, rk4 or dormand_prince; heun by default.
+    #[arg(long)]
+    pub solver: Option<String>,
+    /// Random probes averaged in the divergence.
+    #[arg(long, default_value_t = 1)]
+    pub probes: usize,
+    /// Normal probes in place of signs.
+    #[arg(long)]
+    pub gaussian: bool,
+    /// The exact divergence: one derivative per value, for small images only.
+    #[arg(long, conflicts_with_all = ["probes", "gaussian"])]
+    pub exact: bool,
+    /// Seed of the spread over 8-bit cells and of the probes.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
 }
 
 #[derive(Args, Debug)]

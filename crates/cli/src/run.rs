@@ -16,7 +16,9 @@ use rectiflow::{
         demo::{DemoRequest, demo},
         diagnose::{DiagnoseRequest, diagnose},
         eval::{EvalRequest, eval},
-        inspect, plan,
+        inspect,
+        likelihood::{Divergence, LikelihoodRequest, Probe, likelihood},
+        plan,
         sample::{SampleOverrides, SampleRequest, sample, solver},
         schedule::{ScheduleRequest, StepsizeConfig, schedule},
         score::{ScoreRequest, score},
@@ -75,6 +77,7 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
         Verb::Toy(request) => do_toy(request, &global, &mut context),
         Verb::Diagnose(request) => do_diagnose(request, &global, &mut context),
         Verb::Eval(request) => do_eval(request, &global, &mut context),
+        Verb::Likelihood(request) => do_likelihood(request, &global, &mut context),
         Verb::Score(request) => do_score(request, &global, &mut context),
         Verb::Demo(request) => do_demo(request, &global, &mut context),
         Verb::Data(request) => do_data(request.action, &global, &mut context),
@@ -175,15 +178,16 @@ fn overrides(args: &SolverArgs) -> SampleOverrides {
         batch: args.batch_size,
         solver: args.solver.clone(),
         guidance: args.guidance_scale,
+        path: None,
     }
 }
 
 fn do_sample(request: args::Sample, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Sample { model, solver, num, class, output, columns, dry_run } = request;
+    let args::Sample { model, solver, path, num, class, output, columns, dry_run } = request;
     let request = SampleRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
-        overrides: overrides(&solver),
+        overrides: SampleOverrides { path, ..overrides(&solver) },
         seed: solver.seed.unwrap_or(0),
         count: num as u64,
         class,
@@ -319,6 +323,29 @@ fn do_diagnose(request: args::Diagnose, global: &Global, context: &mut Context) 
     };
     let found = diagnose(&request, context)?;
     print(global, &found, || format!("{}\npage: {}\n", found.table(), found.page.display()))
+}
+
+fn do_likelihood(request: args::Likelihood, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Likelihood { model, num, batch_size, steps, solver, probes, gaussian, exact, seed } = request;
+    let probe = if gaussian { Probe::Gaussian } else { Probe::Rademacher };
+    let request = LikelihoodRequest {
+        checkpoint: model.checkpoint,
+        ema: model.ema,
+        count: num,
+        batch: batch_size,
+        steps,
+        solver,
+        divergence: if exact { Divergence::Exact {} } else { Divergence::Hutchinson { probe, probes } },
+        seed,
+    };
+    let report = likelihood(&request, context)?;
+    print(global, &report, || {
+        let (bits, error, samples) = (report.bits_per_dimension, report.standard_error, report.samples);
+        format!(
+            "{bits:.4} ± {error:.4} bits per dimension: {samples} images of {}, {:.1} s\n",
+            report.data, report.seconds
+        )
+    })
 }
 
 fn do_score(request: args::Score, global: &Global, context: &mut Context) -> Result<(), Error> {

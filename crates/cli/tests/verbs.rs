@@ -212,6 +212,41 @@ fn a_student_of_another_size_starts_fresh_and_is_guided() {
 }
 
 #[test]
+fn likelihood_is_measured_and_does_not_depend_on_the_batch() {
+    let measure = |more: &[&str]| {
+        let mut command = rectiflow();
+        command.args(["likelihood", "-n", "6", "--steps", "2"]).arg(run()).args(more);
+        json(&mut command)
+    };
+    let whole = measure(&[]);
+    let bits = whole["bits_per_dimension"].as_f64().unwrap();
+    // A hardly trained network is worse than the 8 bits of uniform bytes or near them, never below one.
+    assert!((1.0..40.0).contains(&bits), "{whole}");
+    assert!(whole["standard_error"].as_f64().unwrap() > 0.0 && whole["samples"] == 6 && whole["nfe"] == 4, "{whole}");
+    let parts = measure(&["--batch-size", "2"]);
+    assert!((parts["bits_per_dimension"].as_f64().unwrap() - bits).abs() < 1e-4, "{parts} {whole}");
+    assert_ne!(measure(&["--seed", "1"])["bits_per_dimension"], whole["bits_per_dimension"]);
+    rectiflow().arg("likelihood").arg(run()).args(["-n", "0"]).assert().code(2);
+    rectiflow().arg("likelihood").arg(run()).args(["--probes", "0"]).assert().failure();
+    rectiflow().arg("likelihood").arg(run()).args(["--exact", "--probes", "2"]).assert().code(2);
+}
+
+#[test]
+fn a_model_is_sampled_along_another_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = |path: &str| {
+        let file = folder.path().join(format!("{path}.npy"));
+        let sample = ["sample", "-n", "2", "--steps", "3", "--path", path, "-o"];
+        assert_eq!(json(rectiflow().args(sample).arg(&file).arg(run()))["nfe"], 3);
+        fs::read(file).unwrap()
+    };
+    assert_ne!(draw("linear"), draw("trigonometric"));
+    let refused = |path: &str| rectiflow().args(["sample", "--path", path]).arg(run()).assert();
+    refused("lunear").code(2).stderr(predicate::str::contains("lunear"));
+    refused("interpolant").failure().stderr(predicate::str::contains("one-sided"));
+}
+
+#[test]
 fn a_schedule_is_found_and_used() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("schedules");

@@ -5,8 +5,8 @@ mod common;
 
 use base::{Condition, Times};
 use common::{gap, host, line};
-use flow::exact::{GaussianReflow, Mixture, MixtureField};
-use flow::path::{Changed, Expressions, change::matched};
+use flow::exact::{Gaussian, GaussianReflow, Mixture, MixtureField};
+use flow::path::{Changed, Expressions, change::matched, diffusion::Discrete, diffusion::Rates};
 use flow::{Coefficients, Field, Parameterization as P, Path, ScheduleConfig, ScoreField, Solver, solve};
 use proptest::prelude::*;
 use std::f64::consts::PI;
@@ -286,5 +286,39 @@ fn the_curved_step_is_exact_where_the_plain_one_is_not() {
         let schedule = ScheduleConfig::Uniform {}.build(steps).unwrap();
         let end = solve(&straight, line(&[1.0, -0.3]), &Condition::none(), &Solver::Euler {}, &schedule, None).unwrap();
         assert!(gap(&host(end.x), &[2.5, -0.1]) < 1e-12, "{steps} steps");
+    }
+}
+
+#[test]
+fn ddim_of_a_discrete_diffusion_gives_the_table_of_stable_diffusions_schedules() {
+    // Exact teacher of N(0, 1/4) on 1000 steps, DDIM with trailing spacing: the deviation that comes out, after 2410.07303's
+    // observation that few steps of a diffusion contract. DDIM is Euler on the linear path at the same noise levels.
+    let table = [
+        (Rates::ScaledLinear, [0.0171, 0.1431, 0.2723, 0.3636, 0.4455]),
+        (Rates::Linear, [0.0099, 0.1053, 0.2355, 0.3404, 0.4372]),
+    ];
+    for (rates, deviations) in table {
+        let discrete = Discrete { rates, ..Discrete::default() };
+        let path = Path::Ddpm(discrete.clone());
+        for (count, deviation) in [1, 2, 4, 8, 25].into_iter().zip(deviations) {
+            let indices = (0..count).map(|k| 1000 - k * 1000 / count - 1);
+            let linear = |t: f64| matched(&Path::Linear {}, &path, t).t;
+            let times: Vec<f64> = indices.map(|i| linear(discrete.time(i))).chain([1.0]).collect();
+            let run = |field: &dyn Field<2>, start: f64| {
+                let scale = matched(&Path::Linear {}, &path, discrete.time(999)).scale;
+                let schedule = flow::Schedule::new(times.clone()).unwrap();
+                let start = line(&[start * scale]);
+                host(solve(field, start, &Condition::none(), &Solver::Euler {}, &schedule, None).unwrap().x)[0]
+            };
+            let teacher = Gaussian::new(path.clone(), vec![0.0], vec![0.5]).unwrap();
+            let got = run(&Changed::new(teacher, path.clone(), Path::Linear {}).unwrap(), 1.0);
+            assert!((got - deviation).abs() < 6e-5, "{rates:?}, {count} steps: {got} instead of {deviation}");
+            // Rectified on its own pairs, the same diffusion is exact in any number of steps, curved as its path is.
+            let first = path.at(discrete.time(999));
+            let rectified = GaussianReflow::new(path.clone(), vec![0.0], vec![0.5]).unwrap();
+            let rectified = Changed::new(rectified, path.clone(), Path::Linear {}).unwrap();
+            let got = run(&rectified, first.alpha + 0.5 * first.beta);
+            assert!((got - 0.5).abs() < 1e-10, "{rates:?}, {count} steps: {got}");
+        }
     }
 }

@@ -23,10 +23,12 @@ impl Need {
         let cost = recipe.network.cost(shape, classes)?;
         let copies = 4 + recipe.train.ema.decays.len() as u64; // weights, gradients, two moments, averages
         let parameters = cost.parameters as u64;
+        // Reflected latents show the network every sample twice.
+        let seen = recipe.train.micro_batch() as u64 * if recipe.antithetic { 2 } else { 1 };
         Ok(Self {
             parameters,
             state: parameters.saturating_mul(4 * copies),
-            activations: cost.activation_bytes_per_sample.saturating_mul(recipe.train.micro_batch() as u64),
+            activations: cost.activation_bytes_per_sample.saturating_mul(seen),
         })
     }
 

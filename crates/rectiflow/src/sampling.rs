@@ -7,7 +7,7 @@ use crate::{
     recipe::SampleConfig,
 };
 use base::{Key, NULL_CLASS, Purpose};
-use flow::solve;
+use flow::{Field, path::Changed, solve};
 use media::Images;
 use methods::Labels;
 use std::{ops::Range, time::Instant};
@@ -83,6 +83,21 @@ pub(crate) fn start(path: &flow::Path, noise: base::Tensor<4>) -> base::Tensor<4
     }
 }
 
+/// A field of the `trained` path, read along another one if asked.
+///
+/// # Errors
+/// Paths that are not the same flow at another pace.
+pub(crate) fn along<'a>(
+    field: impl Field<4> + 'a,
+    trained: &flow::Path,
+    other: Option<&flow::Path>,
+) -> Result<Box<dyn Field<4> + 'a>, flow::FlowError> {
+    Ok(match other {
+        None => Box::new(field),
+        Some(other) => Box::new(Changed::new(field, trained.clone(), other.clone())?),
+    })
+}
+
 /// Draws the samples of `range` under `seed`.
 ///
 /// # Errors
@@ -99,7 +114,8 @@ pub fn draw(
     let began = Instant::now();
     let device = context.device.device.clone();
     let [c, h, w] = model.subject.shape;
-    let field = model.field(&config.guidance)?;
+    let (trained, other) = (&model.recipe.path, config.path.as_ref());
+    let field = along(model.field(&config.guidance)?, trained, other)?;
     let schedule = config.schedule.build(config.steps)?;
     let noise = noise(seed);
     let (total, first) = (range.end - range.start, range.start);
@@ -114,8 +130,8 @@ pub fn draw(
         next += indices.len() as u64;
         let asked: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
         let condition = Labels::condition(&asked, &device);
-        let x0 = start(&model.recipe.path, noise.normal_tensor(&indices, [0, c, h, w], &device));
-        let solution = solve(&field, x0, &condition, &config.solver, &schedule, None)?;
+        let x0 = start(other.unwrap_or(trained), noise.normal_tensor(&indices, [0, c, h, w], &device));
+        let solution = solve(&*field, x0, &condition, &config.solver, &schedule, None)?;
         drawn.nfe = drawn.nfe.max(solution.nfe_per_sample.iter().copied().max().unwrap_or(0));
         values.extend(host(solution.x)?);
         drawn.classes.extend(asked);

@@ -188,6 +188,12 @@ impl Recipe {
             return Err("a mirror starts from data, not from noise: there are no sample sheets of it; set \
                         train.sample_every = 0");
         }
+        if self.sample.path.as_ref().is_some_and(|path| path.has_latent() || self.path.has_latent()) {
+            return Err(
+                "`sample.path` changes the pace of a flow from Gaussian noise; a path with a latent is another flow: \
+                        leave `sample.path` out, or train on a path without latent",
+            );
+        }
         if self.train.condition_dropout == 0.0 && self.sample.guidance.scale != 1.0 {
             return Err("`sample.guidance.scale` other than 1 contrasts with the unconditional network, which is \
                         trained only where `train.condition_dropout` is above 0");

@@ -17,6 +17,10 @@ pub struct SampleConfig {
     pub schedule: ScheduleConfig,
     /// Classifier-free guidance; scale 1 is none.
     pub guidance: GuidanceConfig,
+    /// Another path than the trained one to sample along, both from Gaussian noise and without latent: the same flow at
+    /// another pace and scale, exactly (see docs/interpolants.md).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<flow::Path>,
 }
 
 impl Default for SampleConfig {
@@ -27,6 +31,7 @@ impl Default for SampleConfig {
             solver: Solver::default(),
             schedule: ScheduleConfig::default(),
             guidance: GuidanceConfig::default(),
+            path: None,
         }
     }
 }
@@ -42,6 +47,9 @@ impl SampleConfig {
         }
         self.solver.check().map_err(|error| format!("sample.{error}"))?;
         self.schedule.build(self.steps).map_err(|error| format!("sample.schedule: {error}"))?;
+        if let Some(path) = &self.path {
+            path.check().map_err(|error| format!("sample.{error}"))?;
+        }
         self.guidance.check().map_err(|error| format!("sample.{error}"))
     }
 

@@ -107,6 +107,7 @@ pub fn measure(
         solver: Solver::Euler {},
         schedule: schedule.clone(),
         guidance: GuidanceConfig { scale, interval: None },
+        path: model.recipe.sample.path.clone(),
     };
     let mut measured = Measured { figures: BTreeMap::new(), straightness: None, guided: None, sheets: Vec::new() };
     for &steps in &config.steps {

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod diagnose;
 pub mod eval;
 pub mod inspect;
+pub mod likelihood;
 pub mod plan;
 pub mod sample;
 pub mod schedule;

@@ -10,7 +10,7 @@ use crate::{
 };
 use flow::{ScheduleConfig, Solver};
 use media::{Bitmap, Grid};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -50,6 +50,8 @@ pub struct SampleOverrides {
     pub solver: Option<String>,
     /// Classifier-free guidance.
     pub guidance: Option<f64>,
+    /// The name of another path to sample along, with its usual settings.
+    pub path: Option<String>,
 }
 
 impl SampleOverrides {
@@ -73,6 +75,11 @@ impl SampleOverrides {
         config.guidance.scale = self.guidance.unwrap_or(config.guidance.scale);
         if let Some(name) = &self.solver {
             config.solver = solver(name)?;
+        }
+        if let Some(name) = &self.path {
+            let named = toml::Table::from_iter([("type".to_string(), toml::Value::from(name.as_str()))]);
+            let unknown = |error: toml::de::Error| Error::Usage(format!("--path {name}: {}", error.message()));
+            config.path = Some(flow::Path::deserialize(named).map_err(unknown)?);
         }
         config.check().map_err(Error::Usage)?;
         Ok(config)

@@ -15,7 +15,7 @@ use ::train::{
 };
 use base::Network;
 use data::{Dataset, Loader, LoaderConfig, Split};
-use flow::{Field, PathField};
+use flow::PathField;
 use media::{Grid, Images};
 use methods::GuideConfig;
 use nets::Net;
@@ -243,7 +243,7 @@ const SHEET: u64 = 64;
 impl Sheets<'_> {
     fn draw(&mut self, images: u64, network: &dyn Network<4>) -> Result<(), TrainError> {
         let wrong = |error: &dyn std::fmt::Display| TrainError::Objective(format!("sample sheet: {error}"));
-        let SampleConfig { steps, solver, schedule, .. } = &self.recipe.sample;
+        let SampleConfig { steps, solver, schedule, path, .. } = &self.recipe.sample;
         let [c, h, w] = self.subject.shape;
         let field = PathField::new(network, self.recipe.path.clone(), self.recipe.parameterization);
         let indices: Vec<u64> = (0..SHEET).collect();
@@ -252,10 +252,10 @@ impl Sheets<'_> {
             indices.iter().map(|i| if classes == 0 { base::NULL_CLASS } else { (i % classes) as i64 }).collect();
         let condition = methods::Labels::condition(&asked, &self.device);
         let noise = crate::sampling::noise(self.recipe.seed).normal_tensor(&indices, [0, c, h, w], &self.device);
-        let x0 = crate::sampling::start(&self.recipe.path, noise);
+        let x0 = crate::sampling::start(path.as_ref().unwrap_or(&self.recipe.path), noise);
         let grid = schedule.build(*steps).map_err(|error| wrong(&error))?;
-        let field: &dyn Field<4> = &field;
-        let end = flow::solve(field, x0, &condition, solver, &grid, None).map_err(|error| wrong(&error))?.x;
+        let field = crate::sampling::along(field, &self.recipe.path, path.as_ref()).map_err(|error| wrong(&error))?;
+        let end = flow::solve(&*field, x0, &condition, solver, &grid, None).map_err(|error| wrong(&error))?.x;
         let values = crate::sampling::host(end).map_err(|error| wrong(&error))?;
         let sheet = Images::new(values, indices.len(), [c, h, w]).map_err(|error| wrong(&error))?;
         let path = self.run.samples().join(format!("{images:012}.png"));
