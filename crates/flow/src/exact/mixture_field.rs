@@ -4,9 +4,9 @@
 //! and posterior means are averages over the pairs with weights by log-sum-exp, so nothing underflows far from the modes.
 
 use super::mixture::{Mixture, log_sum_exp};
-use super::{Posterior, each_row_twice};
+use super::{Posterior, points};
 use crate::{Coefficients, Field, FlowError, Path, ScoreField};
-use base::{Condition, Tensor, Times};
+use base::{Condition, Tensor, TensorData, Times};
 use std::f64::consts::PI;
 
 /// Velocity field of a path between mixtures.
@@ -64,7 +64,7 @@ impl MixtureField {
         weights.iter_mut().for_each(|term| *term = (*term - log_density).exp());
         let zero = || vec![0.0; d];
         let (mut velocity, mut score) = (zero(), zero());
-        slice.average(x, &weights, 1.0, &mut velocity, &mut score);
+        slice.average(x, &weights, &mut velocity, &mut score);
         let (mut source, mut data, mut divergence) = (zero(), zero(), 0.0);
         let mut moved = zero();
         for (pair, weight) in weights.into_iter().enumerate().filter(|(_, weight)| *weight > 0.0) {
@@ -92,7 +92,7 @@ impl MixtureField {
         let pairs = self.source.weights().len() * self.target.weights().len();
         let empty = || Vec::with_capacity(pairs * d);
         let mut slice =
-            Slice { t, c, constant: vec![], mean: empty(), precision: empty(), d_mean: empty(), rate: empty() };
+            Slice { c, constant: vec![], mean: empty(), precision: empty(), d_mean: empty(), rate: empty() };
         for i in 0..self.source.weights().len() {
             let (m0, v0) = (&self.source.means()[i], &self.source.variances()[i]);
             for j in 0..self.target.weights().len() {
@@ -116,7 +116,6 @@ impl MixtureField {
 
 /// The pairs of components at one time, flattened: `[pairs]` and `[pairs d]`.
 struct Slice {
-    t: f64,
     c: Coefficients,
     /// Log weight minus the log normaliser.
     constant: Vec<f64>,
@@ -125,6 +124,26 @@ struct Slice {
     d_mean: Vec<f64>,
     /// Half the variance's derivative over the variance.
     rate: Vec<f64>,
+}
+
+/// Rows that are computed together: long enough for vector instructions, short enough for the nearest cache.
+const BLOCK: usize = 64;
+
+/// Working memory for a block of rows, coordinate by coordinate.
+struct Block {
+    /// Points, `[d][BLOCK]`.
+    x: Vec<[f64; BLOCK]>,
+    /// Log weights, then weights, `[pairs][BLOCK]`.
+    weights: Vec<[f64; BLOCK]>,
+    velocity: Vec<[f64; BLOCK]>,
+    score: Vec<[f64; BLOCK]>,
+}
+
+impl Block {
+    fn new(pairs: usize, d: usize) -> Self {
+        let rows = |n: usize| vec![[0.0; BLOCK]; n];
+        Self { x: rows(d), weights: rows(pairs), velocity: rows(d), score: rows(d) }
+    }
 }
 
 impl Slice {
@@ -138,18 +157,62 @@ impl Slice {
         }
     }
 
-    /// Averages velocity and score over the pairs with `weights / total`.
-    fn average(&self, x: &[f64], weights: &[f64], total: f64, velocity: &mut [f64], score: &mut [f64]) {
+    /// Averages velocity and score over the pairs with `weights`.
+    fn average(&self, x: &[f64], weights: &[f64], velocity: &mut [f64], score: &mut [f64]) {
         let d = x.len();
-        velocity.fill(0.0);
-        score.fill(0.0);
         for (pair, weight) in weights.iter().enumerate() {
-            let weight = weight / total;
             for k in 0..d {
                 let at = pair * d + k;
                 let away = x[k] - self.mean[at];
                 velocity[k] += weight * (self.d_mean[at] + self.rate[at] * away);
                 score[k] -= weight * self.precision[at] * away;
+            }
+        }
+    }
+
+    /// Velocity and score of at most [`BLOCK`] rows `[rows d]`, all loops along the rows.
+    fn block(&self, rows: &[f64], velocity: &mut [f64], score: &mut [f64], block: &mut Block) {
+        let d = block.x.len();
+        let count = rows.len() / d;
+        for (r, row) in rows.chunks(d).enumerate() {
+            row.iter().zip(&mut block.x).for_each(|(value, x)| x[r] = *value);
+        }
+        let mut top = [f64::NEG_INFINITY; BLOCK];
+        for (pair, terms) in block.weights.iter_mut().enumerate() {
+            terms.fill(self.constant[pair]);
+            for (k, x) in block.x.iter().enumerate() {
+                let (mean, half) = (self.mean[pair * d + k], 0.5 * self.precision[pair * d + k]);
+                terms.iter_mut().zip(x).for_each(|(term, x)| *term -= half * (x - mean) * (x - mean));
+            }
+            top.iter_mut().zip(terms).for_each(|(top, term)| *top = top.max(*term));
+        }
+        let mut total = [0.0; BLOCK];
+        for weights in &mut block.weights {
+            // Only the exponentials are dear, so none is spent on rows that are not there.
+            for r in 0..count {
+                weights[r] = (weights[r] - top[r]).exp();
+                total[r] += weights[r];
+            }
+        }
+        for k in 0..d {
+            let (x, velocity, score) = (&block.x[k], &mut block.velocity[k], &mut block.score[k]);
+            velocity.fill(0.0);
+            score.fill(0.0);
+            for (pair, weights) in block.weights.iter().enumerate() {
+                let at = pair * d + k;
+                let (mean, precision, d_mean, rate) =
+                    (self.mean[at], self.precision[at], self.d_mean[at], self.rate[at]);
+                for r in 0..BLOCK {
+                    let away = x[r] - mean;
+                    velocity[r] += weights[r] * (d_mean + rate * away);
+                    score[r] -= weights[r] * (precision * away);
+                }
+            }
+        }
+        for r in 0..count {
+            for k in 0..d {
+                velocity[r * d + k] = block.velocity[k][r] / total[r];
+                score[r * d + k] = block.score[k][r] / total[r];
             }
         }
     }
@@ -163,20 +226,23 @@ impl Field<2> for MixtureField {
 
 impl ScoreField<2> for MixtureField {
     fn velocity_and_score(&self, x: Tensor<2>, t: &Times, _: &Condition) -> (Tensor<2>, Tensor<2>) {
-        let mut slice = self.at(t.values().first().copied().unwrap_or(0.0));
-        let mut weights = vec![0.0; slice.constant.len()];
-        each_row_twice(x, t, |x, t, velocity, score| {
-            if t != slice.t {
-                slice = self.at(t);
+        let (device, dtype, [batch, d]) = (x.device(), x.dtype(), x.dims());
+        let points = points(x);
+        let (mut velocity, mut score) = (vec![0.0; batch * d], vec![0.0; batch * d]);
+        let mut block = Block::new(self.source.weights().len() * self.target.weights().len(), d);
+        let mut start = 0;
+        // Rows that share their time with their neighbours share a slice.
+        for run in t.values().chunk_by(|a, b| a == b) {
+            let slice = self.at(run[0]);
+            let end = start + run.len();
+            while start < end {
+                let next = end.min(start + BLOCK);
+                let of = start * d..next * d;
+                slice.block(&points[of.clone()], &mut velocity[of.clone()], &mut score[of], &mut block);
+                start = next;
             }
-            slice.terms(x, &mut weights);
-            let top = weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let mut total = 0.0;
-            for weight in &mut weights {
-                *weight = (*weight - top).exp();
-                total += *weight;
-            }
-            slice.average(x, &weights, total, velocity, score);
-        })
+        }
+        let tensor = |values| Tensor::from_data(TensorData::new(values, [batch, d]), (&device, dtype));
+        (tensor(velocity), tensor(score))
     }
 }
