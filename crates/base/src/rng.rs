@@ -75,6 +75,11 @@ impl Key {
         self.at(index).random()
     }
 
+    /// Sixty-four uniform bits for sample `index`: the start of a stream of its own.
+    pub fn bits(self, index: u64) -> u64 {
+        self.at(index).random()
+    }
+
     /// `len` standard normal numbers for sample `index`.
     pub fn normals(self, index: u64, len: usize) -> impl Iterator<Item = f32> {
         let mut rng = self.at(index);

@@ -153,7 +153,8 @@ pub struct SolverArgs {
     /// Classifier-free guidance; 1 is none.
     #[arg(long, visible_alias = "cfg-scale", allow_negative_numbers = true)]
     pub guidance_scale: Option<f64>,
-    /// euler, midpoint, heun, rk4 or dormand_prince.
+    /// euler, midpoint, heun, rk4, dormand_prince and others (docs/choose-a-solver.md), or spelled out as in a recipe:
+    /// '{ type = "adams_bashforth", order = 4 }'.
     #[arg(long)]
     pub solver: Option<String>,
     /// Samples per batch; does not change the samples.
@@ -255,12 +256,15 @@ pub struct Student {
 pub struct Eval {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Numbers of Euler steps, separated by commas.
+    /// Numbers of steps, separated by commas.
     #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_values_t = [1, 2, 4, 8, 50])]
     pub steps: Vec<usize>,
     /// A schedule file (see `rectiflow schedule`) in place of --steps.
     #[arg(long, conflicts_with = "steps", value_hint = ValueHint::FilePath)]
     pub schedule: Option<PathBuf>,
+    /// The solver of those steps, as for `sample`.
+    #[arg(long, default_value = "euler")]
+    pub solver: String,
     /// Classifier-free guidance; 1 is none.
     #[arg(long, visible_alias = "cfg-scale", default_value_t = 1.0, allow_negative_numbers = true)]
     pub guidance_scale: f64,

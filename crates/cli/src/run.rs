@@ -272,10 +272,22 @@ fn recipe_of(path: &Path) -> Result<Recipe, Error> {
 }
 
 fn do_eval(request: args::Eval, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Eval { model, steps, schedule, guidance_scale, num, batch_size, seed, features, classifier, output } =
-        request;
+    let args::Eval {
+        model,
+        steps,
+        schedule,
+        solver: name,
+        guidance_scale,
+        num,
+        batch_size,
+        seed,
+        features,
+        classifier,
+        output,
+    } = request;
     let config = EvaluateConfig {
         steps,
+        solver: solver(&name)?,
         samples: num,
         batch: batch_size,
         seed,

@@ -55,7 +55,7 @@ pub enum FlowError {
     },
     /// The adaptive solver ran out of steps.
     #[error(
-        "Dormand–Prince stopped at t = {t:.6} (sample {sample} of the batch) after max_steps = {max_steps} steps without \
+        "the adaptive solver stopped at t = {t:.6} (sample {sample} of the batch) after max_steps = {max_steps} steps without \
          reaching t = {end}: raise max_steps, loosen rtol or atol, or end the schedule earlier (the velocity of discrete \
          data is not Lipschitz at t = 1; t = 0.999 is customary)"
     )]
@@ -68,6 +68,43 @@ pub enum FlowError {
         sample: usize,
         /// The limit.
         max_steps: usize,
+    },
+    /// A solver was given a field, or a start, that lacks what the solver needs.
+    #[error("the solver {solver} needs {what}: {remedy}")]
+    Needs {
+        /// Name of the solver, as in a recipe.
+        solver: &'static str,
+        /// What is missing.
+        what: &'static str,
+        /// How to get it, or what to use instead.
+        remedy: &'static str,
+    },
+    /// The diffusion of a stochastic solver has no finite value.
+    #[error("the diffusion `{form}` is {value} at t = {t:.6}: {remedy}")]
+    Diffusion {
+        /// Name of the form, as in a recipe.
+        form: &'static str,
+        /// Its value there.
+        value: f64,
+        /// Time at which it was asked for.
+        t: f64,
+        /// How to mend it.
+        remedy: &'static str,
+    },
+    /// A stochastic step would overshoot the density it should follow.
+    #[error(
+        "the diffusion {epsilon:.4} is too large for a step of {step:.6} at t = {t:.6} (sample {sample} of the batch): take \
+         more steps, scale the diffusion down, or choose one that falls towards that end (sigma, linear, decreasing)"
+    )]
+    StepTooLong {
+        /// The diffusion there.
+        epsilon: f64,
+        /// Length of the step.
+        step: f64,
+        /// Time before the step.
+        t: f64,
+        /// Row of the batch.
+        sample: usize,
     },
     /// Two batches that belong together have different shapes.
     #[error("{left} has shape {left_shape:?} but {right} has {right_shape:?}: they must agree")]

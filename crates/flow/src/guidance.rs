@@ -3,7 +3,7 @@
 //! Ho & Salimans, arXiv 2207.12598, in the form of SD3 (`g = 1` means none). Guidance within an interval of times:
 //! Kynkäänniemi et al., arXiv 2404.07724. Linear in the output, hence the same in every parameterization.
 
-use crate::{Field, FlowError, error::require, rows};
+use crate::{Field, FlowError, Frame, error::require, rows};
 use base::{Condition, Tensor, Times};
 use serde::{Deserialize, Serialize};
 
@@ -82,5 +82,11 @@ impl<const D: usize, F: Field<D>> Field<D> for Guided<F> {
         // c + (g-1)(c-u) is u + g(c-u), written so that rows with g = 1 are exactly c.
         let push = scales.iter().map(|g| g - 1.0).collect();
         conditional.clone() + rows::scale(conditional - unconditional, push)
+    }
+
+    // Guidance is linear with factors that sum to one, so whatever is read off the guided velocity on the path (source,
+    // data, score) is the guided reading. The score of the field underneath would not be guided, so it is not passed on.
+    fn frame(&self) -> Option<Frame<'_>> {
+        self.field.frame()
     }
 }

@@ -4,7 +4,7 @@
 //! score `s = -η_z/gamma`; two of the three posterior means `η_0`, `η_1`, `η_z` give the third through
 //! `alpha η_0 + beta η_1 + gamma η_z = x`. The paper finds `(b, η_z)` best.
 
-use crate::{Coefficients, Field, FlowError, Parameterization, Path, PathField, ScoreField, path::Sides, rows};
+use crate::{Coefficients, Field, FlowError, Frame, Parameterization, Path, PathField, ScoreField, path::Sides, rows};
 use base::{Condition, Network, Tensor, Times};
 
 /// Two outputs at the points of one path, as one field with its score.
@@ -134,6 +134,14 @@ impl<const D: usize, A: Network<D> + ?Sized, B: Network<D> + ?Sized> Field<D> fo
         }
         let outputs = [x.clone(), self.first.output(x.clone(), &t, condition), self.second.output(x, &t, condition)];
         self.read(Parameterization::Velocity {}, &outputs, &t)
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        Some(Frame { path: self.first.path(), independent: false })
+    }
+
+    fn score_field(&self) -> Option<&dyn ScoreField<D>> {
+        Some(self)
     }
 }
 

@@ -28,13 +28,25 @@ fn error(solver: &Solver, schedule: &Schedule) -> f64 {
 
 #[test]
 fn errors_fall_with_the_stated_order() {
-    let methods = [(Solver::Euler {}, 1.0), (Solver::Midpoint {}, 2.0), (Solver::Heun {}, 2.0), (Solver::Rk4 {}, 4.0)];
+    let methods = [
+        (Solver::Euler {}, 1.0),
+        (Solver::Midpoint {}, 2.0),
+        (Solver::Heun {}, 2.0),
+        (Solver::Rk4 {}, 4.0),
+        (Solver::RfSolver { order: 2 }, 2.0),
+        (Solver::RfSolver { order: 3 }, 3.0),
+        (Solver::Fireflow {}, 2.0),
+        (Solver::AdamsBashforth { order: 2 }, 2.0),
+        (Solver::AdamsBashforth { order: 3 }, 3.0),
+        (Solver::AdamsBashforth { order: 4 }, 4.0),
+    ];
     for (solver, order) in methods {
-        assert_eq!(f64::from(solver.tableau().unwrap().order), order);
+        assert_eq!(solver.order(), order);
+        assert!(solver.tableau().is_none_or(|tableau| f64::from(tableau.order) == order));
         for (from, to) in [(0.0, 1.0), (1.0, 0.0)] {
             let at = |steps| error(&solver, &ScheduleConfig::Uniform {}.between(from, to, steps).unwrap());
-            // The slope of log error between 64 and 256 steps; the next order's share is below 0.1 there.
-            let slope = (at(64) / at(256)).log2() / 2.0;
+            // The slope of log error between 128 and 512 steps; the next order's share is below 0.1 there.
+            let slope = (at(128) / at(512)).log2() / 2.0;
             assert!((slope - order).abs() < 0.1, "{solver:?} from {from} to {to}: slope {slope}");
         }
     }
@@ -54,6 +66,21 @@ fn dormand_prince_meets_its_tolerance_with_order_five() {
     // first-order pair would need 18 or 10⁵ times.
     let ratio = tight.1 / loose.1;
     assert!((4.0..16.0).contains(&ratio), "cost grew by {ratio}");
+}
+
+#[test]
+fn bogacki_shampine_meets_its_tolerance_with_order_three() {
+    let schedule = ScheduleConfig::Uniform {}.build(1).unwrap();
+    let run = |tolerance: f64| {
+        let solver = Solver::BogackiShampine { rtol: tolerance, atol: tolerance, max_steps: 100_000 };
+        let nfe = solve(&bend, line(&STARTS), &Condition::none(), &solver, &schedule, None).unwrap().nfe;
+        (error(&solver, &schedule), nfe as f64)
+    };
+    let (loose, tight) = (run(1e-6), run(1e-9));
+    assert!(loose.0 < 1e-5 && tight.0 < 1e-8, "{loose:?} {tight:?}");
+    // 10³ times the accuracy for about 10 times the steps.
+    let ratio = tight.1 / loose.1;
+    assert!((7.0..14.0).contains(&ratio), "cost grew by {ratio}");
 }
 
 #[test]
@@ -143,14 +170,14 @@ fn evaluations_are_counted_as_they_happen() {
         bend(x, t, c)
     };
     let schedule = ScheduleConfig::Uniform {}.build(10).unwrap();
-    let solvers = [Solver::Euler {}, Solver::Midpoint {}, Solver::Heun {}, Solver::Rk4 {}, Solver::dormand_prince()];
-    for solver in solvers {
+    let blind = Solver::all().into_iter().filter(|s| !s.is_stochastic() && !s.follows_path());
+    for solver in blind.chain([Solver::RfSolver { order: 3 }, Solver::AdamsBashforth { order: 4 }]) {
         calls.set(0);
         let solution = solve(&field, line(&STARTS), &Condition::none(), &solver, &schedule, None).unwrap();
         assert_eq!(solution.nfe, calls.get(), "{solver:?}");
         assert!(solution.nfe_per_sample.iter().all(|n| *n <= solution.nfe));
-        if let Some(each) = solver.evaluations_per_step() {
-            assert_eq!(solution.nfe, 10 * each);
+        if let Some(expected) = solver.evaluations(10) {
+            assert_eq!(solution.nfe, expected);
         }
     }
 }
@@ -158,7 +185,7 @@ fn evaluations_are_counted_as_they_happen() {
 #[test]
 fn observations_join_up_to_the_trajectory() {
     let schedule = ScheduleConfig::Shifted { shift: 2.0 }.build(7).unwrap();
-    for solver in [Solver::Heun {}, Solver::dormand_prince()] {
+    for solver in [Solver::Heun {}, Solver::AdamsBashforth { order: 3 }, Solver::dormand_prince()] {
         let mut at: Vec<f64> = STARTS.to_vec();
         let mut time = [0.0; 4];
         let mut observe = |o: flow::Observation<2>| {
@@ -225,4 +252,33 @@ fn unusable_schedules_and_settings_are_refused() {
     assert!(ScheduleConfig::Shifted { shift: 0.0 }.build(3).is_err());
     assert!(Solver::DormandPrince { rtol: 0.0, atol: 1e-5, max_steps: 10 }.check().is_err());
     assert!(Solver::DormandPrince { rtol: 1e-5, atol: 1e-5, max_steps: 0 }.check().is_err());
+    assert!(Solver::AdamsBashforth { order: 5 }.check().is_err());
+    assert!(Solver::RfSolver { order: 1 }.check().is_err());
+    assert!(Solver::Unipc { order: 4 }.check().is_err());
+    assert!(Solver::Ddim { eta: 1.5 }.check().is_err());
+    assert!(Solver::Overshooting { strength: -1.0 }.check().is_err());
+    assert!(Solver::NoiseRefresh { rate: f64::NAN }.check().is_err());
+}
+
+#[test]
+fn every_solver_survives_a_recipe_and_has_its_own_name() {
+    #[derive(serde::Serialize, serde::Deserialize, Debug, PartialEq)]
+    struct Recipe {
+        solver: Solver,
+    }
+    let all = Solver::all();
+    for solver in &all {
+        solver.check().unwrap();
+        let text = toml::to_string(&Recipe { solver: solver.clone() }).unwrap();
+        assert!(text.contains(&format!("type = \"{}\"", solver.name())), "{text}");
+        assert_eq!(toml::from_str::<Recipe>(&text).unwrap().solver, *solver);
+        let bare: Recipe = toml::from_str(&format!("solver = {{ type = \"{}\" }}", solver.name())).unwrap();
+        assert_eq!(bare.solver.name(), solver.name());
+        let unknown = format!("solver = {{ type = \"{}\", stepz = 3 }}", solver.name());
+        assert!(toml::from_str::<Recipe>(&unknown).is_err(), "{unknown}");
+    }
+    let mut names: Vec<_> = all.iter().map(Solver::name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all.len());
 }

@@ -6,7 +6,7 @@
 
 use crate::MethodError;
 use base::{Condition, Device, Key, NULL_CLASS, Purpose, Tensor};
-use flow::{Field, ScheduleConfig, Solver, solve};
+use flow::{Brownian, Field, ScheduleConfig, Solver, solve_with};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -82,7 +82,8 @@ impl Labels {
 pub struct PairsConfig {
     /// Seed of noise and labels. Never the training seed: pairs must not repeat noise that training drew.
     pub seed: u64,
-    /// Solver of the teacher's flow; accurate rather than fast.
+    /// Solver of the teacher's flow; accurate rather than fast. A stochastic one gives pairs whose ends are right but whose
+    /// data end is not a function of the noise alone.
     pub solver: Solver,
     /// Layout of its steps.
     pub schedule: ScheduleConfig,
@@ -175,7 +176,8 @@ pub fn generate<const D: usize>(
         let classes: Vec<i64> = indices.iter().map(|&i| labels.label(config.seed, i)).collect();
         let x0 = noise.normal_tensor(&indices, shape, device);
         let condition = Labels::condition(&classes, device);
-        let solution = solve(field, x0.clone(), &condition, &config.solver, &schedule, None)?;
+        let paths = Brownian::new(Key::new(config.seed, Purpose::Latent), &indices);
+        let solution = solve_with(field, x0.clone(), &condition, &config.solver, &schedule, &paths, None)?;
         let index = next;
         next += indices.len() as u64;
         sink(PairChunk { indices, x0, x1: solution.x, labels: classes, nfe: solution.nfe })

@@ -98,7 +98,8 @@ impl Model {
                 self.file.display()
             )));
         }
-        let field = PathField::new(&self.net, self.recipe.path.clone(), self.recipe.parameterization);
+        let field = PathField::new(&self.net, self.recipe.path.clone(), self.recipe.parameterization)
+            .independent(self.recipe.pairs_are_independent());
         Ok(Guided::new(field, guidance.scale, guidance.interval)?)
     }
 

@@ -7,6 +7,7 @@ use crate::{
     sampling::host,
 };
 use data::pairs::{FORMAT, PairMeta, PairRecord, PairStore, PairWriter};
+use flow::Solver;
 use methods::{Labels, PairChunk, pairs::generate};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -36,6 +37,14 @@ fn labels(teacher: &Model) -> Labels {
     }
 }
 
+/// The solver's name, and its settings where they are not the usual ones.
+fn solver(solver: &Solver) -> String {
+    match Solver::all().contains(solver) {
+        true => solver.name().into(),
+        false => serde_json::to_string(solver).expect("a solver is plain values"),
+    }
+}
+
 fn meta(teacher: &Model, recipe: &PairsRecipe, data: &str) -> PairMeta {
     let name = teacher.file.file_name().unwrap_or_default().to_string_lossy();
     PairMeta {
@@ -43,7 +52,7 @@ fn meta(teacher: &Model, recipe: &PairsRecipe, data: &str) -> PairMeta {
         teacher: format!("{} {name}", teacher.recipe.name),
         path: teacher.recipe.path.name().into(),
         parameterization: teacher.recipe.parameterization.name().into(),
-        solver: recipe.generate.solver.name().into(),
+        solver: solver(&recipe.generate.solver),
         schedule: serde_json::to_string(&recipe.generate.schedule).expect("a schedule is plain values"),
         steps: recipe.generate.steps,
         guidance: recipe.guidance.scale,

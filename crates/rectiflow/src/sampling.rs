@@ -7,7 +7,7 @@ use crate::{
     recipe::SampleConfig,
 };
 use base::{Key, NULL_CLASS, Purpose};
-use flow::{Field, path::Changed, solve};
+use flow::{Brownian, Field, path::Changed, solve_with};
 use media::Images;
 use methods::Labels;
 use std::{ops::Range, time::Instant};
@@ -98,6 +98,11 @@ pub(crate) fn along<'a>(
     })
 }
 
+/// The Brownian paths of samples under `seed`, for stochastic solvers.
+pub fn paths(seed: u64, indices: &[u64]) -> Brownian {
+    Brownian::new(Key::new(seed, Purpose::Latent).fold(2), indices)
+}
+
 /// Draws the samples of `range` under `seed`.
 ///
 /// # Errors
@@ -131,7 +136,8 @@ pub fn draw(
         let asked: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
         let condition = Labels::condition(&asked, &device);
         let x0 = start(other.unwrap_or(trained), noise.normal_tensor(&indices, [0, c, h, w], &device));
-        let solution = solve(&*field, x0, &condition, &config.solver, &schedule, None)?;
+        let paths = paths(seed, &indices);
+        let solution = solve_with(&*field, x0, &condition, &config.solver, &schedule, &paths, None)?;
         drawn.nfe = drawn.nfe.max(solution.nfe_per_sample.iter().copied().max().unwrap_or(0));
         values.extend(host(solution.x)?);
         drawn.classes.extend(asked);

@@ -1,10 +1,10 @@
 //! Schedules as files: the times of a few-step sampler, and the same as the sigma list of diffusers.
 //!
 //! A file says `times` (noise at 0, rising) and, for other programs, `sigmas` (`1 - t`, noise at 1, falling to 0); either
-//! alone is enough to read it back.
+//! alone is enough to read it back. A `scheduler_config.json` of diffusers' flow-matching scheduler is read as its settings.
 
 use crate::Error;
-use flow::{Schedule, ScheduleConfig};
+use flow::{Schedule, ScheduleConfig, schedule::FlowMatch};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -28,6 +28,12 @@ struct Document {
 pub fn read(file: &Path) -> Result<ScheduleConfig, Error> {
     let at = |why: String| Error::Failure(format!("schedule {}: {why}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| at(format!("cannot be read: {error}")))?;
+    if let Ok(Value::Object(config)) = serde_json::from_str(&text)
+        && let Some(class) = config.get("_class_name")
+    {
+        let class = class.as_str().unwrap_or_default().to_string();
+        return diffusers(&class, config).map(ScheduleConfig::FlowMatch).map_err(at);
+    }
     let document: Document = serde_json::from_str(&text).map_err(|error| {
         at(format!(
             "is no schedule ({error}); it should be a JSON object with `times`, as `rectiflow schedule` writes it"
@@ -50,6 +56,28 @@ pub fn read(file: &Path) -> Result<ScheduleConfig, Error> {
         return Err(at("its times fall; a sampler goes from noise (0) up to data (1)".into()));
     }
     Ok(ScheduleConfig::Custom { times: schedule.times().to_vec() })
+}
+
+/// The settings of a `scheduler_config.json`.
+fn diffusers(class: &str, mut config: serde_json::Map<String, Value>) -> Result<FlowMatch, String> {
+    if class != "FlowMatchEulerDiscreteScheduler" {
+        return Err(format!(
+            "it is a {class}; only FlowMatchEulerDiscreteScheduler lays out a linear path (others: write the list as `sigmas`)"
+        ));
+    }
+    config.retain(|key, value| !key.starts_with('_') && !value.is_null());
+    for (key, remedy) in [
+        ("use_beta_sigmas", "write its list as `sigmas`"),
+        ("invert_sigmas", "its noise stands at 0; write the list as `sigmas`, noise at 1"),
+        ("stochastic_sampling", "noise on the way is the solver's business: set it to false and use noise_refresh"),
+    ] {
+        if config.remove(key).is_some_and(|value| value != Value::Bool(false)) {
+            return Err(format!("its `{key}` cannot be followed: {remedy}"));
+        }
+    }
+    let settings: FlowMatch = serde_json::from_value(Value::Object(config)).map_err(|error| error.to_string())?;
+    settings.check().map_err(|error| error.to_string())?;
+    Ok(settings)
 }
 
 /// Writes `times` with `facts` about where they come from.
@@ -102,6 +130,25 @@ mod tests {
         let file = folder.path().join("s.json");
         std::fs::write(&file, r#"{"sigmas": [1.0, 0.75, 0.0]}"#).unwrap();
         assert_eq!(read(&file).unwrap(), ScheduleConfig::Custom { times: vec![0.0, 0.25, 1.0] });
+    }
+
+    #[test]
+    fn a_scheduler_config_is_read_as_its_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("scheduler_config.json");
+        let text = r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "_diffusers_version": "0.29.0",
+            "num_train_timesteps": 1000, "shift": 3.0, "invert_sigmas": false, "shift_terminal": null}"#;
+        std::fs::write(&file, text).unwrap();
+        let schedule = read(&file).unwrap();
+        assert_eq!(schedule, ScheduleConfig::FlowMatch(FlowMatch { shift: 3.0, ..FlowMatch::default() }));
+        // 28 steps of SD3: the second level is 3 s/(1 + 2 s) at s = 1 - 0.999/27.
+        let s = 1.0 - 0.999 / 27.0;
+        assert!((schedule.build(28).unwrap().times()[1] - (1.0 - 3.0 * s / (1.0 + 2.0 * s))).abs() < 1e-12);
+        let class = r#""_class_name": "FlowMatchEulerDiscreteScheduler""#;
+        assert!(refused(&format!("{{{class}, \"stochastic_sampling\": true}}")).contains("noise_refresh"));
+        assert!(refused(&format!("{{{class}, \"use_dynamic_shifting\": true}}")).contains("image_seq_len"));
+        assert!(refused(&format!("{{{class}, \"shfit\": 2}}")).contains("shfit"));
+        assert!(refused(r#"{"_class_name": "PNDMScheduler"}"#).contains("PNDM"));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub fn profile<const D: usize>(
     schedule: &Schedule,
     seed: u64,
 ) -> Result<Profile, FlowError> {
-    let fixed = solver.evaluations_per_step().is_some();
+    let fixed = !solver.is_adaptive() && !solver.is_stochastic();
     crate::error::require(fixed, "solver", solver.name(), "a profile needs a fixed-step solver, for instance heun")?;
     let mut profile = Profile::default();
     let mut x = x0;

@@ -29,8 +29,13 @@ pub fn straightness<const D: usize>(
     solver: &Solver,
     schedule: &Schedule,
 ) -> Result<Straightness<D>, FlowError> {
-    let fixed = solver.evaluations_per_step().is_some();
-    crate::error::require(fixed, "solver", solver.name(), "straightness needs a fixed-step solver, for instance heun")?;
+    let fixed = !solver.is_adaptive() && !solver.is_stochastic();
+    crate::error::require(
+        fixed,
+        "solver",
+        solver.name(),
+        "straightness needs a deterministic fixed-step solver, for instance heun",
+    )?;
     let mut sum = Accumulator::default();
     let mut failed = None;
     let mut observe = |o: crate::Observation<D>| {

@@ -5,7 +5,7 @@
 //! straightness `s (2 - π/2)`, crossing `s π/2`, transport cost `m² + 1 + s²` before and `m² + (1-s)²` after, per dimension.
 
 use super::{each_row, each_row_twice};
-use crate::{Field, FlowError, Path, ScoreField, error::require};
+use crate::{Field, FlowError, Frame, Path, ScoreField, error::require};
 use base::{Condition, Tensor, Times};
 use std::f64::consts::FRAC_PI_2;
 
@@ -111,6 +111,14 @@ impl Field<2> for Gaussian {
     fn velocity(&self, x: Tensor<2>, t: &Times, _: &Condition) -> Tensor<2> {
         each_row(x, t, |x, t| self.velocity_at(x, t))
     }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        Some(Frame { path: &self.path, independent: !self.path.has_latent() })
+    }
+
+    fn score_field(&self) -> Option<&dyn ScoreField<2>> {
+        Some(self)
+    }
 }
 
 impl ScoreField<2> for Gaussian {
@@ -159,5 +167,9 @@ impl GaussianReflow {
 impl Field<2> for GaussianReflow {
     fn velocity(&self, x: Tensor<2>, t: &Times, _: &Condition) -> Tensor<2> {
         each_row(x, t, |x, t| self.velocity_at(x, t))
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        Some(Frame { path: &self.path, independent: false })
     }
 }

@@ -5,7 +5,7 @@
 
 use super::mixture::{Mixture, log_sum_exp};
 use super::{Posterior, points};
-use crate::{Coefficients, Field, FlowError, Path, ScoreField};
+use crate::{Coefficients, Field, FlowError, Frame, Path, ScoreField};
 use base::{Condition, Tensor, TensorData, Times};
 use std::f64::consts::PI;
 
@@ -221,6 +221,16 @@ impl Slice {
 impl Field<2> for MixtureField {
     fn velocity(&self, x: Tensor<2>, t: &Times, condition: &Condition) -> Tensor<2> {
         self.velocity_and_score(x, t, condition).0
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        let standard = self.source == Mixture::standard(self.source.dimension());
+        let independent = standard && !self.path.has_latent();
+        Some(Frame { path: &self.path, independent })
+    }
+
+    fn score_field(&self) -> Option<&dyn ScoreField<2>> {
+        Some(self)
     }
 }
 

@@ -6,7 +6,7 @@
 //! derivatives: no retraining, no approximation.
 
 use super::{END, Path, Sides};
-use crate::{Field, FlowError, ScoreField, error::require, rows};
+use crate::{Field, FlowError, Frame, ScoreField, error::require, rows};
 use base::{Condition, Tensor, Times};
 
 /// Where a state of one path lies on another.
@@ -145,6 +145,10 @@ impl<const D: usize, F: Field<D>> Field<D> for Changed<F> {
         let (scaled, times) = there(&x, &matches);
         let (of_x, of_velocity) = self.factors(t, &matches);
         rows::scale(x, of_x) + rows::scale(self.field.velocity(scaled, &times, condition), of_velocity)
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        self.field.frame().map(|frame| Frame { path: &self.to, ..frame })
     }
 }
 

@@ -1,103 +1,33 @@
-//! Solvers of `dx/dt = v(x, t, condition)`: pure steps over a field, forwards or backwards in time.
+//! Solvers of `dx/dt = v(x, t, condition)` and of its stochastic companions: pure steps over a field, forwards or
+//! backwards in time.
 //!
-//! Fixed-step methods are Butcher tableaus ([`Tableau`]); Dormand–Prince chooses a step for every sample by itself.
-//! Every solution says how often the field was evaluated (NFE). A guided evaluation counts once, although the network
-//! underneath sees a batch twice as large.
+//! Fixed-step methods are Butcher tableaus ([`Tableau`]), adaptive ones embedded pairs ([`Embedded`]) that choose a step for
+//! every sample by itself; multistep methods hand their past on as a value; curve-following methods read the field's
+//! [`Frame`](crate::Frame), stochastic ones its score and a [`Brownian`] path. Every solution says how often the field was
+//! evaluated (NFE). A guided evaluation counts once, although the network underneath sees a batch twice as large.
+//! Which to choose: `docs/choose-a-solver.md`.
 
-mod dormand_prince;
+mod adaptive;
+mod curve;
+mod exponential;
 mod fixed;
+mod march;
+mod method;
+mod multistep;
+mod noise;
+mod sde;
 mod tableau;
+mod unipc;
 
-pub use tableau::Tableau;
+pub use method::Solver;
+pub use sde::{LastStep, Sde};
+pub use tableau::{Embedded, Tableau};
 
-use crate::{Field, FlowError, Schedule, error::require, rows};
+use crate::{Brownian, Field, FlowError, Schedule, rows};
+use adaptive::Control;
 use base::{Condition, Tensor, Times};
-use serde::{Deserialize, Serialize};
-
-/// A method of integration.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Solver {
-    /// Order 1, one evaluation per step.
-    Euler {},
-    /// Order 2, two evaluations per step.
-    Midpoint {},
-    /// Order 2 (explicit trapezoid), two evaluations per step.
-    Heun {},
-    /// The classical method of order 4, four evaluations per step.
-    Rk4 {},
-    /// Dormand–Prince 5(4): steps chosen per sample from an error estimate. Visits only the ends of the schedule.
-    DormandPrince {
-        /// Relative tolerance, positive.
-        #[serde(default = "tolerance")]
-        rtol: f64,
-        /// Absolute tolerance, positive.
-        #[serde(default = "tolerance")]
-        atol: f64,
-        /// Steps (accepted or not) after which a sample is given up, at least 1.
-        #[serde(default = "max_steps")]
-        max_steps: usize,
-    },
-}
-
-fn tolerance() -> f64 {
-    1e-5
-}
-
-fn max_steps() -> usize {
-    1000
-}
-
-impl Default for Solver {
-    fn default() -> Self {
-        Self::Euler {}
-    }
-}
-
-impl Solver {
-    /// Dormand–Prince with tolerances 1e-5, as 2209.03003 uses it.
-    pub fn dormand_prince() -> Self {
-        Self::DormandPrince { rtol: tolerance(), atol: tolerance(), max_steps: max_steps() }
-    }
-
-    /// Name as in a recipe.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Euler {} => "euler",
-            Self::Midpoint {} => "midpoint",
-            Self::Heun {} => "heun",
-            Self::Rk4 {} => "rk4",
-            Self::DormandPrince { .. } => "dormand_prince",
-        }
-    }
-
-    /// Evaluations of the field per step; `None` when it chooses its own steps.
-    pub fn evaluations_per_step(&self) -> Option<usize> {
-        self.tableau().map(|t| t.b.len())
-    }
-
-    /// Refuses settings out of range.
-    ///
-    /// # Errors
-    /// [`FlowError::Setting`] naming the setting.
-    pub fn check(&self) -> Result<(), FlowError> {
-        let Self::DormandPrince { rtol, atol, max_steps } = *self else { return Ok(()) };
-        require(rtol.is_finite() && rtol > 0.0, "solver.rtol", rtol, "it must be positive; 1e-5 is customary")?;
-        require(atol.is_finite() && atol > 0.0, "solver.atol", atol, "it must be positive; 1e-5 is customary")?;
-        require(max_steps > 0, "solver.max_steps", max_steps, "it must be at least 1; 1000 is customary")
-    }
-
-    /// The tableau of a fixed-step method.
-    pub fn tableau(&self) -> Option<&'static Tableau> {
-        match self {
-            Self::Euler {} => Some(&tableau::EULER),
-            Self::Midpoint {} => Some(&tableau::MIDPOINT),
-            Self::Heun {} => Some(&tableau::HEUN),
-            Self::Rk4 {} => Some(&tableau::RK4),
-            Self::DormandPrince { .. } => None,
-        }
-    }
-}
+use exponential::{Exponential, Keep};
+use noise::Noise;
 
 /// What a solver shows after each step: where the rows were and where they went.
 #[derive(Clone, Debug)]
@@ -112,11 +42,14 @@ pub struct Observation<const D: usize> {
     pub dt: Vec<f64>,
     /// Points before the step.
     pub x: Tensor<D>,
-    /// Velocity there.
+    /// Velocity there (FireFlow: the midpoint velocity it stands on instead; SDE-Heun: that of the stirred point).
     pub velocity: Tensor<D>,
     /// Points after the step.
     pub next: Tensor<D>,
 }
+
+/// What may be told about every step.
+pub type Observer<'a, const D: usize> = Option<&'a mut dyn FnMut(Observation<D>)>;
 
 /// The end of a trajectory.
 #[derive(Clone, Debug)]
@@ -129,20 +62,57 @@ pub struct Solution<const D: usize> {
     pub nfe_per_sample: Vec<usize>,
 }
 
-/// Integrates `field` from `x` `[b ...]` at the schedule's first time to its last.
+const SCORE: &str = "a field whose score is known";
+const SCORE_REMEDY: &str = "that is a field from independent pairs with a standard normal source; after reflow, distillation \
+                            or optimal-transport coupling use a deterministic solver, for instance heun";
+
+/// Integrates `field` from `x` `[b ...]` at the schedule's first time to its last, with a deterministic solver.
 ///
 /// `observe` is called after every step, in order of time for each row.
 ///
 /// # Errors
 /// [`FlowError::NotFinite`] if a state becomes NaN or infinite, naming the time; [`FlowError::TooManySteps`] from
-/// Dormand–Prince; [`FlowError::Setting`] if the solver's settings are out of range.
+/// adaptive solvers; [`FlowError::Setting`] if the solver's settings are out of range; [`FlowError::Needs`] if the field
+/// does not know what the solver asks, or the solver is stochastic.
 pub fn solve<const D: usize>(
     field: &dyn Field<D>,
     x: Tensor<D>,
     condition: &Condition,
     solver: &Solver,
     schedule: &Schedule,
-    observe: Option<&mut dyn FnMut(Observation<D>)>,
+    observe: Observer<'_, D>,
+) -> Result<Solution<D>, FlowError> {
+    run(field, x, condition, solver, schedule, Noise(None), observe)
+}
+
+/// As [`solve`], with any solver: a stochastic one reads `brownian`, the paths of these samples, one per row of `x`.
+///
+/// A deterministic solver does not look at them.
+///
+/// # Errors
+/// Those of [`solve`]; [`FlowError::Shape`] where there is not one path per row; [`FlowError::Diffusion`] and
+/// [`FlowError::StepTooLong`] where the diffusion is not finite or too large for the step; [`FlowError::Schedule`] where a
+/// step is below the paths' resolution.
+pub fn solve_with<const D: usize>(
+    field: &dyn Field<D>,
+    x: Tensor<D>,
+    condition: &Condition,
+    solver: &Solver,
+    schedule: &Schedule,
+    brownian: &Brownian,
+    observe: Observer<'_, D>,
+) -> Result<Solution<D>, FlowError> {
+    run(field, x, condition, solver, schedule, Noise(Some(brownian)), observe)
+}
+
+fn run<const D: usize>(
+    field: &dyn Field<D>,
+    x: Tensor<D>,
+    condition: &Condition,
+    solver: &Solver,
+    schedule: &Schedule,
+    noise: Noise<'_>,
+    observe: Observer<'_, D>,
 ) -> Result<Solution<D>, FlowError> {
     solver.check()?;
     let batch = x.dims()[0];
@@ -151,13 +121,63 @@ pub fn solve<const D: usize>(
     }
     let times = Times::all(schedule.ends().0, batch);
     rows::check_finite(&x, &times, "the initial state")?;
-    match *solver {
-        Solver::DormandPrince { rtol, atol, max_steps } => {
-            dormand_prince::solve(field, x, condition, rtol, atol, max_steps, schedule.ends(), observe)
+    if let Some(pair) = solver.embedded() {
+        let (Solver::DormandPrince { rtol, atol, max_steps } | Solver::BogackiShampine { rtol, atol, max_steps }) =
+            *solver
+        else {
+            unreachable!("these two have a pair")
+        };
+        let control = Control { rtol, atol, max_steps };
+        return adaptive::solve(field, x, condition, pair, control, schedule.ends(), observe);
+    }
+    if solver.is_stochastic() && solver.sde().is_none() {
+        check_refreshing(field, solver, schedule)?;
+    }
+    let exponential = |second_order, keep| Exponential { name: solver.name(), second_order, keep };
+    let along =
+        |method: Exponential, x, observe| exponential::solve(field, x, condition, &method, schedule, noise, observe);
+    let end = match solver {
+        Solver::Fireflow {} => multistep::fireflow(field, x, condition, schedule, observe),
+        Solver::AdamsBashforth { order } => multistep::adams_bashforth(field, x, condition, *order, schedule, observe),
+        Solver::Ddim { eta: 0.0 } => along(exponential(false, Keep::All), x, observe),
+        Solver::Ddim { eta } => along(exponential(false, Keep::Ancestral { eta: *eta }), x, observe),
+        Solver::DpmSolver {} | Solver::DpmSolverSde { eta: 0.0 } => along(exponential(true, Keep::All), x, observe),
+        Solver::DpmSolverSde { eta } => along(exponential(true, Keep::Diffuse { eta: *eta }), x, observe),
+        Solver::NoiseRefresh { rate: 0.0 } | Solver::Overshooting { strength: 0.0 } => {
+            along(exponential(false, Keep::All), x, observe)
+        }
+        Solver::NoiseRefresh { rate } => along(exponential(false, Keep::Diffuse { eta: *rate }), x, observe),
+        Solver::Overshooting { strength } => {
+            exponential::overshoot(field, x, condition, *strength, schedule, noise, observe)
+        }
+        Solver::Unipc { order } => unipc::solve(field, x, condition, *order, schedule, observe),
+        Solver::EulerMaruyama(_) | Solver::SdeHeun(_) | Solver::StochasticRk(_) => {
+            let method = solver.sde().expect("these three have a scheme");
+            sde::solve(field, x, condition, method, schedule, noise, observe)
         }
         _ => {
             let tableau = solver.tableau().expect("every other method has a tableau");
             fixed::solve(field, x, condition, tableau, schedule, observe)
         }
+    }?;
+    let nfe = solver.evaluations(schedule.steps()).expect("a fixed number of steps has a fixed cost");
+    Ok(Solution { x: end, nfe, nfe_per_sample: vec![nfe; batch] })
+}
+
+/// Solvers that replace part of the noise need one that is normal and independent of the data, and go towards the data.
+fn check_refreshing<const D: usize>(
+    field: &dyn Field<D>,
+    solver: &Solver,
+    schedule: &Schedule,
+) -> Result<(), FlowError> {
+    let solver = solver.name();
+    if !curve::frame_of(field, solver)?.independent {
+        return Err(FlowError::Needs { solver, what: SCORE, remedy: SCORE_REMEDY });
     }
+    let (from, to) = schedule.ends();
+    if to < from {
+        let remedy = "for the backward stochastic equation use euler_maruyama, sde_heun or stochastic_rk";
+        return Err(FlowError::Needs { solver, what: "a schedule towards the data", remedy });
+    }
+    Ok(())
 }

@@ -1,16 +1,18 @@
 //! How a model is measured: the settings of `eval` and of the demo's figures.
 
-use flow::ScheduleConfig;
+use flow::{ScheduleConfig, Solver};
 use serde::{Deserialize, Serialize};
 
 /// What is drawn and compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluateConfig {
-    /// Numbers of Euler steps to measure at.
+    /// Numbers of steps to measure at.
     pub steps: Vec<usize>,
     /// Where those steps lie.
     pub schedule: ScheduleConfig,
+    /// The solver of those samples.
+    pub solver: Solver,
     /// Samples behind each row of figures. The Fréchet distance falls with more samples: compare equal numbers only.
     pub samples: usize,
     /// Real images behind the reference statistics, from the training part (the field's custom).
@@ -42,6 +44,7 @@ impl Default for EvaluateConfig {
         Self {
             steps: vec![1, 2, 4, 8, 50],
             schedule: ScheduleConfig::default(),
+            solver: Solver::Euler {},
             samples: 2000,
             reference: 10_000,
             batch: 250,
@@ -77,6 +80,7 @@ impl EvaluateConfig {
             return Err(format!("steps must be [{steps}] with this schedule: it has exactly {steps} steps"));
         }
         self.schedule.check().map_err(|error| format!("schedule: {error}"))?;
+        self.solver.check().map_err(|error| error.to_string())?;
         if self.samples < FEWEST || self.reference < FEWEST {
             return Err(format!(
                 "samples and reference must be at least {FEWEST}; 2000 or more make figures worth comparing"

@@ -142,6 +142,18 @@ impl Recipe {
         self.coupling.needs_pairs()
     }
 
+    /// Whether source points are drawn independently of the data.
+    pub fn pairs_are_independent(&self) -> bool {
+        self.coupling == Coupling::Independent {}
+    }
+
+    /// Whether the trained network knows its score, as stochastic solvers need: on a path from noise where the pairs are
+    /// independent, elsewhere where it can be read off the output.
+    pub fn score_is_known(&self) -> bool {
+        let readable = self.parameterization.reads(Parameterization::Score {}, &self.path);
+        readable && (self.path.has_latent() || self.pairs_are_independent())
+    }
+
     /// Refuses values out of range and combinations that make no sense, each with the reason.
     ///
     /// # Errors
@@ -192,6 +204,19 @@ impl Recipe {
             return Err(
                 "`sample.path` changes the pace of a flow from Gaussian noise; a path with a latent is another flow: \
                         leave `sample.path` out, or train on a path without latent",
+            );
+        }
+        if self.sample.solver.is_stochastic() && !self.score_is_known() {
+            return Err(
+                "`sample.solver` is stochastic and needs the score, which one network gives on independent pairs from noise \
+                        only: after reflow, distillation, optimal transport, or between two data sets set a \
+                        deterministic solver, for instance `sample.solver = { type = \"heun\" }`",
+            );
+        }
+        if self.sample.solver.follows_path() && self.path.has_latent() {
+            return Err(
+                "`sample.solver` follows the curve between two points, and this path has a latent between them; \
+                        set one that follows the velocity alone, for instance `sample.solver = { type = \"heun\" }`",
             );
         }
         if self.train.condition_dropout == 0.0 && self.sample.guidance.scale != 1.0 {
@@ -336,6 +361,9 @@ mod tests {
         assert!(refused(&["coupling.type=stored", "data.flip=true"]).contains("mirror"));
         assert!(refused(&["coupling.type=stored", "path.type=trigonometric"]).contains("linear path only"));
         assert!(refused(&["train.condition_dropout=0.0", "sample.guidance.scale=2"]).contains("condition_dropout"));
+        let stochastic = "sample.solver={type='euler_maruyama'}";
+        assert!(refused(&["coupling={type='optimal_transport'}", stochastic]).contains("independent pairs"));
+        assert!(Layers::new().set(stochastic).unwrap().build().is_ok());
         assert!(refused(&["train.batch=0"]).contains("train.batch"));
         assert!(refused(&["sample.steps=0"]).contains("sample.steps"));
         assert!(refused(&["name=a/b"]).contains("folder"));

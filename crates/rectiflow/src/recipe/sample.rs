@@ -55,7 +55,7 @@ impl SampleConfig {
 
     /// Evaluations of the network per sample; `None` where the solver chooses its own steps.
     pub fn evaluations(&self) -> Option<usize> {
-        Some(self.solver.evaluations_per_step()? * self.schedule.build(self.steps).ok()?.steps())
+        self.solver.evaluations(self.schedule.build(self.steps).ok()?.steps())
     }
 }
 

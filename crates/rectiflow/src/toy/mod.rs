@@ -6,7 +6,7 @@ pub mod pictures;
 use crate::{Error, Recipe, sampling::host};
 use base::{Condition, Device, Key, Purpose, Tensor, TensorData};
 use data::Points;
-use flow::{Field, Schedule, coupling::Draw, solve};
+use flow::{Field, Schedule, coupling::Draw, solve, solve_with};
 
 /// Points `[n]` in the plane.
 pub type Cloud = Vec<[f32; 2]>;
@@ -86,7 +86,8 @@ pub fn follow(
     // Some paths (VE, EDM) start wider than the noise.
     let x = crate::sampling::start(&recipe.path, tensor(start, device));
     let mut tracks = Tracks { times: vec![schedule.ends().0], clouds: vec![cloud(x.clone())?] };
-    if sample.solver.evaluations_per_step().is_some() {
+    if !sample.solver.is_adaptive() {
+        let paths = crate::sampling::paths(recipe.seed, &(0..start.len() as u64).collect::<Vec<_>>());
         let mut failed = None;
         let mut observe = |seen: flow::Observation<4>| match cloud(seen.next) {
             Ok(cloud) => {
@@ -95,7 +96,7 @@ pub fn follow(
             }
             Err(error) => failed = Some(error),
         };
-        solve(field, x, &Condition::none(), &sample.solver, &schedule, Some(&mut observe))?;
+        solve_with(field, x, &Condition::none(), &sample.solver, &schedule, &paths, Some(&mut observe))?;
         return failed.map_or(Ok(tracks), Err);
     }
     let (from, to) = schedule.ends();

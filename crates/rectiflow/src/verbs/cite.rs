@@ -88,6 +88,22 @@ papers! {
         "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in Diffusion Models", 2024, Some("2404.07724"), "NeurIPS 2024";
     DOPRI: "dormand1980family", "Dormand, J. R. and Prince, P. J.",
         "A family of embedded Runge-Kutta formulae", 1980, None, "Journal of Computational and Applied Mathematics 6(1)";
+    BOGACKI: "bogacki1989pair", "Bogacki, P. and Shampine, L. F.",
+        "A 3(2) pair of Runge-Kutta formulas", 1989, None, "Applied Mathematics Letters 2(4)";
+    RF_SOLVER: "wang2024taming", "Wang, Jiangshan and Pu, Junfu and Qi, Zhongang and others",
+        "Taming Rectified Flow for Inversion and Editing", 2024, Some("2411.04746"), "ICML 2025";
+    FIREFLOW: "deng2024fireflow", "Deng, Yingying and He, Xiangyu and Mei, Changwang and Wang, Peisong and Tang, Fan",
+        "FireFlow: Fast Inversion of Rectified Flow for Image Semantic Editing", 2024, Some("2412.07517"), "ICML 2025";
+    DDIM: "song2020denoising", "Song, Jiaming and Meng, Chenlin and Ermon, Stefano",
+        "Denoising Diffusion Implicit Models", 2020, Some("2010.02502"), "ICLR 2021";
+    DPM_SOLVER: "lu2022dpm", "Lu, Cheng and Zhou, Yuhao and Bao, Fan and Chen, Jianfei and Li, Chongxuan and Zhu, Jun",
+        "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models", 2022, Some("2211.01095"), "Machine Intelligence Research 2025";
+    UNIPC: "zhao2023unipc", "Zhao, Wenliang and Bai, Lujia and Rao, Yongming and Zhou, Jie and Lu, Jiwen",
+        "UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models", 2023, Some("2302.04867"), "NeurIPS 2023";
+    ROESSLER: "rossler2010runge", "R{\\\"o}{\\ss}ler, Andreas",
+        "Runge-Kutta Methods for the Strong Approximation of Solutions of Stochastic Differential Equations", 2010, None, "SIAM Journal on Numerical Analysis 48(3)";
+    OVERSHOOTING: "hu2024amo", "Hu, Xixi and Xu, Keyang and Liu, Bo and Liu, Qiang and Fei, Hongliang",
+        "AMO Sampler: Enhancing Text Rendering with Overshooting", 2024, Some("2411.19415"), "CVPR 2025";
     ADAMW: "loshchilov2017decoupled", "Loshchilov, Ilya and Hutter, Frank",
         "Decoupled Weight Decay Regularization", 2017, Some("1711.05101"), "ICLR 2019";
     FASHION: "xiao2017fashion", "Xiao, Han and Rasul, Kashif and Vollgraf, Roland",
@@ -164,8 +180,18 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
     if recipe.sample.guidance.interval.is_some() {
         cite(&[INTERVAL]);
     }
-    if let Solver::DormandPrince { .. } = recipe.sample.solver {
-        cite(&[DOPRI]);
+    match recipe.sample.solver {
+        Solver::Euler {} | Solver::Midpoint {} | Solver::Heun {} | Solver::Rk4 {} | Solver::AdamsBashforth { .. } => {}
+        Solver::RfSolver { .. } => cite(&[RF_SOLVER]),
+        Solver::Fireflow {} => cite(&[FIREFLOW]),
+        Solver::DormandPrince { .. } => cite(&[DOPRI]),
+        Solver::BogackiShampine { .. } => cite(&[BOGACKI]),
+        Solver::Ddim { .. } => cite(&[DDIM]),
+        Solver::DpmSolver {} | Solver::DpmSolverSde { .. } | Solver::NoiseRefresh { .. } => cite(&[DPM_SOLVER]),
+        Solver::Unipc { .. } => cite(&[UNIPC]),
+        Solver::EulerMaruyama(_) | Solver::SdeHeun(_) => cite(&[INTERPOLANTS, SIT]),
+        Solver::StochasticRk(_) => cite(&[INTERPOLANTS, SIT, ROESSLER]),
+        Solver::Overshooting { .. } => cite(&[OVERSHOOTING]),
     }
     cite(&[ADAMW]);
     if recipe.data.path.is_none() && recipe.data.name.as_deref().is_none_or(|name| name.starts_with("fashion")) {

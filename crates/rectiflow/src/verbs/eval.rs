@@ -101,29 +101,30 @@ pub fn measure(
     context: &mut Context,
 ) -> Result<Measured, Error> {
     let classes = Classes::all(model);
-    let euler = |steps: usize, scale: f64, schedule: &ScheduleConfig| SampleConfig {
+    let sampling = |solver: &Solver, steps: usize, scale: f64, schedule: &ScheduleConfig| SampleConfig {
         steps,
         batch: config.batch,
-        solver: Solver::Euler {},
+        solver: solver.clone(),
         schedule: schedule.clone(),
         guidance: GuidanceConfig { scale, interval: None },
         path: model.recipe.sample.path.clone(),
     };
     let mut measured = Measured { figures: BTreeMap::new(), straightness: None, guided: None, sheets: Vec::new() };
     for &steps in &config.steps {
-        let how = euler(steps, config.guidance, &config.schedule);
+        let how = sampling(&config.solver, steps, config.guidance, &config.schedule);
         let drawn = draw(model, &how, &classes, config.seed, 0..config.samples as u64, context)?;
-        measured.figures.insert(steps as u32, judge.figures(&drawn)?);
+        let nfe = drawn.nfe as u32;
+        measured.figures.insert(nfe, judge.figures(&drawn)?);
         let grid = Grid { columns: config.sheet_columns, padding: 2, upscale: 1, background: 24 };
         let sheet = grid.draw(&drawn.images.take(config.sheet));
         if matches!(sheet.channels, 1 | 3) {
             let png = media::png::encode(&sheet, &[])?;
-            measured.sheets.push(Sheet { stage: model.subject.stage.clone(), nfe: steps as u32, png });
+            measured.sheets.push(Sheet { stage: model.subject.stage.clone(), nfe, png });
         }
     }
     if config.guided_samples > 0 && judge.tells_classes() && model.classes() > 0 {
         let range = 0..config.guided_samples as u64;
-        let how = euler(config.guided_steps, config.guided_scale, &ScheduleConfig::Uniform {});
+        let how = sampling(&Solver::Euler {}, config.guided_steps, config.guided_scale, &ScheduleConfig::Uniform {});
         let drawn = draw(model, &how, &classes, config.seed, range, context)?;
         measured.guided = judge.class_accuracy(&drawn)?.map(|class_accuracy| Guided {
             scale: config.guided_scale,

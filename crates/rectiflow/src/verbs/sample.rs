@@ -86,15 +86,33 @@ impl SampleOverrides {
     }
 }
 
-/// The solver called `name`, with its usual settings.
+/// The solver called `name`, with its usual settings, or spelled out as in a recipe: `{ type = "adams_bashforth", order = 4 }`.
 ///
 /// # Errors
-/// [`Error::Usage`] naming the solvers there are.
+/// [`Error::Usage`] naming the solvers there are, or the setting that is wrong.
 pub fn solver(name: &str) -> Result<Solver, Error> {
-    let known = [Solver::Euler {}, Solver::Midpoint {}, Solver::Heun {}, Solver::Rk4 {}, Solver::dormand_prince()];
-    let names: Vec<&str> = known.iter().map(Solver::name).collect();
+    if name.trim_start().starts_with('{') {
+        #[derive(serde::Deserialize)]
+        struct Spelled {
+            solver: Solver,
+        }
+        let spelled: Result<Spelled, _> = toml::from_str(&format!("solver = {name}"));
+        return spelled
+            .map(|spelled| spelled.solver)
+            .map_err(|error| Error::Usage(format!("--solver {name}: {}", error.message())));
+    }
     let wanted = name.replace('-', "_");
-    let wanted = if ["dopri5", "rk45"].contains(&wanted.as_str()) { "dormand_prince".into() } else { wanted };
+    let wanted = match wanted.as_str() {
+        "dopri5" | "rk45" => "dormand_prince",
+        "bosh3" | "rk23" => "bogacki_shampine",
+        "curved_euler" | "denoising" => "ddim",
+        "dpmpp_2m" => "dpm_solver",
+        "dpmpp_2m_sde" => "dpm_solver_sde",
+        "uni_pc" => "unipc",
+        other => other,
+    };
+    let known = Solver::all();
+    let names: Vec<&str> = known.iter().map(Solver::name).collect();
     let unknown = || Error::Usage(format!("--solver {name} is unknown; there are {}", names.join(", ")));
     known.iter().find(|solver| solver.name() == wanted).cloned().ok_or_else(unknown)
 }

@@ -245,7 +245,8 @@ impl Sheets<'_> {
         let wrong = |error: &dyn std::fmt::Display| TrainError::Objective(format!("sample sheet: {error}"));
         let SampleConfig { steps, solver, schedule, path, .. } = &self.recipe.sample;
         let [c, h, w] = self.subject.shape;
-        let field = PathField::new(network, self.recipe.path.clone(), self.recipe.parameterization);
+        let field = PathField::new(network, self.recipe.path.clone(), self.recipe.parameterization)
+            .independent(self.recipe.pairs_are_independent());
         let indices: Vec<u64> = (0..SHEET).collect();
         let classes = self.subject.classes.len() as u64;
         let asked: Vec<i64> =
@@ -255,7 +256,9 @@ impl Sheets<'_> {
         let x0 = crate::sampling::start(path.as_ref().unwrap_or(&self.recipe.path), noise);
         let grid = schedule.build(*steps).map_err(|error| wrong(&error))?;
         let field = crate::sampling::along(field, &self.recipe.path, path.as_ref()).map_err(|error| wrong(&error))?;
-        let end = flow::solve(&*field, x0, &condition, solver, &grid, None).map_err(|error| wrong(&error))?.x;
+        let paths = crate::sampling::paths(self.recipe.seed, &indices);
+        let end = flow::solve_with(&*field, x0, &condition, solver, &grid, &paths, None);
+        let end = end.map_err(|error| wrong(&error))?.x;
         let values = crate::sampling::host(end).map_err(|error| wrong(&error))?;
         let sheet = Images::new(values, indices.len(), [c, h, w]).map_err(|error| wrong(&error))?;
         let path = self.run.samples().join(format!("{images:012}.png"));

@@ -1,11 +1,10 @@
-//! Dormand–Prince 5(4) with a step size for every sample, so that a sample's path does not depend on its batch mates.
+//! Embedded Runge–Kutta pairs with a step size for every sample, so that a sample's path does not depend on its batch mates.
 //!
-//! Dormand & Prince, J. Comput. Appl. Math. 6 (1980); step control and first step after Hairer, Nørsett & Wanner,
-//! *Solving Ordinary Differential Equations I*, II.4. All unfinished rows step together, each with its own time and step;
-//! finished rows are dropped from the batch.
+//! Step control and first step after Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, II.4. All
+//! unfinished rows step together, each with its own time and step; finished rows are dropped from the batch. The pairs
+//! themselves ([`Embedded`]) are data in `tableau.rs`.
 
-use super::tableau::{DORMAND_PRINCE as METHOD, DORMAND_PRINCE_ERROR as ERROR};
-use super::{Observation, Solution};
+use super::{Embedded, Observation, Observer, Solution};
 use crate::{Field, FlowError, rows};
 use base::{Condition, Tensor, Times};
 
@@ -25,23 +24,31 @@ struct Row {
     rejected: bool,
 }
 
-#[allow(clippy::too_many_arguments)] // the settings of one solver, unpacked once by `solve`
+/// What the steps of an adaptive solver are held to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Control {
+    pub rtol: f64,
+    pub atol: f64,
+    pub max_steps: usize,
+}
+
 pub(super) fn solve<const D: usize>(
     field: &dyn Field<D>,
     mut x: Tensor<D>,
     condition: &Condition,
-    rtol: f64,
-    atol: f64,
-    max_steps: usize,
+    pair: &Embedded,
+    Control { rtol, atol, max_steps }: Control,
     (start, end): (f64, f64),
-    mut observe: Option<&mut dyn FnMut(Observation<D>)>,
+    mut observe: Observer<'_, D>,
 ) -> Result<Solution<D>, FlowError> {
+    let Embedded { method, error } = pair;
+    let exponent = 1.0 / f64::from(method.order);
     let batch = x.dims()[0];
     let (direction, span) = ((end - start).signum(), (end - start).abs());
     let tolerance = Tolerance { rtol, atol };
     let mut condition = condition.clone();
     let mut k1 = field.velocity(x.clone(), &Times::all(start, batch), &condition);
-    let first = first_steps(field, &x, &k1, &condition, &tolerance, start, direction, span)?;
+    let first = first_steps(field, &x, &k1, &condition, &tolerance, exponent, start, direction, span)?;
     let mut live: Vec<Row> =
         (first.iter().enumerate()).map(|(sample, &h)| Row { sample, t: start, h, steps: 0, rejected: false }).collect();
     let (mut nfe, mut nfe_per_sample) = (2, vec![2; batch]);
@@ -59,24 +66,24 @@ pub(super) fn solve<const D: usize>(
         };
         let mut stages = vec![k1.clone()];
         let mut next = x.clone();
-        for i in 1..METHOD.c.len() {
-            next = x.clone() + combine(&stages, METHOD.a[i], &dt);
-            stages.push(field.velocity(next.clone(), &times(METHOD.c[i]), &condition));
+        for i in 1..method.c.len() {
+            next = x.clone() + combine(&stages, method.a[i], &dt);
+            stages.push(field.velocity(next.clone(), &times(method.c[i]), &condition));
         }
-        nfe += METHOD.c.len() - 1;
+        nfe += method.c.len() - 1;
 
-        // The last stage's point is the fifth-order solution itself.
-        let errors = tolerance.norm(combine(&stages, &ERROR, &dt), &x, &next)?;
+        // The last stage's point is the solution of higher order itself.
+        let errors = tolerance.norm(combine(&stages, error, &dt), &x, &next)?;
         let mut accepted = vec![false; live.len()];
         for (i, row) in live.iter_mut().enumerate() {
-            nfe_per_sample[row.sample] += METHOD.c.len() - 1;
+            nfe_per_sample[row.sample] += method.c.len() - 1;
             row.steps += 1;
-            let error = errors[i];
-            if !error.is_finite() {
+            let size = errors[i];
+            if !size.is_finite() {
                 return Err(FlowError::NotFinite { what: "the velocity", t: row.t, sample: row.sample });
             }
-            accepted[i] = error <= 1.0;
-            let factor = if error == 0.0 { GROW } else { (SAFETY * error.powf(-0.2)).clamp(SHRINK, GROW) };
+            accepted[i] = size <= 1.0;
+            let factor = if size == 0.0 { GROW } else { (SAFETY * size.powf(-exponent)).clamp(SHRINK, GROW) };
             // Straight after a rejection the step may not grow (Hairer et al., II.4).
             let factor = if row.rejected || !accepted[i] { factor.min(1.0) } else { factor };
             row.rejected = !accepted[i];
@@ -101,7 +108,7 @@ pub(super) fn solve<const D: usize>(
             row.t = if lands[i] { end } else { row.t + dt[i] };
         }
         x = rows::choose(&accepted, next, x);
-        k1 = rows::choose(&accepted, stages.pop().expect("seven stages were evaluated"), k1);
+        k1 = rows::choose(&accepted, stages.pop().expect("a pair has stages"), k1);
 
         let is_done = |r: &Row| r.t == end;
         if let Some(late) = live.iter().find(|r| !is_done(r) && (r.steps >= max_steps || r.t + direction * r.h == r.t))
@@ -170,6 +177,7 @@ fn first_steps<const D: usize>(
     k1: &Tensor<D>,
     condition: &Condition,
     tolerance: &Tolerance,
+    exponent: f64,
     start: f64,
     direction: f64,
     span: f64,
@@ -193,7 +201,7 @@ fn first_steps<const D: usize>(
     Ok((0..small.len())
         .map(|i| {
             let steepest = speed[i].max(bend[i] / small[i]);
-            let h = if steepest <= 1e-15 { (small[i] * 1e-3).max(1e-6) } else { (0.01 / steepest).powf(0.2) };
+            let h = if steepest <= 1e-15 { (small[i] * 1e-3).max(1e-6) } else { (0.01 / steepest).powf(exponent) };
             h.min(100.0 * small[i]).min(span)
         })
         .collect())

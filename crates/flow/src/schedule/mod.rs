@@ -1,5 +1,9 @@
 //! Schedules: the grid of times a solver visits, forwards (noise to data) or backwards.
 
+mod flow_match;
+
+pub use flow_match::{FlowMatch, Sigma, TimeShift};
+
 use crate::{FlowError, error::require, time};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +22,8 @@ pub enum ScheduleConfig {
         /// `k`, positive; 3 in SD3 at 1024².
         shift: f64,
     },
+    /// The sigma list that diffusers' flow-matching scheduler makes of these settings, as times.
+    FlowMatch(FlowMatch),
     /// Exactly these times; the number of steps asked for is ignored.
     Custom {
         /// Strictly increasing or strictly decreasing times in [0, 1], at least two.
@@ -42,6 +48,7 @@ impl ScheduleConfig {
             Self::Shifted { shift } => {
                 require(shift.is_finite() && *shift > 0.0, "schedule.shift", shift, "it must be positive; 1 means none")
             }
+            Self::FlowMatch(config) => config.check(),
             Self::Custom { times } => Schedule::new(times.clone()).map(drop),
         }
     }
@@ -68,6 +75,13 @@ impl ScheduleConfig {
         }
         let k = match self {
             Self::Custom { times } => return Schedule::new(times.clone()),
+            Self::FlowMatch(config) => {
+                return match (from, to) {
+                    (0.0, 1.0) => config.schedule(steps),
+                    (1.0, 0.0) => Ok(config.schedule(steps)?.reversed()),
+                    _ => Err(FlowError::Schedule("flow_match lays out whole runs only, from 0 to 1 or back".into())),
+                };
+            }
             Self::Uniform {} => 1.0,
             Self::Shifted { shift } => *shift,
         };

@@ -1,0 +1,145 @@
+//! Multistep methods: one evaluation per step, the rest from what earlier steps found.
+//!
+//! Adams–Bashforth on uneven grids (Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, III.5), and the
+//! midpoint rule that reuses the last midpoint velocity (FireFlow, Deng et al. 2024, arXiv 2412.07517). The past is a
+//! value handed from step to step.
+
+use super::march::{Leg, Moved, march};
+use super::tableau::{KUTTA3, MIDPOINT, RK4};
+use super::{Observer, Tableau, fixed};
+use crate::{Field, FlowError, Schedule};
+use base::{Condition, Tensor, Times};
+
+/// The Runge–Kutta method of the same order that makes the first `order - 1` steps.
+pub(super) fn starter(order: u8) -> &'static Tableau {
+    match order {
+        2 => &MIDPOINT,
+        3 => &KUTTA3,
+        _ => &RK4,
+    }
+}
+
+/// Velocities already found, newest first, with their times.
+struct Past<const D: usize> {
+    times: Vec<f64>,
+    velocities: Vec<Tensor<D>>,
+}
+
+impl<const D: usize> Default for Past<D> {
+    fn default() -> Self {
+        Self { times: Vec::new(), velocities: Vec::new() }
+    }
+}
+
+impl<const D: usize> Past<D> {
+    /// The past with one more velocity, no longer than `order`.
+    fn with(mut self, t: f64, velocity: Tensor<D>, order: usize) -> Self {
+        self.times.insert(0, t);
+        self.velocities.insert(0, velocity);
+        self.times.truncate(order);
+        self.velocities.truncate(order);
+        self
+    }
+}
+
+pub(super) fn adams_bashforth<const D: usize>(
+    field: &dyn Field<D>,
+    x: Tensor<D>,
+    condition: &Condition,
+    order: u8,
+    schedule: &Schedule,
+    observe: Observer<'_, D>,
+) -> Result<Tensor<D>, FlowError> {
+    let (batch, length) = (x.dims()[0], usize::from(order));
+    let mut past = Past::default();
+    march(x, schedule, observe, |leg, x| {
+        if past.times.len() + 1 < length {
+            let moved = fixed::step(field, x, condition, starter(order), leg);
+            past = std::mem::take(&mut past).with(leg.from, moved.velocity.clone(), length);
+            return Ok(moved);
+        }
+        let velocity = field.velocity(x.clone(), &Times::all(leg.from, batch), condition);
+        past = std::mem::take(&mut past).with(leg.from, velocity.clone(), length);
+        let weights = weights(&past.times, leg);
+        Ok(Moved { velocity, next: fixed::combine(x, &past.velocities, &weights, leg.h()) })
+    })
+}
+
+/// Weights `w` with `∫ p = h Σ w_j p(times_j)` over the step for every polynomial `p` of degree below their number.
+fn weights(times: &[f64], leg: &Leg) -> Vec<f64> {
+    // With s = (t - from)/h the moments are ∫ s^m ds = 1/(m+1).
+    let nodes: Vec<f64> = times.iter().map(|t| (t - leg.from) / leg.h()).collect();
+    let rows = (0..nodes.len()).map(|m| nodes.iter().map(|s| s.powi(m as i32)).collect()).collect();
+    solve_linear(rows, (0..nodes.len()).map(|m| 1.0 / (m as f64 + 1.0)).collect())
+}
+
+/// Gaussian elimination with partial pivoting for the few unknowns of a multistep method.
+pub(super) fn solve_linear(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
+    let n = b.len();
+    for i in 0..n {
+        let pivot = (i..n).max_by(|p, q| a[*p][i].abs().total_cmp(&a[*q][i].abs())).unwrap_or(i);
+        a.swap(i, pivot);
+        b.swap(i, pivot);
+        for j in i + 1..n {
+            let factor = a[j][i] / a[i][i];
+            for k in i..n {
+                a[j][k] -= factor * a[i][k];
+            }
+            b[j] -= factor * b[i];
+        }
+    }
+    for i in (0..n).rev() {
+        let known: f64 = (i + 1..n).map(|k| a[i][k] * b[k]).sum();
+        b[i] = (b[i] - known) / a[i][i];
+    }
+    b
+}
+
+/// The midpoint rule with the last midpoint velocity in place of the velocity where the step begins.
+pub(super) fn fireflow<const D: usize>(
+    field: &dyn Field<D>,
+    x: Tensor<D>,
+    condition: &Condition,
+    schedule: &Schedule,
+    observe: Observer<'_, D>,
+) -> Result<Tensor<D>, FlowError> {
+    let batch = x.dims()[0];
+    let mut last: Option<Tensor<D>> = None;
+    march(x, schedule, observe, |leg, x| {
+        let at = |x: Tensor<D>, t: f64| field.velocity(x, &Times::all(t, batch), condition);
+        let velocity = last.take().unwrap_or_else(|| at(x.clone(), leg.from));
+        let middle = at(x.clone() + velocity.clone() * (leg.h() / 2.0), leg.from + leg.h() / 2.0);
+        last = Some(middle.clone());
+        Ok(Moved { velocity, next: x + middle * leg.h() })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn even_grids_give_the_classical_weights() {
+        let leg = Leg { step: 3, from: 0.3, to: 0.4 };
+        let classical: [&[f64]; 3] = [
+            &[1.5, -0.5],
+            &[23.0 / 12.0, -16.0 / 12.0, 5.0 / 12.0],
+            &[55.0 / 24.0, -59.0 / 24.0, 37.0 / 24.0, -9.0 / 24.0],
+        ];
+        for known in classical {
+            let times: Vec<f64> = (0..known.len()).map(|j| 0.3 - 0.1 * j as f64).collect();
+            for (w, known) in weights(&times, &leg).iter().zip(known) {
+                assert!((w - known).abs() < 1e-12, "{w} is not {known}");
+            }
+        }
+    }
+
+    #[test]
+    fn uneven_grids_integrate_cubics_exactly() {
+        let (times, leg) = ([0.5, 0.37, 0.3, 0.05], Leg { step: 3, from: 0.5, to: 0.82 });
+        let p = |t: f64| 1.0 - 2.0 * t + 3.0 * t * t - 4.0 * t * t * t;
+        let integral = |t: f64| t - t * t + t.powi(3) - t.powi(4);
+        let sum: f64 = weights(&times, &leg).iter().zip(times).map(|(w, t)| w * p(t)).sum();
+        assert!((leg.h() * sum - (integral(0.82) - integral(0.5))).abs() < 1e-13);
+    }
+}
