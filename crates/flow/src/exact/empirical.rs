@@ -6,7 +6,7 @@
 //! Everything is one product of the batch with the points, so it works for images as for points in the plane.
 
 use super::{Posterior, by_time};
-use crate::{Coefficients, Field, FlowError, Path, ScoreField, error::require};
+use crate::{Coefficients, Field, FlowError, Frame, Path, ScoreField, error::require};
 use base::{Condition, Tensor, TensorData, Times};
 use std::f64::consts::PI;
 
@@ -106,6 +106,14 @@ impl Empirical {
 impl<const D: usize> Field<D> for Empirical {
     fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D> {
         self.velocity_and_score(x, t, condition).0
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        Some(Frame { path: &self.path, independent: !self.path.has_latent() })
+    }
+
+    fn score_field(&self) -> Option<&dyn ScoreField<D>> {
+        Some(self)
     }
 }
 

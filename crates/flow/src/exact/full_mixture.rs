@@ -5,7 +5,7 @@
 //! averages them with log-sum-exp weights. Factorised once per time (Cholesky, `faer`); a batch is two products per pair.
 
 use super::{Posterior, by_time, mixture::log_sum_exp};
-use crate::{Coefficients, Field, FlowError, Path, ScoreField, error::require};
+use crate::{Coefficients, Field, FlowError, Frame, Path, ScoreField, error::require};
 use base::{Condition, Key, Tensor, TensorData, Times};
 use faer::{Mat, Side, linalg::solvers::DenseSolveCore, linalg::solvers::Llt};
 use std::f64::consts::PI;
@@ -224,6 +224,14 @@ impl FullMixtureField {
 impl<const D: usize> Field<D> for FullMixtureField {
     fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D> {
         self.velocity_and_score(x, t, condition).0
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        Some(Frame { path: &self.path, independent: false }) // the source may be anything; the score is its own
+    }
+
+    fn score_field(&self) -> Option<&dyn ScoreField<D>> {
+        Some(self)
     }
 }
 
