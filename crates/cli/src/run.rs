@@ -6,7 +6,7 @@ use crate::{
 };
 use clap::CommandFactory;
 use rectiflow::{
-    Context, Error, Model, Recipe, device,
+    Context, Error, Model, Precision, Recipe, device,
     judge::JudgeConfig,
     model::which,
     pairs,
@@ -177,6 +177,7 @@ fn overrides(args: &SolverArgs) -> SampleOverrides {
         schedule: args.schedule.clone(),
         batch: args.batch_size,
         solver: args.solver.clone(),
+        precision: args.precision.as_deref().and_then(Precision::parse),
         guidance: args.guidance_scale,
         path: None,
     }
@@ -225,6 +226,7 @@ fn do_pairs(request: args::Pairs, global: &Global, context: &mut Context) -> Res
     recipe.generate.batch = request.solver.batch_size.unwrap_or(recipe.generate.batch);
     recipe.generate.seed = request.solver.seed.unwrap_or(recipe.generate.seed);
     recipe.guidance.scale = request.solver.guidance_scale.unwrap_or(recipe.guidance.scale);
+    recipe.precision = request.solver.precision.as_deref().and_then(Precision::parse).unwrap_or(recipe.precision);
     if let Some(name) = &request.solver.solver {
         recipe.generate.solver = solver(name)?;
     }

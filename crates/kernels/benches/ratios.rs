@@ -1,11 +1,11 @@
-//! Measures each kernel beside its reference and beside the machine's matrix product, interleaved in one run:
-//! `cargo bench -p rectiflow-kernels -- [filter]`.
+//! Measures each kernel beside its reference and beside the machine's f32 matrix product, interleaved in one run; where
+//! there is a bf16 form also that beside the f32 kernel: `cargo bench -p rectiflow-kernels -- [filter]`.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use kernels::reference;
+use kernels::{Precision, reference};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -76,7 +76,7 @@ fn compare<const D: usize>(
         if flops > 0.0 { format!("{:4.0}%", 100.0 * n * flops / ms / 1e6 / peak) } else { "    -".into() }
     };
     println!(
-        "{name:28} fwd {a:8.3} / {b:8.3} = {:.3} ({} of peak)   fwd+bwd {c:8.3} / {d:8.3} = {:.3} ({})",
+        "{name:34} fwd {a:8.3} / {b:8.3} = {:.3} ({} of peak)   fwd+bwd {c:8.3} / {d:8.3} = {:.3} ({})",
         a / b,
         share(a, 1.0),
         c / d,
@@ -104,34 +104,26 @@ fn main() {
         let p = k / 2;
         let out = (n + 2 * p - k) / s + 1;
         let flops = 2.0 * (b * o * i * k * k * out * out) as f64;
-        compare(
-            &format!("conv b{b} {i}->{o} {n}x{n} k{k} s{s}"),
-            &[b * i * n * n, o * i * k * k, o],
-            flops,
-            peak,
-            |x| {
-                kernels::conv2d(
-                    x[0].clone().reshape([b, i, n, n]),
-                    x[1].clone().reshape([o, i, k, k]),
-                    Some(x[2].clone()),
-                    s,
-                    p,
-                )
-            },
-            |x| {
-                reference::conv2d(
-                    x[0].clone().reshape([b, i, n, n]),
-                    x[1].clone().reshape([o, i, k, k]),
-                    Some(x[2].clone()),
-                    s,
-                    p,
-                )
-            },
-        );
+        let sizes = [b * i * n * n, o * i * k * k, o];
+        let (x, w) = (|l: &Leaves| l[0].clone().reshape([b, i, n, n]), |l: &Leaves| l[1].clone().reshape([o, i, k, k]));
+        let fast = |l: &Leaves| kernels::conv2d(x(l), w(l), Some(l[2].clone()), s, p);
+        let slow = |l: &Leaves| reference::conv2d(x(l), w(l), Some(l[2].clone()), s, p);
+        let name = format!("conv b{b} {i}->{o} {n}x{n} k{k} s{s}");
+        compare(&name, &sizes, flops, peak, fast, slow);
+        compare(&format!("{name} bf16/f32"), &sizes, flops, peak, |l| Precision::Bf16.scope(|| fast(l)), fast);
     }
     let (b, c, n) = (8, 48, 28);
     let two = |x: &Tensor<1>| x.clone().reshape([b, c]);
     let image = |x: &Leaves| x[0].clone().reshape([b, c, n, n]);
+    let small = |x: &Leaves| x[0].clone().reshape([b, 2 * c, 7, 7]);
+    compare(
+        "group_norm+silu 96x7x7",
+        &[b * 2 * c * 49, 2 * c, 2 * c],
+        0.0,
+        peak,
+        |x| kernels::group_norm(small(x), x[1].clone(), x[2].clone(), 8, 1e-5, None, true),
+        |x| reference::group_norm(small(x), x[1].clone(), x[2].clone(), 8, 1e-5, None, true),
+    );
     compare(
         "group_norm+silu 48x28x28",
         &[b * c * n * n, c, c],
@@ -175,14 +167,13 @@ fn main() {
         |x| reference::rms_norm(tokens(x), x[1].clone(), 1e-6),
     );
     for (rows, i, o) in [(2048, 384, 1536), (2048, 1536, 384), (32, 192, 96)] {
-        compare(
-            &format!("linear {rows}: {i}->{o}"),
-            &[rows * i, o * i, o],
-            2.0 * (rows * i * o) as f64,
-            peak,
-            |x| kernels::linear(x[0].clone().reshape([rows, i]), x[1].clone().reshape([o, i]), Some(x[2].clone())),
-            |x| reference::linear(x[0].clone().reshape([rows, i]), x[1].clone().reshape([o, i]), Some(x[2].clone())),
-        );
+        let sizes = [rows * i, o * i, o];
+        let (x, w) = (|l: &Leaves| l[0].clone().reshape([rows, i]), |l: &Leaves| l[1].clone().reshape([o, i]));
+        let fast = |l: &Leaves| kernels::linear(x(l), w(l), Some(l[2].clone()));
+        let slow = |l: &Leaves| reference::linear(x(l), w(l), Some(l[2].clone()));
+        let (name, flops) = (format!("linear {rows}: {i}->{o}"), 2.0 * (rows * i * o) as f64);
+        compare(&name, &sizes, flops, peak, fast, slow);
+        compare(&format!("{name} bf16/f32"), &sizes, flops, peak, |l| Precision::Bf16.scope(|| fast(l)), fast);
     }
     let heads = |x: &Tensor<1>| x.clone().reshape([8, 6, 256, 64]);
     compare(

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::fused::{Inputs, Kernel, apply};
 use crate::host::{Array, is_fast, scratch};
-use crate::math::{d_silu, dot, silu, simd, sum_by};
+use crate::math::{d_silu, dot, row, row_in_place, silu, simd, sum_by};
 use crate::reference;
 
 /// Group normalisation of `[b c h w]` with per-channel `gamma`, `beta` `[c]`, then an optional per-sample
@@ -109,10 +109,10 @@ impl Kernel for GroupNorm {
                             for (j, (y, x)) in y.chunks_exact_mut(plane).zip(x.chunks_exact(plane)).enumerate() {
                                 let (k, l) = affine.line(first + j);
                                 let k = k * rate;
-                                for (y, x) in y.iter_mut().zip(x) {
+                                row(y, x, x, |x, _| {
                                     let u = (x - mean).mul_add(k, l);
-                                    *y = if activate { silu(u) } else { u };
-                                }
+                                    if activate { silu(u) } else { u }
+                                });
                             }
                         },
                     )
@@ -156,10 +156,10 @@ impl Kernel for GroupNorm {
                                 let (k, l) = affine.line(first + j);
                                 let of = j * plane..(j + 1) * plane;
                                 let (du, x, g) = (&mut dx[of.clone()], &x[of.clone()], &g[of]);
-                                for ((du, x), g) in du.iter_mut().zip(x).zip(g) {
+                                row(du, x, g, |x, g| {
                                     let u = ((x - mean) * rate).mul_add(k, l);
-                                    *du = if activate { g * d_silu(u) } else { *g };
-                                }
+                                    if activate { g * d_silu(u) } else { g }
+                                });
                                 sums[j] = [sum_by(du, |g| g), dot(du, x, |x| (x - mean) * rate)];
                                 a += k * sums[j][0] / n;
                                 b += k * sums[j][1] / n;
@@ -168,10 +168,10 @@ impl Kernel for GroupNorm {
                                 let (k, _) = affine.line(first + j);
                                 let of = j * plane..(j + 1) * plane;
                                 let (dx, x) = (&mut dx[of.clone()], &x[of]);
-                                for (dx, x) in dx.iter_mut().zip(x) {
+                                row_in_place(dx, x, |x, du| {
                                     let x = (x - mean) * rate;
-                                    *dx = rate * (*dx * k - a - x * b);
-                                }
+                                    rate * (du * k - a - x * b)
+                                });
                             }
                         },
                     )

@@ -139,6 +139,13 @@ impl Shared {
         // SAFETY: in bounds by the assertion, exclusive by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(at), n) }
     }
+
+    /// The address of element `at`, from which `n` elements lie within the array. Which of them a task may use is its
+    /// own promise, as for [`slice`](Self::slice), which would claim them all.
+    pub fn within(&self, at: usize, n: usize) -> *mut f32 {
+        assert!(at <= self.len && n <= self.len - at, "writes stay within the array");
+        self.start.wrapping_add(at)
+    }
 }
 
 /// Whether the device is the CPU backend, with or without automatic differentiation.

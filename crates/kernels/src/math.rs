@@ -169,8 +169,9 @@ pub(crate) fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
             sums[i] += f(x[i]);
         }
     }
-    for (sum, x) in sums.iter_mut().zip(rest) {
-        *sum += f(*x);
+    let (n, rest) = (rest.len(), padded::<CHAINS>(rest));
+    for i in 0..CHAINS {
+        sums[i] = if i < n { sums[i] + f(rest[i]) } else { sums[i] };
     }
     halve(sums)
 }
@@ -185,10 +186,69 @@ pub(crate) fn dot(a: &[f32], b: &[f32], f: impl Fn(f32) -> f32) -> f32 {
             sums[i] = a[i].mul_add(f(b[i]), sums[i]);
         }
     }
-    for (sum, (a, b)) in sums.iter_mut().zip(ra.iter().zip(rb)) {
-        *sum = a.mul_add(f(*b), *sum);
+    let (n, ra, rb) = (ra.len().min(rb.len()), padded::<CHAINS>(ra), padded::<CHAINS>(rb));
+    for i in 0..CHAINS {
+        sums[i] = if i < n { ra[i].mul_add(f(rb[i]), sums[i]) } else { sums[i] };
     }
     halve(sums)
+}
+
+/// The end of a slice filled up with zeros, so that a loop over it is a loop over whole vectors.
+#[inline(always)]
+fn padded<const N: usize>(rest: &[f32]) -> [f32; N] {
+    let mut all = [0.0; N];
+    for (all, rest) in all.iter_mut().zip(rest) {
+        *all = *rest;
+    }
+    all
+}
+
+/// Values of the widest vector.
+const WIDEST: usize = 16;
+
+/// `out[i] = f(x[i], y[i])` for short rows: the end that fills no vector is computed in one as well, where a plain loop
+/// would take it value by value.
+#[inline(always)]
+pub(crate) fn row(out: &mut [f32], x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) {
+    let (whole, rest) = out.as_chunks_mut::<WIDEST>();
+    let ((xs, x), (ys, y)) = (x.as_chunks::<WIDEST>(), y.as_chunks::<WIDEST>());
+    for ((out, x), y) in whole.iter_mut().zip(xs).zip(ys) {
+        for i in 0..WIDEST {
+            out[i] = f(x[i], y[i]);
+        }
+    }
+    if !rest.is_empty() {
+        let (x, y): ([f32; WIDEST], [f32; WIDEST]) = (padded(x), padded(y));
+        let mut all = [0.0; WIDEST];
+        for i in 0..WIDEST {
+            all[i] = f(x[i], y[i]);
+        }
+        for (rest, all) in rest.iter_mut().zip(&all) {
+            *rest = *all;
+        }
+    }
+}
+
+/// The same with `out` itself for `y`.
+#[inline(always)]
+pub(crate) fn row_in_place(out: &mut [f32], x: &[f32], f: impl Fn(f32, f32) -> f32) {
+    let (whole, rest) = out.as_chunks_mut::<WIDEST>();
+    let (xs, x) = x.as_chunks::<WIDEST>();
+    for (out, x) in whole.iter_mut().zip(xs) {
+        for i in 0..WIDEST {
+            out[i] = f(x[i], out[i]);
+        }
+    }
+    if !rest.is_empty() {
+        let (x, y): ([f32; WIDEST], [f32; WIDEST]) = (padded(x), padded(rest));
+        let mut all = [0.0; WIDEST];
+        for i in 0..WIDEST {
+            all[i] = f(x[i], y[i]);
+        }
+        for (rest, all) in rest.iter_mut().zip(&all) {
+            *rest = *all;
+        }
+    }
 }
 
 /// The sum of the chains, by halves.

@@ -3,6 +3,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::Precision;
+
 /// Deterministic values in [-1, 1), different for every `seed`.
 pub(crate) fn values(seed: u64, n: usize) -> Vec<f32> {
     (0..n as u64)
@@ -30,12 +32,22 @@ pub(crate) fn run<const D: usize>(
     leaves: &[Vec<f32>],
     f: &dyn Fn(Vec<Tensor<1>>) -> Tensor<D>,
 ) -> (Vec<f32>, Vec<Vec<f32>>) {
+    run_with(leaves, f, |weight| weight)
+}
+
+/// The same with a change of the weights of the loss, which are the gradient that enters the operation.
+fn run_with<const D: usize>(
+    leaves: &[Vec<f32>],
+    f: &dyn Fn(Vec<Tensor<1>>) -> Tensor<D>,
+    change: fn(f32) -> f32,
+) -> (Vec<f32>, Vec<Vec<f32>>) {
     let device = Device::flex().autodiff();
     let leaves: Vec<Tensor<1>> =
         leaves.iter().map(|x| Tensor::from_floats(x.as_slice(), &device).require_grad()).collect();
     let y = f(leaves.clone());
     let dims = y.dims();
-    let weights = Tensor::<D>::from_data(TensorData::new(values(77, dims.iter().product()), dims), &device);
+    let weights: Vec<f32> = values(77, dims.iter().product()).into_iter().map(change).collect();
+    let weights = Tensor::<D>::from_data(TensorData::new(weights, dims), &device);
     let grads = (y.clone() * weights).sum().backward();
     let gradients = leaves.iter().map(|x| x.grad(&grads).map(host).unwrap_or_default()).collect();
     (host(y.inner()), gradients)
@@ -68,6 +80,36 @@ pub(crate) fn assert_same<const D: usize>(
     assert_eq!(host(fast(plain)), got.0, "value without a tape");
     // And twice the same run gives the same bits.
     assert_eq!(run(&leaves, &fast).1, got.1, "gradients of a second run");
+}
+
+/// Asserts that `fast` under [`Precision::Bf16`] is `slow` on rounded operands, in value and gradients, for an operation
+/// of an input, a weight and perhaps a bias (the leaves, in this order). The gradient is an operand as well, except
+/// where it is summed for the bias. What is left is the order of f32 sums, a hundredth of what rounding itself does.
+pub(crate) fn assert_rounded<const D: usize>(
+    sizes: &[usize],
+    fast: impl Fn(Vec<Tensor<1>>) -> Tensor<D>,
+    slow: impl Fn(Vec<Tensor<1>>) -> Tensor<D>,
+) {
+    let native = Precision::Bf16.is_native();
+    let round = if native { |x| f32::from_bits(crate::pairs::round(x)) } else { |x| x };
+    let leaves: Vec<Vec<f32>> = sizes.iter().enumerate().map(|(i, n)| values(i as u64 + 1, *n)).collect();
+    let operand = |(i, leaf): (usize, &Vec<f32>)| leaf.iter().map(|x| if i < 2 { round(*x) } else { *x }).collect();
+    let rounded: Vec<Vec<f32>> = leaves.iter().enumerate().map(operand).collect();
+    let (value, products) = run_with(&rounded, &slow, round);
+    let whole = run(&leaves, &slow).1;
+    let scoped = |x: Vec<Tensor<1>>| Precision::Bf16.scope(|| fast(x));
+    let (got, gradients) = run(&leaves, &scoped);
+    let tolerance = if native { 2e-5 } else { 1e-4 };
+    assert_close("value", &got, &value, tolerance);
+    for i in 0..leaves.len() {
+        let want = if i < 2 { &products[i] } else { &whole[i] };
+        assert_close(&format!("gradient {i}"), &gradients[i], want, tolerance);
+    }
+    // Without a tape the same bits, and the gradient in the precision of its forward pass wherever it is taken (`run`
+    // takes it outside the scope).
+    let plain: Vec<Tensor<1>> = leaves.iter().map(|x| Tensor::from_floats(x.as_slice(), &Device::flex())).collect();
+    assert_eq!(host(scoped(plain)), got, "value without a tape");
+    assert_eq!(run(&leaves, &scoped).1, gradients, "gradients of a second run");
 }
 
 /// Asserts that the gradients agree with central differences of the operation itself (f32, hence 2 %), at a few

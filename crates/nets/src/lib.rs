@@ -26,6 +26,7 @@ pub mod init;
 pub mod layers;
 pub mod mlp;
 pub mod net;
+pub mod precise;
 pub mod unet;
 pub mod weights;
 
@@ -36,4 +37,5 @@ pub use error::NetsError;
 pub use init::Init;
 pub use mlp::{Mlp, MlpConfig};
 pub use net::{Net, NetConfig};
+pub use precise::Precise;
 pub use unet::{Resampling, Unet, UnetConfig};

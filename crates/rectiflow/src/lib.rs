@@ -21,6 +21,7 @@ pub mod verbs;
 
 pub use context::{Context, Event};
 pub use error::Error;
+pub use kernels::Precision;
 #[cfg(feature = "mimalloc")]
 pub use kernels::allocator;
 pub use model::Model;

@@ -1,7 +1,9 @@
 //! A trained network with everything that gives it meaning: its recipe, the shape of its data and its classes.
 
 use crate::{Error, Recipe, device::Chosen};
-use flow::{Field, Guided, Parameterization, PathField, guidance::GuidanceConfig};
+use base::{Condition, Tensor, Times};
+use flow::{Field, Frame, Guided, Parameterization, PathField, ScoreField, guidance::GuidanceConfig};
+use kernels::Precision;
 use nets::Net;
 use std::{
     collections::BTreeMap,
@@ -85,11 +87,11 @@ impl Model {
         Ok(Self { net, recipe, subject, file, images: meta.images, parameters, data: meta.data })
     }
 
-    /// The network as a velocity field from noise to data, under guidance.
+    /// The network as a velocity field from noise to data, under guidance, its products in `precision`.
     ///
     /// # Errors
     /// Guidance out of range, an output that is no velocity by itself, or a path that does not start at noise.
-    pub fn field(&self, guidance: &GuidanceConfig) -> Result<impl Field<4> + '_, Error> {
+    pub fn field(&self, guidance: &GuidanceConfig, precision: Precision) -> Result<impl Field<4> + '_, Error> {
         let Recipe { path, parameterization, .. } = &self.recipe;
         parameterization.check_reads(Parameterization::Velocity {}, path)?;
         if let flow::Path::Mirror { .. } = path {
@@ -100,12 +102,33 @@ impl Model {
         }
         let field = PathField::new(&self.net, self.recipe.path.clone(), self.recipe.parameterization)
             .independent(self.recipe.pairs_are_independent());
-        Ok(Guided::new(field, guidance.scale, guidance.interval)?)
+        Ok(Rounded { field: Guided::new(field, guidance.scale, guidance.interval)?, precision })
     }
 
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.subject.classes.len()
+    }
+}
+
+/// A field whose network reads its operands in a precision.
+struct Rounded<F> {
+    field: F,
+    precision: Precision,
+}
+
+impl<const D: usize, F: Field<D>> Field<D> for Rounded<F> {
+    fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D> {
+        self.precision.scope(|| self.field.velocity(x, t, condition))
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        self.field.frame()
+    }
+
+    // Scores read all bits: stochastic solvers divide by what is left of the noise.
+    fn score_field(&self) -> Option<&dyn ScoreField<D>> {
+        self.field.score_field()
     }
 }
 

@@ -55,6 +55,7 @@ fn meta(teacher: &Model, recipe: &PairsRecipe, data: &str) -> PairMeta {
         solver: solver(&recipe.generate.solver),
         schedule: serde_json::to_string(&recipe.generate.schedule).expect("a schedule is plain values"),
         steps: recipe.generate.steps,
+        precision: recipe.precision.name().into(),
         guidance: recipe.guidance.scale,
         seed: recipe.generate.seed,
         shape: teacher.subject.shape,
@@ -87,6 +88,9 @@ pub fn make(teacher: &Model, recipe: &PairsRecipe, folder: &Path, context: &mut 
     let mut writer = PairWriter::open(folder, &meta(teacher, recipe, &teacher.data), 0..recipe.count)?;
     let mut report = PairsReport { folder: folder.into(), count: 0, made: 0, seconds: 0.0 };
     let batch = recipe.generate.batch.max(1);
+    if let Some(reason) = recipe.precision.fallback(&context.device.device) {
+        context.note(reason);
+    }
     context.tell(Event::Begin { what: "pairs", total: recipe.count });
     loop {
         let missing = writer.missing(batch);
@@ -126,7 +130,7 @@ fn chunk(
     context: &Context,
 ) -> Result<PairChunk<4>, Error> {
     let [c, h, w] = teacher.subject.shape;
-    let field = teacher.field(&recipe.guidance)?;
+    let field = teacher.field(&recipe.guidance, recipe.precision)?;
     let mut made = None;
     let mut sink = |chunk: PairChunk<4>| {
         made = Some(chunk);

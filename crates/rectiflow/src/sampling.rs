@@ -120,7 +120,10 @@ pub fn draw(
     let device = context.device.device.clone();
     let [c, h, w] = model.subject.shape;
     let (trained, other) = (&model.recipe.path, config.path.as_ref());
-    let field = along(model.field(&config.guidance)?, trained, other)?;
+    let field = along(model.field(&config.guidance, config.precision)?, trained, other)?;
+    if let Some(reason) = config.precision.fallback(&device) {
+        context.note(reason);
+    }
     let schedule = config.schedule.build(config.steps)?;
     let noise = noise(seed);
     let (total, first) = (range.end - range.start, range.start);

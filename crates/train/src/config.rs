@@ -3,6 +3,7 @@
 use crate::checkpoint::CheckpointConfig;
 use crate::ema::EmaConfig;
 use crate::optim::OptimConfig;
+use kernels::Precision;
 use serde::{Deserialize, Serialize};
 
 /// The `[train]` table of a recipe.
@@ -26,6 +27,9 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Parts a batch is computed in, to save memory; must divide `batch`.
     pub accumulation: usize,
+    /// Operands of products in the network's training passes, `"f32"` or `"bf16"`; see [`Precision`]. Validation reads
+    /// all bits, so that its losses compare.
+    pub precision: Precision,
     /// Probability that a training sample loses its condition, for classifier-free guidance (Ho and Salimans 2022,
     /// arXiv:2207.12598, algorithm 1).
     pub condition_dropout: f64,
@@ -56,6 +60,7 @@ impl Default for TrainConfig {
             seconds: 0.0,
             batch: 64,
             accumulation: 1,
+            precision: Precision::F32,
             condition_dropout: 0.1,
             log_every: 10,
             validate_every: 20_000,
@@ -157,6 +162,9 @@ mod tests {
     fn unknown_keys_are_refused() {
         assert!(serde_json::from_str::<TrainConfig>(r#"{"imgaes": 3}"#).is_err());
         assert!(serde_json::from_str::<TrainConfig>(r#"{"optim": {"lr": 0.1, "momentum": 1}}"#).is_err());
+        assert!(serde_json::from_str::<TrainConfig>(r#"{"precision": "f16"}"#).is_err());
+        let rounded = serde_json::from_str::<TrainConfig>(r#"{"precision": "bf16"}"#).unwrap();
+        assert_eq!(rounded.precision, Precision::Bf16);
         assert_eq!(serde_json::from_str::<TrainConfig>("{}").unwrap(), TrainConfig::default());
     }
 }

@@ -183,6 +183,7 @@ mod tests {
             solver: "euler".into(),
             schedule: "uniform".into(),
             steps: 1,
+            precision: "f32".into(),
             guidance: 1.0,
             seed: 1,
             shape: [1, 1, 2],

@@ -153,6 +153,7 @@ fn write_pairs(path: &Path, count: u64) {
         solver: "euler".into(),
         schedule: "uniform".into(),
         steps: 1,
+        precision: "f32".into(),
         guidance: 1.0,
         seed: 1,
         shape: [1, 8, 8],

@@ -6,6 +6,7 @@
 mod testing;
 
 use base::Device;
+use kernels::Precision;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -61,9 +62,15 @@ fn run(
 
 #[test]
 fn a_resumed_run_ends_with_the_same_bytes() {
+    let ends = [Precision::F32, Precision::Bf16].map(|precision| resumed(&TrainConfig { precision, ..config() }));
+    // The files differ by their metadata at least.
+    assert!(ends[0] != ends[1], "the precision is neither said nor felt");
+}
+
+/// The last checkpoint of a run, which is also that of its continuations from every earlier one.
+fn resumed(config: &TrainConfig) -> Vec<u8> {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let config = config();
-    run(whole.path(), &config, false, &mut ()).unwrap();
+    run(whole.path(), config, false, &mut ()).unwrap();
     let reference = Folder::at(whole.path());
     // Continue from every checkpoint of the way, each in a folder that holds only that one.
     let files = reference.list().unwrap();
@@ -73,9 +80,39 @@ fn a_resumed_run_ends_with_the_same_bytes() {
         let folder = parts.path().join(images.to_string());
         std::fs::create_dir(&folder).unwrap();
         std::fs::copy(file, folder.join(file.file_name().unwrap())).unwrap();
-        run(&folder, &config, true, &mut ()).unwrap();
+        run(&folder, config, true, &mut ()).unwrap();
         assert!(std::fs::read(Folder::at(&folder).file(480)).unwrap() == last, "resumed after {images} images");
     }
+    last
+}
+
+#[test]
+fn training_rounds_what_it_is_asked_to_and_says_when_that_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = |outcome: Outcome<TinyNet>| {
+        outcome.state.network.input_weight().inner().into_data().try_to_vec::<f32>().unwrap()
+    };
+    let rounded = TrainConfig { precision: Precision::Bf16, images: 80, ..config() };
+    let plain = TrainConfig { precision: Precision::F32, ..rounded.clone() };
+    let other = tempfile::tempdir().unwrap();
+    let (a, b) = (
+        weights(run(folder.path(), &rounded, false, &mut ()).unwrap()),
+        weights(run(other.path(), &plain, false, &mut ()).unwrap()),
+    );
+    assert_eq!(a != b, Precision::Bf16.is_native());
+    assert_eq!(Folder::at(folder.path()).latest().unwrap().unwrap().checkpoint.meta().precision, Precision::Bf16);
+    let mut warnings = Vec::new();
+    let mut listen = |event: &Event<'_>| {
+        if let Event::Warning { message, .. } = event {
+            warnings.push(message.clone());
+        }
+        Ok(ControlFlow::Continue(()))
+    };
+    run(folder.path(), &TrainConfig { images: 160, ..plain }, true, &mut listen).unwrap();
+    assert!(
+        warnings.iter().any(|w| w.contains("train.precision = bf16, the rest of the run uses f32")),
+        "{warnings:?}"
+    );
 }
 
 #[test]

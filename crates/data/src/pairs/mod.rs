@@ -40,6 +40,9 @@ pub struct PairMeta {
     pub schedule: String,
     /// Steps of the solver.
     pub steps: usize,
+    /// Operands of products in the teacher, by name; stores made before there was a choice are f32.
+    #[serde(default = "single")]
+    pub precision: String,
     /// Guidance scale; 1 for none.
     pub guidance: f64,
     /// Seed of the source points: sample `index` starts from the noise of this seed and `index`.
@@ -50,6 +53,10 @@ pub struct PairMeta {
     pub classes: usize,
     /// Fingerprint of the data the teacher was trained on, or empty.
     pub data: String,
+}
+
+fn single() -> String {
+    "f32".into()
 }
 
 impl PairMeta {

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 /// # let dir = folder.path();
 /// let meta = PairMeta {
 ///     format: FORMAT, teacher: "base".into(), path: "linear".into(), parameterization: "velocity".into(),
-///     solver: "euler".into(), schedule: "uniform".into(), steps: 20, guidance: 1.0, seed: 7,
-///     shape: [1, 1, 2], classes: 0, data: String::new(),
+///     solver: "euler".into(), schedule: "uniform".into(), steps: 20, precision: "f32".into(),
+///     guidance: 1.0, seed: 7, shape: [1, 1, 2], classes: 0, data: String::new(),
 /// };
 /// let mut writer = PairWriter::open(dir, &meta, 0..100)?;
 /// for index in writer.missing(4) {

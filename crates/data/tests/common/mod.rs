@@ -87,6 +87,7 @@ pub fn meta() -> PairMeta {
         solver: "euler".to_string(),
         schedule: "uniform".to_string(),
         steps: 20,
+        precision: "f32".to_string(),
         guidance: 1.5,
         seed: 7,
         shape: [1, 2, 2],

@@ -5,21 +5,26 @@
 //! No matrix of patches is formed: a kernel tap is a shift of the padded input, and the tiles of [`tile`] read the
 //! shifted rows where they lie. Strides split the columns of the padded copy into phases so that reads stay
 //! consecutive; the input gradient of a strided convolution is one such sum per phase of the input.
+//! Under [`Precision::Bf16`] operands are packed in pairs first: planes of the input forward, planes of the gradient for
+//! the input's gradient, samples of the batch for the weight's.
 //! Each output is one chain of fused multiply-adds, so a sample's result depends neither on its batch nor on threads.
 
 mod plan;
 pub(crate) mod product;
 pub(crate) mod tile;
+mod transpose;
 mod weight;
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use self::plan::Plan;
-use self::product::{Arrange, Product, Target};
+use self::product::{Arrange, PairTerms, Product, Target};
 use self::weight::weight_gradient;
 use crate::fused::{Inputs, Kernel, apply};
 use crate::host::{Array, is_fast, scratch};
+use crate::pairs::pack_planes;
+use crate::precision::Precision;
 use crate::reference;
 
 /// Cross-correlation: `x` `[b i h w]`, `weight` `[o i kh kw]`, `bias` `[o]`, square stride and zero padding.
@@ -32,7 +37,7 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: 
     if !(is_fast(&x) && is_fast(&weight) && bias.as_ref().is_none_or(is_fast)) {
         return reference::conv2d(x, weight, bias, stride, padding);
     }
-    let kernel = Conv2d { stride, padding };
+    let kernel = Conv2d { stride, padding, precision: Precision::here() };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     match bias {
         Some(bias) => {
@@ -47,6 +52,7 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: 
 struct Conv2d {
     stride: usize,
     padding: usize,
+    precision: Precision,
 }
 
 impl Conv2d {
@@ -69,8 +75,17 @@ impl Conv2d {
     fn input_gradient(&self, forward: &Plan, batch: usize, weight: &Array, grad: &[f32]) -> Vec<f32> {
         let [o, i, kh, kw] = *weight.dims() else { unreachable!("a weight has four axes") };
         let (s, p, h, w) = (self.stride, self.padding, forward.height, forward.width);
-        let values = weight.data();
+        let paired = self.precision.is_paired();
         let mut dx = scratch(batch * i * h * w);
+        let (weights, pairs);
+        // Terms run over output channels: planes of the gradient, and groups of the weight.
+        let (values, grad, planes) = if paired {
+            weights = pack_planes(weight.data(), 1, o, i * kh * kw);
+            pairs = pack_planes(grad, batch, o, forward.rows * forward.columns);
+            (weights.as_slice(), pairs.as_slice(), o.div_ceil(2))
+        } else {
+            (weight.data(), grad, o)
+        };
         // Input rows y with (y + p) mod s = a see the taps ky = a + s j, from output row (y + p - a) / s - j.
         for (a, b) in (0..s).flat_map(|a| (0..s).map(move |b| (a, b))) {
             let (Some(rows), Some(columns)) = (Phase::new(a, p, s, h), Phase::new(b, p, s, w)) else { continue };
@@ -83,7 +98,7 @@ impl Conv2d {
                 }
             }
             let plan = Plan {
-                planes: o,
+                planes,
                 height: forward.rows,
                 width: forward.columns,
                 taps,
@@ -93,11 +108,11 @@ impl Conv2d {
             };
             let taps = &places;
             let area = kh * kw;
-            let weights = Arrange { values, channels: i, channel: area, groups: o, group: i * area, taps }.run();
+            let weights = Arrange { values, channels: i, channel: area, groups: planes, group: i * area, taps }.run();
             let start = rows.start * w + columns.start;
             let target = Target { plane: h * w, start, row: s * w, column: s };
             let product =
-                Product { plan: &plan, batch, input: grad, weights: &weights, bias: None, channels: i, target };
+                Product { plan: &plan, paired, batch, input: grad, weights: &weights, bias: None, channels: i, target };
             product.run(&mut dx);
         }
         dx
@@ -124,15 +139,24 @@ impl Kernel for Conv2d {
     fn forward(&self, mut inputs: Vec<Array>, save: bool) -> (Array, Vec<Array>) {
         let bias = (inputs.len() == 3).then(|| inputs.pop()).flatten();
         let (x, weight) = (&inputs[0], &inputs[1]);
-        let plan = self.plan(x.dims(), weight.dims());
+        let mut plan = self.plan(x.dims(), weight.dims());
         let (batch, o, depth) = (x.dims()[0], weight.dims()[0], plan.depth());
         let taps: Vec<usize> = (0..depth).collect();
         let values = weight.data();
-        let weights = Arrange { values, channels: o, channel: depth, groups: 1, group: 0, taps: &taps }.run();
+        let mut weights = Arrange { values, channels: o, channel: depth, groups: 1, group: 0, taps: &taps }.run();
+        let (paired, planes) = (self.precision.is_paired(), plan.planes);
+        let pairs;
+        let mut input = x.data();
+        if paired {
+            weights = PairTerms { weights, channels: o, planes, taps: plan.taps.len() }.run();
+            pairs = pack_planes(input, batch, planes, plan.height * plan.width);
+            input = &pairs;
+            plan.planes = planes.div_ceil(2);
+        }
         let target = Target { plane: plan.rows * plan.columns, start: 0, row: plan.columns, column: 1 };
         let mut y = scratch(batch * o * target.plane);
         let bias = bias.as_ref().map(Array::data);
-        Product { plan: &plan, batch, input: x.data(), weights: &weights, bias, channels: o, target }.run(&mut y);
+        Product { plan: &plan, paired, batch, input, weights: &weights, bias, channels: o, target }.run(&mut y);
         let y = Array::from_vec(y, &[batch, o, plan.rows, plan.columns]);
         (y, if save { inputs } else { Vec::new() })
     }
@@ -143,7 +167,17 @@ impl Kernel for Conv2d {
         let (batch, o) = (x.dims()[0], weight.dims()[0]);
         let g = grad.data();
         let dx = wanted[0].then(|| Array::from_vec(self.input_gradient(&plan, batch, weight, g), x.dims()));
-        let dw = wanted[1].then(|| Array::from_vec(weight_gradient(&plan, batch, x.data(), g, o), weight.dims()));
+        let dw = wanted[1].then(|| {
+            let dw = if self.precision.is_paired() {
+                // Terms run over samples and pixels: pairs of samples, as if the batch were one image's planes.
+                let input = pack_planes(x.data(), 1, batch, x.len() / batch.max(1));
+                let grad = pack_planes(g, 1, batch, g.len() / batch.max(1));
+                weight_gradient(&plan, true, batch.div_ceil(2), &input, &grad, o)
+            } else {
+                weight_gradient(&plan, false, batch, x.data(), g, o)
+            };
+            Array::from_vec(dw, weight.dims())
+        });
         let mut gradients = vec![dx, dw];
         if let Some(wanted) = wanted.get(2) {
             gradients.push(wanted.then(|| Array::from_vec(bias_gradient(g, o, plan.rows * plan.columns), &[o])));

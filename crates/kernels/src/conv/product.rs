@@ -3,9 +3,11 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::plan::Plan;
-use super::tile::{ShiftedTile, blocks, max_rows, max_vectors, parts, shifted_tile, transpose};
-use crate::host::{Scratch, Shared};
+use super::plan::{Band, Plan};
+use super::tile::{ShiftedTile, blocks, max_rows, max_vectors, parts, shifted_tile};
+use super::transpose::transpose;
+use crate::host::{Scratch, Shared, scratch};
+use crate::pairs::pack_rows;
 
 /// Values of a padded input band that a task works on at a time: 512 KiB, half of a second-level cache.
 const BAND: usize = 1 << 17;
@@ -47,7 +49,7 @@ impl WithSimd for Arrange<'_> {
     type Output = Vec<f32>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Vec<f32> {
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         let (lanes, taps) = (S::F32_LANES, self.taps.len());
         let depth = self.groups * taps;
         let mut all = vec![0.0; self.channels.div_ceil(lanes) * lanes * depth];
@@ -55,20 +57,18 @@ impl WithSimd for Arrange<'_> {
         for (first, vectors) in blocks::<S>(self.channels) {
             let (first, width) = (first * lanes, vectors * lanes);
             let used = width.min(self.channels - first);
-            let shared = Shared::new(&mut all[first * depth..][..width * depth]);
+            let all = &mut all[first * depth..][..width * depth];
             for g in 0..self.groups {
                 let values = &self.values[first * self.channel + g * self.group..];
                 let at = g * taps;
                 if consecutive {
-                    // SAFETY: `shared` is used by this thread only, one slice at a time, while `all` is borrowed.
-                    transpose(values, self.channel, (used, taps), |k, c, len| unsafe {
-                        shared.slice((at + k) * width + c, len)
-                    });
+                    let rows = &mut all[at * width..(at + taps) * width];
+                    // SAFETY: there are `taps` rows of `width`, of which `used` values are written.
+                    unsafe { transpose(simd, values, self.channel, (used, taps), rows.as_mut_ptr(), width) };
                     continue;
                 }
                 for (t, tap) in self.taps.iter().enumerate() {
-                    // SAFETY: as above.
-                    let row = unsafe { shared.slice((at + t) * width, used) };
+                    let row = &mut all[(at + t) * width..][..used];
                     for (c, w) in row.iter_mut().enumerate() {
                         *w = values[c * self.channel + tap];
                     }
@@ -79,9 +79,48 @@ impl WithSimd for Arrange<'_> {
     }
 }
 
+/// Weights arranged for `planes` groups of `taps` terms, in pairs of consecutive groups; an odd last group is paired
+/// with zero. `channels` as for [`Arrange`].
+pub(crate) struct PairTerms {
+    pub weights: Vec<f32>,
+    pub channels: usize,
+    pub planes: usize,
+    pub taps: usize,
+}
+
+impl PairTerms {
+    /// The arranged pairs.
+    pub fn run(self) -> Vec<f32> {
+        pulp::Arch::new().dispatch(self)
+    }
+}
+
+impl WithSimd for PairTerms {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<f32> {
+        let Self { weights, channels, planes, taps } = self;
+        let (depth, words) = (planes * taps, planes.div_ceil(2) * taps);
+        let mut all = scratch(channels.div_ceil(S::F32_LANES) * S::F32_LANES * words);
+        for (first, vectors) in blocks::<S>(channels) {
+            let (first, width) = (first * S::F32_LANES, vectors * S::F32_LANES);
+            let src = weights[first * depth..][..width * depth].chunks(2 * taps * width);
+            let dst = all[first * words..][..width * words].chunks_exact_mut(taps * width);
+            for (src, dst) in src.zip(dst) {
+                let (a, b) = src.split_at(taps * width);
+                pack_rows(a, b, dst);
+            }
+        }
+        all
+    }
+}
+
 /// `out[b, o, target(r, c)] = bias[o] + sum_k weight[o, k] in[b, k, r, c]` in the notation of [`Plan`].
 pub(crate) struct Product<'a> {
     pub plan: &'a Plan,
+    /// Whether input and weights are pairs of bfloat16, each plane of the plan two planes of the image.
+    pub paired: bool,
     pub batch: usize,
     pub input: &'a [f32],
     /// Made by [`Arrange`].
@@ -106,9 +145,11 @@ impl Product<'_> {
         let rows = (BAND / per_row).min(plan.rows.div_ceil(wanted)).max(1);
         let tasks: Vec<(usize, usize, usize)> =
             (0..self.batch).flat_map(|b| parts(plan.rows, rows).map(move |(r, n)| (b, r, n))).collect();
+        let bands = plan.bands(tasks.iter().map(|task| task.2));
         let shared = Shared::new(out);
-        let run = |&(b, first, rows): &(usize, usize, usize)| {
-            pulp::Arch::new().dispatch(Task { product: self, image: b, first, rows, out: shared });
+        let run = |&(image, first, rows): &(usize, usize, usize)| {
+            let band = bands.iter().find(|band| band.0 == rows).expect("a band of each height was made");
+            pulp::Arch::new().dispatch(Task { product: self, image, first, rows, band: &band.1, out: shared });
         };
         if tasks.len() == 1 { run(&tasks[0]) } else { tasks.par_iter().for_each(run) }
     }
@@ -120,6 +161,7 @@ struct Task<'a> {
     image: usize,
     first: usize,
     rows: usize,
+    band: &'a Band,
     out: Shared,
 }
 
@@ -129,42 +171,42 @@ impl WithSimd for Task<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Product { plan, input, .. } = *self.product;
-        let band = plan.band(self.rows);
         let size = plan.planes * plan.height * plan.width;
         let input = &input[self.image * size..][..size];
-        if plan.is_pointwise() {
-            // Row steps and offsets of the band are those of the image, one row of padding less.
-            let offsets: Vec<usize> = (0..plan.planes).map(|p| p * plan.height * plan.width).collect();
-            self.sweep(simd, &input[self.first * plan.width..], &offsets, plan.width);
-        } else {
-            let mut padded = Scratch::take(band.size);
-            band.fill(plan, input, self.first, &mut padded);
-            self.sweep(simd, &padded[..band.size], &band.offsets, band.step);
+        match &self.band.padded {
+            None => self.sweep(simd, &input[self.first * plan.width..]),
+            Some(padded) => {
+                let mut copy = Scratch::take(padded.room());
+                padded.fill(simd, plan, input, self.first, &mut copy);
+                self.sweep(simd, &copy);
+            }
         }
     }
 }
 
 impl Task<'_> {
-    /// All channels and rows of the task, with the operands in `x` at `offsets[k] + r * step + c`.
+    /// All channels and rows of the task, with the operands in `x` as the band says.
     #[inline(always)]
-    fn sweep<S: Simd>(&self, simd: S, x: &[f32], offsets: &[usize], step: usize) {
-        let Product { plan, weights, bias, channels, target, .. } = *self.product;
+    fn sweep<S: Simd>(&self, simd: S, x: &[f32]) {
+        let Product { plan, paired, weights, bias, channels, target, .. } = *self.product;
+        let Band { step, ref offsets, reach, .. } = *self.band;
         let (lanes, depth, columns) = (S::F32_LANES, offsets.len(), plan.columns);
-        let last = offsets.iter().max().map_or(0, |o| o + (self.rows - 1) * step + columns);
-        assert!(last <= x.len(), "operands lie within the band");
+        assert!(reach <= x.len(), "operands lie within the band");
         let block_rows = (POSITIONS / columns).max(1);
         let mut sums = Scratch::take(block_rows * columns * max_vectors::<S>() * lanes);
+        let mut begin = Scratch::take(max_vectors::<S>() * lanes);
         for (first, vectors) in blocks::<S>(channels) {
             let (first, width) = (first * lanes, vectors * lanes);
             let weights = &weights[first * depth..][..width * depth];
             let used = width.min(channels - first);
+            begin[..width].fill(0.0);
+            if let Some(bias) = bias {
+                begin[..used].copy_from_slice(&bias[first..first + used]);
+            }
             for (r0, rows) in parts(self.rows, block_rows) {
                 let sums = &mut sums[..rows * columns * width];
-                for sums in sums.chunks_exact_mut(width) {
-                    match bias {
-                        Some(bias) => sums[..used].copy_from_slice(&bias[first..first + used]),
-                        None => sums.fill(0.0),
-                    }
+                if depth == 0 {
+                    sums.chunks_exact_mut(width).for_each(|sums| sums.copy_from_slice(&begin[..width]));
                 }
                 for (k0, terms) in parts(depth, WEIGHTS / width) {
                     let (offsets, w) = (&offsets[k0..][..terms], &weights[k0 * width..][..terms * width]);
@@ -173,24 +215,29 @@ impl Task<'_> {
                             let x = &x[(r0 + r) * step + c..];
                             let sums = &mut sums[(r * columns + c) * width..][..n * width];
                             // SAFETY: the operand of the task's last row and column at the greatest offset is within
-                            // `x` as asserted above, hence every one; `w` has `terms` rows and `sums` `n` rows of
-                            // `width` values; `n` and `vectors` come from the limits themselves.
+                            // `x` as asserted above, hence every one; `w` has `terms` rows, `sums` `n` rows and `begin`
+                            // one row of `width` values; `n` and `vectors` come from the limits themselves; whoever
+                            // asked for pairs saw that they are native.
                             unsafe {
                                 let (x, w, out) = (x.as_ptr(), w.as_ptr(), sums.as_mut_ptr());
-                                shifted_tile(simd, ShiftedTile { rows: n, vectors, x, apart: 1, offsets, w, out });
+                                let start = if k0 == 0 { (begin.as_ptr(), 0) } else { (out.cast_const(), width) };
+                                let (apart, rows) = (1, n);
+                                let tile = ShiftedTile { paired, rows, vectors, x, apart, offsets, w, start, out };
+                                shifted_tile(simd, tile);
                             }
                         }
                     }
                 }
-                self.write(sums, (first, used, width), (r0 + self.first, rows), target);
+                self.write(simd, sums, (first, used, width), (r0 + self.first, rows), target);
             }
         }
     }
 
     /// Turns sums `[position, channel]` into image rows `[channel, position]`.
     #[inline(always)]
-    fn write(
+    fn write<S: Simd>(
         &self,
+        simd: S,
         sums: &[f32],
         (first, used, width): (usize, usize, usize),
         (r0, rows): (usize, usize),
@@ -201,10 +248,14 @@ impl Task<'_> {
         let image = (self.image * channels + first) * target.plane + target.start;
         if target.column == 1 && target.row == columns {
             let at = image + r0 * columns;
-            // SAFETY: these rows of the image belong to this task alone, and `run` holds the borrow.
-            transpose(sums, width, (rows * columns, used), |o, n, len| unsafe {
-                self.out.slice(at + o * target.plane + n, len)
-            });
+            let n = rows * columns;
+            if used > 0 && n > 0 {
+                // SAFETY: these rows of the image belong to this task alone, and `run` holds the borrow.
+                unsafe {
+                    let all = self.out.within(at, (used - 1) * target.plane + n);
+                    transpose(simd, sums, width, (n, used), all, target.plane);
+                }
+            }
             return;
         }
         for o in 0..used {

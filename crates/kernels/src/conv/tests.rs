@@ -1,22 +1,21 @@
 //! Convolution against its reference, finite differences, and its promises about batches and bits.
 
+use burn::tensor::Tensor;
 use proptest::prelude::*;
 
 use super::conv2d;
-use crate::reference;
-use crate::testing::{assert_close, assert_differences, assert_same, host, tensor};
+use crate::testing::{assert_close, assert_differences, assert_rounded, assert_same, host, run, tensor, values};
+use crate::{Precision, reference};
 
 /// Batch, channels in and out, image, kernel, stride, padding.
 fn compare(b: usize, i: usize, o: usize, (h, w): (usize, usize), (kh, kw): (usize, usize), s: usize, p: usize) {
     let sizes = [b * i * h * w, o * i * kh * kw, o];
-    assert_same(
-        &sizes,
-        |x| conv2d(x[0].clone().reshape([b, i, h, w]), x[1].clone().reshape([o, i, kh, kw]), Some(x[2].clone()), s, p),
-        |x| {
-            let (x0, w0) = (x[0].clone().reshape([b, i, h, w]), x[1].clone().reshape([o, i, kh, kw]));
-            reference::conv2d(x0, w0, Some(x[2].clone()), s, p)
-        },
-    );
+    let image = |x: &[Tensor<1>]| x[0].clone().reshape([b, i, h, w]);
+    let window = |x: &[Tensor<1>]| x[1].clone().reshape([o, i, kh, kw]);
+    let fast = |x: Vec<Tensor<1>>| conv2d(image(&x), window(&x), Some(x[2].clone()), s, p);
+    let slow = |x: Vec<Tensor<1>>| reference::conv2d(image(&x), window(&x), Some(x[2].clone()), s, p);
+    assert_same(&sizes, fast, slow);
+    assert_rounded(&sizes, fast, slow);
 }
 
 #[test]
@@ -43,10 +42,34 @@ fn gradients_agree_with_differences() {
 #[test]
 fn a_sample_does_not_depend_on_its_batch() {
     let (x, w) = (tensor(1, [5, 20, 13, 11]), tensor(2, [24, 20, 3, 3]));
-    let all = host(conv2d(x.clone(), w.clone(), None, 1, 1));
-    for b in 0..5 {
-        let one = host(conv2d(x.clone().narrow(0, b, 1), w.clone(), None, 1, 1));
-        assert_eq!(one, all[b * one.len()..][..one.len()], "sample {b}");
+    for precision in [Precision::F32, Precision::Bf16] {
+        let conv = |x: &Tensor<4>| host(precision.scope(|| conv2d(x.clone(), w.clone(), None, 1, 1)));
+        let all = conv(&x);
+        for b in 0..5 {
+            let one = conv(&x.clone().narrow(0, b, 1));
+            assert_eq!(one, all[b * one.len()..][..one.len()], "sample {b}, {precision:?}");
+        }
+    }
+}
+
+#[test]
+fn only_the_weight_gradient_depends_on_threads_and_by_order_alone() {
+    let leaves = [values(1, 3 * 5 * 9 * 7), values(2, 18 * 5 * 9)];
+    for precision in [Precision::F32, Precision::Bf16] {
+        let conv = |x: Vec<Tensor<1>>| {
+            let (x, w) = (x[0].clone().reshape([3, 5, 9, 7]), x[1].clone().reshape([18, 5, 3, 3]));
+            precision.scope(|| conv2d(x, w, None, 2, 1))
+        };
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| run(&leaves, &conv))
+        };
+        let (y, gradients) = on(1);
+        for threads in [2, 3, 8] {
+            let other = on(threads);
+            assert!(other.0 == y && other.1[0] == gradients[0], "{threads} threads, {precision:?}");
+            assert_close("weight", &other.1[1], &gradients[1], 1e-6);
+        }
     }
 }
 
@@ -56,9 +79,29 @@ fn takes_views_and_empty_batches_and_keeps_nan() {
     let view = x.permute([0, 3, 1, 2]);
     let want = reference::conv2d(view.clone(), w.clone(), None, 1, 1);
     assert_close("permuted", &host(conv2d(view.clone(), w.clone(), None, 1, 1)), &host(want), 1e-5);
-    assert_eq!(conv2d(tensor(3, [0, 3, 7, 6]), w.clone(), None, 1, 1).dims(), [0, 5, 7, 6]);
-    let y = host(conv2d(view * f32::NAN, w, None, 1, 1));
-    assert!(y.iter().all(|y| y.is_nan()));
+    let not = view * f32::NAN;
+    for precision in [Precision::F32, Precision::Bf16] {
+        precision.scope(|| {
+            assert_eq!(conv2d(tensor(3, [0, 3, 7, 6]), w.clone(), None, 1, 1).dims(), [0, 5, 7, 6]);
+            assert!(host(conv2d(not.clone(), w.clone(), None, 1, 1)).iter().all(|y| y.is_nan()));
+        });
+        let empty = |x: Vec<Tensor<1>>| {
+            let (x, w) = (x[0].clone().reshape([0, 3, 7, 6]), x[1].clone().reshape([5, 3, 3, 3]));
+            precision.scope(|| conv2d(x, w, None, 1, 1))
+        };
+        assert_eq!(run(&[vec![], values(2, 135)], &empty).1[1], [0.0; 135]);
+        // One value that is no number reaches every gradient of the weight that its sample takes part in, and no other
+        // sample's gradient.
+        let one = |x: Vec<Tensor<1>>| {
+            let (x, w) = (x[0].clone().reshape([3, 1, 2, 2]), x[1].clone().reshape([1, 1, 1, 1]));
+            precision.scope(|| conv2d(x, w, None, 1, 0))
+        };
+        let mut x = values(1, 12);
+        x[5] = f32::NAN;
+        let (y, gradients) = run(&[x, vec![0.5]], &one);
+        assert!(y.iter().enumerate().all(|(i, y)| y.is_nan() == (i == 5)));
+        assert!(gradients[0].iter().all(|g| !g.is_nan()) && gradients[1][0].is_nan());
+    }
 }
 
 proptest! {

@@ -2,9 +2,12 @@
 //!
 //! Vectors run over output channels; up to eight output positions share each vector of weights. Every accumulator is
 //! one chain of fused multiply-adds in the order of `k`, whatever the tile's size, so results do not depend on how
-//! an output is cut into tiles.
+//! an output is cut into tiles. With `PAIRS` the operands are words of two bfloat16 (see [`crate::pairs`]) and a link
+//! of the chain adds both products.
 
 use pulp::{Simd, WithSimd};
+
+use crate::pairs;
 
 /// Blocks of at most this many vectors of channels, with [`max_rows`] positions, fill the registers.
 pub(crate) fn max_vectors<S: Simd>() -> usize {
@@ -20,18 +23,34 @@ pub(crate) fn max_rows<S: Simd>(vectors: usize) -> usize {
     }
 }
 
-/// `out[r, :] += sum_k x[offsets[k] + r apart] w[k, :]` for `r < R` and rows of `V` vectors.
+/// One link of a chain: `sum + x w`, or both products of words.
 ///
 /// # Safety
-/// `x` must be readable at `offsets[k] + r apart` for all `k` and `r < R`, `w` for `offsets.len()` rows and `out` readable
-/// and writable for `R` rows, where a row is `V * S::F32_LANES` consecutive values.
+/// With `PAIRS` only inside [`pairs::vectorize`], with its conditions.
 #[inline(always)]
-unsafe fn shifted<S: Simd, const R: usize, const V: usize>(
+unsafe fn link<S: Simd, const PAIRS: bool>(simd: S, x: S::f32s, w: S::f32s, sum: S::f32s) -> S::f32s {
+    if PAIRS {
+        // SAFETY: by the caller's promise.
+        unsafe { pairs::dot(simd, x, w, sum) }
+    } else {
+        simd.mul_add_e_f32s(x, w, sum)
+    }
+}
+
+/// `out[r, :] = start[r, :] + sum_k x[offsets[k] + r apart] w[k, :]` for `r < R` and rows of `V` vectors, where the rows
+/// of `start` are `start_step` apart.
+///
+/// # Safety
+/// `x` must be readable at `offsets[k] + r apart` for all `k` and `r < R`, `w` for `offsets.len()` rows, `start` and `out`
+/// readable and writable for `R` rows, where a row is `V * S::F32_LANES` consecutive values; `PAIRS` as for [`link`].
+#[inline(always)]
+unsafe fn shifted<S: Simd, const R: usize, const V: usize, const PAIRS: bool>(
     simd: S,
     x: *const f32,
     apart: usize,
     offsets: &[usize],
     w: *const f32,
+    (start, start_step): (*const f32, usize),
     out: *mut f32,
 ) {
     let lanes = S::F32_LANES;
@@ -42,7 +61,7 @@ unsafe fn shifted<S: Simd, const R: usize, const V: usize>(
     unsafe {
         for r in 0..R {
             for v in 0..V {
-                sums[r][v] = out.add(r * V + v).read_unaligned();
+                sums[r][v] = start.add(r * start_step + v * lanes).cast::<S::f32s>().read_unaligned();
             }
         }
         for &offset in offsets {
@@ -54,7 +73,7 @@ unsafe fn shifted<S: Simd, const R: usize, const V: usize>(
             for r in 0..R {
                 let x = simd.splat_f32s(*x.add(r * apart));
                 for v in 0..V {
-                    sums[r][v] = simd.mul_add_e_f32s(x, row[v], sums[r][v]);
+                    sums[r][v] = link::<S, PAIRS>(simd, x, row[v], sums[r][v]);
                 }
             }
             w = w.add(V * lanes);
@@ -71,10 +90,10 @@ unsafe fn shifted<S: Simd, const R: usize, const V: usize>(
 /// vectors, where `x[r]` starts at `x + starts[r]`.
 ///
 /// # Safety
-/// All the addresses named must be readable, and `R` rows of `out` readable and writable.
+/// All the addresses named must be readable, and `R` rows of `out` readable and writable; `PAIRS` as for [`link`].
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-unsafe fn correlated<S: Simd, const R: usize, const V: usize>(
+unsafe fn correlated<S: Simd, const R: usize, const V: usize, const PAIRS: bool>(
     simd: S,
     x: *const f32,
     starts: &[usize],
@@ -106,7 +125,7 @@ unsafe fn correlated<S: Simd, const R: usize, const V: usize>(
                 for r in 0..R {
                     let x = simd.splat_f32s(*xs[r].add(at));
                     for v in 0..V {
-                        sums[r][v] = simd.mul_add_e_f32s(x, row[v], sums[r][v]);
+                        sums[r][v] = link::<S, PAIRS>(simd, x, row[v], sums[r][v]);
                     }
                 }
                 g = g.add(V * lanes);
@@ -122,24 +141,24 @@ unsafe fn correlated<S: Simd, const R: usize, const V: usize>(
 
 /// Chooses the instance of a tile function for run-time sizes.
 macro_rules! choose {
-    ($r:expr, $v:expr, $f:ident($($a:expr),*)) => {
+    ($r:expr, $v:expr, $pairs:ident, $f:ident($($a:expr),*)) => {
         match ($r, $v) {
-            (1, 1) => $f::<S, 1, 1>($($a),*), (2, 1) => $f::<S, 2, 1>($($a),*),
-            (3, 1) => $f::<S, 3, 1>($($a),*), (4, 1) => $f::<S, 4, 1>($($a),*),
-            (5, 1) => $f::<S, 5, 1>($($a),*), (6, 1) => $f::<S, 6, 1>($($a),*),
-            (1, 2) => $f::<S, 1, 2>($($a),*), (2, 2) => $f::<S, 2, 2>($($a),*),
-            (3, 2) => $f::<S, 3, 2>($($a),*), (4, 2) => $f::<S, 4, 2>($($a),*),
-            (5, 2) => $f::<S, 5, 2>($($a),*), (6, 2) => $f::<S, 6, 2>($($a),*),
+            (1, 1) => $f::<S, 1, 1, $pairs>($($a),*), (2, 1) => $f::<S, 2, 1, $pairs>($($a),*),
+            (3, 1) => $f::<S, 3, 1, $pairs>($($a),*), (4, 1) => $f::<S, 4, 1, $pairs>($($a),*),
+            (5, 1) => $f::<S, 5, 1, $pairs>($($a),*), (6, 1) => $f::<S, 6, 1, $pairs>($($a),*),
+            (1, 2) => $f::<S, 1, 2, $pairs>($($a),*), (2, 2) => $f::<S, 2, 2, $pairs>($($a),*),
+            (3, 2) => $f::<S, 3, 2, $pairs>($($a),*), (4, 2) => $f::<S, 4, 2, $pairs>($($a),*),
+            (5, 2) => $f::<S, 5, 2, $pairs>($($a),*), (6, 2) => $f::<S, 6, 2, $pairs>($($a),*),
             (r, v) if S::F32_LANES == 16 => match (r, v) {
-                (7, 1) => $f::<S, 7, 1>($($a),*), (8, 1) => $f::<S, 8, 1>($($a),*),
-                (7, 2) => $f::<S, 7, 2>($($a),*), (8, 2) => $f::<S, 8, 2>($($a),*),
-                (1, 3) => $f::<S, 1, 3>($($a),*), (2, 3) => $f::<S, 2, 3>($($a),*),
-                (3, 3) => $f::<S, 3, 3>($($a),*), (4, 3) => $f::<S, 4, 3>($($a),*),
-                (5, 3) => $f::<S, 5, 3>($($a),*), (6, 3) => $f::<S, 6, 3>($($a),*),
-                (7, 3) => $f::<S, 7, 3>($($a),*), (8, 3) => $f::<S, 8, 3>($($a),*),
-                (1, 4) => $f::<S, 1, 4>($($a),*), (2, 4) => $f::<S, 2, 4>($($a),*),
-                (3, 4) => $f::<S, 3, 4>($($a),*), (4, 4) => $f::<S, 4, 4>($($a),*),
-                (5, 4) => $f::<S, 5, 4>($($a),*), (6, 4) => $f::<S, 6, 4>($($a),*),
+                (7, 1) => $f::<S, 7, 1, $pairs>($($a),*), (8, 1) => $f::<S, 8, 1, $pairs>($($a),*),
+                (7, 2) => $f::<S, 7, 2, $pairs>($($a),*), (8, 2) => $f::<S, 8, 2, $pairs>($($a),*),
+                (1, 3) => $f::<S, 1, 3, $pairs>($($a),*), (2, 3) => $f::<S, 2, 3, $pairs>($($a),*),
+                (3, 3) => $f::<S, 3, 3, $pairs>($($a),*), (4, 3) => $f::<S, 4, 3, $pairs>($($a),*),
+                (5, 3) => $f::<S, 5, 3, $pairs>($($a),*), (6, 3) => $f::<S, 6, 3, $pairs>($($a),*),
+                (7, 3) => $f::<S, 7, 3, $pairs>($($a),*), (8, 3) => $f::<S, 8, 3, $pairs>($($a),*),
+                (1, 4) => $f::<S, 1, 4, $pairs>($($a),*), (2, 4) => $f::<S, 2, 4, $pairs>($($a),*),
+                (3, 4) => $f::<S, 3, 4, $pairs>($($a),*), (4, 4) => $f::<S, 4, 4, $pairs>($($a),*),
+                (5, 4) => $f::<S, 5, 4, $pairs>($($a),*), (6, 4) => $f::<S, 6, 4, $pairs>($($a),*),
                 _ => unreachable!("tiles are at most max_rows x max_vectors"),
             },
             _ => unreachable!("tiles are at most max_rows x max_vectors"),
@@ -149,6 +168,8 @@ macro_rules! choose {
 
 /// Operands of [`shifted_tile`]: a tile compiled once, called from every operation.
 pub(crate) struct ShiftedTile<'a> {
+    /// Whether operands are pairs.
+    pub paired: bool,
     /// Positions and vectors of channels, within [`max_rows`] and [`max_vectors`].
     pub rows: usize,
     pub vectors: usize,
@@ -157,37 +178,47 @@ pub(crate) struct ShiftedTile<'a> {
     pub apart: usize,
     pub offsets: &'a [usize],
     pub w: *const f32,
+    /// Where sums begin, and how far apart the rows of that lie: 0 for one row for all positions.
+    pub start: (*const f32, usize),
     pub out: *mut f32,
 }
 
 /// [`shifted`] for `rows` positions and `vectors` vectors of channels.
 ///
 /// # Safety
-/// As for [`shifted`]; `rows` and `vectors` within [`max_rows`] and [`max_vectors`].
+/// As for [`shifted`]; `rows` and `vectors` within [`max_rows`] and [`max_vectors`]; `paired` only where
+/// [`Precision::Bf16`](crate::Precision) is native.
 #[inline(always)]
 pub(crate) unsafe fn shifted_tile<S: Simd>(simd: S, tile: ShiftedTile) {
-    struct Run<'a>(ShiftedTile<'a>);
-    impl WithSimd for Run<'_> {
+    struct Run<'a, const PAIRS: bool>(ShiftedTile<'a>);
+    impl<const PAIRS: bool> WithSimd for Run<'_, PAIRS> {
         type Output = ();
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
-            let ShiftedTile { rows, vectors, x, apart, offsets, w, out } = self.0;
+            let ShiftedTile { rows, vectors, x, apart, offsets, w, start, out, .. } = self.0;
             // SAFETY: whoever made the tile vouches for it.
             unsafe {
                 // The common distance as a constant turns addresses into one register and displacements.
                 if apart == 1 {
-                    choose!(rows, vectors, shifted(simd, x, 1, offsets, w, out));
+                    choose!(rows, vectors, PAIRS, shifted(simd, x, 1, offsets, w, start, out));
                 } else {
-                    choose!(rows, vectors, shifted(simd, x, apart, offsets, w, out));
+                    choose!(rows, vectors, PAIRS, shifted(simd, x, apart, offsets, w, start, out));
                 }
             }
         }
     }
-    simd.vectorize(Run(tile));
+    if tile.paired {
+        // SAFETY: the caller vouches that pairs are native, which includes 16 lanes.
+        unsafe { pairs::vectorize(simd, Run::<true>(tile)) }
+    } else {
+        simd.vectorize(Run::<false>(tile));
+    }
 }
 
 /// Operands of [`correlated_tile`]: as many rows as `starts`.
 pub(crate) struct CorrelatedTile<'a> {
+    /// Whether operands are pairs.
+    pub paired: bool,
     pub vectors: usize,
     pub x: *const f32,
     pub starts: &'a [usize],
@@ -201,20 +232,27 @@ pub(crate) struct CorrelatedTile<'a> {
 /// [`correlated`] for as many rows as there are `starts` and `vectors` vectors of channels.
 ///
 /// # Safety
-/// As for [`correlated`]; at most [`max_rows`] starts and [`max_vectors`] vectors.
+/// As for [`correlated`]; at most [`max_rows`] starts and [`max_vectors`] vectors; `paired` as for [`shifted_tile`].
 #[inline(always)]
 pub(crate) unsafe fn correlated_tile<S: Simd>(simd: S, tile: CorrelatedTile) {
-    struct Run<'a>(CorrelatedTile<'a>);
-    impl WithSimd for Run<'_> {
+    struct Run<'a, const PAIRS: bool>(CorrelatedTile<'a>);
+    impl<const PAIRS: bool> WithSimd for Run<'_, PAIRS> {
         type Output = ();
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
-            let CorrelatedTile { vectors, x, starts, rows, columns, step, g, out } = self.0;
+            let CorrelatedTile { vectors, x, starts, rows, columns, step, g, out, .. } = self.0;
             // SAFETY: whoever made the tile vouches for it.
-            unsafe { choose!(starts.len(), vectors, correlated(simd, x, starts, rows, columns, step, g, out)) }
+            unsafe {
+                choose!(starts.len(), vectors, PAIRS, correlated(simd, x, starts, rows, columns, step, g, out));
+            }
         }
     }
-    simd.vectorize(Run(tile));
+    if tile.paired {
+        // SAFETY: the caller vouches that pairs are native, which includes 16 lanes.
+        unsafe { pairs::vectorize(simd, Run::<true>(tile)) }
+    } else {
+        simd.vectorize(Run::<false>(tile));
+    }
 }
 
 /// The vectors of `channels` channels in blocks `(first vector, vectors)` that fit the registers, as equal as can be.
@@ -228,39 +266,4 @@ pub(crate) fn blocks<S: Simd>(channels: usize) -> impl Iterator<Item = (usize, u
 pub(crate) fn parts(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
     let count = n.div_ceil(most.max(1));
     (0..count).map(move |i| (i * n / count, (i + 1) * n / count - i * n / count))
-}
-
-/// `dst(c)[r] = src[r * src_step + c]` for `rows` x `columns`, in blocks of 8 x 8 that the compiler keeps in registers.
-#[inline(always)]
-pub(crate) fn transpose<'a>(
-    src: &[f32],
-    src_step: usize,
-    (rows, columns): (usize, usize),
-    dst: impl Fn(usize, usize, usize) -> &'a mut [f32],
-) {
-    const T: usize = 8;
-    for c in (0..columns).step_by(T) {
-        for r in (0..rows).step_by(T) {
-            if r + T <= rows && c + T <= columns {
-                let mut block = [[0.0f32; T]; T];
-                for i in 0..T {
-                    block[i].copy_from_slice(&src[(r + i) * src_step + c..][..T]);
-                }
-                for j in 0..T {
-                    let mut row = [0.0f32; T];
-                    for i in 0..T {
-                        row[i] = block[i][j];
-                    }
-                    dst(c + j, r, T).copy_from_slice(&row);
-                }
-            } else {
-                let n = rows.min(r + T) - r;
-                for j in c..columns.min(c + T) {
-                    for (i, d) in dst(j, r, n).iter_mut().enumerate() {
-                        *d = src[(r + i) * src_step + j];
-                    }
-                }
-            }
-        }
-    }
 }

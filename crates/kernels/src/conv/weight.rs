@@ -4,9 +4,10 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::plan::Plan;
-use super::tile::{CorrelatedTile, blocks, correlated_tile, max_rows, parts, transpose};
-use crate::host::{Scratch, Shared};
+use super::plan::{Band, Plan};
+use super::tile::{CorrelatedTile, blocks, correlated_tile, max_rows, parts};
+use super::transpose::transpose;
+use crate::host::Scratch;
 
 /// Values of a padded input band that a task works on at a time: 512 KiB, half of a second-level cache.
 const BAND: usize = 1 << 17;
@@ -17,7 +18,16 @@ const POSITIONS: usize = 128;
 ///
 /// The batch is cut into as many parts as there are threads; each part is summed in order, and the parts in theirs,
 /// so the bits depend on the number of threads but on nothing else.
-pub(crate) fn weight_gradient(plan: &Plan, batch: usize, input: &[f32], grad: &[f32], channels: usize) -> Vec<f32> {
+///
+/// If `paired`, input and gradient hold pairs of bfloat16, each image two images of the batch.
+pub(crate) fn weight_gradient(
+    plan: &Plan,
+    paired: bool,
+    batch: usize,
+    input: &[f32],
+    grad: &[f32],
+    channels: usize,
+) -> Vec<f32> {
     let depth = plan.depth();
     let mut out = vec![0.0; channels * depth];
     if batch == 0 || plan.rows == 0 || plan.columns == 0 || out.is_empty() {
@@ -29,12 +39,13 @@ pub(crate) fn weight_gradient(plan: &Plan, batch: usize, input: &[f32], grad: &[
     let units: Vec<Unit> = (0..batch)
         .flat_map(|image| parts(plan.rows, rows).map(move |(first, rows)| Unit { image, first, rows }))
         .collect();
+    let bands = plan.bands(units.iter().map(|unit| unit.rows));
     let lot: Vec<(usize, usize)> = parts(units.len(), units.len().div_ceil(threads)).collect();
     let mut sums: Vec<Vec<f32>> = lot
         .into_par_iter()
         .map(|(first, n)| {
             let units = &units[first..first + n];
-            pulp::Arch::new().dispatch(Part { plan, input, grad, channels, units })
+            pulp::Arch::new().dispatch(Part { plan, paired, bands: &bands, input, grad, channels, units })
         })
         .collect();
     let mut total = sums.remove(0);
@@ -56,6 +67,8 @@ struct Unit {
 /// One thread's share, whose result is laid out as the weights of a `Product` are.
 struct Part<'a> {
     plan: &'a Plan,
+    paired: bool,
+    bands: &'a [(usize, Band)],
     input: &'a [f32],
     grad: &'a [f32],
     channels: usize,
@@ -72,14 +85,14 @@ impl WithSimd for Part<'_> {
         let size = plan.planes * plan.height * plan.width;
         for unit in self.units {
             let input = &input[unit.image * size..][..size];
-            if plan.is_pointwise() {
-                let offsets: Vec<usize> = (0..plan.planes).map(|p| p * plan.height * plan.width).collect();
-                self.add(simd, unit, &input[unit.first * plan.width..], &offsets, plan.width, &mut sums);
-            } else {
-                let band = plan.band(unit.rows);
-                let mut padded = Scratch::take(band.size);
-                band.fill(plan, input, unit.first, &mut padded);
-                self.add(simd, unit, &padded[..band.size], &band.offsets, band.step, &mut sums);
+            let band = self.bands.iter().find(|band| band.0 == unit.rows).expect("a band of each height was made");
+            match &band.1.padded {
+                None => self.add(simd, unit, &band.1, &input[unit.first * plan.width..], &mut sums),
+                Some(padded) => {
+                    let mut copy = Scratch::take(padded.room());
+                    padded.fill(simd, plan, input, unit.first, &mut copy);
+                    self.add(simd, unit, &band.1, &copy, &mut sums);
+                }
             }
         }
         sums
@@ -87,13 +100,13 @@ impl WithSimd for Part<'_> {
 }
 
 impl Part<'_> {
-    /// Adds the contribution of a unit whose operands lie in `x` at `offsets[k] + r * step + c`.
+    /// Adds the contribution of a unit whose operands lie in `x` as the band says.
     #[inline(always)]
-    fn add<S: Simd>(&self, simd: S, unit: &Unit, x: &[f32], offsets: &[usize], step: usize, sums: &mut [f32]) {
-        let Self { plan, grad, channels, .. } = *self;
+    fn add<S: Simd>(&self, simd: S, unit: &Unit, band: &Band, x: &[f32], sums: &mut [f32]) {
+        let Self { plan, paired, grad, channels, .. } = *self;
+        let Band { step, ref offsets, reach, .. } = *band;
         let (lanes, depth, columns) = (S::F32_LANES, offsets.len(), plan.columns);
-        let last = offsets.iter().max().map_or(0, |o| o + (unit.rows - 1) * step + columns);
-        assert!(last <= x.len(), "operands lie within the band");
+        assert!(reach <= x.len(), "operands lie within the band");
         let block_rows = (POSITIONS / columns).max(1);
         let plane = plan.rows * columns;
         for (first, vectors) in blocks::<S>(channels) {
@@ -104,9 +117,8 @@ impl Part<'_> {
                 let n = rows * columns;
                 let g = &grad[(unit.image * channels + first) * plane + (unit.first + r0) * columns..];
                 let turned = &mut turned[..n * width];
-                let shared = Shared::new(turned);
-                // SAFETY: `shared` is used by this thread only, one slice at a time, while `turned` is borrowed.
-                transpose(g, plane, (used, n), |position, o, len| unsafe { shared.slice(position * width + o, len) });
+                // SAFETY: `turned` has `n` rows of `width`, of which `used` values are written.
+                unsafe { transpose(simd, g, plane, (used, n), turned.as_mut_ptr(), width) };
                 let x = &x[r0 * step..];
                 for (k, n) in parts(depth, max_rows::<S>(vectors)) {
                     let sums = &mut sums[first * depth + k * width..][..n * width];
@@ -116,7 +128,8 @@ impl Part<'_> {
                     unsafe {
                         let starts = &offsets[k..k + n];
                         let (x, g, out) = (x.as_ptr(), turned.as_ptr(), sums.as_mut_ptr());
-                        correlated_tile(simd, CorrelatedTile { vectors, x, starts, rows, columns, step, g, out });
+                        let tile = CorrelatedTile { paired, vectors, x, starts, rows, columns, step, g, out };
+                        correlated_tile(simd, tile);
                     }
                 }
             }
@@ -136,16 +149,14 @@ impl WithSimd for Restore<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { channels, depth, total, out } = self;
-        let shared = Shared::new(out);
         for (first, vectors) in blocks::<S>(channels) {
             let (first, width) = (first * S::F32_LANES, vectors * S::F32_LANES);
             let used = width.min(channels - first);
-            // SAFETY: `shared` is used by this thread only, one slice at a time, while `out` is borrowed.
-            transpose(&total[first * depth..], width, (depth, used), |o, k, len| unsafe {
-                shared.slice((first + o) * depth + k, len)
-            });
+            let out = &mut out[first * depth..][..used * depth];
+            // SAFETY: `out` has `used` rows of `depth`, all of which are written.
+            unsafe { transpose(simd, &total[first * depth..], width, (depth, used), out.as_mut_ptr(), depth) };
         }
     }
 }

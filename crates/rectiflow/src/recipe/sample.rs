@@ -1,6 +1,7 @@
 //! How samples and pairs are drawn: the `[sample]` and `[pairs]` tables of a recipe.
 
 use flow::{ScheduleConfig, Solver, guidance::GuidanceConfig};
+use kernels::Precision;
 use serde::{Deserialize, Serialize};
 
 /// From noise to samples.
@@ -11,6 +12,8 @@ pub struct SampleConfig {
     pub steps: usize,
     /// Samples computed together; does not change them.
     pub batch: usize,
+    /// Operands of products in the network, `"f32"` or `"bf16"`; also for figures.
+    pub precision: Precision,
     /// The method of integration.
     pub solver: Solver,
     /// Where the steps lie.
@@ -28,6 +31,7 @@ impl Default for SampleConfig {
         Self {
             steps: 50,
             batch: 64,
+            precision: Precision::F32,
             solver: Solver::default(),
             schedule: ScheduleConfig::default(),
             guidance: GuidanceConfig::default(),
@@ -67,6 +71,8 @@ pub struct PairsRecipe {
     pub count: u64,
     /// Seconds after which no more are made, once there is a quarter of them; 0: no limit.
     pub seconds: f64,
+    /// Operands of products in the teacher, `"f32"` or `"bf16"`.
+    pub precision: Precision,
     /// Classifier-free guidance of the teacher; the student learns its result.
     pub guidance: GuidanceConfig,
     /// Solver, steps and seed.
@@ -75,7 +81,13 @@ pub struct PairsRecipe {
 
 impl Default for PairsRecipe {
     fn default() -> Self {
-        Self { count: 20_000, seconds: 0.0, guidance: GuidanceConfig::default(), generate: Default::default() }
+        Self {
+            count: 20_000,
+            seconds: 0.0,
+            precision: Precision::F32,
+            guidance: GuidanceConfig::default(),
+            generate: Default::default(),
+        }
     }
 }
 

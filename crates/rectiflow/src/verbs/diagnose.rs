@@ -17,6 +17,7 @@ use data::{
     pairs::{PairLoader, PairStore},
 };
 use flow::{Ends, Field, ScheduleConfig, Solver, coupling::Draw, diagnostics, guidance::GuidanceConfig};
+use kernels::Precision;
 use methods::Labels as Given;
 use plotters::style::RGBColor;
 use serde::Serialize;
@@ -95,7 +96,8 @@ pub fn diagnose(request: &DiagnoseRequest, context: &mut Context) -> Result<Diag
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     memory::check_samples(request.samples as u64, model.subject.shape)?;
     let schedule = ScheduleConfig::Uniform {}.build(request.steps)?;
-    let field = model.field(&GuidanceConfig { scale: request.guidance, ..GuidanceConfig::default() })?;
+    let field =
+        model.field(&GuidanceConfig { scale: request.guidance, ..GuidanceConfig::default() }, Precision::F32)?;
     let device = context.device.device.clone();
     let indices: Vec<u64> = (0..request.samples as u64).collect();
     let [c, h, w] = model.subject.shape;

@@ -104,6 +104,7 @@ pub fn measure(
     let sampling = |solver: &Solver, steps: usize, scale: f64, schedule: &ScheduleConfig| SampleConfig {
         steps,
         batch: config.batch,
+        precision: model.recipe.sample.precision,
         solver: solver.clone(),
         schedule: schedule.clone(),
         guidance: GuidanceConfig { scale, interval: None },
@@ -147,7 +148,7 @@ fn straightness(
 ) -> Result<Straightness, Error> {
     let device = context.device.device.clone();
     let [c, h, w] = model.subject.shape;
-    let field = model.field(&GuidanceConfig::default())?;
+    let field = model.field(&GuidanceConfig::default(), model.recipe.sample.precision)?;
     let (fine, one) =
         (ScheduleConfig::Uniform {}.build(config.straightness_steps)?, ScheduleConfig::Uniform {}.build(1)?);
     let (mut s, mut cost, mut error) = (Vec::new(), Vec::new(), Vec::new());

@@ -40,6 +40,7 @@ fn checkpoint(found: &Checkpoint) -> Value {
         "parameters": numbers,
         "tensors": found.infos("raw.").len(),
         "ema": meta.ema,
+        "precision": meta.precision,
         "path": meta.path,
         "parameterization": meta.parameterization,
         "data_fingerprint": meta.data,

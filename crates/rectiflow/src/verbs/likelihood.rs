@@ -10,6 +10,7 @@ use base::{Condition, Key, NULL_CLASS, Purpose, Tensor, TensorData};
 use data::Split;
 use flow::likelihood::{ByAutodiff, bits_per_dimension, dequantise, normal_log_density, ode};
 use flow::{ScheduleConfig, Solver, guidance::GuidanceConfig, kl::summary};
+use kernels::Precision;
 use methods::Labels;
 use serde::Serialize;
 use std::{path::PathBuf, time::Instant};
@@ -72,7 +73,7 @@ pub fn likelihood(request: &LikelihoodRequest, context: &mut Context) -> Result<
     // The divergence is a derivative: the weights go where there is a tape.
     let taped = Chosen { device: context.device.device.clone().autodiff(), name: context.device.name.clone() };
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &taped)?;
-    let field = ByAutodiff(model.field(&GuidanceConfig::default())?);
+    let field = ByAutodiff(model.field(&GuidanceConfig::default(), Precision::F32)?);
     let dataset = data::open(&model.recipe.data.with_split(Split::Test))?;
     if dataset.shape() != model.subject.shape {
         return Err(Error::Usage(format!(

@@ -5,6 +5,7 @@
 use crate::{Error, Recipe, context::Context, memory::Need};
 use ::train::{Batch, Setup, Source, TrainConfig, TrainError};
 use base::{Key, Purpose};
+use kernels::Precision;
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Instant};
 
@@ -25,6 +26,8 @@ pub struct PlanReport {
     pub state_bytes: u64,
     /// Bytes kept for the backward pass of one part of a batch, an estimate.
     pub activation_bytes: u64,
+    /// Operands of products in training, as they will be here: f32 where this machine has no others.
+    pub precision: Precision,
     /// Training images per second, measured here.
     pub images_per_second: f64,
     /// Training images the run will see.
@@ -63,6 +66,10 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
         forward_flops: cost.forward_flops_per_sample,
         state_bytes: need.state,
         activation_bytes: need.activations,
+        precision: match config.precision.is_native_on(&context.device.device) {
+            true => config.precision,
+            false => Precision::F32,
+        },
         images_per_second,
         images,
         seconds,
@@ -161,7 +168,7 @@ impl std::fmt::Display for PlanReport {
             mb(self.state_bytes),
             mb(self.activation_bytes)
         )?;
-        writeln!(f, "speed        {:.0} images/s here", self.images_per_second)?;
+        writeln!(f, "speed        {:.0} images/s here in {}", self.images_per_second, self.precision.name())?;
         write!(f, "training     {} images, {:.1} passes, about {:.0} s", self.images, self.epochs, self.seconds)
     }
 }

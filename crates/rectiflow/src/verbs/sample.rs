@@ -9,6 +9,7 @@ use crate::{
     schedules,
 };
 use flow::{ScheduleConfig, Solver};
+use kernels::Precision;
 use media::{Bitmap, Grid};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -46,6 +47,8 @@ pub struct SampleOverrides {
     pub schedule: Option<PathBuf>,
     /// Samples computed together.
     pub batch: Option<usize>,
+    /// Operands of products in the network.
+    pub precision: Option<Precision>,
     /// The solver's name.
     pub solver: Option<String>,
     /// Classifier-free guidance.
@@ -72,6 +75,7 @@ impl SampleOverrides {
             }
         }
         config.batch = self.batch.unwrap_or(config.batch);
+        config.precision = self.precision.unwrap_or(config.precision);
         config.guidance.scale = self.guidance.unwrap_or(config.guidance.scale);
         if let Some(name) = &self.solver {
             config.solver = solver(name)?;

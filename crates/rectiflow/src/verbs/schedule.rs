@@ -100,7 +100,7 @@ pub fn schedule(request: &ScheduleRequest, context: &mut Context) -> Result<Sche
     let mut guidance = model.recipe.sample.guidance.clone();
     guidance.scale = request.guidance.unwrap_or(guidance.scale);
     let fine = ScheduleConfig::Uniform {}.build(config.anchors)?;
-    let field = model.field(&guidance)?;
+    let field = model.field(&guidance, model.recipe.sample.precision)?;
     let device = context.device.device.clone();
     let classes = Classes::all(&model);
     let starts = |part: u64, count: u64| {

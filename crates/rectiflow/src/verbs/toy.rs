@@ -139,7 +139,7 @@ fn draw(
     context: &mut Context,
 ) -> Result<ToyReport, Error> {
     let device = context.device.device.clone();
-    let field = model.field(&recipe.sample.guidance)?;
+    let field = model.field(&recipe.sample.guidance, recipe.sample.precision)?;
     let start = noise(recipe.seed, PARTICLES);
     let tracks = follow(&field, recipe, &start, 12, &device)?;
     let data = held_out(points, recipe.seed, 2 * PARTICLES);

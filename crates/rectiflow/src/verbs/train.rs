@@ -18,7 +18,7 @@ use data::{Dataset, Loader, LoaderConfig, Split};
 use flow::PathField;
 use media::{Grid, Images};
 use methods::GuideConfig;
-use nets::Net;
+use nets::{Net, Precise};
 use serde::Serialize;
 use std::{
     ops::ControlFlow,
@@ -243,9 +243,10 @@ const SHEET: u64 = 64;
 impl Sheets<'_> {
     fn draw(&mut self, images: u64, network: &dyn Network<4>) -> Result<(), TrainError> {
         let wrong = |error: &dyn std::fmt::Display| TrainError::Objective(format!("sample sheet: {error}"));
-        let SampleConfig { steps, solver, schedule, path, .. } = &self.recipe.sample;
+        let SampleConfig { steps, solver, schedule, path, precision, .. } = &self.recipe.sample;
         let [c, h, w] = self.subject.shape;
-        let field = PathField::new(network, self.recipe.path.clone(), self.recipe.parameterization)
+        let network = Precise { network, precision: *precision };
+        let field = PathField::new(&network, self.recipe.path.clone(), self.recipe.parameterization)
             .independent(self.recipe.pairs_are_independent());
         let indices: Vec<u64> = (0..SHEET).collect();
         let classes = self.subject.classes.len() as u64;

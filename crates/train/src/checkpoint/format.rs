@@ -7,6 +7,7 @@ use super::CheckpointError;
 use crate::params::Info;
 use base::TensorData;
 use crc32c::{crc32c_append, crc32c_combine};
+use kernels::Precision;
 use safetensors::tensor::Metadata;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -40,6 +41,8 @@ pub struct Meta {
     pub path: String,
     /// The parameterization, as its configuration in JSON.
     pub parameterization: String,
+    /// Operands of products while it was trained. Files say it only where it is not f32.
+    pub precision: Precision,
     /// Decays of the averages in the file, primary first.
     pub ema: Vec<f64>,
     /// Anything else, for instance the stage of a demo. Keys of this struct's other fields may not be used.
@@ -60,6 +63,9 @@ impl Meta {
         put("path", self.path.clone());
         put("parameterization", self.parameterization.clone());
         put("ema", decays.join(","));
+        if self.precision != Precision::default() {
+            put("precision", self.precision.name().to_string());
+        }
         if let Some(seconds) = self.seconds {
             put("seconds", seconds.to_string());
         }
@@ -77,6 +83,8 @@ impl Meta {
             return Err(format!("its format is `{format}`, this program reads `{FORMAT}`"));
         }
         let ema = take("ema")?;
+        let precision = take("precision").unwrap_or_else(|_| Precision::default().name().to_string());
+        let unknown = || format!("metadata key `precision` is `{precision}`, this program knows f32 and bf16");
         let mut meta = Self {
             images: number("images", &take("images")?)?,
             steps: number("steps", &take("steps")?)?,
@@ -85,6 +93,7 @@ impl Meta {
             data: take("data")?,
             path: take("path")?,
             parameterization: take("parameterization")?,
+            precision: Precision::parse(&precision).ok_or_else(unknown)?,
             ema: ema.split(',').filter(|d| !d.is_empty()).map(|d| number("ema", d)).collect::<Result<_, _>>()?,
             seconds: take("seconds").ok().map(|s| number("seconds", &s)).transpose()?,
             extra: BTreeMap::new(),

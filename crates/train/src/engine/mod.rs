@@ -130,10 +130,17 @@ pub fn resume<M: Module + Network<4>>(
             return Err(CheckpointError::OtherTraining { path, what, found, expected }.into());
         }
     }
-    let changed = found.recipe != wanted.recipe;
+    let mut changes = Vec::new();
+    if found.precision != wanted.precision {
+        let (before, now) = (found.precision.name(), wanted.precision.name());
+        changes.push(format!(
+            "the checkpoint was trained with train.precision = {before}, the rest of the run uses {now}"
+        ));
+    } else if found.recipe != wanted.recipe {
+        changes.push("the recipe differs from the checkpoint's; the rest of the run follows the new one".to_string());
+    }
     let state = State::resume(network, setup.config, &mut from)?;
-    if changed {
-        let message = "the recipe differs from the checkpoint's; the rest of the run follows the new one".to_string();
+    for message in changes {
         // A wish to stop is heard at the first step.
         let _ = observer.event(&Event::Warning { images: state.images, seconds: 0.0, message })?;
     }
@@ -148,6 +155,7 @@ fn identity(setup: &Setup<'_>) -> Meta {
         seed: setup.seed,
         recipe: setup.recipe.clone(),
         data: setup.source.fingerprint(),
+        precision: setup.config.precision,
         path,
         parameterization,
         extra: setup.extra.clone(),

@@ -12,6 +12,7 @@ use crate::state::{State, device_of};
 use crate::watchdog::Watchdog;
 use base::{Device, Network, Tensor, Times};
 use burn::module::Module;
+use nets::Precise;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -88,6 +89,10 @@ impl<'a, 'o, M: Module + Network<4>> Engine<'a, 'o, M> {
         self.setup.source.seek(images)?;
         let parameters = self.state().parameters();
         self.tell(&Event::Started { images, total: config.total_images(), parameters })?;
+        if let Some(reason) = config.precision.fallback(&self.device) {
+            let message = format!("train.precision: {reason}");
+            self.tell(&Event::Warning { images, seconds: self.seconds(), message })?;
+        }
         while config.progress(self.state().images, self.state().seconds) < 1.0 {
             if self.stop || self.setup.stop.load(Ordering::Relaxed) {
                 self.stop = true;
@@ -116,8 +121,9 @@ impl<'a, 'o, M: Module + Network<4>> Engine<'a, 'o, M> {
         for _ in 0..parts {
             let batch = self.setup.source.next()?;
             let network = &self.state().network;
-            let loss = self.setup.task.loss(network, &batch, &self.device)?.mean();
-            let gradients = params::gradients(network, loss.backward());
+            let network = Precise { network, precision: config.precision };
+            let loss = self.setup.task.loss(&network, &batch, &self.device)?.mean();
+            let gradients = params::gradients(network.network, loss.backward());
             let loss = loss.without_autodiff();
             sum = Some(match sum {
                 None => (loss, gradients),

@@ -2,7 +2,10 @@
 //!
 //! Forward, each output is one chain of fused multiply-adds over the input features, so a row's result does not depend
 //! on the number of rows. `dx = g weight` runs the same way; `dweight = g^T x` is one matrix product, `dbias` a sum
-//! over fixed blocks of rows.
+//! over fixed blocks of rows. Under [`Precision::Bf16`] operands are packed in pairs first: neighbouring features
+//! forward, neighbouring outputs for `dx`, neighbouring rows for `dweight` (see [`weight`]).
+
+mod weight;
 
 use burn::tensor::Tensor;
 use pulp::{Simd, WithSimd};
@@ -13,6 +16,8 @@ use crate::conv::tile::{ShiftedTile, blocks, max_rows, max_vectors, parts, shift
 use crate::fused::{Inputs, Kernel, apply};
 use crate::host::{Array, Scratch, is_fast, scratch};
 use crate::math::simd;
+use crate::pairs::{pack_features, pack_planes};
+use crate::precision::Precision;
 use crate::product::{Matrix, product};
 use crate::reference;
 
@@ -26,31 +31,42 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     if !(is_fast(&x) && is_fast(&weight) && bias.as_ref().is_none_or(is_fast)) {
         return reference::linear(x, weight, bias);
     }
+    let kernel = Linear { precision: Precision::here() };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     match bias {
         Some(bias) => {
             assert_eq!(bias.dims(), [o], "linear: one bias for each of {o} outputs");
-            apply(Inputs::Three(x, weight, bias.into_dispatch()), Linear)
+            apply(Inputs::Three(x, weight, bias.into_dispatch()), kernel)
         }
-        None => apply(Inputs::Two(x, weight), Linear),
+        None => apply(Inputs::Two(x, weight), kernel),
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Linear;
+struct Linear {
+    precision: Precision,
+}
 
 impl Kernel for Linear {
     fn forward(&self, mut inputs: Vec<Array>, save: bool) -> (Array, Vec<Array>) {
         let bias = (inputs.len() == 3).then(|| inputs.pop()).flatten();
         let (x, weight) = (&inputs[0], &inputs[1]);
         let [o, i] = *weight.dims() else { unreachable!("a weight has two axes") };
-        let taps: Vec<usize> = (0..i).collect();
-        let values = weight.data();
-        let weights = Arrange { values, channels: o, channel: i, groups: 1, group: 0, taps: &taps }.run();
-        let mut dims = x.dims().to_vec();
+        let paired = self.precision.is_paired();
+        let pairs;
+        let (x, values, depth) = if paired {
+            pairs = (pack_features(x.data(), i), pack_features(weight.data(), i));
+            (pairs.0.as_slice(), pairs.1.as_slice(), i.div_ceil(2))
+        } else {
+            (x.data(), weight.data(), i)
+        };
+        let taps: Vec<usize> = (0..depth).collect();
+        let weights = Arrange { values, channels: o, channel: depth, groups: 1, group: 0, taps: &taps }.run();
+        let mut dims = inputs[0].dims().to_vec();
         *dims.last_mut().expect("a tensor has an axis") = o;
         let mut y = scratch(dims.iter().product());
-        map_rows(x.data(), i, &weights, o, bias.as_ref().map(Array::data), &mut y);
+        let bias = bias.as_ref().map(Array::data);
+        map_rows(RowMap { paired, x, depth, weights: &weights, channels: o, bias }, &mut y);
         (Array::from_vec(y, &dims), if save { inputs } else { Vec::new() })
     }
 
@@ -59,14 +75,24 @@ impl Kernel for Linear {
         let [o, i] = *weight.dims() else { unreachable!("a weight has two axes") };
         let g = grad.data();
         let rows = g.len() / o.max(1);
+        let paired = self.precision.is_paired();
         let dx = wanted[0].then(|| {
-            let values = weight.data();
-            let weights = Arrange { values, channels: i, channel: 1, groups: o, group: i, taps: &[0] }.run();
+            let pairs;
+            let (g, values, depth) = if paired {
+                pairs = (pack_features(g, o), pack_planes(weight.data(), 1, o, i));
+                (pairs.0.as_slice(), pairs.1.as_slice(), o.div_ceil(2))
+            } else {
+                (g, weight.data(), o)
+            };
+            let weights = Arrange { values, channels: i, channel: 1, groups: depth, group: i, taps: &[0] }.run();
             let mut dx = scratch(x.len());
-            map_rows(g, o, &weights, i, None, &mut dx);
+            map_rows(RowMap { paired, x: g, depth, weights: &weights, channels: i, bias: None }, &mut dx);
             Array::from_vec(dx, x.dims())
         });
         let dw = wanted[1].then(|| {
+            if paired {
+                return Array::from_vec(weight::gradient(x.data(), i, g, o), &[o, i]);
+            }
             let mut dw = scratch(o * i);
             product((o, i, rows), 1.0, Matrix::columns(g, o), Matrix::rows(x.data(), i), &mut dw, false, true);
             Array::from_vec(dw, &[o, i])
@@ -79,8 +105,21 @@ impl Kernel for Linear {
     }
 }
 
-/// `y[r, :] = bias + sum_k x[r, k] weights[k, :]` for rows of `depth` and `channels` values.
-fn map_rows(x: &[f32], depth: usize, weights: &[f32], channels: usize, bias: Option<&[f32]>, y: &mut [f32]) {
+/// `y[r, :] = bias + sum_k x[r, k] weights[k, :]` for rows of `depth` words and `channels` values.
+#[derive(Clone, Copy)]
+struct RowMap<'a> {
+    /// Whether words are pairs of bfloat16.
+    paired: bool,
+    x: &'a [f32],
+    depth: usize,
+    /// Made by [`Arrange`].
+    weights: &'a [f32],
+    channels: usize,
+    bias: Option<&'a [f32]>,
+}
+
+fn map_rows(map: RowMap, y: &mut [f32]) {
+    let RowMap { x, depth, channels, .. } = map;
     if y.is_empty() {
         return;
     }
@@ -88,7 +127,7 @@ fn map_rows(x: &[f32], depth: usize, weights: &[f32], channels: usize, bias: Opt
     let run = |(i, y): (usize, &mut [f32])| {
         let rows = y.len() / channels;
         let x = &x[i * ROWS * depth..][..rows * depth];
-        pulp::Arch::new().dispatch(Rows { x, depth, weights, channels, bias, y });
+        pulp::Arch::new().dispatch(Rows { map: RowMap { x, ..map }, y });
     };
     // Below this the work takes no longer than handing it out.
     if x.len() * channels < 1 << 16 {
@@ -100,11 +139,7 @@ fn map_rows(x: &[f32], depth: usize, weights: &[f32], channels: usize, bias: Opt
 
 /// At most [`ROWS`] rows of a linear map.
 struct Rows<'a> {
-    x: &'a [f32],
-    depth: usize,
-    weights: &'a [f32],
-    channels: usize,
-    bias: Option<&'a [f32]>,
+    map: RowMap<'a>,
     y: &'a mut [f32],
 }
 
@@ -113,30 +148,35 @@ impl WithSimd for Rows<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { x, depth, weights, channels, bias, y } = self;
+        let Self { map: RowMap { paired, x, depth, weights, channels, bias }, y } = self;
         let (lanes, rows) = (S::F32_LANES, y.len() / channels);
         let offsets: Vec<usize> = (0..depth).collect();
         let mut sums = Scratch::take(rows * max_vectors::<S>() * lanes);
+        let mut begin = Scratch::take(max_vectors::<S>() * lanes);
         for (first, vectors) in blocks::<S>(channels) {
             let (first, width) = (first * lanes, vectors * lanes);
             let used = width.min(channels - first);
             let weights = &weights[first * depth..][..width * depth];
             let sums = &mut sums[..rows * width];
-            for sums in sums.chunks_exact_mut(width) {
-                match bias {
-                    Some(bias) => sums[..used].copy_from_slice(&bias[first..first + used]),
-                    None => sums.fill(0.0),
-                }
+            begin[..width].fill(0.0);
+            if let Some(bias) = bias {
+                begin[..used].copy_from_slice(&bias[first..first + used]);
+            }
+            if depth == 0 {
+                sums.chunks_exact_mut(width).for_each(|sums| sums.copy_from_slice(&begin[..width]));
             }
             for (k, terms) in parts(depth, WEIGHTS / width) {
                 let (offsets, w) = (&offsets[k..][..terms], &weights[k * width..][..terms * width]);
                 for (r, n) in parts(rows, max_rows::<S>(vectors)) {
                     let (x, sums) = (&x[r * depth..][..n * depth], &mut sums[r * width..][..n * width]);
-                    // SAFETY: `x` holds `n` rows of `depth` and the offsets are below `depth`; `w` holds `terms` rows
-                    // and `sums` `n` rows of `width`; `n` and `vectors` come from the limits themselves.
+                    // SAFETY: `x` holds `n` rows of `depth` and the offsets are below `depth`; `w` holds `terms` rows,
+                    // `sums` `n` rows and `begin` one row of `width`; `n` and `vectors` come from the limits
+                    // themselves; whoever asked for pairs saw that they are native.
                     unsafe {
                         let (x, w, out) = (x.as_ptr(), w.as_ptr(), sums.as_mut_ptr());
-                        shifted_tile(simd, ShiftedTile { rows: n, vectors, x, apart: depth, offsets, w, out });
+                        let start = if k == 0 { (begin.as_ptr(), 0) } else { (out.cast_const(), width) };
+                        let (apart, rows) = (depth, n);
+                        shifted_tile(simd, ShiftedTile { paired, rows, vectors, x, apart, offsets, w, start, out });
                     }
                 }
             }
@@ -183,22 +223,24 @@ mod tests {
     use burn::tensor::Tensor;
 
     use super::linear;
-    use crate::reference;
-    use crate::testing::{assert_close, assert_differences, assert_same, host, tensor};
+    use crate::testing::{assert_close, assert_differences, assert_rounded, assert_same, host, run, tensor};
+    use crate::{Precision, reference};
 
     type Leaves = Vec<Tensor<1>>;
 
     #[test]
     fn agrees_with_the_reference() {
-        for (rows, i, o) in [(1, 1, 1), (5, 7, 3), (70, 33, 130), (200, 384, 96), (3, 100, 65)] {
+        for (rows, i, o) in [(1, 1, 1), (5, 7, 3), (70, 33, 130), (200, 384, 96), (3, 100, 65), (131, 20, 17)] {
             let x = |x: &Leaves| x[0].clone().reshape([rows, 1, i]);
             let w = |x: &Leaves| x[1].clone().reshape([o, i]);
-            assert_same(
-                &[rows * i, o * i, o],
-                |l| linear(x(&l), w(&l), Some(l[2].clone())),
-                |l| reference::linear(x(&l), w(&l), Some(l[2].clone())),
-            );
-            assert_same(&[rows * i, o * i], |l| linear(x(&l), w(&l), None), |l| reference::linear(x(&l), w(&l), None));
+            let fast = |l: Leaves| linear(x(&l), w(&l), Some(l[2].clone()));
+            let slow = |l: Leaves| reference::linear(x(&l), w(&l), Some(l[2].clone()));
+            assert_same(&[rows * i, o * i, o], fast, slow);
+            assert_rounded(&[rows * i, o * i, o], fast, slow);
+            let (fast, slow) =
+                (|l: Leaves| linear(x(&l), w(&l), None), |l: Leaves| reference::linear(x(&l), w(&l), None));
+            assert_same(&[rows * i, o * i], fast, slow);
+            assert_rounded(&[rows * i, o * i], fast, slow);
         }
         assert_differences(&[6, 8, 4], |x| {
             linear(x[0].clone().reshape([3, 2]), x[1].clone().reshape([4, 2]), Some(x[2].clone()))
@@ -206,11 +248,16 @@ mod tests {
     }
 
     #[test]
-    fn a_row_does_not_depend_on_the_others() {
-        let (x, w) = (tensor(1, [101, 40]), tensor(2, [50, 40]));
-        let all = host(linear(x.clone(), w.clone(), None));
-        for r in [0, 47, 48, 100] {
-            assert_eq!(host(linear(x.clone().narrow(0, r, 1), w.clone(), None)), all[r * 50..][..50], "row {r}");
+    fn a_row_does_not_depend_on_the_others_nor_on_threads() {
+        let (x, w) = (tensor(1, [101, 41]), tensor(2, [50, 41]));
+        for precision in [Precision::F32, Precision::Bf16] {
+            let map = |x: &Tensor<2>| host(precision.scope(|| linear(x.clone(), w.clone(), None)));
+            let all = map(&x);
+            for r in [0, 47, 48, 100] {
+                assert_eq!(map(&x.clone().narrow(0, r, 1)), all[r * 50..][..50], "row {r}");
+            }
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
+            assert_eq!(pool.install(|| map(&x)), all);
         }
     }
 
@@ -219,7 +266,17 @@ mod tests {
         let (x, w) = (tensor(1, [6, 4]), tensor(2, [6, 5]).transpose());
         let want = host(reference::linear(x.clone().transpose(), w.clone(), None));
         assert_close("transposed", &host(linear(x.clone().transpose(), w.clone(), None)), &want, 1e-5);
-        assert_eq!(linear(tensor(1, [0, 6]), w.clone(), None).dims(), [0, 5]);
-        assert!(host(linear(x.transpose() * f32::NAN, w, None)).iter().all(|y| y.is_nan()));
+        let not = x.transpose() * f32::NAN;
+        for precision in [Precision::F32, Precision::Bf16] {
+            precision.scope(|| {
+                assert_eq!(linear(tensor(1, [0, 6]), w.clone(), None).dims(), [0, 5]);
+                assert!(host(linear(not.clone(), w.clone(), None)).iter().all(|y| y.is_nan()));
+            });
+            let none = |l: Leaves| {
+                let (x, w) = (l[0].clone().reshape([0, 6]), l[1].clone().reshape([5, 6]));
+                precision.scope(|| linear(x, w, None))
+            };
+            assert_eq!(run(&[vec![], vec![1.0; 30]], &none).1[1], [0.0; 30]);
+        }
     }
 }
