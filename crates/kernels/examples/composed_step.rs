@@ -1,6 +1,6 @@
 //! One training step of a small U-Net on 28x28 images with the pieces of a real one (residual blocks with time
 //! modulation, skips, down- and upsampling, AdamW), for profiling: `perf record` around
-//! `cargo run --release -p rectiflow-kernels --example step [reference]`.
+//! `cargo run --release -p rectiflow-kernels --example composed_step [reference]`.
 
 use std::time::Instant;
 
