@@ -6,7 +6,7 @@ pub mod pictures;
 use crate::{Error, Recipe, sampling::host};
 use base::{Condition, Device, Key, Purpose, Tensor, TensorData};
 use data::Points;
-use flow::{Field, Schedule, coupling::Draw, solve, solve_with};
+use flow::{Diffusion, Field, FlowError, Schedule, Solver, coupling::Draw, solve, solve_with, solver::Sde};
 
 /// Points `[n]` in the plane.
 pub type Cloud = Vec<[f32; 2]>;
@@ -109,6 +109,34 @@ pub fn follow(
         tracks.clouds.push(cloud(x.clone())?);
     }
     Ok(tracks)
+}
+
+/// Where particles from `start` end when noise of strength `epsilon`, `ε(t) = epsilon · alpha(t)`, is mixed in on the way:
+/// SDE-Heun, or Heun for none. `None` for a field whose score is not known.
+///
+/// # Errors
+/// What the solver may say.
+pub fn diffused(
+    field: &dyn Field<4>,
+    recipe: &Recipe,
+    start: &Cloud,
+    epsilon: f64,
+    steps: usize,
+    device: &Device,
+) -> Result<Option<Cloud>, Error> {
+    let solver = match epsilon {
+        0.0 => Solver::Heun {},
+        scale => Solver::SdeHeun(Sde { diffusion: Diffusion::Sigma { scale }, ..Sde::default() }),
+    };
+    let schedule = flow::ScheduleConfig::Uniform {}.build(steps)?;
+    let indices: Vec<u64> = (0..start.len() as u64).collect();
+    let paths = crate::sampling::paths(recipe.seed, &indices);
+    let x = crate::sampling::start(&recipe.path, tensor(start, device));
+    match solve_with(field, x, &Condition::none(), &solver, &schedule, &paths, None) {
+        Ok(solution) => cloud(solution.x).map(Some),
+        Err(FlowError::Needs { .. } | FlowError::StepTooLong { .. } | FlowError::Diffusion { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The training pairs that the recipe's coupling makes of noise and data, batch by batch.
