@@ -32,9 +32,11 @@ pub fn train(
     file: &Path,
     context: &mut Context,
 ) -> Result<ClassifierReport, Error> {
-    let usual = ClassifierConfig::default();
-    let config = &ClassifierConfig { epochs: epochs.unwrap_or(usual.epochs), seed, ..usual };
     let dataset = data::open(data)?;
+    let usual = ClassifierConfig::default();
+    // Figures are reported under this name: it says whose features they are measured in.
+    let name = format!("{}-cnn", dataset.name());
+    let config = &ClassifierConfig { name, epochs: epochs.unwrap_or(usual.epochs), seed, ..usual };
     if dataset.classes() < 2 {
         return Err(Error::Usage(format!("{} has no classes to tell apart", dataset.name())));
     }
