@@ -198,7 +198,7 @@ fn do_sample(request: args::Sample, global: &Global, context: &mut Context) -> R
     if dry_run {
         let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
         let config = request.overrides.apply(&model.recipe.sample)?;
-        let facts = json!({ "checkpoint": model.file, "sample": config, "seed": request.seed, "count": request.count });
+        let facts = json!({ "checkpoint": model.file.display().to_string(), "sample": config, "seed": request.seed, "count": request.count });
         return print(global, &facts, || inspect::text(&facts));
     }
     let report = sample(&request, context)?;
@@ -413,7 +413,7 @@ fn do_data(action: args::DataVerb, global: &Global, context: &mut Context) -> Re
         }
         args::DataVerb::Get { name, from } => {
             let folder = data::get(&name, from.as_deref(), context)?;
-            print(global, &json!({ "folder": folder }), || format!("{}\n", folder.display()))
+            print(global, &json!({ "folder": folder.display().to_string() }), || format!("{}\n", folder.display()))
         }
     }
 }

@@ -23,6 +23,25 @@ fn recipe(folder: &Path, text: &str) -> String {
     path.display().to_string()
 }
 
+#[cfg(unix)]
+#[test]
+fn folders_whose_names_are_no_text_are_used_or_refused() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let folder = tempfile::tempdir().unwrap();
+    let odd = folder.path().join(OsStr::from_bytes(b"run-\xff"));
+    std::fs::create_dir(&odd).unwrap();
+    let file = odd.join("model.safetensors");
+    std::fs::copy(common::checkpoint(), &file).unwrap();
+    let sheet = folder.path().join("s.png");
+    common::rectiflow().arg("inspect").arg(&file).assert().success();
+    common::rectiflow().args(["sample", "-n", "2", "-o"]).arg(&sheet).arg(&file).assert().success();
+    let schedules = ["schedule", "--steps", "2", "--anchors", "4", "--num", "2", "-o"];
+    common::rectiflow().args(schedules).arg(folder.path().join("schedules")).arg(&file).assert().success();
+    let diagnose = ["diagnose", "--num", "2", "--steps", "2", "-o"];
+    let refused = common::rectiflow().args(diagnose).arg(&odd).arg(&file).assert();
+    refused.code(1).stderr(predicates::str::contains("cannot be written as JSON"));
+}
+
 #[test]
 fn recipes() {
     let folder = tempfile::tempdir().unwrap();

@@ -216,7 +216,7 @@ pub fn describe(path: &Path) -> Result<Option<Value>, Error> {
     let store = PairStore::open(path)?;
     let facts = json!({
         "kind": "pairs",
-        "folder": path,
+        "folder": path.display().to_string(),
         "pairs": store.len(),
         "checksums": "ok",
         "fingerprint": store.fingerprint(),

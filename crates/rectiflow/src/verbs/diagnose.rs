@@ -248,7 +248,9 @@ impl Diagnosis {
 
     fn save(&mut self, folder: &Path) -> Result<(), Error> {
         self.page = folder.join("diagnose.html");
-        let json = serde_json::to_string_pretty(self).expect("figures and paths are always JSON");
+        let json = serde_json::to_string_pretty(self)
+            // A folder whose name is no text is one reason.
+            .map_err(|error| Error::Failure(format!("{}: cannot be written as JSON: {error}", folder.display())))?;
         media::atomic::write(&folder.join("diagnose.json"), json.as_bytes())?;
         let title = format!("{}: the flow along time", self.stage);
         media::atomic::write(&self.page, page(&title, &self.table(), &self.panels()).as_bytes())?;

@@ -31,7 +31,7 @@ fn checkpoint(found: &Checkpoint) -> Value {
     let numbers: usize = found.infos("raw.").iter().map(|info| info.shape.iter().product::<usize>()).sum();
     json!({
         "kind": "checkpoint",
-        "file": found.path(),
+        "file": found.path().display().to_string(),
         "bytes": found.size(),
         "checksum": "ok",
         "images": meta.images,
@@ -56,7 +56,7 @@ fn run(path: &Path) -> Result<Value, Error> {
     let last = |kind: &str| lines.iter().rev().find(|line| line["kind"] == kind).cloned();
     Ok(json!({
         "kind": "run",
-        "folder": path,
+        "folder": path.display().to_string(),
         "checkpoints": list.iter().map(|(_, file)| file).collect::<Vec<_>>(),
         "last_log": last("log"),
         "last_validation": last("validation"),

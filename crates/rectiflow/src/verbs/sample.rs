@@ -188,7 +188,7 @@ impl Note<'_> {
     fn json(&self, classes: &[i64]) -> String {
         let note = serde_json::json!({
             "program": concat!("rectiflow ", env!("CARGO_PKG_VERSION")),
-            "checkpoint": self.model.file,
+            "checkpoint": self.model.file.display().to_string(),
             "stage": self.model.subject.stage,
             "images_seen": self.model.images,
             "seed": self.seed,

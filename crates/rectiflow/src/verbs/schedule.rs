@@ -163,7 +163,7 @@ fn save(
     let facts = serde_json::json!({
         "origin": best.origin,
         "end_error": best.end_error,
-        "checkpoint": model.file,
+        "checkpoint": model.file.display().to_string(),
         "stage": model.subject.stage,
         "images_seen": model.images,
         "guidance": guidance,

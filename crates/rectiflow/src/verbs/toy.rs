@@ -223,7 +223,9 @@ fn draw(
     ]
     .map(|(heading, text, body)| Panel { heading: heading.into(), text: text.into(), body });
     let panels: Vec<Panel> = panels.into_iter().chain(report.curve()).collect();
-    let json = serde_json::to_string_pretty(&report).expect("figures and paths are always JSON");
+    let json = serde_json::to_string_pretty(&report)
+        // A folder whose name is no text is one reason.
+        .map_err(|error| Error::Failure(format!("{}: cannot be written as JSON: {error}", folder.display())))?;
     write("toy.json", json.as_bytes())?;
     media::atomic::write(&report.page, page(&title, &report.text(), &panels).as_bytes())?;
     Ok(report)
