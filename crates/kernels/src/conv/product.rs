@@ -52,30 +52,75 @@ impl WithSimd for Arrange<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         let (lanes, taps) = (S::F32_LANES, self.taps.len());
         let depth = self.groups * taps;
-        let mut all = vec![0.0; self.channels.div_ceil(lanes) * lanes * depth];
-        let consecutive = self.taps.iter().enumerate().all(|(i, t)| i == *t);
+        let mut all = scratch(self.channels.div_ceil(lanes) * lanes * depth);
+        // One sample does little with each weight, so that laying them out would hold up all other threads.
+        let (mut rest, mut parts) = (&mut all[..], Vec::new());
         for (first, vectors) in blocks::<S>(self.channels) {
             let (first, width) = (first * lanes, vectors * lanes);
+            let (block, others) = rest.split_at_mut(width * depth);
+            rest = others;
+            // Whole groups where they are small: a transposed part should be wide.
+            let rows = (PART / width).max(1);
+            let rows = if taps < rows { rows / taps.max(1) * taps.max(1) } else { rows };
             let used = width.min(self.channels - first);
-            let all = &mut all[first * depth..][..width * depth];
-            for g in 0..self.groups {
-                let values = &self.values[first * self.channel + g * self.group..];
-                let at = g * taps;
-                if consecutive {
-                    let rows = &mut all[at * width..(at + taps) * width];
-                    // SAFETY: there are `taps` rows of `width`, of which `used` values are written.
-                    unsafe { transpose(simd, values, self.channel, (used, taps), rows.as_mut_ptr(), width) };
-                    continue;
-                }
-                for (t, tap) in self.taps.iter().enumerate() {
-                    let row = &mut all[(at + t) * width..][..used];
-                    for (c, w) in row.iter_mut().enumerate() {
-                        *w = values[c * self.channel + tap];
+            let part = |(i, rows_of)| Part { from: &self, first, used, width, term: i * rows, rows: rows_of };
+            parts.extend(block.chunks_mut(rows * width).enumerate().map(part));
+        }
+        match parts.len() {
+            0 | 1 => parts.into_iter().for_each(|part| simd.vectorize(part)),
+            _ => parts.into_par_iter().for_each(|part| simd.vectorize(part)),
+        }
+        all
+    }
+}
+
+/// Values of arranged weights that one task lays out: 64 KiB.
+const PART: usize = 16 << 10;
+
+/// Some terms of one block of channel vectors.
+struct Part<'a> {
+    from: &'a Arrange<'a>,
+    /// First channel, how many of the block's channels there are, and the block's width.
+    first: usize,
+    used: usize,
+    width: usize,
+    /// First term.
+    term: usize,
+    /// Rows of `width` values, one a term.
+    rows: &'a mut [f32],
+}
+
+impl WithSimd for Part<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { from, first, used, width, term, rows } = self;
+        let values = &from.values[first * from.channel..];
+        if used < width {
+            rows.fill(0.0);
+        }
+        let taps = from.taps.len();
+        let consecutive = from.taps.iter().enumerate().all(|(i, t)| i == *t);
+        let (mut at, end) = (term, term + rows.len() / width);
+        while at < end {
+            // Terms of one group, whose weights lie together.
+            let (group, tap) = (at / taps, at % taps);
+            let count = (taps - tap).min(end - at);
+            let values = &values[group * from.group..];
+            let rows = &mut rows[(at - term) * width..][..count * width];
+            if consecutive {
+                // SAFETY: there are `count` rows of `width`, of which `used` values are written.
+                unsafe { transpose(simd, &values[tap..], from.channel, (used, count), rows.as_mut_ptr(), width) };
+            } else {
+                for (row, place) in rows.chunks_exact_mut(width).zip(&from.taps[tap..]) {
+                    for (c, w) in row[..used].iter_mut().enumerate() {
+                        *w = values[c * from.channel + place];
                     }
                 }
             }
+            at += count;
         }
-        all
     }
 }
 
