@@ -106,6 +106,26 @@ pub enum FlowError {
         /// Row of the batch.
         sample: usize,
     },
+    /// A step could not be undone by iteration.
+    #[error(
+        "the step of {step:.6} from t = {t:.6} could not be undone: after {iterations} iterations sample {sample} of the batch \
+         still moves by {change:.2e} (tolerance {tolerance:.2e}); take more steps, so that each is shorter, allow more \
+         iterations, or invert to the solver's order by solving the reversed schedule"
+    )]
+    NotConverged {
+        /// Time before the step.
+        t: f64,
+        /// Length of the step.
+        step: f64,
+        /// Row of the batch.
+        sample: usize,
+        /// Iterations made.
+        iterations: usize,
+        /// Its last change, root mean square over the sample's values.
+        change: f64,
+        /// What that had to fall below.
+        tolerance: f64,
+    },
     /// Two batches that belong together have different shapes.
     #[error("{left} has shape {left_shape:?} but {right} has {right_shape:?}: they must agree")]
     Shape {

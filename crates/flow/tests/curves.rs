@@ -5,6 +5,7 @@ mod common;
 use base::{Condition, Key, Purpose, Tensor, Times};
 use common::{gap, host, line, points};
 use flow::exact::{Gaussian, GaussianReflow, Mixture, MixtureField};
+use flow::solver::{FixedPoint, invert};
 use flow::{Brownian, Field, FlowError, Frame, Path, Schedule, ScheduleConfig, ScoreField, Solver, solve, solve_with};
 use std::cell::Cell;
 
@@ -33,23 +34,29 @@ fn curve_following_solvers_have_their_orders() {
         let field = MixtureField::new(path.clone(), two_modes()).unwrap();
         for (from, to) in [(0.3, 0.9), (0.9, 0.3)] {
             let known = end(&field, line(&STARTS), &Solver::Rk4 {}, &uniform(from, to, 4000));
-            for solver in [
-                Solver::Ddim { eta: 0.0 },
-                Solver::DpmSolver {},
-                Solver::Unipc { order: 2 },
-                Solver::Unipc { order: 3 },
-            ] {
-                let error = |steps| gap(&end(&field, line(&STARTS), &solver, &uniform(from, to, steps)), &known);
-                let slope = (error(160) / error(640)).log2() / 2.0;
-                // UniPC's first steps leave a small third-order term under a fourth-order one.
-                let most = if solver == (Solver::Unipc { order: 3 }) { 4.1 } else { solver.order() + 0.1 };
-                assert!(
-                    slope > solver.order() - 0.1 && slope < most,
-                    "{solver:?} on {} from {from} to {to}: slope {slope}, error {:e}",
-                    path.name(),
-                    error(640)
-                );
+            let slope = |solver: &Solver, grid: &dyn Fn(usize) -> Schedule| {
+                let error = |steps| gap(&end(&field, line(&STARTS), solver, &grid(steps)), &known);
+                (error(160) / error(640)).log2() / 2.0
+            };
+            let even = |steps| uniform(from, to, steps);
+            for solver in [Solver::Ddim { eta: 0.0 }, Solver::DpmSolver {}, Solver::Unipc { order: 2 }] {
+                let found = slope(&solver, &even);
+                let what = format!("{solver:?} on {} from {from} to {to}: slope {found}", path.name());
+                assert!((found - solver.order()).abs() < 0.1, "{what}");
             }
+            // UniPC of order 3: the method itself is of order 4 (predictor 3, raised by the corrector), its two first steps
+            // are of lower order and leave a third-order error. Leaving noise that error is so small that even grids show
+            // the one turning into the other, so the first steps are made 1/n shorter there and the method's own order
+            // shows; coming from the data, where lambda runs faster, the third-order error is all there is.
+            let third = Solver::Unipc { order: 3 };
+            let started = |steps: usize| {
+                let (h, mut times) = ((to - from) / steps as f64, even(steps).times().to_vec());
+                let tiny = h / steps as f64;
+                times.splice(1..1, [from + tiny, from + 2.0 * tiny]);
+                Schedule::new(times).unwrap()
+            };
+            let (found, known) = if to > from { (slope(&third, &started), 4.0) } else { (slope(&third, &even), 3.0) };
+            assert!((found - known).abs() < 0.1, "{third:?} on {} from {from} to {to}: slope {found}", path.name());
         }
     }
 }
@@ -113,7 +120,7 @@ fn edm_euler_linear_euler_and_ddim_are_one_map() {
         let starts = STARTS.map(|x| x * scale(matched[0]));
         let ddim = end(&field, line(&starts), &Solver::Ddim { eta: 0.0 }, &Schedule::new(matched.clone()).unwrap());
         let ddim: Vec<f64> = ddim.iter().map(|x| x / scale(matched[times.len() - 1])).collect();
-        assert!(gap(&straight, &ddim) < 1e-11, "{}: {ddim:?}", path.name());
+        assert!(gap(&straight, &ddim) < 1e-12, "{}: {ddim:?}", path.name());
         // Plain Euler on a curved path is another map.
         let euler = end(&field, line(&starts), &Solver::Euler {}, &Schedule::new(matched).unwrap());
         assert!(gap(&straight, &euler.iter().map(|x| x / scale(0.0)).collect::<Vec<_>>()) > 1e-3);
@@ -171,53 +178,168 @@ fn rf_solver_is_its_taylor_step() {
     assert!(gap(&end(&field, line(&STARTS), &Solver::RfSolver { order: 3 }, &step), &third) < 1e-12);
 }
 
-/// The ring of eight Gaussians on which RF-Solver's numerics were tabulated: generation errors and round trips.
-#[test]
-fn rf_solver_table_on_the_ring() {
-    let ring = Mixture::ring(8, 2.0, 0.3).unwrap();
-    let field = MixtureField::new(Path::Linear {}, ring.clone()).unwrap();
+/// The ring of eight Gaussians of deviation `s` on which RF-Solver's numerics were tabulated, and 2000 points of it.
+fn tabulated(s: f64) -> (MixtureField, Tensor<2>, Tensor<2>) {
+    let ring = Mixture::ring(8, 2.0, s).unwrap();
     let key = Key::new(11, Purpose::Noise);
-    let draw = |mixture: &Mixture| points(&(0..800).map(|i| mixture.sample(key, i)).collect::<Vec<_>>());
-    let noise = draw(&Mixture::standard(2));
-    let rms = |a: &[f64], b: &[f64]| {
-        (a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / a.len() as f64 * 2.0).sqrt()
+    let draw = |mixture: &Mixture| points(&(0..2000).map(|i| mixture.sample(key, i)).collect::<Vec<_>>());
+    (MixtureField::new(Path::Linear {}, ring.clone()).unwrap(), draw(&Mixture::standard(2)), draw(&ring))
+}
+
+/// Root mean square difference of a coordinate.
+fn rms(a: &[f64], b: &[f64]) -> f64 {
+    (a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / a.len() as f64).sqrt()
+}
+
+const RF: Solver = Solver::RfSolver { order: 2 };
+const RF3: Solver = Solver::RfSolver { order: 3 };
+
+#[test]
+fn rf_solver_table_of_generation_errors() {
+    let (field, noise, _) = tabulated(0.3);
+    let reference = end(&field, noise.clone(), &Solver::Rk4 {}, &uniform(0.0, 1.0, 1000));
+    let error = |solver: &Solver, steps| {
+        2f64.sqrt() * rms(&end(&field, noise.clone(), solver, &uniform(0.0, 1.0, steps)), &reference)
     };
-    let reference = end(&field, noise.clone(), &Solver::Rk4 {}, &uniform(0.0, 1.0, 600));
-    let error =
-        |solver: &Solver, steps| rms(&end(&field, noise.clone(), solver, &uniform(0.0, 1.0, steps)), &reference);
-    let order = |solver: &Solver| (error(solver, 64) / error(solver, 256)).log2() / 2.0;
-    for (solver, known) in [
-        (Solver::Euler {}, 1.0),
-        (Solver::RfSolver { order: 2 }, 2.0),
-        (Solver::Fireflow {}, 2.0),
-        (Solver::RfSolver { order: 3 }, 3.0),
-    ] {
-        let slope = order(&solver);
-        assert!((slope - known).abs() < 0.15, "{solver:?}: {slope}");
+    // Errors of points at 8, 64 and 256 steps, and the order between 64 and 256. Points between two modes carry most of the
+    // error, so that 2000 other draws scatter by a factor of two; orders do not.
+    let table = [
+        (Solver::Euler {}, [1.29e-1, 1.67e-2, 4.20e-3], 1.0),
+        (RF, [5.14e-3, 9.51e-5, 6.09e-6], 2.0),
+        (Solver::Heun {}, [8.37e-3, 1.7e-4, 1.17e-5], 2.0),
+        (Solver::Fireflow {}, [1.31e-2, 2.7e-4, 1.75e-5], 2.0),
+        (RF3, [5.34e-4, 1.61e-6, 2.5e-8], 3.0),
+    ];
+    for (solver, known, order) in table {
+        let errors = [8, 64, 256].map(|steps| error(&solver, steps));
+        for (measured, known) in errors.iter().zip(known) {
+            let ratio = measured / known;
+            assert!((0.5..2.0).contains(&ratio), "{solver:?}: {measured:e} is far from {known:e}");
+        }
+        let slope = (errors[1] / errors[2]).log2() / 2.0;
+        assert!((slope - order).abs() < 0.1, "{solver:?}: order {slope}");
     }
-    // The table's errors at N = 64, to the scatter of other draws.
-    for (solver, known) in [
-        (Solver::Euler {}, 1.67e-2),
-        (Solver::RfSolver { order: 2 }, 9.51e-5),
-        (Solver::RfSolver { order: 3 }, 1.61e-6),
-    ] {
-        let measured = error(&solver, 64);
-        assert!(measured / known < 1.6 && known / measured < 1.6, "{solver:?}: {measured:e} is far from {known:e}");
+    // Two published slips fail: a derivative over a fixed length, which is of first order in the end, and a minus before it.
+    let step = |x: Tensor<2>, t: f64, h: f64, delta: f64, sign: f64| {
+        let at = |x: Tensor<2>, t: f64| field.velocity(x, &Times::all(t, 2000), &none());
+        let v = at(x.clone(), t);
+        let slope = (at(x.clone() + v.clone() * delta, t + delta) - v.clone()) / delta;
+        x + v * h + slope * (sign * 0.5 * h * h)
+    };
+    let mutant = |delta: Option<f64>, sign: f64, steps: usize| {
+        let h = 1.0 / steps as f64;
+        let over = |i| (i as f64 * h, delta.unwrap_or(h / 2.0));
+        let x = (0..steps).map(over).fold(noise.clone(), |x, (t, delta)| step(x, t, h, delta, sign));
+        2f64.sqrt() * rms(&host(x), &reference)
+    };
+    assert!((mutant(None, 1.0, 64) / error(&RF, 64) - 1.0).abs() < 1e-9, "the right one, written out");
+    for (what, delta, sign) in [("fixed length", Some(0.1), 1.0), ("minus", None, -1.0)] {
+        let slope = (mutant(delta, sign, 64) / mutant(delta, sign, 256)).log2() / 2.0;
+        assert!(slope < 1.3, "{what}: order {slope}");
     }
-    // Data to noise and back, at equal evaluations each way.
-    let data = draw(&ring);
-    let start = host(data.clone());
-    let trip = |solver: &Solver, nfe: usize| {
-        let steps = if *solver == (Solver::RfSolver { order: 2 }) { nfe / 2 } else { nfe };
+}
+
+#[test]
+fn rf_solver_table_of_round_trips() {
+    // Data to noise and back on the same grid, at equal evaluations each way.
+    let trip = |(field, data): (&MixtureField, &Tensor<2>), solver: &Solver, nfe: usize, shift: f64| {
+        let steps = if matches!(solver, Solver::RfSolver { .. } | Solver::Heun {}) { nfe / 2 } else { nfe };
+        let grid = ScheduleConfig::Shifted { shift }.between(1.0, 0.0, steps).unwrap();
+        let there = solve(field, data.clone(), &none(), solver, &grid, None).unwrap().x;
+        rms(&end(field, there, solver, &grid.reversed()), &host(data.clone()))
+    };
+    let budgets = [10, 20, 40, 80, 160];
+    let (field, _, data) = tabulated(0.3);
+    let on = |solver: &Solver, nfe: usize, shift: f64| trip((&field, &data), solver, nfe, shift);
+    let table = [
+        (Solver::Euler {}, [0.148, 0.0766, 0.0390, 0.0197, 0.00993]),
+        (RF, [0.0511, 0.00595, 8.21e-4, 1.01e-4, 1.25e-5]),
+        (Solver::Heun {}, [0.0220, 0.00447, 8.40e-4, 1.13e-4, 1.43e-5]),
+        (Solver::Fireflow {}, [0.00784, 0.00136, 2.06e-4, 2.73e-5, 3.46e-6]),
+    ];
+    for (solver, known) in table {
+        let measured = budgets.map(|nfe| on(&solver, nfe, 1.0));
+        for (measured, known) in measured.iter().zip(known) {
+            assert!((0.7..1.4).contains(&(measured / known)), "{solver:?}: {measured:e} is far from {known:e}");
+        }
+        // Even-order methods gain an order on the way back; Euler does not.
+        let slope = (measured[2] / measured[4]).log2() / 2.0;
+        assert!(if solver == (Solver::Euler {}) { slope < 1.2 } else { slope > 2.7 }, "{solver:?}: {slope}");
+    }
+    // Euler's error over RF-Solver's: little or nothing is gained with few evaluations, a shift of 3 or narrow modes.
+    let (narrow, _, sharp) = tabulated(0.1);
+    let ratio = |of: (&MixtureField, &Tensor<2>), nfe, shift| {
+        trip(of, &Solver::Euler {}, nfe, shift) / trip(of, &RF, nfe, shift)
+    };
+    assert!(ratio((&field, &data), 40, 1.0) > 30.0);
+    let shifted =
+        budgets.into_iter().zip([0.5, 1.4, 21.5, 57.6, 242.0]).map(|(nfe, known)| (&field, &data, nfe, 3.0, known));
+    let thin =
+        [20, 40, 80, 160].into_iter().zip([0.9, 4.0, 5.0, 15.0]).map(|(nfe, known)| (&narrow, &sharp, nfe, 1.0, known));
+    for (field, data, nfe, shift, known) in shifted.chain(thin) {
+        let found = ratio((field, data), nfe, shift);
+        assert!((0.6..1.6).contains(&(found / known)), "NFE {nfe}, shift {shift}: {found} instead of {known}");
+    }
+}
+
+/// 2411.04746's inversion is a step of its own; the step itself is undone by iteration, where that contracts.
+#[test]
+fn rf_solvers_steps_are_undone_by_iteration_or_refused() {
+    let (field, _, data) = tabulated(0.3);
+    let back = |solver: &Solver, steps: usize| {
         let grid = uniform(1.0, 0.0, steps);
         let there = solve(&field, data.clone(), &none(), solver, &grid, None).unwrap().x;
-        rms(&end(&field, there, solver, &grid.reversed()), &start)
+        invert(&field, there, &none(), solver, &grid, &FixedPoint::default())
     };
-    let (euler, rf) = (trip(&Solver::Euler {}, 40), trip(&Solver::RfSolver { order: 2 }, 40));
-    assert!(euler / rf > 30.0, "round trips: Euler {euler:e}, RF-Solver {rf:e}");
-    let slope = (trip(&Solver::RfSolver { order: 2 }, 40) / trip(&Solver::RfSolver { order: 2 }, 160)).log2() / 2.0;
-    assert!(slope > 2.7, "the round trip of an even-order method gains an order: {slope}");
-    assert!((trip(&Solver::Euler {}, 40) / trip(&Solver::Euler {}, 80)).log2() < 1.2);
+    let start = host(data.clone());
+    for (solver, steps) in [(RF, 20), (RF3, 20), (Solver::Euler {}, 20)] {
+        let found = back(&solver, steps).unwrap();
+        let error = rms(&host(found.x), &start);
+        assert!(error < 1e-5, "{solver:?}: {error:e} after {} evaluations", found.nfe);
+        // Walking back is another step, and ten times as far from the start at its best.
+        let grid = uniform(1.0, 0.0, steps);
+        let there = solve(&field, data.clone(), &none(), &solver, &grid, None).unwrap().x;
+        let walked = rms(&end(&field, there, &solver, &grid.reversed()), &start);
+        assert!(walked > 10.0 * error, "{solver:?}: {walked:e} against {error:e}");
+    }
+    // Ten steps are too long: two points are carried to one, and what the iteration ends at is 0.8 away from the start.
+    for solver in [RF, Solver::Euler {}] {
+        let refused = back(&solver, 10).unwrap_err();
+        assert!(matches!(refused, FlowError::NotConverged { step, .. } if (step - 0.1).abs() < 1e-12), "{refused}");
+        assert!(refused.to_string().contains("more steps"), "{refused}");
+    }
+    // Not enough iterations, settings out of range, and methods whose steps do not stand for themselves.
+    let grid = uniform(1.0, 0.0, 20);
+    let ask =
+        |solver: &Solver, how: FixedPoint| invert(&field, data.clone(), &none(), solver, &grid, &how).unwrap_err();
+    let few = ask(&RF, FixedPoint { iterations: 2, ..FixedPoint::default() });
+    assert!(matches!(few, FlowError::NotConverged { iterations: 2, .. }), "{few}");
+    for how in [FixedPoint { iterations: 0, tolerance: 1e-5 }, FixedPoint { iterations: 9, tolerance: 0.0 }] {
+        assert!(matches!(ask(&RF, how), FlowError::Setting { .. }));
+    }
+    for solver in [Solver::Fireflow {}, Solver::dormand_prince(), Solver::Ddim { eta: 0.0 }] {
+        let error = ask(&solver, FixedPoint::default());
+        assert!(matches!(error, FlowError::Needs { .. }), "{error}");
+    }
+    let broken = |x: Tensor<2>, _: &Times, _: &Condition| x * f64::NAN;
+    let error = invert(&broken, data.clone(), &none(), &RF, &grid, &FixedPoint::default()).unwrap_err();
+    assert!(matches!(error, FlowError::NotFinite { .. }), "{error}");
+}
+
+/// A Gaussian target of deviation one at the origin: curved trajectories, a linear flow, `x √((1-t)² + t²)`.
+#[test]
+fn a_curved_linear_flow_is_followed_to_the_methods_order() {
+    let field = Gaussian::new(Path::Linear {}, vec![0.0], vec![1.0]).unwrap();
+    for t in [0.3, 0.5, 0.8, 1.0] {
+        let known = STARTS.map(|x| x * f64::sqrt((1.0 - t) * (1.0 - t) + t * t));
+        for (solver, order) in [(Solver::Euler {}, 1.0), (RF, 2.0), (Solver::Fireflow {}, 2.0), (RF3, 3.0)] {
+            let error = |steps| gap(&end(&field, line(&STARTS), &solver, &uniform(0.0, t, steps)), &known);
+            let slope = (error(64) / error(256)).log2() / 2.0;
+            // Some gain an order here: this flow has a symmetry in time.
+            assert!(slope > order - 0.1, "{solver:?} to {t}: order {slope}");
+            assert!(error(64) < 0.05, "{solver:?} to {t}: {}", error(64));
+        }
+    }
 }
 
 /// A field that counts how often it is asked.

@@ -7,7 +7,7 @@ mod common;
 use base::{Condition, Key, Purpose, Tensor, Times};
 use common::{gap, host, line, mean, points};
 use flow::diagnostics::{Ledger, crossing, step_error, straightness, transport_cost};
-use flow::exact::{Gaussian, GaussianReflow, Mixture, MixtureField};
+use flow::exact::{Gaussian, GaussianReflow, Kernel, Mixture, MixtureField};
 use flow::{Field, Path, ScheduleConfig, Solver, solve};
 use std::f64::consts::{FRAC_PI_2, FRAC_PI_4, PI};
 
@@ -172,6 +172,76 @@ fn the_ring_balances_its_ledger_and_needs_many_steps() {
         near(&format!("E|x1-x0|^{p} after"), mean(&after), a, 0.06);
         assert!(mean(&after) < mean(&before));
     }
+}
+
+/// Straightness, cost, one-step error and shares of points in a mode of the ring, of a field from `n` fresh noises.
+struct Measured {
+    straightness: f64,
+    cost: f64,
+    one_step: f64,
+    /// After 1, 2 and 4 steps, and after all.
+    in_mode: [f64; 4],
+}
+
+fn measured(field: &dyn Field<2>, ring: &Mixture, n: u64) -> Measured {
+    let key = Key::new(77, Purpose::Noise);
+    let x0 = points(&(0..n).map(|i| key.normals(i, 2).map(f64::from).collect()).collect::<Vec<_>>());
+    let full = straightness(field, x0.clone(), &none(), &Solver::Euler {}, &uniform(100)).unwrap();
+    let lost = step_error(field, x0.clone(), &none(), &Solver::Euler {}, &uniform(1), &full.x).unwrap();
+    let in_mode = |x: &Tensor<2>| {
+        let near = |p: &[f64]| ring.means().iter().any(|m| (p[0] - m[0]).hypot(p[1] - m[1]) < 0.9);
+        host(x.clone()).chunks(2).filter(|p| near(p)).count() as f64 / n as f64
+    };
+    let few = |steps| in_mode(&euler(field, x0.clone(), steps));
+    let cost = mean(&transport_cost(&x0, &full.x, 2.0).unwrap());
+    Measured {
+        straightness: mean(&full.per_sample),
+        cost,
+        one_step: mean(&lost),
+        in_mode: [few(1), few(2), few(4), in_mode(&full.x)],
+    }
+}
+
+/// Pairs that `field` makes of the noises with counters from `first`.
+fn pairs_of(field: &dyn Field<2>, count: u64, first: u64, steps: usize) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let key = Key::new(78, Purpose::Noise);
+    let x0 = points(&(first..first + count).map(|i| key.normals(i, 2).map(f64::from).collect()).collect::<Vec<_>>());
+    let x1 = euler(field, x0.clone(), steps);
+    let rows = |x: Tensor<2>| host(x).chunks(2).map(<[f64]>::to_vec).collect();
+    (rows(x0), rows(x1))
+}
+
+/// Rectified again and again, with kernel regression on all pairs in place of a network.
+#[test]
+fn reflow_straightens_once_and_then_gains_little() {
+    let ring = Mixture::ring(8, 4.0, 0.3).unwrap();
+    let first = MixtureField::new(Path::Linear {}, ring.clone()).unwrap();
+    let kernel = |x0: &[Vec<f64>], x1: &[Vec<f64>], width| Kernel::new(Path::Linear {}, x0, x1, width, 6000).unwrap();
+    let (x0, x1) = pairs_of(&first, 6000, 0, 200);
+    let one = measured(&first, &ring, 300);
+    let near = |what: &str, got: f64, known: f64, band: f64| {
+        assert!((got - known).abs() < band, "{what}: {got} instead of {known}");
+    };
+    // Kernels of 0.1 and 0.2 on 6000 pairs. The bands are those of 300 noises and other pairs.
+    let table = [(0.1, 0.0071, 0.111, [0.762, 0.825, 0.910]), (0.2, 0.025, 0.19, [0.623, 0.80, 0.88])];
+    for (width, straight, lost, shares) in table {
+        let two = measured(&kernel(&x0, &x1, width), &ring, 300);
+        near("S", two.straightness, straight, 0.35 * straight);
+        near("one-step error", two.one_step, lost, 0.35 * lost);
+        (two.in_mode.iter().zip(shares)).for_each(|(got, known)| near("in a mode", *got, known, 0.08));
+        assert!(one.straightness / two.straightness > 20.0 && one.one_step / two.one_step > 20.0);
+        // Costs of 300 noises scatter by 6/√300; on the same noises their difference scatters less.
+        assert!(two.cost <= one.cost + 0.7, "{} {}", one.cost, two.cost);
+    }
+    // A third flow from a second one of 3000 pairs: straighter still by a little, and its samples a little worse.
+    let second = kernel(&x0[..3000], &x1[..3000], 0.1);
+    let (z0, z1) = pairs_of(&second, 3000, 10_000, 20);
+    let (two, three) = (measured(&second, &ring, 600), measured(&kernel(&z0, &z1, 0.1), &ring, 600));
+    near("S of the second", two.straightness, 0.0091, 0.0035);
+    let gains = [three.straightness / two.straightness, three.one_step / two.one_step];
+    assert!(gains.iter().all(|gain| (0.6..1.05).contains(gain)), "{gains:?}");
+    let lost = two.in_mode[3] - three.in_mode[3];
+    assert!(lost > 0.0 && two.in_mode[3] > 0.94, "{:?} {:?}", two.in_mode, three.in_mode);
 }
 
 // ---- time direction: named checks, and mutants that each must fail ----

@@ -52,6 +52,38 @@ fn errors_fall_with_the_stated_order() {
     }
 }
 
+/// The four formulas inside the two adaptive methods, on steps of one length.
+#[test]
+fn embedded_pairs_have_the_orders_of_both_their_methods() {
+    let slope = |a: &[&[f64]], b: &[f64], c: &[f64]| {
+        let error = |steps: usize| {
+            let (mut x, h) = (STARTS, 1.0 / steps as f64);
+            for step in 0..steps {
+                for x in &mut x {
+                    let mut stages: Vec<f64> = Vec::new();
+                    for (row, c) in a.iter().zip(c) {
+                        let point = *x + h * row.iter().zip(&stages).map(|(w, k)| w * k).sum::<f64>();
+                        stages.push(-2.0 * (step as f64 + c) * h * point * point);
+                    }
+                    *x += h * b.iter().zip(&stages).map(|(w, k)| w * k).sum::<f64>();
+                }
+            }
+            gap(&x, &STARTS.map(|x| bent(x, 1.0)))
+        };
+        (error(64) / error(256)).log2() / 2.0
+    };
+    for solver in [Solver::dormand_prince(), Solver::bogacki_shampine()] {
+        let pair = solver.embedded().unwrap();
+        let method = pair.method;
+        let order = slope(method.a, method.b, method.c);
+        assert!((order - solver.order()).abs() < 0.1, "{solver:?}: order {order}");
+        assert_eq!(f64::from(method.order), solver.order());
+        let lower: Vec<f64> = method.b.iter().zip(pair.error).map(|(b, e)| b - e).collect();
+        let order = slope(method.a, &lower, method.c);
+        assert!((order - solver.order() + 1.0).abs() < 0.1, "{solver:?}: the estimate's order {order}");
+    }
+}
+
 #[test]
 fn dormand_prince_meets_its_tolerance_with_order_five() {
     let schedule = ScheduleConfig::Uniform {}.build(1).unwrap();

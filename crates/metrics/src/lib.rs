@@ -1,7 +1,7 @@
 //! Figures that say how good samples are. (How straight a flow is, `flow::diagnostics` says: that needs the field.)
 //!
 //! Statistics are pure functions on host matrices: [`frechet_distance`], [`kid`], [`precision_recall`],
-//! [`sliced_wasserstein`], [`class_accuracy`], [`psnr`] and [`ssim`]. Images become rows of a matrix through an [`Extractor`]; a figure is always reported with its
+//! [`sliced_wasserstein`], [`class_accuracy`], [`psnr`] and [`ssim`]; [`Lpips`] compares images as people do. Images become rows of a matrix through an [`Extractor`]; a figure is always reported with its
 //! extractor's name, because distances in the features of different networks cannot be compared. [`Evaluator`] runs
 //! them all over a stream of batches.
 
@@ -21,6 +21,7 @@ pub use accuracy::{Accuracy, class_accuracy};
 pub use error::MetricsError;
 pub use eval::{EvalConfig, Evaluator, Figures, Reference};
 pub use extractor::{Extractor, Pixels};
+pub use features::{Lpips, LpipsConfig, LpipsNet};
 pub use matrix::Matrix;
 pub use similarity::{psnr, ssim};
 pub use statistics::frechet::{frechet_distance, frechet_distance_of};

@@ -11,6 +11,7 @@ mod adaptive;
 mod curve;
 mod exponential;
 mod fixed;
+mod inverse;
 mod march;
 mod method;
 mod multistep;
@@ -19,6 +20,7 @@ mod sde;
 mod tableau;
 mod unipc;
 
+pub use inverse::{FixedPoint, invert};
 pub use method::Solver;
 pub use sde::{LastStep, Sde};
 pub use tableau::{Embedded, Tableau};

@@ -3,7 +3,31 @@
 use crate::MetricsError;
 use crate::weights::{HostTensor, Weights};
 use base::{Device, Tensor, TensorData};
-use burn::tensor::ops::{ConvOptions, PadMode};
+use burn::tensor::module::{avg_pool2d, max_pool2d};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
+use serde::{Deserialize, Serialize};
+
+/// How a network shrinks its planes.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The largest value of each window, as the networks were trained.
+    #[default]
+    Max,
+    /// The mean of each window: smoother gradients.
+    Average,
+}
+
+impl Pooling {
+    /// Windows of `size` every `stride`, none over the border.
+    pub(super) fn forward(self, x: Tensor<4>, size: usize, stride: usize) -> Tensor<4> {
+        let size = [size; 2];
+        match self {
+            Self::Max => max_pool2d(x, MaxPoolOptions::new(size).with_stride([stride; 2])),
+            Self::Average => avg_pool2d(x, AvgPoolOptions::new(size).with_stride([stride; 2])),
+        }
+    }
+}
 
 /// Where a network's tensors come from.
 pub(super) struct Source<'a> {

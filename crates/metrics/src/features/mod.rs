@@ -2,16 +2,21 @@
 //!
 //! Weights are not part of this repository; [`convert`](crate::convert) reads the published files.
 
+mod alexnet;
 mod efficientnet;
 mod inception;
 mod layers;
+mod lpips;
 mod resize;
 mod vgg16;
 
+pub use alexnet::AlexNet;
 pub use efficientnet::EfficientNetLite0;
 pub use inception::InceptionV3;
+pub use layers::Pooling;
+pub use lpips::{Lpips, LpipsConfig, LpipsNet};
 pub use resize::resize;
-pub use vgg16::{Lpips, Vgg16};
+pub use vgg16::Vgg16;
 
 use crate::classifier::to_matrix;
 use crate::extractor::check_images;
@@ -57,16 +62,27 @@ fn mean_over_positions(x: Tensor<4>) -> Tensor<2> {
     x.reshape([b, c, h * w]).mean_dim(2).reshape([b, c])
 }
 
+/// Pixels in [-1, 1] to ImageNet's: mean and deviation of each channel of pixels in [0, 1] taken out.
+fn image_net(x: Tensor<4>) -> Tensor<4> {
+    let column = |values: [f32; 3]| Tensor::<1>::from_floats(values, &x.device()).reshape([1, 3, 1, 1]);
+    ((x.clone() + 1.0) * 0.5 - column([0.485, 0.456, 0.406])) / column([0.229, 0.224, 0.225])
+}
+
 #[cfg(test)]
 pub(crate) mod testing {
     use std::path::PathBuf;
 
     /// The test image of the golden numbers, `[3, size, size]`: `sin((c+1)(0.3 y + 0.2 x) + c)`.
     pub fn waves(size: usize) -> Vec<f32> {
+        waves_of([3, size, size])
+    }
+
+    /// The same of any shape `[c h w]`.
+    pub fn waves_of([channels, height, width]: [usize; 3]) -> Vec<f32> {
         let mut out = Vec::new();
-        for c in 0..3 {
-            for y in 0..size {
-                for x in 0..size {
+        for c in 0..channels {
+            for y in 0..height {
+                for x in 0..width {
                     let (c, y, x) = (c as f64, y as f64, x as f64);
                     out.push(((c + 1.0) * (0.3 * y + 0.2 * x) + c).sin() as f32);
                 }
@@ -75,9 +91,13 @@ pub(crate) mod testing {
         out
     }
 
-    /// A published weight file under `$RECTIFLOW_WEIGHTS`, or `None` with a note.
+    /// A published weight file under `$RECTIFLOW_WEIGHTS`, or where `rectiflow data get lpips-vgg` puts it; `None` with a
+    /// note.
     pub fn published(file: &str) -> Option<PathBuf> {
-        let path = std::env::var_os("RECTIFLOW_WEIGHTS").map(|d| PathBuf::from(d).join(file)).filter(|p| p.exists());
+        let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let cache = || var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache"))).map(|c| c.join("rectiflow"));
+        let data = var("RECTIFLOW_DATA").or_else(cache).map(|data| data.join("lpips-vgg"));
+        let path = [var("RECTIFLOW_WEIGHTS"), data].into_iter().flatten().map(|d| d.join(file)).find(|p| p.exists());
         if path.is_none() {
             println!("skipped: {file} is not under $RECTIFLOW_WEIGHTS");
         }

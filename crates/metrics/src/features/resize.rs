@@ -1,6 +1,27 @@
 //! Bilinear resizing with half-pixel centres; when shrinking, the triangle widens to cover every source pixel
 //! (antialiasing), as Pillow does it.
 
+use base::{Tensor, TensorData};
+
+/// Resizes images `[b c h w]` to `[b c height width]`; differentiable.
+pub(super) fn resize_tensor(x: Tensor<4>, height: usize, width: usize) -> Tensor<4> {
+    let [b, c, h, w] = x.dims();
+    if (h, w) == (height, width) {
+        return x;
+    }
+    let matrix = |from: usize, to: usize| {
+        let mut values = vec![0.0f32; to * from];
+        for (row, (first, taps)) in values.chunks_exact_mut(from).zip(weights(from, to)) {
+            row[first..first + taps.len()].copy_from_slice(&taps);
+        }
+        Tensor::<2>::from_data(TensorData::new(values, [to, from]), &x.device())
+    };
+    let columns = x.clone().reshape([b * c * h, w]).matmul(matrix(w, width).transpose()); // [b c h, width]
+    let turned = columns.reshape([b * c, h, width]).swap_dims(1, 2).reshape([b * c * width, h]);
+    let rows = turned.matmul(matrix(h, height).transpose()); // [b c width, height]
+    rows.reshape([b * c, width, height]).swap_dims(1, 2).reshape([b, c, height, width])
+}
+
 /// Resizes planes `[n h w]` to `[n height width]`.
 pub fn resize(planes: &[f32], [n, h, w]: [usize; 3], height: usize, width: usize) -> Vec<f32> {
     if (h, w) == (height, width) {
@@ -62,6 +83,17 @@ mod tests {
         assert!((got[0] - 3.0 / 7.0).abs() < 1e-6 && (got[3] - 24.0 / 7.0).abs() < 1e-6, "{got:?}");
         let got = resize(&[0.0, 0.0, 0.0, 8.0, 0.0, 0.0], [1, 6, 1], 3, 1);
         assert!((got[1] - 3.0).abs() < 1e-6, "{got:?}");
+    }
+
+    #[test]
+    fn tensors_are_resized_as_host_planes_are() {
+        let planes: Vec<f32> = (0..2 * 3 * 5 * 7).map(|i| (i * i % 23) as f32).collect();
+        let x = Tensor::<1>::from_floats(planes.as_slice(), &base::Device::flex()).reshape([2, 3, 5, 7]);
+        for (height, width) in [(9, 20), (3, 4), (5, 7)] {
+            let got: Vec<f32> = resize_tensor(x.clone(), height, width).into_data().iter::<f32>().collect();
+            let expected = resize(&planes, [6, 5, 7], height, width);
+            assert!(got.len() == expected.len() && got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4));
+        }
     }
 
     #[test]
