@@ -184,6 +184,33 @@ fn main() {
         |x| kernels::attention(heads(&x[0]), heads(&x[1]), heads(&x[2]), None),
         |x| reference::attention(heads(&x[0]), heads(&x[1]), heads(&x[2]), None),
     );
+    let angles = |x: &Tensor<1>| x.clone().reshape([256, 32]);
+    compare(
+        "rotary 8x6x256x64",
+        &[8 * 6 * 256 * 64, 256 * 32, 256 * 32],
+        0.0,
+        peak,
+        |x| kernels::rotary(heads(&x[0]), angles(&x[1]), angles(&x[2])),
+        |x| reference::rotary(heads(&x[0]), angles(&x[1]), angles(&x[2])),
+    );
+    let (clip, weight) = ([2, 32, 8, 16, 16], [32, 32, 3, 3, 3]);
+    let sweep = kernels::Sweep { stride: 1, padding: 1 };
+    compare(
+        "conv3d b2 32->32 8x16x16 k3",
+        &[clip.iter().product(), weight.iter().product(), 32],
+        2.0 * (2 * 32 * 32 * 27 * 8 * 16 * 16) as f64,
+        peak,
+        |x| kernels::conv3d(x[0].clone().reshape(clip), x[1].clone().reshape(weight), Some(x[2].clone()), sweep, sweep),
+        |x| {
+            reference::conv3d(
+                x[0].clone().reshape(clip),
+                x[1].clone().reshape(weight),
+                Some(x[2].clone()),
+                sweep,
+                sweep,
+            )
+        },
+    );
     adamw(1 << 20);
 }
 

@@ -2,6 +2,8 @@
 
 use burn::tensor::{Tensor, activation, module, ops::ConvOptions};
 
+use crate::Sweep;
+
 /// `x * sigmoid(x)`, any shape.
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     activation::silu(x)
@@ -28,6 +30,13 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
 /// Cross-correlation: `x` `[b i h w]`, `weight` `[o i kh kw]`, `bias` `[o]`, square stride and zero padding.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: usize, padding: usize) -> Tensor<4> {
     module::conv2d(x, weight, bias, ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1))
+}
+
+/// Cross-correlation of clips: `x` `[b i f h w]`, `weight` `[o i kf kh kw]`, `bias` `[o]`, zero padding.
+pub fn conv3d(x: Tensor<5>, weight: Tensor<5>, bias: Option<Tensor<1>>, frames: Sweep, space: Sweep) -> Tensor<5> {
+    let of = |value: fn(Sweep) -> usize| [value(frames), value(space), value(space)];
+    let (strides, paddings) = (of(|sweep| sweep.stride), of(|sweep| sweep.padding));
+    module::conv3d(x, weight, bias, ConvOptions::new(strides, paddings, [1; 3], 1))
 }
 
 /// Nearest-neighbour upsampling by two: `[b c h w]` to `[b c 2h 2w]`.
@@ -92,4 +101,14 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<2
             (weights * keep).matmul(v)
         }
     }
+}
+
+/// Rotation of the feature pairs `(2i, 2i+1)` of `x` `[b h n d]` by angles with cosines and sines `[n d/2]`.
+pub fn rotary(x: Tensor<4>, cosines: Tensor<2>, sines: Tensor<2>) -> Tensor<4> {
+    let [b, h, n, d] = x.dims();
+    let pairs: Tensor<5> = x.reshape([b, h, n, d / 2, 2]);
+    let (p, q) = (pairs.clone().narrow(4, 0, 1), pairs.narrow(4, 1, 1));
+    let (c, s) = (cosines.reshape([1, 1, n, d / 2, 1]), sines.reshape([1, 1, n, d / 2, 1]));
+    let first = p.clone() * c.clone() - q.clone() * s.clone();
+    Tensor::cat(vec![first, p * s + q * c], 4).reshape([b, h, n, d])
 }

@@ -2,8 +2,8 @@
 
 use crate::Phases;
 use base::{Device, Key, Purpose, Tensor};
-use flow::coupling::Draw;
 use flow::Coupling;
+use flow::coupling::Draw;
 use metrics::{Matrix, frechet_distance_of};
 use std::error::Error;
 
