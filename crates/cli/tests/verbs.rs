@@ -294,6 +294,30 @@ fn plan_says_what_it_costs() {
     }
 }
 
+/// What `plan` says a run will hold is what it holds, to 15 %.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_planned_memory_is_the_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let sets = ["network.channels=32", "network.patch=2", "train.batch=64", "train.images=640", "train.seconds=0"];
+    let none = ["train.validate_every=0", "train.sample_every=0", "train.log_every=1"];
+    let with = |verb: &str| {
+        let mut command = rectiflow();
+        command.arg(verb);
+        sets.iter().chain(&none).for_each(|set| {
+            command.args(["--set", set]);
+        });
+        command
+    };
+    let planned = json(&mut with("plan"))["peak_bytes"].as_f64().unwrap();
+    let out = folder.path().join("run");
+    with("train").arg("-o").arg(&out).assert().success();
+    let stats = fs::read_to_string(out.join("stats.jsonl")).unwrap();
+    let logs = stats.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let held = logs.filter_map(|log| log["memory_peak"].as_f64()).fold(0.0, f64::max);
+    assert!(held > 5e7 && (planned / held - 1.0).abs() < 0.15, "planned {planned}, held {held}");
+}
+
 #[test]
 fn data_is_shown_and_papers_are_cited() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
 //! `plan`: parameters, work, memory and time of a recipe before its first step.
 //!
-//! Parameters, work and memory are computed from the configuration; time comes from a second of real steps on noise.
+//! Parameters, work and what must fit are computed from the configuration; time and memory come from real steps on noise.
 
 use crate::{Error, Recipe, context::Context, memory::Need};
-use ::train::{Batch, Setup, Source, TrainConfig, TrainError};
+use ::train::{Batch, Setup, Source, TrainConfig, TrainError, memory::Memory};
 use base::{Key, Purpose};
 use kernels::Precision;
 use serde::Serialize;
@@ -26,6 +26,10 @@ pub struct PlanReport {
     pub state_bytes: u64,
     /// Bytes kept for the backward pass of one part of a batch, an estimate.
     pub activation_bytes: u64,
+    /// Largest memory of this process over the measured steps, in bytes, data and program included: what the run itself will
+    /// reach, unless its validation batch or sample sheets are larger than its training batch. Zero where the system
+    /// does not say, or the device is not the CPU.
+    pub peak_bytes: u64,
     /// Operands of products in training, as they will be here: f32 where this machine has no others.
     pub precision: Precision,
     /// Training images per second, measured here.
@@ -51,8 +55,9 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     if context.device.name == "cpu" {
         need.check()?;
     }
-    context.note("measuring a second of training steps on noise");
+    context.note("measuring a second or two of training steps on noise");
     let images_per_second = measure(recipe, shape, classes, context)?;
+    let peak_bytes = if context.device.name == "cpu" { Memory::now().peak } else { 0 };
     let by_images = config.total_images().map(|images| images as f64 / images_per_second);
     let by_time = (config.seconds > 0.0).then_some(config.seconds);
     let seconds = [by_images, by_time].into_iter().flatten().fold(f64::INFINITY, f64::min);
@@ -66,6 +71,7 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
         forward_flops: cost.forward_flops_per_sample,
         state_bytes: need.state,
         activation_bytes: need.activations,
+        peak_bytes,
         precision: match config.precision.is_native_on(&context.device.device) {
             true => config.precision,
             false => Precision::F32,
@@ -162,11 +168,11 @@ impl std::fmt::Display for PlanReport {
             self.parameters,
             self.forward_flops as f64 / 1e6
         )?;
+        let peak = if self.peak_bytes > 0 { format!("{} at the peak: ", mb(self.peak_bytes)) } else { String::new() };
+        let (state, activations) = (mb(self.state_bytes), mb(self.activation_bytes));
         writeln!(
             f,
-            "memory       {} weights and optimiser, about {} activations",
-            mb(self.state_bytes),
-            mb(self.activation_bytes)
+            "memory       {peak}{state} weights and optimiser, about {activations} activations, data and program"
         )?;
         writeln!(f, "speed        {:.0} images/s here in {}", self.images_per_second, self.precision.name())?;
         write!(f, "training     {} images, {:.1} passes, about {:.0} s", self.images, self.epochs, self.seconds)
