@@ -14,7 +14,7 @@ use std::io::{BufRead, Write};
 use std::time::Instant;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: kernels::allocator::MiMalloc = kernels::allocator::MiMalloc;
 
 /// What is timed, by name.
 pub type Phases = Vec<(&'static str, Box<dyn FnMut()>)>;
@@ -23,6 +23,7 @@ pub type Phases = Vec<(&'static str, Box<dyn FnMut()>)>;
 const LEAST: usize = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    kernels::allocator::keep_pages(); // as the program itself does
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["export", folder] => networks::export(folder.as_ref()),
