@@ -30,7 +30,7 @@ impl Source for Pairs {
         self.next += self.batch as u64;
         let take = |values: &[f32]| values.iter().copied().cycle().skip(start).take(2 * self.batch).collect();
         let (x0, x1, places) = (Some(take(&self.x0)), take(&self.x1), indices.clone());
-        Ok(Batch { x0, x1, shape: [self.batch, 2, 1, 1], classes: vec![], indices, places })
+        Ok(Batch { x0, x1, shape: [self.batch, 2, 1, 1], classes: vec![], indices, places, spans: vec![] })
     }
 
     fn fingerprint(&self) -> String {
@@ -61,8 +61,8 @@ fn main() -> Result<(), Failure> {
     // 2. A student trained on them, and on nothing else.
     let objective = Objective::default();
     let train_config = TrainConfig { images: 400_000, batch: 256, validate_every: 0, ..Default::default() };
-    let task =
-        FlowTask { objective, coupling: Coupling::Stored {}, condition_dropout: 0.0, conditional: false, seed: 0 };
+    let (coupling, origin) = (Coupling::Stored {}, train::Origin::Noise);
+    let task = FlowTask { objective, origin, coupling, condition_dropout: 0.0, conditional: false, seed: 0 };
     let net = NetConfig::Mlp(MlpConfig::default()).init(0, [2, 1, 1], 0, &device)?;
     let setup = Setup {
         config: &train_config,

@@ -24,6 +24,9 @@ pub struct Condition {
     pub vector: Option<Tensor<2>>,
     /// A token sequence per sample.
     pub tokens: Option<Tokens>,
+    /// How far ahead in time the answer should hold, `[b]` in [0, 1]; absent or zero for the time itself. Not a
+    /// condition on what is drawn: guidance keeps it. Read by networks with `condition.reach` (MeanFlow, shortcut models).
+    pub reach: Option<Tensor<1>>,
 }
 
 impl Condition {
@@ -36,6 +39,11 @@ impl Condition {
     pub fn classes(classes: &[i64], device: &Device) -> Self {
         let class = Tensor::from_data(TensorData::new(classes.to_vec(), [classes.len()]), device);
         Self { class: Some(class), ..Self::default() }
+    }
+
+    /// The same condition, asked `reach` `[b]` ahead in time.
+    pub fn reaching(self, reach: Tensor<1>) -> Self {
+        Self { reach: Some(reach), ..self }
     }
 
     /// Whether nothing is conditioned on.
@@ -52,6 +60,7 @@ impl Condition {
                 embedding: t.embedding.zeros_like(),
                 mask: t.mask.clone().bool_not().bool_and(t.mask),
             }),
+            reach: self.reach.clone(),
         }
     }
 
@@ -67,6 +76,7 @@ impl Condition {
                 let (embedding, mask) = v.into_iter().map(|t| (t.embedding, t.mask)).unzip();
                 Tokens { embedding: Tensor::cat(embedding, 0), mask: Tensor::cat(mask, 0) }
             }),
+            reach: both(&self.reach, &other.reach, |v| Tensor::cat(v, 0)),
         }
     }
 
@@ -80,6 +90,7 @@ impl Condition {
                 embedding: t.embedding.narrow(0, start, length),
                 mask: t.mask.narrow(0, start, length),
             }),
+            reach: self.reach.clone().map(|r| r.narrow(0, start, length)),
         }
     }
 
@@ -92,6 +103,7 @@ impl Condition {
                 embedding: t.embedding.select(0, rows.clone()),
                 mask: t.mask.int().select(0, rows.clone()).bool(),
             }),
+            reach: self.reach.clone().map(|r| r.select(0, rows.clone())),
         }
     }
 }

@@ -51,10 +51,16 @@ pub enum Verb {
     Pairs(Pairs),
     /// Straighten: make pairs with a teacher and train on them.
     Reflow(Student),
-    /// Distil: train the first step alone on a teacher's pairs.
+    /// Distil: train the few steps that will be taken (pairs, segments, consistency, MeanFlow, shortcuts).
     Distill(Student),
+    /// Make a checkpoint fast: schedule, reflow and distillation within a budget, measured before and after.
+    Fast(Fast),
+    /// Train the step before the first, for schedules that leave signal at their noisy end.
+    OneMoreStep(Student),
     /// Measure a checkpoint: Fréchet distance, KID, precision, recall, class accuracy, straightness.
     Eval(Eval),
+    /// Carry held-out images of one data set to another and measure them against their true counterparts.
+    Transfer(Transfer),
     /// Measure bits per dimension of held-out data under a checkpoint's flow.
     Likelihood(Likelihood),
     /// Measure images that something else made: a folder, an .npy or .npz file.
@@ -97,6 +103,9 @@ pub struct RecipeArgs {
     /// A named data set or a file or folder (keys `data.name`, `data.path`).
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: Option<String>,
+    /// A second data set to start from in place of noise, named or a file or folder (keys `source.name`, `source.path`).
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub source: Option<String>,
     /// Stop after so many training images (key `train.images`).
     #[arg(long)]
     pub images: Option<u64>,
@@ -141,6 +150,21 @@ pub struct ModelArgs {
     pub ema: Option<String>,
 }
 
+/// One more step before the first.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "One more step")]
+pub struct PreludeArgs {
+    /// A step made by `rectiflow one-more-step`: its run's folder or checkpoint file.
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub one_more_step: Option<PathBuf>,
+    /// Share of the noise that the step replaces by fresh noise, in [0, 1]; 0 keeps all of it.
+    #[arg(long, requires = "one_more_step", default_value_t = 0.0)]
+    pub one_more_step_fresh: f64,
+    /// Guidance of the step; 1 is none.
+    #[arg(long, requires = "one_more_step", default_value_t = 1.0)]
+    pub one_more_step_guidance: f64,
+}
+
 /// How samples are drawn; what is not given comes from the checkpoint's recipe.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SolverArgs {
@@ -180,6 +204,9 @@ pub struct Sample {
     /// Number of samples.
     #[arg(long, short, default_value_t = 64)]
     pub num: usize,
+    /// Images to start from, for a model trained with a second data set as its source: a named set, a file or folder.
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub data: Option<String>,
     /// Class by number or name, several separated by commas (repeated in turn); all in turn by default, `none` for no class.
     #[arg(long)]
     pub class: Option<String>,
@@ -189,6 +216,8 @@ pub struct Sample {
     /// Images per row of a sheet.
     #[arg(long, default_value_t = 0)]
     pub columns: usize,
+    #[command(flatten)]
+    pub prelude: PreludeArgs,
     /// Check everything and draw nothing.
     #[arg(long)]
     pub dry_run: bool,
@@ -249,10 +278,32 @@ pub struct Student {
     /// Number of pairs to make (key `pairs.count`).
     #[arg(long, short)]
     pub num: Option<u64>,
+    /// A schedule file (see `rectiflow schedule`): the pairs are the pieces of the teacher's trajectories between its times
+    /// (key `pairs.generate.cuts`).
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub schedule: Option<PathBuf>,
     #[command(flatten)]
     pub overrides: RecipeArgs,
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct Fast {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Evaluations of the network per sample.
+    #[arg(long, visible_alias = "steps")]
+    pub nfe: usize,
+    /// Time for all of it, figures included: 90s, 10m, 1h30m.
+    #[arg(long, default_value = "10m")]
+    pub budget: String,
+    /// Samples behind every figure.
+    #[arg(long, short, default_value_t = 1000)]
+    pub num: usize,
+    /// Where students, figures and the plan go; a run stopped there continues. CHECKPOINT-fast by default.
+    #[arg(long, visible_alias = "output", short, value_hint = ValueHint::DirPath)]
+    pub output_dir: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -287,6 +338,8 @@ pub struct Eval {
     /// Classifier file for class accuracy; the shipped one where it knows the data.
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub classifier: Option<PathBuf>,
+    #[command(flatten)]
+    pub prelude: PreludeArgs,
     /// Write the report into this folder.
     #[arg(long, short, visible_alias = "output-dir", value_hint = ValueHint::DirPath)]
     pub output: Option<PathBuf>,
@@ -375,6 +428,33 @@ pub struct Score {
     /// Classifier file for class accuracy; the shipped one where it knows the data.
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub classifier: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Transfer {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Numbers of steps, separated by commas.
+    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_values_t = [1, 4, 50])]
+    pub steps: Vec<usize>,
+    /// The solver of those steps, as for `sample`.
+    #[arg(long, default_value = "euler")]
+    pub solver: String,
+    /// Held-out images, at most.
+    #[arg(long, short)]
+    pub num: Option<usize>,
+    /// Network of the perceptual distance: vgg16 or alexnet (`rectiflow data get lpips-vgg`), or none.
+    #[arg(long, default_value = "vgg16", value_parser = ["vgg16", "alexnet", "none"])]
+    pub lpips: String,
+    /// Side to which images are resized before that network looks; 64 for small ones.
+    #[arg(long, default_value_t = 64)]
+    pub lpips_size: usize,
+    /// A sheet of sources, what they become, and their counterparts.
+    #[arg(long, short, value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Rows on the sheet.
+    #[arg(long, default_value_t = 12)]
+    pub rows: usize,
 }
 
 #[derive(Args, Debug)]

@@ -10,12 +10,14 @@ use rectiflow::{
     judge::JudgeConfig,
     model::which,
     pairs,
+    prelude::OneMoreStep,
     recipe::{EvaluateConfig, Layers},
     verbs::{
         cite, classifier, data,
         demo::{DemoRequest, demo},
         diagnose::{DiagnoseRequest, diagnose},
         eval::{EvalRequest, eval},
+        fast::{self, FastRequest},
         inspect,
         likelihood::{Divergence, LikelihoodRequest, Probe, likelihood},
         plan,
@@ -25,6 +27,7 @@ use rectiflow::{
         student::{Method, default_folder, student},
         toy,
         train::{self, Resume},
+        transfer::{TransferRequest, transfer},
     },
 };
 use serde_json::json;
@@ -69,6 +72,8 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
         Verb::Pairs(request) => do_pairs(request, &global, &mut context),
         Verb::Reflow(request) => do_student(Method::Reflow, request, &global, &mut context),
         Verb::Distill(request) => do_student(Method::Distill, request, &global, &mut context),
+        Verb::Fast(request) => do_fast(request, &global, &mut context),
+        Verb::OneMoreStep(request) => do_student(Method::OneMoreStep, request, &global, &mut context),
         Verb::Plan(request) => {
             let recipe = layers(Layers::new(), request.recipe.as_deref(), &request.overrides)?.build()?;
             let report = plan::plan(&recipe, &mut context)?;
@@ -79,6 +84,7 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
         Verb::Eval(request) => do_eval(request, &global, &mut context),
         Verb::Likelihood(request) => do_likelihood(request, &global, &mut context),
         Verb::Score(request) => do_score(request, &global, &mut context),
+        Verb::Transfer(request) => do_transfer(request, &global, &mut context),
         Verb::Demo(request) => do_demo(request, &global, &mut context),
         Verb::Data(request) => do_data(request.action, &global, &mut context),
         Verb::Classifier(args::Classifier { action }) => do_classifier(action, &global, &mut context),
@@ -137,6 +143,9 @@ fn layers(below: Layers, file: Option<&Path>, args: &RecipeArgs) -> Result<Layer
     for assignment in &set {
         layers = layers.set(assignment)?;
     }
+    if let Some(source) = &args.source {
+        layers = layers.source(source)?;
+    }
     match &args.data {
         Some(data) => layers.data(data),
         None => Ok(layers),
@@ -183,17 +192,24 @@ fn overrides(args: &SolverArgs) -> SampleOverrides {
     }
 }
 
+fn prelude(args: args::PreludeArgs) -> Option<(std::path::PathBuf, OneMoreStep)> {
+    let step = OneMoreStep { fresh: args.one_more_step_fresh, guidance: args.one_more_step_guidance };
+    Some((args.one_more_step?, step))
+}
+
 fn do_sample(request: args::Sample, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Sample { model, solver, path, num, class, output, columns, dry_run } = request;
+    let args::Sample { model, solver, path, num, data, class, output, columns, prelude: before, dry_run } = request;
     let request = SampleRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
         overrides: SampleOverrides { path, ..overrides(&solver) },
         seed: solver.seed.unwrap_or(0),
         count: num as u64,
+        data,
         class,
         output,
         columns,
+        prelude: prelude(before),
     };
     if dry_run {
         let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
@@ -241,6 +257,9 @@ fn do_student(method: Method, request: args::Student, global: &Global, context: 
     let teacher = Model::open(&request.teacher, which(None)?, &context.device)?;
     let recipe = method.recipe(&teacher, |below| {
         let mut layers = layers(below, request.recipe.as_deref(), &request.overrides)?;
+        if let Some(file) = &request.schedule {
+            layers = layers.set(&rectiflow::schedules::cuts(file)?)?;
+        }
         if let Some(count) = request.num {
             layers = layers.set(&format!("pairs.count={count}"))?;
         }
@@ -253,6 +272,19 @@ fn do_student(method: Method, request: args::Student, global: &Global, context: 
     let resume = request.run.resume.as_deref().map(Resume::parse);
     let report = student(method, &recipe, teacher, request.pairs.as_deref(), &folder, resume, context)?;
     print(global, &report, || finished(&report.train))
+}
+
+fn do_fast(request: args::Fast, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Fast { model, nfe, budget, num, output_dir } = request;
+    let (checkpoint, ema, budget) = (model.checkpoint, model.ema, fast::seconds(&budget)?);
+    let beside = || {
+        let name = checkpoint.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        checkpoint.with_file_name(format!("{name}-fast"))
+    };
+    let folder = output_dir.unwrap_or_else(beside);
+    let request = FastRequest { checkpoint, ema, nfe, budget, samples: num, folder };
+    let report = fast::fast(&request, context)?;
+    print(global, &report, || format!("{report}"))
 }
 
 fn print_citations(request: &args::Cite) -> Result<(), Error> {
@@ -285,6 +317,7 @@ fn do_eval(request: args::Eval, global: &Global, context: &mut Context) -> Resul
         seed,
         features,
         classifier,
+        prelude: before,
         output,
     } = request;
     let config = EvaluateConfig {
@@ -303,6 +336,7 @@ fn do_eval(request: args::Eval, global: &Global, context: &mut Context) -> Resul
         config,
         schedule,
         judge: JudgeConfig { features, classifier },
+        prelude: prelude(before),
         output,
         command: format!("rectiflow {}", command[1..].join(" ")),
     };
@@ -380,6 +414,21 @@ fn do_score(request: args::Score, global: &Global, context: &mut Context) -> Res
         ]
         .concat()
     })
+}
+
+fn do_transfer(request: args::Transfer, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Transfer { model, steps, solver: name, num, lpips, lpips_size, output, rows } = request;
+    let request = TransferRequest {
+        checkpoint: model.checkpoint,
+        ema: model.ema,
+        steps,
+        solver: solver(&name)?,
+        count: num,
+        lpips: (lpips != "none").then_some((lpips, lpips_size)),
+        sheet: output.map(|path| (path, rows)),
+    };
+    let report = transfer(&request, context)?;
+    print(global, &report, || report.table())
 }
 
 fn do_demo(request: args::Demo, global: &Global, context: &mut Context) -> Result<(), Error> {

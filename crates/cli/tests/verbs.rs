@@ -2,16 +2,10 @@
 
 mod common;
 
-use common::{checkpoint, rectiflow, run, train_tiny};
+use common::{checkpoint, json, rectiflow, run, train_tiny};
 use predicates::prelude::*;
 use serde_json::Value;
 use std::fs;
-
-fn json(command: &mut assert_cmd::Command) -> Value {
-    let output = command.args(["--json", "--quiet"]).output().expect("the program starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("--json prints JSON and nothing else")
-}
 
 #[test]
 fn help_of_every_verb() {
@@ -23,7 +17,10 @@ fn help_of_every_verb() {
         "pairs",
         "reflow",
         "distill",
+        "one-more-step",
+        "fast",
         "eval",
+        "transfer",
         "toy",
         "diagnose",
         "inspect",
@@ -160,58 +157,6 @@ fn ctrl_c_leaves_a_checkpoint() {
 }
 
 #[test]
-fn pairs_reflow_and_distill_as_separate_commands() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    let pairs = json(rectiflow().args(["pairs", "-n", "48", "--steps", "3", "-o"]).arg(at("pairs")).arg(run()));
-    assert_eq!((&pairs["count"], &pairs["made"]), (&48.into(), &48.into()));
-    let more = json(rectiflow().args(["pairs", "-n", "64", "--steps", "3", "-o"]).arg(at("pairs")).arg(run()));
-    assert_eq!((&more["count"], &more["made"]), (&64.into(), &16.into()), "a store is continued, not made again");
-    let facts = json(rectiflow().arg("inspect").arg(at("pairs")));
-    assert_eq!((&facts["kind"], &facts["pairs"]), (&"pairs".into(), &64.into()));
-    let mut reflow = rectiflow();
-    reflow.args(["reflow", "--images", "64", "-o"]).arg(at("reflow")).arg("--teacher").arg(run());
-    reflow.arg("--pairs").arg(at("pairs"));
-    assert_eq!(json(&mut reflow)["pair_count"], 64);
-    let mut distill = rectiflow();
-    distill.args(["distill", "-n", "32", "--images", "32", "--set", "pairs.generate.steps=2", "-o"]);
-    distill.arg(at("distill")).arg("--teacher").arg(at("reflow"));
-    assert_eq!(json(&mut distill)["pairs"]["made"], 32);
-    let facts = json(rectiflow().arg("inspect").arg(at("distill")));
-    assert_eq!(facts["newest"]["about"]["stage"], "distill");
-    let recipe = facts["newest"]["recipe"].as_str().unwrap();
-    assert!(recipe.contains("stored") && recipe.contains("constant"), "{recipe}");
-}
-
-#[test]
-fn a_student_of_another_size_starts_fresh_and_is_guided() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    let small = |verb: &str, set: &[&str], out: &str, teacher: &std::path::Path| {
-        let mut command = rectiflow();
-        command.args([verb, "-n", "32", "--images", "64", "--set", "pairs.generate.steps=2", "-o"]);
-        command.arg(at(out)).arg("--teacher").arg(teacher);
-        set.iter().for_each(|set| {
-            command.args(["--set", set]);
-        });
-        command
-    };
-    let annealing = "reflow.annealing={type='linear',images=32}";
-    let report = json(&mut small("reflow", &["network.channels=16", annealing], "small", &run()));
-    let facts = json(rectiflow().arg("inspect").arg(at("small")));
-    let recipe = facts["newest"]["recipe"].as_str().unwrap();
-    assert!(recipe.contains("annealed") && recipe.contains("channels = 16"), "{recipe}");
-    let distilled = json(&mut small("distill", &["distill.guide={}"], "guided", &at("small")));
-    assert_eq!(distilled["train"]["parameters"], report["train"]["parameters"]);
-    // Not with more steps than the guide has targets for, nor mirrored against a teacher that saw no mirrored images.
-    let mut refused = small("distill", &["distill.guide={}", "distill.steps=2"], "no", &at("small"));
-    refused.assert().code(2).stderr(predicate::str::contains("distill.guide with distill.steps = 2"));
-    let mut refused = small("reflow", &["reflow.flip=true"], "no", &run());
-    refused.assert().code(2).stderr(predicate::str::contains("data.flip = false"));
-    assert!(!at("no").exists());
-}
-
-#[test]
 fn likelihood_is_measured_and_does_not_depend_on_the_batch() {
     let measure = |more: &[&str]| {
         let mut command = rectiflow();
@@ -244,44 +189,6 @@ fn a_model_is_sampled_along_another_path() {
     let refused = |path: &str| rectiflow().args(["sample", "--path", path]).arg(run()).assert();
     refused("lunear").code(2).stderr(predicate::str::contains("lunear"));
     refused("interpolant").failure().stderr(predicate::str::contains("one-sided"));
-}
-
-#[test]
-fn a_schedule_is_found_and_used() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("schedules");
-    let search = ["--steps", "2,3", "--anchors", "12", "--num", "8", "--batch-size", "4", "-o"];
-    let report = json(rectiflow().arg("schedule").arg(run()).args(search).arg(&out));
-    assert_eq!(report["schedules"][1]["candidates"].as_array().unwrap().len(), 3);
-    let errors: Vec<f64> = report["schedules"][1]["candidates"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|c| c["end_error"].as_f64().unwrap())
-        .collect();
-    assert!(errors.is_sorted() && errors[0] > 0.0, "{errors:?}");
-    let file = out.join("schedule-3.json");
-    let sheet = folder.path().join("s.npy");
-    let drawn =
-        json(rectiflow().arg("sample").arg(run()).arg("--schedule").arg(&file).args(["-n", "4", "-o"]).arg(&sheet));
-    assert_eq!(drawn["nfe"], 3);
-    let refused = rectiflow().arg("sample").arg(run()).arg("--schedule").arg(&file).args(["--steps", "5"]).assert();
-    refused.code(2).stderr(predicate::str::contains("has 3"));
-    fs::write(&file, "{}").unwrap();
-    let refused = rectiflow().arg("sample").arg(run()).arg("--schedule").arg(&file).assert();
-    refused.code(1).stderr(predicate::str::contains("neither `times` nor `sigmas`"));
-    let refused = rectiflow().arg("schedule").arg(run()).args(["--steps", "20", "--anchors", "12"]).assert();
-    refused.code(2).stderr(predicate::str::contains("anchors = 12"));
-}
-
-#[test]
-fn a_teacher_with_the_seed_of_the_shipped_recipes_reflows_without_a_recipe() {
-    let folder = tempfile::tempdir().unwrap();
-    let (teacher, student) = (folder.path().join("teacher"), folder.path().join("student"));
-    train_tiny().args(["--seed", "1", "-o"]).arg(&teacher).assert().success();
-    let mut reflow = rectiflow();
-    reflow.args(["reflow", "-n", "16", "--images", "16", "--set", "pairs.generate.steps=1", "-o"]).arg(&student);
-    reflow.arg("--teacher").arg(&teacher).assert().success();
 }
 
 #[test]

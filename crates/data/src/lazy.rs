@@ -55,6 +55,10 @@ impl Dataset for Lazy {
         self.entries[index].label
     }
 
+    fn key(&self, index: usize) -> Option<&str> {
+        self.entries[index].pixels.key()
+    }
+
     fn class_names(&self) -> &[String] {
         &self.class_names
     }

@@ -28,4 +28,4 @@ pub use loader::{Batch, Loader, LoaderConfig, gather};
 pub use memory::InMemory;
 pub use open::open;
 pub use points::Points;
-pub use sample::{Dataset, Sample, denormalize, normalize};
+pub use sample::{Dataset, Sample, counterparts, denormalize, normalize};

@@ -11,6 +11,7 @@ pub struct InMemory {
     pixels: Vec<u8>,
     labels: Vec<Option<u32>>,
     captions: Vec<Option<String>>,
+    keys: Vec<Option<String>>,
     class_names: Vec<String>,
     fingerprint: String,
 }
@@ -43,7 +44,13 @@ impl InMemory {
             labels.push(sample.label);
             captions.push(sample.caption);
         }
-        Ok(Self { name: name.to_string(), shape, pixels, labels, captions, class_names, fingerprint: hash.finish() })
+        let (name, fingerprint) = (name.to_string(), hash.finish());
+        Ok(Self { name, shape, pixels, labels, captions, keys: Vec::new(), class_names, fingerprint })
+    }
+
+    /// The same with the name of each sample's file, see [`Dataset::key`].
+    pub(crate) fn with_keys(self, keys: Vec<Option<String>>) -> Self {
+        Self { keys, ..self }
     }
 }
 
@@ -67,6 +74,10 @@ impl Dataset for InMemory {
 
     fn label(&self, index: usize) -> Option<u32> {
         self.labels[index]
+    }
+
+    fn key(&self, index: usize) -> Option<&str> {
+        self.keys.get(index)?.as_deref()
     }
 
     fn class_names(&self) -> &[String] {

@@ -6,7 +6,7 @@ use crate::fetch::{cache_dir, is_fetched};
 use crate::lazy::Lazy;
 use crate::memory::InMemory;
 use crate::order::Order;
-use crate::read::{Entry, Pixels, Source, cifar, folder, idx, npy, webdataset};
+use crate::read::{Entry, Pixels, Source, cifar, emoji, folder, idx, npy, webdataset};
 use crate::{DataConfig, DataError, Dataset, EMBEDDED, Result, Sample, Split};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -109,6 +109,9 @@ fn in_folder(dir: &Path, split: Split) -> Result<Source> {
     if both.iter().any(|&split| cifar::find(dir, split).is_some()) {
         return cifar::open_dir(dir, split);
     }
+    if let Some(tar) = emoji::find(dir) {
+        return emoji::open(dir, &tar);
+    }
     let (tars, own_split) = webdataset::find(dir, split)?;
     if !tars.is_empty() {
         return webdataset::open(&tars, own_split);
@@ -131,7 +134,8 @@ fn part(dir: &Path, split: Split) -> Option<PathBuf> {
     names.map(|name| dir.join(name)).find(|path| path.is_dir() || (path.is_file() && path.extension().is_some()))
 }
 
-/// Takes the test part off a set that has none of its own: the same samples for the same number of files.
+/// Takes the test part off a set that has none of its own: the same samples for the same number of files, whole groups where
+/// there are groups.
 fn hold_out(source: Source, config: &DataConfig, name: &str) -> Result<Source> {
     let count = source.entries.len();
     if source.own_split || count < 2 || config.holdout == 0.0 {
@@ -141,13 +145,16 @@ fn hold_out(source: Source, config: &DataConfig, name: &str) -> Result<Source> {
         }
         return Ok(source);
     }
-    let held = (count as f64 * config.holdout).ceil() as usize;
-    let mut is_test = vec![false; count];
-    let mut order = Order::new(count, Some(0)); // not the run's seed: the parts must not change with it
+    let group = |index: usize| source.groups.get(index).map_or(index, |&group| group as usize);
+    let groups = (0..count).map(group).max().map_or(0, |last| last + 1);
+    let held = (groups as f64 * config.holdout).ceil() as usize;
+    let mut is_test = vec![false; groups];
+    let mut order = Order::new(groups, Some(0)); // not the run's seed: the parts must not change with it
     (0..held as u64).for_each(|position| is_test[order.at(position)] = true);
     let wanted = config.split == Split::Test;
-    let chosen = source.entries.into_iter().zip(is_test).filter(|(_, test)| *test == wanted);
-    Ok(Source { entries: chosen.map(|(entry, _)| entry).collect(), ..source })
+    let kept: Vec<bool> = (0..count).map(|index| is_test[group(index)] == wanted).collect();
+    let chosen = source.entries.into_iter().zip(kept).filter(|(_, kept)| *kept);
+    Ok(Source { entries: chosen.map(|(entry, _)| entry).collect(), groups: Vec::new(), ..source })
 }
 
 fn choose_classes(source: Source, config: &DataConfig) -> Result<Source> {
@@ -210,7 +217,8 @@ fn finish(name: &str, mut source: Source, config: &DataConfig) -> Result<Arc<dyn
     let samples: Result<Vec<Sample>> = (0..lazy.len()).into_par_iter().map(|index| lazy.get(index)).collect();
     // Told in name order and with their number, whichever thread met the first.
     let samples = samples.map_err(|e| unreadable(&lazy.entries).filter(|_| files).unwrap_or(e))?;
-    Ok(Arc::new(InMemory::new(name, shape, lazy.class_names, samples)?))
+    let keys = lazy.entries.iter().map(|entry| entry.pixels.key().map(String::from)).collect();
+    Ok(Arc::new(InMemory::new(name, shape, lazy.class_names, samples)?.with_keys(keys)))
 }
 
 /// The error for the entries that cannot be decoded, if there are any.

@@ -1,6 +1,7 @@
 //! The samples of a data set and what a data set is: a fixed-length, random-access list of images with labels and captions.
 
 use crate::Result;
+use std::collections::HashMap;
 
 /// One image with what is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,13 @@ pub trait Dataset: Send + Sync {
     /// The label of sample `index`, without decoding it.
     fn label(&self, index: usize) -> Option<u32>;
 
+    /// The name of sample `index`'s file without its ending, relative to the set: counterparts in two sets have the same.
+    /// `None` where samples are rows of an array.
+    fn key(&self, index: usize) -> Option<&str> {
+        let _ = index;
+        None
+    }
+
     /// Names of the classes, in the order of the labels; empty if there are no classes.
     fn class_names(&self) -> &[String];
 
@@ -84,4 +92,10 @@ pub trait Dataset: Send + Sync {
 
     /// Whether [`Dataset::get`] is a copy from memory rather than a file to decode.
     fn in_memory(&self) -> bool;
+}
+
+/// For each sample of `a` its counterpart in `b`: the one whose file has the same name.
+pub fn counterparts(a: &dyn Dataset, b: &dyn Dataset) -> Vec<Option<usize>> {
+    let places: HashMap<&str, usize> = (0..b.len()).filter_map(|index| Some((b.key(index)?, index))).collect();
+    (0..a.len()).map(|index| places.get(a.key(index)?).copied()).collect()
 }

@@ -245,6 +245,73 @@ fn the_described_embedded_set_is_the_published_one() {
     assert!(summary.classes.iter().all(|&(_, count)| count > 1_100), "{summary}");
 }
 
+/// An emoji package of four emoji, the second of which has two skin tones, in a style told by `blue`.
+fn emoji_package(blue: u8) -> Vec<u8> {
+    let json = r#"[
+        {"name": "HASH KEY", "image": "0023.png", "category": "Symbols", "has_img_google": true},
+        {"name": "WAVING HAND", "image": "1f44b.png", "category": "People & Body", "skin_variations": {
+            "1F3FB": {"image": "1f44b-1f3fb.png"}, "1F3FC": {"image": "1f44b-1f3fc.png"}}},
+        {"name": "APPLE", "image": "1f34e.png", "category": "Food & Drink"},
+        {"name": "DRAWN ELSEWHERE", "image": "ffff.png", "category": "Objects"}]"#;
+    let images = ["1f44b", "0023", "1f34e", "1f44b-1f3fc", "1f44b-1f3fb"];
+    let names: Vec<String> = images.iter().map(|name| format!("{name}.png")).collect();
+    let pictures: Vec<Vec<u8>> = (0..5).map(|i| png(3, 3, blue + i)).collect();
+    let mut members: Vec<(&str, &[u8])> = vec![("emoji.json", json.as_bytes())];
+    let mut inner: Vec<(&str, &[u8])> =
+        names.iter().map(String::as_str).zip(pictures.iter().map(Vec::as_slice)).collect();
+    inner.sort();
+    let images = tar(&inner);
+    members.push(("emoji.tar", &images));
+    tar(&members)
+}
+
+#[test]
+fn emoji_keep_skin_tones_together_and_meet_their_counterparts() {
+    let sets: Vec<_> = [10, 100]
+        .map(|blue| {
+            let dir = tempfile::tempdir().unwrap();
+            tar::Archive::new(&emoji_package(blue)[..]).unpack(dir.path()).unwrap();
+            dir
+        })
+        .into();
+    let set = whole(sets[0].path());
+    assert_eq!(set.class_names(), ["Food & Drink", "Objects", "People & Body", "Symbols"]);
+    let keys: Vec<_> = (0..set.len()).map(|i| set.key(i).unwrap().to_string()).collect();
+    assert_eq!(keys, ["0023", "1f44b", "1f44b-1f3fb", "1f44b-1f3fc", "1f34e"]);
+    let captions = [0, 2].map(|i| set.get(i).unwrap().caption.unwrap());
+    assert_eq!(captions, ["hash key", "waving hand, skin tone 1f3fb"]);
+    assert_eq!([0, 1, 2, 4].map(|i| set.label(i)), [Some(3), Some(2), Some(2), Some(0)]);
+    // Whatever is held out, it is whole emoji, and the same ones in every style.
+    let part = |dir: &tempfile::TempDir, split| {
+        open(&DataConfig { holdout: 0.5, ..DataConfig::at(dir.path()) }.with_split(split)).unwrap()
+    };
+    let bases = |split| {
+        let set = part(&sets[0], split);
+        (0..set.len()).map(|i| set.key(i).unwrap().split('-').next().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    let (train, test) = (bases(Split::Train), bases(Split::Test));
+    assert!(train.len() + test.len() == 5 && !test.is_empty() && train.iter().all(|base| !test.contains(base)));
+    let (a, b) = (part(&sets[0], Split::Test), part(&sets[1], Split::Test));
+    let met = data::counterparts(&*a, &*b);
+    assert_eq!(met, (0..a.len()).map(Some).collect::<Vec<_>>());
+    assert!(data::counterparts(&*a, &*part(&sets[1], Split::Train)).iter().all(Option::is_none));
+    assert_ne!(a.fingerprint(), b.fingerprint());
+}
+
+#[test]
+fn files_of_one_name_in_two_folders_are_counterparts() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (dir, names) in [(&a, ["x/1.png", "x/2.png", "y/3.b.png"]), (&b, ["y/3.b.png", "x/2.png", "x/4.png"])] {
+        for name in names {
+            fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(name), png(4, 4, 0)).unwrap();
+        }
+    }
+    let (a, b) = (whole(a.path()), whole(b.path()));
+    assert_eq!(a.key(2), Some("y/3.b"));
+    assert_eq!(data::counterparts(&*a, &*b), [None, Some(0), Some(2)]);
+}
+
 #[test]
 fn fetched_sets_have_their_published_counts() {
     let cache = data::fetch::cache_dir().unwrap();

@@ -28,8 +28,10 @@ fn heading() {
 
 fn deterministic() -> Vec<(String, Solver)> {
     let named = |solver: Solver| (solver.name().to_string(), solver);
-    let mut all: Vec<_> =
-        (Solver::all().into_iter()).filter(|s| !s.is_stochastic() && !s.is_adaptive()).map(named).collect();
+    let mut all: Vec<_> = (Solver::all().into_iter())
+        .filter(|s| !s.is_stochastic() && !s.is_adaptive() && !s.needs_rectified())
+        .map(named)
+        .collect();
     for order in [3, 4] {
         all.push((format!("adams_bashforth, order {order}"), Solver::AdamsBashforth { order }));
     }

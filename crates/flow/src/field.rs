@@ -3,7 +3,8 @@
 //! A network with its path is a field; guidance is a field around a field; closed-form mixtures are fields; so is any
 //! closure of the right shape.
 
-use crate::{Parameterization, Path, ScoreField, objective::input};
+use crate::native::{Native, Port};
+use crate::{Parameterization, Path, ScoreField};
 use base::{Condition, Network, Pass, Tensor, Times};
 
 /// A velocity field over batches of rank `D`.
@@ -14,6 +15,13 @@ pub trait Field<const D: usize> {
     /// Velocity `dx/dt` towards the data at points `x` `[b ...]` and times `t` (one per row); same shape as `x`.
     /// Each row must depend on its own point, time and condition alone.
     fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D>;
+
+    /// Mean velocity of the flow on its way from times `t` to times `until` (one per row), started at `x`: what an Euler
+    /// step takes. The velocity at `t` stands for it, unless the field knows better (MeanFlow, shortcut models).
+    fn average_velocity(&self, x: Tensor<D>, t: &Times, until: &Times, condition: &Condition) -> Tensor<D> {
+        let _ = until;
+        self.velocity(x, t, condition)
+    }
 
     /// The path whose velocity this is, for solvers that follow its curve (DDIM, DPM-Solver++, UniPC).
     fn frame(&self) -> Option<Frame<'_>> {
@@ -53,12 +61,25 @@ pub struct PathField<'a, N: ?Sized> {
     path: Path,
     parameterization: Parameterization,
     independent: bool,
+    native: Option<Native>,
+    reaching: bool,
 }
 
 impl<'a, N: ?Sized> PathField<'a, N> {
     /// `network` was trained on `path` to output `parameterization`, from independent pairs.
     pub fn new(network: &'a N, path: Path, parameterization: Parameterization) -> Self {
-        Self { network, path, parameterization, independent: true }
+        Self { network, path, parameterization, independent: true, native: None, reaching: false }
+    }
+
+    /// The same network, first trained on another path and asked there (see [`Native`]).
+    pub fn native(self, native: Option<Native>) -> Self {
+        Self { native, ..self }
+    }
+
+    /// Whether the network is told how far ahead it looks, so that it knows mean velocities over a step; see
+    /// [`Field::average_velocity`].
+    pub fn reaching(self, reaching: bool) -> Self {
+        Self { reaching, ..self }
     }
 
     /// The same network, trained on pairs whose source points were (`true`) or were not drawn independently of the data.
@@ -87,8 +108,8 @@ impl<'a, N: ?Sized> PathField<'a, N> {
     where
         N: Network<D>,
     {
-        let device = x.device();
-        self.network.predict(input(&self.path, x, t), t.tensor(&device), condition, &Pass::Infer)
+        let port = Port { path: &self.path, parameterization: self.parameterization, native: self.native.as_ref() };
+        port.ask(self.network, x, t, condition, &Pass::Infer)
     }
 }
 
@@ -97,6 +118,16 @@ impl<const D: usize, N: Network<D> + ?Sized> Field<D> for PathField<'_, N> {
         let t = self.parameterization.clamp(&self.path, t);
         let output = self.output(x.clone(), &t, condition);
         self.parameterization.to_velocity(&self.path, x, output, &t)
+    }
+
+    fn average_velocity(&self, x: Tensor<D>, t: &Times, until: &Times, condition: &Condition) -> Tensor<D> {
+        if !self.reaching {
+            return self.velocity(x, t, condition);
+        }
+        // Ahead only: backwards in time, and at the data, a mean over nothing is the velocity itself.
+        let reach = t.values().iter().zip(until.values()).map(|(t, until)| (until - t).max(0.0)).collect();
+        let reach = Times::new(reach).tensor(&x.device());
+        self.velocity(x, t, &condition.clone().reaching(reach))
     }
 
     fn frame(&self) -> Option<Frame<'_>> {

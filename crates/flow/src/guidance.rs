@@ -65,23 +65,45 @@ impl<F> Guided<F> {
     }
 }
 
-impl<const D: usize, F: Field<D>> Field<D> for Guided<F> {
-    fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D> {
+impl<F> Guided<F> {
+    /// `ask` under guidance: of points, times (the caller's own, doubled with the batch) and conditions.
+    fn contrast<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        t: &Times,
+        condition: &Condition,
+        ask: impl Fn(Tensor<D>, bool, &Condition) -> Tensor<D>,
+    ) -> Tensor<D> {
         let scales: Vec<f64> = t.values().iter().map(|&t| self.config.scale_at(t)).collect();
         if condition.is_none() || scales.iter().all(|&g| g == 1.0) {
-            return self.field.velocity(x, t, condition);
+            return ask(x, false, condition);
         }
         if scales.iter().all(|&g| g == 0.0) {
-            return self.field.velocity(x, t, &condition.null());
+            return ask(x, false, &condition.null());
         }
         let batch = x.dims()[0];
-        let both =
-            self.field.velocity(Tensor::cat(vec![x.clone(), x], 0), &t.cat(t), &condition.cat(&condition.null()));
+        let both = ask(Tensor::cat(vec![x.clone(), x], 0), true, &condition.cat(&condition.null()));
         let conditional = both.clone().narrow(0, 0, batch);
         let unconditional = both.narrow(0, batch, batch);
         // c + (g-1)(c-u) is u + g(c-u), written so that rows with g = 1 are exactly c.
         let push = scales.iter().map(|g| g - 1.0).collect();
         conditional.clone() + rows::scale(conditional - unconditional, push)
+    }
+}
+
+impl<const D: usize, F: Field<D>> Field<D> for Guided<F> {
+    fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D> {
+        self.contrast(x, t, condition, |x, twice, condition| {
+            let t = if twice { &t.cat(t) } else { t };
+            self.field.velocity(x, t, condition)
+        })
+    }
+
+    fn average_velocity(&self, x: Tensor<D>, t: &Times, until: &Times, condition: &Condition) -> Tensor<D> {
+        self.contrast(x, t, condition, |x, twice, condition| match twice {
+            true => self.field.average_velocity(x, &t.cat(t), &until.cat(until), condition),
+            false => self.field.average_velocity(x, t, until, condition),
+        })
     }
 
     // Guidance is linear with factors that sum to one, so whatever is read off the guided velocity on the path (source,

@@ -31,7 +31,7 @@ fn row(output: Parameterization, c: &Coefficients, by_score: bool) -> Row {
         P::Drift { diffusion } => {
             [c.d_alpha, c.d_beta, latent(c.d_gamma - diffusion / c.gamma, diffusion - c.gamma_d_gamma)]
         }
-        P::VPrediction {} => [c.beta, -c.alpha, 0.0], // refused by `Parameterization::check`
+        P::VPrediction {} | P::Preconditioned { .. } => [c.beta, -c.alpha, 0.0], // refused by `Parameterization::check`
     }
 }
 

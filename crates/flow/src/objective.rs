@@ -1,6 +1,10 @@
 //! The training objective: the only place where path, parameterization, time law, loss and weighting meet.
 
-use crate::{FlowError, Loss, Parameterization, Path, TimeConfig, Weighting, error::require, path::Ends, rows};
+use crate::native::{Native, Port};
+use crate::{
+    Exercise, FlowError, Loss, Parameterization, Path, Perceptual, Premetric, TimeConfig, Weighting, error::require,
+    path::Ends, rows,
+};
 use base::{Condition, Key, Network, Pass, Tensor, Times};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +29,17 @@ pub struct Objective {
     /// Looks at every pair twice, with `z` and with `-z`, and averages: what grows as `1/gamma` cancels between the two
     /// (2303.08797, appendix on antithetic sampling). Needs a path with a latent; needed by a direct score there.
     pub antithetic: bool,
+    /// The reading in which output and target are compared; the network's own output without. Rectified Diffusion
+    /// (arXiv 2410.07303, released code) trains noise networks and compares their data estimates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measure: Option<Parameterization>,
+    /// The path and output the network was first trained with, where that was another: it keeps its inputs and output and
+    /// is read on `path` as `parameterization`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native: Option<Native>,
+    /// A perceptual distance beside the loss; whoever trains supplies it as a [`Premetric`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perceptual: Option<Perceptual>,
 }
 
 impl Objective {
@@ -38,7 +53,18 @@ impl Objective {
         self.time.check()?;
         self.loss.check()?;
         self.weighting.check()?;
-        self.weighting.check_beside(&self.path, self.parameterization, &self.time)?;
+        self.weighting.check_beside(&self.path, self.compared(), &self.time)?;
+        if let Some(measure) = self.measure {
+            measure.check(&self.path)?;
+            self.parameterization.check_reads(measure, &self.path)?;
+        }
+        if let Some(native) = &self.native {
+            native.check(&self.path)?;
+        }
+        if let Some(perceptual) = &self.perceptual {
+            perceptual.check()?;
+            self.parameterization.check_reads(Parameterization::Data {}, &self.path)?;
+        }
         let latent = self.path.has_latent();
         let remedy = "there is no latent to reflect on this path; set antithetic = false";
         require(latent || !self.antithetic, "antithetic", self.antithetic, remedy)?;
@@ -50,7 +76,7 @@ impl Objective {
 
     /// Training times of samples `indices`, held to where the parameterization is finite.
     pub fn times(&self, key: Key, indices: &[u64]) -> Times {
-        self.parameterization.clamp(&self.path, &self.time.sample(key, indices))
+        self.clamp(&self.time.sample(key, indices))
     }
 
     /// The latents of samples `indices`, like `x1` `[b ...]` in shape and device, where the path has one; row `i` depends on
@@ -90,16 +116,66 @@ impl Objective {
         if self.antithetic {
             return self.reflected(network, ends, condition, times, pass);
         }
-        let times = self.parameterization.clamp(&self.path, times);
+        let exercise = self.exercise(ends, times, condition)?;
+        Ok(self.loss_on(network, exercise, pass, None))
+    }
+
+    /// The reading in which output and target are compared.
+    pub fn compared(&self) -> Parameterization {
+        self.measure.unwrap_or(self.parameterization)
+    }
+
+    /// Times held to where the network's output and the compared reading are finite.
+    pub fn clamp(&self, times: &Times) -> Times {
+        self.compared().clamp(&self.path, &self.parameterization.clamp(&self.path, times))
+    }
+
+    /// What every pair asks for at its time: the point of the path and what the pair itself says of it.
+    ///
+    /// # Errors
+    /// As for [`Objective::loss_of`].
+    pub fn exercise<const D: usize>(
+        &self,
+        ends: Ends<D>,
+        times: &Times,
+        condition: &Condition,
+    ) -> Result<Exercise<D>, FlowError> {
+        let times = self.clamp(times);
         let point = self.path.point_of(ends, &times)?;
-        let target = self.parameterization.target(&self.path, &point);
-        let t = times.tensor(&point.xt.device());
-        let output = network.predict(input(&self.path, point.xt, &times), t, condition, pass);
-        let losses = self.loss.per_sample(output, target);
-        Ok(match self.weighting.weights(&self.path, self.parameterization, &self.time, &times) {
+        let wanted = self.compared().target(&self.path, &point);
+        let (x, data) = (point.xt, Some(point.x1));
+        Ok(Exercise { x, times, condition: condition.clone(), wanted, reading: self.compared(), data })
+    }
+
+    /// The weighted loss of each row of an exercise, `[b]`; its times must lie where [`Objective::clamp`] holds them.
+    /// `premetric` is the distance that [`Objective::perceptual`] weighs; without it the loss stands alone.
+    pub fn loss_on<const D: usize>(
+        &self,
+        network: &dyn Network<D>,
+        exercise: Exercise<D>,
+        pass: &Pass,
+        premetric: Option<&dyn Premetric<D>>,
+    ) -> Tensor<1> {
+        let Exercise { x, times, condition, wanted, reading, data } = exercise;
+        let port = Port { path: &self.path, parameterization: self.parameterization, native: self.native.as_ref() };
+        let compared = self.compared();
+        let output = port.ask(network, x.clone(), &times, &condition, pass);
+        let read = |wanted, output| self.parameterization.read(wanted, &self.path, x.clone(), output, &times);
+        let wanted = reading.read(compared, &self.path, x.clone(), wanted, &times);
+        let losses = self.loss.per_sample(read(compared, output.clone()), wanted);
+        let losses = match self.weighting.weights(&self.path, compared, &self.time, &times) {
             None => losses,
             Some(weights) => rows::scale(losses, weights),
-        })
+        };
+        match (self.perceptual, premetric, data) {
+            (Some(how), Some(premetric), Some(data)) => {
+                let estimate = read(Parameterization::Data {}, output);
+                let factors = |f: &dyn Fn(f64) -> f64| times.values().iter().map(|&t| f(t)).collect();
+                rows::scale(losses, factors(&|t| how.of_loss(t)))
+                    + rows::scale(premetric.distance(data, estimate), factors(&|t| how.of_distance(t)))
+            }
+            _ => losses,
+        }
     }
 
     /// Mean of the losses at `z` and at `-z`, the network asked once about both.
@@ -129,9 +205,4 @@ impl Objective {
         let batch = times.len();
         Ok((losses.clone().narrow(0, 0, batch) + losses.narrow(0, batch, batch)) * 0.5)
     }
-}
-
-/// Points as a network sees them: scaled where the path's own scale is far from one.
-pub(crate) fn input<const D: usize>(path: &Path, x: Tensor<D>, times: &Times) -> Tensor<D> {
-    rows::scale(x, times.values().iter().map(|&t| path.input_scale(t)).collect())
 }

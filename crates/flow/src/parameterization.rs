@@ -29,12 +29,25 @@ pub enum Parameterization {
     Latent {},
     /// `E[beta x0 - alpha x1 | x_t]`, one-sided paths only: v-prediction of diffusion models, towards the **noise**.
     VPrediction {},
+    /// EDM's preconditioned output `F` (arXiv 2206.00364, table 1), one-sided paths only:
+    /// `E[(alpha x1 - sigma_data² beta x0) | x_t] / (sigma_data √(alpha² + sigma_data² beta²))`, of unit variance at every time
+    /// for data of standard deviation `sigma_data`. The network's input is divided by `√(alpha² + sigma_data² beta²)`. On
+    /// EDM's path that is `D = c_skip x + c_out F(c_in x)`.
+    Preconditioned {
+        /// Standard deviation of the data, positive; 0.5 in EDM.
+        #[serde(default = "half")]
+        sigma_data: f64,
+    },
     /// `b + diffusion · s`, the drift of the forward SDE with that constant diffusion.
     Drift {
         /// `ε`, positive; noise increments are `√(2ε dt)`. On the path `diffusive` its own `diffusion` keeps the drift
         /// finite at the source.
         diffusion: f64,
     },
+}
+
+fn half() -> f64 {
+    0.5
 }
 
 impl Default for Parameterization {
@@ -76,6 +89,7 @@ impl Parameterization {
             Self::Score {} => "score",
             Self::Latent {} => "latent",
             Self::VPrediction {} => "v_prediction",
+            Self::Preconditioned { .. } => "preconditioned",
             Self::Drift { .. } => "drift",
         }
     }
@@ -89,10 +103,19 @@ impl Parameterization {
             let holds = diffusion.is_finite() && diffusion > 0.0;
             crate::error::require(holds, "parameterization.diffusion", diffusion, "it must be positive")?;
         }
+        if let Self::Preconditioned { sigma_data } = *self {
+            let holds = sigma_data.is_finite() && sigma_data > 0.0;
+            crate::error::require(
+                holds,
+                "parameterization.sigma_data",
+                sigma_data,
+                "it must be positive; 0.5 is EDM's",
+            )?;
+        }
         let lacks =
             |wanted, remedy| Err(FlowError::Unreadable { output: self.name(), path: path.name(), wanted, remedy });
         match (path.sides(), self) {
-            (Sides::Two | Sides::Mirror, Self::VPrediction {}) => {
+            (Sides::Two | Sides::Mirror, Self::VPrediction {} | Self::Preconditioned { .. }) => {
                 lacks("mixture of noise and data it stands for", "it belongs to paths without latent; use velocity")
             }
             (Sides::Mirror, Self::Noise {} | Self::InterpolantVelocity {}) => {
@@ -146,7 +169,7 @@ impl Parameterization {
                 Self::Data {} => Row { p: 0.0, q: 1.0, scale: 1.0 },
                 Self::Score {} => Row { p: -1.0, q: 0.0, scale: c.gamma },
                 Self::Drift { diffusion } => Row { p: c.d_gamma - diffusion / c.gamma, q: 0.0, scale: 1.0 },
-                Self::Noise {} | Self::InterpolantVelocity {} | Self::VPrediction {} => {
+                Self::Noise {} | Self::InterpolantVelocity {} | Self::VPrediction {} | Self::Preconditioned { .. } => {
                     Row { p: f64::NAN, q: f64::NAN, scale: 1.0 }
                 }
             };
@@ -157,8 +180,17 @@ impl Parameterization {
             Self::Data {} => Row { p: 0.0, q: 1.0, scale: 1.0 },
             Self::Score {} => Row { p: -1.0, q: 0.0, scale: c.alpha },
             Self::VPrediction {} => Row { p: c.beta, q: -c.alpha, scale: 1.0 },
+            Self::Preconditioned { sigma_data: s } => {
+                Row { p: -s * s * c.beta, q: c.alpha, scale: s * c.alpha.hypot(s * c.beta) }
+            }
             Self::Drift { diffusion } => Row { p: c.d_alpha - diffusion / c.alpha, q: c.d_beta, scale: 1.0 },
         }
+    }
+
+    /// `output = p x0 + q x1` on a one-sided path: the factors of source and data.
+    pub(crate) fn weights(&self, c: &Coefficients) -> (f64, f64) {
+        let Row { p, q, scale } = self.row(c);
+        (p / scale, q / scale)
     }
 
     /// The conversion of this parameterization's output into `wanted` at coefficients `c`.
@@ -215,7 +247,9 @@ impl Parameterization {
         }
         let (no_data, no_noise) = (path.at(0.0).beta == 0.0, path.at(1.0).alpha == 0.0);
         let (low, high) = match self {
-            Self::Velocity {} | Self::InterpolantVelocity {} | Self::VPrediction {} => (false, false),
+            Self::Velocity {} | Self::InterpolantVelocity {} | Self::VPrediction {} | Self::Preconditioned { .. } => {
+                (false, false)
+            }
             Self::Noise {} | Self::Latent {} => (no_data, false),
             Self::Data {} => (false, no_noise),
             Self::Score {} => (no_data, no_noise),
@@ -276,6 +310,7 @@ impl Parameterization {
             Self::Score {} => rows::scale(normal.clone(), at(&|c| -1.0 / width(c))),
             Self::Latent {} => normal.clone(),
             Self::VPrediction {} => mix(at(&|c| c.beta), at(&|c| -c.alpha)),
+            Self::Preconditioned { .. } => mix(at(&|c| self.weights(c).0), at(&|c| self.weights(c).1)),
             Self::Drift { diffusion } => self.drift(diffusion, path, point),
         }
     }

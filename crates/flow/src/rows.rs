@@ -62,6 +62,16 @@ pub fn select<const D: usize>(x: Tensor<D>, rows: &[usize]) -> Tensor<D> {
     x.select(0, index)
 }
 
+/// `x` with its rows `rows` replaced by those of `values`.
+pub fn replace<const D: usize>(x: Tensor<D>, rows: &[usize], values: Tensor<D>) -> Tensor<D> {
+    let batch = x.dims()[0];
+    let mut from: Vec<usize> = (0..batch).collect();
+    for (place, &row) in rows.iter().enumerate() {
+        from[row] = batch + place;
+    }
+    select(Tensor::cat(vec![x, values], 0), &from)
+}
+
 /// Row numbers as an index tensor beside `like`.
 pub fn index<const D: usize>(rows: &[usize], like: &Tensor<D>) -> Tensor<1, Int> {
     let rows: Vec<i64> = rows.iter().map(|&r| r as i64).collect();

@@ -322,3 +322,81 @@ fn ddim_of_a_discrete_diffusion_gives_the_table_of_stable_diffusions_schedules()
         }
     }
 }
+
+/// A network that depends on everything it sees.
+struct Wave;
+
+impl base::Network<2> for Wave {
+    fn predict(&self, x: base::Tensor<2>, t: base::Tensor<1>, _: &Condition, _: &base::Pass) -> base::Tensor<2> {
+        let t = t.unsqueeze_dim::<2>(1).cast(x.dtype());
+        (x * 1.3 + t).sin()
+    }
+}
+
+struct Silent;
+
+impl base::Network<2> for Silent {
+    fn predict(&self, x: base::Tensor<2>, _: base::Tensor<1>, _: &Condition, _: &base::Pass) -> base::Tensor<2> {
+        x.zeros_like()
+    }
+}
+
+fn edm() -> flow::Native {
+    let parameterization = P::Preconditioned { sigma_data: 0.5 };
+    flow::Native { path: Path::Edm { sigma_max: 80.0, rho: 7.0 }, parameterization }
+}
+
+/// 2405.20320, §4.3: for data N(0, sigma_data²) the preconditioned network has nothing to say, and wrapped onto the linear
+/// path it is the closed-form velocity.
+#[test]
+fn a_wrapped_denoiser_is_the_velocity_of_the_closed_form() {
+    let field = flow::PathField::new(&Silent, Path::Linear {}, P::Velocity {}).native(Some(edm()));
+    let sd2 = 0.25;
+    for sigma in [0.02, 0.1, 0.5, 0.9, 0.97] {
+        // Their t is the noise fraction: v = (t - (1-t) sd²)/((1-t)² sd² + t²) x, towards the noise.
+        let known = -(sigma - (1.0 - sigma) * sd2) / ((1.0 - sigma) * (1.0 - sigma) * sd2 + sigma * sigma);
+        let found = host(field.velocity(line(&[1.7]), &Times::all(1.0 - sigma, 1), &Condition::none()));
+        assert!((found[0] - 1.7 * known).abs() < 1e-12, "{sigma}: {found:?} {}", 1.7 * known);
+    }
+    // Beyond the noise it was trained with it is asked at the most it knows, and stays finite at both ends.
+    for t in [0.0, 1.0] {
+        let found = host(field.velocity(line(&[1.7]), &Times::all(t, 1), &Condition::none()));
+        assert!(found[0].is_finite(), "{t}");
+    }
+}
+
+/// Euler steps of the wrapped network in t are EDM's Euler steps in sigma, at any number of steps.
+#[test]
+fn wrapped_euler_is_edm_euler_in_sigma() {
+    let sigmas: [f64; 6] = [20.0, 7.0, 3.0, 1.1, 0.4, 0.05];
+    let time = |sigma: f64| 1.0 - (sigma / 80.0f64).powf(1.0 / 7.0);
+    let mut x = 13.0f64;
+    for pair in sigmas.windows(2) {
+        let (s, next) = (pair[0], pair[1]);
+        let total = (s * s + 0.25).sqrt();
+        let f = (1.3 * x / total + time(s)).sin();
+        let denoised = 0.25 / (total * total) * x + s * 0.5 / total * f;
+        x += (next - s) * (x - denoised) / s;
+    }
+    let times = sigmas.iter().map(|s| 1.0 / (1.0 + s)).collect();
+    let field = flow::PathField::new(&Wave, Path::Linear {}, P::Velocity {}).native(Some(edm()));
+    let start = line(&[13.0 / 21.0]);
+    let schedule = flow::Schedule::new(times).unwrap();
+    let end = solve(&field, start, &Condition::none(), &Solver::Euler {}, &schedule, None).unwrap().x;
+    let found = host(end)[0] * 1.05;
+    assert!((found - x).abs() < 1e-5 * x.abs().max(1.0), "{found} {x}");
+}
+
+#[test]
+fn the_preconditioned_output_is_edms() {
+    let path = Path::Edm { sigma_max: 80.0, rho: 7.0 };
+    let output = P::Preconditioned { sigma_data: 0.5 };
+    for t in [0.1, 0.6, 0.95] {
+        let sigma = path.at(t).alpha;
+        let data = output.convert(P::Data {}, &path.at(t));
+        let total = sigma * sigma + 0.25;
+        assert!((data.of_x - 0.25 / total).abs() < 1e-12, "c_skip");
+        assert!((data.of_output - sigma * 0.5 / total.sqrt()).abs() < 1e-12 * sigma, "c_out");
+    }
+    assert!(P::Preconditioned { sigma_data: 0.0 }.check(&path).is_err());
+}

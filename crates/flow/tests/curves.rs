@@ -346,6 +346,8 @@ fn a_curved_linear_flow_is_followed_to_the_methods_order() {
 struct Counted {
     field: MixtureField,
     calls: Cell<usize>,
+    /// Pretends to be rectified.
+    coupled: bool,
 }
 
 impl Field<2> for Counted {
@@ -355,7 +357,7 @@ impl Field<2> for Counted {
     }
 
     fn frame(&self) -> Option<Frame<'_>> {
-        self.field.frame()
+        self.field.frame().map(|frame| Frame { independent: frame.independent && !self.coupled, ..frame })
     }
 
     fn score_field(&self) -> Option<&dyn ScoreField<2>> {
@@ -373,9 +375,10 @@ impl ScoreField<2> for Counted {
 #[test]
 fn every_solver_counts_its_evaluations() {
     let field = MixtureField::new(Path::Linear {}, two_modes()).unwrap();
-    let counted = Counted { field, calls: Cell::new(0) };
+    let mut counted = Counted { field, calls: Cell::new(0), coupled: false };
     let brownian = Brownian::new(Key::new(1, Purpose::Latent), &[0, 1, 2, 3, 4, 5]);
-    for solver in Solver::all() {
+    for solver in Solver::all().into_iter().chain([Solver::Anchored { corrected: true }]) {
+        counted.coupled = solver.needs_rectified();
         for steps in [1, 2, 50] {
             counted.calls.set(0);
             let grid = uniform(0.0, 1.0, steps);
@@ -405,7 +408,7 @@ fn a_field_that_does_not_know_enough_is_refused_with_a_reason() {
         }
         // A stochastic solver without noise, and on a coupled field.
         let silent = solve(&knowing, line(&STARTS), &none(), &solver, &grid, None);
-        assert_eq!(silent.is_ok(), !solver.is_stochastic(), "{solver:?}");
+        assert_eq!(silent.is_ok(), !solver.is_stochastic() && !solver.needs_rectified(), "{solver:?}");
         assert_eq!(ask(&coupled, &solver).is_ok(), !solver.is_stochastic(), "{solver:?}");
     }
     let back = grid.reversed();
@@ -424,4 +427,162 @@ fn guided_fields_keep_their_path() {
     let frame = Field::<2>::frame(&field).expect("the path of the field underneath");
     assert!(frame.independent && *frame.path == Path::vp());
     assert!(Field::<2>::score_field(&field).is_none(), "the score underneath is not guided");
+}
+
+/// 2405.20320, §5.3: the update is Euler's in one step, exact on a rectified flow, and no integrator on a first flow.
+#[test]
+fn the_anchored_update_is_for_rectified_flows_alone() {
+    let starts = line(&STARTS);
+    let rectified = GaussianReflow::new(Path::Linear {}, vec![0.3], vec![0.5]).unwrap();
+    let euler = end(&rectified, starts.clone(), &Solver::Euler {}, &uniform(0.0, 1.0, 1));
+    for corrected in [false, true] {
+        let solver = Solver::Anchored { corrected };
+        assert_eq!(end(&rectified, starts.clone(), &solver, &uniform(0.0, 1.0, 1)), euler, "bitwise in one step");
+        for steps in [2, 3, 7, 40] {
+            assert!(gap(&end(&rectified, starts.clone(), &solver, &uniform(0.0, 1.0, steps)), &euler) < 1e-12);
+        }
+        // On any path whose rectified flow follows its own curve.
+        let curved = GaussianReflow::new(Path::Trigonometric {}, vec![0.3], vec![0.5]).unwrap();
+        match corrected {
+            false => assert!(gap(&end(&curved, starts.clone(), &solver, &uniform(0.0, 1.0, 5)), &euler) < 1e-12),
+            true => assert!(solve(&curved, starts.clone(), &none(), &solver, &uniform(0.0, 1.0, 5), None).is_err()),
+        }
+    }
+    // A first flow, N(0,1) to N(0, 0.25): the standard deviation passes the right one and grows on, like 1/t.
+    let first = Gaussian::new(Path::Linear {}, vec![0.0], vec![0.5]).unwrap();
+    let refused = solve(&first, starts, &none(), &Solver::Anchored { corrected: false }, &uniform(0.0, 1.0, 4), None);
+    assert!(refused.unwrap_err().to_string().contains("reflow first"));
+    struct Claims(Gaussian);
+    impl Field<2> for Claims {
+        fn velocity(&self, x: Tensor<2>, t: &Times, c: &Condition) -> Tensor<2> {
+            self.0.velocity(x, t, c)
+        }
+        fn frame(&self) -> Option<Frame<'_>> {
+            Field::<2>::frame(&self.0).map(|frame| Frame { independent: false, ..frame })
+        }
+    }
+    let claims = Claims(first);
+    let std = |solver: &Solver, steps| end(&claims, line(&[1.0]), solver, &uniform(0.0, 1.0, steps))[0].abs();
+    let row = [(1, 0.0), (2, 0.2), (4, 0.3805), (8, 0.563), (16, 0.774), (64, 1.345)];
+    for (steps, known) in row {
+        let found = std(&Solver::Anchored { corrected: false }, steps);
+        assert!((found - known).abs() < 6e-4, "{steps} steps: {found}, known {known}");
+    }
+    let euler = std(&Solver::Euler {}, 64);
+    assert!((euler - 0.4886).abs() < 1e-4, "{euler}");
+    // Inversion has no noise to hold on to.
+    let back =
+        solve(&claims, line(&[1.0]), &none(), &Solver::Anchored { corrected: false }, &uniform(1.0, 0.0, 4), None);
+    assert!(back.unwrap_err().to_string().contains("starts at the noise"));
+}
+
+/// Where the flow ends, from anywhere: what a consistency model knows.
+struct Consistent(Gaussian);
+
+impl Field<2> for Consistent {
+    fn velocity(&self, x: Tensor<2>, t: &Times, _: &Condition) -> Tensor<2> {
+        let xs = host(x);
+        let rows = xs.iter().zip(t.values()).map(|(x, &t)| {
+            let end = self.0.transport(&[*x], t, 1.0)[0];
+            vec![(end - x) / (1.0 - t)]
+        });
+        points(&rows.collect::<Vec<_>>())
+    }
+    fn frame(&self) -> Option<Frame<'_>> {
+        Field::<2>::frame(&self.0)
+    }
+}
+
+#[test]
+fn consistency_sampling_keeps_the_law_at_any_number_of_steps() {
+    let model = Consistent(Gaussian::new(Path::Linear {}, vec![1.0], vec![0.5]).unwrap());
+    let indices: Vec<u64> = (0..20_000).collect();
+    let x: Tensor<2> = Key::new(3, Purpose::Noise).normal_tensor(&indices, [0, 1], &base::Device::flex());
+    let x = line(&host(x));
+    let brownian = Brownian::new(Key::new(4, Purpose::Latent), &indices);
+    let mut ends = Vec::new();
+    for steps in [1, 2, 4] {
+        let grid = uniform(0.0, 1.0, steps);
+        let solved = solve_with(&model, x.clone(), &none(), &Solver::Consistency {}, &grid, &brownian, None).unwrap();
+        assert_eq!(solved.nfe, steps);
+        let values = host(solved.x);
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
+        // Standard errors 0.0035 and 0.0025.
+        assert!((mean - 1.0).abs() < 0.015 && (variance - 0.25).abs() < 0.01, "{steps}: {mean} {variance}");
+        ends.push(values);
+    }
+    // In two steps the second end remembers the first through the data part of the middle alone: at t = 1/2 a share
+    // 0.25/√(0.25 + 0.0625) of its deviation. Kept noise would leave all of it.
+    let covariance: f64 = ends[0].iter().zip(&ends[1]).map(|(a, b)| (a - 1.0) * (b - 1.0)).sum::<f64>() / 20_000.0;
+    assert!((covariance - 0.25 * 0.25 / 0.3125f64.sqrt()).abs() < 0.01, "{covariance}");
+}
+
+/// Rectified Diffusion, 2410.07303: data N(0, 0.25) on Stable Diffusion's schedule. The teacher's few-step DDIM loses
+/// variance; after rectification every number of steps gives the same end, and the source estimate stays put.
+#[test]
+fn rectified_on_a_curved_path_any_number_of_curved_steps_is_the_same() {
+    use flow::path::diffusion::{Discrete, Rates};
+    let ddim = Solver::Ddim { eta: 0.0 };
+    let scaled = Discrete::default();
+    let linear = Discrete { rates: Rates::Linear, ..Discrete::default() };
+    let known =
+        [(scaled, [0.0171, 0.1431, 0.2723, 0.3636, 0.4455]), (linear, [0.0099, 0.1053, 0.2355, 0.3404, 0.4372])];
+    for (schedule, row) in known {
+        let path = Path::Ddpm(schedule);
+        let teacher = Gaussian::new(path.clone(), vec![0.0], vec![0.5]).unwrap();
+        let rectified = GaussianReflow::new(path.clone(), vec![0.0], vec![0.5]).unwrap();
+        let c = path.at(0.0);
+        let start = line(&[c.alpha + 0.5 * c.beta]); // the point of the pair (1, 0.5)
+        for (steps, known) in [1, 2, 4, 8, 25].into_iter().zip(row) {
+            let grid = uniform(0.0, 1.0, steps);
+            let found = end(&teacher, line(&[1.0]), &ddim, &grid)[0];
+            assert!((found - known).abs() < 2e-3, "{steps} steps of the teacher: {found}, known {known}");
+            let found = end(&rectified, start.clone(), &ddim, &grid)[0];
+            assert!((found - 0.5).abs() < 1e-10, "{steps} steps after rectification: {found}");
+        }
+        // Two jumps are one, for the rectified field alone.
+        let jump =
+            |field: &dyn Field<2>, times: Vec<f64>| end(field, start.clone(), &ddim, &Schedule::new(times).unwrap())[0];
+        let apart = |field: &dyn Field<2>| (jump(field, vec![0.0, 0.4, 0.8]) - jump(field, vec![0.0, 0.8])).abs();
+        assert!(apart(&rectified) < 1e-10 && apart(&teacher) > 1e-2, "{} {}", apart(&rectified), apart(&teacher));
+        // The trajectory bends in x, and is straight in x/alpha over beta/alpha.
+        let at = |t: f64| {
+            let c = path.at(t);
+            let x = jump(&rectified, vec![0.0, t]);
+            (c.beta / c.alpha, x / c.alpha, x)
+        };
+        let (a, b, c) = (at(0.2), at(0.5), at(0.7));
+        assert!(((b.1 - a.1) / (b.0 - a.0) - (c.1 - a.1) / (c.0 - a.0)).abs() < 1e-9);
+        assert!(((b.2 - a.2) / 0.3 - (c.2 - a.2) / 0.5).abs() > 1e-2, "x itself bends");
+    }
+}
+
+/// The same paper's phases: with exact ends, a curve through each phase reproduces the exact flow, where as many steps of the
+/// teacher do not.
+#[test]
+fn pieces_of_trajectories_are_curves_of_the_path() {
+    use flow::exercise::{ends_through, glide};
+    let path = Path::Ddpm(flow::path::diffusion::Discrete::default());
+    let teacher = Gaussian::new(path.clone(), vec![0.2], vec![0.5]).unwrap();
+    for phases in [1, 2, 4, 8] {
+        let mut x = line(&[1.3]);
+        for k in 0..phases {
+            let (a, b) = (k as f64 / phases as f64, (k + 1) as f64 / phases as f64);
+            let (from, to) = (Times::all(a, 1), Times::all(b, 1));
+            let exact = line(&teacher.transport(&host(x.clone()), a, b));
+            let (x0, x1) = ends_through(&path, (x.clone(), &from), (exact.clone(), &to));
+            let on = |t: &Times| host(path.point(x0.clone(), x1.clone(), t).unwrap().xt);
+            assert!(gap(&on(&from), &host(x.clone())) < 1e-12 && gap(&on(&to), &host(exact)) < 1e-12);
+            // From anywhere within, the velocity of that pair leads to the end in one curved step.
+            let within = Times::all(a + 0.3 * (b - a), 1);
+            let point = path.point(x0, x1, &within).unwrap();
+            x = glide(&path, point.xt, point.dxt, &within, &to);
+        }
+        assert!(gap(&host(x), &teacher.transport(&[1.3], 0.0, 1.0)) < 1e-9, "{phases} phases");
+    }
+    // On the linear path it is the chord.
+    let (from, to) = (Times::all(0.25, 1), Times::all(0.75, 1));
+    let (x0, x1) = ends_through(&Path::Linear {}, (line(&[1.0]), &from), (line(&[3.0]), &to));
+    assert!(gap(&host(x1 - x0), &[4.0]) < 1e-12);
 }

@@ -135,6 +135,9 @@ fn exact(field: &MixtureField, output: P, x: f64, t: f64) -> f64 {
         P::Latent {} if c.sides == flow::path::Sides::One => p.source[0],
         P::Latent {} => -c.gamma * p.score[0],
         P::VPrediction {} => c.beta * p.source[0] - c.alpha * p.data[0],
+        P::Preconditioned { sigma_data: s } => {
+            (c.alpha * p.data[0] - s * s * c.beta * p.source[0]) / (s * c.alpha.hypot(s * c.beta))
+        }
         P::Drift { diffusion } => p.velocity[0] + diffusion * p.score[0],
     }
 }
@@ -163,11 +166,12 @@ fn the_exact_posterior_minimises_every_objective() {
     let mirror = Path::Mirror { latent: Gamma::Brownian { scale: 1.0 } };
     let drift = P::Drift { diffusion: 0.5 };
     let all = [P::Velocity {}, P::InterpolantVelocity {}, P::Noise {}, P::Data {}, P::Latent {}, drift, P::Score {}];
+    let all = all.into_iter().chain([P::Preconditioned { sigma_data: 0.5 }]).collect::<Vec<_>>();
     for path in [two_sided(), vec![mirror, Path::ConstantSpeedVp {}]].concat() {
         // One-sided objectives stand for a standard normal source.
         let ours = if path.has_latent() { source() } else { Mixture::standard(1) };
         let (x0, x1, z) = (draws(&ours, 4, n), draws(&target(), 5, n), latents(n));
-        for output in all.into_iter().filter(|output| output.check(&path).is_ok()) {
+        for output in all.iter().copied().filter(|output| output.check(&path).is_ok()) {
             for antithetic in [false, true] {
                 let time = TimeConfig::new(TimeLaw::LogitNormal { mean: 0.0, std: 0.7 });
                 let objective = Objective {

@@ -37,12 +37,23 @@ pub enum MethodError {
     /// The stored pairs do not look like (noise, data).
     #[error("{0}")]
     Pairs(String),
+    /// The points that pairs begin at could not be had.
+    #[error("pair {index} has no beginning: {source}")]
+    Supply {
+        /// Index of the first pair of the chunk.
+        index: u64,
+        /// What the supply said.
+        source: Failure,
+    },
     /// The receiver of the pairs failed.
     #[error("pair {index} could not be stored: {source}")]
     Sink {
         /// Index of the first pair of the chunk.
         index: u64,
         /// What the receiver said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Failure,
     },
 }
+
+/// What somebody else's code may say.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -2,21 +2,24 @@
 //!
 //! Rectified flow's loop (arXiv 2209.03003, algorithm 1) closes through files, never through calls: [`pairs::generate`]
 //! hands chunks of `(x0, x1, label)` to a sink, a later stage reads them back as stored pairs, and [`reflow`] and
-//! [`distill`] say, as a [`Stage`], what that later stage trains. Nothing here names a network, a file format or a device.
+//! [`distill`] say, as a [`Stage`], what that later stage trains. What a network is told to say beside its pairs is a
+//! [`target`] rule; every few-step method is one. Nothing here names a network, a file format or a device.
 
 pub mod checks;
 pub mod distill;
 pub mod error;
-pub mod guide;
+pub mod one_more_step;
 pub mod pairs;
 pub mod reflow;
 pub mod stage;
 pub mod stepsize;
+pub mod target;
 
 pub use distill::DistillConfig;
-pub use error::MethodError;
-pub use guide::GuideConfig;
-pub use pairs::{Labels, PairChunk, PairsConfig};
+pub use error::{Failure, MethodError};
+pub use one_more_step::OneMoreStep;
+pub use pairs::{Labels, PairChunk, PairsConfig, Supply};
 pub use reflow::ReflowConfig;
 pub use stage::{Init, Stage};
 pub use stepsize::StepsizeConfig;
+pub use target::{GuideConfig, Lesson, Part, Target, TargetRule};

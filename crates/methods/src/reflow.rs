@@ -6,9 +6,9 @@
 //! §3.1: a student of another size cannot start from the teacher's weights; it starts fresh, from noise blended with fresh
 //! noise (annealing), and few pairs go further when they are mirrored as well.
 
-use crate::{Init, MethodError, Stage};
+use crate::{Init, MethodError, Stage, Target};
 use flow::coupling::Annealing;
-use flow::{Coupling, Loss, Objective, Path, TimeConfig, TimeLaw};
+use flow::{Coupling, Loss, Native, Objective, Parameterization, Path, Perceptual, TimeConfig, TimeLaw};
 use serde::{Deserialize, Serialize};
 
 /// Settings of a reflow stage.
@@ -25,11 +25,29 @@ pub struct ReflowConfig {
     /// Whether pairs are mirrored left to right, both ends together, with probability one half. For teachers that were
     /// themselves trained on mirrored images.
     pub flip: bool,
+    /// The reading in which errors are measured; the network's own output without. `data` is Rectified Diffusion's choice
+    /// for noise networks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measure: Option<Parameterization>,
+    /// A perceptual distance beside the loss (LPIPS-Huber of 2-rectified flow++).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perceptual: Option<Perceptual>,
+    /// Straightens a teacher of another path along the linear one: the network is wrapped, keeps its own inputs and output, and
+    /// becomes a velocity there (the initialisation of 2-rectified flow++ from a diffusion model).
+    pub linear: bool,
 }
 
 impl Default for ReflowConfig {
     fn default() -> Self {
-        Self { time: TimeConfig::new(TimeLaw::UShaped { a: 4.0 }), loss: Loss::L2 {}, annealing: None, flip: false }
+        Self {
+            time: TimeConfig::new(TimeLaw::UShaped { a: 4.0 }),
+            loss: Loss::L2 {},
+            annealing: None,
+            flip: false,
+            measure: None,
+            perceptual: None,
+            linear: false,
+        }
     }
 }
 
@@ -39,31 +57,41 @@ impl ReflowConfig {
         Self { time: TimeConfig::new(TimeLaw::Uniform {}), ..Self::default() }
     }
 
-    /// The stage that reflows a teacher trained with `teacher`.
+    /// The stage that reflows a teacher trained with `teacher`, along the teacher's path or, wrapped, the linear one.
     ///
     /// # Errors
-    /// [`MethodError::Teacher`] if its path is not linear: reflow straightens only the linear path.
+    /// [`MethodError::Teacher`] for a path with a latent, whose pairs are no function of their ends;
+    /// [`MethodError::Flow`] if a setting is out of range.
     pub fn stage(&self, teacher: &Objective) -> Result<Stage, MethodError> {
-        require_linear(teacher, "reflow")?;
-        let objective = Objective { time: self.time.clone(), loss: self.loss.clone(), ..teacher.clone() };
+        if teacher.path.has_latent() {
+            return Err(MethodError::Teacher(format!(
+                "reflow needs a teacher on a path between two points but this one was trained on `{}`, which mixes in a \
+                 latent; train the base model with path = {{ type = \"linear\" }}",
+                teacher.path.name()
+            )));
+        }
+        let mut objective = Objective {
+            time: self.time.clone(),
+            loss: self.loss.clone(),
+            measure: self.measure,
+            perceptual: self.perceptual,
+            ..teacher.clone()
+        };
+        if self.linear && teacher.path != (Path::Linear {}) {
+            objective.native = Some(match &teacher.native {
+                Some(native) => native.clone(),
+                None => Native { path: teacher.path.clone(), parameterization: teacher.parameterization },
+            });
+            objective.path = Path::Linear {};
+            objective.parameterization = Parameterization::Velocity {};
+            objective.weighting = flow::Weighting::Uniform {};
+        }
         objective.check()?;
         let coupling = match self.annealing {
             Some(schedule) => Coupling::Annealed { schedule },
             None => Coupling::Stored {},
         };
         coupling.check()?;
-        Ok(Stage { objective, coupling, init: Init::Teacher })
-    }
-}
-
-/// Refuses a teacher on a path other than the linear one.
-pub(crate) fn require_linear(teacher: &Objective, stage: &str) -> Result<(), MethodError> {
-    match teacher.path {
-        Path::Linear {} => Ok(()),
-        _ => Err(MethodError::Teacher(format!(
-            "{stage} needs a teacher on the linear path but this one was trained on `{}`: its trajectories cannot become \
-             straight; train the base model with path = {{ type = \"linear\" }}",
-            teacher.path.name()
-        ))),
+        Ok(Stage { objective, coupling, init: Init::Teacher, target: Target::Path })
     }
 }

@@ -1,5 +1,6 @@
 //! A training stage as a value: what reflow and distillation hand to the one training loop.
 
+use crate::Target;
 use flow::{Coupling, Objective};
 use serde::{Deserialize, Serialize};
 
@@ -22,11 +23,13 @@ pub struct Stage {
     pub coupling: Coupling,
     /// Where the weights start.
     pub init: Init,
+    /// What the network is told to say.
+    pub target: Target,
 }
 
 impl Stage {
     /// The first stage: data against fresh noise, from fresh weights.
     pub fn base(objective: Objective, coupling: Coupling) -> Self {
-        Self { objective, coupling, init: Init::Fresh }
+        Self { objective, coupling, init: Init::Fresh, target: Target::Path }
     }
 }

@@ -119,8 +119,12 @@ fn measured_costs_approach_the_closed_form_of_exact_trajectories() {
 fn candidates(field: &dyn Field<2>, d: usize, steps: usize, growth: bool) -> Vec<Candidate> {
     let device = Device::flex();
     let anchors = uniform(100);
+    let device = &device;
     let starts = |seed, count| {
-        stepsize::noise(seed, count, 100, [0, d], &device).map(|(_, x0): (_, Tensor<2>)| (x0, Condition::none()))
+        stepsize::numbers(count, 100).map(move |numbers| {
+            let x0: Tensor<2> = stepsize::key(seed).normal_tensor(&numbers, [0, d], device);
+            (x0, Condition::none())
+        })
     };
     let costs = Costs::measure(field, &anchors, starts(1, 100)).unwrap();
     let (x0, none) = starts(2, 50).next().unwrap();

@@ -75,6 +75,32 @@ fn one_reflow_straightens_the_ring_and_makes_one_step_enough() {
     // Standard error of a mean of 300 costs (deviation about 6): 0.35.
     assert!(second.2 <= first.2 + 0.7, "transport cost {} -> {}", first.2, second.2);
     assert!(first.3 < 0.02 && second.3 > 0.65, "one step in a mode: {} -> {}", first.3, second.3);
+
+    // 2405.20320, §3: one reflow suffices. A second one gains less than 2 % of what the first did.
+    let mut stored = Vec::new();
+    let mut sink = |chunk: PairChunk<2>| {
+        let (x0, x1) = (rows::host(chunk.x0)?, rows::host(chunk.x1)?);
+        stored.extend(x0.chunks(2).zip(x1.chunks(2)).map(|(a, b)| [a[0], a[1], b[0], b[1]]));
+        Ok(())
+    };
+    let config = PairsConfig { solver: Solver::Euler {}, steps: 10, seed: 9, ..config };
+    pairs::generate(&reflow, [0, 2], &Labels::None {}, &config, 0..3000, &device, &mut sink).unwrap();
+    let third = measure(&Kernel { pairs: stored, width: 0.1 });
+    let (gained, more) = (first.1 - second.1, (second.1 - third.1).abs());
+    assert!(more < 0.02 * gained, "one-step error {} -> {} -> {}", first.1, second.1, third.1);
+
+    // There and back in eight and eight steps: the rectified flow returns, the first one does not.
+    let eight = ScheduleConfig::Uniform {}.build(8).unwrap();
+    let round = |field: &dyn Field<2>| {
+        let run = |x, grid| flow::solve(field, x, &none, &Solver::Euler {}, grid, None).unwrap().x;
+        let back = run(run(x0.clone(), &eight), &eight.reversed());
+        let (lost, size) = ((back.clone() - x0.clone()).square(), back.square());
+        let mean = |x: Tensor<2>| rows::host(x).unwrap().iter().sum::<f64>() / 600.0;
+        (mean(lost), mean(size))
+    };
+    let (base, reflow) = (round(&base), round(&reflow));
+    assert!(reflow.0 < 0.3 * base.0, "round trip {} against {}", reflow.0, base.0);
+    assert!((0.8..1.25).contains(&reflow.1), "the noise comes back at its own size: {}", reflow.1);
 }
 
 #[test]
@@ -94,7 +120,8 @@ fn stages_train_what_their_papers_say() {
     assert_eq!((&reflow.coupling, reflow.init), (&Coupling::Stored {}, Init::Teacher));
     assert_eq!(reflow.objective.time.law, TimeLaw::UShaped { a: 4.0 });
     assert_eq!(ReflowConfig::plain().stage(&teacher).unwrap().objective, teacher, "plain reflow is the same objective");
-    let law = |steps| DistillConfig { steps, ..DistillConfig::default() }.stage(&teacher).unwrap().objective.time.law;
+    let law =
+        |steps| DistillConfig { steps, ..DistillConfig::default() }.stage(&teacher, false).unwrap().objective.time.law;
     assert_eq!(law(1), TimeLaw::Constant { t: 0.0 });
     assert_eq!(law(4), TimeLaw::Steps { count: 4 });
     // The distillation loss of a pair is |x1 - x0 - v(x0, 0)|².
@@ -106,7 +133,7 @@ fn stages_train_what_their_papers_say() {
             x.zeros_like()
         }
     }
-    let stage = DistillConfig::default().stage(&teacher).unwrap();
+    let stage = DistillConfig::default().stage(&teacher, false).unwrap();
     let device = Device::flex();
     let times = stage.objective.times(Key::new(0, Purpose::Time), &[5]);
     let point = |v: [f32; 2]| Tensor::<2>::from_floats([v], &device);

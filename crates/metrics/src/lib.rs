@@ -24,6 +24,7 @@ pub use extractor::{Extractor, Pixels};
 pub use features::{Lpips, LpipsConfig, LpipsNet};
 pub use matrix::Matrix;
 pub use similarity::{psnr, ssim};
+pub use statistics::coral::coral;
 pub use statistics::frechet::{frechet_distance, frechet_distance_of};
 pub use statistics::kid::{Kid, KidConfig, kid, kid_exact};
 pub use statistics::manifold::{Manifold, precision_recall};

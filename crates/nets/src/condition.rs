@@ -26,11 +26,14 @@ pub struct ConditionConfig {
     pub vector: usize,
     /// Width of the token embeddings (DiT only); 0 for none.
     pub tokens: usize,
+    /// Whether the network is told how far ahead in time its answer should hold ([`Condition::reach`]), as MeanFlow and
+    /// shortcut models need. The new embedding starts at zero, so a trained network can be given it and answers as before.
+    pub reach: bool,
 }
 
 impl Default for ConditionConfig {
     fn default() -> Self {
-        Self { time_scale: 1000.0, class_std: 1.0, vector: 0, tokens: 0 }
+        Self { time_scale: 1000.0, class_std: 1.0, vector: 0, tokens: 0, reach: false }
     }
 }
 
@@ -77,6 +80,14 @@ pub struct TimeEmbedding {
     scale: f64,
 }
 
+impl TimeEmbedding {
+    /// `[b]` to `[b width]`.
+    fn forward(&self, t: Tensor<1>) -> Tensor<2> {
+        let y = self.linear_1.forward(sinusoids(t, self.features, self.scale));
+        self.linear_2.forward(kernels::silu(y))
+    }
+}
+
 /// Time, class and vector to one vector per sample.
 #[derive(Module, Debug)]
 pub struct Conditioner {
@@ -86,6 +97,8 @@ pub struct Conditioner {
     pub class_embedding: Option<Embedding>,
     /// The vector's share, without a bias so that zeros mean no condition.
     pub vector_embedding: Option<Linear>,
+    /// The reach's share, zero at first.
+    pub reach_embedding: Option<TimeEmbedding>,
 }
 
 impl Conditioner {
@@ -98,25 +111,31 @@ impl Conditioner {
         classes: usize,
         how: Weights,
     ) -> Self {
-        let time = init.child("time_embedding");
-        Self {
-            time_embedding: TimeEmbedding {
-                linear_1: Linear::new(&time.child("linear_1"), features, width, how),
-                linear_2: Linear::new(&time.child("linear_2"), width, width, how),
+        let times = |name: &str, last: Weights| {
+            let init = init.child(name);
+            TimeEmbedding {
+                linear_1: Linear::new(&init.child("linear_1"), features, width, how),
+                linear_2: Linear::new(&init.child("linear_2"), width, width, last),
                 features,
                 scale: config.time_scale,
-            },
+            }
+        };
+        Self {
+            time_embedding: times("time_embedding", how),
             class_embedding: (classes > 0)
                 .then(|| Embedding::new(&init.child("class_embedding"), classes, width, config.class_std)),
             vector_embedding: (config.vector > 0)
                 .then(|| Linear::without_bias(&init.child("vector_embedding"), config.vector, width, how)),
+            reach_embedding: config.reach.then(|| times("reach_embedding", Weights::Zero)),
         }
     }
 
     pub(crate) fn tally(tally: &mut Tally, config: &ConditionConfig, features: usize, width: usize, classes: usize) {
-        tally.linear(1, features, width, true);
-        tally.kept(width); // the activation between the two
-        tally.linear(1, width, width, true);
+        for _ in 0..1 + usize::from(config.reach) {
+            tally.linear(1, features, width, true);
+            tally.kept(width); // the activation between the two
+            tally.linear(1, width, width, true);
+        }
         if classes > 0 {
             tally.table(classes + 1, width);
         }
@@ -127,9 +146,11 @@ impl Conditioner {
 
     /// `[b width]` from times `[b]`. An absent class or vector is the null condition.
     pub fn forward(&self, t: Tensor<1>, condition: &Condition) -> Tensor<2> {
-        let time = &self.time_embedding;
-        let y = time.linear_1.forward(sinusoids(t, time.features, time.scale));
-        let mut y = time.linear_2.forward(kernels::silu(y));
+        let none = t.zeros_like();
+        let mut y = self.time_embedding.forward(t);
+        if let Some(embedding) = &self.reach_embedding {
+            y = y + embedding.forward(condition.reach.clone().unwrap_or(none));
+        }
         if let Some(table) = &self.class_embedding {
             y = y + match &condition.class {
                 Some(class) => table.forward(class.clone()),

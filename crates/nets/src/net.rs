@@ -1,6 +1,6 @@
 //! One type for every network a recipe can name.
 
-use crate::{Cost, Dit, DitConfig, Mlp, MlpConfig, NetsError, Unet, UnetConfig};
+use crate::{ConditionConfig, Cost, Dit, DitConfig, Mlp, MlpConfig, NetsError, Unet, UnetConfig};
 use base::{Condition, Device, Network, Pass, Tensor};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
@@ -45,13 +45,33 @@ impl NetConfig {
         }
     }
 
+    /// What the network is conditioned on.
+    pub fn condition(&self) -> &ConditionConfig {
+        match self {
+            Self::Mlp(config) => &config.condition,
+            Self::Unet(config) => &config.condition,
+            Self::Dit(config) => &config.condition,
+        }
+    }
+
     /// Width of the vector condition, 0 for none.
     pub fn vector(&self) -> usize {
-        match self {
-            Self::Mlp(config) => config.condition.vector,
-            Self::Unet(config) => config.condition.vector,
-            Self::Dit(config) => config.condition.vector,
+        self.condition().vector
+    }
+
+    /// Whether the network is told how far ahead it looks.
+    pub fn reaches(&self) -> bool {
+        self.condition().reach
+    }
+
+    /// The same network, told (or not) how far ahead it looks.
+    pub fn reaching(mut self, reach: bool) -> Self {
+        match &mut self {
+            Self::Mlp(config) => config.condition.reach = reach,
+            Self::Unet(config) => config.condition.reach = reach,
+            Self::Dit(config) => config.condition.reach = reach,
         }
+        self
     }
 
     /// Initialises the network for data of `shape` (`[c h w]`; points are `[d 1 1]`) with `classes` classes (0 for none).

@@ -7,7 +7,7 @@ use data::{
 };
 use media::Images;
 use metrics::{
-    EvalConfig, Evaluator, Extractor, KidConfig, MetricsError, Pixels, Reference,
+    EvalConfig, Evaluator, Extractor, KidConfig, Lpips, LpipsConfig, MetricsError, Pixels, Reference,
     classifier::Classifier,
     features::{EfficientNetLite0, InceptionV3, Vgg16},
 };
@@ -152,6 +152,15 @@ fn extractor(name: &str, dataset: &Arc<dyn Dataset>, device: &Chosen) -> Result<
             return Err(Error::Usage(format!("--features {name} is unknown; there are {known}")));
         }
     })
+}
+
+/// The perceptual distance on the weights that `rectiflow data get` brought.
+///
+/// # Errors
+/// Weights that are not here; settings out of range.
+pub(crate) fn lpips(config: &LpipsConfig, device: &Chosen) -> Result<Lpips, Error> {
+    let folder = fetched("lpips-vgg")?.parent().map(Path::to_path_buf).unwrap_or_default();
+    Ok(Lpips::open(&folder.join(config.net.file()), config, &device.device)?)
 }
 
 /// The weights that `rectiflow data get` brought.

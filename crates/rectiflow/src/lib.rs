@@ -6,16 +6,19 @@
 pub mod context;
 pub mod device;
 pub mod error;
-mod guided;
 pub mod judge;
 pub mod machine;
 pub mod memory;
 pub mod model;
 pub mod pairs;
+mod perceptual;
+pub mod prelude;
 pub mod recipe;
 pub mod report;
 pub mod sampling;
 pub mod schedules;
+pub mod start;
+mod taught;
 pub mod toy;
 pub mod verbs;
 
@@ -26,6 +29,7 @@ pub use kernels::Precision;
 pub use kernels::allocator;
 pub use model::Model;
 pub use recipe::Recipe;
+pub use start::Start;
 
 /// The training room's terminal bar, for faces that have a terminal.
 pub use train::log::Progress as TrainBar;

@@ -1,8 +1,8 @@
 //! A trained network with everything that gives it meaning: its recipe, the shape of its data and its classes.
 
-use crate::{Error, Recipe, device::Chosen};
+use crate::{Error, Recipe, Start, device::Chosen, prelude::Prelude};
 use base::{Condition, Tensor, Times};
-use flow::{Field, Frame, Guided, Parameterization, PathField, ScoreField, guidance::GuidanceConfig};
+use flow::{Field, Frame, Guided, Parameterization, ScoreField, guidance::GuidanceConfig};
 use kernels::Precision;
 use nets::Net;
 use std::{
@@ -28,6 +28,16 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// A first stage on `dataset`. Between two data sets the network has no classes: an image keeps what it shows.
+    pub fn base(dataset: &dyn data::Dataset, start: &Start) -> Self {
+        let (shape, classes, name) = (dataset.shape(), dataset.class_names().to_vec(), dataset.name().to_string());
+        let stage = "base".to_string();
+        match start.dataset() {
+            None => Self { stage, shape, classes, data: name },
+            Some(from) => Self { stage, shape, classes: Vec::new(), data: format!("{} → {name}", from.name()) },
+        }
+    }
+
     /// As checkpoint metadata.
     pub fn to_extra(&self) -> BTreeMap<String, String> {
         let [c, h, w] = self.shape;
@@ -68,6 +78,8 @@ pub struct Model {
     pub parameters: u64,
     /// Fingerprint of the training data.
     pub data: String,
+    /// One more step before every sample, where the model was given one.
+    pub prelude: Option<Box<Prelude>>,
 }
 
 impl Model {
@@ -83,8 +95,12 @@ impl Model {
         let subject = Subject::from_extra(&meta.extra, &file)?;
         let net = recipe.network.init(recipe.seed, subject.shape, subject.classes.len(), &device.device)?;
         let parameters = burn::module::Module::num_params(&net) as u64;
-        let net = load_weights(net, &mut checkpoint, which)?;
-        Ok(Self { net, recipe, subject, file, images: meta.images, parameters, data: meta.data })
+        let net = match &recipe.lora {
+            None => load_weights(net, &mut checkpoint, which)?,
+            Some(lora) => load_weights(lora.init(net, recipe.seed, &device.device)?, &mut checkpoint, which)?.merged(),
+        };
+        let prelude = None;
+        Ok(Self { net, recipe, subject, file, images: meta.images, parameters, data: meta.data, prelude })
     }
 
     /// The network as a velocity field from noise to data, under guidance, its products in `precision`.
@@ -100,8 +116,7 @@ impl Model {
                 self.file.display()
             )));
         }
-        let field = PathField::new(&self.net, self.recipe.path.clone(), self.recipe.parameterization)
-            .independent(self.recipe.pairs_are_independent());
+        let field = self.recipe.field(&self.net);
         Ok(Rounded { field: Guided::new(field, guidance.scale, guidance.interval)?, precision })
     }
 
@@ -120,6 +135,10 @@ struct Rounded<F> {
 impl<const D: usize, F: Field<D>> Field<D> for Rounded<F> {
     fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D> {
         self.precision.scope(|| self.field.velocity(x, t, condition))
+    }
+
+    fn average_velocity(&self, x: Tensor<D>, t: &Times, until: &Times, condition: &Condition) -> Tensor<D> {
+        self.precision.scope(|| self.field.average_velocity(x, t, until, condition))
     }
 
     fn frame(&self) -> Option<Frame<'_>> {

@@ -1,18 +1,21 @@
 //! Pair stores between a teacher and its student: making them, streaming them, saying what they are.
 
 use crate::{
-    Error, Model,
+    Error, Model, Start,
     context::{Context, Event},
     recipe::PairsRecipe,
     sampling::host,
 };
+use base::{Device, Key, NULL_CLASS, Purpose, Tensor};
 use data::pairs::{FORMAT, PairMeta, PairRecord, PairStore, PairWriter};
+use data::{Dataset, Split};
 use flow::Solver;
-use methods::{Labels, PairChunk, pairs::generate};
+use methods::{Failure, Labels, PairChunk, Supply, pairs::generate_from};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 use train::Batch;
@@ -45,7 +48,70 @@ fn solver(solver: &Solver) -> String {
     }
 }
 
-fn meta(teacher: &Model, recipe: &PairsRecipe, data: &str) -> PairMeta {
+/// What a teacher's pairs begin at: its noise or its source's images, and its data for inverted ones.
+struct Ends<'a> {
+    teacher: &'a Model,
+    start: Start,
+    data: Option<Arc<dyn Dataset>>,
+    seed: u64,
+    device: Device,
+}
+
+impl<'a> Ends<'a> {
+    /// The part `split` of the teacher's data sets.
+    fn of(teacher: &'a Model, recipe: &PairsRecipe, split: Split, context: &Context) -> Result<Self, Error> {
+        let shape = teacher.subject.shape;
+        let start = match split {
+            Split::Train => Start::of(&teacher.recipe, shape, split)?,
+            Split::Test => Start::held_out(&teacher.recipe, shape)?,
+        };
+        let data = match recipe.generate.inverted > 0.0 {
+            true => Some(data::open(&teacher.recipe.data.with_split(split))?),
+            false => None,
+        };
+        Ok(Self { teacher, start, data, seed: recipe.generate.seed, device: context.device.device.clone() })
+    }
+
+    /// Refuses more pairs than there are different ones.
+    fn check(&self, recipe: &PairsRecipe) -> Result<(), Error> {
+        let inverted = recipe.generate.inverted_of(recipe.count);
+        let forward = recipe.count - inverted;
+        let few = |what: &str, need: u64, have: u64| {
+            Err(Error::Usage(format!(
+                "{} pairs need {need} different images of the {what}, and there are {have}: the same image makes the same \
+                 pair; ask for fewer (--num, `pairs.count`)",
+                recipe.count
+            )))
+        };
+        if let Some(have) = self.start.count().filter(|have| *have < forward) {
+            return few("source", forward, have);
+        }
+        match &self.data {
+            Some(data) if (data.len() as u64) < inverted => few("data", inverted, data.len() as u64),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Supply<4> for Ends<'_> {
+    fn source(&mut self, numbers: &[u64]) -> Result<Tensor<4>, Failure> {
+        let key = Key::new(self.seed, Purpose::Noise);
+        // Unwidened: pairs keep noise of variance one, whatever the path.
+        Ok(self.start.points(key, numbers, &flow::Path::Linear {}, &self.device)?)
+    }
+
+    fn data(&mut self, numbers: &[u64]) -> Result<(Tensor<4>, Vec<i64>), Failure> {
+        let data = self.data.as_ref().ok_or("the teacher's data were not opened")?;
+        let class = |&number: &u64| {
+            let label = data.label((number % data.len() as u64) as usize).filter(|_| self.teacher.classes() > 0);
+            label.map_or(NULL_CLASS, i64::from)
+        };
+        let points = crate::start::images(data, false, numbers, &self.device)?;
+        Ok((points, numbers.iter().map(class).collect()))
+    }
+}
+
+fn meta(teacher: &Model, recipe: &PairsRecipe, start: &Start) -> PairMeta {
     let name = teacher.file.file_name().unwrap_or_default().to_string_lossy();
     PairMeta {
         format: FORMAT,
@@ -60,7 +126,10 @@ fn meta(teacher: &Model, recipe: &PairsRecipe, data: &str) -> PairMeta {
         seed: recipe.generate.seed,
         shape: teacher.subject.shape,
         classes: teacher.classes(),
-        data: data.into(),
+        data: teacher.data.clone(),
+        times: recipe.generate.times(),
+        start: start.identity(),
+        inverted: recipe.generate.inverted,
     }
 }
 
@@ -77,17 +146,13 @@ pub fn make(teacher: &Model, recipe: &PairsRecipe, folder: &Path, context: &mut 
             recipe.generate.seed
         )));
     }
-    if teacher.recipe.path.start_scale() != 1.0 {
-        return Err(Error::Usage(format!(
-            "pairs start from standard normal noise, but the path `{}` of this teacher starts from wider noise; use a \
-             teacher with path = {{ type = \"linear\" }}",
-            teacher.recipe.path.name()
-        )));
-    }
     let began = Instant::now();
-    let mut writer = PairWriter::open(folder, &meta(teacher, recipe, &teacher.data), 0..recipe.count)?;
+    let mut ends = Ends::of(teacher, recipe, Split::Train, context)?;
+    ends.check(recipe)?;
+    let mut writer = PairWriter::open(folder, &meta(teacher, recipe, &ends.start), 0..recipe.count)?;
     let mut report = PairsReport { folder: folder.into(), count: 0, made: 0, seconds: 0.0 };
-    let batch = recipe.generate.batch.max(1);
+    // Whole trajectories at a time.
+    let batch = recipe.generate.batch.max(1).next_multiple_of(recipe.generate.pieces());
     if let Some(reason) = recipe.precision.fallback(&context.device.device) {
         context.note(reason);
     }
@@ -105,7 +170,7 @@ pub fn make(teacher: &Model, recipe: &PairsRecipe, folder: &Path, context: &mut 
         }
         // Consecutive ones only: another writer's samples may lie between.
         let run = missing.iter().zip(first..).take_while(|(index, expected)| **index == *expected).count() as u64;
-        let chunk = chunk(teacher, recipe, first..first + run, context)?;
+        let chunk = chunk(&mut ends, recipe, first..first + run)?;
         let (x0, x1) = (host(chunk.x0)?, host(chunk.x1)?);
         let size = x0.len() / chunk.indices.len().max(1);
         for (i, (&index, &class)) in chunk.indices.iter().zip(&chunk.labels).enumerate() {
@@ -123,13 +188,8 @@ pub fn make(teacher: &Model, recipe: &PairsRecipe, folder: &Path, context: &mut 
 }
 
 /// Pairs `range` of the teacher, in one batch or a few.
-fn chunk(
-    teacher: &Model,
-    recipe: &PairsRecipe,
-    range: std::ops::Range<u64>,
-    context: &Context,
-) -> Result<PairChunk<4>, Error> {
-    let [c, h, w] = teacher.subject.shape;
+fn chunk(ends: &mut Ends, recipe: &PairsRecipe, range: std::ops::Range<u64>) -> Result<PairChunk<4>, Error> {
+    let (teacher, device) = (ends.teacher, ends.device.clone());
     let field = teacher.field(&recipe.guidance, recipe.precision)?;
     let mut made = None;
     let mut sink = |chunk: PairChunk<4>| {
@@ -137,7 +197,7 @@ fn chunk(
         Ok(())
     };
     let config = methods::PairsConfig { batch: (range.end - range.start).max(1) as usize, ..recipe.generate.clone() };
-    generate(&field, [0, c, h, w], &labels(teacher), &config, range, &context.device.device, &mut sink)?;
+    generate_from(&field, ends, &labels(teacher), &config, range, &device, &mut sink)?;
     made.ok_or_else(|| Error::Failure("no pairs were made: the range is empty".into()))
 }
 
@@ -155,14 +215,20 @@ pub fn held_out(
         return Ok(None);
     }
     let first = 1 << 40;
-    let chunk = chunk(teacher, recipe, first..first + count as u64, context)?;
+    let mut ends = Ends::of(teacher, recipe, Split::Test, context)?;
+    let chunk = chunk(&mut ends, recipe, first..first + count as u64)?;
     let [c, h, w] = teacher.subject.shape;
     let classes = if teacher.classes() > 0 { chunk.labels } else { Vec::new() };
+    let meta = meta(teacher, recipe, &ends.start);
     Ok(Some(Batch {
         x1: host(chunk.x1)?,
         x0: Some(host(chunk.x0)?),
         shape: [count, c, h, w],
         classes,
+        spans: match recipe.generate.cuts.is_empty() {
+            true => Vec::new(),
+            false => chunk.indices.iter().map(|&index| meta.span(index)).collect(),
+        },
         indices: chunk.indices.clone(),
         places: chunk.indices,
     }))
@@ -187,20 +253,37 @@ pub fn check(store: &PairStore, teacher: &Model) -> Result<(), Error> {
     if meta.classes != teacher.classes() {
         return differ("number of classes", &meta.classes, &teacher.classes());
     }
+    let start = Start::of(recipe, meta.shape, Split::Train)?;
+    if meta.start != start.identity() {
+        return differ("start", &meta.start, &start.identity());
+    }
     if meta.path != recipe.path.name() {
         return differ("path", &meta.path, &recipe.path.name());
     }
     if meta.parameterization != recipe.parameterization.name() {
         return differ("parameterization", &meta.parameterization, &recipe.parameterization.name());
     }
-    let rows: Vec<usize> = (0..store.len().min(512)).collect();
+    // Only pairs that start at the noise can be told from their ends.
+    let starts = |row: &usize| store.index(*row).is_some_and(|index| meta.span(index)[0] == 0.0);
+    let rows: Vec<usize> = (0..store.len()).filter(starts).take(512).collect();
     let batch = store.batch(&rows)?;
     let device = base::Device::flex();
     let tensor = |values: Vec<f32>| base::Tensor::<4>::from_data(base::TensorData::new(values, batch.shape), &device);
     let (x0, x1) = (tensor(batch.x0), tensor(batch.x1));
-    methods::checks::check_orientation(&x0, &x1)?;
+    if start.dataset().is_none() {
+        // Where the backward flow ended is near noise only.
+        let drawn: Vec<usize> = (0..rows.len()).filter(|&row| !is_inverted(meta.inverted, batch.index[row])).collect();
+        if !drawn.is_empty() {
+            let (x0, x1) = (flow::rows::select(x0.clone(), &drawn), flow::rows::select(x1.clone(), &drawn));
+            methods::checks::check_orientation(&x0, &x1)?;
+        }
+    }
     methods::checks::check_coupled(&x0, &x1)?;
     Ok(())
+}
+
+fn is_inverted(share: f64, index: u64) -> bool {
+    methods::PairsConfig { inverted: share, ..Default::default() }.is_inverted(index)
 }
 
 /// Facts about the pair store at `path`; `None` where there is none.

@@ -1,7 +1,7 @@
 //! Drawing samples: from (seed, index, class) to images, the same whatever the batch size.
 
 use crate::{
-    Error, Model,
+    Error, Model, Start,
     context::{Context, Event},
     memory,
     recipe::SampleConfig,
@@ -75,14 +75,6 @@ pub fn noise(seed: u64) -> Key {
     Key::new(seed, Purpose::Noise).fold(2)
 }
 
-/// Where samples on `path` start: the noise itself, or as wide as the path's first point (VE, EDM).
-pub(crate) fn start(path: &flow::Path, noise: base::Tensor<4>) -> base::Tensor<4> {
-    match path.start_scale() {
-        1.0 => noise,
-        scale => noise * scale,
-    }
-}
-
 /// A field of the `trained` path, read along another one if asked.
 ///
 /// # Errors
@@ -103,12 +95,29 @@ pub fn paths(seed: u64, indices: &[u64]) -> Brownian {
     Brownian::new(Key::new(seed, Purpose::Latent).fold(2), indices)
 }
 
-/// Draws the samples of `range` under `seed`.
+/// Draws the samples of `range` under `seed`; those of a model between two data sets begin at held-out images of its source.
+///
+/// # Errors
+/// What the solver may say, a source that cannot be read, and [`Error::Interrupted`].
+pub fn draw(
+    model: &Model,
+    config: &SampleConfig,
+    classes: &Classes,
+    seed: u64,
+    range: Range<u64>,
+    context: &mut Context,
+) -> Result<Drawn, Error> {
+    let start = Start::held_out(&model.recipe, model.subject.shape)?;
+    draw_from(model, &start, config, classes, seed, range, context)
+}
+
+/// Draws the samples of `range`, which begin at `start`: noise under `seed`, or images in their order.
 ///
 /// # Errors
 /// What the solver may say, and [`Error::Interrupted`].
-pub fn draw(
+pub fn draw_from(
     model: &Model,
+    start: &Start,
     config: &SampleConfig,
     classes: &Classes,
     seed: u64,
@@ -125,6 +134,14 @@ pub fn draw(
         context.note(reason);
     }
     let schedule = config.schedule.build(config.steps)?;
+    model.recipe.check_solver(&config.solver).map_err(|reason| Error::Usage(reason.into()))?;
+    if let Some(advice) = model.recipe.advice(&config.solver) {
+        context.note(advice);
+    }
+    let along_path = other.unwrap_or(trained);
+    if model.prelude.is_some() && !methods::OneMoreStep::applies(along_path, schedule.ends().0) {
+        context.note(format!("path `{}` starts in pure noise: one more step changes nothing here", along_path.name()));
+    }
     let noise = noise(seed);
     let (total, first) = (range.end - range.start, range.start);
     memory::check_samples(total, [c, h, w])?;
@@ -138,7 +155,17 @@ pub fn draw(
         next += indices.len() as u64;
         let asked: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
         let condition = Labels::condition(&asked, &device);
-        let x0 = start(other.unwrap_or(trained), noise.normal_tensor(&indices, [0, c, h, w], &device));
+        let prelude = match &model.prelude {
+            Some(prelude) => {
+                let own = noise.normal_tensor(&indices, [0, c, h, w], &device);
+                prelude.start(along_path, schedule.ends().0, &own, &condition, seed, &indices)?
+            }
+            None => None,
+        };
+        let x0 = match prelude {
+            Some(x0) => x0,
+            None => start.points(noise, &indices, along_path, &device)?,
+        };
         let paths = paths(seed, &indices);
         let solution = solve_with(&*field, x0, &condition, &config.solver, &schedule, &paths, None)?;
         drawn.nfe = drawn.nfe.max(solution.nfe_per_sample.iter().copied().max().unwrap_or(0));

@@ -58,6 +58,21 @@ pub fn read(file: &Path) -> Result<ScheduleConfig, Error> {
     Ok(ScheduleConfig::Custom { times: schedule.times().to_vec() })
 }
 
+/// The override of a recipe that cuts trajectories where the schedule in `file` stops: `pairs.generate.cuts=[...]`.
+///
+/// # Errors
+/// Those of [`read`]; a schedule that does not go from 0 to 1, or whose times depend on a number of steps.
+pub fn cuts(file: &Path) -> Result<String, Error> {
+    let at = |why: &str| Error::Usage(format!("schedule {}: {why}", file.display()));
+    let ScheduleConfig::Custom { times } = read(file)? else {
+        return Err(at("it has no times of its own; write the list as `times` or `sigmas`"));
+    };
+    match times.as_slice() {
+        [0.0, cuts @ .., 1.0] => Ok(format!("pairs.generate.cuts={cuts:?}")),
+        _ => Err(at("trajectories are cut between noise (0) and data (1), and its times do not run from 0 to 1")),
+    }
+}
+
 /// The settings of a `scheduler_config.json`.
 fn diffusers(class: &str, mut config: serde_json::Map<String, Value>) -> Result<FlowMatch, String> {
     if class != "FlowMatchEulerDiscreteScheduler" {

@@ -1,10 +1,11 @@
 //! The task of every flow: pair the batch, draw times, drop conditions, take the objective's loss.
 
 use crate::TrainError;
-use crate::source::Batch;
+use crate::source::{Batch, Origin};
 use crate::task::Task;
 use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, TensorData, Times};
 use flow::coupling::Draw;
+use flow::exercise::ends_through;
 use flow::{Coupling, Ends, Objective};
 
 /// Flow matching (Lipman et al. 2022, arXiv:2210.02747; Liu et al. 2022, arXiv:2209.03003, eq. 1) with any path, time
@@ -13,7 +14,9 @@ use flow::{Coupling, Ends, Objective};
 pub struct FlowTask {
     /// Path, parameterization, time law, loss and weighting.
     pub objective: Objective,
-    /// How noise and data are paired within a batch.
+    /// Where flows start: noise drawn by counter, or what the batch brings.
+    pub origin: Origin,
+    /// How source and data are paired within a batch.
     pub coupling: Coupling,
     /// Probability that a sample loses its condition.
     pub condition_dropout: f64,
@@ -23,9 +26,59 @@ pub struct FlowTask {
     pub seed: u64,
 }
 
+/// A batch as it is trained on: pairs, times and conditions.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// The coupled ends.
+    pub ends: Ends<4>,
+    /// A time for each.
+    pub times: Times,
+    /// Conditions, some of them dropped.
+    pub condition: Condition,
+}
+
+/// `times` in [0, 1] laid out over the pieces of trajectories that the pairs are, where they are.
+fn within(batch: &Batch, times: &Times) -> Times {
+    if batch.spans.is_empty() {
+        return times.clone();
+    }
+    Times::new(times.values().iter().zip(&batch.spans).map(|(t, [a, b])| a + (b - a) * t).collect())
+}
+
 impl FlowTask {
-    /// Pairs where the source stores them, otherwise noise by counter, coupled within the batch: `(x0, x1)` and the row of
-    /// the batch that each data point is.
+    /// What the counters of `batch` draw, on `device`.
+    ///
+    /// # Errors
+    /// Pairs where there should be none, none where there should be.
+    pub fn draw(&self, batch: &Batch, device: &Device) -> Result<Drawn, TrainError> {
+        let noise = Key::new(self.seed, Purpose::Noise);
+        let (x0, x1, rows) = self.pair(batch, noise, device)?;
+        let x0 = self.coupling.blend(x0, noise, &batch.indices);
+        let times = within(batch, &self.objective.times(Key::new(self.seed, Purpose::Time), &batch.indices));
+        let condition = self.condition(batch, rows.as_deref(), self.condition_dropout, device);
+        let ends = self.ends(x0, x1, batch, Key::new(self.seed, Purpose::Latent));
+        Ok(Drawn { ends, times, condition })
+    }
+
+    /// The same with randomness that no training sample sees, at `times`, and every condition kept: for validation.
+    ///
+    /// # Errors
+    /// As for [`FlowTask::draw`].
+    pub fn draw_at(&self, batch: &Batch, times: &Times, device: &Device) -> Result<Drawn, TrainError> {
+        // Annealed pairs are validated as they are stored, so that the curve does not mix learning with the schedule.
+        let (x0, x1, rows) = self.pair(batch, Key::new(self.seed, Purpose::Noise).fold(1), device)?;
+        let condition = self.condition(batch, rows.as_deref(), 0.0, device);
+        let ends = self.ends(x0, x1, batch, Key::new(self.seed, Purpose::Latent).fold(1));
+        Ok(Drawn { ends, times: within(batch, times), condition })
+    }
+
+    /// How a training pass over `batch` draws its dropout.
+    pub fn pass(&self, batch: &Batch) -> Pass {
+        Pass::Train { dropout: Key::new(self.seed, Purpose::Dropout), samples: batch.indices.clone() }
+    }
+
+    /// Pairs where the source stores them, otherwise noise by counter or the samples of a second data set, coupled within
+    /// the batch: `(x0, x1)` and the row of the batch that each data point is.
     fn pair(
         &self,
         batch: &Batch,
@@ -34,31 +87,41 @@ impl FlowTask {
     ) -> Result<(Tensor<4>, Tensor<4>, Option<Vec<usize>>), TrainError> {
         let tensor = |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), batch.shape), device);
         let x1 = tensor(&batch.x1);
-        match (&batch.x0, self.coupling.needs_pairs()) {
-            (Some(x0), true) => Ok((tensor(x0), x1, None)),
-            (None, true) => Err(TrainError::Objective(format!(
-                "the coupling is `{}` but the samples have no stored noise; train on a pair store, or set \
+        let x0 = match (&batch.x0, self.coupling.needs_pairs(), self.origin) {
+            (Some(x0), true, _) => return Ok((tensor(x0), x1, None)),
+            (Some(x0), false, Origin::Data) => tensor(x0),
+            (None, false, Origin::Noise) => noise.normal_tensor(&batch.indices, batch.shape, device),
+            (None, false, Origin::Data) => {
+                let why = "flows start from a second data set but the batch brings none of its samples";
+                return Err(TrainError::Objective(why.into()));
+            }
+            (None, true, _) => {
+                return Err(TrainError::Objective(format!(
+                    "the coupling is `{}` but the samples have no stored noise; train on a pair store, or set \
                  coupling.type = \"independent\"",
-                self.coupling.name()
-            ))),
-            (Some(_), false) => Err(TrainError::Objective(
+                    self.coupling.name()
+                )));
+            }
+            (Some(_), false, Origin::Noise) => return Err(TrainError::Objective(
                 "the samples are stored pairs but the coupling would draw fresh noise; set coupling.type = \"stored\""
                     .to_string(),
             )),
-            (None, false) => {
-                let x0 = noise.normal_tensor(&batch.indices, batch.shape, device);
-                let classes = (!batch.classes.is_empty()).then_some(batch.classes.as_slice());
-                let draw = Draw::new(self.seed, &batch.indices).with_classes(classes);
-                let pairing = self.coupling.pair(&x0, &x1, &draw).map_err(objective)?;
-                let kept = pairing.data.iter().enumerate().all(|(i, &row)| i == row);
-                Ok((pairing.apply(x0), pairing.apply_data(x1), (!kept).then_some(pairing.data)))
-            }
-        }
+        };
+        let classes = (self.conditional && !batch.classes.is_empty()).then_some(batch.classes.as_slice());
+        let draw = Draw::new(self.seed, &batch.indices).with_classes(classes);
+        let pairing = self.coupling.pair(&x0, &x1, &draw).map_err(objective)?;
+        let kept = pairing.data.iter().enumerate().all(|(i, &row)| i == row);
+        Ok((pairing.apply(x0), pairing.apply_data(x1), (!kept).then_some(pairing.data)))
     }
 
     /// The coupled ends with the latent, where the path has one; it is drawn by counter after the coupling, so that it
-    /// stays independent of both ends.
+    /// stays independent of both ends. A piece of a trajectory becomes the ends of the path's curve through it.
     fn ends(&self, x0: Tensor<4>, x1: Tensor<4>, batch: &Batch, latent: Key) -> Ends<4> {
+        if !batch.spans.is_empty() {
+            let [from, to] = [0, 1].map(|end| Times::new(batch.spans.iter().map(|span| span[end]).collect()));
+            let (x0, x1) = ends_through(&self.objective.path, (x0, &from), (x1, &to));
+            return Ends { x0, x1, z: None };
+        }
         let z = self.objective.latent(latent, &batch.indices, &x1);
         Ends { x0, x1, z }
     }
@@ -83,15 +146,8 @@ fn objective(error: flow::FlowError) -> TrainError {
 
 impl Task for FlowTask {
     fn loss(&self, network: &dyn Network<4>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
-        let noise = Key::new(self.seed, Purpose::Noise);
-        let (x0, x1, rows) = self.pair(batch, noise, device)?;
-        let x0 = self.coupling.blend(x0, noise, &batch.indices);
-        let times = self.objective.times(Key::new(self.seed, Purpose::Time), &batch.indices);
-        let condition = self.condition(batch, rows.as_deref(), self.condition_dropout, device);
-        let dropout = Key::new(self.seed, Purpose::Dropout);
-        let pass = Pass::Train { dropout, samples: batch.indices.clone() };
-        let ends = self.ends(x0, x1, batch, Key::new(self.seed, Purpose::Latent));
-        self.objective.loss_of(network, ends, &condition, &times, &pass).map_err(objective)
+        let Drawn { ends, times, condition } = self.draw(batch, device)?;
+        self.objective.loss_of(network, ends, &condition, &times, &self.pass(batch)).map_err(objective)
     }
 
     fn loss_at(
@@ -101,12 +157,8 @@ impl Task for FlowTask {
         times: &Times,
         device: &Device,
     ) -> Result<Tensor<1>, TrainError> {
-        // A stream of its own: no training sample ever sees the noise of validation.
-        // Annealed pairs are validated as they are stored, so that the curve does not mix learning with the schedule.
-        let (x0, x1, rows) = self.pair(batch, Key::new(self.seed, Purpose::Noise).fold(1), device)?;
-        let condition = self.condition(batch, rows.as_deref(), 0.0, device);
-        let ends = self.ends(x0, x1, batch, Key::new(self.seed, Purpose::Latent).fold(1));
-        self.objective.loss_of(network, ends, &condition, times, &Pass::Infer).map_err(objective)
+        let Drawn { ends, times, condition } = self.draw_at(batch, times, device)?;
+        self.objective.loss_of(network, ends, &condition, &times, &Pass::Infer).map_err(objective)
     }
 
     fn identity(&self) -> (String, String) {
@@ -129,6 +181,7 @@ mod tests {
         let time = TimeConfig::new(TimeLaw::Uniform {});
         FlowTask {
             objective: Objective { time, ..Objective::default() },
+            origin: Origin::Noise,
             coupling: Coupling::Independent {},
             condition_dropout: 0.2,
             conditional: true,
@@ -205,6 +258,21 @@ mod tests {
         assert!(with(Coupling::Independent {}, &fresh).is_ok());
         assert!(with(Coupling::Stored {}, &fresh).unwrap_err().to_string().contains("no stored noise"));
         assert!(with(Coupling::Independent {}, &stored).unwrap_err().to_string().contains("stored pairs"));
+        // A second data set is coupled like noise, and must be there.
+        let two = |batch: &Batch| FlowTask { origin: Origin::Data, ..task() }.loss(&net, batch, &device);
+        let unmoved = FlowTask { coupling: Coupling::Stored {}, ..task() };
+        assert_eq!(values(two(&stored).unwrap()), values(unmoved.loss(&net, &stored, &device).unwrap()));
+        assert!(two(&fresh).unwrap_err().to_string().contains("second data set"));
+        // Equal sets in another order: optimal transport finds every point's twin, so that there is nothing to cross.
+        let size = fresh.x1.len() / 4;
+        let turned = [&fresh.x1[size..], &fresh.x1[..size]].concat();
+        let shifted = Batch { x0: Some(turned), ..fresh.clone() };
+        let exact = Coupling::OptimalTransport { within_class: false, condition_weight: 0.0 };
+        let coupled = FlowTask { origin: Origin::Data, coupling: exact, ..task() };
+        assert_eq!(
+            values(coupled.loss(&net, &shifted, &device).unwrap()),
+            values(unmoved.loss(&net, &stored, &device).unwrap())
+        );
         // With x0 = x1 the velocity to learn is zero: the loss is that of the network's output alone.
         let zero = with(Coupling::Stored {}, &stored).unwrap();
         let other = with(Coupling::Independent {}, &fresh).unwrap();

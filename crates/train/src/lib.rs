@@ -43,6 +43,6 @@ pub use event::{Event, Log, Observer, ValidationLog};
 pub use flow_task::FlowTask;
 pub use point_source::PointSource;
 pub use run_dir::RunDir;
-pub use source::{Batch, Source};
-pub use streams::{ImageSource, PairSource};
+pub use source::{Batch, Origin, Source};
+pub use streams::{ImageSource, PairSource, TransferSource};
 pub use task::Task;

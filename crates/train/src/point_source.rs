@@ -31,7 +31,7 @@ impl Source for PointSource {
         self.next += self.batch as u64;
         let x1 = indices.iter().flat_map(|&index| self.points.point(self.seed, index)).collect();
         let (shape, places) = ([self.batch, 2, 1, 1], indices.clone());
-        Ok(Batch { x1, x0: None, shape, classes: Vec::new(), indices, places })
+        Ok(Batch { x1, x0: None, shape, classes: Vec::new(), indices, places, spans: Vec::new() })
     }
 
     fn fingerprint(&self) -> String {

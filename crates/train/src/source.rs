@@ -2,12 +2,23 @@
 
 use crate::TrainError;
 
+/// Where flows start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// Standard normal noise.
+    #[default]
+    Noise,
+    /// Samples of a second data set.
+    Data,
+}
+
 /// A part of a training batch, on the host.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Data points, `[b c h w]`, in [-1, 1].
     pub x1: Vec<f32>,
-    /// Source points of the same shape, where the source stores pairs; otherwise noise is drawn by counter.
+    /// Source points of the same shape: the stored partners of the data points, or samples of a second data set drawn beside
+    /// them ([`Origin`]). Without them noise is drawn by counter.
     pub x0: Option<Vec<f32>>,
     /// `[b c h w]`.
     pub shape: [usize; 4],
@@ -18,6 +29,8 @@ pub struct Batch {
     pub indices: Vec<u64>,
     /// Where each sample lies in the data set, for messages.
     pub places: Vec<u64>,
+    /// Times `[from, to]` between which each stored pair lies, where pairs are pieces of trajectories; empty for whole ones.
+    pub spans: Vec<[f64; 2]>,
 }
 
 impl Batch {
@@ -34,7 +47,7 @@ impl Batch {
     /// The first value that is NaN or infinite, described for a message.
     pub fn find_not_finite(&self) -> Option<String> {
         let size = self.shape[1..].iter().product::<usize>().max(1);
-        let parts = [("data", Some(&self.x1)), ("stored noise", self.x0.as_ref())];
+        let parts = [("data", Some(&self.x1)), ("source", self.x0.as_ref())];
         parts.into_iter().find_map(|(what, values)| {
             let at = values?.iter().position(|v| !v.is_finite())?;
             let (row, value) = (at / size, values?[at]);

@@ -2,6 +2,7 @@
 
 use crate::TrainError;
 use crate::source::{Batch, Source};
+use base::{Key, Purpose};
 use data::pairs::{PairBatch, PairLoader, PairStore};
 use data::{DataError, Dataset, Loader, LoaderConfig};
 use std::sync::Arc;
@@ -18,6 +19,28 @@ impl ImageSource {
     pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Self {
         Self { dataset, config, loader: None }
     }
+}
+
+/// Images of one data set beside images of another, for flows from the one to the other. Nothing pairs them: each set is
+/// visited in an order of its own.
+pub struct TransferSource {
+    start: ImageSource,
+    data: ImageSource,
+}
+
+impl TransferSource {
+    /// Streams from `start` (t = 0) to `data` (t = 1); the configurations say batch, seed and flips of each. Both may have the
+    /// same seed: the order of `start` comes from another stream of it.
+    pub fn new(start: (Arc<dyn Dataset>, LoaderConfig), data: (Arc<dyn Dataset>, LoaderConfig)) -> Self {
+        let config = LoaderConfig { seed: apart(start.1.seed), ..start.1 };
+        Self { start: ImageSource::new(start.0, config), data: ImageSource::new(data.0, data.1) }
+    }
+}
+
+/// The seed of a source's order beside that of its data: with the same one, sets of equal length would be visited in the same
+/// order, which pairs every image with its counterpart.
+fn apart(seed: u64) -> u64 {
+    Key::new(seed, Purpose::Order).fold(1).bits(0)
 }
 
 /// Stored pairs of a teacher.
@@ -67,6 +90,26 @@ impl Source for ImageSource {
     }
 }
 
+impl Source for TransferSource {
+    fn seek(&mut self, images: u64) -> Result<(), TrainError> {
+        self.start.seek(images)?;
+        self.data.seek(images)
+    }
+
+    fn next(&mut self) -> Result<Batch, TrainError> {
+        let (start, batch) = (self.start.next()?, self.data.next()?);
+        if start.shape != batch.shape {
+            let (from, to) = (&start.shape[1..], &batch.shape[1..]);
+            return Err(TrainError::Source(format!("the source has images of {from:?} [c h w], the data of {to:?}")));
+        }
+        Ok(Batch { x0: Some(start.x1), ..batch })
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("from {} to {}", self.start.fingerprint(), self.data.fingerprint())
+    }
+}
+
 impl Source for PairSource {
     fn seek(&mut self, images: u64) -> Result<(), TrainError> {
         self.loader = Some(PairLoader::new(self.store.clone(), &self.config, images).map_err(failed)?);
@@ -95,6 +138,7 @@ impl From<data::Batch> for Batch {
             classes: batch.labels,
             indices: batch.indices,
             places: batch.source,
+            spans: Vec::new(),
         }
     }
 }
@@ -108,6 +152,7 @@ impl From<PairBatch> for Batch {
             classes: batch.labels,
             indices: batch.indices,
             places: batch.index,
+            spans: batch.spans,
         }
     }
 }
@@ -150,6 +195,22 @@ mod tests {
         }
     }
 
+    /// Mutant: one seed for both orders, which pairs every sample with itself.
+    #[test]
+    fn two_sets_of_one_length_are_never_visited_in_step_and_resume() {
+        let make = || TransferSource::new((dataset(), config()), (dataset(), config()));
+        let mut whole = make();
+        let batches: Vec<Batch> = (0..50).map(|_| whole.next().unwrap()).collect();
+        // Values name their sample; 200 independent encounters of 10 by 10 meet their twin 20 times, give or take 4.
+        let twins = batches.iter().flat_map(|b| b.x0.as_ref().unwrap().iter().zip(&b.x1)).filter(|(a, b)| a == b);
+        let twins = twins.count() / 4;
+        assert!((4..=40).contains(&twins), "{twins}");
+        let mut resumed = make();
+        resumed.seek(12).unwrap();
+        assert_eq!(resumed.next().unwrap(), batches[3]);
+        assert_ne!(whole.fingerprint(), ImageSource::new(dataset(), config()).fingerprint());
+    }
+
     #[test]
     fn another_order_is_another_fingerprint() {
         let of = |config: LoaderConfig| ImageSource::new(dataset(), config).fingerprint();
@@ -189,6 +250,9 @@ mod tests {
             shape: [1, 1, 2],
             classes: 0,
             data: String::new(),
+            times: vec![0.0, 1.0],
+            start: "noise".into(),
+            inverted: 0.0,
         };
         let mut writer = PairWriter::open(folder.path(), &meta, 0..8).unwrap();
         for index in 0..8u64 {

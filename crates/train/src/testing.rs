@@ -156,7 +156,7 @@ impl Source for TinySource {
             x1[4 * i + (*index % 4) as usize] = f32::NAN;
         }
         let places = classes.iter().map(|c| *c as u64).collect();
-        Ok(Batch { x1, x0: None, shape: [self.batch, 1, 2, 2], classes, indices, places })
+        Ok(Batch { x1, x0: None, shape: [self.batch, 1, 2, 2], classes, indices, places, spans: Vec::new() })
     }
 
     fn fingerprint(&self) -> String {

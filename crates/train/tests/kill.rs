@@ -159,6 +159,9 @@ fn write_pairs(path: &Path, count: u64) {
         shape: [1, 8, 8],
         classes: 10,
         data: String::new(),
+        times: vec![0.0, 1.0],
+        start: "noise".into(),
+        inverted: 0.0,
     };
     let mut writer = PairWriter::open(path, &meta, 0..count).unwrap().rows_per_shard(8);
     let key = Key::new(1, Purpose::Noise);

@@ -36,6 +36,7 @@ fn train(run: &RunDir, dataset: &Arc<dyn Dataset>, stop_at: u64) -> bool {
     let mut source = ImageSource::new(dataset.clone(), loader);
     let validation = Batch::from(gather(&**dataset, &(0..16).collect::<Vec<_>>()).unwrap());
     let task = FlowTask {
+        origin: train::Origin::Noise,
         objective: Objective::default(),
         coupling: Coupling::optimal_transport(),
         condition_dropout: 0.1,

@@ -56,3 +56,10 @@ pub fn checkpoint() -> PathBuf {
     files.sort();
     files.pop().expect("at least one checkpoint")
 }
+
+/// What the program prints with `--json`.
+pub fn json(command: &mut assert_cmd::Command) -> serde_json::Value {
+    let output = command.args(["--json", "--quiet"]).output().expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("--json prints JSON and nothing else")
+}

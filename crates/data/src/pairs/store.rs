@@ -33,6 +33,8 @@ pub struct PairBatch {
     /// Number of each sample in the whole stream since the start of training, `[b]`; its row when read by
     /// [`PairStore::batch`].
     pub indices: Vec<u64>,
+    /// Times `[from, to]` between which each pair lies, `[b]`; empty where all are whole trajectories.
+    pub spans: Vec<[f64; 2]>,
 }
 
 impl PairStore {
@@ -96,6 +98,12 @@ impl PairStore {
         hash.finish()
     }
 
+    /// Sample number of a row; `None` beyond the last.
+    pub fn index(&self, row: usize) -> Option<u64> {
+        let number = self.starts.partition_point(|&start| start <= row).checked_sub(1)?;
+        Some(self.shards.get(number)?.indices.start + (row - self.starts[number]) as u64)
+    }
+
     /// The pairs of `rows` (below [`PairStore::len`]), in that order, exactly as they were written.
     ///
     /// # Errors
@@ -117,6 +125,8 @@ impl PairStore {
             index.push(shard.indices.start + within as u64);
         }
         let indices = rows.iter().map(|&row| row as u64).collect();
-        Ok(PairBatch { x0, x1, shape: [rows.len(), c, h, w], labels, index, indices })
+        let whole = self.meta.is_whole();
+        let spans = if whole { Vec::new() } else { index.iter().map(|&i| self.meta.span(i)).collect() };
+        Ok(PairBatch { x0, x1, shape: [rows.len(), c, h, w], labels, index, indices, spans })
     }
 }

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 /// let meta = PairMeta {
 ///     format: FORMAT, teacher: "base".into(), path: "linear".into(), parameterization: "velocity".into(),
 ///     solver: "euler".into(), schedule: "uniform".into(), steps: 20, precision: "f32".into(),
-///     guidance: 1.0, seed: 7, shape: [1, 1, 2], classes: 0, data: String::new(),
+///     guidance: 1.0, seed: 7, shape: [1, 1, 2], classes: 0, data: String::new(), times: vec![0.0, 1.0],
+///     start: "noise".into(), inverted: 0.0,
 /// };
 /// let mut writer = PairWriter::open(dir, &meta, 0..100)?;
 /// for index in writer.missing(4) {

@@ -50,7 +50,7 @@ pub(crate) fn open_dir(dir: &Path, split: Split) -> Result<Source> {
     }
     let block = Block { path: dir.to_path_buf(), height: 32, width: 32, channels: 3, bytes: pixels };
     let entries = rows(block, Some(&labels));
-    Ok(Source { class_names: CLASSES.map(String::from).to_vec(), entries, own_split: true })
+    Ok(Source { class_names: CLASSES.map(String::from).to_vec(), entries, own_split: true, ..Source::default() })
 }
 
 fn png_rows(path: &Path, bytes: &[u8]) -> Result<Vec<u8>> {

@@ -49,7 +49,7 @@ pub(crate) fn open_dir(dir: &Path) -> Result<Source> {
         let caption = captions.get(&path.with_extension("")).map(|text| caption(text)).transpose()?;
         entries.push(Entry { label, caption, pixels: file(dir, path)? });
     }
-    Ok(Source { class_names, entries, own_split: false })
+    Ok(Source { class_names, entries, own_split: false, ..Source::default() })
 }
 
 fn is_text(path: &Path) -> bool {
@@ -143,7 +143,7 @@ fn with_metadata(dir: &Path, metadata: &Path) -> Result<Source> {
         });
         entries.push(Entry { label, caption: line.text, pixels: file(dir, path)? });
     }
-    Ok(Source { class_names, entries, own_split: false })
+    Ok(Source { class_names, entries, own_split: false, ..Source::default() })
 }
 
 impl Label {

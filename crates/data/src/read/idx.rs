@@ -59,6 +59,7 @@ pub(crate) fn read(images: (&Path, Vec<u8>), labels: Option<(&Path, Vec<u8>)>) -
         class_names: numbered_classes(path, labels.as_deref().unwrap_or_default())?,
         entries: rows(block, labels.as_deref()),
         own_split: true,
+        ..Source::default()
     })
 }
 

@@ -1,6 +1,7 @@
 //! Readers: each turns a file or folder into a [`Source`], a list of samples whose pixels are still where they lie.
 
 pub(crate) mod cifar;
+pub(crate) mod emoji;
 pub(crate) mod folder;
 pub(crate) mod idx;
 pub(crate) mod npy;
@@ -20,6 +21,8 @@ pub(crate) struct Source {
     pub(crate) entries: Vec<Entry>,
     /// Whether the set keeps its test part apart itself, so that nothing need be held out.
     pub(crate) own_split: bool,
+    /// Samples of one number stay on one side of a split; empty where each stands for itself.
+    pub(crate) groups: Vec<u32>,
 }
 
 /// A sample before decoding.
@@ -81,6 +84,17 @@ impl Pixels {
                 width: block.width,
                 channels: block.channels,
             }),
+        }
+    }
+
+    /// Its file's name without ending, relative to the data set: what counterparts in two sets share.
+    pub(crate) fn key(&self) -> Option<&str> {
+        match self {
+            Self::File { name, .. } | Self::Member { name, .. } => {
+                let base = name.rfind('/').map_or(0, |at| at + 1);
+                Some(name[base..].rfind('.').map_or(name.as_str(), |dot| &name[..base + dot]))
+            }
+            Self::Row { .. } => None,
         }
     }
 

@@ -38,7 +38,7 @@ pub(crate) fn open_file(path: &Path) -> Result<Source> {
         return Err(DataError::malformed(path, what, "save one label per image"));
     }
     let class_names = numbered_classes(path, labels.as_deref().unwrap_or_default())?;
-    Ok(Source { class_names, entries: rows(block, labels.as_deref()), own_split: false })
+    Ok(Source { class_names, entries: rows(block, labels.as_deref()), own_split: false, ..Source::default() })
 }
 
 /// The image and label arrays of an archive, as npy files.

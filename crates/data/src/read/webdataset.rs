@@ -52,7 +52,7 @@ pub(crate) fn open(tars: &[PathBuf], own_split: bool) -> Result<Source> {
         Some(path) => numbered_classes(path, &labels)?,
         None => Vec::new(),
     };
-    Ok(Source { class_names, entries, own_split })
+    Ok(Source { class_names, entries, own_split, ..Source::default() })
 }
 
 fn shard(path: &Path, entries: &mut Vec<Entry>) -> Result<()> {

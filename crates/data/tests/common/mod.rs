@@ -93,6 +93,9 @@ pub fn meta() -> PairMeta {
         shape: [1, 2, 2],
         classes: 10,
         data: "0123456789abcdef".to_string(),
+        times: vec![0.0, 1.0],
+        start: "noise".to_string(),
+        inverted: 0.0,
     }
 }
 

@@ -3,8 +3,10 @@
 //! L2: rectified flow, arXiv 2209.03003, eq. 1. Pseudo-Huber: arXiv 2405.20320, §4.2, with `c` proportional to the number
 //! of values of a sample and the norm taken over the whole sample.
 
+mod perceptual;
 mod weighting;
 
+pub use perceptual::Perceptual;
 pub use weighting::Weighting;
 
 use crate::{FlowError, error::require, rows};

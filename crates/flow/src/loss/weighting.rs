@@ -26,7 +26,7 @@ pub enum Weighting {
         #[serde(default = "five")]
         cap: f64,
     },
-    /// `(1-t)^power`: less weight near the data for positive powers (2405.20320 uses 1 beside LPIPS).
+    /// `(1-t)^power`: less weight near the data for positive powers.
     NoiseFraction {
         /// In [-4, 4].
         power: f64,

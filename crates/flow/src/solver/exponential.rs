@@ -22,6 +22,8 @@ pub(super) enum Keep {
     Ancestral { eta: f64 },
     /// `keep = e^(-eta h)`: the reverse diffusion of strength `eta`.
     Diffuse { eta: f64 },
+    /// None: all noise is fresh (multistep consistency sampling).
+    Nothing,
 }
 
 impl Keep {
@@ -29,6 +31,7 @@ impl Keep {
     fn share(self, decay: f64) -> f64 {
         match self {
             Self::All => 1.0,
+            Self::Nothing => 0.0,
             Self::Ancestral { eta } => (1.0 - eta * eta * (1.0 - decay * decay)).max(0.0).sqrt(),
             Self::Diffuse { eta: 0.0 } => 1.0,
             Self::Diffuse { eta } => decay.powf(eta),

@@ -81,6 +81,16 @@ pub enum Solver {
         #[serde(default = "second")]
         order: u8,
     },
+    /// The update of 2-rectified flow++ (arXiv 2405.20320, §5.3): data estimate and the noise the sample **started from**,
+    /// mixed anew at every step. For rectified flows only; others are refused. One evaluation per step, `2N - 1` corrected.
+    Anchored {
+        /// Averages the velocities of both ends of each step but the last (the paper's Heun variant); linear path only.
+        #[serde(default)]
+        corrected: bool,
+    },
+    /// Multistep consistency sampling (arXiv 2303.01469, algorithm 1): the data estimate, then entirely fresh noise at every
+    /// step. For consistency models, whose estimate is the flow's end; one evaluation per step.
+    Consistency {},
     /// Euler–Maruyama: strong and weak order 1, one evaluation per step.
     EulerMaruyama(Sde),
     /// Noise first, then Heun's method on the drift: order 1, two evaluations per step.
@@ -164,6 +174,8 @@ impl Solver {
             Self::Ddim { eta: 0.0 },
             Self::DpmSolver {},
             Self::Unipc { order: 2 },
+            Self::Anchored { corrected: false },
+            Self::Consistency {},
             Self::EulerMaruyama(Sde::default()),
             Self::SdeHeun(Sde::default()),
             Self::StochasticRk(Sde::default()),
@@ -188,6 +200,8 @@ impl Solver {
             Self::Ddim { .. } => "ddim",
             Self::DpmSolver {} => "dpm_solver",
             Self::Unipc { .. } => "unipc",
+            Self::Anchored { .. } => "anchored",
+            Self::Consistency {} => "consistency",
             Self::EulerMaruyama(_) => "euler_maruyama",
             Self::SdeHeun(_) => "sde_heun",
             Self::StochasticRk(_) => "stochastic_rk",
@@ -202,6 +216,8 @@ impl Solver {
     pub fn order(&self) -> f64 {
         match self {
             Self::Euler {} | Self::Ddim { .. } => 1.0,
+            // Of a straight flow, where it is exact; elsewhere it has none. Nor has one jump after another.
+            Self::Anchored { .. } | Self::Consistency {} => 0.0,
             Self::EulerMaruyama(_) | Self::SdeHeun(_) => 1.0,
             Self::DpmSolverSde { .. } | Self::NoiseRefresh { .. } | Self::Overshooting { .. } => 1.0,
             Self::StochasticRk(_) => 1.5,
@@ -226,6 +242,7 @@ impl Solver {
         }
         match self {
             Self::Fireflow {} => Some(steps + 1),
+            Self::Anchored { corrected: true } => Some(2 * steps - 1),
             Self::AdamsBashforth { order } => {
                 let first = steps.min(usize::from(*order).saturating_sub(1));
                 Some(first * multistep::starter(*order).b.len() + steps - first)
@@ -248,6 +265,7 @@ impl Solver {
             Self::Ddim { eta } | Self::DpmSolverSde { eta } => *eta > 0.0,
             Self::NoiseRefresh { rate } => *rate > 0.0,
             Self::Overshooting { strength } => *strength > 0.0,
+            Self::Consistency {} => true,
             _ => false,
         }
     }
@@ -259,10 +277,17 @@ impl Solver {
             Self::Ddim { .. }
                 | Self::DpmSolver {}
                 | Self::Unipc { .. }
+                | Self::Anchored { .. }
+                | Self::Consistency {}
                 | Self::DpmSolverSde { .. }
                 | Self::NoiseRefresh { .. }
                 | Self::Overshooting { .. }
         )
+    }
+
+    /// Whether it is for rectified flows alone: networks trained on a teacher's pairs.
+    pub fn needs_rectified(&self) -> bool {
+        matches!(self, Self::Anchored { .. })
     }
 
     /// Refuses settings out of range.

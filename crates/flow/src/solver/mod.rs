@@ -8,6 +8,7 @@
 //! Which to choose: `docs/choose-a-solver.md`.
 
 mod adaptive;
+mod anchored;
 mod curve;
 mod exponential;
 mod fixed;
@@ -148,6 +149,8 @@ fn run<const D: usize>(
         Solver::NoiseRefresh { rate: 0.0 } | Solver::Overshooting { strength: 0.0 } => {
             along(exponential(false, Keep::All), x, observe)
         }
+        Solver::Anchored { corrected } => anchored::solve(field, x, condition, *corrected, schedule, observe),
+        Solver::Consistency {} => along(exponential(false, Keep::Nothing), x, observe),
         Solver::NoiseRefresh { rate } => along(exponential(false, Keep::Diffuse { eta: *rate }), x, observe),
         Solver::Overshooting { strength } => {
             exponential::overshoot(field, x, condition, *strength, schedule, noise, observe)

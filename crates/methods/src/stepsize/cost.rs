@@ -7,7 +7,7 @@
 //! cancels, and a jump of one cell costs exactly zero.
 
 use crate::MethodError;
-use base::{Condition, Device, Key, Purpose, Tensor};
+use base::{Condition, Key, Purpose, Tensor};
 use flow::{Field, FlowError, Schedule, Solver, rows, solve};
 
 /// Costs of all jumps forwards between the anchors of a schedule.
@@ -122,19 +122,13 @@ fn total<const D: usize>(x: Tensor<D>) -> Result<f64, FlowError> {
     Ok(rows::host(rows::sum(x.square()))?.iter().sum())
 }
 
-/// Noise for `count` samples in batches, under a seed that neither training nor sampling uses.
-pub fn noise<const D: usize>(
-    seed: u64,
-    count: u64,
-    batch: usize,
-    shape: [usize; D],
-    device: &Device,
-) -> impl Iterator<Item = (Vec<u64>, Tensor<D>)> {
-    let (key, device) = (Key::new(seed, Purpose::Noise).fold(3), device.clone());
+/// The streams of a search's noise under `seed`, which neither training nor sampling uses.
+pub fn key(seed: u64) -> Key {
+    Key::new(seed, Purpose::Noise).fold(3)
+}
+
+/// The numbers of `count` samples in batches.
+pub fn numbers(count: u64, batch: usize) -> impl Iterator<Item = Vec<u64>> {
     let batch = batch.max(1) as u64;
-    (0..count.div_ceil(batch)).map(move |i| {
-        let indices: Vec<u64> = (i * batch..count.min((i + 1) * batch)).collect();
-        let x0 = key.normal_tensor(&indices, shape, &device);
-        (indices, x0)
-    })
+    (0..count.div_ceil(batch)).map(move |i| (i * batch..count.min((i + 1) * batch)).collect())
 }

@@ -11,7 +11,7 @@ mod cost;
 
 pub use amplification::Amplification;
 pub use bellman::{Route, cheapest};
-pub use cost::{Costs, noise};
+pub use cost::{Costs, key, numbers};
 
 use crate::MethodError;
 use base::{Condition, Tensor};

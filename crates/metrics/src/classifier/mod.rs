@@ -131,6 +131,20 @@ impl Classifier {
         Ok(self.run(images, shape)?.1)
     }
 
+    /// Class scores `[n classes]` of features `[n features]`: the last layer alone, for features that something changed.
+    ///
+    /// # Errors
+    /// Features of another length.
+    pub fn head(&self, features: &Matrix) -> Result<Matrix, MetricsError> {
+        if features.columns() != self.layout.features {
+            let (got, own) = (features.columns(), self.layout.features);
+            let message = format!("features of {got} numbers; {} has {own}", self.layout.name);
+            return Err(MetricsError::Shape { what: "classifier", message });
+        }
+        let data = TensorData::new(features.data().to_vec(), [features.rows(), features.columns()]);
+        to_matrix(self.network.head(Tensor::from_data(data, &self.device)))
+    }
+
     /// Features and class scores in one pass.
     pub fn run(&self, images: &[f32], shape: [usize; 4]) -> Result<(Matrix, Matrix), MetricsError> {
         check_images("classifier", images, shape)?;

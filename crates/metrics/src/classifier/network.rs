@@ -91,8 +91,13 @@ impl SmallCnn {
         let [b, c, h, w] = x.dims();
         let pooled = x.reshape([b, c, h * w]).mean_dim(2).reshape([b, c]);
         let features = silu(self.linear(pooled, 15, self.layout.features));
-        let logits = self.linear(features.clone(), 17, self.layout.classes.len());
+        let logits = self.head(features.clone());
         (features, logits)
+    }
+
+    /// Class scores `[b classes]` of features `[b features]`.
+    pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
+        self.linear(features, 17, self.layout.classes.len())
     }
 
     /// Convolution, normalisation and SiLU number `i`.

@@ -1,5 +1,6 @@
 //! Figures over two sets of rows (features or flattened samples): pure functions on host matrices.
 
+pub mod coral;
 pub mod frechet;
 pub mod kid;
 pub mod manifold;

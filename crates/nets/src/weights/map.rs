@@ -53,6 +53,36 @@ pub fn map_gradients<M: Module, P: GradientMap>(module: M, gradients: &mut Gradi
     module.map(&mut Mapper { path: Vec::new(), gradients: Some(gradients), map })
 }
 
+/// Replaces a parameter by something that depends on others.
+pub trait TapeMap {
+    /// The tensor to use in place of a parameter's own, which is on the tape if the module trains; so may the new one be.
+    fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D>;
+}
+
+/// `module` for one forward pass, with every float parameter replaced by what `map` makes of it, on the tape: gradients
+/// reach whatever `map` used. Not a module to train: its parameters are no leaves.
+pub fn map_on_tape<M: Module, P: TapeMap>(module: M, map: &mut P) -> M {
+    struct OnTape<'a, P> {
+        path: Vec<String>,
+        map: &'a mut P,
+    }
+    impl<P: TapeMap> ModuleMapper for OnTape<'_, P> {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            enter(&mut self.path, name, container_type);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, tensor, mapper) = param.consume();
+            Param::from_mapped_value(id, self.map.map(&dotted(&self.path), tensor), mapper)
+        }
+    }
+    module.map(&mut OnTape { path: Vec::new(), map })
+}
+
 /// Names of the fields entered so far; an enum's variant is not a field.
 fn enter(path: &mut Vec<String>, name: &str, container: &str) {
     path.push(if container.starts_with("Enum:") { String::new() } else { name.to_owned() });

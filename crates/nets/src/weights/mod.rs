@@ -8,7 +8,7 @@ mod map;
 mod source;
 
 pub use load::{Strict, load};
-pub use map::{GradientMap, ParamMap, ParamVisit, map_gradients, map_named, visit_named};
+pub use map::{GradientMap, ParamMap, ParamVisit, TapeMap, map_gradients, map_named, map_on_tape, visit_named};
 pub use source::{Prefixed, TensorSource};
 
 use base::Tensor;
@@ -16,6 +16,24 @@ use burn::module::Module;
 
 /// Name, shape and row-major values of one tensor.
 pub type NamedTensor = (String, Vec<usize>, Vec<f32>);
+
+/// `module` with every parameter that `from` has by the same name and shape taken from there: how a network that gained a
+/// part starts from one without it.
+pub fn graft<M: Module, F: Module>(module: M, from: &F) -> M {
+    struct Graft(std::collections::HashMap<String, (Vec<usize>, Vec<f32>)>);
+    impl ParamMap for Graft {
+        fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
+            match self.0.remove(name) {
+                Some((shape, values)) if shape == tensor.dims() => {
+                    Tensor::from_data(base::TensorData::new(values, shape), &tensor.device())
+                }
+                _ => tensor,
+            }
+        }
+    }
+    let known = named_tensors(from).into_iter().map(|(name, shape, values)| (name, (shape, values)));
+    map_named(module, &mut Graft(known.collect()))
+}
 
 /// Name and shape of every parameter, in traversal order. Copies no values.
 pub fn named_shapes<M: Module>(module: &M) -> Vec<(String, Vec<usize>)> {

@@ -84,7 +84,7 @@ pub fn follow(
     let sample = &recipe.sample;
     let schedule = sample.schedule.build(sample.steps)?;
     // Some paths (VE, EDM) start wider than the noise.
-    let x = crate::sampling::start(&recipe.path, tensor(start, device));
+    let x = crate::start::widened(&recipe.path, tensor(start, device));
     let mut tracks = Tracks { times: vec![schedule.ends().0], clouds: vec![cloud(x.clone())?] };
     if !sample.solver.is_adaptive() {
         let paths = crate::sampling::paths(recipe.seed, &(0..start.len() as u64).collect::<Vec<_>>());
@@ -131,7 +131,7 @@ pub fn diffused(
     let schedule = flow::ScheduleConfig::Uniform {}.build(steps)?;
     let indices: Vec<u64> = (0..start.len() as u64).collect();
     let paths = crate::sampling::paths(recipe.seed, &indices);
-    let x = crate::sampling::start(&recipe.path, tensor(start, device));
+    let x = crate::start::widened(&recipe.path, tensor(start, device));
     match solve_with(field, x, &Condition::none(), &solver, &schedule, &paths, None) {
         Ok(solution) => cloud(solution.x).map(Some),
         Err(FlowError::Needs { .. } | FlowError::StepTooLong { .. } | FlowError::Diffusion { .. }) => Ok(None),

@@ -4,6 +4,7 @@
 
 use crate::Recipe;
 use flow::{Coupling, Loss, Parameterization, Path, Solver, TimeLaw, Weighting};
+use methods::Target;
 use nets::NetConfig;
 
 /// A paper: its BibTeX key and what a bibliography needs.
@@ -76,6 +77,22 @@ papers! {
         "Multisample Flow Matching: Straightening Flows with Minibatch Couplings", 2023, Some("2304.14772"), "ICML 2023";
     OT_TONG: "tong2023improving", "Tong, Alexander and Fatras, Kilian and Malkin, Nikolay and others",
         "Improving and Generalizing Flow-Based Generative Models with Minibatch Optimal Transport", 2023, Some("2302.00482"), "TMLR 2024";
+    RECTIFIED_DIFFUSION: "wang2024rectified", "Wang, Fu-Yun and Yang, Ling and Huang, Zhaoyang and Wang, Mengdi and Li, Hongsheng",
+        "Rectified Diffusion: Straightness Is Not Your Need in Rectified Flow", 2024, Some("2410.07303"), "ICLR 2025";
+    ONE_MORE_STEP: "hu2023one", "Hu, Minghui and Zheng, Jianbin and Zheng, Chuanxia and Wang, Chaoyue and Tao, Dacheng and Cham, Tat-Jen",
+        "One More Step: A Versatile Plug-and-Play Module for Rectifying Diffusion Schedule Flaws and Enhancing Low-Frequency Controls", 2023, Some("2311.15744"), "CVPR 2024";
+    CONSISTENCY: "song2023consistency", "Song, Yang and Dhariwal, Prafulla and Chen, Mark and Sutskever, Ilya",
+        "Consistency Models", 2023, Some("2303.01469"), "ICML 2023";
+    MEAN_FLOW: "geng2025mean", "Geng, Zhengyang and Deng, Mingyang and Bai, Xingjian and Kolter, J. Zico and He, Kaiming",
+        "Mean Flows for One-step Generative Modeling", 2025, Some("2505.13447"), "NeurIPS 2025";
+    SHORTCUT: "frans2024one", "Frans, Kevin and Hafner, Danijar and Levine, Sergey and Abbeel, Pieter",
+        "One Step Diffusion via Shortcut Models", 2024, Some("2410.12557"), "ICLR 2025";
+    PERFLOW: "yan2024perflow", "Yan, Hanshu and Liu, Xingchao and Pan, Jiachun and Liew, Jun Hao and Liu, Qiang and Feng, Jiashi",
+        "PeRFlow: Piecewise Rectified Flow as Universal Plug-and-Play Accelerator", 2024, Some("2405.07510"), "NeurIPS 2024";
+    LORA: "hu2021lora", "Hu, Edward J. and Shen, Yelong and Wallis, Phillip and Allen-Zhu, Zeyuan and Li, Yuanzhi and Wang, Shean and Wang, Lu and Chen, Weizhu",
+        "LoRA: Low-Rank Adaptation of Large Language Models", 2021, Some("2106.09685"), "ICLR 2022";
+    LPIPS: "zhang2018unreasonable", "Zhang, Richard and Isola, Phillip and Efros, Alexei A. and Shechtman, Eli and Wang, Oliver",
+        "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018, Some("1801.03924"), "CVPR 2018";
     SINKHORN: "cuturi2013sinkhorn", "Cuturi, Marco",
         "Sinkhorn Distances: Lightspeed Computation of Optimal Transport", 2013, Some("1306.0895"), "NeurIPS 2013";
     UNBALANCED: "chizat2016scaling", "Chizat, Lenaic and Peyr{\\'e}, Gabriel and Schmitzer, Bernhard and Vialard, Fran{\\c{c}}ois-Xavier",
@@ -144,6 +161,33 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
         Parameterization::Noise {} | Parameterization::Data {} => cite(&[DDPM]),
         Parameterization::Score {} => cite(&[SCORE_SDE]),
         Parameterization::VPrediction {} => cite(&[PROGRESSIVE]),
+        Parameterization::Preconditioned { .. } => cite(&[EDM]),
+    }
+    match &recipe.target {
+        Target::Path => {}
+        Target::Guided(_) => cite(&[SLIMFLOW]),
+        Target::Segments(_) => cite(&[PROGRESSIVE, PERFLOW, RECTIFIED_DIFFUSION]),
+        Target::Consistency(_) => cite(&[CONSISTENCY]),
+        Target::MeanFlow(_) => cite(&[MEAN_FLOW]),
+        Target::Shortcut(_) => cite(&[SHORTCUT]),
+    }
+    if recipe.needs_pairs() && recipe.path != (Path::Linear {}) {
+        cite(&[RECTIFIED_DIFFUSION]);
+    }
+    if recipe.perceptual.is_some() {
+        cite(&[IMPROVED_RF, LPIPS]);
+    }
+    if recipe.native.is_some() {
+        cite(&[IMPROVED_RF]);
+    }
+    if recipe.lora.is_some() {
+        cite(&[LORA]);
+    }
+    if !recipe.pairs.generate.cuts.is_empty() {
+        cite(&[BOSS]);
+    }
+    if recipe.time.law == (TimeLaw::Constant { t: 0.0 }) && !recipe.needs_pairs() && recipe.target == Target::Path {
+        cite(&[ONE_MORE_STEP]);
     }
     match recipe.coupling {
         Coupling::Independent {} | Coupling::Stored {} => {}
@@ -189,6 +233,8 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
         Solver::Ddim { .. } => cite(&[DDIM]),
         Solver::DpmSolver {} | Solver::DpmSolverSde { .. } | Solver::NoiseRefresh { .. } => cite(&[DPM_SOLVER]),
         Solver::Unipc { .. } => cite(&[UNIPC]),
+        Solver::Anchored { .. } => cite(&[IMPROVED_RF]),
+        Solver::Consistency {} => cite(&[CONSISTENCY]),
         Solver::EulerMaruyama(_) | Solver::SdeHeun(_) => cite(&[INTERPOLANTS, SIT]),
         Solver::StochasticRk(_) => cite(&[INTERPOLANTS, SIT, ROESSLER]),
         Solver::Overshooting { .. } => cite(&[OVERSHOOTING]),

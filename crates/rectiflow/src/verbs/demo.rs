@@ -115,12 +115,9 @@ impl DemoRequest {
         self.adjust(Layers::new().text(BASE, "recipes/demo/base.toml")?, SMOKE, BASE)?.build()
     }
 
-    fn student(&self, method: Method, teacher: &Model) -> Result<Recipe, Error> {
-        let (text, name) = match method {
-            Method::Reflow => (REFLOW, "recipes/demo/reflow.toml"),
-            Method::Distill => (DISTILL, "recipes/demo/distill.toml"),
-        };
-        method.recipe(teacher, |below| self.adjust(below.text(text, name)?, SMOKE_STUDENT, text))
+    fn student(&self, method: Method, text: &str, teacher: &Model) -> Result<Recipe, Error> {
+        let name = format!("recipes/demo/{}.toml", method.name());
+        method.recipe(teacher, |below| self.adjust(below.text(text, &name)?, SMOKE_STUDENT, text))
     }
 
     fn evaluation(&self) -> Result<EvaluateConfig, Error> {
@@ -167,9 +164,11 @@ pub fn demo(request: &DemoRequest, context: &mut Context) -> Result<DemoReport, 
     let report = train(&recipe, &folder("base"), None, context)?;
     done.trained(context, "base", &report, None)?;
 
-    for (number, method, teacher) in [(2, Method::Reflow, "base"), (3, Method::Distill, "reflow")] {
+    for (number, method, text, teacher) in
+        [(2, Method::Reflow, REFLOW, "base"), (3, Method::Distill, DISTILL, "reflow")]
+    {
         let teacher = Model::open(&folder(teacher), Which::Best, &context.device)?;
-        let recipe = request.student(method, &teacher)?;
+        let recipe = request.student(method, text, &teacher)?;
         let name = method.name();
         context.note(format!("{number}/4  {name}: {} pairs, then {}", recipe.pairs.count, budget(&recipe)));
         let report = student(method, &recipe, teacher, None, &folder(name), None, context)?;

@@ -1,7 +1,7 @@
 //! `diagnose`: where a checkpoint's flow bends, stiffens and loses accuracy along time, and how its training pairs cross.
 
 use crate::{
-    Error, Model,
+    Error, Model, Start,
     context::{Context, Event},
     memory,
     model::which,
@@ -9,11 +9,11 @@ use crate::{
         panels::{Panel, page},
         plot::{self, Labels, Series, Style},
     },
-    sampling::{Classes, noise, start},
+    sampling::{Classes, noise},
 };
 use base::{Condition, Key, Purpose, Tensor, TensorData};
 use data::{
-    Loader, LoaderConfig, Points,
+    Loader, LoaderConfig, Points, Split,
     pairs::{PairLoader, PairStore},
 };
 use flow::{Ends, Field, ScheduleConfig, Solver, coupling::Draw, diagnostics, guidance::GuidanceConfig};
@@ -100,11 +100,11 @@ pub fn diagnose(request: &DiagnoseRequest, context: &mut Context) -> Result<Diag
         model.field(&GuidanceConfig { scale: request.guidance, ..GuidanceConfig::default() }, Precision::F32)?;
     let device = context.device.device.clone();
     let indices: Vec<u64> = (0..request.samples as u64).collect();
-    let [c, h, w] = model.subject.shape;
+    let starts = Start::held_out(&model.recipe, model.subject.shape)?;
     let classes = Classes::all(&model);
     let asked: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
     let condition = Given::condition(&asked, &device);
-    let x0 = start(&model.recipe.path, noise(request.seed).normal_tensor(&indices, [0, c, h, w], &device));
+    let x0 = starts.points(noise(request.seed), &indices, &model.recipe.path, &device)?;
 
     context.tell(Event::Begin { what: "parts", total: 3 });
     let fine = ScheduleConfig::Uniform {}.build(FINE)?;
@@ -208,7 +208,7 @@ fn training_pairs(
         return Ok(Ok(Pairs { x0, x1, condition: classes.map_or(Condition::none(), condition) }));
     }
     let key = Key::new(request.seed, Purpose::Noise).fold(3);
-    let x0 = key.normal_tensor(&batch.indices, batch.shape, device);
+    let x0 = Start::of(recipe, model.subject.shape, Split::Train)?.points(key, &batch.indices, &recipe.path, device)?;
     let x1 = tensor(&batch.x1);
     let pairing = recipe.coupling.pair(&x0, &x1, &Draw::new(recipe.seed, &batch.indices).with_classes(classes))?;
     let classes = classes.map(|classes| pairing.data.iter().map(|row| classes[*row]).collect::<Vec<_>>());

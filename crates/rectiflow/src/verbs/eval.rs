@@ -1,13 +1,14 @@
 //! `eval`: quality against the number of function evaluations, and how straight the flow is.
 
 use crate::{
-    Context, Error, Model,
+    Context, Error, Model, Start,
     judge::{Judge, JudgeConfig},
     machine::{Machine, peak_memory_mb},
     model::which,
+    prelude::{OneMoreStep, Prelude},
     recipe::{EvaluateConfig, SampleConfig},
     report::{Curve, Figures, Guided, Report, Sheet, Stage, Straightness, Summary, summary::SCHEMA},
-    sampling::{Classes, draw, noise},
+    sampling::{Classes, draw_from, noise},
     schedules,
 };
 use flow::{ScheduleConfig, Solver, diagnostics, guidance::GuidanceConfig};
@@ -32,6 +33,8 @@ pub struct EvalRequest {
     pub schedule: Option<PathBuf>,
     /// Who judges.
     pub judge: JudgeConfig,
+    /// One more step before every sample: its checkpoint, and how it is taken.
+    pub prelude: Option<(PathBuf, OneMoreStep)>,
     /// Folder for a report; none without.
     pub output: Option<PathBuf>,
     /// The command to print in the report.
@@ -52,7 +55,10 @@ pub fn eval(request: &EvalRequest, context: &mut Context) -> Result<Summary, Err
     }
     config.check().map_err(Error::Usage)?;
     let began = Instant::now();
-    let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    let mut model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    if let Some((file, step)) = &request.prelude {
+        model.prelude = Some(Box::new(Prelude::open(file, step.clone(), &model, &context.device)?));
+    }
     let dataset = data::open(&model.recipe.data)?;
     let judge = Judge::new(&dataset, config.reference, &request.judge, &context.device)?;
     let measured = measure(&model, &judge, &config, context)?;
@@ -101,6 +107,12 @@ pub fn measure(
     context: &mut Context,
 ) -> Result<Measured, Error> {
     let classes = Classes::all(model);
+    let start = Start::held_out(&model.recipe, model.subject.shape)?;
+    // The same image twice says nothing new.
+    let most = |wanted: usize| start.count().map_or(wanted as u64, |count| count.min(wanted as u64));
+    if most(config.samples) < config.samples as u64 {
+        context.note(format!("{} samples: one for each held-out image of the source", most(config.samples)));
+    }
     let sampling = |solver: &Solver, steps: usize, scale: f64, schedule: &ScheduleConfig| SampleConfig {
         steps,
         batch: config.batch,
@@ -113,7 +125,7 @@ pub fn measure(
     let mut measured = Measured { figures: BTreeMap::new(), straightness: None, guided: None, sheets: Vec::new() };
     for &steps in &config.steps {
         let how = sampling(&config.solver, steps, config.guidance, &config.schedule);
-        let drawn = draw(model, &how, &classes, config.seed, 0..config.samples as u64, context)?;
+        let drawn = draw_from(model, &start, &how, &classes, config.seed, 0..most(config.samples), context)?;
         let nfe = drawn.nfe as u32;
         measured.figures.insert(nfe, judge.figures(&drawn)?);
         let grid = Grid { columns: config.sheet_columns, padding: 2, upscale: 1, background: 24 };
@@ -126,7 +138,7 @@ pub fn measure(
     if config.guided_samples > 0 && judge.tells_classes() && model.classes() > 0 {
         let range = 0..config.guided_samples as u64;
         let how = sampling(&Solver::Euler {}, config.guided_steps, config.guided_scale, &ScheduleConfig::Uniform {});
-        let drawn = draw(model, &how, &classes, config.seed, range, context)?;
+        let drawn = draw_from(model, &start, &how, &classes, config.seed, range, context)?;
         measured.guided = judge.class_accuracy(&drawn)?.map(|class_accuracy| Guided {
             scale: config.guided_scale,
             nfe: drawn.nfe as u32,
@@ -134,7 +146,7 @@ pub fn measure(
         });
     }
     if config.straightness_samples > 0 {
-        measured.straightness = Some(straightness(model, &classes, config, context)?);
+        measured.straightness = Some(straightness(model, &start, &classes, config, context)?);
     }
     Ok(measured)
 }
@@ -142,24 +154,26 @@ pub fn measure(
 /// Means over `config.straightness_samples` trajectories without guidance.
 fn straightness(
     model: &Model,
+    start: &Start,
     classes: &Classes,
     config: &EvaluateConfig,
     context: &mut Context,
 ) -> Result<Straightness, Error> {
     let device = context.device.device.clone();
-    let [c, h, w] = model.subject.shape;
     let field = model.field(&GuidanceConfig::default(), model.recipe.sample.precision)?;
+    let samples =
+        start.count().map_or(config.straightness_samples as u64, |c| c.min(config.straightness_samples as u64));
     let (fine, one) =
         (ScheduleConfig::Uniform {}.build(config.straightness_steps)?, ScheduleConfig::Uniform {}.build(1)?);
     let (mut s, mut cost, mut error) = (Vec::new(), Vec::new(), Vec::new());
     let mut next = 0;
-    while next < config.straightness_samples as u64 {
+    while next < samples {
         context.go_on()?;
-        let indices: Vec<u64> = (next..(next + config.batch as u64).min(config.straightness_samples as u64)).collect();
+        let indices: Vec<u64> = (next..(next + config.batch as u64).min(samples)).collect();
         next += indices.len() as u64;
         let asked: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
         let condition = Labels::condition(&asked, &device);
-        let x0 = noise(config.seed).normal_tensor(&indices, [0, c, h, w], &device);
+        let x0 = start.points(noise(config.seed), &indices, &model.recipe.path, &device)?;
         let solved = diagnostics::straightness(&field, x0.clone(), &condition, &Solver::Euler {}, &fine)?;
         cost.extend(diagnostics::transport_cost(&x0, &solved.x, 2.0)?);
         error.extend(diagnostics::step_error(&field, x0, &condition, &Solver::Euler {}, &one, &solved.x)?);

@@ -73,6 +73,12 @@ pub fn likelihood(request: &LikelihoodRequest, context: &mut Context) -> Result<
     // The divergence is a derivative: the weights go where there is a tape.
     let taped = Chosen { device: context.device.device.clone().autodiff(), name: context.device.name.clone() };
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &taped)?;
+    if model.recipe.source.is_some() {
+        return Err(Error::Usage(format!(
+            "{} starts from a data set whose density nobody knows: likelihoods need a model that starts from noise",
+            model.file.display()
+        )));
+    }
     let field = ByAutodiff(model.field(&GuidanceConfig::default(), Precision::F32)?);
     let dataset = data::open(&model.recipe.data.with_split(Split::Test))?;
     if dataset.shape() != model.subject.shape {

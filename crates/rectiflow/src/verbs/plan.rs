@@ -2,9 +2,10 @@
 //!
 //! Parameters, work and what must fit are computed from the configuration; time and memory come from real steps on noise.
 
-use crate::{Error, Recipe, context::Context, memory::Need};
+use crate::{Error, Recipe, Start, context::Context, memory::Need};
 use ::train::{Batch, Setup, Source, TrainConfig, TrainError, memory::Memory};
 use base::{Key, Purpose};
+use data::Split;
 use kernels::Precision;
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Instant};
@@ -49,7 +50,9 @@ pub struct PlanReport {
 pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error> {
     recipe.check()?;
     let dataset = data::open(&recipe.data)?;
-    let (shape, classes, config) = (dataset.shape(), dataset.classes(), &recipe.train);
+    let (shape, config) = (dataset.shape(), &recipe.train);
+    let start = Start::of(recipe, shape, Split::Train)?;
+    let classes = if start.dataset().is_some() { 0 } else { dataset.classes() };
     let cost = recipe.network.cost(shape, classes)?;
     let need = Need::of(recipe, shape, classes)?;
     if context.device.name == "cpu" {
@@ -84,7 +87,7 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
 }
 
 /// Images per second over about a second, the first steps (allocation, page faults) not counted.
-fn measure(recipe: &Recipe, shape: [usize; 3], classes: usize, context: &Context) -> Result<f64, Error> {
+pub(crate) fn measure(recipe: &Recipe, shape: [usize; 3], classes: usize, context: &Context) -> Result<f64, Error> {
     let net = recipe.network.init(recipe.seed, shape, classes, &context.device.device)?;
     let config = TrainConfig {
         seconds: 1.5,
@@ -98,7 +101,7 @@ fn measure(recipe: &Recipe, shape: [usize; 3], classes: usize, context: &Context
     if recipe.needs_pairs() {
         task.coupling = flow::Coupling::Independent {}; // the pairs are not there yet; noise costs the same
     }
-    let mut source = Noise { shape, classes, batch: config.micro_batch(), next: 0 };
+    let mut source = Noise { shape, classes, transfer: recipe.source.is_some(), batch: config.micro_batch(), next: 0 };
     let setup = Setup {
         config: &config,
         task: &task,
@@ -131,6 +134,8 @@ fn measure(recipe: &Recipe, shape: [usize; 3], classes: usize, context: &Context
 struct Noise {
     shape: [usize; 3],
     classes: usize,
+    /// Whether flows start from a second data set.
+    transfer: bool,
     batch: usize,
     next: u64,
 }
@@ -146,10 +151,12 @@ impl Source for Noise {
         let indices: Vec<u64> = (self.next..self.next + self.batch as u64).collect();
         self.next += self.batch as u64;
         let key = Key::new(0, Purpose::Probe);
-        let x1 = indices.iter().flat_map(|index| key.normals(*index, c * h * w).map(|v| v * 0.5)).collect();
+        let x1: Vec<f32> = indices.iter().flat_map(|index| key.normals(*index, c * h * w).map(|v| v * 0.5)).collect();
         let class = |index: &u64| (index % self.classes as u64) as i64;
         let classes = if self.classes == 0 { Vec::new() } else { indices.iter().map(class).collect() };
-        Ok(Batch { x1, x0: None, shape: [self.batch, c, h, w], classes, places: indices.clone(), indices })
+        let x0 = self.transfer.then(|| x1.iter().map(|v| -v).collect());
+        let (shape, places, spans) = ([self.batch, c, h, w], indices.clone(), Vec::new());
+        Ok(Batch { x1, x0, shape, classes, places, indices, spans })
     }
 
     fn fingerprint(&self) -> String {

@@ -1,13 +1,15 @@
 //! `sample`: from a checkpoint to a sheet, single files, npy or safetensors.
 
 use crate::{
-    Error, Model,
+    Error, Model, Start,
     context::Context,
     model::which,
+    prelude::{OneMoreStep, Prelude},
     recipe::SampleConfig,
-    sampling::{Classes, Drawn, draw},
+    sampling::{Classes, Drawn, draw_from},
     schedules,
 };
+use data::{DataConfig, Split};
 use flow::{ScheduleConfig, Solver};
 use kernels::Precision;
 use media::{Bitmap, Grid};
@@ -30,12 +32,17 @@ pub struct SampleRequest {
     pub seed: u64,
     /// Number of samples.
     pub count: u64,
+    /// Images to start from, for a model between two data sets: a named set, a file or folder; held-out images of its own
+    /// source without.
+    pub data: Option<String>,
     /// Classes by number or name, `none`, or all in turn.
     pub class: Option<String>,
     /// `.png` (a sheet), `.npy`, `.safetensors`, or a folder of single images.
     pub output: PathBuf,
     /// Images per row of a sheet; 0 chooses.
     pub columns: usize,
+    /// One more step before every sample: its checkpoint, and how it is taken.
+    pub prelude: Option<(PathBuf, OneMoreStep)>,
 }
 
 /// Sampling options that replace a recipe's.
@@ -142,7 +149,10 @@ pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleRe
     if request.count == 0 {
         return Err(Error::Usage("--num 0: ask for at least one sample".into()));
     }
-    let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    let mut model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    if let Some((file, step)) = &request.prelude {
+        model.prelude = Some(Box::new(Prelude::open(file, step.clone(), &model, &context.device)?));
+    }
     let config = request.overrides.apply(&model.recipe.sample)?;
     let classes = match &request.class {
         Some(text) => Classes::parse(text, &model)?,
@@ -155,15 +165,39 @@ pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleRe
             config.guidance.scale
         )));
     }
-    let drawn = draw(&model, &config, &classes, request.seed, 0..request.count, context)?;
+    let start = beginning(&model, request.data.as_deref())?;
+    let count = start.count().map_or(request.count, |most| most.min(request.count));
+    if let Some(dataset) = start.dataset() {
+        let (all, name) = (dataset.len(), dataset.name());
+        context.note(format!("from {} of the {all} images of {name}", count.min(all as u64)));
+    }
+    let drawn = draw_from(&model, &start, &config, &classes, request.seed, 0..count, context)?;
     let note = Note { model: &model, config: &config, seed: request.seed };
-    write(&request.output, &drawn, request.columns, &note)?;
+    write(&request.output, &drawn, &start, request.columns, &note)?;
     Ok(SampleReport {
         output: request.output.clone(),
         count: drawn.images.len(),
         nfe: drawn.nfe,
         seconds: drawn.seconds,
     })
+}
+
+/// What samples begin at: noise, or images of `data` brought to the form of the model's source.
+fn beginning(model: &Model, data: Option<&str>) -> Result<Start, Error> {
+    let shape = model.subject.shape;
+    match (data, &model.recipe.source) {
+        (None, _) => Start::held_out(&model.recipe, shape),
+        (Some(data), None) => Err(Error::Usage(format!(
+            "--data {data}: this model starts from noise, not from images; train one with `--source` to carry images of one \
+             set to another"
+        ))),
+        (Some(data), Some(source)) => {
+            let DataConfig { name, path, .. } = super::data::config(data);
+            let form = DataConfig { size: Some(shape[2]), channels: Some(shape[0]), ..source.clone() };
+            let all = DataConfig { classes: Vec::new(), limit: None, flip: false, holdout: 0.0, ..form };
+            Start::images(&DataConfig { name, path, split: Split::Train, ..all }, shape)
+        }
+    }
 }
 
 /// What a file of samples says about its making.
@@ -199,7 +233,7 @@ impl Note<'_> {
     }
 }
 
-fn write(output: &Path, drawn: &Drawn, columns: usize, note: &Note) -> Result<(), Error> {
+fn write(output: &Path, drawn: &Drawn, start: &Start, columns: usize, note: &Note) -> Result<(), Error> {
     let extension = output.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     let png = |path: &Path, bitmap: &Bitmap, classes: &[i64]| {
         media::png::save(path, bitmap, &[("parameters", &note.line()), ("rectiflow", &note.json(classes))])
@@ -222,7 +256,10 @@ fn write(output: &Path, drawn: &Drawn, columns: usize, note: &Note) -> Result<()
         }
         None => {
             for i in 0..drawn.images.len() {
-                png(&output.join(format!("{i:06}.png")), &drawn.images.bitmap(i), &drawn.classes[i..=i])?;
+                // An image that was somebody's keeps its name.
+                let key = start.dataset().and_then(|dataset| dataset.key(i)).map(|key| key.replace(['/', '\\'], "_"));
+                let name = format!("{}.png", key.unwrap_or_else(|| format!("{i:06}")));
+                png(&output.join(name), &drawn.images.bitmap(i), &drawn.classes[i..=i])?;
             }
         }
     }

@@ -4,13 +4,14 @@
 //! the best on noise none of them has seen is written (see `methods::stepsize`).
 
 use crate::{
-    Error, Model,
+    Error, Model, Start,
     context::{Context, Event},
     memory,
     model::which,
     sampling::Classes,
     schedules,
 };
+use data::Split;
 use flow::{Schedule, ScheduleConfig, Solver, guidance::GuidanceConfig, solve};
 pub use methods::StepsizeConfig;
 use methods::{
@@ -103,13 +104,17 @@ pub fn schedule(request: &ScheduleRequest, context: &mut Context) -> Result<Sche
     let field = model.field(&guidance, model.recipe.sample.precision)?;
     let device = context.device.device.clone();
     let classes = Classes::all(&model);
+    // A schedule is judged on source images that it was not found on.
+    let [searched, judged] = [Start::of(&model.recipe, shape, Split::Train)?, Start::held_out(&model.recipe, shape)?];
+    let path = &model.recipe.path;
+    let (classes, device) = (&classes, &device);
     let starts = |part: u64, count: u64| {
-        let [c, h, w] = shape;
-        let batches =
-            stepsize::noise(config.seed.wrapping_mul(3).wrapping_add(part), count, config.batch, [0, c, h, w], &device);
-        batches.map(|(indices, x0)| {
+        let start = if part == 2 { &judged } else { &searched };
+        let seed = config.seed.wrapping_mul(3).wrapping_add(part);
+        stepsize::numbers(start.count().map_or(count, |most| most.min(count)), config.batch).map(move |indices| {
             let labels: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
-            (x0, Labels::condition(&labels, &device))
+            let x0 = start.points(stepsize::key(seed), &indices, path, device)?;
+            Ok::<_, Error>((x0, Labels::condition(&labels, device)))
         })
     };
     context.tell(Event::Begin { what: "trajectories", total: config.samples + config.validation });
@@ -117,13 +122,14 @@ pub fn schedule(request: &ScheduleRequest, context: &mut Context) -> Result<Sche
     let mut measured = Vec::new();
     for start in starts(0, config.samples) {
         context.go_on()?;
+        let start = start?;
         done += start.0.dims()[0] as u64;
         measured.push(Costs::measure(&field, &fine, [start])?);
         context.tell(Event::Advance { done });
     }
     let costs = Costs::mean(measured)?;
     let mut nfe = config.anchors * config.samples.div_ceil(config.batch as u64) as usize;
-    let growth = match (config.growth_points, starts(1, config.batch as u64).next()) {
+    let growth = match (config.growth_points, starts(1, config.batch as u64).next().transpose()?) {
         (points @ 1.., Some((x0, condition))) => {
             nfe += config.anchors * (1 + points / 2);
             Some(Amplification::measure(&field, &fine, x0, &condition, points)?)
@@ -131,8 +137,9 @@ pub fn schedule(request: &ScheduleRequest, context: &mut Context) -> Result<Sche
         _ => None,
     };
     let mut validation = Vec::new();
-    for (x0, condition) in starts(2, config.validation) {
+    for start in starts(2, config.validation) {
         context.go_on()?;
+        let (x0, condition) = start?;
         let end = solve(&field, x0.clone(), &condition, &Solver::Euler {}, &fine, None)?.x;
         nfe += config.anchors;
         done += x0.dims()[0] as u64;

@@ -1,38 +1,47 @@
-//! `pairs`, `reflow` and `distill`: from a teacher to its pairs, from its pairs to a student.
+//! `reflow`, `distill` and `one-more-step`: from a teacher, by way of its pairs or of its data, to a student.
 
-use super::train::{Job, Resume, TrainReport};
+use super::train::{Job, Resume, TrainReport, stream};
 use crate::{
-    Error, Model, Recipe,
+    Error, Model, Recipe, Start,
     context::Context,
     model::Subject,
     pairs::{self, PairsReport},
+    prelude,
     recipe::Layers,
+    taught::Teacher,
 };
 use data::{
-    LoaderConfig,
+    LoaderConfig, Split,
     pairs::{PairLoader, PairStore},
 };
+use flow::{ScheduleConfig, Solver};
+use methods::{OneMoreStep, Target};
+use nets::{Net, weights::graft};
 use serde::Serialize;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+use train::{Batch, PairSource, Source};
 
-/// What a student learns from its teacher's pairs.
+/// What a student learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// The whole straightened flow.
     Reflow,
-    /// The first step (or the first few) alone.
+    /// The few steps that will be taken.
     Distill,
+    /// The step before the first, for paths that leave signal at their noisy end.
+    OneMoreStep,
 }
 
 impl Method {
-    /// Name of verb, stage and recipe table.
+    /// Name of stage and recipe table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Reflow => "reflow",
             Self::Distill => "distill",
+            Self::OneMoreStep => prelude::STAGE,
         }
     }
 
@@ -45,25 +54,65 @@ impl Method {
         teacher: &Model,
         layers: impl FnOnce(Layers) -> Result<Layers, Error>,
     ) -> Result<Recipe, Error> {
-        let layers = layers(Layers::new().recipe(&teacher.recipe))?;
-        let recipe = layers.student_of(self.name())?.build()?;
+        let layers = layers(Layers::new().recipe(&teacher.recipe))?.student_of(self.name())?;
+        let (wrote_sample, wrote_lora) = (layers.wrote("sample"), layers.wrote("lora"));
+        let mut recipe = layers.unchecked()?;
+        if !wrote_lora {
+            recipe.lora = None; // the teacher's is in its weights by now
+        }
         let objective = teacher.recipe.objective();
         let stage = match self {
             Self::Reflow => recipe.reflow.stage(&objective),
-            Self::Distill => recipe.distill.stage(&objective),
+            Self::Distill => recipe.distill.stage(&objective, !recipe.pairs.generate.cuts.is_empty()),
+            Self::OneMoreStep => Ok(OneMoreStep::stage()),
         };
         let stage = stage.map_err(|error| Error::Usage(error.to_string()))?;
         let mut recipe = recipe.with_stage(&stage);
-        recipe.data.flip = self == Self::Reflow && recipe.reflow.flip;
-        if recipe.data.flip && !teacher.recipe.data.flip {
-            return Err(Error::Usage(
-                "reflow.flip = true: the teacher was trained with data.flip = false, so a mirrored pair is not one it \
-                 could have made; leave it out"
-                    .into(),
-            ));
+        if !wrote_sample {
+            self.suit_sampling(&mut recipe);
+        }
+        if self == Self::OneMoreStep {
+            recipe.train.sample_every = 0; // it is no flow: there is nothing to draw
+        }
+        if recipe.needs_pairs() {
+            recipe.data.flip = self == Self::Reflow && recipe.reflow.flip;
+            if recipe.data.flip && !teacher.recipe.data.flip {
+                return Err(Error::Usage(
+                    "reflow.flip = true: the teacher was trained with data.flip = false, so a mirrored pair is not one it \
+                     could have made; leave it out"
+                        .into(),
+                ));
+            }
         }
         recipe.check()?;
         Ok(recipe)
+    }
+
+    /// Samples the student the way it was trained to be sampled.
+    fn suit_sampling(self, recipe: &mut Recipe) {
+        let curved = recipe.path != (flow::Path::Linear {});
+        let (sample, cuts) = (&mut recipe.sample, &recipe.pairs.generate.cuts);
+        if recipe.coupling.needs_pairs() && curved
+            || matches!(sample.solver, Solver::Anchored { .. } | Solver::Consistency {})
+        {
+            sample.solver = if curved { Solver::Ddim { eta: 0.0 } } else { Solver::Euler {} };
+        }
+        if self != Self::Distill {
+            return;
+        }
+        (sample.steps, sample.schedule) = (recipe.distill.steps, ScheduleConfig::Uniform {});
+        match &recipe.target {
+            Target::Path if !cuts.is_empty() => {
+                sample.steps = cuts.len() + 1;
+                sample.schedule = ScheduleConfig::Custom { times: recipe.pairs.generate.times() };
+            }
+            Target::Segments(rule) => {
+                sample.steps = rule.times.len() - 1;
+                sample.schedule = ScheduleConfig::Custom { times: rule.times.clone() };
+            }
+            Target::Consistency(_) => sample.solver = Solver::Consistency {},
+            _ => {}
+        }
     }
 }
 
@@ -78,10 +127,10 @@ pub struct StudentReport {
     pub train: TrainReport,
 }
 
-/// Makes pairs with `teacher` (or takes those of `existing`) and trains a student on them from the teacher's weights.
+/// Trains a student of `teacher`: on pairs it makes with it (or takes from `existing`), or on the teacher's data.
 ///
 /// # Errors
-/// Those of making pairs and of training; pairs that are not this teacher's kind.
+/// Those of making pairs and of training; pairs that are not this teacher's kind, data that are not its data's shape.
 pub fn student(
     method: Method,
     recipe: &Recipe,
@@ -92,43 +141,124 @@ pub fn student(
     context: &mut Context,
 ) -> Result<StudentReport, Error> {
     recipe.check()?;
+    if method == Method::OneMoreStep && recipe.source.is_some() {
+        return Err(Error::Usage(
+            "one-more-step replaces the noise a flow starts from, and this one starts from a data set: there is none to \
+             replace"
+                .into(),
+        ));
+    }
+    let subject = Subject { stage: method.name().into(), ..teacher.subject.clone() };
+    let start = start(method, recipe, &teacher, context)?;
+    let (mut source, validation, made, pair_count) = match recipe.needs_pairs() {
+        true => from_pairs(recipe, &teacher, existing, folder, context)?,
+        false if existing.is_some() => {
+            let name = recipe.target.name();
+            return Err(Error::Usage(format!(
+                "--pairs: target `{name}` learns from data and needs none; leave it out"
+            )));
+        }
+        false => from_data(recipe, &subject)?,
+    };
+    let teacher = (recipe.target != Target::Path).then(|| Teacher {
+        net: teacher.net,
+        recipe: teacher.recipe,
+        guidance: recipe.pairs.guidance.clone(),
+    });
+    let job = Job { recipe, subject, source: &mut *source, validation, start, teacher, folder, resume };
+    let train = job.run(context)?;
+    Ok(StudentReport { pairs: made, pair_count, train })
+}
+
+type Stream = (Box<dyn Source>, Option<Batch>, Option<PairsReport>, u64);
+
+/// The pairs of `existing`, or those that `teacher` makes into `folder`.
+fn from_pairs(
+    recipe: &Recipe,
+    teacher: &Model,
+    existing: Option<&Path>,
+    folder: &Path,
+    context: &mut Context,
+) -> Result<Stream, Error> {
     let (made, store) = match existing {
         Some(folder) => (None, folder.to_path_buf()),
         None => {
             let store = folder.join("pairs");
-            (Some(pairs::make(&teacher, &recipe.pairs, &store, context)?), store)
+            (Some(pairs::make(teacher, &recipe.pairs, &store, context)?), store)
         }
     };
     let store = Arc::new(PairStore::open(&store)?);
-    pairs::check(&store, &teacher)?;
+    pairs::check(&store, teacher)?;
+    let (cuts, stored) = (recipe.pairs.generate.times(), &store.meta().times);
+    if cuts != *stored {
+        return Err(Error::Usage(format!(
+            "the trajectories in {} are cut at {stored:?} but this student learns pieces between {cuts:?}: give the schedule \
+             they were made for (--schedule FILE, or pairs.generate.cuts)",
+            store.dir().display()
+        )));
+    }
     let (batch, flip) = (recipe.train.micro_batch(), recipe.data.flip);
     let loader = LoaderConfig { batch, flip, seed: recipe.seed, ..LoaderConfig::default() };
     PairLoader::new(store.clone(), &loader, 0)?; // refuses a batch larger than the store before anything is written
-    let mut source = train::PairSource::new(store.clone(), loader);
     let validation = match recipe.train.validate_every {
         0 => None,
-        _ => pairs::held_out(&teacher, &recipe.pairs, recipe.train.validation_samples, context)?,
+        _ => pairs::held_out(teacher, &recipe.pairs, recipe.train.validation_samples, context)?,
     };
-    let subject = Subject { stage: method.name().into(), ..teacher.subject.clone() };
-    // Weights of another shape cannot be continued: such a student starts fresh, from the same seed as any first stage.
-    let same = recipe.network == teacher.recipe.network;
-    let guide = match (method, &recipe.distill.guide) {
-        (Method::Distill, Some(guide)) => Some((guide.clone(), teacher.net.clone())),
-        _ => None,
-    };
-    let start = same.then_some(teacher.net);
-    if start.is_none() {
-        let size = |recipe: &Recipe| -> Result<String, Error> {
-            let cost = recipe.network.cost(subject.shape, subject.classes.len())?;
-            let mflop = cost.forward_flops_per_sample as f64 / 1e6;
-            Ok(format!("{} parameters, {mflop:.1} MFLOP a sample", cost.parameters))
-        };
-        let (student, teacher) = (size(recipe)?, size(&teacher.recipe)?);
-        context.note(format!("the student starts fresh: {student}; its teacher: {teacher}"));
+    let count = store.len() as u64;
+    Ok((Box::new(PairSource::new(store, loader)), validation, made, count))
+}
+
+/// The recipe's data, which must be of the teacher's kind.
+fn from_data(recipe: &Recipe, subject: &Subject) -> Result<Stream, Error> {
+    if let Some(points) = recipe.data.name.as_deref().and_then(data::Points::named) {
+        let source = train::PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
+        return Ok((Box::new(source), None, None, 0));
     }
-    let job = Job { recipe, subject, source: &mut source, validation, start, guide, folder, resume };
-    let train = job.run(context)?;
-    Ok(StudentReport { pairs: made, pair_count: store.len() as u64, train })
+    let dataset = data::open(&recipe.data)?;
+    if dataset.shape() != subject.shape || dataset.class_names().len() != subject.classes.len() {
+        return Err(Error::Usage(format!(
+            "the data are {:?} in {} classes but the teacher knows {:?} in {}: give the teacher's data (--data)",
+            dataset.shape(),
+            dataset.class_names().len(),
+            subject.shape,
+            subject.classes.len()
+        )));
+    }
+    let start = Start::of(recipe, subject.shape, Split::Train)?;
+    let (source, validation) = stream(recipe, dataset, &start)?;
+    Ok((source, validation, None, 0))
+}
+
+/// Where the student's weights start: at the teacher's where the networks are the same, apart from being told how far ahead
+/// to look, which changes no answer at first.
+fn start(method: Method, recipe: &Recipe, teacher: &Model, context: &mut Context) -> Result<Option<Net>, Error> {
+    if method == Method::OneMoreStep {
+        return Ok(None);
+    }
+    let theirs = &teacher.recipe.network;
+    if recipe.network == *theirs {
+        return Ok(Some(teacher.net.clone()));
+    }
+    let Subject { shape, classes, .. } = &teacher.subject;
+    if recipe.network == theirs.clone().reaching(true) {
+        let net = recipe.network.init(recipe.seed, *shape, classes.len(), &context.device.device)?;
+        return Ok(Some(graft(net, &teacher.net)));
+    }
+    if recipe.lora.is_some() {
+        return Err(Error::Usage(
+            "`lora` corrects the teacher's weights, and this student is another network: leave one of the two out"
+                .into(),
+        ));
+    }
+    // Weights of another shape cannot be continued: such a student starts fresh, from the same seed as any first stage.
+    let size = |recipe: &Recipe| -> Result<String, Error> {
+        let cost = recipe.network.cost(*shape, classes.len())?;
+        let mflop = cost.forward_flops_per_sample as f64 / 1e6;
+        Ok(format!("{} parameters, {mflop:.1} MFLOP a sample", cost.parameters))
+    };
+    let (student, teacher) = (size(recipe)?, size(&teacher.recipe)?);
+    context.note(format!("the student starts fresh: {student}; its teacher: {teacher}"));
+    Ok(None)
 }
 
 /// The folder a run goes to when none is given.

@@ -122,7 +122,7 @@ fn learn(
     let mut source = PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
     let job = |recipe, source, folder, resume| {
         let subject = subject.clone();
-        Job { recipe, subject, source, validation: None, start: None, guide: None, folder, resume }
+        Job { recipe, subject, source, validation: None, start: None, teacher: None, folder, resume }
     };
     if !recipe.needs_pairs() {
         return job(recipe, &mut source, folder, resume).run(context);

@@ -1,23 +1,23 @@
 //! `train`, and the runner of every training stage: a folder, a lock, logs, sample sheets, checkpoints, resume.
 
 use crate::{
-    Error, Recipe,
+    Error, Recipe, Start,
     context::{Context, Event},
-    guided::GuidedTask,
     memory::Need,
     model::{Subject, find},
     recipe::SampleConfig,
+    taught::{TaughtTask, Teacher},
 };
 use ::train::{
-    Batch, ImageSource, Outcome, RunDir, Setup, Source, Task, TrainError,
+    Batch, ImageSource, Outcome, RunDir, Setup, Source, Task, TrainError, TransferSource,
     checkpoint::{Checkpoint, Folder},
     log::{EventFile, Stats},
 };
 use base::Network;
+use burn::module::Module;
 use data::{Dataset, Loader, LoaderConfig, Split};
-use flow::PathField;
 use media::{Grid, Images};
-use methods::GuideConfig;
+use methods::Target;
 use nets::{Net, Precise};
 use serde::Serialize;
 use std::{
@@ -83,26 +83,44 @@ pub fn train(
         return Err(Error::Usage(format!("`{name}` is a point set in the plane: use `rectiflow toy --data {name}`")));
     }
     let dataset = data::open(&recipe.data)?;
-    let loader = LoaderConfig {
-        batch: recipe.train.micro_batch(),
-        seed: recipe.seed,
-        flip: recipe.data.flip,
-        ..LoaderConfig::default()
+    let start = Start::of(recipe, dataset.shape(), Split::Train)?;
+    let subject = Subject::base(&*dataset, &start);
+    let (mut source, validation) = stream(recipe, dataset, &start)?;
+    let job = Job { recipe, subject, source: &mut *source, validation, start: None, teacher: None, folder, resume };
+    job.run(context)
+}
+
+/// The batches of `dataset`, those of a second data set to start from beside them where `start` is one, and what validation
+/// watches.
+///
+/// # Errors
+/// A batch larger than the data, before anything is written.
+pub(crate) fn stream(
+    recipe: &Recipe,
+    dataset: Arc<dyn Dataset>,
+    start: &Start,
+) -> Result<(Box<dyn Source>, Option<Batch>), Error> {
+    let (batch, flip) = (recipe.train.micro_batch(), recipe.data.flip);
+    let loader = LoaderConfig { batch, flip, seed: recipe.seed, ..LoaderConfig::default() };
+    let shape = dataset.shape();
+    Loader::new(dataset.clone(), &loader, 0)?;
+    let source: Box<dyn Source> = match start {
+        Start::Noise { .. } => Box::new(ImageSource::new(dataset, loader)),
+        Start::Data { dataset: from, flip } => {
+            let order = LoaderConfig { flip: *flip, ..loader.clone() };
+            Loader::new(from.clone(), &order, 0)?;
+            Box::new(TransferSource::new((from.clone(), order), (dataset, loader)))
+        }
     };
-    let subject = Subject {
-        stage: "base".into(),
-        shape: dataset.shape(),
-        classes: dataset.class_names().to_vec(),
-        data: dataset.name().to_string(),
-    };
-    Loader::new(dataset.clone(), &loader, 0)?; // refuses a batch larger than the data before anything is written
-    let mut source = ImageSource::new(dataset, loader);
     let validation = match recipe.train.validate_every {
         0 => None,
-        _ => held_out(&data::open(&recipe.data.with_split(Split::Test))?, recipe.train.validation_samples)?,
+        _ => {
+            let test = data::open(&recipe.data.with_split(Split::Test))?;
+            let starts = Start::held_out(recipe, shape)?;
+            held_out(&test, starts.dataset(), recipe.train.validation_samples)?
+        }
     };
-    let job = Job { recipe, subject, source: &mut source, validation, start: None, guide: None, folder, resume };
-    job.run(context)
+    Ok((source, validation))
 }
 
 /// Refuses recipes that `train` cannot follow.
@@ -118,17 +136,38 @@ pub fn check(recipe: &Recipe) -> Result<(), Error> {
             recipe.coupling.name()
         )));
     }
+    if recipe.target.needs_teacher() {
+        let name = recipe.target.name();
+        return Err(Error::Usage(format!(
+            "`target = {{ type = \"{name}\" }}` follows a teacher: use the verb `distill`"
+        )));
+    }
+    if recipe.lora.is_some() {
+        return Err(Error::Usage(
+            "`lora` corrects a teacher's weights, and `train` starts from none: use the verb `reflow` or `distill`"
+                .into(),
+        ));
+    }
     Ok(())
 }
 
-/// The first `count` samples in order: what validation watches. `None` where there are none.
-fn held_out(dataset: &Arc<dyn Dataset>, count: usize) -> Result<Option<Batch>, Error> {
-    let count = count.min(dataset.len());
+/// The first `count` samples in order, beside samples of `start` in an order of their own: what validation watches. `None`
+/// where there are none.
+fn held_out(
+    dataset: &Arc<dyn Dataset>,
+    start: Option<&Arc<dyn Dataset>>,
+    count: usize,
+) -> Result<Option<Batch>, Error> {
+    let count = start.map_or(count, |start| count.min(start.len())).min(dataset.len());
     if count == 0 {
         return Ok(None);
     }
     let mut loader = Loader::new(dataset.clone(), &LoaderConfig::once(count), 0)?;
-    Ok(loader.next().transpose()?.map(Batch::from))
+    let Some(batch) = loader.next().transpose()?.map(Batch::from) else { return Ok(None) };
+    let Some(start) = start else { return Ok(Some(batch)) };
+    let shuffled = LoaderConfig { shuffle: true, ..LoaderConfig::once(count) };
+    let from = Loader::new(start.clone(), &shuffled, 0)?.next().transpose()?;
+    Ok(from.map(|from| Batch { x0: Some(from.images), ..batch }))
 }
 
 /// One stage, ready to run.
@@ -139,15 +178,15 @@ pub(crate) struct Job<'a> {
     pub validation: Option<Batch>,
     /// First weights; fresh ones without.
     pub start: Option<Net>,
-    /// A teacher that guides the training, and how.
-    pub guide: Option<(GuideConfig, Net)>,
+    /// A teacher whose flow the target rule follows.
+    pub teacher: Option<Teacher>,
     pub folder: &'a Path,
     pub resume: Option<Resume>,
 }
 
 impl Job<'_> {
     pub fn run(self, context: &mut Context) -> Result<TrainReport, Error> {
-        let Self { recipe, subject, source, validation, start, guide, folder, resume } = self;
+        let Self { recipe, subject, source, validation, start, teacher, folder, resume } = self;
         let device = context.device.device.clone();
         let classes = subject.classes.len();
         // Before anything is written: a network that does not fit the data or the machine, a folder that holds another run.
@@ -164,9 +203,14 @@ impl Job<'_> {
         let _lock = run.lock()?;
         run.write(&run.recipe(), &recipe.to_toml())?;
         let config = &recipe.train;
-        let task: Box<dyn Task> = match guide {
-            Some((guide, teacher)) => Box::new(GuidedTask { flow: recipe.task(classes), guide, teacher }),
-            None => Box::new(recipe.task(classes)),
+        let flow = recipe.task(classes);
+        let (target, reaching) = (recipe.target.clone(), recipe.network.reaches());
+        let task: Box<dyn Task> = match (&target, &recipe.perceptual) {
+            (Target::Path, None) => Box::new(flow),
+            (_, perceptual) => {
+                let premetric = perceptual.map(|_| crate::perceptual::open(&context.device)).transpose()?;
+                Box::new(TaughtTask { flow, target, teacher, premetric, reaching })
+            }
         };
         let images = checkpoint.as_ref().map_or(0, |found| found.meta().images);
         let setup = Setup {
@@ -183,7 +227,11 @@ impl Job<'_> {
         context.tell(Event::Stage { name: &subject.stage });
         let mut stats = Stats::open(run.stats(), images)?;
         let mut events = EventFile::create(run.path())?;
-        let mut sheets = Sheets { recipe, subject: &subject, run: &run, device: device.clone() };
+        let starts = match config.sample_every {
+            0 => Start::Noise { shape: subject.shape }, // no sheet will ask
+            _ => Start::held_out(recipe, subject.shape)?,
+        };
+        let mut sheets = Sheets { recipe, subject: &subject, starts, run: &run, device: device.clone() };
         let mut observer = |event: &::train::Event<'_>| {
             use ::train::Observer;
             // Both files and the sheet are told before the listener, which may print that they exist.
@@ -195,15 +243,29 @@ impl Job<'_> {
             context.tell(Event::Train(event));
             Ok(ControlFlow::Continue(()))
         };
-        let outcome = match checkpoint {
-            Some(from) => ::train::resume(net, from, setup, &mut observer)?,
-            None => ::train::train(net, setup, &mut observer)?,
-        };
-        report(outcome, folder)
+        match &recipe.lora {
+            None => fit(net, checkpoint, setup, &mut observer, folder),
+            Some(lora) => fit(lora.init(net, recipe.seed, &device)?, checkpoint, setup, &mut observer, folder),
+        }
     }
 }
 
-fn report(outcome: Outcome<Net>, folder: &Path) -> Result<TrainReport, Error> {
+/// Trains a network, or a correction of one.
+fn fit<M: Module + Network<4>>(
+    net: M,
+    checkpoint: Option<Checkpoint>,
+    setup: Setup,
+    observer: &mut dyn ::train::Observer,
+    folder: &Path,
+) -> Result<TrainReport, Error> {
+    let outcome = match checkpoint {
+        Some(from) => ::train::resume(net, from, setup, observer)?,
+        None => ::train::train(net, setup, observer)?,
+    };
+    report(outcome, folder)
+}
+
+fn report<M: Module>(outcome: Outcome<M>, folder: &Path) -> Result<TrainReport, Error> {
     let Outcome { state, stopped, checkpoint } = outcome;
     let nothing = || Error::Failure(format!("{}: training ended without a checkpoint", folder.display()));
     Ok(TrainReport {
@@ -230,10 +292,11 @@ fn starting_point(folder: &Path, resume: Option<&Resume>) -> Result<Option<Check
     }
 }
 
-/// Sample sheets of fixed noise and classes while training.
+/// Sample sheets of fixed noise (or held-out images of the source, each beside what it becomes) and classes while training.
 struct Sheets<'a> {
     recipe: &'a Recipe,
     subject: &'a Subject,
+    starts: Start,
     run: &'a RunDir,
     device: base::Device,
 }
@@ -246,22 +309,29 @@ impl Sheets<'_> {
         let SampleConfig { steps, solver, schedule, path, precision, .. } = &self.recipe.sample;
         let [c, h, w] = self.subject.shape;
         let network = Precise { network, precision: *precision };
-        let field = PathField::new(&network, self.recipe.path.clone(), self.recipe.parameterization)
-            .independent(self.recipe.pairs_are_independent());
-        let indices: Vec<u64> = (0..SHEET).collect();
+        let field = self.recipe.field(&network);
+        let indices: Vec<u64> = (0..self.starts.count().unwrap_or(SHEET).min(SHEET)).collect();
         let classes = self.subject.classes.len() as u64;
         let asked: Vec<i64> =
             indices.iter().map(|i| if classes == 0 { base::NULL_CLASS } else { (i % classes) as i64 }).collect();
         let condition = methods::Labels::condition(&asked, &self.device);
-        let noise = crate::sampling::noise(self.recipe.seed).normal_tensor(&indices, [0, c, h, w], &self.device);
-        let x0 = crate::sampling::start(path.as_ref().unwrap_or(&self.recipe.path), noise);
+        let noise = crate::sampling::noise(self.recipe.seed);
+        let x0 = self.starts.points(noise, &indices, path.as_ref().unwrap_or(&self.recipe.path), &self.device);
+        let x0 = x0.map_err(|error| wrong(&error))?;
         let grid = schedule.build(*steps).map_err(|error| wrong(&error))?;
         let field = crate::sampling::along(field, &self.recipe.path, path.as_ref()).map_err(|error| wrong(&error))?;
         let paths = crate::sampling::paths(self.recipe.seed, &indices);
-        let end = flow::solve_with(&*field, x0, &condition, solver, &grid, &paths, None);
+        let end = flow::solve_with(&*field, x0.clone(), &condition, solver, &grid, &paths, None);
         let end = end.map_err(|error| wrong(&error))?.x;
-        let values = crate::sampling::host(end).map_err(|error| wrong(&error))?;
-        let sheet = Images::new(values, indices.len(), [c, h, w]).map_err(|error| wrong(&error))?;
+        let mut values = crate::sampling::host(end).map_err(|error| wrong(&error))?;
+        let mut count = indices.len();
+        if self.starts.dataset().is_some() {
+            let (from, size) = (crate::sampling::host(x0).map_err(|error| wrong(&error))?, c * h * w);
+            let both = from.chunks(size).zip(values.chunks(size)).take(count / 2);
+            values = both.flat_map(|(from, to)| from.iter().chain(to).copied()).collect();
+            count = values.len() / size;
+        }
+        let sheet = Images::new(values, count, [c, h, w]).map_err(|error| wrong(&error))?;
         let path = self.run.samples().join(format!("{images:012}.png"));
         let text = format!("Steps: {steps}, Sampler: {}, Seed: {}, Images: {images}", solver.name(), self.recipe.seed);
         media::png::save(&path, &Grid::default().draw(&sheet), &[("parameters", &text)]).map_err(|error| wrong(&error))

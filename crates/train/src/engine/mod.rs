@@ -65,6 +65,7 @@ pub struct Outcome<M> {
 /// let loader = data::LoaderConfig { batch: config.micro_batch(), seed: 1, ..Default::default() };
 /// let mut source = ImageSource::new(dataset.clone(), loader);
 /// let task = FlowTask {
+///     origin: train::Origin::Noise,
 ///     objective: flow::Objective::default(),
 ///     coupling: flow::Coupling::Independent {},
 ///     condition_dropout: config.condition_dropout,

@@ -5,9 +5,10 @@
 //! at t = 0 is fitted to. Pairs are dear, fresh noise is free, so few pairs go further. With the student's own first step
 //! (without gradient) the fixed point is a student that agrees with the teacher at every `s`; it is what the paper runs.
 
+use super::{Lesson, Part, TargetRule};
 use crate::MethodError;
 use base::{Condition, Key, Tensor, Times};
-use flow::{Field, rows};
+use flow::{Exercise, Field, Parameterization, rows};
 use serde::{Deserialize, Serialize};
 
 /// Whose velocity the first of the two steps takes.
@@ -81,6 +82,24 @@ impl GuideConfig {
         let first = rows::scale(first, lengths.values().to_vec()); // s v_a
         let second = teacher.velocity(x0 + first.clone(), lengths, condition);
         first + rows::scale(second, lengths.values().iter().map(|s| 1.0 - s).collect())
+    }
+}
+
+impl<const D: usize> TargetRule<D> for GuideConfig {
+    fn parts(&self, lesson: &Lesson<D>) -> Result<Vec<Part<D>>, MethodError> {
+        let teacher = lesson.teacher("guided")?;
+        let pairs = lesson.pairs()?;
+        // Streams of the rule's own: neither base training nor sampling draws this noise.
+        let like = &lesson.ends.x0;
+        let x0: Tensor<D> = lesson.key.fold(0).normal_tensor(lesson.indices, like.dims(), &like.device());
+        let lengths = self.lengths(lesson.key.fold(1), lesson.indices);
+        let start = Times::all(0.0, lesson.indices.len());
+        let student = lesson.student.velocity(x0.clone(), &start, &lesson.condition);
+        let wanted = self.target(teacher, student, x0.clone(), &lengths, &lesson.condition);
+        let data = Some(x0.clone() + wanted.clone());
+        let (condition, reading) = (lesson.condition.clone(), Parameterization::Velocity {});
+        let fresh = Exercise { x: x0, times: start, condition, wanted, reading, data };
+        Ok(vec![pairs.into(), Part { exercise: fresh, weight: self.weight }])
     }
 }
 

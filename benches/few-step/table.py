@@ -1,0 +1,76 @@
+"""The table of benches/few-step/run: one row per method, from the figures it left in FOLDER.
+
+    python3 benches/few-step/table.py FOLDER
+"""
+
+import json
+import pathlib
+import statistics
+import sys
+
+STEPS = [1, 2, 4, 8, 50]
+
+# Files of figures by row; several are the rows' own numbers of steps.
+ROWS = [
+    ("base", "base model, Euler"),
+    ("boss", "its schedule by BOSS, no training"),
+    ("reflow", "reflow, uniform times, L2"),
+    ("reflow-u", "reflow, U-shaped times, L2"),
+    ("reflow++", "reflow, U-shaped, pseudo-Huber (2-rectified flow++)"),
+    ("reflow++lpips", "the same with LPIPS-Huber-1/t"),
+    ("twice", "a second reflow of 2-rectified flow++"),
+    ("distill-base", "distilled from the base model"),
+    ("distill", "distilled from 2-rectified flow++"),
+    ("straighten", "BOSS, both stages"),
+    ("consistency", "consistency distillation"),
+    ("progressive", "progressive distillation 4, 2, 1"),
+    ("phased", "phased rectification"),
+    ("mean-flow", "MeanFlow"),
+    ("shortcut", "shortcut model"),
+    ("diffusion", "diffusion model, DDIM"),
+    ("curved", "Rectified Diffusion (its own curve)"),
+    ("wrapped", "the same pairs on the linear path"),
+    ("one-more-step", "the diffusion model after One More Step"),
+]
+
+
+def figures(folder, name):
+    """Rows of figures by number of evaluations (one per seed), and the facts of their stages."""
+    # Progressive distillation is three students in a row; BOSS's schedules are numbered by their steps.
+    names = ["progressive", "progressive-two", "progressive-one"] if name == "progressive" else [name]
+    found, facts = {}, []
+    for file in sorted(folder.glob("*.json")):
+        base, _, last = file.stem.rpartition("-")
+        if file.stem not in names and not (base in names and last.isdigit()):
+            continue
+        stage = next(iter(json.loads(file.read_text())["stages"].values()))
+        facts.append(stage)
+        for nfe, row in stage["nfe"].items():
+            found.setdefault(int(nfe), []).append(row)
+    return found, facts
+
+
+def cell(rows):
+    values = [row["frechet"] for row in rows]
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
+
+
+def main(folder):
+    print("| method | " + " | ".join(f"FD, {n}" for n in STEPS) + " | right class, fewest steps | training s | samples/s |")
+    print("|---" * (len(STEPS) + 4) + "|")
+    for name, title in ROWS:
+        found, facts = figures(folder, name)
+        if not found:
+            continue
+        cells = [cell(found[n]) if n in found else "–" for n in STEPS]
+        fewest = found[min(found)]
+        right = [row.get("class_accuracy") for row in fewest]
+        right = f"{100 * statistics.mean(right):.1f} %" if None not in right else "–"
+        seconds = sum(fact["train_seconds"] for fact in facts) if name == "progressive" else facts[0]["train_seconds"]
+        rate = fewest[0]["samples"] / fewest[0]["seconds"]
+        print(f"| {title} | " + " | ".join(cells) + f" | {right} | {seconds:.0f} | {rate:.0f} |")
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

@@ -1,0 +1,259 @@
+//! Fewer steps, end to end, with a tiny network: reflow, every target of distillation, schedules, one more step, `fast`.
+
+mod common;
+
+use common::{checkpoint, json, rectiflow, run, train_tiny};
+use predicates::prelude::*;
+use serde_json::Value;
+use std::fs;
+
+#[test]
+fn pairs_reflow_and_distill_as_separate_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let pairs = json(rectiflow().args(["pairs", "-n", "48", "--steps", "3", "-o"]).arg(at("pairs")).arg(run()));
+    assert_eq!((&pairs["count"], &pairs["made"]), (&48.into(), &48.into()));
+    let more = json(rectiflow().args(["pairs", "-n", "64", "--steps", "3", "-o"]).arg(at("pairs")).arg(run()));
+    assert_eq!((&more["count"], &more["made"]), (&64.into(), &16.into()), "a store is continued, not made again");
+    let facts = json(rectiflow().arg("inspect").arg(at("pairs")));
+    assert_eq!((&facts["kind"], &facts["pairs"]), (&"pairs".into(), &64.into()));
+    let mut reflow = rectiflow();
+    reflow.args(["reflow", "--images", "64", "-o"]).arg(at("reflow")).arg("--teacher").arg(run());
+    reflow.arg("--pairs").arg(at("pairs"));
+    assert_eq!(json(&mut reflow)["pair_count"], 64);
+    let mut distill = rectiflow();
+    distill.args(["distill", "-n", "32", "--images", "32", "--set", "pairs.generate.steps=2", "-o"]);
+    distill.arg(at("distill")).arg("--teacher").arg(at("reflow"));
+    assert_eq!(json(&mut distill)["pairs"]["made"], 32);
+    let facts = json(rectiflow().arg("inspect").arg(at("distill")));
+    assert_eq!(facts["newest"]["about"]["stage"], "distill");
+    let recipe = facts["newest"]["recipe"].as_str().unwrap();
+    assert!(recipe.contains("stored") && recipe.contains("constant"), "{recipe}");
+}
+
+#[test]
+fn a_student_of_another_size_starts_fresh_and_is_guided() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let small = |verb: &str, set: &[&str], out: &str, teacher: &std::path::Path| {
+        let mut command = rectiflow();
+        command.args([verb, "-n", "32", "--images", "64", "--set", "pairs.generate.steps=2", "-o"]);
+        command.arg(at(out)).arg("--teacher").arg(teacher);
+        set.iter().for_each(|set| {
+            command.args(["--set", set]);
+        });
+        command
+    };
+    let annealing = "reflow.annealing={type='linear',images=32}";
+    let report = json(&mut small("reflow", &["network.channels=16", annealing], "small", &run()));
+    let facts = json(rectiflow().arg("inspect").arg(at("small")));
+    let recipe = facts["newest"]["recipe"].as_str().unwrap();
+    assert!(recipe.contains("annealed") && recipe.contains("channels = 16"), "{recipe}");
+    let distilled = json(&mut small("distill", &["distill.target={type='guided'}"], "guided", &at("small")));
+    assert_eq!(distilled["train"]["parameters"], report["train"]["parameters"]);
+    // Not with more steps than the guide has targets for, nor mirrored against a teacher that saw no mirrored images.
+    let mut refused = small("distill", &["distill.target={type='guided'}", "distill.steps=2"], "no", &at("small"));
+    refused.assert().code(2).stderr(predicate::str::contains("distill.target = guided with distill.steps = 2"));
+    let mut refused = small("reflow", &["reflow.flip=true"], "no", &run());
+    refused.assert().code(2).stderr(predicate::str::contains("data.flip = false"));
+    assert!(!at("no").exists());
+}
+
+#[test]
+fn every_target_distils_and_its_student_is_sampled_as_it_was_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let distil = |name: &str, set: &[&str]| {
+        let mut command = rectiflow();
+        command.args(["distill", "-o"]).arg(at(name)).arg("--teacher").arg(run());
+        set.iter().for_each(|set| {
+            command.args(["--set", set]);
+        });
+        command
+    };
+    let sampling = |name: &str| {
+        let mut sample = rectiflow();
+        sample.args(["sample", "-n", "2", "-o"]).arg(at(&format!("{name}.npy"))).arg(at(name));
+        json(&mut sample)["nfe"].as_u64().unwrap()
+    };
+    for (name, target, steps) in [
+        ("consistency", "distill.target={type='consistency',cells=4}", 2),
+        ("segments", "distill.target={type='segments'}", 2),
+        ("mean-flow", "distill.target={type='mean_flow',share=0.5}", 2),
+        ("shortcut", "distill.target={type='shortcut',halvings=3}", 2),
+    ] {
+        let report = json(&mut distil(name, &[target, "distill.steps=2", "train.images=32"]));
+        assert_eq!((&report["pairs"], &report["pair_count"]), (&Value::Null, &0.into()), "{name} needs no pairs");
+        assert_eq!(sampling(name), steps, "{name}");
+        // Stopped and continued it is the same run.
+        json(distil(name, &[target, "distill.steps=2", "train.images=48"]).args(["--resume", "latest"]));
+    }
+    let mut refused = distil("no", &["distill.target={type='segments'}"]);
+    refused.arg("--pairs").arg(at("none")).assert().code(2).stderr(predicate::str::contains("needs none"));
+    distil("no", &["target={type='consistency'}"]).assert().code(2).stderr(predicate::str::contains("distill.target"));
+    let mut train = train_tiny();
+    train.args(["--set", "target={type='segments'}", "-o"]).arg(at("no"));
+    train.assert().code(2).stderr(predicate::str::contains("use the verb `distill`"));
+    // MeanFlow and consistency train without a teacher too.
+    let mut train = train_tiny();
+    train.args(["--set", "target={type='mean_flow'}", "--set", "network.condition.reach=true", "-o"]).arg(at("fresh"));
+    assert_eq!(json(&mut train)["images"], 64);
+    assert!(!at("no").exists());
+}
+
+/// BOSS, from schedule to straightened student: whole weights and a correction of low rank.
+#[test]
+fn a_student_is_straightened_along_a_schedule() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("schedule.json"), r#"{"times": [0.0, 0.25, 0.5, 1.0]}"#).unwrap();
+    let distil = |name: &str| {
+        let mut command = rectiflow();
+        command.args(["distill", "-n", "36", "--images", "32", "--set", "pairs.generate.steps=8", "-o"]);
+        command.arg(at(name)).arg("--teacher").arg(run()).arg("--schedule").arg(at("schedule.json"));
+        command
+    };
+    let whole = json(&mut distil("whole"));
+    assert_eq!(whole["pair_count"], 36);
+    let facts = json(rectiflow().arg("inspect").arg(at("whole/pairs")));
+    assert_eq!(facts["made"]["times"], serde_json::json!([0.0, 0.25, 0.5, 1.0]));
+    let low = json(distil("low").args(["--set", "lora={rank=2}"]).arg("--pairs").arg(at("whole/pairs")));
+    assert_eq!((&low["pairs"], &low["pair_count"]), (&Value::Null, &36.into()));
+    for name in ["whole", "low"] {
+        let mut sample = rectiflow();
+        sample.args(["sample", "-n", "2", "-o"]).arg(at(&format!("{name}.npy"))).arg(at(name));
+        assert_eq!(json(&mut sample)["nfe"], 3, "sampled along its schedule");
+    }
+    // Pairs that were cut elsewhere, and corrections of no weights.
+    let mut other = rectiflow();
+    other.args(["distill", "-o"]).arg(at("no")).arg("--teacher").arg(run()).arg("--pairs").arg(at("whole/pairs"));
+    other.assert().code(2).stderr(predicate::str::contains("--schedule FILE"));
+    let mut fresh = train_tiny();
+    fresh.args(["--set", "lora={}", "-o"]).arg(at("no"));
+    fresh.assert().code(2).stderr(predicate::str::contains("`train` starts from none"));
+    assert!(!at("no").exists());
+}
+
+/// One more step for a schedule that leaves signal at its noisy end, and the reflow of a curved path.
+#[test]
+fn a_diffusion_takes_one_more_step_and_is_rectified_along_its_own_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut base = train_tiny();
+    base.args(["--set", "path={type='ddpm'}", "--set", "parameterization={type='noise'}", "-o"]).arg(at("base"));
+    base.args(["--set", "sample.solver={type='ddim'}"]);
+    json(&mut base);
+    let mut step = rectiflow();
+    step.args(["one-more-step", "--images", "32", "-o"]).arg(at("step")).arg("--teacher").arg(at("base"));
+    json(&mut step);
+    let sample = |name: &str, more: &[&str], model: &std::path::Path| {
+        let mut command = rectiflow();
+        command.args(["sample", "-n", "4", "--steps", "2", "-o"]).arg(at(name)).arg(model).args(more);
+        command
+    };
+    let step = at("step").display().to_string();
+    json(&mut sample("without.npy", &[], &at("base")));
+    json(&mut sample("with.npy", &["--one-more-step", &step], &at("base")));
+    assert!(fs::read(at("with.npy")).unwrap() != fs::read(at("without.npy")).unwrap());
+    // Where nothing of the data is left at the noise it changes nothing.
+    json(&mut sample("plain.npy", &[], &run()));
+    json(&mut sample("same.npy", &["--one-more-step", &step], &run()));
+    assert!(fs::read(at("plain.npy")).unwrap() == fs::read(at("same.npy")).unwrap());
+    let base_text = at("base").display().to_string();
+    let mut wrong = sample("no.npy", &["--one-more-step", &base_text], &at("base"));
+    wrong.assert().code(2).stderr(predicate::str::contains("rectiflow one-more-step"));
+
+    let mut reflow = rectiflow();
+    reflow.args(["reflow", "-n", "32", "--images", "32", "--set", "pairs.generate.steps=2", "-o"]).arg(at("reflow"));
+    reflow.args(["--set", "reflow.measure={type='data'}", "--teacher"]).arg(at("base"));
+    json(&mut reflow);
+    let mut plain = sample("euler.npy", &["--solver", "euler"], &at("reflow"));
+    plain.assert().success().stderr(predicate::str::contains("--solver ddim takes few steps"));
+    json(&mut sample("anchored.npy", &["--solver", "anchored"], &at("reflow")));
+    let mut first = sample("no.npy", &["--solver", "anchored"], &run());
+    first.assert().code(2).stderr(predicate::str::contains("rectified flows"));
+    let mut straight = rectiflow();
+    straight
+        .args(["reflow", "-n", "32", "--images", "32", "--set", "pairs.generate.steps=2", "-o"])
+        .arg(at("straight"));
+    straight.args(["--set", "reflow.linear=true", "--teacher"]).arg(at("base"));
+    json(&mut straight);
+    let facts = json(rectiflow().arg("inspect").arg(at("straight")));
+    let recipe = facts["newest"]["recipe"].as_str().unwrap();
+    assert!(recipe.contains("[native.path]"), "the network keeps its own inputs and output: {recipe}");
+    json(&mut sample("straight.npy", &["--solver", "euler"], &at("straight")));
+}
+
+#[test]
+fn fast_says_what_it_needs_and_what_it_reached() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("fast");
+    let fast = |budget: &str| {
+        let mut command = rectiflow();
+        command.args(["fast", "--nfe", "2", "--num", "32", "--budget", budget, "-o"]).arg(&out).arg(run());
+        command
+    };
+    fast("1s").assert().code(2).stderr(predicate::str::contains("too small"));
+    assert!(!out.exists(), "nothing is written before the budget is known to do");
+    fast("soon").assert().code(2).stderr(predicate::str::contains("10m"));
+    // A plan as an interrupted run leaves it, so that the test does not depend on this machine's speed.
+    fs::create_dir_all(&out).unwrap();
+    let plan = serde_json::json!({
+        "checkpoint": checkpoint(), "nfe": 2, "samples": 32, "search": 8, "reflow": [64, 0.05], "distill": [64, 0.05],
+    });
+    fs::write(out.join("fast.json"), plan.to_string()).unwrap();
+    let report = json(&mut fast("10m"));
+    let name = |c: &Value| c["name"].as_str().unwrap().to_string();
+    let names: Vec<String> = report["candidates"].as_array().unwrap().iter().map(name).collect();
+    assert_eq!((names[0].as_str(), names[names.len() - 1].as_str()), ("as it was", "distill"));
+    assert!(names.iter().any(|name| name == "reflow"));
+    assert!(report["candidates"][0]["figures"]["frechet"].as_f64().unwrap() > 0.0);
+    assert!(out.join("report.json").is_file() && out.join("distill.png").is_file());
+    // Again: everything is there.
+    let again = json(&mut fast("10m"));
+    let frechet = |report: &Value| -> Vec<f64> {
+        report["candidates"].as_array().unwrap().iter().map(|c| c["figures"]["frechet"].as_f64().unwrap()).collect()
+    };
+    assert_eq!(frechet(&again), frechet(&report));
+    let mut other = rectiflow();
+    other.args(["fast", "--nfe", "1", "--num", "32", "-o"]).arg(&out).arg(run());
+    other.assert().code(2).stderr(predicate::str::contains("another run"));
+}
+
+#[test]
+fn a_schedule_is_found_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("schedules");
+    let search = ["--steps", "2,3", "--anchors", "12", "--num", "8", "--batch-size", "4", "-o"];
+    let report = json(rectiflow().arg("schedule").arg(run()).args(search).arg(&out));
+    assert_eq!(report["schedules"][1]["candidates"].as_array().unwrap().len(), 3);
+    let errors: Vec<f64> = report["schedules"][1]["candidates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["end_error"].as_f64().unwrap())
+        .collect();
+    assert!(errors.is_sorted() && errors[0] > 0.0, "{errors:?}");
+    let file = out.join("schedule-3.json");
+    let sheet = folder.path().join("s.npy");
+    let drawn =
+        json(rectiflow().arg("sample").arg(run()).arg("--schedule").arg(&file).args(["-n", "4", "-o"]).arg(&sheet));
+    assert_eq!(drawn["nfe"], 3);
+    let refused = rectiflow().arg("sample").arg(run()).arg("--schedule").arg(&file).args(["--steps", "5"]).assert();
+    refused.code(2).stderr(predicate::str::contains("has 3"));
+    fs::write(&file, "{}").unwrap();
+    let refused = rectiflow().arg("sample").arg(run()).arg("--schedule").arg(&file).assert();
+    refused.code(1).stderr(predicate::str::contains("neither `times` nor `sigmas`"));
+    let refused = rectiflow().arg("schedule").arg(run()).args(["--steps", "20", "--anchors", "12"]).assert();
+    refused.code(2).stderr(predicate::str::contains("anchors = 12"));
+}
+
+#[test]
+fn a_teacher_with_the_seed_of_the_shipped_recipes_reflows_without_a_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teacher, student) = (folder.path().join("teacher"), folder.path().join("student"));
+    train_tiny().args(["--seed", "1", "-o"]).arg(&teacher).assert().success();
+    let mut reflow = rectiflow();
+    reflow.args(["reflow", "-n", "16", "--images", "16", "--set", "pairs.generate.steps=1", "-o"]).arg(&student);
+    reflow.arg("--teacher").arg(&teacher).assert().success();
+}

@@ -1,0 +1,68 @@
+//! What a network is asked in training: points, times, and what it should say there.
+//!
+//! The path gives one exercise per pair ([`Objective::exercise`](crate::Objective::exercise)); few-step methods give others,
+//! with a teacher's or the network's own words as the answer.
+
+use crate::{Parameterization, Path, rows};
+use base::{Condition, Tensor, Times};
+
+/// A batch of questions with their answers.
+#[derive(Clone, Debug)]
+pub struct Exercise<const D: usize> {
+    /// Points `[b ...]`.
+    pub x: Tensor<D>,
+    /// Their times.
+    pub times: Times,
+    /// Conditions, with the reach where the network is told one.
+    pub condition: Condition,
+    /// What should be said `[b ...]`, without gradient.
+    pub wanted: Tensor<D>,
+    /// What kind of answer `wanted` is.
+    pub reading: Parameterization,
+    /// The data points `[b ...]` that the answers stand for, where a distance between data is wanted too.
+    pub data: Option<Tensor<D>>,
+}
+
+/// A distance between data and what a network takes for data, beside the loss on its output: the seam for perceptual losses
+/// (arXiv 2405.20320, §4.2), whose networks live elsewhere.
+pub trait Premetric<const D: usize> {
+    /// One distance per sample, `[b]`, differentiable in `estimate`. `data` and `estimate` are `[b ...]`.
+    fn distance(&self, data: Tensor<D>, estimate: Tensor<D>) -> Tensor<1>;
+}
+
+/// The curved Euler step of every row from its own time to another: source and data estimates of point and velocity held,
+/// coefficients moved (DDIM, arXiv 2010.02502, eq. 12). Euler's step on the linear path.
+pub fn glide<const D: usize>(path: &Path, x: Tensor<D>, velocity: Tensor<D>, from: &Times, to: &Times) -> Tensor<D> {
+    let (mut of_x, mut of_velocity) = (Vec::new(), Vec::new());
+    for (&t, &s) in from.values().iter().zip(to.values()) {
+        let (c, next) = (path.at(t), path.at(s));
+        let det = c.determinant();
+        of_x.push((next.alpha * c.d_beta - next.beta * c.d_alpha) / det);
+        of_velocity.push((next.beta * c.alpha - next.alpha * c.beta) / det);
+    }
+    rows::scale(x, of_x) + rows::scale(velocity, of_velocity)
+}
+
+/// Source and data points of the curve of `path` through `a` at `from` and `b` at `to`, row by row: the ends that make a
+/// piece of a trajectory an ordinary pair.
+///
+/// On the linear path the velocity of that pair is the chord `(b - a)/(to - from)` (BOSS, arXiv 2312.16414, §3.2); on a
+/// variance-preserving one its source is the effective noise of Rectified Diffusion's phases (arXiv 2410.07303, §3.4).
+pub fn ends_through<const D: usize>(
+    path: &Path,
+    (a, from): (Tensor<D>, &Times),
+    (b, to): (Tensor<D>, &Times),
+) -> (Tensor<D>, Tensor<D>) {
+    let mut factors: [Vec<f64>; 4] = Default::default();
+    for (&t, &s) in from.values().iter().zip(to.values()) {
+        let (p, q) = (path.at(t), path.at(s));
+        let det = p.alpha * q.beta - p.beta * q.alpha;
+        // Cramer's rule on alpha_a x0 + beta_a x1 = a, alpha_b x0 + beta_b x1 = b.
+        for (list, value) in factors.iter_mut().zip([q.beta, -p.beta, -q.alpha, p.alpha]) {
+            list.push(value / det);
+        }
+    }
+    let [a0, b0, a1, b1] = factors;
+    let x0 = rows::scale(a.clone(), a0) + rows::scale(b.clone(), b0);
+    (x0, rows::scale(a, a1) + rows::scale(b, b1))
+}

@@ -1,0 +1,150 @@
+//! Where flows start: noise by counter, or the images of a second data set.
+//!
+//! Every verb that follows a flow asks here for its first points, so that a flow between two data sets is sampled,
+//! straightened, distilled and measured by the same code as one from noise.
+
+use crate::{Error, Recipe};
+use base::{Device, Key, Tensor, TensorData};
+use data::{DataConfig, Dataset, Split};
+use std::sync::Arc;
+
+/// The law of `x0`.
+#[derive(Clone)]
+pub enum Start {
+    /// Standard normal noise, as wide as the path asks (VE, EDM).
+    Noise {
+        /// `[c h w]`.
+        shape: [usize; 3],
+    },
+    /// Images of a data set: point `i` is image `i`, and after the last the first again, mirrored on every second round
+    /// where the set is mirrored in training.
+    Data {
+        /// The images.
+        dataset: Arc<dyn Dataset>,
+        /// Whether there are mirrored rounds.
+        flip: bool,
+    },
+}
+
+impl Start {
+    /// What `recipe` starts from, for samples of `shape` `[c h w]`: noise, or the part `split` of its second data set.
+    ///
+    /// # Errors
+    /// A data set that cannot be read or has another shape.
+    pub fn of(recipe: &Recipe, shape: [usize; 3], split: Split) -> Result<Self, Error> {
+        match &recipe.source {
+            None => Ok(Self::Noise { shape }),
+            Some(source) => Self::images(&source.with_split(split), shape),
+        }
+    }
+
+    /// As [`Start::of`] with images that training did not start from, where some are kept apart.
+    ///
+    /// # Errors
+    /// Those of [`Start::of`].
+    pub fn held_out(recipe: &Recipe, shape: [usize; 3]) -> Result<Self, Error> {
+        let all = recipe.source.as_ref().is_some_and(|source| source.holdout == 0.0);
+        Self::of(recipe, shape, if all { Split::Train } else { Split::Test })
+    }
+
+    /// The images of `config`, which must be of `shape`.
+    ///
+    /// # Errors
+    /// A data set that cannot be read or has another shape.
+    pub fn images(config: &DataConfig, shape: [usize; 3]) -> Result<Self, Error> {
+        let dataset = data::open(config)?;
+        if dataset.shape() != shape {
+            return Err(Error::Usage(format!(
+                "the source {} has images of {:?} [c h w], the data of {shape:?}: set `source.size` and `source.channels` \
+                 (and `data.size`, `data.channels`) to the same",
+                dataset.name(),
+                dataset.shape()
+            )));
+        }
+        Ok(Self::Data { dataset, flip: config.flip })
+    }
+
+    /// How many different points there are; `None` without end.
+    pub fn count(&self) -> Option<u64> {
+        match self {
+            Self::Noise { .. } => None,
+            Self::Data { dataset, flip } => Some(dataset.len() as u64 * if *flip { 2 } else { 1 }),
+        }
+    }
+
+    /// The data set, where there is one.
+    pub fn dataset(&self) -> Option<&Arc<dyn Dataset>> {
+        match self {
+            Self::Noise { .. } => None,
+            Self::Data { dataset, .. } => Some(dataset),
+        }
+    }
+
+    /// What a pair store says of it: `noise`, or the fingerprint of the data set.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Noise { .. } => "noise".into(),
+            Self::Data { dataset, .. } => dataset.fingerprint().into(),
+        }
+    }
+
+    /// The points `[b c h w]` with these numbers, on `path`: noise of `key`, or images.
+    ///
+    /// # Errors
+    /// An image that cannot be read.
+    pub fn points(&self, key: Key, numbers: &[u64], path: &flow::Path, device: &Device) -> Result<Tensor<4>, Error> {
+        match self {
+            Self::Noise { shape: [c, h, w] } => Ok(widened(path, key.normal_tensor(numbers, [0, *c, *h, *w], device))),
+            Self::Data { dataset, flip } => images(dataset, *flip, numbers, device),
+        }
+    }
+}
+
+/// Standard normal noise as wide as the first point of `path`.
+pub(crate) fn widened(path: &flow::Path, noise: Tensor<4>) -> Tensor<4> {
+    match path.start_scale() {
+        1.0 => noise,
+        scale => noise * scale,
+    }
+}
+
+/// Images with these numbers, see [`Start::Data`].
+pub(crate) fn images(
+    dataset: &Arc<dyn Dataset>,
+    flip: bool,
+    numbers: &[u64],
+    device: &Device,
+) -> Result<Tensor<4>, Error> {
+    let len = dataset.len() as u64;
+    let [c, h, w] = dataset.shape();
+    let mut values = Vec::with_capacity(numbers.len() * c * h * w);
+    for &number in numbers {
+        dataset.get((number % len) as usize)?.normalize_into(flip && (number / len) % 2 == 1, &mut values);
+    }
+    Ok(Tensor::from_data(TensorData::new(values, [numbers.len(), c, h, w]), device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_come_in_order_and_mirrored_on_the_second_round() {
+        let config = DataConfig { limit: Some(3), ..DataConfig::default() };
+        let device = Device::flex();
+        let values = |flip: bool, number: u64| {
+            let start = Start::images(&DataConfig { flip, ..config.clone() }, [1, 28, 28]).unwrap();
+            assert_eq!(start.count(), Some(if flip { 6 } else { 3 }));
+            let key = Key::new(0, base::Purpose::Noise);
+            let points = start.points(key, &[number], &flow::Path::Linear {}, &device).unwrap();
+            points.into_data().try_to_vec::<f32>().unwrap()
+        };
+        assert_eq!(values(false, 4), values(false, 1));
+        assert_ne!(values(false, 0), values(false, 1));
+        let mirrored: Vec<f32> = values(true, 1).chunks(28).flat_map(|row| row.iter().rev().copied()).collect();
+        assert_eq!(values(true, 4), mirrored);
+        assert_eq!(values(true, 7), values(true, 1));
+        let error = Start::images(&config, [3, 32, 32]).err().unwrap().to_string();
+        assert!(error.contains("source.size"), "{error}");
+    }
+}

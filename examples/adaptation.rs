@@ -1,0 +1,99 @@
+//! Domain adaptation: a flow carries features of images in one style to features of another, and the classifier stays as it is
+//! (Liu et al. 2022, arXiv:2209.03003, section 3.4). `cargo run --release --example adaptation [-- CLASSIFIER FROM TO SIZE]`
+//!
+//! No image of the new style has a partner or a class. Without arguments: Fashion-MNIST, and as a poor camera sees it.
+
+use base::{Condition, Device, Tensor, TensorData};
+use data::{DataConfig, Split};
+use flow::{Coupling, Objective, PathField, ScheduleConfig, Solver, solve};
+use metrics::{Matrix, class_accuracy, classifier::Classifier, coral};
+use nets::{MlpConfig, NetConfig};
+use train::{Batch, FlowTask, Origin, Setup, Source, TrainConfig, TrainError};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Features of both styles, each in an order of its own.
+struct Features {
+    from: Matrix,
+    to: Matrix,
+    next: u64,
+}
+
+impl Source for Features {
+    fn seek(&mut self, images: u64) -> Result<(), TrainError> {
+        self.next = images;
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Batch, TrainError> {
+        let indices: Vec<u64> = (self.next..self.next + 128).collect();
+        self.next += 128;
+        let take = |rows: &Matrix, step: u64| -> Vec<f32> {
+            indices.iter().flat_map(|i| rows.row((i * step % rows.rows() as u64) as usize).to_vec()).collect()
+        };
+        let (x0, x1) = (Some(take(&self.from, 7919)), take(&self.to, 104_729));
+        let shape = [128, self.to.columns(), 1, 1];
+        Ok(Batch { x0, x1, shape, classes: vec![], places: indices.clone(), indices, spans: vec![] })
+    }
+
+    fn fingerprint(&self) -> String {
+        "features".into()
+    }
+}
+
+/// A poor camera in a shaking hand: every pixel the mean of five in a row, at half the contrast.
+fn poor(images: &[f32]) -> Vec<f32> {
+    let blurred = images.windows(5).map(|near| near.iter().sum::<f32>() * 0.1);
+    blurred.chain([-0.5; 4]).collect()
+}
+
+fn main() -> Result<(), Failure> {
+    let device = Device::flex();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let named = |name: &String, size: &String| DataConfig { size: size.parse().ok(), ..DataConfig::named(name) };
+    let (judge, from, to) = match &args[..] {
+        [file, from, to, size] => (Classifier::load(file.as_ref(), &device)?, named(from, size), named(to, size)),
+        _ => (Classifier::fashion_mnist(&device)?, DataConfig::default(), DataConfig::default()),
+    };
+    let read = |config: &DataConfig, split: Split, skip: usize, new: bool| -> Result<(Matrix, Vec<i64>), Failure> {
+        let set = data::open(&config.with_split(split))?;
+        let batch = data::gather(&*set, &(skip..set.len().min(skip + 2000)).collect::<Vec<_>>())?;
+        let images = if new && args.is_empty() { poor(&batch.images) } else { batch.images };
+        Ok((judge.run(&images, batch.shape)?.0, batch.labels))
+    };
+    // Other images in the one style than in the other.
+    let (home, away) = (read(&to, Split::Train, 0, false)?.0, read(&from, Split::Train, 1000, true)?.0);
+    let ((test, labels), (easy, truth)) = (read(&from, Split::Test, 0, true)?, read(&to, Split::Test, 0, false)?);
+
+    let config = TrainConfig { images: 150_000, batch: 128, validate_every: 0, ..Default::default() };
+    let (d, objective, coupling) = (home.columns(), Objective::default(), Coupling::Independent {});
+    let task =
+        FlowTask { objective, origin: Origin::Data, coupling, condition_dropout: 0.0, conditional: false, seed: 0 };
+    let net = NetConfig::Mlp(MlpConfig { width: 256, ..Default::default() }).init(0, [d, 1, 1], 0, &device)?;
+    let setup = Setup {
+        config: &config,
+        task: &task,
+        source: &mut Features { from: away.clone(), to: home.clone(), next: 0 },
+        validation: None,
+        seed: 0,
+        recipe: String::new(),
+        extra: Default::default(),
+        checkpoints: None,
+        stop: Default::default(),
+    };
+    let net = train::train(net, setup, &mut ())?.state.sampler();
+    let field = PathField::new(&net, flow::Path::Linear {}, Default::default());
+    let x = Tensor::<4>::from_data(TensorData::new(test.data().to_vec(), [test.rows(), d, 1, 1]), &device);
+    let steps = ScheduleConfig::Uniform {}.build(100)?;
+    let moved = solve(&field, x, &Condition::none(), &Solver::Euler {}, &steps, None)?.x.into_data().iter().collect();
+    let moved = Matrix::new(moved, test.rows(), d)?;
+    let say = |what: &str, features: &Matrix, labels: &[i64]| -> Result<(), Failure> {
+        let accuracy = class_accuracy(&judge.head(features)?, labels)?.overall;
+        println!("{what:<34} {:5.1} % of {}", 100.0 * accuracy, labels.len());
+        Ok(())
+    };
+    say("the style it was trained on", &easy, &truth)?;
+    say("the new style, as it is", &test, &labels)?;
+    say("mean and covariance aligned (CORAL)", &coral(&away, &home, &test, 1e-3)?, &labels)?;
+    say("carried over by the flow", &moved, &labels)
+}
