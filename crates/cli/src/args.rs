@@ -227,8 +227,8 @@ pub struct Sample {
 pub struct Schedule {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Numbers of Euler steps to find schedules for, separated by commas.
-    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_values_t = [2, 4, 8])]
+    /// Numbers of Euler steps to find schedules for, separated by commas; 2,4,8 by default.
+    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',')]
     pub steps: Vec<usize>,
     /// Cells between the anchors of the fine trajectories; ten per step or more.
     #[arg(long, default_value_t = 100)]
@@ -248,6 +248,16 @@ pub struct Schedule {
     /// Folder for the files schedule-STEPS.json.
     #[arg(long, short, visible_alias = "output-dir", default_value = "schedules", value_hint = ValueHint::DirPath)]
     pub output: PathBuf,
+    /// Search nothing: write the checkpoint's own path and times as diffusers' scheduler_config.json, for the recipe's number
+    /// of steps or the one in --steps.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub export: Option<PathBuf>,
+    /// The schedule to export, a file such as schedule-STEPS.json, in place of the recipe's.
+    #[arg(long, requires = "export", value_hint = ValueHint::FilePath)]
+    pub schedule: Option<PathBuf>,
+    /// Export levels whose low end is shifted twice, as diffusers lays them out from a number of steps.
+    #[arg(long, requires = "export")]
+    pub legacy_double_shift: bool,
 }
 
 #[derive(Args, Debug)]

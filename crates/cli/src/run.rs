@@ -17,6 +17,7 @@ use rectiflow::{
         demo::{DemoRequest, demo},
         diagnose::{DiagnoseRequest, diagnose},
         eval::{EvalRequest, eval},
+        export_schedule::{ExportRequest, export_schedule},
         fast::{self, FastRequest},
         inspect,
         likelihood::{Divergence, LikelihoodRequest, Probe, likelihood},
@@ -225,7 +226,17 @@ fn do_sample(request: args::Sample, global: &Global, context: &mut Context) -> R
 }
 
 fn do_schedule(request: args::Schedule, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Schedule { model, steps, anchors, num, batch_size, guidance_scale, seed, output } = request;
+    let args::Schedule { model, steps, anchors, num, batch_size, guidance_scale, seed, output, .. } = request;
+    if let Some(file) = request.export {
+        if steps.len() > 1 {
+            return Err(Error::Usage("--export writes one schedule: give --steps one number".into()));
+        }
+        let (schedule, legacy_double_shift) = (request.schedule, request.legacy_double_shift);
+        let (checkpoint, steps) = (model.checkpoint, steps.first().copied());
+        let report = export_schedule(&ExportRequest { checkpoint, schedule, steps, legacy_double_shift, file })?;
+        return print(global, &report, || format!("{report}"));
+    }
+    let steps = if steps.is_empty() { vec![2, 4, 8] } else { steps };
     let (samples, validation, batch) = (num, num, batch_size);
     let config = StepsizeConfig { anchors, samples, validation, batch, seed, ..StepsizeConfig::default() };
     let (checkpoint, ema) = (model.checkpoint, model.ema);

@@ -16,6 +16,7 @@ pub mod prelude;
 pub mod recipe;
 pub mod report;
 pub mod sampling;
+pub mod scheduler_config;
 pub mod schedules;
 pub mod start;
 mod taught;

@@ -3,8 +3,11 @@
 //! A file says `times` (noise at 0, rising) and, for other programs, `sigmas` (`1 - t`, noise at 1, falling to 0); either
 //! alone is enough to read it back. A `scheduler_config.json` of diffusers' flow-matching scheduler is read as its settings.
 
-use crate::Error;
-use flow::{Schedule, ScheduleConfig, schedule::FlowMatch};
+use crate::{
+    Error,
+    scheduler_config::{self, Imported},
+};
+use flow::{Schedule, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -29,10 +32,9 @@ pub fn read(file: &Path) -> Result<ScheduleConfig, Error> {
     let at = |why: String| Error::Failure(format!("schedule {}: {why}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| at(format!("cannot be read: {error}")))?;
     if let Ok(Value::Object(config)) = serde_json::from_str(&text)
-        && let Some(class) = config.get("_class_name")
+        && config.contains_key("_class_name")
     {
-        let class = class.as_str().unwrap_or_default().to_string();
-        return diffusers(&class, config).map(ScheduleConfig::FlowMatch).map_err(at);
+        return diffusers(config).map_err(at);
     }
     let document: Document = serde_json::from_str(&text).map_err(|error| {
         at(format!(
@@ -73,26 +75,17 @@ pub fn cuts(file: &Path) -> Result<String, Error> {
     }
 }
 
-/// The settings of a `scheduler_config.json`.
-fn diffusers(class: &str, mut config: serde_json::Map<String, Value>) -> Result<FlowMatch, String> {
-    if class != "FlowMatchEulerDiscreteScheduler" {
-        return Err(format!(
-            "it is a {class}; only FlowMatchEulerDiscreteScheduler lays out a linear path (others: write the list as `sigmas`)"
-        ));
+/// The schedule of a `scheduler_config.json`.
+fn diffusers(config: serde_json::Map<String, Value>) -> Result<ScheduleConfig, String> {
+    let Imported { path, schedule, .. } = scheduler_config::import(config)?;
+    match path {
+        flow::Path::Linear {} => Ok(schedule),
+        // The same steps on another path would be other noise levels, and a file does not know where it will be used.
+        other => Err(format!(
+            "its times are equal steps on the path `{}`: leave --schedule away and say --solver ddim --steps N",
+            other.name()
+        )),
     }
-    config.retain(|key, value| !key.starts_with('_') && !value.is_null());
-    for (key, remedy) in [
-        ("use_beta_sigmas", "write its list as `sigmas`"),
-        ("invert_sigmas", "its noise stands at 0; write the list as `sigmas`, noise at 1"),
-        ("stochastic_sampling", "noise on the way is the solver's business: set it to false and use noise_refresh"),
-    ] {
-        if config.remove(key).is_some_and(|value| value != Value::Bool(false)) {
-            return Err(format!("its `{key}` cannot be followed: {remedy}"));
-        }
-    }
-    let settings: FlowMatch = serde_json::from_value(Value::Object(config)).map_err(|error| error.to_string())?;
-    settings.check().map_err(|error| error.to_string())?;
-    Ok(settings)
 }
 
 /// Writes `times` with `facts` about where they come from.
@@ -118,6 +111,7 @@ pub fn write(file: &Path, times: &[f64], facts: Value) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flow::schedule::FlowMatch;
 
     fn refused(text: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
@@ -164,6 +158,8 @@ mod tests {
         assert!(refused(&format!("{{{class}, \"use_dynamic_shifting\": true}}")).contains("image_seq_len"));
         assert!(refused(&format!("{{{class}, \"shfit\": 2}}")).contains("shfit"));
         assert!(refused(r#"{"_class_name": "PNDMScheduler"}"#).contains("PNDM"));
+        let ddim = r#"{"_class_name": "DDIMScheduler", "timestep_spacing": "trailing"}"#;
+        assert!(refused(ddim).contains("--solver ddim"));
     }
 
     #[test]

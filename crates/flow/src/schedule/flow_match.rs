@@ -133,13 +133,50 @@ impl FlowMatch {
         if steps == 0 {
             return Err(FlowError::Schedule("it has no steps; ask for at least one".into()));
         }
-        let k = if self.use_dynamic_shifting { self.dynamic() } else { self.shift };
-        let shift = |sigma: f64| k * sigma / (1.0 + (k - 1.0) * sigma);
+        self.laid_out(self.levels(steps))
+    }
+
+    /// The `steps` levels before any shift, 1 first: what diffusers' `set_timesteps(sigmas=...)` must be given for the list of
+    /// [`FlowMatch::sigmas`].
+    pub fn levels(&self, steps: usize) -> Vec<f64> {
         let lowest = 1.0 / self.num_train_timesteps as f64;
         // diffusers keeps the ends of its statically shifted list and shifts what lies between them once more.
         let twice = self.legacy_double_shift && !self.use_dynamic_shifting;
-        let lowest = if twice { shift(lowest) } else { lowest };
-        let mut sigmas: Vec<f64> = even(1.0, lowest, steps).into_iter().map(shift).collect();
+        even(1.0, if twice { self.shifted(lowest) } else { lowest }, steps)
+    }
+
+    /// A level after the shift.
+    pub fn shifted(&self, sigma: f64) -> f64 {
+        let k = self.factor();
+        k * sigma / (1.0 + (k - 1.0) * sigma)
+    }
+
+    /// The level that the shift takes to `sigma`.
+    pub fn unshifted(&self, sigma: f64) -> f64 {
+        let k = self.factor();
+        sigma / (1.0 + (k - 1.0) * (1.0 - sigma)) // exactly one at one
+    }
+
+    fn factor(&self) -> f64 {
+        if self.use_dynamic_shifting { self.dynamic() } else { self.shift }
+    }
+
+    /// Shift, stretch and respacing of given levels, and the zero that follows them: what diffusers makes of `sigmas`.
+    ///
+    /// # Errors
+    /// [`FlowError::Schedule`] without levels or with one outside (0, 1], and see [`FlowMatch::check`].
+    pub fn laid_out(&self, levels: Vec<f64>) -> Result<Vec<Sigma>, FlowError> {
+        self.check()?;
+        if let Some(bad) = levels.iter().find(|sigma| !(**sigma > 0.0 && **sigma <= 1.0)) {
+            let rule = "1 is noise, and the 0 of the data is added at the end";
+            return Err(FlowError::Schedule(format!("level {bad} is outside (0, 1]; {rule}")));
+        }
+        if levels.is_empty() {
+            return Err(FlowError::Schedule("it has no steps; ask for at least one".into()));
+        }
+        let steps = levels.len();
+        let from_noise = levels[0] == 1.0;
+        let mut sigmas: Vec<f64> = levels.into_iter().map(|sigma| self.shifted(sigma)).collect();
         if let Some(last) = self.shift_terminal {
             let scale = (1.0 - sigmas[steps - 1]) / (1.0 - last);
             // A single level is the noise itself and has nothing to stretch.
@@ -156,7 +193,9 @@ impl FlowMatch {
             sigmas = even(high.ln(), low.ln(), steps).into_iter().map(f64::exp).collect();
         }
         sigmas.push(0.0);
-        sigmas[0] = 1.0;
+        if from_noise {
+            sigmas[0] = 1.0; // respacing leaves its rounding there
+        }
         Ok(sigmas.into_iter().map(Sigma).collect())
     }
 
@@ -191,6 +230,18 @@ mod tests {
         assert_eq!(tail(&twice, 1000), [0.0148, 0.0119, 0.0089, 0.0]);
         let lowest = twice.sigmas(28).unwrap()[27].0;
         assert!((lowest - 0.008929).abs() < 1e-6, "{lowest}");
+    }
+
+    #[test]
+    fn levels_before_the_shift_give_the_list() {
+        for k in [0.5, 1.0, 3.0] {
+            let config = FlowMatch { shift: k, legacy_double_shift: true, ..FlowMatch::default() };
+            assert_eq!(config.laid_out(config.levels(7)).unwrap(), config.sigmas(7).unwrap());
+            assert!((config.unshifted(config.shifted(0.3)) - 0.3).abs() < 1e-15);
+        }
+        let refused = |levels| FlowMatch::default().laid_out(levels).unwrap_err().to_string();
+        assert!(refused(vec![]).contains("no steps") && refused(vec![1.0, 0.0]).contains("level 0"));
+        assert!(refused(vec![f64::NAN]).contains("NaN"));
     }
 
     #[test]

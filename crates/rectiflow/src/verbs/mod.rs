@@ -6,6 +6,7 @@ pub mod data;
 pub mod demo;
 pub mod diagnose;
 pub mod eval;
+pub mod export_schedule;
 pub mod fast;
 pub mod inspect;
 pub mod likelihood;
