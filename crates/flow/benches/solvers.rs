@@ -1,10 +1,12 @@
-//! Seconds of two runs that users of other libraries will know: `cargo bench -p rectiflow-flow --bench solvers`.
+//! Seconds of runs that users of other libraries will know: `cargo bench --workspace --bench solvers`.
 //!
-//! 20 000 particles by 1000 Euler–Maruyama steps on the exact one-dimensional mixture of the interpolants' code, and
-//! 100 000 points by 100 Euler steps through a multilayer perceptron 2-64-64-64-2. The same in PyTorch, torchdiffeq and
-//! diffrax: `benches/versus-pytorch/solvers.py`.
+//! 20 000 particles by 1000 Euler–Maruyama steps on the exact one-dimensional mixture of the interpolants' code;
+//! 100 000 points by 100 Euler steps through a multilayer perceptron 2-64-64-64-2; the assignment of 512 and 2048 points in 2
+//! and 32 dimensions, costs included. The same in PyTorch, torchdiffeq, diffrax and POT:
+//! `benches/versus-pytorch/solvers.py`.
 
 use base::{Condition, Device, Key, Purpose, Tensor, TensorData, Times};
+use flow::coupling::{Coupling, Draw};
 use flow::exact::{Mixture, MixtureField};
 use flow::{Brownian, Diffusion, LastStep, Path, ScheduleConfig, Sde, Solver, solve, solve_with};
 use std::time::Instant;
@@ -31,7 +33,28 @@ fn best(mut run: impl FnMut()) -> f64 {
 fn main() -> Result<(), flow::FlowError> {
     println!("SDE, 20 000 particles x 1000 steps of the 1-D mixture: {:.3} s", stochastic()?);
     println!("ODE, 100 000 points x 100 steps of a 2-D MLP:          {:.3} s", perceptron()?);
+    for n in [512, 2048] {
+        for d in [2, 32] {
+            let (seconds, cost) = assignment(n, d)?;
+            println!("assignment, {n:4} points in {d:2}-D: {seconds:.4} s (cost {cost:.3})");
+        }
+    }
     Ok(())
+}
+
+/// Seconds to pair a batch of normal points with as many shifted by three, and the mean squared distance of the pairs.
+fn assignment(n: usize, d: usize) -> Result<(f64, f32), flow::FlowError> {
+    let indices: Vec<u64> = (0..n as u64).collect();
+    let draw = |key: u64| Key::new(key, Purpose::Noise).normal_tensor::<2>(&indices, [0, d], &Device::flex());
+    let (a, b) = (draw(1), draw(2) + 3.0);
+    let coupling = Coupling::OptimalTransport { within_class: false, condition_weight: 0.0 };
+    let pair = || coupling.pair(&a, &b, &Draw::new(0, &indices));
+    let pairing = pair()?;
+    let seconds = best(|| {
+        std::hint::black_box(pair().expect("points can be paired"));
+    });
+    let apart = pairing.apply(a.clone()) - pairing.apply_data(b.clone());
+    Ok((seconds, apart.square().sum().into_scalar::<f32>() / n as f32))
 }
 
 fn stochastic() -> Result<f64, flow::FlowError> {
