@@ -299,6 +299,9 @@ fn bad_input_is_refused() {
     assert!(matches!(OT.pair(&a, &a, &none.clone().with_classes(Some(&[0, 1]))), Err(FlowError::Shape { .. })));
     let weighted = Coupling::OptimalTransport { within_class: false, condition_weight: 1.0 };
     assert!(matches!(weighted.pair(&a, &a, &none.clone().with_vectors(b.clone())), Err(FlowError::Shape { .. })));
+    // A price on conditions that nobody brought would do nothing.
+    let error = weighted.pair(&a, &a, &none).unwrap_err();
+    assert!(matches!(error, FlowError::Setting { .. }) && error.to_string().contains("no conditions"), "{error}");
     assert!(matches!(assign(2, |_, _| f64::NAN), Err(FlowError::NotFinite { .. })));
     assert!(matches!(assign_matrix(2, &[0.0; 3]), Err(FlowError::Shape { .. })));
     assert_eq!(assign(3, |_, _| 1.0).unwrap().len(), 3);

@@ -269,6 +269,11 @@ impl Coupling {
             let (left_shape, right_shape) = (x1.dims().to_vec(), vec![classes.len()]);
             return Err(FlowError::Shape { left: "x1", left_shape, right: "classes", right_shape });
         }
+        // Otherwise a price that was asked for would silently do nothing.
+        let known = weight == 0.0 || draw.classes.is_some() || draw.vectors.is_some();
+        let remedy =
+            "the batch has no conditions to compare (data sets bring classes or nothing in training); set it to 0";
+        require(known, "coupling.condition_weight", weight, remedy)?;
         let (mut costs, unit) = squared_distances(x1, x0)?; // [b (data) b (source)]
         if weight > 0.0 {
             penalty(&mut costs, weight * unit, draw, batch)?;
