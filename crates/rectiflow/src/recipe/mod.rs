@@ -16,7 +16,8 @@ use crate::Error;
 use base::Network;
 use data::DataConfig;
 use flow::{
-    Coupling, Loss, Native, Objective, Parameterization, PathField, Perceptual, Solver, TimeConfig, TimeLaw, Weighting,
+    Coupling, JointField, Loss, Native, Objective, Parameterization, PathField, Perceptual, Solver, TimeConfig,
+    TimeLaw, Weighting,
 };
 use methods::{DistillConfig, ReflowConfig, Stage, Target};
 use nets::{LoraConfig, NetConfig};
@@ -55,6 +56,10 @@ pub struct Recipe {
     pub weighting: Weighting,
     /// Looks at every pair with its latent and with the latent reflected; for paths that have one.
     pub antithetic: bool,
+    /// What a second network on the same path outputs, trained beside the first and read together with it (verb `toy`): on
+    /// paths with two sides and a latent no single output gives both velocity and score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second: Option<Parameterization>,
     /// The reading in which output and target are compared; the network's own output without.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measure: Option<Parameterization>,
@@ -101,6 +106,7 @@ impl Default for Recipe {
             loss: Loss::default(),
             weighting: Weighting::default(),
             antithetic: false,
+            second: None,
             measure: None,
             native: None,
             perceptual: None,
@@ -198,7 +204,7 @@ impl Recipe {
         if matches!(self.target, Target::Consistency(_) | Target::Segments(_)) {
             return false;
         }
-        let readable = self.parameterization.reads(Parameterization::Score {}, &self.path);
+        let readable = self.second.is_some() || self.parameterization.reads(Parameterization::Score {}, &self.path);
         readable && (self.path.has_latent() || self.pairs_are_independent())
     }
 
@@ -217,6 +223,10 @@ impl Recipe {
         }
         self.network.check().map_err(|error| wrong(error.to_string()))?;
         self.objective().check().map_err(|error| wrong(error.to_string()))?;
+        if let Some(second) = self.second {
+            JointField::new(self.path.clone(), (&(), self.parameterization), (&(), second))
+                .map_err(|error| wrong(format!("`second`: {error}")))?;
+        }
         self.coupling.check().map_err(|error| wrong(error.to_string()))?;
         self.train.check().map_err(wrong)?;
         self.pairs.check().map_err(wrong)?;

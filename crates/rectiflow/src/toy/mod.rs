@@ -111,8 +111,9 @@ pub fn follow(
     Ok(tracks)
 }
 
-/// Where particles from `start` end when noise of strength `epsilon`, `ε(t) = epsilon · alpha(t)`, is mixed in on the way:
-/// SDE-Heun, or Heun for none. `None` for a field whose score is not known.
+/// Where particles from `start` end when noise of strength `epsilon` is mixed in on the way, `ε(t) = epsilon · alpha(t)`, or
+/// `ε(t) = epsilon` on paths with a latent, as 2303.08797 does: SDE-Heun, or Heun for none. `None` for a field whose score is
+/// not known.
 ///
 /// # Errors
 /// What the solver may say.
@@ -126,6 +127,9 @@ pub fn diffused(
 ) -> Result<Option<Cloud>, Error> {
     let solver = match epsilon {
         0.0 => Solver::Heun {},
+        value if recipe.path.has_latent() => {
+            Solver::SdeHeun(Sde { diffusion: Diffusion::Constant { value }, ..Sde::default() })
+        }
         scale => Solver::SdeHeun(Sde { diffusion: Diffusion::Sigma { scale }, ..Sde::default() }),
     };
     let schedule = flow::ScheduleConfig::Uniform {}.build(steps)?;

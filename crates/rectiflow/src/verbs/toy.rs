@@ -16,7 +16,7 @@ use crate::{
     toy::{Tracks, density, diffused, follow, held_out, noise, on_path, pairs, pictures},
 };
 use data::Points;
-use flow::{Coupling, Parameterization, diagnostics};
+use flow::{Coupling, Field, JointField, Parameterization, diagnostics};
 use plotters::style::RGBColor;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,8 @@ pub struct ToyReport {
     pub points: &'static str,
     /// Path, coupling and solver by name.
     pub path: &'static str,
+    /// What the network outputs, and the second one beside it.
+    pub outputs: Vec<&'static str>,
     /// The coupling.
     pub coupling: &'static str,
     /// The solver.
@@ -81,15 +83,49 @@ const EPSILONS: [f64; 6] = [0.0, 0.25, 0.5, 1.0, 1.5, 2.5];
 pub fn toy(recipe: &Recipe, folder: &Path, resume: Option<Resume>, context: &mut Context) -> Result<ToyReport, Error> {
     let points = points(recipe)?;
     recipe.check()?;
-    recipe.parameterization.check_reads(Parameterization::Velocity {}, &recipe.path)?;
+    if recipe.second.is_none() {
+        recipe.parameterization.check_reads(Parameterization::Velocity {}, &recipe.path)?;
+    } else if recipe.needs_pairs() {
+        let remedy = "set `coupling = { type = \"independent\" }`";
+        return Err(Error::Usage(format!(
+            "`second` is for flows learned from data, not from a teacher's pairs; {remedy}"
+        )));
+    }
     if let flow::Path::Mirror { .. } = recipe.path {
         let remedy = "take another path: a mirror leads from data to data, so no sample of it starts at noise";
         return Err(Error::Usage(format!("`path.type = \"mirror\"` cannot be drawn by `toy`; {remedy}")));
     }
+    let again = resume.is_some().then_some(Resume::Latest);
     let train = learn(recipe, points, folder, resume, context)?;
     let model = Model::open(folder, Which::Best, &context.device)?;
+    let Some(output) = recipe.second else {
+        context.note(format!("drawing {}", points.name()));
+        let field = model.field(&recipe.sample.guidance, recipe.sample.precision)?;
+        return draw(recipe, points, folder, train, &field, context);
+    };
+    let other = beside(recipe, output, points, folder, again, context)?;
     context.note(format!("drawing {}", points.name()));
-    draw(recipe, points, folder, train, &model, context)
+    let field = JointField::new(recipe.path.clone(), (&model.net, recipe.parameterization), (&other.net, output))?;
+    draw(recipe, points, folder, train, &field, context)
+}
+
+/// The second network, trained on the same stream of points into `second` in the run's folder.
+fn beside(
+    recipe: &Recipe,
+    output: Parameterization,
+    points: Points,
+    folder: &Path,
+    resume: Option<Resume>,
+    context: &mut Context,
+) -> Result<Model, Error> {
+    let mut other = recipe.clone();
+    other.name = format!("{}-second", recipe.name);
+    (other.parameterization, other.second) = (output, None);
+    // A direct score diverges without reflection (2303.08797, appendix on antithetic sampling).
+    other.antithetic |= output == Parameterization::Score {};
+    let folder = folder.join("second");
+    learn(&other, points, &folder, resume, context)?;
+    Model::open(&folder, Which::Best, &context.device)
 }
 
 /// The point set of a recipe.
@@ -145,13 +181,12 @@ fn draw(
     points: Points,
     folder: &Path,
     train: TrainReport,
-    model: &Model,
+    field: &dyn Field<4>,
     context: &mut Context,
 ) -> Result<ToyReport, Error> {
     let device = context.device.device.clone();
-    let field = model.field(&recipe.sample.guidance, recipe.sample.precision)?;
     let start = noise(recipe.seed, PARTICLES);
-    let tracks = follow(&field, recipe, &start, 12, &device)?;
+    let tracks = follow(field, recipe, &start, 12, &device)?;
     let data = held_out(points, recipe.seed, 2 * PARTICLES);
     let (data, other) = data.split_at(PARTICLES);
     let (data, other) = (data.to_vec(), other.to_vec());
@@ -163,7 +198,7 @@ fn draw(
     let mut kl_by_epsilon = Vec::new();
     for epsilon in EPSILONS {
         context.go_on()?;
-        let Some(end) = diffused(&field, recipe, &start[..DIFFUSED].to_vec(), epsilon, 100, &device)? else { break };
+        let Some(end) = diffused(field, recipe, &start[..DIFFUSED].to_vec(), epsilon, 100, &device)? else { break };
         kl_by_epsilon.push([epsilon, density::divergence(&data[..DIFFUSED].to_vec(), &end, at)]);
     }
     if kl_by_epsilon.len() == 1 {
@@ -173,7 +208,7 @@ fn draw(
     let fine = flow::ScheduleConfig::Uniform {}.build(100)?;
     let few = crate::toy::tensor(&start[..1000].to_vec(), &device);
     let none = base::Condition::none();
-    let solved = diagnostics::straightness(&field, few.clone(), &none, &flow::Solver::Euler {}, &fine)?;
+    let solved = diagnostics::straightness(field, few.clone(), &none, &flow::Solver::Euler {}, &fine)?;
     let cost = diagnostics::transport_cost(&few, &solved.x, 2.0)?;
     context.go_on()?;
 
@@ -199,6 +234,7 @@ fn draw(
         train,
         points: points.name(),
         path: recipe.path.name(),
+        outputs: [Some(recipe.parameterization), recipe.second].iter().flatten().map(Parameterization::name).collect(),
         coupling: recipe.coupling.name(),
         solver: recipe.sample.solver.name(),
         steps: recipe.sample.steps,
@@ -236,7 +272,11 @@ impl ToyReport {
     fn curve(&self) -> Option<Panel> {
         let points = self.kl_by_epsilon.iter().map(|[epsilon, kl]| (*epsilon, *kl)).collect();
         let series = [Series { label: String::new(), color: RGBColor(91, 108, 240), points, style: Style::Dotted }];
-        let body = plot::linear(&series, Labels { x: "ε (diffusion ε · alpha(t); 0 is the ODE)", y: "KL" }, false)?;
+        let x = match self.outputs.len() {
+            1 => "ε (diffusion ε · alpha(t); 0 is the ODE)",
+            _ => "ε (constant; 0 is the ODE)",
+        };
+        let body = plot::linear(&series, Labels { x, y: "KL" }, false)?;
         let text = format!(
             "KL(data | samples) with noise mixed in while sampling, 100 steps of SDE-Heun, {DIFFUSED} particles. A minimum \
              right of zero means that noise repairs what the network got wrong; differences small against {:.4}, the KL \
@@ -249,12 +289,13 @@ impl ToyReport {
     /// The figures as lines of text.
     pub fn text(&self) -> String {
         format!(
-            "points              {}\npath, coupling      {}, {}\nsampled by          {}, {} steps\ntrained on          {} \
-             points in {:.1} s\nKL(data | samples)  {:.4} (between two sets of data: {:.4})\nstraightness S      \
-             {:.4}\ntransport cost      {:.4}\n",
+            "points              {}\npath, coupling      {}, {}\nnetwork says        {}\nsampled by          {}, {} steps\n\
+             trained on          {} points in {:.1} s\nKL(data | samples)  {:.4} (between two sets of data: {:.4})\n\
+             straightness S      {:.4}\ntransport cost      {:.4}\n",
             self.points,
             self.path,
             self.coupling,
+            self.outputs.join(" and "),
             self.solver,
             self.steps,
             self.train.images,
@@ -263,6 +304,13 @@ impl ToyReport {
             self.kl_floor,
             self.straightness,
             self.transport_cost
-        )
+        ) + &self.by_epsilon()
+    }
+
+    /// KL at each strength of the noise, in one line; empty where the score is not known.
+    fn by_epsilon(&self) -> String {
+        let entries: Vec<String> =
+            self.kl_by_epsilon.iter().map(|[epsilon, kl]| format!("{epsilon}: {kl:.4}")).collect();
+        if entries.is_empty() { String::new() } else { format!("KL over ε            {}\n", entries.join("  ")) }
     }
 }

@@ -142,6 +142,10 @@ pub fn check(recipe: &Recipe) -> Result<(), Error> {
             "`target = {{ type = \"{name}\" }}` follows a teacher: use the verb `distill`"
         )));
     }
+    if recipe.second.is_some() {
+        let why = "`second` trains two networks to be read together, which only the verb `toy` does";
+        return Err(Error::Usage(why.into()));
+    }
     if recipe.lora.is_some() {
         return Err(Error::Usage(
             "`lora` corrects a teacher's weights, and `train` starts from none: use the verb `reflow` or `distill`"
