@@ -268,6 +268,36 @@ mod tests {
         assert!(round_trip(&shifted(false), 28).contains_key("sigmas"));
     }
 
+    /// What diffusers 0.42.1 visits (in f32) when it is given the exported settings and, where there is one, the list.
+    #[test]
+    fn diffusers_visits_the_levels_that_are_exported() {
+        let base = || FlowMatch { shift: 3.0, ..FlowMatch::default() };
+        let tokens = FlowMatch { use_dynamic_shifting: true, image_seq_len: Some(1024), ..FlowMatch::default() };
+        let cases = [
+            (ScheduleConfig::Shifted { shift: 3.0 }, [0.9, 0.75, 0.5]),
+            (ScheduleConfig::FlowMatch(base()), [0.8573264, 0.6007194, 0.002994]),
+            (
+                ScheduleConfig::FlowMatch(FlowMatch { legacy_double_shift: true, ..base() }),
+                [0.8576923, 0.6021506, 0.0089286],
+            ),
+            (ScheduleConfig::FlowMatch(tokens), [0.7899539, 0.4849674, 0.001876]),
+            (
+                ScheduleConfig::FlowMatch(FlowMatch { use_karras_sigmas: true, ..base() }),
+                [0.2327368, 0.0368317, 0.002994],
+            ),
+            (
+                ScheduleConfig::FlowMatch(FlowMatch { shift_terminal: Some(0.1), ..base() }),
+                [0.8712082, 0.6395683, 0.1000001],
+            ),
+        ];
+        for (schedule, known) in cases {
+            round_trip(&schedule, 4);
+            let sigmas: Vec<f64> = times(&schedule, 4).iter().map(|t| 1.0 - t).collect();
+            let far = sigmas[1..4].iter().zip(known).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(far < 3e-7 && sigmas[0] == 1.0 && sigmas[4] == 0.0, "{schedule:?}: {sigmas:?}");
+        }
+    }
+
     #[test]
     fn a_discrete_diffusion_is_ddim_with_trailing_steps() {
         let discrete = Discrete { zero_terminal: true, ..Discrete::default() };
