@@ -12,13 +12,14 @@ fn two_networks_are_trained_and_sampled_with_noise() {
     let toy = |name: &str, sets: &[&str]| {
         let mut command = rectiflow();
         command.arg("toy").arg("-o").arg(folder.path().join(name));
-        let shared = ["data.name=moons", "path.type=interpolant", "train.seconds=0", "sample.steps=10"];
+        let shared =
+            ["data.name=moons", "path.type=interpolant", "train.seconds=0", "train.images=25600", "sample.steps=10"];
         for set in shared.iter().chain(sets) {
             command.args(["--set", set]);
         }
         command
     };
-    let sets = ["train.images=25600", "second.type=latent", "antithetic=true"];
+    let sets = ["second.type=latent", "antithetic=true"];
     let output = toy("joint", &sets).args(["--json", "--quiet"]).assert().success().get_output().stdout.clone();
     let report: Value = serde_json::from_slice(&output).unwrap();
     assert_eq!(report["outputs"], serde_json::json!(["velocity", "latent"]));
