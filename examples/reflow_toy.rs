@@ -6,37 +6,9 @@
 use base::{Condition, Device, Key, Purpose, Tensor, Times};
 use flow::{Coupling, Field, Objective, Path, PathField, ScheduleConfig, Solver, diagnostics, exact};
 use nets::{MlpConfig, NetConfig};
-use train::{Batch, FlowTask, Setup, Source, TrainConfig, TrainError};
+use train::{FlowTask, Rows, Setup, TrainConfig};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// The pairs, over and over.
-struct Pairs {
-    x0: Vec<f32>,
-    x1: Vec<f32>,
-    batch: usize,
-    next: u64,
-}
-
-impl Source for Pairs {
-    fn seek(&mut self, images: u64) -> Result<(), TrainError> {
-        self.next = images;
-        Ok(())
-    }
-
-    fn next(&mut self) -> Result<Batch, TrainError> {
-        let indices: Vec<u64> = (self.next..self.next + self.batch as u64).collect();
-        let start = self.next as usize * 2 % self.x1.len();
-        self.next += self.batch as u64;
-        let take = |values: &[f32]| values.iter().copied().cycle().skip(start).take(2 * self.batch).collect();
-        let (x0, x1, places) = (Some(take(&self.x0)), take(&self.x1), indices.clone());
-        Ok(Batch { x0, x1, shape: [self.batch, 2, 1, 1], classes: vec![], indices, places, spans: vec![] })
-    }
-
-    fn fingerprint(&self) -> String {
-        "ring".into()
-    }
-}
 
 fn main() -> Result<(), Failure> {
     let device = Device::flex();
@@ -64,17 +36,8 @@ fn main() -> Result<(), Failure> {
     let (coupling, origin) = (Coupling::Stored {}, train::Origin::Noise);
     let task = FlowTask { objective, origin, coupling, condition_dropout: 0.0, conditional: false, seed: 0 };
     let net = NetConfig::Mlp(MlpConfig::default()).init(0, [2, 1, 1], 0, &device)?;
-    let setup = Setup {
-        config: &train_config,
-        task: &task,
-        source: &mut Pairs { x0, x1, batch: 256, next: 0 },
-        validation: None,
-        seed: 0,
-        recipe: String::new(),
-        extra: Default::default(),
-        checkpoints: None,
-        stop: Default::default(),
-    };
+    let mut pairs = Rows::pairs(x0, x1, [2, 1, 1], 256);
+    let setup = Setup::new(&train_config, &task, &mut pairs);
     let net = train::train(net, setup, &mut ())?.state.sampler();
     let student = PathField::new(&net, Path::Linear {}, Default::default());
 

@@ -13,11 +13,26 @@ const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 pub(super) fn pairs(streams: &[u64], values: usize, node: u32) -> (Vec<f32>, Vec<f32>) {
     let mut first = vec![0.0_f32; streams.len() * values];
     let mut second = vec![0.0_f32; streams.len() * values];
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || fill(streams, values, node, &mut first, &mut second),
-    );
+    pulp::Arch::new().dispatch(Fill { streams, values, node, first: &mut first, second: &mut second });
     (first, second)
+}
+
+/// The loop as a type: a closure's own call is sometimes compiled apart, without the wide instructions.
+struct Fill<'a> {
+    streams: &'a [u64],
+    values: usize,
+    node: u32,
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+}
+
+impl pulp::NullaryFnOnce for Fill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        fill(self.streams, self.values, self.node, self.first, self.second);
+    }
 }
 
 #[inline(always)]

@@ -44,6 +44,14 @@ pub struct Setup<'a> {
     pub stop: Arc<AtomicBool>,
 }
 
+impl<'a> Setup<'a> {
+    /// A run in memory: no validation, no checkpoints, seed 0.
+    pub fn new(config: &'a TrainConfig, task: &'a dyn Task, source: &'a mut dyn Source) -> Self {
+        let (recipe, extra, stop) = (String::new(), BTreeMap::new(), Arc::default());
+        Self { config, task, source, validation: None, seed: 0, recipe, extra, checkpoints: None, stop }
+    }
+}
+
 /// How a run ended.
 #[derive(Debug)]
 pub struct Outcome<M> {
