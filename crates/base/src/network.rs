@@ -14,7 +14,16 @@ pub enum Pass {
         dropout: Key,
         /// One counter per sample of the batch, `[b]`.
         samples: Vec<u64>,
+        /// Whether blocks keep their inputs alone and run again for the gradient (gradient checkpointing).
+        recompute: bool,
     },
+}
+
+impl Pass {
+    /// Whether blocks run again for the gradient.
+    pub fn recomputes(&self) -> bool {
+        matches!(self, Self::Train { recompute: true, .. })
+    }
 }
 
 /// A network over batches of rank `D` (`[b c h w]` images are rank 4, `[b n d]` token sets rank 3, `[b d]` points rank 2).

@@ -101,6 +101,18 @@ fn every_target_distils_and_its_student_is_sampled_as_it_was_trained() {
     assert!(!at("no").exists());
 }
 
+/// What a perceptual loss needs is missed before anything is written.
+#[test]
+fn a_perceptual_loss_says_where_its_weights_come_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut reflow = rectiflow();
+    reflow.env("RECTIFLOW_DATA", folder.path().join("empty")).args(["reflow", "-n", "16", "--images", "16"]);
+    reflow.args(["--set", "pairs.generate.steps=1", "--set", "reflow.perceptual={over_noise=true}", "--teacher"]);
+    let refused = reflow.arg(run()).arg("-o").arg(folder.path().join("out")).assert().code(1);
+    refused.stderr(predicate::str::contains("rectiflow data get lpips-vgg"));
+    assert!(!folder.path().join("out/checkpoints").exists());
+}
+
 /// BOSS, from schedule to straightened student: whole weights and a correction of low rank.
 #[test]
 fn a_student_is_straightened_along_a_schedule() {

@@ -225,6 +225,41 @@ fn the_planned_memory_is_the_memory() {
     assert!(held > 5e7 && (planned / held - 1.0).abs() < 0.15, "planned {planned}, held {held}");
 }
 
+/// Blocks that run again for the gradient need less at the peak, and train to the same samples.
+#[test]
+fn gradient_checkpointing_saves_memory_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |verb: &str, on: bool, sets: &[&str]| {
+        let mut command = rectiflow();
+        command.arg(verb);
+        let deep = ["network.type=dit", "network.width=64", "network.depth=8", "network.heads=4", "network.patch=4"];
+        let none = ["train.validate_every=0", "train.sample_every=0", "train.seconds=0"];
+        let checkpointing = format!("train.gradient_checkpointing={on}");
+        for set in deep.iter().chain(&none).chain(sets).copied().chain([checkpointing.as_str()]) {
+            command.args(["--set", set]);
+        }
+        command
+    };
+    let planned = |on: bool| json(&mut with("plan", on, &["train.batch=256", "train.images=512"]));
+    let (plain, lean) = (planned(false), planned(true));
+    let bytes = |plan: &serde_json::Value, key: &str| plan[key].as_f64().unwrap();
+    let saved = |key: &str| bytes(&lean, key) / bytes(&plain, key);
+    assert!(saved("activation_bytes") < 0.3 && saved("peak_bytes") < 0.7, "{plain} {lean}");
+    let weights = |on: bool| {
+        let out = folder.path().join(on.to_string());
+        let sets = ["train.batch=16", "train.images=48", "data.limit=96", "network.dropout=0.1"];
+        json(with("train", on, &sets).arg("-o").arg(&out));
+        let sample = folder.path().join(format!("{on}.npy"));
+        json(rectiflow().args(["sample", "-n", "2", "--steps", "2", "--ema", "raw", "-o"]).arg(&sample).arg(&out));
+        let bytes = fs::read(sample).unwrap();
+        bytes[128..].chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect::<Vec<_>>()
+    };
+    // Sums in another order: no more than rounding.
+    let (plain, lean) = (weights(false), weights(true));
+    let apart = plain.iter().zip(&lean).fold(0f32, |apart, (a, b)| apart.max((a - b).abs()));
+    assert!(plain.len() == 2 * 28 * 28 && lean.len() == plain.len() && apart < 1e-4, "{apart}");
+}
+
 #[test]
 fn data_is_shown_and_papers_are_cited() {
     let folder = tempfile::tempdir().unwrap();

@@ -196,9 +196,11 @@ impl Objective {
         // The same dropout masks on both sides: the two differ in the latent alone.
         let pass = match pass {
             Pass::Infer => Pass::Infer,
-            Pass::Train { dropout, samples } => {
-                Pass::Train { dropout: *dropout, samples: [samples.as_slice(), samples].concat() }
-            }
+            Pass::Train { dropout, samples, recompute } => Pass::Train {
+                dropout: *dropout,
+                samples: [samples.as_slice(), samples].concat(),
+                recompute: *recompute,
+            },
         };
         let plain = Self { antithetic: false, ..self.clone() };
         let losses = plain.loss_of(network, both, &condition.cat(condition), &times.cat(times), &pass)?;

@@ -21,7 +21,7 @@ pub use accuracy::{Accuracy, class_accuracy};
 pub use error::MetricsError;
 pub use eval::{EvalConfig, Evaluator, Figures, Reference};
 pub use extractor::{Extractor, Pixels};
-pub use features::{Lpips, LpipsConfig, LpipsNet};
+pub use features::{Lpips, LpipsConfig, LpipsNet, Pooling};
 pub use matrix::Matrix;
 pub use similarity::{psnr, ssim};
 pub use statistics::coral::coral;

@@ -15,15 +15,37 @@ pub struct Cost {
     /// attention, and the attention weights. An estimate: a backend may keep less (recomputation) or, for a while, more
     /// (convolution work space).
     pub activation_bytes_per_sample: u64,
+    /// The same with gradient checkpointing: what lies outside of blocks, the inputs of blocks, and the largest block, which
+    /// the backward pass holds while it is in it.
+    pub checkpointed_bytes_per_sample: u64,
 }
 
 /// Adds up a cost layer by layer.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    pub cost: Cost,
+    cost: Cost,
+    /// Bytes kept inside of blocks, and by the largest.
+    inside: u64,
+    largest: u64,
 }
 
 impl Tally {
+    /// What was added up.
+    pub fn cost(self) -> Cost {
+        let outside = self.cost.activation_bytes_per_sample - self.inside;
+        Cost { checkpointed_bytes_per_sample: outside.saturating_add(self.largest), ..self.cost }
+    }
+
+    /// A block that may run again for the gradient: its input is some earlier output, so nothing more is kept for it.
+    pub fn block(&mut self, output: usize, add: impl FnOnce(&mut Self)) {
+        let before = self.cost.activation_bytes_per_sample;
+        add(self);
+        let kept = self.cost.activation_bytes_per_sample - before;
+        self.largest = self.largest.max(kept);
+        // Its output is the next block's input.
+        self.inside = self.inside.saturating_add(kept.saturating_sub((output as u64).saturating_mul(4)));
+    }
+
     /// A linear layer applied to `rows` vectors.
     pub fn linear(&mut self, rows: usize, input: usize, output: usize, bias: bool) {
         self.parameters(product(&[input, output]).saturating_add(if bias { output } else { 0 }));

@@ -4,6 +4,7 @@ use crate::condition::{ConditionConfig, Conditioner};
 use crate::cost::{Cost, Tally};
 use crate::init::{Init, Weights};
 use crate::layers::Linear;
+use crate::recompute;
 use crate::{NetsError, net::positive};
 use base::{Condition, Device, Network, Pass, Tensor};
 use burn::module::Module;
@@ -48,11 +49,13 @@ impl MlpConfig {
         tally.linear(1, features, self.width, true);
         tally.kept(self.width);
         for _ in 0..self.depth {
-            tally.linear(1, self.width, self.width, true);
-            tally.kept(self.width);
+            tally.block(self.width, |tally| {
+                tally.linear(1, self.width, self.width, true);
+                tally.kept(self.width);
+            });
         }
         tally.linear(1, self.width, features, true);
-        tally.cost
+        tally.cost()
     }
 
     /// The network for vectors of `features` numbers, with `classes` classes (0 for none).
@@ -87,11 +90,11 @@ pub struct Mlp {
 }
 
 impl Network<2> for Mlp {
-    fn predict(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, _pass: &Pass) -> Tensor<2> {
+    fn predict(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<2> {
         let embedding = self.conditioner.forward(t, condition);
         let mut h = kernels::silu(self.input.forward(x) + embedding.clone());
         for layer in &self.hidden {
-            h = kernels::silu(layer.forward(h) + embedding.clone());
+            h = recompute::run(layer, h, &embedding, pass, |layer, h, e| kernels::silu(layer.forward(h) + e));
         }
         self.output.forward(h)
     }

@@ -2,6 +2,7 @@
 
 use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, TensorData, Tokens};
 use burn::module::Module;
+use burn::tensor::Gradients;
 use nets::weights::{ParamMap, ParamVisit, map_named, visit_named};
 use nets::{ConditionConfig, DitConfig, MlpConfig, Net, NetConfig, Positions, Resampling, UnetConfig};
 
@@ -89,6 +90,62 @@ fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
     (a - b).abs().max().into_scalar::<f32>()
 }
 
+/// Gradient checkpointing changes what is kept, not what is computed: outputs to the bit, and gradients of every parameter
+/// and of the input to rounding (a block's several gradients of its input are added up before, not after, the skip's),
+/// with dropout, conditions and tokens.
+#[test]
+fn blocks_that_run_again_have_the_same_gradients() {
+    struct Off(Vec<(String, Vec<f32>)>, Gradients);
+    impl ParamVisit for Off {
+        fn visit<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>) {
+            let gradient = tensor.grad(&self.1).unwrap_or_else(|| panic!("{name} has no gradient"));
+            self.0.push((name.to_owned(), values(gradient)));
+        }
+    }
+    for (name, config, shape) in zoo() {
+        let device = Device::flex().autodiff();
+        let net = shaken(config.init(1, shape, 3, &Device::flex()).unwrap()).train();
+        let run = |recompute: bool, tracked: bool| {
+            let (x, t, mut c) = inputs(3, shape, &config);
+            let on = |x: Tensor<2>| Tensor::<2>::from_data(x.into_data(), &device);
+            c = Condition {
+                class: c.class.map(|c| Tensor::from_data(c.into_data(), &device)),
+                vector: c.vector.map(on),
+                ..c
+            };
+            c.tokens = c.tokens.map(|t| Tokens {
+                embedding: Tensor::from_data(t.embedding.into_data(), &device),
+                mask: Tensor::from_data(t.mask.into_data(), &device),
+            });
+            let x = Tensor::<4>::from_data(x.into_data(), &device);
+            let x = if tracked { x.require_grad() } else { x };
+            let t = Tensor::<1>::from_data(t.into_data(), &device);
+            let pass = Pass::Train { dropout: Key::new(5, Purpose::Dropout), samples: vec![4, 5, 6], recompute };
+            let y = net.predict(x.clone(), t, &c, &pass);
+            let gradients = (y.clone() * y.clone()).sum().backward();
+            let of_input = x.grad(&gradients).map(values);
+            let mut all = Off(Vec::new(), gradients);
+            visit_named(&net, &mut all);
+            (values(y.inner()), of_input, all.0)
+        };
+        for tracked in [true, false] {
+            let (plain, again) = (run(false, tracked), run(true, tracked));
+            assert!(plain.0.iter().any(|y| *y != 0.0) && plain.1.is_some() == tracked, "{name}");
+            assert_eq!(plain.0, again.0, "{name}");
+            let close = |what: &str, a: &[f32], b: &[f32]| {
+                let size = a.iter().fold(1e-3f32, |size, v| size.max(v.abs()));
+                let apart = a.iter().zip(b).fold(0f32, |apart, (a, b)| apart.max((a - b).abs()));
+                assert!(a.len() == b.len() && apart <= 2e-5 * size, "{name}: {what} {apart} of {size}");
+            };
+            close("input", &plain.1.unwrap_or_default(), &again.1.unwrap_or_default());
+            assert_eq!(plain.2.len(), again.2.len(), "{name}");
+            plain.2.iter().zip(&again.2).for_each(|(a, b)| close(&a.0, &a.1, &b.1));
+        }
+        let cost = config.cost(shape, 3).unwrap();
+        assert!(cost.checkpointed_bytes_per_sample <= cost.activation_bytes_per_sample, "{name}");
+    }
+}
+
 #[test]
 fn outputs_have_the_inputs_shape_and_start_at_zero_where_promised() {
     for (name, config, shape) in zoo() {
@@ -138,7 +195,11 @@ fn a_sample_does_not_see_its_batch_mates() {
     for (name, config, shape) in zoo() {
         let net = shaken(config.init(1, shape, 3, &Device::flex()).unwrap());
         let (x, t, c) = inputs(3, shape, &config);
-        let pass = |samples: &[u64]| Pass::Train { dropout: Key::new(5, Purpose::Dropout), samples: samples.to_vec() };
+        let pass = |samples: &[u64]| Pass::Train {
+            dropout: Key::new(5, Purpose::Dropout),
+            samples: samples.to_vec(),
+            recompute: false,
+        };
         let together = net.predict(x.clone(), t.clone(), &c, &pass(&[7, 8, 9]));
         let alone = net.predict(x.narrow(0, 1, 1), t.narrow(0, 1, 1), &c.slice(1..2), &pass(&[8]));
         // Sums in another order differ by rounding, about 1e-6 of numbers near 1; another sample's data by far more.
@@ -154,7 +215,11 @@ fn dropout_acts_in_training_only_and_repeats() {
         let net = shaken(config.init(1, shape, 3, &Device::flex()).unwrap());
         let (x, t, c) = inputs(2, shape, &config);
         let run = |pass: &Pass| values(net.predict(x.clone(), t.clone(), &c, pass));
-        let train = |samples: [u64; 2]| Pass::Train { dropout: Key::new(5, Purpose::Dropout), samples: samples.into() };
+        let train = |samples: [u64; 2]| Pass::Train {
+            dropout: Key::new(5, Purpose::Dropout),
+            samples: samples.into(),
+            recompute: false,
+        };
         assert_eq!(run(&train([0, 1])), run(&train([0, 1])), "{name}");
         assert_ne!(run(&train([0, 1])), run(&train([2, 3])), "{name}");
         assert_ne!(run(&train([0, 1])), run(&Pass::Infer), "{name}");
@@ -272,7 +337,7 @@ mod random {
             let net = config.init(1, shape, 3, &Device::flex()).unwrap();
             prop_assert_eq!(config.cost(shape, 3).unwrap().parameters, net.num_params());
             let (x, t, condition) = inputs(2, shape, &config);
-            let pass = Pass::Train { dropout: Key::new(0, Purpose::Dropout), samples: vec![0, 1] };
+            let pass = Pass::Train { dropout: Key::new(0, Purpose::Dropout), samples: vec![0, 1], recompute: false };
             prop_assert_eq!(net.predict(x.clone(), t, &condition, &pass).dims(), x.dims());
             if step > 1 {
                 prop_assert!(config.init(1, [c, h * step + 1, w * step], 3, &Device::flex()).is_err());

@@ -1,6 +1,7 @@
 //! Who judges samples: features of real images to compare with, and, where there is a classifier, the right class.
 
 use crate::{Error, device::Chosen, report::Figures, sampling::Drawn};
+use base::Device;
 use data::{
     Dataset, Loader, LoaderConfig,
     fetch::{self, registry},
@@ -158,9 +159,9 @@ fn extractor(name: &str, dataset: &Arc<dyn Dataset>, device: &Chosen) -> Result<
 ///
 /// # Errors
 /// Weights that are not here; settings out of range.
-pub(crate) fn lpips(config: &LpipsConfig, device: &Chosen) -> Result<Lpips, Error> {
+pub(crate) fn lpips(config: &LpipsConfig, device: &Device) -> Result<Lpips, Error> {
     let folder = fetched("lpips-vgg")?.parent().map(Path::to_path_buf).unwrap_or_default();
-    Ok(Lpips::open(&folder.join(config.net.file()), config, &device.device)?)
+    Ok(Lpips::open(&folder.join(config.net.file()), config, device)?)
 }
 
 /// The weights that `rectiflow data get` brought.

@@ -23,13 +23,13 @@ impl Need {
         let cost = recipe.network.cost(shape, classes)?;
         let copies = 4 + recipe.train.ema.decays.len() as u64; // weights, gradients, two moments, averages
         let parameters = cost.parameters as u64;
+        let kept = match recipe.train.gradient_checkpointing {
+            true => cost.checkpointed_bytes_per_sample,
+            false => cost.activation_bytes_per_sample,
+        };
         // Reflected latents show the network every sample twice.
         let seen = recipe.train.micro_batch() as u64 * if recipe.antithetic { 2 } else { 1 };
-        Ok(Self {
-            parameters,
-            state: parameters.saturating_mul(4 * copies),
-            activations: cost.activation_bytes_per_sample.saturating_mul(seen),
-        })
+        Ok(Self { parameters, state: parameters.saturating_mul(4 * copies), activations: kept.saturating_mul(seen) })
     }
 
     /// Refuses what is more than this machine has.
@@ -50,7 +50,7 @@ impl Need {
         Err(Error::Failure(format!(
             "training would need about {:.1} GB and this machine has {memory_gb:.1} GB: {state:.1} GB for {} parameters \
              (weights, gradients, moments, averages) and {activations:.1} GB of activations; make the network narrower, \
-             lower `train.batch` or raise `train.accumulation`",
+             lower `train.batch`, raise `train.accumulation` or set `train.gradient_checkpointing = true`",
             state + activations,
             self.parameters
         )))

@@ -1,12 +1,30 @@
 //! The perceptual distance that a recipe's `perceptual` weighs: LPIPS, on its own side of the seam `flow::Premetric`.
+//!
+//! VGG16 with average pooling, as 2-rectified flow++ trains with (Lee, Lin, Fanti, arXiv 2405.20320, §4.2), on images as they
+//! are: the paper's enlargement to 224 pixels costs more than the network it teaches.
 
-use crate::{Error, device::Chosen};
+use crate::{Error, device::Chosen, judge};
+use base::Tensor;
 use flow::Premetric;
+use metrics::{Lpips, LpipsConfig, LpipsNet, Pooling};
 
-/// The distance, from the weights on this machine.
+/// LPIPS between images of one shape, checked beforehand.
+struct Checked(Lpips);
+
+impl Premetric<4> for Checked {
+    fn distance(&self, data: Tensor<4>, estimate: Tensor<4>) -> Tensor<1> {
+        self.0.distance(data, estimate).expect("the shape was checked before training, and both are of it")
+    }
+}
+
+/// The distance between images `[c h w]` under training, from the weights on this machine.
 ///
 /// # Errors
-/// [`Error::Failure`] where the weights are not here, with the command that brings them.
-pub(crate) fn open(_: &Chosen) -> Result<Box<dyn Premetric<4>>, Error> {
-    Err(Error::Failure("LPIPS is not in this build yet: leave `perceptual` out".into()))
+/// [`Error::Failure`] where the weights are not here, with the command that brings them; [`Error::Usage`] for images that the
+/// network cannot see.
+pub(crate) fn open(shape: [usize; 3], device: &Chosen) -> Result<Box<dyn Premetric<4>>, Error> {
+    let config = LpipsConfig { net: LpipsNet::Vgg16, pooling: Pooling::Average, size: 0 };
+    let lpips = judge::lpips(&config, &device.device.clone().autodiff())?;
+    lpips.check(shape).map_err(|error| Error::Usage(format!("perceptual: {error}")))?;
+    Ok(Box::new(Checked(lpips)))
 }

@@ -30,6 +30,9 @@ pub struct TrainConfig {
     /// Operands of products in the network's training passes, `"f32"` or `"bf16"`; see [`Precision`]. Validation reads
     /// all bits, so that its losses compare.
     pub precision: Precision,
+    /// Whether blocks keep only their inputs for the gradient and run again there: less memory for about a third more time
+    /// (arXiv 1604.06174).
+    pub gradient_checkpointing: bool,
     /// Probability that a training sample loses its condition, for classifier-free guidance (Ho and Salimans 2022,
     /// arXiv:2207.12598, algorithm 1).
     pub condition_dropout: f64,
@@ -61,6 +64,7 @@ impl Default for TrainConfig {
             batch: 64,
             accumulation: 1,
             precision: Precision::F32,
+            gradient_checkpointing: false,
             condition_dropout: 0.1,
             log_every: 10,
             validate_every: 20_000,

@@ -54,7 +54,7 @@ impl Network<4> for TinyNet {
         let x = x.reshape([b, c * h * w]);
         let x = match pass {
             Pass::Infer => x,
-            Pass::Train { dropout, samples } => {
+            Pass::Train { dropout, samples, .. } => {
                 let keep =
                     samples.iter().map(|s| if dropout.uniform(*s) < 0.1 { 0.0 } else { 1.0 }).collect::<Vec<f32>>();
                 x.clone() * Tensor::<2>::from_data(TensorData::new(keep, [b, 1]), &x.device())
@@ -101,7 +101,11 @@ impl Task for TinyTask {
         let drop = Key::new(self.seed, Purpose::ConditionDrop);
         let classes = batch.classes.iter().zip(&batch.indices);
         let classes: Vec<i64> = classes.map(|(c, i)| if drop.uniform(*i) < 0.2 { -1 } else { *c }).collect();
-        let pass = Pass::Train { dropout: Key::new(self.seed, Purpose::Dropout), samples: batch.indices.clone() };
+        let pass = Pass::Train {
+            dropout: Key::new(self.seed, Purpose::Dropout),
+            samples: batch.indices.clone(),
+            recompute: false,
+        };
         let condition = Condition::classes(&classes, device);
         Ok(Self::squared(network, batch, x0, &times, &condition, &pass, device))
     }

@@ -3,6 +3,7 @@
 use super::DitConfig;
 use crate::init::{Init, Weights};
 use crate::layers::{Dropout, Linear, RmsNorm, layer_norm};
+use crate::recompute;
 use crate::unet::split_heads;
 use base::{Pass, Tensor, condition::Tokens};
 use burn::module::Module;
@@ -130,6 +131,14 @@ impl Block {
         tokens: Option<&Tokens>,
         pass: &Pass,
     ) -> Tensor<3> {
+        let (tokens, held) = (tokens.cloned(), pass.clone());
+        recompute::run(self, x, embedding, pass, move |block, x, embedding| {
+            let tokens = tokens.as_ref().map(|tokens| recompute::beside(tokens, &x));
+            block.once(x, embedding, tokens.as_ref(), &held)
+        })
+    }
+
+    fn once(&self, x: Tensor<3>, embedding: Tensor<2>, tokens: Option<&Tokens>, pass: &Pass) -> Tensor<3> {
         let d = x.dims()[2];
         let all = self.modulation.forward(embedding.clone()); // [b 6d]
         let [shift1, scale1, gate1, shift2, scale2, gate2] = std::array::from_fn(|i| all.clone().narrow(1, i * d, d)); // [b d] each
@@ -137,7 +146,7 @@ impl Block {
         let y = self.attn.forward(layer_norm(x.clone(), scale1, shift1));
         let mut x = x + self.dropout[0].forward(y, pass) * gate1.unsqueeze_dim::<3>(1);
         if let (Some(cross), Some(tokens)) = (&self.cross_attn, tokens) {
-            let zero = embedding.clone().detach().zeros_like();
+            let zero = embedding.detach().zeros_like();
             x = x.clone() + cross.forward(layer_norm(x, zero.clone(), zero), tokens);
         }
         let y = self.mlp.fc1.forward(layer_norm(x.clone(), scale2, shift2));

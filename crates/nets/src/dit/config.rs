@@ -123,36 +123,38 @@ impl DitConfig {
             tally.table(n, d);
         }
         for _ in 0..self.depth {
-            tally.linear(1, d, 6 * d, true);
-            tally.kept(n * d); // first normalisation
-            tally.linear(n, d, 3 * d, true);
-            if self.qk_norm {
-                tally.table(2, d / self.heads);
-                tally.kept(2 * n * d);
-            }
-            tally.attention(self.heads, n, n, d);
-            tally.linear(n, d, d, true);
-            tally.kept(n * d); // gated sum
-            if self.condition.tokens > 0 {
-                tally.kept(n * d);
+            tally.block(n * d, |tally| {
+                tally.linear(1, d, 6 * d, true);
+                tally.kept(n * d); // first normalisation
+                tally.linear(n, d, 3 * d, true);
+                if self.qk_norm {
+                    tally.table(2, d / self.heads);
+                    tally.kept(2 * n * d);
+                }
+                tally.attention(self.heads, n, n, d);
                 tally.linear(n, d, d, true);
-                tally.linear(1, self.condition.tokens, 2 * d, true);
-                tally.attention(self.heads, n, 1, d);
-                tally.linear(n, d, d, false);
-                tally.kept(n * d);
-            }
-            tally.kept(n * d); // second normalisation
-            tally.linear(n, d, self.mlp_ratio * d, true);
-            tally.kept(n * self.mlp_ratio * d);
-            tally.linear(n, self.mlp_ratio * d, d, true);
-            tally.kept(n * d); // gated sum
-            if self.dropout > 0.0 {
-                tally.kept(4 * n * d);
-            }
+                tally.kept(n * d); // gated sum
+                if self.condition.tokens > 0 {
+                    tally.kept(n * d);
+                    tally.linear(n, d, d, true);
+                    tally.linear(1, self.condition.tokens, 2 * d, true);
+                    tally.attention(self.heads, n, 1, d);
+                    tally.linear(n, d, d, false);
+                    tally.kept(n * d);
+                }
+                tally.kept(n * d); // second normalisation
+                tally.linear(n, d, self.mlp_ratio * d, true);
+                tally.kept(n * self.mlp_ratio * d);
+                tally.linear(n, self.mlp_ratio * d, d, true);
+                tally.kept(n * d); // gated sum
+                if self.dropout > 0.0 {
+                    tally.kept(4 * n * d);
+                }
+            });
         }
         tally.linear(1, d, 2 * d, true);
         tally.kept(n * d);
         tally.linear(n, d, pixels, true);
-        Ok(tally.cost)
+        Ok(tally.cost())
     }
 }

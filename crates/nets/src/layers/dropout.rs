@@ -23,7 +23,7 @@ impl Dropout {
     /// `x` `[b ..]` with elements zeroed at random and the rest scaled to keep the mean; `x` itself outside training.
     pub fn forward<const D: usize>(&self, x: Tensor<D>, pass: &Pass) -> Tensor<D> {
         match pass {
-            Pass::Train { dropout, samples } if self.probability > 0.0 => {
+            Pass::Train { dropout, samples, .. } if self.probability > 0.0 => {
                 let shape = x.dims();
                 let per_sample: usize = shape[1..].iter().product();
                 let mut mask = vec![0.0f32; samples.len() * per_sample];
@@ -56,7 +56,7 @@ mod tests {
     use base::{Device, Key, Purpose};
 
     fn pass(samples: &[u64]) -> Pass {
-        Pass::Train { dropout: Key::new(1, Purpose::Dropout), samples: samples.to_vec() }
+        Pass::Train { dropout: Key::new(1, Purpose::Dropout), samples: samples.to_vec(), recompute: false }
     }
 
     fn run(layer: &Dropout, samples: &[u64], len: usize) -> Vec<f32> {

@@ -3,6 +3,7 @@
 use super::{Resampling, UnetConfig};
 use crate::init::{Init, Weights};
 use crate::layers::{Conv2d, Dropout, GroupNorm, Linear};
+use crate::recompute;
 use base::{Pass, Tensor};
 use burn::module::Module;
 use burn::tensor::ops::AvgPoolOptions;
@@ -78,7 +79,12 @@ impl ResBlock {
     }
 
     /// `x` `[b i h w]` and the activated embedding `[b e]` to `[b o h' w']`.
-    pub fn forward(&self, x: Tensor<4>, embedding: Tensor<2>, pass: &Pass) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<4>, embedding: &Tensor<2>, pass: &Pass) -> Tensor<4> {
+        let held = pass.clone();
+        recompute::run(self, x, embedding, pass, move |block, x, embedding| block.once(x, embedding, &held))
+    }
+
+    fn once(&self, x: Tensor<4>, embedding: Tensor<2>, pass: &Pass) -> Tensor<4> {
         let h = self.direction.apply(self.norm1.forward(x.clone(), None, true));
         let x = self.direction.apply(x);
         let h = self.conv1.forward(h);
@@ -126,7 +132,12 @@ impl SelfAttention {
     }
 
     /// Same shape as `x` `[b c h w]`.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        let none = Tensor::zeros([x.dims()[0], 1], &x.device());
+        recompute::run(self, x, &none, pass, |attention, x, _| attention.once(x))
+    }
+
+    fn once(&self, x: Tensor<4>) -> Tensor<4> {
         let [b, c, h, w] = x.dims();
         let n = h * w;
         let y = self.group_norm.forward(x.clone(), None, false).reshape([b, c, n]).swap_dims(1, 2); // [b n c]
@@ -172,7 +183,7 @@ impl Resample {
     /// `[b c h w]` to half or double the resolution.
     pub fn forward(&self, x: Tensor<4>, embedding: &Tensor<2>, pass: &Pass) -> Tensor<4> {
         let x = match &self.resnet {
-            Some(block) => block.forward(x, embedding.clone(), pass),
+            Some(block) => block.forward(x, embedding, pass),
             None if self.direction == Direction::Up => kernels::upsample2(x),
             None => x,
         };

@@ -212,10 +212,14 @@ impl UnetConfig {
         }
         tally.group_norm(width, pixels);
         tally.conv(pixels, width, folded, 3);
-        Ok(tally.cost)
+        Ok(tally.cost())
     }
 
     fn tally_block(&self, tally: &mut Tally, input: usize, output: usize, before: usize, after: usize) {
+        tally.block(output * after, |tally| self.tally_inside(tally, input, output, before, after));
+    }
+
+    fn tally_inside(&self, tally: &mut Tally, input: usize, output: usize, before: usize, after: usize) {
         tally.group_norm(input, before);
         if before != after {
             tally.kept(2 * input * after); // both branches resampled
@@ -246,10 +250,12 @@ impl UnetConfig {
     }
 
     fn tally_attention(&self, tally: &mut Tally, width: usize, pixels: usize) {
-        tally.group_norm(width, pixels);
-        tally.linear(pixels, width, 3 * width, true);
-        tally.attention(self.heads, pixels, pixels, width);
-        tally.linear(pixels, width, width, true);
-        tally.kept(width * pixels);
+        tally.block(width * pixels, |tally| {
+            tally.group_norm(width, pixels);
+            tally.linear(pixels, width, 3 * width, true);
+            tally.attention(self.heads, pixels, pixels, width);
+            tally.linear(pixels, width, width, true);
+            tally.kept(width * pixels);
+        });
     }
 }

@@ -134,9 +134,9 @@ impl Network<4> for Unet {
         let mut skips = vec![h.clone()];
         for level in &self.down_blocks {
             for (i, block) in level.resnets.iter().enumerate() {
-                h = block.forward(h, embedding.clone(), pass);
+                h = block.forward(h, &embedding, pass);
                 if let Some(attention) = level.attentions.get(i) {
-                    h = attention.forward(h);
+                    h = attention.forward(h, pass);
                 }
                 skips.push(h.clone());
             }
@@ -146,17 +146,17 @@ impl Network<4> for Unet {
             }
         }
         for (i, block) in self.mid_block.resnets.iter().enumerate() {
-            h = block.forward(h, embedding.clone(), pass);
+            h = block.forward(h, &embedding, pass);
             if let Some(attention) = self.mid_block.attentions.get(i) {
-                h = attention.forward(h);
+                h = attention.forward(h, pass);
             }
         }
         for level in &self.up_blocks {
             for (i, block) in level.resnets.iter().enumerate() {
                 let skip = skips.pop().expect("the way down pushed one skip for each block of the way up");
-                h = block.forward(Tensor::cat(vec![h, skip], 1), embedding.clone(), pass);
+                h = block.forward(Tensor::cat(vec![h, skip], 1), &embedding, pass);
                 if let Some(attention) = level.attentions.get(i) {
-                    h = attention.forward(h);
+                    h = attention.forward(h, pass);
                 }
             }
             if let Some(resample) = &level.resample {

@@ -64,9 +64,9 @@ impl Network<4> for ConvUnet {
         let mut skips = Vec::new();
         for level in 0..3 {
             for i in 0..2 {
-                h = self.down[2 * level + i].forward(h, e.clone(), pass);
+                h = self.down[2 * level + i].forward(h, &e, pass);
                 if (level, i) == (1, 1) {
-                    h = self.attention.forward(h);
+                    h = self.attention.forward(h, pass);
                 }
                 skips.push(h.clone());
             }
@@ -75,12 +75,12 @@ impl Network<4> for ConvUnet {
             }
         }
         for block in &self.mid {
-            h = block.forward(h, e.clone(), pass);
+            h = block.forward(h, &e, pass);
         }
         for level in 0..3 {
             for i in 0..2 {
                 let skip = skips.pop().expect("six blocks down, six up");
-                h = self.up[2 * level + i].forward(Tensor::cat(vec![h, skip], 1), e.clone(), pass);
+                h = self.up[2 * level + i].forward(Tensor::cat(vec![h, skip], 1), &e, pass);
             }
             if let Some(double) = self.double.get(level) {
                 h = double.forward(kernels::upsample2(h));

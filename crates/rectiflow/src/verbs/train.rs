@@ -203,18 +203,17 @@ impl Job<'_> {
             Some(net) => net,
             None => recipe.network.init(recipe.seed, subject.shape, classes, &device)?,
         };
+        let premetric =
+            recipe.perceptual.map(|_| crate::perceptual::open(subject.shape, &context.device)).transpose()?;
         let run = RunDir::create(folder)?;
         let _lock = run.lock()?;
         run.write(&run.recipe(), &recipe.to_toml())?;
         let config = &recipe.train;
         let flow = recipe.task(classes);
         let (target, reaching) = (recipe.target.clone(), recipe.network.reaches());
-        let task: Box<dyn Task> = match (&target, &recipe.perceptual) {
+        let task: Box<dyn Task> = match (&target, &premetric) {
             (Target::Path, None) => Box::new(flow),
-            (_, perceptual) => {
-                let premetric = perceptual.map(|_| crate::perceptual::open(&context.device)).transpose()?;
-                Box::new(TaughtTask { flow, target, teacher, premetric, reaching })
-            }
+            _ => Box::new(TaughtTask { flow, target, teacher, premetric, reaching }),
         };
         let images = checkpoint.as_ref().map_or(0, |found| found.meta().images);
         let setup = Setup {

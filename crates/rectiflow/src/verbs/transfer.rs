@@ -108,7 +108,7 @@ pub fn transfer(request: &TransferRequest, context: &mut Context) -> Result<Tran
         None => None,
         Some((net, size)) => {
             let net = if net == "alexnet" { LpipsNet::Alexnet } else { LpipsNet::Vgg16 };
-            let found = lpips(&LpipsConfig { net, size: *size, ..LpipsConfig::default() }, &context.device)?;
+            let found = lpips(&LpipsConfig { net, size: *size, ..LpipsConfig::default() }, &context.device.device)?;
             found.check(shape)?;
             Some(found)
         }

@@ -12,7 +12,7 @@ use crate::state::{State, device_of};
 use crate::watchdog::Watchdog;
 use base::{Device, Network, Tensor, Times};
 use burn::module::Module;
-use nets::Precise;
+use nets::{Precise, Recomputing};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -121,9 +121,10 @@ impl<'a, 'o, M: Module + Network<4>> Engine<'a, 'o, M> {
         for _ in 0..parts {
             let batch = self.setup.source.next()?;
             let network = &self.state().network;
-            let network = Precise { network, precision: config.precision };
+            let recomputing = Recomputing { network, on: config.gradient_checkpointing };
+            let network = Precise { network: &recomputing, precision: config.precision };
             let loss = self.setup.task.loss(&network, &batch, &self.device)?.mean();
-            let gradients = params::gradients(network.network, loss.backward());
+            let gradients = params::gradients(&self.state().network, loss.backward());
             let loss = loss.without_autodiff();
             sum = Some(match sum {
                 None => (loss, gradients),

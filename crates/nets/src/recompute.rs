@@ -1,0 +1,124 @@
+//! Gradient checkpointing: blocks of a network that run again in the backward pass instead of keeping what they computed.
+//!
+//! Chen, Xu, Zhang, Guestrin, *Training Deep Nets with Sublinear Memory Cost*, arXiv 1604.06174. A block's input and its
+//! embedding are kept, everything between is not; one more forward pass per step, the same gradients.
+
+use crate::weights::{ParamVisit, TapeMap, map_on_tape, visit_named};
+use base::{Condition, Network, Pass, Tensor, condition::Tokens};
+use burn::module::Module;
+use kernels::Piece;
+
+/// A network whose blocks run again for the gradient in training passes, if `on`.
+///
+/// ```
+/// use base::{Condition, Device, Key, Network, Pass, Purpose, Tensor};
+/// use nets::{NetConfig, Recomputing};
+///
+/// let device = Device::flex();
+/// let net = NetConfig::Mlp(Default::default()).init(7, [2, 1, 1], 0, &device)?;
+/// let lean = Recomputing { network: &net, on: true };
+/// let (x, t) = (Tensor::<4>::ones([3, 2, 1, 1], &device), Tensor::<1>::zeros([3], &device));
+/// let pass = Pass::Train { dropout: Key::new(0, Purpose::Dropout), samples: vec![0, 1, 2], recompute: false };
+/// assert_eq!(lean.predict(x, t, &Condition::none(), &pass).dims(), [3, 2, 1, 1]);
+/// # Ok::<(), nets::NetsError>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Recomputing<'a, N: ?Sized> {
+    /// The network.
+    pub network: &'a N,
+    /// Whether its blocks run again.
+    pub on: bool,
+}
+
+impl<const D: usize, N: Network<D> + ?Sized> Network<D> for Recomputing<'_, N> {
+    fn predict(&self, x: Tensor<D>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<D> {
+        match pass {
+            Pass::Train { dropout, samples, .. } if self.on => {
+                let pass = Pass::Train { dropout: *dropout, samples: samples.clone(), recompute: true };
+                self.network.predict(x, t, condition, &pass)
+            }
+            _ => self.network.predict(x, t, condition, pass),
+        }
+    }
+}
+
+/// `run` of `module` at `x` and the embedding `[b e]`; where the pass says so, keeping only these two for the gradient.
+/// `run` must be a function of its arguments: dropout by counter is, whatever else is random is not.
+pub(crate) fn run<const D: usize, M: Module + Sync + 'static>(
+    module: &M,
+    x: Tensor<D>,
+    embedding: &Tensor<2>,
+    pass: &Pass,
+    run: impl Fn(&M, Tensor<D>, Tensor<2>) -> Tensor<D> + Send + Sync + 'static,
+) -> Tensor<D> {
+    if !pass.recomputes() {
+        return run(module, x, embedding.clone());
+    }
+    struct OffTape;
+    impl TapeMap for OffTape {
+        fn map<const D: usize>(&mut self, _: &str, tensor: Tensor<D>) -> Tensor<D> {
+            if tensor.device().is_autodiff() { tensor.inner() } else { tensor }
+        }
+    }
+    let weights = flat(module);
+    let module = map_on_tape(module.clone(), &mut OffTape);
+    kernels::recompute(x, embedding.clone(), weights, Again { module, run })
+}
+
+/// Tokens on the tape that `x` is on, if it is on one; no gradient reaches them.
+pub(crate) fn beside<const D: usize>(tokens: &Tokens, x: &Tensor<D>) -> Tokens {
+    let off = |t: Tensor<3>| if t.device().is_autodiff() { t.inner() } else { t };
+    let embedding = off(tokens.embedding.clone());
+    let embedding = if x.device().is_autodiff() { Tensor::from_inner(embedding) } else { embedding };
+    Tokens { embedding, mask: tokens.mask.clone() }
+}
+
+struct Again<M, F> {
+    module: M,
+    run: F,
+}
+
+impl<const D: usize, M: Module + Sync + 'static, F> Piece<D> for Again<M, F>
+where
+    F: Fn(&M, Tensor<D>, Tensor<2>) -> Tensor<D> + Send + Sync + 'static,
+{
+    fn weights(&self) -> Tensor<1> {
+        flat(&self.module)
+    }
+
+    fn run(&self, x: Tensor<D>, y: Tensor<2>, weights: Option<Tensor<1>>) -> Tensor<D> {
+        match weights {
+            None => (self.run)(&self.module, x, y),
+            Some(weights) => (self.run)(&map_on_tape(self.module.clone(), &mut Unfold { weights, at: 0 }), x, y),
+        }
+    }
+}
+
+/// All parameters of a module one after another, on the tape where they are.
+fn flat<M: Module>(module: &M) -> Tensor<1> {
+    struct Collect(Vec<Tensor<1>>);
+    impl ParamVisit for Collect {
+        fn visit<const D: usize>(&mut self, _: &str, tensor: &Tensor<D>) {
+            let len: usize = tensor.dims().iter().product();
+            self.0.push(tensor.clone().reshape([len]));
+        }
+    }
+    let mut all = Collect(Vec::new());
+    visit_named(module, &mut all);
+    Tensor::cat(all.0, 0)
+}
+
+/// The parameters back at their places.
+struct Unfold {
+    weights: Tensor<1>,
+    at: usize,
+}
+
+impl TapeMap for Unfold {
+    fn map<const D: usize>(&mut self, _: &str, tensor: Tensor<D>) -> Tensor<D> {
+        let dims = tensor.dims();
+        let len: usize = dims.iter().product();
+        self.at += len;
+        self.weights.clone().narrow(0, self.at - len, len).reshape(dims)
+    }
+}
