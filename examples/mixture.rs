@@ -56,7 +56,7 @@ fn main() -> Result<(), Failure> {
     let (schedule, indices) = (Schedule::new((0..=steps).map(time).collect())?, (0..particles).collect::<Vec<_>>());
     let plane = |rows: &[f32]| rows.chunks(D).map(|x| [x[0], x[1]]).collect::<Vec<_>>();
     let data = plane(&(100_000..100_000 + particles).flat_map(draw).collect::<Vec<_>>());
-    let strengths = [0.0, 0.25, 0.5, 1.0, 2.0, 4.0];
+    let strengths = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0];
     println!("KL of two coordinates at ε = {strengths:?}");
     for (first, second) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
         let pair = |i: usize| (&nets[i], outputs[i]);

@@ -3,7 +3,7 @@
 //! 20 000 particles by 1000 Euler–Maruyama steps on the exact one-dimensional mixture of the interpolants' code;
 //! 100 000 points by 100 Euler steps through a multilayer perceptron 2-64-64-64-2; the assignment of 512 and 2048 points in 2
 //! and 32 dimensions, costs included. The same in PyTorch, torchdiffeq, diffrax and POT:
-//! `benches/versus-pytorch/solvers.py`.
+//! `benches/versus-pytorch/solvers.py`. One of them alone: `-- sde`, `-- ode`, `-- assignment`.
 
 use base::{Condition, Device, Key, Purpose, Tensor, TensorData, Times};
 use flow::coupling::{Coupling, Draw};
@@ -31,10 +31,16 @@ fn best(mut run: impl FnMut()) -> f64 {
 }
 
 fn main() -> Result<(), flow::FlowError> {
-    println!("SDE, 20 000 particles x 1000 steps of the 1-D mixture: {:.3} s", stochastic()?);
-    println!("ODE, 100 000 points x 100 steps of a 2-D MLP:          {:.3} s", perceptron()?);
+    let only = std::env::args().nth(1).filter(|arg| !arg.starts_with('-'));
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| name == only);
+    if wanted("sde") {
+        println!("SDE, 20 000 particles x 1000 steps of the 1-D mixture: {:.3} s", stochastic()?);
+    }
+    if wanted("ode") {
+        println!("ODE, 100 000 points x 100 steps of a 2-D MLP:          {:.3} s", perceptron()?);
+    }
     for n in [512, 2048] {
-        for d in [2, 32] {
+        for d in [2, 32].into_iter().filter(|_| wanted("assignment")) {
             let (seconds, cost) = assignment(n, d)?;
             println!("assignment, {n:4} points in {d:2}-D: {seconds:.4} s (cost {cost:.3})");
         }

@@ -3,10 +3,12 @@
 //! Every pair of components is a Gaussian whose mean and variance follow the path (2303.08797, appendix A); velocity, score
 //! and posterior means are averages over the pairs with weights by log-sum-exp, so nothing underflows far from the modes.
 
+use super::lanes;
 use super::mixture::{Mixture, log_sum_exp};
 use super::{Posterior, points};
 use crate::{Coefficients, Field, FlowError, Frame, Path, ScoreField};
 use base::{Condition, Tensor, TensorData, Times};
+use rayon::prelude::*;
 use std::f64::consts::PI;
 
 /// Velocity field of a path between mixtures.
@@ -171,6 +173,7 @@ impl Slice {
     }
 
     /// Velocity and score of at most [`BLOCK`] rows `[rows d]`, all loops along the rows.
+    #[inline(always)]
     fn block(&self, rows: &[f64], velocity: &mut [f64], score: &mut [f64], block: &mut Block) {
         let d = block.x.len();
         let count = rows.len() / d;
@@ -188,9 +191,8 @@ impl Slice {
         }
         let mut total = [0.0; BLOCK];
         for weights in &mut block.weights {
-            // Only the exponentials are dear, so none is spent on rows that are not there.
-            for r in 0..count {
-                weights[r] = (weights[r] - top[r]).exp();
+            for r in 0..BLOCK {
+                weights[r] = lanes::exp(weights[r] - top[r]);
                 total[r] += weights[r];
             }
         }
@@ -218,6 +220,34 @@ impl Slice {
     }
 }
 
+/// Velocity and score `[rows d]` of points that share a slice, block after block. A type and no closure: a closure's own call is
+/// sometimes compiled apart, without the wide instructions.
+struct Rows<'a> {
+    slice: &'a Slice,
+    pairs: usize,
+    d: usize,
+    points: &'a [f64],
+    velocity: &'a mut [f64],
+    score: &'a mut [f64],
+}
+
+impl pulp::NullaryFnOnce for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let mut block = Block::new(self.pairs, self.d);
+        let size = BLOCK * self.d;
+        let out = self.velocity.chunks_mut(size).zip(self.score.chunks_mut(size));
+        for (points, (velocity, score)) in self.points.chunks(size).zip(out) {
+            self.slice.block(points, velocity, score, &mut block);
+        }
+    }
+}
+
+/// Rows of one task: enough to be worth another thread.
+const TASK: usize = 64 * BLOCK;
+
 impl Field<2> for MixtureField {
     fn velocity(&self, x: Tensor<2>, t: &Times, condition: &Condition) -> Tensor<2> {
         self.velocity_and_score(x, t, condition).0
@@ -239,18 +269,19 @@ impl ScoreField<2> for MixtureField {
         let (device, dtype, [batch, d]) = (x.device(), x.dtype(), x.dims());
         let points = points(x);
         let (mut velocity, mut score) = (vec![0.0; batch * d], vec![0.0; batch * d]);
-        let mut block = Block::new(self.source.weights().len() * self.target.weights().len(), d);
-        let mut start = 0;
+        let pairs = self.source.weights().len() * self.target.weights().len();
+        let (mut velocities, mut scores, mut rest) = (&mut velocity[..], &mut score[..], &points[..]);
         // Rows that share their time with their neighbours share a slice.
         for run in t.values().chunk_by(|a, b| a == b) {
-            let slice = self.at(run[0]);
-            let end = start + run.len();
-            while start < end {
-                let next = end.min(start + BLOCK);
-                let of = start * d..next * d;
-                slice.block(&points[of.clone()], &mut velocity[of.clone()], &mut score[of], &mut block);
-                start = next;
-            }
+            let (slice, size) = (self.at(run[0]), run.len() * d);
+            let (points, velocity, score);
+            (points, rest) = rest.split_at(size);
+            (velocity, velocities) = std::mem::take(&mut velocities).split_at_mut(size);
+            (score, scores) = std::mem::take(&mut scores).split_at_mut(size);
+            let out = velocity.par_chunks_mut(TASK * d).zip(score.par_chunks_mut(TASK * d));
+            points.par_chunks(TASK * d).zip(out).for_each(|(points, (velocity, score))| {
+                pulp::Arch::new().dispatch(Rows { slice: &slice, pairs, d, points, velocity, score });
+            });
         }
         let tensor = |values| Tensor::from_data(TensorData::new(values, [batch, d]), (&device, dtype));
         (tensor(velocity), tensor(score))

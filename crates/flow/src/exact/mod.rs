@@ -7,6 +7,7 @@ mod empirical;
 mod full_mixture;
 mod gaussian;
 mod kernel;
+mod lanes;
 mod mixture;
 mod mixture_field;
 mod posterior;
