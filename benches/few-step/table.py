@@ -57,8 +57,8 @@ def cell(rows):
 
 
 def main(folder):
-    print("| method | " + " | ".join(f"FD, {n}" for n in STEPS) + " | right class, fewest steps | training s | samples/s |")
-    print("|---" * (len(STEPS) + 4) + "|")
+    print("| method | " + " | ".join(f"FD, {n}" for n in STEPS) + " | right class, fewest steps | images |")
+    print("|---" * (len(STEPS) + 3) + "|")
     for name, title in ROWS:
         found, facts = figures(folder, name)
         if not found:
@@ -67,9 +67,8 @@ def main(folder):
         fewest = found[min(found)]
         right = [row.get("class_accuracy") for row in fewest]
         right = f"{100 * statistics.mean(right):.1f} %" if None not in right else "–"
-        seconds = sum(fact["train_seconds"] for fact in facts) if name == "progressive" else facts[0]["train_seconds"]
-        rate = fewest[0]["samples"] / fewest[0]["seconds"]
-        print(f"| {title} | " + " | ".join(cells) + f" | {right} | {seconds:.0f} | {rate:.0f} |")
+        images = sum(fact["images"] for fact in facts) if name == "progressive" else facts[0]["images"]
+        print(f"| {title} | " + " | ".join(cells) + f" | {right} | {images} |")
 
 
 if __name__ == "__main__":
