@@ -95,12 +95,13 @@ fn perceptron() -> Result<f64, flow::FlowError> {
     };
     let layers = [weight(0, 2, 64), weight(1, 64, 64), weight(2, 64, 64), weight(3, 64, 2)];
     let time: Tensor<1> = weight(4, 1, 64).squeeze_dim(1);
+    let silu = kernels::Activation::Silu;
     let field = |x: Tensor<2>, t: &Times, _: &Condition| {
         // The time of a solver's step is common to all rows, so its input is a bias.
         let t = t.values().first().copied().unwrap_or(0.0);
-        let mut h = kernels::silu(kernels::linear(x, layers[0].clone(), Some(time.clone() * t)));
+        let mut h = kernels::linear_activated(x, layers[0].clone(), Some(time.clone() * t), silu);
         for layer in &layers[1..3] {
-            h = kernels::silu(kernels::linear(h, layer.clone(), None));
+            h = kernels::linear_activated(h, layer.clone(), None, silu);
         }
         kernels::linear(h, layers[3].clone(), None)
     };

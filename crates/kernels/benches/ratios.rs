@@ -173,6 +173,9 @@ fn main() {
         let slow = |l: &Leaves| reference::linear(x(l), w(l), Some(l[2].clone()));
         let (name, flops) = (format!("linear {rows}: {i}->{o}"), 2.0 * (rows * i * o) as f64);
         compare(&name, &sizes, flops, peak, fast, slow);
+        let gelu = kernels::Activation::Gelu;
+        let within = |l: &Leaves| kernels::linear_activated(x(l), w(l), Some(l[2].clone()), gelu);
+        compare(&format!("{name} and GELU in one"), &sizes, flops, peak, within, |l| kernels::gelu(fast(l)));
         compare(&format!("{name} bf16/f32"), &sizes, flops, peak, |l| Precision::Bf16.scope(|| fast(l)), fast);
     }
     let heads = |x: &Tensor<1>| x.clone().reshape([8, 6, 256, 64]);

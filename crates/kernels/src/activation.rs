@@ -18,37 +18,57 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if is_fast(&x) { apply(Inputs::One(x.into_dispatch()), Activation::Gelu) } else { reference::gelu(x) }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Activation {
+/// An activation as a value, for operations that end in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// [`silu`].
     Silu,
+    /// [`gelu`].
     Gelu,
+}
+
+impl Activation {
+    /// Of every value, in place.
+    pub(crate) fn update(self, values: &mut [f32]) {
+        match self {
+            Self::Silu => math::update(values, math::silu),
+            Self::Gelu => math::update(values, math::gelu),
+        }
+    }
+
+    /// `y = f(x)`.
+    pub(crate) fn map(self, y: &mut [f32], x: &[f32]) {
+        match self {
+            Self::Silu => math::map(y, x, math::silu),
+            Self::Gelu => math::map(y, x, math::gelu),
+        }
+    }
+
+    /// `g *= f'(x)`.
+    pub(crate) fn slope(self, g: &mut [f32], x: &[f32]) {
+        match self {
+            Self::Silu => math::zip_in_place(g, x, |g, x| g * math::d_silu(x)),
+            Self::Gelu => math::zip_in_place(g, x, |g, x| g * math::d_gelu(x)),
+        }
+    }
 }
 
 impl Kernel for Activation {
     fn forward(&self, mut inputs: Vec<Array>, save: bool) -> (Array, Vec<Array>) {
         let mut x = inputs.pop().expect("one input");
         if !save && let Some(values) = x.data_mut() {
-            match self {
-                Self::Silu => math::update(values, math::silu),
-                Self::Gelu => math::update(values, math::gelu),
-            }
+            self.update(values);
             return (x, Vec::new());
         }
         let mut y = scratch(x.len());
-        match self {
-            Self::Silu => math::map(&mut y, x.data(), math::silu),
-            Self::Gelu => math::map(&mut y, x.data(), math::gelu),
-        }
+        self.map(&mut y, x.data());
         (Array::from_vec(y, x.dims()), if save { vec![x] } else { Vec::new() })
     }
 
     fn backward(&self, saved: Vec<Array>, mut grad: Array, _: &[bool]) -> Vec<Option<Array>> {
         let x = saved[0].data();
         if let Some(g) = grad.data_mut() {
-            match self {
-                Self::Silu => math::zip_in_place(g, x, |g, x| g * math::d_silu(x)),
-                Self::Gelu => math::zip_in_place(g, x, |g, x| g * math::d_gelu(x)),
-            }
+            self.slope(g, x);
             return vec![Some(grad)];
         }
         let mut dx = scratch(x.len());

@@ -43,13 +43,13 @@ mod stress;
 mod testing;
 mod upsample;
 
-pub use activation::{gelu, silu};
+pub use activation::{Activation, gelu, silu};
 pub use adamw::{lerp, sum_squares};
 pub use attention::attention;
 pub use conv::conv2d;
 pub use conv3d::{Sweep, conv3d};
 pub use group_norm::group_norm;
-pub use linear::linear;
+pub use linear::{linear, linear_activated};
 pub use precision::Precision;
 pub use recompute::{Piece, recompute};
 pub use rotary::rotary;

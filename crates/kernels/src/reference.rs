@@ -1,5 +1,6 @@
 //! Reference compositions: the definition of every operation in ordinary tensor operations.
 
+use crate::activation::Activation;
 use burn::tensor::{Tensor, activation, module, ops::ConvOptions};
 
 use crate::Sweep;
@@ -25,6 +26,21 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
         None => y,
     };
     y.reshape(shape)
+}
+
+/// [`linear`], then the activation.
+pub fn linear_activated<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    activation: Option<Activation>,
+) -> Tensor<D> {
+    let y = linear(x, weight, bias);
+    match activation {
+        None => y,
+        Some(Activation::Silu) => silu(y),
+        Some(Activation::Gelu) => gelu(y),
+    }
 }
 
 /// Cross-correlation: `x` `[b i h w]`, `weight` `[o i kh kw]`, `bias` `[o]`, square stride and zero padding.

@@ -6,7 +6,7 @@
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
 use crate::testing::{assert_close, run, values};
-use crate::{Precision, Sweep, reference};
+use crate::{Activation, Precision, Sweep, reference};
 
 /// An operation on flat leaves.
 type Call = Box<dyn Fn(Vec<Tensor<1>>) -> Tensor<1> + Send + Sync>;
@@ -55,10 +55,11 @@ macro_rules! both {
 }
 
 /// The names of [`case`].
-const OPERATIONS: [&str; 11] = [
+const OPERATIONS: [&str; 12] = [
     "silu",
     "gelu",
     "linear",
+    "linear_activated",
     "conv2d",
     "conv3d",
     "upsample2",
@@ -89,6 +90,24 @@ fn case(operation: &str, dice: &mut Dice) -> Case {
                 |x, op| op(x[0].clone().reshape([rows, i]), x[1].clone().reshape([o, i]), x.get(2).cloned()),
                 crate::linear,
                 reference::linear
+            )
+        }
+        "linear_activated" => {
+            let (rows, i, o, biased) = (dice.roll(1, 40), dice.roll(1, 70), dice.roll(1, 70), dice.heads());
+            let activation = if dice.heads() { Activation::Silu } else { Activation::Gelu };
+            let mut sizes = vec![rows * i, o * i];
+            sizes.extend(biased.then_some(o));
+            both!(
+                format!("linear_activated {rows} {i} {o} {biased} {activation:?}"),
+                sizes,
+                |x, op| op(
+                    x[0].clone().reshape([rows, i]),
+                    x[1].clone().reshape([o, i]),
+                    x.get(2).cloned(),
+                    activation
+                ),
+                crate::linear_activated,
+                |x, w, b, a| reference::linear_activated(x, w, b, Some(a))
             )
         }
         "conv2d" => {
@@ -292,7 +311,7 @@ fn any_number_of_threads_gives_the_same_bits() {
                     for (i, (got, want)) in gradients.iter().zip(&first.1).enumerate() {
                         // A weight's gradient is a sum over the batch, a part of it on each thread: its bits follow
                         // the number of threads and nothing else. Samples never do.
-                        if i == 1 && ["linear", "conv2d", "conv3d"].contains(&operation) {
+                        if i == 1 && ["linear", "linear_activated", "conv2d", "conv3d"].contains(&operation) {
                             continue;
                         }
                         assert_same_bits(&format!("{what}, gradient {i}"), got, want);

@@ -11,6 +11,7 @@ use burn::tensor::Tensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::activation::Activation;
 use crate::conv::product::{Arrange, WEIGHTS};
 use crate::conv::tile::{ShiftedTile, blocks, max_rows, max_vectors, parts, shifted_tile};
 use crate::fused::{Inputs, Kernel, apply};
@@ -26,12 +27,31 @@ const ROWS: usize = 48;
 
 /// `x weight^T + bias` over the last axis: `x` `[..., i]`, `weight` `[o, i]`, `bias` `[o]`.
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    run(x, weight, bias, None)
+}
+
+/// `f(x weight^T + bias)`, the activation applied to each task's rows while they are in the nearest cache.
+pub fn linear_activated<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    activation: Activation,
+) -> Tensor<D> {
+    run(x, weight, bias, Some(activation))
+}
+
+fn run<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    activation: Option<Activation>,
+) -> Tensor<D> {
     let [o, i] = weight.dims();
     assert_eq!(x.dims()[D - 1], i, "linear: the weight {:?} takes {i} features", weight.dims());
     if !(is_fast(&x) && is_fast(&weight) && bias.as_ref().is_none_or(is_fast)) {
-        return reference::linear(x, weight, bias);
+        return reference::linear_activated(x, weight, bias, activation);
     }
-    let kernel = Linear { precision: Precision::here() };
+    let kernel = Linear { precision: Precision::here(), activation };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     match bias {
         Some(bias) => {
@@ -45,6 +65,7 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
 #[derive(Clone, Copy, Debug)]
 struct Linear {
     precision: Precision,
+    activation: Option<Activation>,
 }
 
 impl Kernel for Linear {
@@ -66,12 +87,21 @@ impl Kernel for Linear {
         *dims.last_mut().expect("a tensor has an axis") = o;
         let mut y = scratch(dims.iter().product());
         let bias = bias.as_ref().map(Array::data);
-        map_rows(RowMap { paired, x, depth, weights: &weights, channels: o, bias }, &mut y);
+        let map = RowMap { paired, x, depth, weights: &weights, channels: o, bias };
+        // The slope of the activation is read off what went into it.
+        let mut before = (save && self.activation.is_some()).then(|| scratch(y.len()));
+        map_rows(map, &mut y, self.activation, before.as_deref_mut());
+        if save {
+            inputs.extend(before.map(|before| Array::from_vec(before, &dims)));
+        }
         (Array::from_vec(y, &dims), if save { inputs } else { Vec::new() })
     }
 
-    fn backward(&self, saved: Vec<Array>, grad: Array, wanted: &[bool]) -> Vec<Option<Array>> {
+    fn backward(&self, saved: Vec<Array>, mut grad: Array, wanted: &[bool]) -> Vec<Option<Array>> {
         let (x, weight) = (&saved[0], &saved[1]);
+        if let Some(activation) = self.activation {
+            activation.slope(grad.make_mut(), saved[2].data());
+        }
         let [o, i] = *weight.dims() else { unreachable!("a weight has two axes") };
         let g = grad.data();
         let rows = g.len() / o.max(1);
@@ -86,7 +116,7 @@ impl Kernel for Linear {
             };
             let weights = Arrange { values, channels: i, channel: 1, groups: depth, group: i, taps: &[0] }.run();
             let mut dx = scratch(x.len());
-            map_rows(RowMap { paired, x: g, depth, weights: &weights, channels: i, bias: None }, &mut dx);
+            map_rows(RowMap { paired, x: g, depth, weights: &weights, channels: i, bias: None }, &mut dx, None, None);
             Array::from_vec(dx, x.dims())
         });
         let dw = wanted[1].then(|| {
@@ -118,22 +148,39 @@ struct RowMap<'a> {
     bias: Option<&'a [f32]>,
 }
 
-fn map_rows(map: RowMap, y: &mut [f32]) {
+/// `y` from the map, through `activation` where there is one; what goes into that is kept in `before` where asked.
+fn map_rows(map: RowMap, y: &mut [f32], activation: Option<Activation>, before: Option<&mut [f32]>) {
     let RowMap { x, depth, channels, .. } = map;
     if y.is_empty() {
         return;
     }
     assert!(y.len() / channels * depth == x.len());
-    let run = |(i, y): (usize, &mut [f32])| {
-        let rows = y.len() / channels;
-        let x = &x[i * ROWS * depth..][..rows * depth];
+    let size = ROWS * channels;
+    let rows = |i: usize, y: &mut [f32]| {
+        let x = &x[i * ROWS * depth..][..y.len() / channels * depth];
         pulp::Arch::new().dispatch(Rows { map: RowMap { x, ..map }, y });
     };
+    let whole = |(i, y): (usize, &mut [f32])| {
+        rows(i, y);
+        if let Some(activation) = activation {
+            activation.update(y);
+        }
+    };
     // Below this the work takes no longer than handing it out.
-    if x.len() * channels < 1 << 16 {
-        y.chunks_mut(ROWS * channels).enumerate().for_each(run);
-    } else {
-        y.par_chunks_mut(ROWS * channels).enumerate().for_each(run);
+    let small = x.len() * channels < 1 << 16;
+    match (activation, before) {
+        (Some(activation), Some(before)) => {
+            let both = |(i, (y, before)): (usize, (&mut [f32], &mut [f32]))| {
+                rows(i, before);
+                activation.map(y, before);
+            };
+            match small {
+                true => y.chunks_mut(size).zip(before.chunks_mut(size)).enumerate().for_each(both),
+                false => y.par_chunks_mut(size).zip(before.par_chunks_mut(size)).enumerate().for_each(both),
+            }
+        }
+        _ if small => y.chunks_mut(size).enumerate().for_each(whole),
+        _ => y.par_chunks_mut(size).enumerate().for_each(whole),
     }
 }
 
@@ -222,7 +269,8 @@ fn column_sums(g: &[f32], width: usize) -> Vec<f32> {
 mod tests {
     use burn::tensor::Tensor;
 
-    use super::linear;
+    use super::{linear, linear_activated};
+    use crate::activation::Activation;
     use crate::testing::{assert_close, assert_differences, assert_rounded, assert_same, host, run, tensor};
     use crate::{Precision, reference};
 
@@ -244,6 +292,33 @@ mod tests {
         }
         assert_differences(&[6, 8, 4], |x| {
             linear(x[0].clone().reshape([3, 2]), x[1].clone().reshape([4, 2]), Some(x[2].clone()))
+        });
+    }
+
+    #[test]
+    fn an_activation_within_is_the_one_after() {
+        for (rows, i, o) in [(1, 1, 1), (5, 7, 3), (70, 33, 130), (131, 20, 17), (300, 64, 96)] {
+            let x = |x: &Leaves| x[0].clone().reshape([rows, 1, i]);
+            let w = |x: &Leaves| x[1].clone().reshape([o, i]);
+            for activation in [Activation::Silu, Activation::Gelu] {
+                let fast = |l: Leaves| linear_activated(x(&l), w(&l), Some(l[2].clone()), activation);
+                let slow = |l: Leaves| reference::linear_activated(x(&l), w(&l), Some(l[2].clone()), Some(activation));
+                assert_same(&[rows * i, o * i, o], fast, slow);
+                // To the bit what the two operations are one after the other.
+                let apart = |l: Leaves| {
+                    let y = linear(x(&l), w(&l), Some(l[2].clone()));
+                    if activation == Activation::Silu { crate::silu(y) } else { crate::gelu(y) }
+                };
+                let leaves = [rows * i, o * i, o].map(|n| (0..n).map(|k| ((k * 7 % 23) as f32 - 11.0) * 0.1).collect());
+                for precision in [Precision::F32, Precision::Bf16] {
+                    let of = |f: &dyn Fn(Leaves) -> Tensor<3>| run(&leaves, &|l: Leaves| precision.scope(|| f(l)));
+                    assert_eq!(of(&fast), of(&apart));
+                }
+            }
+        }
+        assert_differences(&[6, 8, 4], |x| {
+            let (rows, weight) = (x[0].clone().reshape([3, 2]), x[1].clone().reshape([4, 2]));
+            linear_activated(rows, weight, Some(x[2].clone()), Activation::Gelu)
         });
     }
 

@@ -7,6 +7,7 @@ use crate::recompute;
 use crate::unet::split_heads;
 use base::{Pass, Tensor, condition::Tokens};
 use burn::module::Module;
+use kernels::Activation;
 
 /// Self-attention over the tokens of an image.
 #[derive(Module, Debug)]
@@ -149,8 +150,8 @@ impl Block {
             let zero = embedding.detach().zeros_like();
             x = x.clone() + cross.forward(layer_norm(x, zero.clone(), zero), tokens);
         }
-        let y = self.mlp.fc1.forward(layer_norm(x.clone(), scale2, shift2));
-        let y = self.mlp.fc2.forward(kernels::gelu(y));
+        let y = self.mlp.fc1.activated(layer_norm(x.clone(), scale2, shift2), Activation::Gelu);
+        let y = self.mlp.fc2.forward(y);
         x + self.dropout[1].forward(y, pass) * gate2.unsqueeze_dim::<3>(1)
     }
 }

@@ -3,6 +3,7 @@
 use crate::init::{Init, Weights};
 use base::Tensor;
 use burn::module::{Module, Param};
+use kernels::Activation;
 
 /// A linear layer.
 #[derive(Module, Debug)]
@@ -28,5 +29,10 @@ impl Linear {
     /// `[.. i]` to `[.. o]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         kernels::linear(x, self.weight.val(), self.bias.as_ref().map(|b| b.val()))
+    }
+
+    /// [`Linear::forward`] and the activation of it, in one operation.
+    pub fn activated<const D: usize>(&self, x: Tensor<D>, activation: Activation) -> Tensor<D> {
+        kernels::linear_activated(x, self.weight.val(), self.bias.as_ref().map(|b| b.val()), activation)
     }
 }
