@@ -4,7 +4,9 @@
 //! `b` or `v` for the velocity, with `s` or `η` for the score. Without arguments it trains far too short to rank them.
 
 use base::{Condition, Device, Key, Purpose, Tensor};
-use flow::{Brownian, Diffusion, Field, JointField, Objective, Parameterization, Path, Schedule, Sde, Solver, exact};
+use flow::{
+    Brownian, Diffusion, Field, JointField, Objective, Parameterization, Path, ScheduleConfig, Sde, Solver, exact,
+};
 use nets::{MlpConfig, Net, NetConfig};
 use rectiflow::toy::density::divergence;
 use train::{FlowTask, OptimConfig, Rows, Setup, TrainConfig};
@@ -34,7 +36,7 @@ fn main() -> Result<(), Failure> {
     let mixture = modes()?;
     let draw = |i: u64| mixture.sample(Key::new(4, Purpose::Noise), i).iter().map(|x| *x as f32).collect::<Vec<f32>>();
     let points: Vec<Vec<f32>> = (0..(images / 8).clamp(1_000, 20_000)).map(draw).collect();
-    let path: Path = serde_json::from_str(r#"{"type": "interpolant", "latent": {"type": "brownian", "scale": 1.0}}"#)?;
+    let path = Path::brownian(1.0);
 
     let learn = |parameterization: Parameterization| -> Result<Net, Failure> {
         let optim = OptimConfig { lr: 2e-3, warmup: 12_800, ..Default::default() };
@@ -52,8 +54,7 @@ fn main() -> Result<(), Failure> {
     let nets = outputs.iter().map(|output| learn(*output)).collect::<Result<Vec<_>, _>>()?;
 
     // Steps in proportion to gamma: the score grows as 1/gamma at both ends.
-    let time = |i: usize| (std::f64::consts::FRAC_PI_2 * i as f64 / steps as f64).sin().powi(2);
-    let (schedule, indices) = (Schedule::new((0..=steps).map(time).collect())?, (0..particles).collect::<Vec<_>>());
+    let (schedule, indices) = (ScheduleConfig::Chebyshev {}.build(steps)?, (0..particles).collect::<Vec<_>>());
     let plane = |rows: &[f32]| rows.chunks(D).map(|x| [x[0], x[1]]).collect::<Vec<_>>();
     let data = plane(&(100_000..100_000 + particles).flat_map(draw).collect::<Vec<_>>());
     let strengths = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0];

@@ -23,7 +23,7 @@ ROWS = [
     ("distill", "distilled from 2-rectified flow++"),
     ("straighten", "BOSS, both stages"),
     ("consistency", "consistency distillation"),
-    ("progressive", "progressive distillation 4, 2, 1"),
+    ("progressive", "progressive distillation to 4 steps"),
     ("phased", "phased rectification"),
     ("mean-flow", "MeanFlow"),
     ("shortcut", "shortcut model"),

@@ -94,7 +94,7 @@ impl Network<2> for Mlp {
         let embedding = self.conditioner.forward(t, condition);
         let mut h = kernels::silu(self.input.forward(x) + embedding.clone());
         for layer in &self.hidden {
-            h = recompute::run(layer, h, &embedding, pass, |layer, h, e| kernels::silu(layer.forward(h) + e));
+            h = recompute::run(layer, h, &embedding, pass, |layer, h, e, _| kernels::silu(layer.forward(h) + e));
         }
         self.output.forward(h)
     }

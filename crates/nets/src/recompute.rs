@@ -43,16 +43,17 @@ impl<const D: usize, N: Network<D> + ?Sized> Network<D> for Recomputing<'_, N> {
 }
 
 /// `run` of `module` at `x` and the embedding `[b e]`; where the pass says so, keeping only these two for the gradient.
-/// `run` must be a function of its arguments: dropout by counter is, whatever else is random is not.
+/// `run` must be a function of its arguments: dropout by counter is, whatever else is random is not. Nothing but `x`, the
+/// embedding and the module's weights gets a gradient.
 pub(crate) fn run<const D: usize, M: Module + Sync + 'static>(
     module: &M,
     x: Tensor<D>,
     embedding: &Tensor<2>,
     pass: &Pass,
-    run: impl Fn(&M, Tensor<D>, Tensor<2>) -> Tensor<D> + Send + Sync + 'static,
+    run: impl Fn(&M, Tensor<D>, Tensor<2>, &Pass) -> Tensor<D> + Send + Sync + 'static,
 ) -> Tensor<D> {
     if !pass.recomputes() {
-        return run(module, x, embedding.clone());
+        return run(module, x, embedding.clone(), pass);
     }
     struct OffTape;
     impl TapeMap for OffTape {
@@ -62,10 +63,25 @@ pub(crate) fn run<const D: usize, M: Module + Sync + 'static>(
     }
     let weights = flat(module);
     let module = map_on_tape(module.clone(), &mut OffTape);
-    kernels::recompute(x, embedding.clone(), weights, Again { module, run })
+    kernels::recompute(x, embedding.clone(), weights, Again { module, run, pass: pass.clone() })
 }
 
-/// Tokens on the tape that `x` is on, if it is on one; no gradient reaches them.
+/// [`run`] for a module without an embedding.
+pub(crate) fn alone<const D: usize, M: Module + Sync + 'static>(
+    module: &M,
+    x: Tensor<D>,
+    pass: &Pass,
+    once: impl Fn(&M, Tensor<D>) -> Tensor<D> + Send + Sync + 'static,
+) -> Tensor<D> {
+    if !pass.recomputes() {
+        return once(module, x);
+    }
+    let none = Tensor::zeros([x.dims()[0], 1], &x.device());
+    run(module, x, &none, pass, move |module, x, _, _| once(module, x))
+}
+
+/// Tokens on the tape that `x` is on, if it is on one; no gradient reaches them: they come from an encoder that does not
+/// learn.
 pub(crate) fn beside<const D: usize>(tokens: &Tokens, x: &Tensor<D>) -> Tokens {
     let off = |t: Tensor<3>| if t.device().is_autodiff() { t.inner() } else { t };
     let embedding = off(tokens.embedding.clone());
@@ -76,11 +92,12 @@ pub(crate) fn beside<const D: usize>(tokens: &Tokens, x: &Tensor<D>) -> Tokens {
 struct Again<M, F> {
     module: M,
     run: F,
+    pass: Pass,
 }
 
 impl<const D: usize, M: Module + Sync + 'static, F> Piece<D> for Again<M, F>
 where
-    F: Fn(&M, Tensor<D>, Tensor<2>) -> Tensor<D> + Send + Sync + 'static,
+    F: Fn(&M, Tensor<D>, Tensor<2>, &Pass) -> Tensor<D> + Send + Sync + 'static,
 {
     fn weights(&self) -> Tensor<1> {
         flat(&self.module)
@@ -88,8 +105,10 @@ where
 
     fn run(&self, x: Tensor<D>, y: Tensor<2>, weights: Option<Tensor<1>>) -> Tensor<D> {
         match weights {
-            None => (self.run)(&self.module, x, y),
-            Some(weights) => (self.run)(&map_on_tape(self.module.clone(), &mut Unfold { weights, at: 0 }), x, y),
+            None => (self.run)(&self.module, x, y, &self.pass),
+            Some(weights) => {
+                (self.run)(&map_on_tape(self.module.clone(), &mut Unfold { weights, at: 0 }), x, y, &self.pass)
+            }
         }
     }
 }

@@ -95,8 +95,8 @@ fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
 /// with dropout, conditions and tokens.
 #[test]
 fn blocks_that_run_again_have_the_same_gradients() {
-    struct Off(Vec<(String, Vec<f32>)>, Gradients);
-    impl ParamVisit for Off {
+    struct Learned(Vec<(String, Vec<f32>)>, Gradients);
+    impl ParamVisit for Learned {
         fn visit<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>) {
             let gradient = tensor.grad(&self.1).unwrap_or_else(|| panic!("{name} has no gradient"));
             self.0.push((name.to_owned(), values(gradient)));
@@ -124,7 +124,7 @@ fn blocks_that_run_again_have_the_same_gradients() {
             let y = net.predict(x.clone(), t, &c, &pass);
             let gradients = (y.clone() * y.clone()).sum().backward();
             let of_input = x.grad(&gradients).map(values);
-            let mut all = Off(Vec::new(), gradients);
+            let mut all = Learned(Vec::new(), gradients);
             visit_named(&net, &mut all);
             (values(y.inner()), of_input, all.0)
         };

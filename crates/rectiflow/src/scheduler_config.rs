@@ -67,7 +67,9 @@ fn flow_match(schedule: &ScheduleConfig, steps: usize) -> Result<Map<String, Val
         }
         // Its own list ends at 1/num_train_timesteps whatever the steps; equal steps end at 1/steps.
         ScheduleConfig::Shifted { shift } => (FlowMatch { shift: *shift, ..FlowMatch::default() }, true),
-        ScheduleConfig::Uniform {} | ScheduleConfig::Custom { .. } => (FlowMatch::default(), true),
+        ScheduleConfig::Uniform {} | ScheduleConfig::Chebyshev {} | ScheduleConfig::Custom { .. } => {
+            (FlowMatch::default(), true)
+        }
     };
     let times = schedule.build(steps).map_err(text)?;
     if times.ends() != (0.0, 1.0) {

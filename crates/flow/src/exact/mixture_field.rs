@@ -131,6 +131,9 @@ struct Slice {
 /// Rows that are computed together: long enough for vector instructions, short enough for the nearest cache.
 const BLOCK: usize = 64;
 
+/// Values of the widest vectors.
+const LANES: usize = 8;
+
 /// Working memory for a block of rows, coordinate by coordinate.
 struct Block {
     /// Points, `[d][BLOCK]`.
@@ -191,7 +194,8 @@ impl Slice {
         }
         let mut total = [0.0; BLOCK];
         for weights in &mut block.weights {
-            for r in 0..BLOCK {
+            // Only the exponentials are dear: a last vector is filled up, but none is spent on rows that are not there.
+            for r in 0..count.next_multiple_of(LANES) {
                 weights[r] = lanes::exp(weights[r] - top[r]);
                 total[r] += weights[r];
             }

@@ -22,6 +22,9 @@ pub enum ScheduleConfig {
         /// `k`, positive; 3 in SD3 at 1024².
         shift: f64,
     },
+    /// Chebyshev's nodes, `t = (1 - cos(pi u))/2` for even `u`: steps in proportion to `√(t(1-t))`, short at both ends. For paths
+    /// with a latent, whose score grows as `1/gamma` there, and noise mixed in while sampling.
+    Chebyshev {},
     /// The sigma list that diffusers' flow-matching scheduler makes of these settings, as times.
     FlowMatch(FlowMatch),
     /// Exactly these times; the number of steps asked for is ignored.
@@ -44,7 +47,7 @@ impl ScheduleConfig {
     /// [`FlowError::Setting`] or [`FlowError::Schedule`].
     pub fn check(&self) -> Result<(), FlowError> {
         match self {
-            Self::Uniform {} => Ok(()),
+            Self::Uniform {} | Self::Chebyshev {} => Ok(()),
             Self::Shifted { shift } => {
                 require(shift.is_finite() && *shift > 0.0, "schedule.shift", shift, "it must be positive; 1 means none")
             }
@@ -81,6 +84,12 @@ impl ScheduleConfig {
                     (1.0, 0.0) => Ok(config.schedule(steps)?.reversed()),
                     _ => Err(FlowError::Schedule("flow_match lays out whole runs only, from 0 to 1 or back".into())),
                 };
+            }
+            Self::Chebyshev {} => {
+                let share = |i: usize| 0.5 - 0.5 * (std::f64::consts::PI * i as f64 / steps as f64).cos();
+                let mut times: Vec<f64> = (0..=steps).map(|i| from + (to - from) * share(i)).collect();
+                (times[0], times[steps]) = (from, to);
+                return Schedule::new(times);
             }
             Self::Uniform {} => 1.0,
             Self::Shifted { shift } => *shift,
@@ -138,5 +147,28 @@ impl Schedule {
     /// First and last time.
     pub fn ends(&self) -> (f64, f64) {
         (self.0[0], self.0[self.0.len() - 1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chebyshev_steps_are_in_proportion_to_the_latent() {
+        let times = ScheduleConfig::Chebyshev {}.build(6).unwrap();
+        let known = [0.0, 0.5 - 0.75f64.sqrt() / 2.0, 0.25, 0.5, 0.75, 0.5 + 0.75f64.sqrt() / 2.0, 1.0];
+        assert!(times.times().iter().zip(known).all(|(t, known)| (t - known).abs() < 1e-15), "{times:?}");
+        assert_eq!(times.ends(), (0.0, 1.0));
+        // Both ways and between any two times.
+        let back = ScheduleConfig::Chebyshev {}.between(0.9, 0.1, 4).unwrap();
+        assert_eq!((back.ends(), back.steps(), back.times()[2]), ((0.9, 0.1), 4, 0.5));
+        // dt = pi √(t(1-t)) du.
+        let fine = ScheduleConfig::Chebyshev {}.build(1000).unwrap();
+        for pair in fine.times().windows(2).skip(40).take(920) {
+            let middle = 0.5 * (pair[0] + pair[1]);
+            let slope = (pair[1] - pair[0]) * 1000.0 / (middle * (1.0 - middle)).sqrt();
+            assert!((slope / std::f64::consts::PI - 1.0).abs() < 1e-3, "{slope} at {middle}");
+        }
     }
 }

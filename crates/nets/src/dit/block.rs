@@ -132,10 +132,13 @@ impl Block {
         tokens: Option<&Tokens>,
         pass: &Pass,
     ) -> Tensor<3> {
-        let (tokens, held) = (tokens.cloned(), pass.clone());
-        recompute::run(self, x, embedding, pass, move |block, x, embedding| {
+        if !pass.recomputes() {
+            return self.once(x, embedding.clone(), tokens, pass);
+        }
+        let tokens = tokens.cloned();
+        recompute::run(self, x, embedding, pass, move |block, x, embedding, pass| {
             let tokens = tokens.as_ref().map(|tokens| recompute::beside(tokens, &x));
-            block.once(x, embedding, tokens.as_ref(), &held)
+            block.once(x, embedding, tokens.as_ref(), pass)
         })
     }
 

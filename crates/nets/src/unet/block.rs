@@ -80,8 +80,7 @@ impl ResBlock {
 
     /// `x` `[b i h w]` and the activated embedding `[b e]` to `[b o h' w']`.
     pub fn forward(&self, x: Tensor<4>, embedding: &Tensor<2>, pass: &Pass) -> Tensor<4> {
-        let held = pass.clone();
-        recompute::run(self, x, embedding, pass, move |block, x, embedding| block.once(x, embedding, &held))
+        recompute::run(self, x, embedding, pass, Self::once)
     }
 
     fn once(&self, x: Tensor<4>, embedding: Tensor<2>, pass: &Pass) -> Tensor<4> {
@@ -133,8 +132,7 @@ impl SelfAttention {
 
     /// Same shape as `x` `[b c h w]`.
     pub fn forward(&self, x: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        let none = Tensor::zeros([x.dims()[0], 1], &x.device());
-        recompute::run(self, x, &none, pass, |attention, x, _| attention.once(x))
+        recompute::alone(self, x, pass, Self::once)
     }
 
     fn once(&self, x: Tensor<4>) -> Tensor<4> {

@@ -133,11 +133,11 @@ pub fn diffused(
         scale => Solver::SdeHeun(Sde { diffusion: Diffusion::Sigma { scale }, ..Sde::default() }),
     };
     // The score grows as 1/gamma where the latent fades: steps in proportion to gamma keep every one of them stable.
-    let time = |i: usize| (std::f64::consts::FRAC_PI_2 * i as f64 / steps as f64).sin().powi(2);
     let schedule = match recipe.path.has_latent() {
-        true => Schedule::new((0..=steps).map(time).collect())?,
-        false => flow::ScheduleConfig::Uniform {}.build(steps)?,
+        true => flow::ScheduleConfig::Chebyshev {},
+        false => flow::ScheduleConfig::Uniform {},
     };
+    let schedule = schedule.build(steps)?;
     let indices: Vec<u64> = (0..start.len() as u64).collect();
     let paths = crate::sampling::paths(recipe.seed, &indices);
     let x = crate::start::widened(&recipe.path, tensor(start, device));
