@@ -3,7 +3,8 @@
     peer.py check DIR            compare outputs and gradients with those that our program exported to DIR
     peer.py work WORKLOAD DIR    wait for turns, as `versus_pytorch work` does
 
-BF16=1 runs under bfloat16 autocast, COMPILE=1 under torch.compile. `run` starts this file; see there.
+BF16=1 runs under bfloat16 autocast, COMPILE=1 under torch.compile, DEVICE=cuda on a graphics processor. `run` starts this file; see
+there.
 """
 
 import contextlib
@@ -21,11 +22,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 torch.set_num_threads(int(os.environ.get("RAYON_NUM_THREADS", "2")))
-BF16, COMPILE = os.environ.get("BF16") == "1", os.environ.get("COMPILE") == "1"
+BF16, COMPILE, DEVICE = os.environ.get("BF16") == "1", os.environ.get("COMPILE") == "1", os.environ.get("DEVICE", "cpu")
+CROWD = 1 if DEVICE == "cpu" else 16  # as in ours: crates/rectiflow/benches/versus_pytorch/networks.rs
 
 
 def precision():
-    return torch.autocast("cpu", torch.bfloat16) if BF16 else contextlib.nullcontext()
+    return torch.autocast(DEVICE, torch.bfloat16) if BF16 else contextlib.nullcontext()
 
 
 class Named(nn.Module):
@@ -50,7 +52,7 @@ class Named(nn.Module):
 
     def embed(self, t, classes, features):
         n = features // 2
-        a = 1000 * t[:, None] * torch.exp(-math.log(1e4) * torch.arange(n) / n)
+        a = 1000 * t[:, None] * torch.exp(-math.log(1e4) * torch.arange(n, device=t.device) / n)
         p = "conditioner.time_embedding.linear_"
         e = self.linear(p + "2", F.silu(self.linear(p + "1", torch.cat([a.cos(), a.sin()], 1))))
         return e if classes is None else e + self["conditioner.class_embedding.weight"][classes]
@@ -75,11 +77,12 @@ class Dit(Named):
     def modulate(self, x, shift, scale):
         return F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale[:, None]) + shift[:, None]
 
-    def positions(self, rows, columns, d):
+    def positions(self, rows, columns, d, device):
         if "pos_embed" in self.p:
             return self["pos_embed"]
-        w = 1e4 ** -(torch.arange(d // 4) / (d // 4))
-        at = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        count = lambda n: torch.arange(n, device=device)
+        w = 1e4 ** -(count(d // 4) / (d // 4))
+        at = torch.meshgrid(count(rows), count(columns), indexing="ij")
         return torch.cat([f(p.flatten()[:, None] * w) for p in at for f in (torch.sin, torch.cos)], 1)
 
     def forward(self, x, t, classes):
@@ -87,7 +90,7 @@ class Dit(Named):
         folded = F.pixel_unshuffle(x, self.patch)
         b, _, rows, columns = folded.shape
         h = self.linear("x_embedder", folded.flatten(2).transpose(1, 2))
-        h = h + self.positions(rows, columns, h.shape[-1])
+        h = h + self.positions(rows, columns, h.shape[-1], h.device)
         for i in range(self.depth):
             p = f"blocks.{i}."
             shift1, scale1, gate1, shift2, scale2, gate2 = self.linear(p + "modulation", e).chunk(6, 1)
@@ -176,7 +179,7 @@ NETWORKS = {
 
 
 def load(name, folder):
-    tensors = load_file(folder / f"{name}.safetensors")
+    tensors = load_file(folder / f"{name}.safetensors", DEVICE)
     weights = {key[2:]: value for key, value in tensors.items() if key.startswith("p.")}
     classes = tensors["class"].long() if len(tensors["class"]) else None
     return NETWORKS[name](weights), tensors["x"], tensors["t"], classes, tensors
@@ -190,7 +193,10 @@ def loss_of(net, x, t, classes):
 
 def check(folder):
     """Largest difference as a share of the largest value, of the output and of the worst gradient."""
+    torch.backends.cudnn.allow_tf32 = False
     for name in NETWORKS:
+        if not (folder / f"{name}.safetensors").exists():
+            continue
         net, x, t, classes, tensors = load(name, folder)
         away = lambda a, b: ((a - b).abs().max() / b.abs().max()).item()
         output = away(net(x, t, classes).detach(), tensors["y"])
@@ -204,6 +210,8 @@ def check(folder):
 
 def network_phases(name, folder):
     eager, x, t, classes, _ = load(name, folder)
+    x, t = x.repeat(CROWD, 1, 1, 1), t.repeat(CROWD)
+    classes = None if classes is None else classes.repeat(CROWD)
     net = torch.compile(eager) if COMPILE else eager
     phases = {}
 
@@ -212,7 +220,7 @@ def network_phases(name, folder):
 
         def run():
             with torch.inference_mode(), precision():
-                net(*part)
+                net(*part).cpu()
 
         return run
 
@@ -230,11 +238,11 @@ def network_phases(name, folder):
 
     phases["train"] = step
     if name in ("demo", "dit-s4"):
-        wide = torch.randn(64, *x.shape[1:])
-        labels = torch.arange(64) % 10
+        wide = torch.randn(64, *x.shape[1:], device=DEVICE)
+        labels = torch.arange(64, device=DEVICE) % 10
 
         def velocity(x, t, guided):
-            t = torch.full((len(x),), t)
+            t = torch.full((len(x),), t, device=DEVICE)
             with precision():
                 if not guided:
                     return net(x, t, labels).float()
@@ -247,7 +255,7 @@ def network_phases(name, folder):
             y = wide
             for i in range(steps):
                 y = y + velocity(y, i / steps, True) / steps
-            return y
+            return y.cpu()
 
         @torch.inference_mode()
         def heun(steps=20):
@@ -256,7 +264,7 @@ def network_phases(name, folder):
                 a = velocity(y, i / steps, False)
                 b = velocity(y + a / steps, (i + 1) / steps, False)
                 y = y + (a + b) / (2 * steps)
-            return y
+            return y.cpu()
 
         phases["sample-64x50-guided"], phases["pairs-64x20-heun"] = sample, heun
     return phases
@@ -264,10 +272,11 @@ def network_phases(name, folder):
 
 def other_phases(name):
     if name == "product":
-        a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+        a, b = torch.randn(2, 2048, 2048, device=DEVICE)
         if BF16:
             a, b = a.bfloat16(), b.bfloat16()
-        return {"2048": lambda: a @ b}
+        wait = torch.cuda.synchronize if DEVICE == "cuda" else lambda: None
+        return {"2048": lambda: (a @ b, wait())}
     if name == "coupling":
         import numpy as np
         import ot

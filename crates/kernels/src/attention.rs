@@ -7,11 +7,11 @@
 use burn::tensor::{Bool, Tensor};
 use rayon::prelude::*;
 
+use crate::composed;
 use crate::fused::{Inputs, Kernel, apply};
 use crate::host::{Array, Scratch, is_fast, scratch};
 use crate::math::{dot, exp, simd, sum_by};
 use crate::product::{Matrix, product};
-use crate::reference;
 
 /// Query rows per tile.
 const TILE: usize = 64;
@@ -31,7 +31,7 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<2
         assert_eq!(mask.dims(), [b, m], "attention: the mask must be [{b} {m}]");
     }
     if !(is_fast(&q) && is_fast(&k) && is_fast(&v)) {
-        return reference::attention(q, k, v, mask);
+        return composed::attention(q, k, v, mask);
     }
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
     match mask {

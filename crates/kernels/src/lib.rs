@@ -23,6 +23,7 @@ pub mod adamw;
 #[cfg(feature = "mimalloc")]
 pub mod allocator;
 mod attention;
+mod composed;
 mod conv;
 mod conv3d;
 mod fused;

@@ -7,12 +7,12 @@
 //! operation stay `f32`. The instruction for it (`vdpbf16ps` of AVX512-BF16) treats numbers below 1.2e-38 as zero.
 //!
 //! The precision is asked for around a forward pass, with [`Precision::scope`]; an operation keeps the one it was
-//! called under for its gradient. Where the processor has no such instruction everything runs in `f32`.
+//! called under for its gradient. Where the processor or the device has no such instruction everything runs in `f32`.
 
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use pulp::{Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
@@ -57,10 +57,9 @@ impl Precision {
         f()
     }
 
-    /// Whether tensors on `device` are computed in it; otherwise operations asked for it run in `f32`. Only the CPU
-    /// backend has kernels of its own.
+    /// Whether tensors on `device` are computed in it; otherwise operations asked for it run in `f32`.
     pub fn is_native_on(self, device: &Device) -> bool {
-        self == Self::F32 || is_cpu(device) && self.is_native()
+        self == Self::F32 || if is_cpu(device) { self.is_native() } else { device.supports_dtype(DType::BF16) }
     }
 
     /// Whether this processor computes in it.
@@ -77,7 +76,7 @@ impl Precision {
 
     /// Why `device` runs it in `f32`, for the reader of a log; `None` where it does not.
     pub fn fallback(self, device: &Device) -> Option<String> {
-        let reason = if is_cpu(device) { "this processor has no AVX512-BF16" } else { "the device is not the CPU" };
+        let reason = if is_cpu(device) { "this processor has no AVX512-BF16" } else { "the device has no bfloat16" };
         (!self.is_native_on(device)).then(|| format!("precision {} runs in f32: {reason}", self.name()))
     }
 
@@ -94,10 +93,16 @@ impl Precision {
         }
     }
 
-    /// What an operation called now on this thread computes in.
+    /// What an operation called now on this thread computes in, on the CPU.
     pub(crate) fn here() -> Self {
         let asked = CURRENT.get();
         if asked.is_native() { asked } else { Self::F32 }
+    }
+
+    /// The same on `device`.
+    pub(crate) fn here_on(device: &Device) -> Self {
+        let asked = CURRENT.get();
+        if asked.is_native_on(device) { asked } else { Self::F32 }
     }
 
     /// Whether operands are pairs of bfloat16.

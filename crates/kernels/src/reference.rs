@@ -1,7 +1,7 @@
 //! Reference compositions: the definition of every operation in ordinary tensor operations.
 
 use crate::activation::Activation;
-use burn::tensor::{Tensor, activation, module, ops::ConvOptions};
+use burn::tensor::{Bool, Tensor, activation, module, ops::ConvOptions};
 
 use crate::Sweep;
 
@@ -35,7 +35,11 @@ pub fn linear_activated<const D: usize>(
     bias: Option<Tensor<1>>,
     activation: Option<Activation>,
 ) -> Tensor<D> {
-    let y = linear(x, weight, bias);
+    activated(linear(x, weight, bias), activation)
+}
+
+/// The activation, if there is one.
+pub(crate) fn activated<const D: usize>(y: Tensor<D>, activation: Option<Activation>) -> Tensor<D> {
     match activation {
         None => y,
         Some(Activation::Silu) => silu(y),
@@ -102,19 +106,30 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon: f64) ->
 
 /// Scaled dot-product attention: `q` `[b h n d]`, `k`, `v` `[b h m d]`; `mask` `[b m]` is true where a key is real.
 /// A sample whose keys are all masked attends to nothing and gets zeros.
-pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<2, burn::tensor::Bool>>) -> Tensor<4> {
+pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<2, Bool>>) -> Tensor<4> {
+    attention_by(q, k, v, mask, Tensor::matmul)
+}
+
+/// [`attention`] with another matrix product.
+pub(crate) fn attention_by(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    mask: Option<Tensor<2, Bool>>,
+    product: impl Fn(Tensor<4>, Tensor<4>) -> Tensor<4>,
+) -> Tensor<4> {
     let [b, _, _, d] = q.dims();
     let m = k.dims()[2];
-    let scores = q.mul_scalar(1.0 / (d as f64).sqrt()).matmul(k.swap_dims(2, 3));
+    let scores = product(q.mul_scalar(1.0 / (d as f64).sqrt()), k.swap_dims(2, 3));
     match mask {
-        None => activation::softmax(scores, 3).matmul(v),
+        None => product(activation::softmax(scores, 3), v),
         Some(mask) => {
             let mask = mask.reshape([b, 1, 1, m]);
             let keep = mask.float();
             // Masked scores become hugely negative by addition, which broadcasts; the product afterwards zeroes
             // samples without any real key, whose softmax would otherwise be uniform.
             let weights = activation::softmax(scores + (keep.clone() - 1.0) * 1e9, 3);
-            (weights * keep).matmul(v)
+            product(weights * keep, v)
         }
     }
 }

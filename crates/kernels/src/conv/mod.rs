@@ -21,11 +21,11 @@ use rayon::prelude::*;
 use self::plan::Plan;
 use self::product::{Arrange, PairTerms, Product, Target};
 use self::weight::weight_gradient;
+use crate::composed;
 use crate::fused::{Inputs, Kernel, apply};
 use crate::host::{Array, is_fast, scratch};
 use crate::pairs::pack_planes;
 use crate::precision::Precision;
-use crate::reference;
 
 /// Cross-correlation: `x` `[b i h w]`, `weight` `[o i kh kw]`, `bias` `[o]`, square stride and zero padding.
 /// The output is `[b o (h + 2 padding - kh) / stride + 1 (w + 2 padding - kw) / stride + 1]`.
@@ -35,7 +35,7 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: 
     let fits = stride > 0 && kh > 0 && kw > 0 && h + 2 * padding >= kh && w + 2 * padding >= kw;
     assert!(fits, "conv2d: a {kh}x{kw} kernel, stride {stride}, padding {padding} does not fit a {h}x{w} image");
     if !(is_fast(&x) && is_fast(&weight) && bias.as_ref().is_none_or(is_fast)) {
-        return reference::conv2d(x, weight, bias, stride, padding);
+        return composed::conv2d(x, weight, bias, stride, padding);
     }
     let kernel = Conv2d { stride, padding, precision: Precision::here() };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());

@@ -12,6 +12,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::activation::Activation;
+use crate::composed;
 use crate::conv::product::{Arrange, WEIGHTS};
 use crate::conv::tile::{ShiftedTile, blocks, max_rows, max_vectors, parts, shifted_tile};
 use crate::fused::{Inputs, Kernel, apply};
@@ -20,7 +21,6 @@ use crate::math::simd;
 use crate::pairs::{pack_features, pack_planes};
 use crate::precision::Precision;
 use crate::product::{Matrix, product};
-use crate::reference;
 
 /// Rows per task: their operands of one block of terms stay in the first-level cache.
 const ROWS: usize = 48;
@@ -49,7 +49,7 @@ fn run<const D: usize>(
     let [o, i] = weight.dims();
     assert_eq!(x.dims()[D - 1], i, "linear: the weight {:?} takes {i} features", weight.dims());
     if !(is_fast(&x) && is_fast(&weight) && bias.as_ref().is_none_or(is_fast)) {
-        return reference::linear_activated(x, weight, bias, activation);
+        return composed::linear(x, weight, bias, activation);
     }
     let kernel = Linear { precision: Precision::here(), activation };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());

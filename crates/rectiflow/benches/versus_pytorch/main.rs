@@ -1,14 +1,17 @@
 //! Our side of `benches/versus-pytorch/run`: one process per workload that waits for its turns.
 //!
-//! `export DIR` writes weights, inputs, outputs and gradients of every network for the peer to check itself against.
-//! `work WORKLOAD PRECISION` reads lines `PHASE SECONDS` and answers each with the median milliseconds of that phase and the number of
-//! runs; at the end of input it prints its peak memory in MB. Only one of the processes works at a time.
+//! `export DIR DEVICE [NETWORK]...` writes weights, inputs, outputs and gradients of every network (or of these) for the peer to
+//! check itself against.
+//! `work WORKLOAD PRECISION DEVICE` reads lines `PHASE SECONDS` and answers each with the median milliseconds of that phase and the
+//! number of runs; at the end of input it prints its peak memory in MB. Only one of the processes works at a time.
 
 mod conv_unet;
 mod networks;
 mod others;
 
+use base::Device;
 use kernels::Precision;
+use rectiflow::device::choose;
 use std::error::Error;
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -26,8 +29,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     kernels::allocator::keep_pages(); // as the program itself does
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["export", folder] => networks::export(folder.as_ref()),
-        ["work", workload, precision] => work(workload, precision),
+        ["export", folder, device, ref networks @ ..] => {
+            networks::export(folder.as_ref(), &choose(device)?.device, networks)
+        }
+        ["work", workload, precision, device] => work(workload, precision, &choose(device)?.device),
         _ => {
             println!("this is half of a comparison: run benches/versus-pytorch/run");
             Ok(())
@@ -35,15 +40,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn work(workload: &str, precision: &str) -> Result<(), Box<dyn Error>> {
+fn work(workload: &str, precision: &str, device: &Device) -> Result<(), Box<dyn Error>> {
     let precision = match precision {
         "f32" => Precision::F32,
         "bf16" => Precision::Bf16,
         other => return Err(format!("no precision `{other}`").into()),
     };
-    let mut phases = match others::phases(workload)? {
+    let mut phases = match others::phases(workload, device)? {
         Some(phases) => phases,
-        None => networks::phases(workload, precision)?.ok_or_else(|| format!("no workload `{workload}`"))?,
+        None => networks::phases(workload, precision, device)?.ok_or_else(|| format!("no workload `{workload}`"))?,
     };
     for line in std::io::stdin().lock().lines() {
         let line = line?;

@@ -52,20 +52,23 @@ impl Network<4> for Perceptron {
 /// What is done with a workload, whatever its network.
 trait Job {
     type Output;
+
+    /// Where the network lives.
+    fn device(&self) -> &Device;
     fn run<M: Module + Network<4> + 'static>(self, workload: Workload<M>) -> Result<Self::Output, Box<dyn Error>>;
 }
 
 /// Does a job with the workload of this name; `None` if there is none.
 fn with<J: Job>(name: &str, job: J) -> Result<Option<J::Output>, Box<dyn Error>> {
-    let device = Device::flex();
-    let net = |config: NetConfig, shape: [usize; 3], classes| config.init(1, shape, classes, &device);
+    let device = &job.device().clone();
+    let net = |config: NetConfig, shape: [usize; 3], classes| config.init(1, shape, classes, device);
     let unet = UnetConfig { channels: 32, patch: 2, ..UnetConfig::default() };
     let dit = DitConfig { width: 384, heads: 6, qk_norm: false, ..DitConfig::default() };
     let whole = Workload { net: (), shape: [8, 4, 32, 32], classes: 0, single: true, sampling: false };
     let sampled = Workload { net: (), shape: [32, 1, 28, 28], classes: 10, single: false, sampling: true };
     Ok(Some(match name {
         "mlp" => {
-            let init = Init::new(2, &device);
+            let init = Init::new(2, device);
             let sizes = [3, 256, 256, 256, 2];
             let layer = |i: usize| Linear::new(&init.child(i), sizes[i], sizes[i + 1], Weights::Torch);
             let net = Perceptron { layers: (0..4).map(layer).collect() };
@@ -75,7 +78,7 @@ fn with<J: Job>(name: &str, job: J) -> Result<Option<J::Output>, Box<dyn Error>>
             let config = DitConfig { patch: 2, depth: 6, positions: Positions::Learned {}, ..dit };
             job.run(whole.of(net(NetConfig::Dit(config), [4, 32, 32], 0)?))?
         }
-        "unet" => job.run(Workload { shape: [8, 3, 32, 32], ..whole }.of(ConvUnet::new(&device)))?,
+        "unet" => job.run(Workload { shape: [8, 3, 32, 32], ..whole }.of(ConvUnet::new(device)))?,
         "demo" => job.run(sampled.of(net(NetConfig::Unet(unet), [1, 28, 28], 10)?))?,
         "dit-s4" => {
             let config = DitConfig { patch: 4, depth: 12, ..dit };
@@ -127,18 +130,27 @@ fn settings() -> TrainConfig {
 }
 
 /// Everything of a workload that is timed, in a precision.
-struct Measure(Precision);
+struct Measure<'a>(Precision, &'a Device);
 
-impl Job for Measure {
+/// A graphics processor is timed at batches this many times as large: those of the CPU would time its queue.
+const CROWD: usize = 16;
+
+impl Job for Measure<'_> {
     type Output = Phases;
 
+    fn device(&self) -> &Device {
+        self.1
+    }
+
     fn run<M: Module + Network<4> + 'static>(self, workload: Workload<M>) -> Result<Phases, Box<dyn Error>> {
-        let (Self(precision), device) = (self, Device::flex());
+        let Self(precision, device) = self;
+        let mut workload = workload;
+        workload.shape[0] *= if *device == Device::flex() { 1 } else { CROWD };
         let net = std::rc::Rc::new(workload.net.clone());
         let mut phases: Phases = Vec::new();
         let forward = |b: usize| -> Box<dyn FnMut()> {
-            let (x, t, classes) = workload.inputs(b, &device);
-            let (condition, net) = (Workload::<M>::condition(&classes, &device), net.clone());
+            let (x, t, classes) = workload.inputs(b, device);
+            let (condition, net) = (Workload::<M>::condition(&classes, device), net.clone());
             Box::new(move || {
                 let y = precision.scope(|| net.predict(x.clone(), t.clone(), &condition, &Pass::Infer));
                 std::hint::black_box(y.into_data());
@@ -148,10 +160,10 @@ impl Job for Measure {
             phases.push(("forward-1", forward(1)));
         }
         phases.push(("forward", forward(workload.shape[0])));
-        phases.push(("train", train(&workload, precision)));
+        phases.push(("train", train(&workload, precision, device)));
         if workload.sampling {
-            let (x, _, classes) = workload.inputs(64, &device);
-            let condition = Workload::<M>::condition(&classes, &device);
+            let (x, _, classes) = workload.inputs(64, device);
+            let condition = Workload::<M>::condition(&classes, device);
             let run = move |solver: Solver, steps: usize, scale: f64| -> Result<Box<dyn FnMut()>, Box<dyn Error>> {
                 let (net, x, condition) = (net.clone(), x.clone(), condition.clone());
                 let schedule = ScheduleConfig::Uniform {}.build(steps)?;
@@ -179,8 +191,12 @@ impl<F: Field<4>> Field<4> for Scoped<F> {
 }
 
 /// Forward, backward and update, as the engine takes a step.
-fn train<M: Module + Network<4> + 'static>(workload: &Workload<M>, precision: Precision) -> Box<dyn FnMut()> {
-    let device = Device::flex().autodiff();
+fn train<M: Module + Network<4> + 'static>(
+    workload: &Workload<M>,
+    precision: Precision,
+    device: &Device,
+) -> Box<dyn FnMut()> {
+    let device = device.clone().autodiff();
     let b = workload.shape[0];
     let (x, t, classes) = workload.inputs(b, &device);
     let condition = Workload::<M>::condition(&classes, &device);
@@ -213,23 +229,29 @@ fn loss<M: Network<4>>(
 ///
 /// # Errors
 /// None but mistakes in this file.
-pub fn phases(name: &str, precision: Precision) -> Result<Option<Phases>, Box<dyn Error>> {
-    with(name, Measure(precision))
+pub fn phases(name: &str, precision: Precision, device: &Device) -> Result<Option<Phases>, Box<dyn Error>> {
+    with(name, Measure(precision, device))
 }
 
 /// Writes what the peer needs to be the same network and to know that it is.
-struct Export<'a>(&'a std::path::Path, &'static str);
+struct Export<'a>(&'a std::path::Path, &'static str, &'a Device);
 
 impl Job for Export<'_> {
     type Output = ();
 
+    fn device(&self) -> &Device {
+        self.2
+    }
+
     fn run<M: Module + Network<4> + 'static>(self, workload: Workload<M>) -> Result<(), Box<dyn Error>> {
-        let Self(folder, name) = self;
-        let device = Device::flex().autodiff();
+        let Self(folder, name, device) = self;
+        let device = device.clone().autodiff();
         let net = workload.net.clone().train();
         let (x, t, classes) = workload.inputs(workload.shape[0], &device);
         let condition = Workload::<M>::condition(&classes, &device);
-        let y = net.predict(x.clone(), t.clone(), &condition, &Pass::Infer);
+        // The output without a tape, as samplers call it; the gradients with one.
+        let plain = (x.clone().inner(), t.clone().inner(), Workload::<M>::condition(&classes, self.2));
+        let y = workload.net.predict(plain.0, plain.1, &plain.2, &Pass::Infer);
         let loss = loss(&net, &x, &t, &condition, Precision::F32);
         let infos = params::infos(&net);
         let gradients = params::gradients(&net, loss.backward());
@@ -242,8 +264,8 @@ impl Job for Export<'_> {
             let values = gradient.ok_or("a parameter without a gradient")?.into_data().iter::<f32>().collect();
             tensors.insert(format!("g.{}", info.name), (info.shape.clone(), values));
         }
-        let host = |x: Tensor<4>| (x.dims().to_vec(), x.inner().into_data().iter::<f32>().collect::<Vec<_>>());
-        tensors.insert("x".into(), host(x));
+        let host = |x: Tensor<4>| (x.dims().to_vec(), x.into_data().iter::<f32>().collect::<Vec<_>>());
+        tensors.insert("x".into(), host(x.inner()));
         tensors.insert("y".into(), host(y));
         tensors.insert("t".into(), (vec![t.dims()[0]], t.inner().into_data().iter::<f32>().collect()));
         let class = |c: &i64| if *c == NULL_CLASS { workload.classes as f32 } else { *c as f32 };
@@ -263,14 +285,14 @@ impl Job for Export<'_> {
     }
 }
 
-/// Writes every network into `folder`.
+/// Writes every network into `folder`, or those `wanted`.
 ///
 /// # Errors
 /// Where a file cannot be written.
-pub fn export(folder: &std::path::Path) -> Result<(), Box<dyn Error>> {
+pub fn export(folder: &std::path::Path, device: &Device, wanted: &[&str]) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
-    for name in NAMES {
-        with(name, Export(folder, name))?;
+    for name in NAMES.into_iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
+        with(name, Export(folder, name, device))?;
     }
     Ok(())
 }

@@ -11,16 +11,18 @@ use std::error::Error;
 ///
 /// # Errors
 /// None but mistakes in this file.
-pub fn phases(name: &str) -> Result<Option<Phases>, Box<dyn Error>> {
-    let device = Device::flex();
+pub fn phases(name: &str, device: &Device) -> Result<Option<Phases>, Box<dyn Error>> {
     let normal = |seed: u64, rows: usize, columns: usize| -> Tensor<2> {
         let indices: Vec<u64> = (0..rows as u64).collect();
-        Key::new(seed, Purpose::Noise).normal_tensor(&indices, [rows, columns], &device)
+        Key::new(seed, Purpose::Noise).normal_tensor(&indices, [rows, columns], device)
     };
     Ok(match name {
         "product" => {
-            let (a, b) = (normal(1, 2048, 2048), normal(2, 2048, 2048));
-            let run = move || drop(std::hint::black_box(a.clone().matmul(b.clone()).into_data()));
+            let (a, b, device) = (normal(1, 2048, 2048), normal(2, 2048, 2048), device.clone());
+            let run = move || {
+                std::hint::black_box(a.clone().matmul(b.clone()));
+                device.sync().expect("the device works");
+            };
             Some(vec![("2048", Box::new(run))])
         }
         "coupling" => {
