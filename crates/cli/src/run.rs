@@ -22,9 +22,11 @@ use rectiflow::{
         inspect,
         likelihood::{Divergence, LikelihoodRequest, Probe, likelihood},
         plan,
+        retrieve::{RetrieveRequest, retrieve},
         sample::{SampleOverrides, SampleRequest, sample, solver},
         schedule::{ScheduleRequest, StepsizeConfig, schedule},
         score::{ScoreRequest, score},
+        slim::slim,
         student::{Method, default_folder, student},
         toy,
         train::{self, Resume},
@@ -53,6 +55,11 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
         Verb::Inspect(request) => {
             let facts = inspect::inspect(&request.path)?;
             return print(&global, &facts, || inspect::text(&facts));
+        }
+        Verb::Slim(args::Slim { model, output }) => {
+            let bytes = slim(&model.checkpoint, which(model.ema.as_deref())?, output)?;
+            let facts = json!({ "output": output.display().to_string(), "bytes": bytes });
+            return print(&global, &facts, || format!("{bytes} bytes: {}\n", output.display()));
         }
         _ => {}
     }
@@ -86,10 +93,11 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
         Verb::Likelihood(request) => do_likelihood(request, &global, &mut context),
         Verb::Score(request) => do_score(request, &global, &mut context),
         Verb::Transfer(request) => do_transfer(request, &global, &mut context),
+        Verb::Retrieve(request) => do_retrieve(request, &global, &mut context),
         Verb::Demo(request) => do_demo(request, &global, &mut context),
         Verb::Data(request) => do_data(request.action, &global, &mut context),
         Verb::Classifier(args::Classifier { action }) => do_classifier(action, &global, &mut context),
-        Verb::Completions { .. } | Verb::Man | Verb::Cite(_) | Verb::Inspect(_) => Ok(()), // done above
+        Verb::Completions { .. } | Verb::Man | Verb::Cite(_) | Verb::Inspect(_) | Verb::Slim(_) => Ok(()), // done above
     }
 }
 
@@ -199,7 +207,8 @@ fn prelude(args: args::PreludeArgs) -> Option<(std::path::PathBuf, OneMoreStep)>
 }
 
 fn do_sample(request: args::Sample, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Sample { model, solver, path, num, data, class, output, columns, prelude: before, dry_run } = request;
+    let args::Sample { model, solver, path, num, data, class, prompt, output, columns, prelude: before, dry_run } =
+        request;
     let request = SampleRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
@@ -208,6 +217,7 @@ fn do_sample(request: args::Sample, global: &Global, context: &mut Context) -> R
         count: num as u64,
         data,
         class,
+        prompts: prompt,
         output,
         columns,
         prelude: prelude(before),
@@ -439,6 +449,25 @@ fn do_transfer(request: args::Transfer, global: &Global, context: &mut Context) 
         sheet: output.map(|path| (path, rows)),
     };
     let report = transfer(&request, context)?;
+    print(global, &report, || report.table())
+}
+
+fn do_retrieve(request: args::Retrieve, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Retrieve { model, steps, solver: name, guidance_scale, num, among, features, against, output, rows } =
+        request;
+    let request = RetrieveRequest {
+        checkpoint: model.checkpoint,
+        ema: model.ema,
+        steps,
+        solver: name.as_deref().map(solver).transpose()?,
+        guidance: guidance_scale,
+        count: num,
+        among,
+        features,
+        against,
+        sheet: output.map(|path| (path, rows)),
+    };
+    let report = retrieve(&request, context)?;
     print(global, &report, || report.table())
 }
 

@@ -99,6 +99,7 @@ fn options() {
     refused(&mut toy(&["--data", "mooons"]), 2, &["no point set", "did you mean `moons`?", "swiss_roll"]);
     refused(&mut toy(&["--data", "/tmp"]), 2, &["data.name", "checkerboard"]);
     refused(&mut toy(&["--set", "coupling={type='sinkhorn',epsilon=0.0}"]), 2, &["coupling.epsilon"]);
+    refused(&mut toy(&["--set", "perceptual={}"]), 2, &["perceptual", "images"]);
     refused(&mut toy(&["--set", "path.type=mirror"]), 2, &["mirror", "another path"]);
     refused(&mut toy(&["--set", "parameterization.type=latent", "--set", "path.type=interpolant"]), 1, &["velocity"]);
     refused(rectiflow().args(["train", "--data", "moons", "--set", "network.type=mlp"]), 2, &["rectiflow toy"]);

@@ -110,7 +110,18 @@ fn a_perceptual_loss_says_where_its_weights_come_from() {
     reflow.args(["--set", "pairs.generate.steps=1", "--set", "reflow.perceptual={over_noise=true}", "--teacher"]);
     let refused = reflow.arg(run()).arg("-o").arg(folder.path().join("out")).assert().code(1);
     refused.stderr(predicate::str::contains("rectiflow data get lpips-vgg"));
-    assert!(!folder.path().join("out/checkpoints").exists());
+    assert!(!folder.path().join("out").exists());
+    // Distillation weighs it too, and mean velocities are refused for their own reason.
+    let mut distil = rectiflow();
+    distil.env("RECTIFLOW_DATA", folder.path().join("empty")).args(["distill", "-n", "16", "--images", "16"]);
+    distil.args(["--set", "pairs.generate.steps=1", "--set", "distill.perceptual={}", "--teacher"]).arg(run());
+    let refused = distil.arg("-o").arg(folder.path().join("out")).assert().code(1);
+    refused.stderr(predicate::str::contains("rectiflow data get lpips-vgg"));
+    let mut mean = rectiflow();
+    mean.args(["distill", "--images", "16", "--set", "distill.target={type='mean_flow'}"]).arg("--teacher").arg(run());
+    mean.args(["--set", "network.condition.reach=true", "--set", "distill.perceptual={}"]);
+    mean.arg("-o").arg(folder.path().join("out")).assert().code(2).stderr(predicate::str::contains("name no image"));
+    assert!(!folder.path().join("out").exists());
 }
 
 /// BOSS, from schedule to straightened student: whole weights and a correction of low rank.

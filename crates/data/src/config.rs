@@ -18,6 +18,17 @@ pub enum Split {
     Test,
 }
 
+/// What tells the samples of a set apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    /// The set's classes.
+    #[default]
+    Class,
+    /// Their captions: every caption of the part that is opened is a class of its own, in alphabetical order.
+    Caption,
+}
+
 /// How an image of another form is brought to a square.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,6 +65,8 @@ pub struct DataConfig {
     /// Only the first so many samples (after `classes`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Whether samples are told apart by class or by caption.
+    pub label: Label,
     /// Only these classes, by name or number; they are numbered anew in this order. Empty: all.
     pub classes: Vec<String>,
     /// Fraction in [0, 0.5] kept apart as the test part when the set has none of its own.
@@ -75,6 +88,7 @@ impl Default for DataConfig {
             fit: Fit::Crop,
             flip: false,
             limit: None,
+            label: Label::Class,
             classes: Vec::new(),
             holdout: 0.05,
             skip_unreadable: false,

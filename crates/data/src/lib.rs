@@ -21,7 +21,7 @@ mod read;
 mod sample;
 mod write;
 
-pub use config::{DataConfig, EMBEDDED, Fit, Split};
+pub use config::{DataConfig, EMBEDDED, Fit, Label, Split};
 pub use describe::{Summary, describe};
 pub use error::{DataError, Result};
 pub use loader::{Batch, Loader, LoaderConfig, gather};

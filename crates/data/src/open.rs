@@ -7,8 +7,9 @@ use crate::lazy::Lazy;
 use crate::memory::InMemory;
 use crate::order::Order;
 use crate::read::{Entry, Pixels, Source, cifar, emoji, folder, idx, npy, webdataset};
-use crate::{DataConfig, DataError, Dataset, EMBEDDED, Result, Sample, Split};
+use crate::{DataConfig, DataError, Dataset, EMBEDDED, Label, Result, Sample, Split};
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ pub fn open(config: &DataConfig) -> Result<Arc<dyn Dataset>> {
     let (name, source) = source(config)?;
     let name = if config.split == Split::Test { format!("{name} (test)") } else { name };
     let source = hold_out(source, config, &name)?;
+    let source = if config.label == Label::Caption { by_caption(source, &name)? } else { source };
     let mut source = choose_classes(source, config)?;
     source.entries.truncate(config.limit.unwrap_or(usize::MAX));
     finish(&name, source, config)
@@ -155,6 +157,21 @@ fn hold_out(source: Source, config: &DataConfig, name: &str) -> Result<Source> {
     let kept: Vec<bool> = (0..count).map(|index| is_test[group(index)] == wanted).collect();
     let chosen = source.entries.into_iter().zip(kept).filter(|(_, kept)| *kept);
     Ok(Source { entries: chosen.map(|(entry, _)| entry).collect(), groups: Vec::new(), ..source })
+}
+
+/// Every caption a class; samples without one have none.
+fn by_caption(mut source: Source, name: &str) -> Result<Source> {
+    let captions: BTreeSet<String> = source.entries.iter().filter_map(|entry| entry.caption.clone()).collect();
+    if captions.is_empty() {
+        let what = format!("is `caption`, and no sample of {name} has one");
+        return Err(DataError::config("label", what, "leave it out, or put `.txt` files beside the images"));
+    }
+    let captions: Vec<String> = captions.into_iter().collect();
+    for entry in &mut source.entries {
+        let caption = entry.caption.as_ref().and_then(|caption| captions.binary_search(caption).ok());
+        entry.label = caption.map(|at| at as u32);
+    }
+    Ok(Source { class_names: captions, ..source })
 }
 
 fn choose_classes(source: Source, config: &DataConfig) -> Result<Source> {

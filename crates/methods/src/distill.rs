@@ -8,8 +8,8 @@
 use crate::{Init, MethodError, Stage, Target};
 use base::{Condition, Tensor};
 use flow::{
-    Field, FlowError, Loss, Objective, Parameterization, Path, ScheduleConfig, Solver, TimeConfig, TimeLaw, Weighting,
-    solve,
+    Field, FlowError, Loss, Objective, Parameterization, Path, Perceptual, ScheduleConfig, Solver, TimeConfig, TimeLaw,
+    Weighting, solve,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,11 +23,15 @@ pub struct DistillConfig {
     pub loss: Loss,
     /// What the student is told to say: the ends of its pairs unless another rule is named.
     pub target: Target,
+    /// A perceptual distance beside the loss. The loss counts `t` beside it (arXiv 2405.20320, §4.2): the step from noise, at
+    /// `t = 0`, is judged by the distance alone, as InstaFlow's (arXiv 2309.06380, §3.2) is by LPIPS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perceptual: Option<Perceptual>,
 }
 
 impl Default for DistillConfig {
     fn default() -> Self {
-        Self { steps: 1, loss: Loss::L2 {}, target: Target::Path }
+        Self { steps: 1, loss: Loss::L2 {}, target: Target::Path, perceptual: None }
     }
 }
 
@@ -69,6 +73,7 @@ impl DistillConfig {
             loss: self.loss.clone(),
             weighting: Weighting::Uniform {},
             measure: None,
+            perceptual: self.perceptual,
             ..teacher.clone()
         };
         let target = match &self.target {

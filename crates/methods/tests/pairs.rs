@@ -212,6 +212,11 @@ fn stages_refuse_teachers_they_cannot_use() {
     assert!(refused(with(Target::Guided(Default::default()), 2, false).unwrap_err()).contains("one step"));
     assert!(refused(with(Target::Consistency(Default::default()), 1, true).unwrap_err()).contains("cuts"));
     assert!(refused(with(Target::Path, 4, true).unwrap_err()).contains("distill.steps"));
+    // A perceptual distance reaches the objective; there is nothing it could see of a mean velocity.
+    let seen = DistillConfig { perceptual: Some(flow::Perceptual::default()), ..DistillConfig::default() };
+    assert_eq!(seen.stage(&Objective::default(), false).unwrap().objective.perceptual, seen.perceptual);
+    let blind = DistillConfig { target: Target::MeanFlow(Default::default()), ..seen };
+    assert!(refused(blind.stage(&Objective::default(), false).unwrap_err()).contains("perceptual"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One type for every network a recipe can name.
 
+use crate::text::Prompts;
 use crate::{ConditionConfig, Cost, Dit, DitConfig, Mlp, MlpConfig, NetsError, Unet, UnetConfig};
 use base::{Condition, Device, Network, Pass, Tensor};
 use burn::module::Module;
@@ -112,6 +113,34 @@ pub enum Net {
     Unet(Unet),
     /// See [`Dit`].
     Dit(Dit),
+}
+
+impl Net {
+    /// The same network, its class indices read as prompts: as tokens where its `condition.tokens` are so wide, as a vector
+    /// where its `condition.vector` is. For networks made without classes.
+    ///
+    /// # Errors
+    /// If `config`, which made it, reads neither, or in another width.
+    pub fn reading(mut self, config: &NetConfig, prompts: Prompts) -> Result<Self, NetsError> {
+        let (condition, width) = (config.condition(), prompts.features());
+        if [condition.tokens, condition.vector].iter().any(|asked| *asked != 0 && *asked != width) {
+            return Err(NetsError::config(format!(
+                "network.condition has tokens = {} and vector = {}, and the encoder gives {width} features; use {width} or 0",
+                condition.tokens, condition.vector
+            )));
+        }
+        if condition.tokens == 0 && condition.vector == 0 {
+            return Err(NetsError::config(format!(
+                "this network reads no text; set network.condition.vector = {width}, or tokens = {width} for a dit"
+            )));
+        }
+        match &mut self {
+            Self::Mlp(net) => net.conditioner.read(prompts),
+            Self::Unet(net) => net.conditioner.read(prompts),
+            Self::Dit(net) => net.conditioner.read(prompts),
+        }
+        Ok(self)
+    }
 }
 
 impl Network<4> for Net {

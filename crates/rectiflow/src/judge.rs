@@ -137,7 +137,7 @@ fn shipped(dataset: &Arc<dyn Dataset>, device: &Chosen) -> Result<Option<Classif
     Ok(fits.then_some(shipped))
 }
 
-fn extractor(name: &str, dataset: &Arc<dyn Dataset>, device: &Chosen) -> Result<Box<dyn Extractor>, Error> {
+pub(crate) fn extractor(name: &str, dataset: &Arc<dyn Dataset>, device: &Chosen) -> Result<Box<dyn Extractor>, Error> {
     let (kind, file) = name.split_once(':').map_or((name, None), |(kind, file)| (kind, Some(PathBuf::from(file))));
     let weights = |set: &str| file.clone().map_or_else(|| fetched(set), Ok);
     Ok(match kind {
@@ -165,7 +165,7 @@ pub(crate) fn lpips(config: &LpipsConfig, device: &Device) -> Result<Lpips, Erro
 }
 
 /// The weights that `rectiflow data get` brought.
-fn fetched(set: &str) -> Result<PathBuf, Error> {
+pub(crate) fn fetched(set: &str) -> Result<PathBuf, Error> {
     let missing =
         || Error::Failure(format!("the weights `{set}` are not here; fetch them with `rectiflow data get {set}`"));
     let cache = fetch::cache_dir()?;

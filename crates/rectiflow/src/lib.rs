@@ -13,6 +13,7 @@ pub mod model;
 pub mod pairs;
 mod perceptual;
 pub mod prelude;
+pub mod prompts;
 pub mod recipe;
 pub mod report;
 pub mod sampling;

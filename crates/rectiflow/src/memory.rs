@@ -20,7 +20,7 @@ impl Need {
     /// # Errors
     /// A network that does not accept such images.
     pub fn of(recipe: &Recipe, shape: [usize; 3], classes: usize) -> Result<Self, Error> {
-        let cost = recipe.network.cost(shape, classes)?;
+        let cost = recipe.network.cost(shape, recipe.rows(classes))?;
         let copies = 4 + recipe.train.ema.decays.len() as u64; // weights, gradients, two moments, averages
         let parameters = cost.parameters as u64;
         let kept = match recipe.train.gradient_checkpointing {

@@ -1,6 +1,6 @@
 //! A trained network with everything that gives it meaning: its recipe, the shape of its data and its classes.
 
-use crate::{Error, Recipe, Start, device::Chosen, prelude::Prelude};
+use crate::{Error, Recipe, Start, device::Chosen, prelude::Prelude, prompts};
 use base::{Condition, Tensor, Times};
 use flow::{Field, Frame, Guided, Parameterization, ScoreField, guidance::GuidanceConfig};
 use kernels::Precision;
@@ -93,7 +93,7 @@ impl Model {
         let file = checkpoint.path().to_path_buf();
         let recipe = Recipe::parse(&meta.recipe, &format!("recipe inside {}", file.display()))?;
         let subject = Subject::from_extra(&meta.extra, &file)?;
-        let net = recipe.network.init(recipe.seed, subject.shape, subject.classes.len(), &device.device)?;
+        let net = prompts::network(&recipe, subject.shape, &subject.classes, &device.device)?;
         let parameters = burn::module::Module::num_params(&net) as u64;
         let net = match &recipe.lora {
             None => load_weights(net, &mut checkpoint, which)?,
@@ -118,6 +118,23 @@ impl Model {
         }
         let field = self.recipe.field(&self.net);
         Ok(Rounded { field: Guided::new(field, guidance.scale, guidance.interval)?, precision })
+    }
+
+    /// Takes `prompts` for its classes, whatever they were.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a model that reads no text; an encoder that is not here.
+    pub fn ask(&mut self, prompts: &[String], device: &Chosen) -> Result<(), Error> {
+        if self.recipe.text.is_none() {
+            return Err(Error::Usage(format!(
+                "--prompt: {} reads no text; ask for a class with --class, or train with `[text]`",
+                self.file.display()
+            )));
+        }
+        self.net = prompts::read(&self.recipe, self.net.clone(), prompts, &device.device)?;
+        self.subject.classes = prompts.to_vec();
+        // The step before the first reads the same numbers.
+        self.prelude.as_mut().map_or(Ok(()), |prelude| prelude.model.ask(prompts, device))
     }
 
     /// Number of classes.

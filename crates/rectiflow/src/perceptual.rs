@@ -3,7 +3,7 @@
 //! VGG16 with average pooling, as 2-rectified flow++ trains with (Lee, Lin, Fanti, arXiv 2405.20320, §4.2), on images as they
 //! are: the paper's enlargement to 224 pixels costs more than the network it teaches.
 
-use crate::{Error, device::Chosen, judge};
+use crate::{Error, Recipe, device::Chosen, judge};
 use base::Tensor;
 use flow::Premetric;
 use metrics::{Lpips, LpipsConfig, LpipsNet, Pooling};
@@ -17,14 +17,17 @@ impl Premetric<4> for Checked {
     }
 }
 
-/// The distance between images `[c h w]` under training, from the weights on this machine.
+/// The distance that `recipe` weighs between images `[c h w]`, from the weights on this machine; `None` if it weighs none.
 ///
 /// # Errors
 /// [`Error::Failure`] where the weights are not here, with the command that brings them; [`Error::Usage`] for images that the
 /// network cannot see.
-pub(crate) fn open(shape: [usize; 3], device: &Chosen) -> Result<Box<dyn Premetric<4>>, Error> {
+pub(crate) fn of(recipe: &Recipe, shape: [usize; 3], device: &Chosen) -> Result<Option<Box<dyn Premetric<4>>>, Error> {
+    if recipe.perceptual.is_none() {
+        return Ok(None);
+    }
     let config = LpipsConfig { net: LpipsNet::Vgg16, pooling: Pooling::Average, size: 0 };
     let lpips = judge::lpips(&config, &device.device.clone().autodiff())?;
     lpips.check(shape).map_err(|error| Error::Usage(format!("perceptual: {error}")))?;
-    Ok(Box::new(Checked(lpips)))
+    Ok(Some(Box::new(Checked(lpips))))
 }

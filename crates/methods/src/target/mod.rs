@@ -149,6 +149,9 @@ impl Target {
                     .into(),
             );
         }
+        if self.needs_reach() && objective.perceptual.is_some() {
+            return refuse("learns mean velocities, which name no image to see: leave `perceptual` out".into());
+        }
         if self.needs_reach() && objective.parameterization != (Parameterization::Velocity {}) {
             return refuse("learns mean velocities: use parameterization = { type = \"velocity\" }".into());
         }

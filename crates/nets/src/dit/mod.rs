@@ -85,6 +85,12 @@ impl Dit {
     }
 }
 
+impl Dit {
+    fn reads_tokens(&self) -> bool {
+        self.blocks.iter().any(|block| block.cross_attn.is_some())
+    }
+}
+
 impl Network<4> for Dit {
     fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
         let embedding = kernels::silu(self.conditioner.forward(t, condition)); // [b d]
@@ -105,8 +111,9 @@ impl Network<4> for Dit {
             }
         };
         let mut h = h + positions;
+        let tokens = self.conditioner.tokens(condition).filter(|_| self.reads_tokens());
         for block in &self.blocks {
-            h = block.forward(h, &embedding, condition.tokens.as_ref(), pass);
+            h = block.forward(h, &embedding, tokens.as_ref(), pass);
         }
         let both = self.final_layer.modulation.forward(embedding); // [b 2d]
         let (shift, scale) = (both.clone().narrow(1, 0, d), both.narrow(1, d, d));

@@ -5,9 +5,11 @@
 //! MiniLM-L6 (Wang et al. 2020, arXiv 2002.10957; sentence version of Reimers and Gurevych 2019, arXiv 1908.10084).
 
 mod bert;
+mod prompts;
 mod words;
 
 pub use bert::{Bert, BertConfig};
+pub use prompts::Prompts;
 pub use words::WordPieces;
 
 use crate::NetsError;

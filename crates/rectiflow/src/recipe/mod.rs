@@ -12,7 +12,7 @@ pub use document::DocumentError;
 pub use evaluate::EvaluateConfig;
 pub use sample::{PairsRecipe, SampleConfig};
 
-use crate::Error;
+use crate::{Error, prompts::TextConfig};
 use base::Network;
 use data::DataConfig;
 use flow::{
@@ -80,6 +80,9 @@ pub struct Recipe {
     /// unpaired and without regard to classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<DataConfig>,
+    /// Reads the names of the data's classes as prompts, by a frozen encoder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextConfig>,
     /// The network.
     pub network: NetConfig,
     /// How long and how to train.
@@ -114,6 +117,7 @@ impl Default for Recipe {
             lora: None,
             data: DataConfig::default(),
             source: None,
+            text: None,
             network: NetConfig::default(),
             train: TrainConfig::default(),
             pairs: PairsRecipe::default(),
@@ -228,6 +232,7 @@ impl Recipe {
                 .map_err(|error| wrong(format!("`second`: {error}")))?;
         }
         self.coupling.check().map_err(|error| wrong(error.to_string()))?;
+        self.text.as_ref().map_or(Ok(()), TextConfig::check).map_err(wrong)?;
         self.train.check().map_err(wrong)?;
         self.pairs.check().map_err(wrong)?;
         self.target.check(&self.objective()).map_err(|error| wrong(error.to_string()))?;
@@ -278,6 +283,12 @@ impl Recipe {
     fn transfer(&self) -> Result<(), &'static str> {
         if self.source.is_none() {
             return Ok(());
+        }
+        if self.text.is_some() {
+            return Err(
+                "`text` reads the names of classes, and a flow between two data sets is learned without them; leave \
+                        one of the two out",
+            );
         }
         let first = self.path.at(0.0);
         if (first.alpha - 1.0).abs() + first.beta.abs() > 1e-9 || matches!(self.path, flow::Path::Mirror { .. }) {

@@ -99,6 +99,12 @@ papers! {
         "Scaling Algorithms for Unbalanced Transport Problems", 2016, Some("1607.05816"), "Mathematics of Computation 2018";
     SLIMFLOW: "zhu2024slimflow", "Zhu, Yuanzhi and Liu, Xingchao and Liu, Qiang",
         "SlimFlow: Training Smaller One-Step Diffusion Models with Rectified Flow", 2024, Some("2407.12718"), "ECCV 2024";
+    INSTAFLOW: "liu2023instaflow", "Liu, Xingchao and Zhang, Xiwen and Ma, Jianzhu and Peng, Jian and Liu, Qiang",
+        "InstaFlow: One Step is Enough for High-Quality Diffusion-Based Text-to-Image Generation", 2023, Some("2309.06380"), "ICLR 2024";
+    MINILM: "wang2020minilm", "Wang, Wenhui and Wei, Furu and Dong, Li and Bao, Hangbo and Yang, Nan and Zhou, Ming",
+        "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers", 2020, Some("2002.10957"), "NeurIPS 2020";
+    SENTENCES: "reimers2019sentence", "Reimers, Nils and Gurevych, Iryna",
+        "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks", 2019, Some("1908.10084"), "EMNLP 2019";
     GUIDANCE: "ho2022classifier", "Ho, Jonathan and Salimans, Tim",
         "Classifier-Free Diffusion Guidance", 2022, Some("2207.12598"), "NeurIPS 2021 Workshop";
     INTERVAL: "kynkaanniemi2024applying", "Kynk{\\\"a}{\\\"a}nniemi, Tuomas and Aittala, Miika and Karras, Tero and Laine, Samuli and Aila, Timo and Lehtinen, Jaakko",
@@ -173,6 +179,12 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
     }
     if recipe.needs_pairs() && recipe.path != (Path::Linear {}) {
         cite(&[RECTIFIED_DIFFUSION]);
+    }
+    if recipe.text.is_some() {
+        cite(&[MINILM, SENTENCES]);
+        if recipe.needs_pairs() {
+            cite(&[INSTAFLOW]);
+        }
     }
     if recipe.perceptual.is_some() {
         cite(&[IMPROVED_RF, LPIPS]);

@@ -2,13 +2,13 @@
 //!
 //! Parameters, work and what must fit are computed from the configuration; time and memory come from real steps on noise.
 
-use crate::{Error, Recipe, Start, context::Context, memory::Need};
+use crate::{Error, Recipe, Start, context::Context, memory::Need, prompts};
 use ::train::{Batch, Setup, Source, TrainConfig, TrainError, memory::Memory};
 use base::{Key, Purpose};
 use data::Split;
 use kernels::Precision;
 use serde::Serialize;
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 /// What a recipe will cost.
 #[derive(Clone, Debug, Serialize)]
@@ -52,14 +52,15 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     let dataset = data::open(&recipe.data)?;
     let (shape, config) = (dataset.shape(), &recipe.train);
     let start = Start::of(recipe, shape, Split::Train)?;
-    let classes = if start.dataset().is_some() { 0 } else { dataset.classes() };
-    let cost = recipe.network.cost(shape, classes)?;
+    let names = if start.dataset().is_some() { &[][..] } else { dataset.class_names() };
+    let classes = names.len();
+    let cost = recipe.network.cost(shape, recipe.rows(classes))?;
     let need = Need::of(recipe, shape, classes)?;
     if context.device.name == "cpu" {
         need.check()?;
     }
     context.note("measuring a second or two of training steps on noise");
-    let images_per_second = measure(recipe, shape, classes, context)?;
+    let images_per_second = measure(recipe, shape, names, context)?;
     let peak_bytes = if context.device.name == "cpu" { Memory::now().peak } else { 0 };
     let by_images = config.total_images().map(|images| images as f64 / images_per_second);
     let by_time = (config.seconds > 0.0).then_some(config.seconds);
@@ -87,8 +88,9 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
 }
 
 /// Images per second over about a second, the first steps (allocation, page faults) not counted.
-pub(crate) fn measure(recipe: &Recipe, shape: [usize; 3], classes: usize, context: &Context) -> Result<f64, Error> {
-    let net = recipe.network.init(recipe.seed, shape, classes, &context.device.device)?;
+pub(crate) fn measure(recipe: &Recipe, shape: [usize; 3], names: &[String], context: &Context) -> Result<f64, Error> {
+    let net = prompts::network(recipe, shape, names, &context.device.device)?;
+    let classes = names.len();
     let config = TrainConfig {
         seconds: 1.5,
         images: 0,
@@ -102,17 +104,8 @@ pub(crate) fn measure(recipe: &Recipe, shape: [usize; 3], classes: usize, contex
         task.coupling = flow::Coupling::Independent {}; // the pairs are not there yet; noise costs the same
     }
     let mut source = Noise { shape, classes, transfer: recipe.source.is_some(), batch: config.micro_batch(), next: 0 };
-    let setup = Setup {
-        config: &config,
-        task: &task,
-        source: &mut source,
-        validation: None,
-        seed: recipe.seed,
-        recipe: String::new(),
-        extra: BTreeMap::new(),
-        checkpoints: None,
-        stop: context.stop.clone(),
-    };
+    let (seed, stop) = (recipe.seed, context.stop.clone());
+    let setup = Setup { seed, stop, ..Setup::new(&config, &task, &mut source) };
     let mut marks: Vec<(Instant, u64)> = Vec::new();
     let mut observer = |event: &::train::Event<'_>| {
         if let ::train::Event::Log(log) = event {

@@ -37,6 +37,8 @@ pub struct SampleRequest {
     pub data: Option<String>,
     /// Classes by number or name, `none`, or all in turn.
     pub class: Option<String>,
+    /// Prompts, in turn, for a model that reads text; in place of classes.
+    pub prompts: Vec<String>,
     /// `.png` (a sheet), `.npy`, `.safetensors`, or a folder of single images.
     pub output: PathBuf,
     /// Images per row of a sheet; 0 chooses.
@@ -154,6 +156,9 @@ pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleRe
         model.prelude = Some(Box::new(Prelude::open(file, step.clone(), &model, &context.device)?));
     }
     let config = request.overrides.apply(&model.recipe.sample)?;
+    if !request.prompts.is_empty() {
+        model.ask(&request.prompts, &context.device)?;
+    }
     let classes = match &request.class {
         Some(text) => Classes::parse(text, &model)?,
         None => Classes::all(&model),
@@ -219,6 +224,14 @@ impl Note<'_> {
         )
     }
 
+    /// What was asked for in words, where the model reads them.
+    fn prompts(&self, classes: &[i64]) -> Option<Vec<&str>> {
+        self.model.recipe.text.as_ref()?;
+        let names = &self.model.subject.classes;
+        let name = |class: &i64| usize::try_from(*class).ok().and_then(|class| names.get(class)).map_or("", |n| n);
+        Some(classes.iter().map(name).collect())
+    }
+
     fn json(&self, classes: &[i64]) -> String {
         let note = serde_json::json!({
             "program": concat!("rectiflow ", env!("CARGO_PKG_VERSION")),
@@ -228,6 +241,7 @@ impl Note<'_> {
             "seed": self.seed,
             "sample": self.config,
             "classes": classes,
+            "prompts": self.prompts(classes),
         });
         note.to_string()
     }

@@ -6,7 +6,7 @@ use crate::{
     context::Context,
     model::Subject,
     pairs::{self, PairsReport},
-    prelude,
+    prelude, prompts,
     recipe::Layers,
     taught::Teacher,
 };
@@ -149,6 +149,7 @@ pub fn student(
         ));
     }
     let subject = Subject { stage: method.name().into(), ..teacher.subject.clone() };
+    let premetric = crate::perceptual::of(recipe, subject.shape, &context.device)?; // before pairs are made
     let start = start(method, recipe, &teacher, context)?;
     let (mut source, validation, made, pair_count) = match recipe.needs_pairs() {
         true => from_pairs(recipe, &teacher, existing, folder, context)?,
@@ -165,7 +166,7 @@ pub fn student(
         recipe: teacher.recipe,
         guidance: recipe.pairs.guidance.clone(),
     });
-    let job = Job { recipe, subject, source: &mut *source, validation, start, teacher, folder, resume };
+    let job = Job { recipe, subject, source: &mut *source, validation, start, teacher, premetric, folder, resume };
     let train = job.run(context)?;
     Ok(StudentReport { pairs: made, pair_count, train })
 }
@@ -241,7 +242,7 @@ fn start(method: Method, recipe: &Recipe, teacher: &Model, context: &mut Context
     }
     let Subject { shape, classes, .. } = &teacher.subject;
     if recipe.network == theirs.clone().reaching(true) {
-        let net = recipe.network.init(recipe.seed, *shape, classes.len(), &context.device.device)?;
+        let net = prompts::network(recipe, *shape, classes, &context.device.device)?;
         return Ok(Some(graft(net, &teacher.net)));
     }
     if recipe.lora.is_some() {
@@ -252,7 +253,7 @@ fn start(method: Method, recipe: &Recipe, teacher: &Model, context: &mut Context
     }
     // Weights of another shape cannot be continued: such a student starts fresh, from the same seed as any first stage.
     let size = |recipe: &Recipe| -> Result<String, Error> {
-        let cost = recipe.network.cost(*shape, classes.len())?;
+        let cost = recipe.network.cost(*shape, recipe.rows(classes.len()))?;
         let mflop = cost.forward_flops_per_sample as f64 / 1e6;
         Ok(format!("{} parameters, {mflop:.1} MFLOP a sample", cost.parameters))
     };

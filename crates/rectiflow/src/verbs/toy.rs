@@ -95,6 +95,11 @@ pub fn toy(recipe: &Recipe, folder: &Path, resume: Option<Resume>, context: &mut
         let remedy = "take another path: a mirror leads from data to data, so no sample of it starts at noise";
         return Err(Error::Usage(format!("`path.type = \"mirror\"` cannot be drawn by `toy`; {remedy}")));
     }
+    if recipe.perceptual.is_some() {
+        return Err(Error::Usage(
+            "`perceptual` looks at images, and the points of a toy are none: leave it out".into(),
+        ));
+    }
     let again = resume.is_some().then_some(Resume::Latest);
     let train = learn(recipe, points, folder, resume, context)?;
     let model = Model::open(folder, Which::Best, &context.device)?;
@@ -158,7 +163,8 @@ fn learn(
     let mut source = PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
     let job = |recipe, source, folder, resume| {
         let subject = subject.clone();
-        Job { recipe, subject, source, validation: None, start: None, teacher: None, folder, resume }
+        let (validation, start, teacher, premetric) = (None, None, None, None);
+        Job { recipe, subject, source, validation, start, teacher, premetric, folder, resume }
     };
     if !recipe.needs_pairs() {
         return job(recipe, &mut source, folder, resume).run(context);

@@ -5,6 +5,7 @@ use crate::{
     context::{Context, Event},
     memory::Need,
     model::{Subject, find},
+    prompts,
     recipe::SampleConfig,
     taught::{TaughtTask, Teacher},
 };
@@ -16,6 +17,7 @@ use ::train::{
 use base::Network;
 use burn::module::Module;
 use data::{Dataset, Loader, LoaderConfig, Split};
+use flow::Premetric;
 use media::{Grid, Images};
 use methods::Target;
 use nets::{Net, Precise};
@@ -86,7 +88,9 @@ pub fn train(
     let start = Start::of(recipe, dataset.shape(), Split::Train)?;
     let subject = Subject::base(&*dataset, &start);
     let (mut source, validation) = stream(recipe, dataset, &start)?;
-    let job = Job { recipe, subject, source: &mut *source, validation, start: None, teacher: None, folder, resume };
+    let premetric = crate::perceptual::of(recipe, subject.shape, &context.device)?;
+    let source = &mut *source;
+    let job = Job { recipe, subject, source, validation, start: None, teacher: None, premetric, folder, resume };
     job.run(context)
 }
 
@@ -184,13 +188,15 @@ pub(crate) struct Job<'a> {
     pub start: Option<Net>,
     /// A teacher whose flow the target rule follows.
     pub teacher: Option<Teacher>,
+    /// The distance that the recipe's `perceptual` weighs.
+    pub premetric: Option<Box<dyn Premetric<4>>>,
     pub folder: &'a Path,
     pub resume: Option<Resume>,
 }
 
 impl Job<'_> {
     pub fn run(self, context: &mut Context) -> Result<TrainReport, Error> {
-        let Self { recipe, subject, source, validation, start, teacher, folder, resume } = self;
+        let Self { recipe, subject, source, validation, start, teacher, premetric, folder, resume } = self;
         let device = context.device.device.clone();
         let classes = subject.classes.len();
         // Before anything is written: a network that does not fit the data or the machine, a folder that holds another run.
@@ -201,10 +207,8 @@ impl Job<'_> {
         let checkpoint = starting_point(folder, resume.as_ref())?;
         let net = match start {
             Some(net) => net,
-            None => recipe.network.init(recipe.seed, subject.shape, classes, &device)?,
+            None => prompts::network(recipe, subject.shape, &subject.classes, &device)?,
         };
-        let premetric =
-            recipe.perceptual.map(|_| crate::perceptual::open(subject.shape, &context.device)).transpose()?;
         let run = RunDir::create(folder)?;
         let _lock = run.lock()?;
         run.write(&run.recipe(), &recipe.to_toml())?;

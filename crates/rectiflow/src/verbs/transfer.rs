@@ -136,7 +136,7 @@ pub fn transfer(request: &TransferRequest, context: &mut Context) -> Result<Tran
     }
     columns.push(truth.clone());
     if let Some((path, rows)) = &request.sheet {
-        sheet(path, &columns, shape, *rows)?;
+        sheet(path, &columns, shape, *rows, "source, flow at each number of steps, counterpart")?;
     }
     let (data, stage) = (model.subject.data.clone(), model.subject.stage.clone());
     Ok(TransferReport { data, stage, images: pairs.len(), distance: lpips.map(|lpips| lpips.name()), rows })
@@ -202,21 +202,22 @@ impl Judge<'_> {
     }
 }
 
-/// A row for each image: where it started, what it became at each number of steps, what it should have become. Rows are
-/// spread over all images.
-fn sheet(path: &std::path::Path, columns: &[Vec<f32>], shape: [usize; 3], rows: usize) -> Result<(), Error> {
+/// A row for each image, of which there is one in every column. Rows are spread over all images; which they are is returned.
+pub(super) fn sheet(
+    path: &std::path::Path,
+    columns: &[Vec<f32>],
+    shape: [usize; 3],
+    rows: usize,
+    about: &str,
+) -> Result<Vec<usize>, Error> {
     let size = shape.iter().product::<usize>();
     let count = columns[0].len() / size;
     let rows = rows.clamp(1, count);
-    let picked = (0..rows).map(|row| row * count / rows);
+    let picked: Vec<usize> = (0..rows).map(|row| row * count / rows).collect();
     let values: Vec<f32> =
-        picked.flat_map(|i| columns.iter().flat_map(move |c| &c[i * size..(i + 1) * size])).copied().collect();
+        picked.iter().flat_map(|i| columns.iter().flat_map(move |c| &c[i * size..(i + 1) * size])).copied().collect();
     let images = Images::new(values, rows * columns.len(), shape)?;
     let grid = Grid { columns: columns.len(), ..Grid::default() };
-    media::png::save(
-        path,
-        &grid.draw(&images),
-        &[("parameters", "source, flow at each number of steps, counterpart")],
-    )?;
-    Ok(())
+    media::png::save(path, &grid.draw(&images), &[("parameters", about)])?;
+    Ok(picked)
 }

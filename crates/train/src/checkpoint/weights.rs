@@ -19,7 +19,11 @@ pub enum Which {
 }
 
 impl Which {
-    fn prefix(self, checkpoint: &Checkpoint) -> Result<String, CheckpointError> {
+    /// What the names of these weights begin with in `checkpoint`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Absent`] for an average that it does not hold.
+    pub fn prefix(self, checkpoint: &Checkpoint) -> Result<String, CheckpointError> {
         let decays = &checkpoint.meta().ema;
         match self {
             Self::Raw => Ok("raw.".to_string()),

@@ -1,5 +1,9 @@
 //! What a user can type: the one definition behind parsing, `--help`, completions and the man page.
 
+mod measure;
+
+pub use measure::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
+
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
 
@@ -61,6 +65,8 @@ pub enum Verb {
     Eval(Eval),
     /// Carry held-out images of one data set to another and measure them against their true counterparts.
     Transfer(Transfer),
+    /// Draw held-out captions and ask a network that had no part in training which caption each sample shows.
+    Retrieve(Retrieve),
     /// Measure bits per dimension of held-out data under a checkpoint's flow.
     Likelihood(Likelihood),
     /// Measure images that something else made: a folder, an .npy or .npz file.
@@ -69,6 +75,8 @@ pub enum Verb {
     Toy(Toy),
     /// Where a checkpoint's flow bends and loses accuracy along time, and how its pairs cross.
     Diagnose(Diagnose),
+    /// Keep of a checkpoint the weights that samplers use.
+    Slim(Slim),
     /// Say what a checkpoint, run, pair store or data set is.
     Inspect(Inspect),
     /// Say what a recipe will cost before its first step.
@@ -210,6 +218,9 @@ pub struct Sample {
     /// Class by number or name, several separated by commas (repeated in turn); all in turn by default, `none` for no class.
     #[arg(long)]
     pub class: Option<String>,
+    /// What to draw, for a model trained with `[text]` (repeatable; in turn): --prompt "red heart".
+    #[arg(long, value_name = "TEXT", conflicts_with = "class")]
+    pub prompt: Vec<String>,
     /// FILE.png (a sheet), FILE.npy, FILE.safetensors, or a folder for single images.
     #[arg(long, short, visible_alias = "output-dir", default_value = "samples.png", value_hint = ValueHint::AnyPath)]
     pub output: PathBuf,
@@ -317,45 +328,6 @@ pub struct Fast {
 }
 
 #[derive(Args, Debug)]
-pub struct Eval {
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// Numbers of steps, separated by commas.
-    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_values_t = [1, 2, 4, 8, 50])]
-    pub steps: Vec<usize>,
-    /// A schedule file (see `rectiflow schedule`) in place of --steps.
-    #[arg(long, conflicts_with = "steps", value_hint = ValueHint::FilePath)]
-    pub schedule: Option<PathBuf>,
-    /// The solver of those steps, as for `sample`.
-    #[arg(long, default_value = "euler")]
-    pub solver: String,
-    /// Classifier-free guidance; 1 is none.
-    #[arg(long, visible_alias = "cfg-scale", default_value_t = 1.0, allow_negative_numbers = true)]
-    pub guidance_scale: f64,
-    /// Samples per row.
-    #[arg(long, short, default_value_t = 2000)]
-    pub num: usize,
-    /// Samples per batch; does not change the samples.
-    #[arg(long, default_value_t = 250)]
-    pub batch_size: usize,
-    /// Seed of the noise.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Features to compare in: pixels, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless fetched;
-    /// the classifier's by default.
-    #[arg(long)]
-    pub features: Option<String>,
-    /// Classifier file for class accuracy; the shipped one where it knows the data.
-    #[arg(long, value_hint = ValueHint::FilePath)]
-    pub classifier: Option<PathBuf>,
-    #[command(flatten)]
-    pub prelude: PreludeArgs,
-    /// Write the report into this folder.
-    #[arg(long, short, visible_alias = "output-dir", value_hint = ValueHint::DirPath)]
-    pub output: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
 pub struct Toy {
     /// The recipe (TOML) of what differs from recipes/toy/base.toml.
     #[arg(value_hint = ValueHint::FilePath)]
@@ -367,111 +339,19 @@ pub struct Toy {
 }
 
 #[derive(Args, Debug)]
-pub struct Diagnose {
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// Times at which figures are taken.
-    #[arg(long, visible_alias = "num-inference-steps", default_value_t = 20)]
-    pub steps: usize,
-    /// Samples.
-    #[arg(long, short, default_value_t = 64)]
-    pub num: usize,
-    /// Seed of the noise.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Classifier-free guidance; 1 is none.
-    #[arg(long, visible_alias = "cfg-scale", default_value_t = 1.0, allow_negative_numbers = true)]
-    pub guidance_scale: f64,
-    /// The pair store a student was trained on; the one beside its checkpoint by default.
-    #[arg(long, value_hint = ValueHint::DirPath)]
-    pub pairs: Option<PathBuf>,
-    /// Where diagnose.html and diagnose.json go; the run's folder by default.
-    #[arg(long, short, visible_alias = "output-dir", value_hint = ValueHint::DirPath)]
-    pub output: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-pub struct Likelihood {
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// Held-out images.
-    #[arg(long, short, default_value_t = 256)]
-    pub num: usize,
-    /// Images per batch; does not change the figures.
-    #[arg(long, default_value_t = 32)]
-    pub batch_size: usize,
-    /// Steps of a fixed-step solver.
-    #[arg(long, visible_alias = "num-inference-steps", default_value_t = 50)]
-    pub steps: usize,
-    /// euler, midpoint, heun, rk4 or dormand_prince; heun by default.
-    #[arg(long)]
-    pub solver: Option<String>,
-    /// Random probes averaged in the divergence.
-    #[arg(long, default_value_t = 1)]
-    pub probes: usize,
-    /// Normal probes in place of signs.
-    #[arg(long)]
-    pub gaussian: bool,
-    /// The exact divergence: one derivative per value, for small images only.
-    #[arg(long, conflicts_with_all = ["probes", "gaussian"])]
-    pub exact: bool,
-    /// Seed of the spread over 8-bit cells and of the probes.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-}
-
-#[derive(Args, Debug)]
-pub struct Score {
-    /// A folder of images, an .npy file (labels in NAME_labels.npy) or an .npz file (images, labels).
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub samples: PathBuf,
-    /// The images to compare with: a named data set, or a file or folder.
-    #[arg(long, default_value = "fashion-mnist-mini", value_hint = ValueHint::AnyPath)]
-    pub data: String,
-    /// How many of them.
-    #[arg(long, default_value_t = 10000)]
-    pub reference: usize,
-    /// Features to compare in: pixels, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless fetched;
-    /// the classifier's by default.
-    #[arg(long)]
-    pub features: Option<String>,
-    /// Classifier file for class accuracy; the shipped one where it knows the data.
-    #[arg(long, value_hint = ValueHint::FilePath)]
-    pub classifier: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-pub struct Transfer {
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// Numbers of steps, separated by commas.
-    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_values_t = [1, 4, 50])]
-    pub steps: Vec<usize>,
-    /// The solver of those steps, as for `sample`.
-    #[arg(long, default_value = "euler")]
-    pub solver: String,
-    /// Held-out images, at most.
-    #[arg(long, short)]
-    pub num: Option<usize>,
-    /// Network of the perceptual distance: vgg16 or alexnet (`rectiflow data get lpips-vgg`), or none.
-    #[arg(long, default_value = "vgg16", value_parser = ["vgg16", "alexnet", "none"])]
-    pub lpips: String,
-    /// Side to which images are resized before that network looks; 64 for small ones.
-    #[arg(long, default_value_t = 64)]
-    pub lpips_size: usize,
-    /// A sheet of sources, what they become, and their counterparts.
-    #[arg(long, short, value_hint = ValueHint::FilePath)]
-    pub output: Option<PathBuf>,
-    /// Rows on the sheet.
-    #[arg(long, default_value_t = 12)]
-    pub rows: usize,
-}
-
-#[derive(Args, Debug)]
 pub struct Inspect {
     /// A checkpoint file, a run's folder, a pair store, or data.
     #[arg(value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Slim {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The file to write.
+    #[arg(long, short, value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -1,0 +1,235 @@
+//! Text-to-image from end to end, with an encoder small enough to be written here.
+
+mod common;
+
+use common::{json, rectiflow};
+use predicates::prelude::predicate;
+use serde_json::{Value, json as object};
+use std::{collections::BTreeMap, fs, path::Path};
+
+const WORDS: [&str; 8] = ["red", "green", "blue", "square", "stripe", "[CLS]", "[SEP]", "[UNK]"];
+const FEATURES: usize = 8;
+
+/// A safetensors file of `f32` tensors.
+fn write_tensors(file: &Path, tensors: &BTreeMap<String, Vec<usize>>) {
+    let (mut header, mut bytes) = (serde_json::Map::new(), Vec::<u8>::new());
+    for (seed, (name, shape)) in tensors.iter().enumerate() {
+        let (start, count) = (bytes.len(), shape.iter().product::<usize>());
+        let base = if name.contains("LayerNorm.weight") { 1.0 } else { 0.0 };
+        for i in 0..count {
+            let value = base + 0.5 * (1.7 * i as f32 + 3.1 * seed as f32).sin();
+            bytes.extend(value.to_le_bytes());
+        }
+        header.insert(name.clone(), object!({"dtype": "F32", "shape": shape, "data_offsets": [start, bytes.len()]}));
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let mut all = (header.len() as u64).to_le_bytes().to_vec();
+    all.extend(header);
+    all.extend(bytes);
+    fs::write(file, all).unwrap();
+}
+
+/// An encoder of one layer under the name `minilm`, in a cache of its own.
+fn write_encoder(cache: &Path) {
+    let folder = cache.join("minilm");
+    fs::create_dir_all(&folder).unwrap();
+    let (d, wide) = (FEATURES, 12);
+    let mut tensors: BTreeMap<String, Vec<usize>> = BTreeMap::from([
+        ("embeddings.word_embeddings.weight".into(), vec![WORDS.len() + 1, d]),
+        ("embeddings.position_embeddings.weight".into(), vec![6, d]),
+        ("embeddings.token_type_embeddings.weight".into(), vec![2, d]),
+        ("embeddings.LayerNorm.weight".into(), vec![d]),
+        ("embeddings.LayerNorm.bias".into(), vec![d]),
+    ]);
+    let parts = [
+        ("attention.self.query", d, d),
+        ("attention.self.key", d, d),
+        ("attention.self.value", d, d),
+        ("attention.output.dense", d, d),
+        ("intermediate.dense", wide, d),
+        ("output.dense", d, wide),
+    ];
+    for (name, o, i) in parts {
+        tensors.insert(format!("encoder.layer.0.{name}.weight"), vec![o, i]);
+        tensors.insert(format!("encoder.layer.0.{name}.bias"), vec![o]);
+    }
+    for name in ["attention.output.LayerNorm", "output.LayerNorm"] {
+        tensors.insert(format!("encoder.layer.0.{name}.weight"), vec![d]);
+        tensors.insert(format!("encoder.layer.0.{name}.bias"), vec![d]);
+    }
+    write_tensors(&folder.join("model.safetensors"), &tensors);
+    let config = object!({
+        "vocab_size": WORDS.len() + 1, "hidden_size": d, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": wide, "max_position_embeddings": 6, "layer_norm_eps": 1e-12,
+    });
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let mut vocabulary: BTreeMap<&str, usize> = WORDS.iter().enumerate().map(|(i, word)| (*word, i + 1)).collect();
+    vocabulary.insert("[PAD]", 0);
+    let tokenizer = object!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"},
+    });
+    fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+}
+
+/// Captioned pictures of 8 x 8: squares and stripes in three colours, two shades of each.
+fn write_pictures(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    for (i, colour) in ["red", "green", "blue"].into_iter().enumerate() {
+        for shape in ["square", "stripe"] {
+            for shade in 0..6u8 {
+                let picture = image::RgbImage::from_fn(8, 8, |x, y| {
+                    let inside = (2..6).contains(&y) && (shape == "stripe" || (2..6).contains(&x));
+                    let mut pixel = [20 + shade; 3];
+                    pixel[i] = if inside { 200 + 5 * shade } else { pixel[i] };
+                    image::Rgb(pixel)
+                });
+                let name = format!("{colour}-{shape}-{shade}");
+                picture.save(folder.join(format!("{name}.png"))).unwrap();
+                fs::write(folder.join(format!("{name}.txt")), format!("{colour} {shape}\n")).unwrap();
+            }
+        }
+    }
+}
+
+const SETS: [&str; 12] = [
+    "data.label=caption",
+    "data.holdout=0.4",
+    "text={length=5}",
+    "network={type='dit',width=16,depth=1,heads=2,patch=2,condition={tokens=8,vector=8}}",
+    "train.images=256",
+    "train.batch=8",
+    "train.condition_dropout=0.2",
+    "train.validate_every=0",
+    "train.sample_every=128",
+    "train.optim.lr=0.01",
+    "sample.steps=2",
+    "train.ema.decays=[0.9]",
+];
+
+#[test]
+fn prompts_go_from_training_to_one_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write_encoder(&at("cache"));
+    write_pictures(&at("pictures"));
+    let program = || {
+        let mut command = rectiflow();
+        command.env("RECTIFLOW_DATA", at("cache"));
+        command
+    };
+    let mut train = program();
+    train.args(["train", "-o"]).arg(at("base")).arg("--data").arg(at("pictures"));
+    for set in SETS {
+        train.args(["--set", set]);
+    }
+    assert_eq!(json(&mut train)["images"], 256);
+    let facts = json(program().arg("inspect").arg(at("base")));
+    let classes: Vec<String> = serde_json::from_str(facts["newest"]["about"]["classes"].as_str().unwrap()).unwrap();
+    assert!(classes.contains(&"red square".into()) && classes.len() <= 6, "{classes:?}");
+
+    let draw = |model: &str, prompts: &[&str], more: &[&str]| -> Vec<u8> {
+        let mut sample = program();
+        sample.arg("sample").arg(at(model)).args(["-n", "2", "-o"]).arg(at("drawn.npy")).args(more);
+        for prompt in prompts {
+            sample.args(["--prompt", prompt]);
+        }
+        sample.assert().success();
+        fs::read(at("drawn.npy")).unwrap()
+    };
+    let red = draw("base", &["red square"], &[]);
+    assert_eq!(red, draw("base", &["red square"], &[]));
+    assert_ne!(red, draw("base", &["blue stripe"], &[]), "a prompt that changes nothing was not read");
+    // Words never trained on, and nothing at all, are prompts too; guidance contrasts with none.
+    assert_ne!(red, draw("base", &["green red stripe purple"], &[]));
+    assert_ne!(red, draw("base", &["red square"], &["--guidance-scale", "3"]));
+    assert_ne!(red, draw("base", &[], &["--class", "none"]));
+    // A class is its caption, and the table that the cache kept says the same as the encoder.
+    let number = classes.iter().position(|name| name == "red square").unwrap().to_string();
+    assert_eq!(red, draw("base", &[], &["--class", &number]));
+    assert!(fs::read_dir(at("cache/prompts")).unwrap().count() > 0);
+
+    // The whole of InstaFlow: guided pairs, reflow, distillation to one step, each reading the same words.
+    for (verb, teacher, student) in [("reflow", "base", "straight"), ("distill", "straight", "one")] {
+        let mut command = program();
+        command.args([verb, "-n", "24", "--images", "32", "--set", "pairs.generate.steps=2"]);
+        command.args(["--set", "pairs.guidance.scale=2.0", "-o"]).arg(at(student)).arg("--teacher").arg(at(teacher));
+        assert_eq!(json(&mut command)["pair_count"], 24, "{verb}");
+    }
+    assert_ne!(draw("one", &["red square"], &[]), draw("one", &["green stripe"], &[]));
+
+    let mut retrieve = program();
+    retrieve.arg("retrieve").arg(at("one")).args([
+        "--features",
+        "pixels",
+        "--among",
+        "3",
+        "--steps",
+        "1,2",
+        "--rows",
+        "2",
+    ]);
+    retrieve.args(["--against"]).arg(at("pictures")).arg("-o").arg(at("sheet.png"));
+    let found = json(&mut retrieve);
+    let rows = found["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3);
+    // The real pictures are their own counterparts here.
+    assert_eq!((&rows[0]["first"], &rows[0]["nfe"]), (&object!(1.0), &object!(0)));
+    assert!(rows[1]["alone"].as_f64().unwrap() > 0.0 && found["shown"].as_array().unwrap().len() == 2);
+    assert!(image::open(at("sheet.png")).unwrap().width() >= 3 * 8); // real, one step, two steps
+
+    // Slim: a fraction of the size, the same samples, no training.
+    let bytes = json(program().arg("slim").arg(at("one")).arg("-o").arg(at("slim/one.safetensors")));
+    let whole = json(program().arg("inspect").arg(at("one")))["newest"]["bytes"].as_f64().unwrap();
+    assert!(bytes["bytes"].as_f64().unwrap() < 0.5 * whole);
+    assert_eq!(draw("slim/one.safetensors", &["red square"], &[]), draw("one", &["red square"], &[]));
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write_pictures(&at("pictures"));
+    let refused = |sets: &[(&str, &str)], cache: &str, code: i32, said: &str| {
+        let mut train = rectiflow();
+        train.env("RECTIFLOW_DATA", at(cache)).args(["train", "-o"]).arg(at("no")).arg("--data").arg(at("pictures"));
+        for set in SETS.iter().filter(|set| sets.iter().all(|(key, _)| !set.starts_with(key))) {
+            train.args(["--set", set]);
+        }
+        sets.iter().filter(|(_, value)| !value.is_empty()).for_each(|(key, value)| {
+            train.args(["--set", &format!("{key}={value}")]);
+        });
+        train.assert().code(code).stderr(predicate::str::contains(said));
+        assert!(!at("no").exists(), "{said}");
+    };
+    refused(&[], "empty", 1, "rectiflow data get minilm");
+    write_encoder(&at("cache"));
+    refused(&[("data.label", "class")], "cache", 2, "data.label = \"caption\"");
+    refused(&[("text", "{encoder='clip'}")], "cache", 2, "there is `minilm`");
+    refused(&[("text", "{length=7}")], "cache", 2, "text.length is 7");
+    let network = "{type='dit',width=16,depth=1,heads=2,patch=2,condition={tokens=9}}";
+    refused(&[("network", network)], "cache", 2, "the encoder gives 8 features");
+    refused(&[("network", "{type='unet',channels=8}")], "cache", 2, "reads no text");
+    refused(&[("source", "{name='fashion-mnist-mini'}")], "cache", 2, "`text`");
+    fs::remove_file(at("pictures/red-square-0.txt")).unwrap();
+    let captions: Vec<_> = fs::read_dir(at("pictures")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    captions
+        .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "txt"))
+        .for_each(|path| fs::remove_file(path).unwrap());
+    refused(&[], "cache", 1, "no sample of");
+
+    let model = common::run();
+    let mut sample = rectiflow();
+    sample.arg("sample").arg(&model).args(["--prompt", "a shirt", "-o"]).arg(at("no.png"));
+    sample.assert().code(2).stderr(predicate::str::contains("reads no text"));
+    let mut retrieve = rectiflow();
+    retrieve.arg("retrieve").arg(&model).assert().code(2).stderr(predicate::str::contains("[text]"));
+    let mut slim = rectiflow();
+    slim.arg("slim").arg(&model).args(["--ema", "0.5", "-o"]).arg(at("no.safetensors")).assert().failure();
+    assert!(!at("no.safetensors").exists() && !at("no.png").exists());
+    let slimmed = at("slim.safetensors");
+    let size: Value = json(rectiflow().arg("slim").arg(&model).arg("-o").arg(&slimmed));
+    assert_eq!(size["bytes"].as_u64().unwrap(), fs::metadata(&slimmed).unwrap().len());
+}
