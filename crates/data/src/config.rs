@@ -25,7 +25,8 @@ pub enum Label {
     /// The set's classes.
     #[default]
     Class,
-    /// Their captions: every caption of the part that is opened is a class of its own, in alphabetical order.
+    /// Their captions: every caption of the training part is a class of its own, in alphabetical order. In the test part a
+    /// caption that training never saw is no class.
     Caption,
 }
 

@@ -36,7 +36,15 @@ pub fn open(config: &DataConfig) -> Result<Arc<dyn Dataset>> {
     let (name, source) = source(config)?;
     let name = if config.split == Split::Test { format!("{name} (test)") } else { name };
     let source = hold_out(source, config, &name)?;
-    let source = if config.label == Label::Caption { by_caption(source, &name)? } else { source };
+    let source = match (config.label, config.split) {
+        (Label::Class, _) => source,
+        (Label::Caption, Split::Train) => by_caption(captions(&source), source, &name)?,
+        (Label::Caption, Split::Test) => {
+            let part = config.with_split(Split::Train);
+            let training = hold_out(self::source(&part)?.1, &part, &name)?;
+            by_caption(captions(&training), source, &name)?
+        }
+    };
     let mut source = choose_classes(source, config)?;
     source.entries.truncate(config.limit.unwrap_or(usize::MAX));
     finish(&name, source, config)
@@ -159,14 +167,18 @@ fn hold_out(source: Source, config: &DataConfig, name: &str) -> Result<Source> {
     Ok(Source { entries: chosen.map(|(entry, _)| entry).collect(), groups: Vec::new(), ..source })
 }
 
-/// Every caption a class; samples without one have none.
-fn by_caption(mut source: Source, name: &str) -> Result<Source> {
-    let captions: BTreeSet<String> = source.entries.iter().filter_map(|entry| entry.caption.clone()).collect();
+/// The different captions, in order.
+fn captions(source: &Source) -> Vec<String> {
+    let different: BTreeSet<&String> = source.entries.iter().filter_map(|entry| entry.caption.as_ref()).collect();
+    different.into_iter().cloned().collect()
+}
+
+/// Every one of `captions` a class; samples with another, or without one, have none.
+fn by_caption(captions: Vec<String>, mut source: Source, name: &str) -> Result<Source> {
     if captions.is_empty() {
         let what = format!("is `caption`, and no sample of {name} has one");
         return Err(DataError::config("label", what, "leave it out, or put `.txt` files beside the images"));
     }
-    let captions: Vec<String> = captions.into_iter().collect();
     for entry in &mut source.entries {
         let caption = entry.caption.as_ref().and_then(|caption| captions.binary_search(caption).ok());
         entry.label = caption.map(|at| at as u32);

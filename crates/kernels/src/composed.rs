@@ -21,6 +21,29 @@ fn rounded<const D: usize, const E: usize>(
     }
 }
 
+/// `[d]` as `[g 1 d]`, for rows seen as `[g r/g d]`, `g` near the root of their number `r`.
+///
+/// The gradient of a vector that many rows share is a sum over all of them, and Burn gives each sum to a single thread unless it
+/// may search for something better: a bias of 200 numbers would keep 200 threads of a GPU busy for 65 536 rows. Spread in two
+/// steps, it is summed in two, most of it by `g` times as many threads.
+fn shared(vector: Tensor<1>, rows: usize) -> Tensor<3> {
+    let [d] = vector.dims();
+    let g = (1..=rows.isqrt()).rev().find(|g| rows.is_multiple_of(*g)).unwrap_or(1);
+    vector.reshape([1, d]).expand([g, d]).reshape([g, 1, d])
+}
+
+/// `x + bias` along the last axis.
+fn add_rows<const D: usize>(x: Tensor<D>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let (shape, Some(bias)) = (x.dims(), bias) else { return x };
+    let (rows, [d]) = (shape[..D - 1].iter().product::<usize>(), bias.dims());
+    if rows == 0 {
+        return x; // a reshape reads 0 as "what it was"
+    }
+    let bias = shared(bias, rows);
+    let g = bias.dims()[0];
+    (x.reshape([g, rows / g, d]) + bias).reshape(shape)
+}
+
 /// See [`reference::linear_activated`].
 pub(crate) fn linear<const D: usize>(
     x: Tensor<D>,
@@ -29,11 +52,46 @@ pub(crate) fn linear<const D: usize>(
     activation: Option<Activation>,
 ) -> Tensor<D> {
     let y = rounded(x, weight, |x, weight| reference::linear(x, weight, None));
-    let y = match bias {
-        Some(bias) => y + bias.unsqueeze(),
+    reference::activated(add_rows(y, bias), activation)
+}
+
+/// See [`reference::rms_norm`].
+pub(crate) fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon: f64) -> Tensor<D> {
+    let (shape, [d]) = (x.dims(), gamma.dims());
+    let rows: usize = shape[..D - 1].iter().product();
+    if rows == 0 {
+        return reference::rms_norm(x, gamma, epsilon);
+    }
+    let mean = x.clone().square().mean_dim(D - 1);
+    let gamma = shared(gamma, rows);
+    let g = gamma.dims()[0];
+    ((x / (mean + epsilon).sqrt()).reshape([g, rows / g, d]) * gamma).reshape(shape)
+}
+
+/// See [`reference::group_norm`]. Means are taken over the pixels of a channel and then over the channels of a group, and the
+/// gradients of `gamma` and `beta` over the pixels and then over the samples, for the reason given at [`shared`].
+pub(crate) fn group_norm(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    groups: usize,
+    epsilon: f64,
+    modulation: Option<(Tensor<2>, Tensor<2>)>,
+    activate: bool,
+) -> Tensor<4> {
+    let [b, c, h, w] = x.dims();
+    let mean = |x: Tensor<4>| x.mean_dim(3).mean_dim(2);
+    let y = x.reshape([b, groups, c / groups, h * w]);
+    let y = y.clone() - mean(y);
+    let variance = mean(y.clone().square());
+    let y = (y / (variance + epsilon).sqrt()).reshape([b, c, h, w]);
+    let each = |vector: Tensor<1>| vector.reshape([1, c]).expand([b, c]).reshape([b, c, 1, 1]);
+    let y = y * each(gamma) + each(beta);
+    let y = match modulation {
+        Some((scale, shift)) => y * (scale.reshape([b, c, 1, 1]) + 1.0) + shift.reshape([b, c, 1, 1]),
         None => y,
     };
-    reference::activated(y, activation)
+    reference::activated(y, activate.then_some(Activation::Silu))
 }
 
 /// See [`reference::conv2d`]: one matrix product of patches and weights. A patch is `kh kw` slices of the image side by side,
@@ -59,13 +117,9 @@ pub(crate) fn conv2d(
             (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))).map(|(y, x)| under(y, x)).collect();
         let patches = Tensor::cat(under, 3).reshape([b * rows * columns, kh * kw * i]);
         let weight = weight.permute([2, 3, 1, 0]).reshape([kh * kw * i, o]);
-        patches.matmul(weight).reshape([b, rows, columns, o]).permute([0, 3, 1, 2])
+        patches.matmul(weight).reshape([b, rows, columns, o])
     };
-    let y = rounded(x, weight, product);
-    match bias {
-        Some(bias) => y + bias.reshape([1, o, 1, 1]),
-        None => y,
-    }
+    add_rows(rounded(x, weight, product), bias).permute([0, 3, 1, 2])
 }
 
 /// See [`reference::attention`]: without a tape and a mask the device's own, which never holds the matrix of weights whole.
@@ -119,6 +173,25 @@ mod tests {
             }
         };
         assert_same(&[24, 20, 5], |x| linear(x, false), |x| linear(x, true));
+    }
+
+    #[test]
+    fn norms_agree_with_the_references() {
+        let groups = |x: Vec<Tensor<1>>, slow: bool| {
+            let (image, gamma, beta) = (x[0].clone().reshape([2, 6, 3, 4]), x[1].clone(), x[2].clone());
+            let modulation = Some((x[3].clone().reshape([2, 6]), x[4].clone().reshape([2, 6])));
+            let norm = if slow { reference::group_norm } else { super::group_norm };
+            norm(image, gamma, beta, 3, 1e-5, modulation, true)
+        };
+        assert_same(&[144, 6, 6, 12, 12], |x| groups(x, false), |x| groups(x, true));
+        // Numbers of rows that have a root, none but one, and no rows.
+        for rows in [12, 7, 0] {
+            let rms = |x: Vec<Tensor<1>>, slow: bool| {
+                let (x, gamma) = (x[0].clone().reshape([rows, 1, 5]), x[1].clone());
+                if slow { reference::rms_norm(x, gamma, 1e-6) } else { super::rms_norm(x, gamma, 1e-6) }
+            };
+            assert_same(&[rows * 5, 5], |x| rms(x, false), |x| rms(x, true));
+        }
     }
 
     /// The device's own attention is not the composition to the bit; on a tape they are one and the same.

@@ -7,6 +7,7 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
+use crate::composed;
 use crate::fused::{Inputs, Kernel, apply};
 use crate::host::{Array, is_fast, scratch};
 use crate::math::{dot, simd, sum_by};
@@ -31,7 +32,7 @@ pub fn layer_norm_modulate(x: Tensor<3>, scale: Tensor<2>, shift: Tensor<2>, eps
 pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon: f64) -> Tensor<D> {
     assert_eq!(gamma.dims()[0], x.dims()[D - 1], "rms_norm: gamma must have one element for each of the last axis");
     if !(is_fast(&x) && is_fast(&gamma)) {
-        return reference::rms_norm(x, gamma, epsilon);
+        return composed::rms_norm(x, gamma, epsilon);
     }
     apply(Inputs::Two(x.into_dispatch(), gamma.into_dispatch()), RmsNorm { epsilon: epsilon as f32 })
 }

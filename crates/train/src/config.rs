@@ -30,8 +30,8 @@ pub struct TrainConfig {
     /// Operands of products in the network's training passes, `"f32"` or `"bf16"`; see [`Precision`]. Validation reads
     /// all bits, so that its losses compare.
     pub precision: Precision,
-    /// Whether blocks keep only their inputs for the gradient and run again there: less memory for about a third more time
-    /// (arXiv 1604.06174).
+    /// Whether blocks keep only their inputs for the gradient and run again there: less memory for one more forward pass of the
+    /// blocks (arXiv 1604.06174).
     pub gradient_checkpointing: bool,
     /// Probability that a training sample loses its condition, for classifier-free guidance (Ho and Salimans 2022,
     /// arXiv:2207.12598, algorithm 1).

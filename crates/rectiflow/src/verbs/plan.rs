@@ -60,6 +60,10 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
         need.check()?;
     }
     context.note("measuring a second or two of training steps on noise");
+    if recipe.perceptual.is_some() || recipe.target != methods::Target::Path {
+        context
+            .note("`target` and `perceptual` cost extra passes of this and other networks, which are not in the speed");
+    }
     let images_per_second = measure(recipe, shape, names, context)?;
     let peak_bytes = if context.device.name == "cpu" { Memory::now().peak } else { 0 };
     let by_images = config.total_images().map(|images| images as f64 / images_per_second);

@@ -16,7 +16,7 @@ use data::{DataConfig, Dataset, Split};
 use flow::Solver;
 use metrics::Extractor;
 use serde::Serialize;
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -112,15 +112,13 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
         return Err(Error::Usage(format!("{file} reads no text: there is no prompt to retrieve; train with `[text]`")));
     }
     let held_out = data::open(&model.recipe.data.with_split(Split::Test))?;
-    let rows = one_each(&*held_out, request.count);
+    let (captions, rows) = unseen(&*held_out, request.count)?;
     if !(2..=rows.len()).contains(&request.among) {
         let (among, found) = (request.among, rows.len());
         return Err(Error::Usage(format!("--among {among}: there are {found} held-out captions; give 2 to {found}")));
     }
-    let names = held_out.class_names();
-    let captions: Vec<String> = rows.iter().map(|(class, _)| names[*class].clone()).collect();
     model.ask(&captions, &context.device)?;
-    let real = data::gather(&*held_out, &rows.iter().map(|(_, row)| *row).collect::<Vec<_>>())?.images;
+    let real = data::gather(&*held_out, &rows)?.images;
     let eye = extractor(&request.features, &held_out, &context.device)?;
     let judge = Judge::new(&*eye, &real, model.subject.shape, request.among)?;
 
@@ -128,7 +126,7 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
     if let Some(name) = &request.against {
         let other = other_style(name, &model.recipe.data)?;
         let same = data::counterparts(&*held_out, &*other);
-        let known = rows.iter().enumerate().filter_map(|(place, (_, row))| Some((place, same[*row]?)));
+        let known = rows.iter().enumerate().filter_map(|(place, row)| Some((place, same[*row]?)));
         let (places, theirs): (Vec<usize>, Vec<usize>) = known.unzip();
         if places.is_empty() {
             let remedy = "counterparts are files of the same name in both sets";
@@ -173,16 +171,15 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
     })
 }
 
-/// The first picture of every caption, as `(class, row)`, at most `count` of them.
-fn one_each(dataset: &dyn Dataset, count: Option<usize>) -> Vec<(usize, usize)> {
-    let mut first = vec![None; dataset.class_names().len()];
-    for row in (0..dataset.len()).rev() {
-        if let Some(class) = dataset.label(row) {
-            first[class as usize] = Some(row);
+/// Captions that training never saw and the first picture of each, in their order; at most `count` of them.
+fn unseen(dataset: &dyn Dataset, count: Option<usize>) -> Result<(Vec<String>, Vec<usize>), Error> {
+    let mut first = BTreeMap::new();
+    for row in (0..dataset.len()).filter(|row| dataset.label(*row).is_none()) {
+        if let Some(caption) = dataset.get(row)?.caption {
+            first.entry(caption).or_insert(row);
         }
     }
-    let found = first.into_iter().enumerate().filter_map(|(class, row)| Some((class, row?)));
-    found.take(count.unwrap_or(usize::MAX)).collect()
+    Ok(first.into_iter().take(count.unwrap_or(usize::MAX)).unzip())
 }
 
 /// All of the set `name`, in the form of ours.
