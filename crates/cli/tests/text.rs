@@ -228,7 +228,11 @@ fn what_cannot_be_read_is_refused_with_the_remedy() {
         .for_each(|path| fs::remove_file(path).unwrap());
     refused(&[], "cache", 1, "no sample of");
 
+    // A student reads what its teacher reads, and nobody is told three thousand captions.
     let model = common::run();
+    let mut reflow = rectiflow();
+    reflow.args(["reflow", "--set", "text={}", "-o"]).arg(at("no")).arg("--teacher").arg(&model);
+    reflow.assert().code(2).stderr(predicate::str::contains("`text` cannot be set"));
     let mut sample = rectiflow();
     sample.arg("sample").arg(&model).args(["--prompt", "a shirt", "-o"]).arg(at("no.png"));
     sample.assert().code(2).stderr(predicate::str::contains("reads no text"));

@@ -86,12 +86,7 @@ pub(crate) fn group_norm(
     let variance = mean(y.clone().square());
     let y = (y / (variance + epsilon).sqrt()).reshape([b, c, h, w]);
     let each = |vector: Tensor<1>| vector.reshape([1, c]).expand([b, c]).reshape([b, c, 1, 1]);
-    let y = y * each(gamma) + each(beta);
-    let y = match modulation {
-        Some((scale, shift)) => y * (scale.reshape([b, c, 1, 1]) + 1.0) + shift.reshape([b, c, 1, 1]),
-        None => y,
-    };
-    reference::activated(y, activate.then_some(Activation::Silu))
+    reference::modulated(y * each(gamma) + each(beta), modulation, activate)
 }
 
 /// See [`reference::conv2d`]: one matrix product of patches and weights. A patch is `kh kw` slices of the image side by side,

@@ -81,7 +81,12 @@ pub fn group_norm(
     let y = y.clone() - y.mean_dim(2);
     let variance = y.clone().square().mean_dim(2);
     let y = (y / (variance + epsilon).sqrt()).reshape([b, c, h, w]);
-    let y = y * gamma.reshape([1, c, 1, 1]) + beta.reshape([1, c, 1, 1]);
+    modulated(y * gamma.reshape([1, c, 1, 1]) + beta.reshape([1, c, 1, 1]), modulation, activate)
+}
+
+/// The end of [`group_norm`]: `y (1 + scale) + shift` per sample where there are such, then SiLU if `activate`.
+pub(crate) fn modulated(y: Tensor<4>, modulation: Option<(Tensor<2>, Tensor<2>)>, activate: bool) -> Tensor<4> {
+    let [b, c, ..] = y.dims();
     let y = match modulation {
         Some((scale, shift)) => y * (scale.reshape([b, c, 1, 1]) + 1.0) + shift.reshape([b, c, 1, 1]),
         None => y,

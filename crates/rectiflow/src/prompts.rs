@@ -149,7 +149,9 @@ impl Table {
             features,
             longest,
         };
-        let fits = table.lengths.len() == prompts && table.lengths.iter().sum::<usize>() == tokens;
+        let fits = table.lengths.len() == prompts
+            && table.lengths.iter().sum::<usize>() == tokens
+            && Some(table.values.len()) == tokens.checked_mul(features);
         (fits && table.lengths.iter().all(|length| *length <= longest)).then_some(table)
     }
 

@@ -34,6 +34,9 @@ pub enum Classes {
     InTurn(Vec<i64>),
 }
 
+/// Classes that a message names before it counts the rest.
+const SHOWN: usize = 20;
+
 impl Classes {
     /// All classes of a model in turn, or none where it has none.
     pub fn all(model: &Model) -> Self {
@@ -53,8 +56,14 @@ impl Classes {
             let by_name = names.iter().position(|name| name.eq_ignore_ascii_case(word));
             let by_number = word.parse::<usize>().ok().filter(|number| *number < names.len());
             by_name.or(by_number).map(|class| class as i64).ok_or_else(|| {
-                let known: Vec<String> = names.iter().enumerate().map(|(i, name)| format!("{i} {name}")).collect();
-                let known = if known.is_empty() { "none: it is unconditional".into() } else { known.join(", ") };
+                let known: Vec<String> =
+                    names.iter().enumerate().take(SHOWN).map(|(i, name)| format!("{i} {name}")).collect();
+                let known = match names.len() {
+                    0 => "none: it is unconditional".into(),
+                    all if all > SHOWN => format!("{} and {} more", known.join(", "), all - SHOWN),
+                    _ => known.join(", "),
+                };
+                let known = known + if model.recipe.text.is_some() { "; ask in words with --prompt" } else { "" };
                 Error::Usage(format!("--class {word}: this model's classes are {known}"))
             })
         };

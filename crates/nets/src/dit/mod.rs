@@ -85,12 +85,6 @@ impl Dit {
     }
 }
 
-impl Dit {
-    fn reads_tokens(&self) -> bool {
-        self.blocks.iter().any(|block| block.cross_attn.is_some())
-    }
-}
-
 impl Network<4> for Dit {
     fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
         let embedding = kernels::silu(self.conditioner.forward(t, condition)); // [b d]
@@ -111,7 +105,8 @@ impl Network<4> for Dit {
             }
         };
         let mut h = h + positions;
-        let tokens = self.conditioner.tokens(condition).filter(|_| self.reads_tokens());
+        let reads = self.blocks.iter().any(|block| block.cross_attn.is_some());
+        let tokens = if reads { self.conditioner.tokens(condition) } else { None };
         for block in &self.blocks {
             h = block.forward(h, &embedding, tokens.as_ref(), pass);
         }

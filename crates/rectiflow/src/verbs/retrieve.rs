@@ -50,7 +50,7 @@ pub struct Row {
     pub what: String,
     /// Evaluations of the network per image, guidance counted once; 0 for real pictures.
     pub nfe: usize,
-    /// Share of images whose caption came first, and its standard error.
+    /// Share of images whose caption came first.
     pub first: f64,
     /// Standard error of that share over images.
     pub error: f64,
