@@ -6,7 +6,8 @@ use crate::{
 };
 use clap::CommandFactory;
 use rectiflow::{
-    Context, Error, Model, Precision, Recipe, device,
+    Context, Error, Model, Precision, Recipe,
+    device::{self, Chosen},
     judge::JudgeConfig,
     model::which,
     pairs,
@@ -66,11 +67,14 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
     if global.dtype != "f32" {
         return Err(Error::Usage(format!("--dtype {}: only f32 is there so far", global.dtype)));
     }
-    if let Some(threads) = global.threads {
-        device::limit_threads(threads)?;
-    }
+    device::start_threads(global.threads)?;
     let chosen = device::choose(&global.device)?;
     watch_ctrl_c(stop.clone());
+    device::on_a_worker(move || work(verb, global, chosen, stop))
+}
+
+/// Does what takes time.
+fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Result<(), Error> {
     let mut bars = Bars::new(global.quiet);
     let mut context = Context::new(chosen, stop, move |event| bars.tell(event));
     match verb {

@@ -85,6 +85,11 @@ fn compare<const D: usize>(
 }
 
 fn main() {
+    // On a thread of the pool, as the program itself: see `rectiflow::device::on_a_worker`.
+    rayon::scope(|_| measure());
+}
+
+fn measure() {
     let peak = peak(&Device::flex());
     println!("matrix product 1536: {peak:.0} GFLOP/s on {} threads", rayon::current_num_threads());
     compare("silu 512k", &[1 << 19], 0.0, peak, |x| kernels::silu(x[0].clone()), |x| reference::silu(x[0].clone()));
@@ -187,6 +192,23 @@ fn main() {
         |x| kernels::attention(heads(&x[0]), heads(&x[1]), heads(&x[2]), None),
         |x| reference::attention(heads(&x[0]), heads(&x[1]), heads(&x[2]), None),
     );
+    let packed = |x: &Leaves| x[0].clone().reshape([8, 256, 3 * 384]);
+    compare(
+        "self_attention 8x256x(3x6x64)",
+        &[8 * 256 * 3 * 384],
+        4.0 * 48.0 * 256.0 * 256.0 * 64.0,
+        peak,
+        |x| kernels::self_attention(packed(x), 6),
+        |x| kernels::join_heads(split_attention(packed(x))),
+    );
+    compare(
+        "gated 8x256x384",
+        &[8 * 256 * 384, 8 * 256 * 384, 8 * 384],
+        0.0,
+        peak,
+        |x| kernels::gated(tokens(x), x[1].clone().reshape([8, 256, 384]), adaln(&x[2])),
+        |x| reference::gated(tokens(x), x[1].clone().reshape([8, 256, 384]), adaln(&x[2])),
+    );
     let angles = |x: &Tensor<1>| x.clone().reshape([256, 32]);
     compare(
         "rotary 8x6x256x64",
@@ -215,6 +237,12 @@ fn main() {
         },
     );
     adamw(1 << 20);
+}
+
+/// The kernel on four axes, with what it takes to get there.
+fn split_attention(qkv: Tensor<3>) -> Tensor<4> {
+    let [q, k, v] = kernels::split_heads(qkv, 6);
+    kernels::attention(q, k, v, None)
 }
 
 /// The optimiser's step, in place, beside Burn's composition of it.

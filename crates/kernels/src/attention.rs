@@ -14,7 +14,7 @@ use crate::math::{dot, exp, simd, sum_by};
 use crate::product::{Matrix, product};
 
 /// Query rows per tile.
-const TILE: usize = 64;
+pub(crate) const TILE: usize = 64;
 
 /// Scaled dot-product attention: `q` `[b h n d]`, `k`, `v` `[b h m d]`; `mask` `[b m]` is true where a key is real.
 /// A sample whose keys are all masked attends to nothing and gets zeros.
@@ -43,14 +43,14 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<2
 #[derive(Clone, Copy, Debug)]
 struct Attention;
 
-/// One head of one sample.
-struct Head<'a> {
-    q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
-    keep: Option<&'a [f32]>,
-    m: usize,
-    d: usize,
+/// One head of one sample: `q` `[n d]`, `k`, `v` `[m d]`, and which keys are real, if not all.
+pub(crate) struct Head<'a> {
+    pub q: &'a [f32],
+    pub k: &'a [f32],
+    pub v: &'a [f32],
+    pub keep: Option<&'a [f32]>,
+    pub m: usize,
+    pub d: usize,
 }
 
 impl Head<'_> {
@@ -67,6 +67,44 @@ impl Head<'_> {
                 }
             },
         );
+    }
+
+    /// The output of the query rows from `first` on, `y` `[rows, d]`.
+    pub fn forward(&self, first: usize, y: &mut [f32]) {
+        let (m, d) = (self.m, self.d);
+        let rows = y.len() / d;
+        let mut p = Scratch::take(TILE * m);
+        self.weights(first, rows, &mut p);
+        product((rows, d, m), 1.0, Matrix::rows(&p, m), Matrix::rows(self.v, d), y, false, false);
+    }
+
+    /// From the gradient `g` `[n d]` of the output `dq` `[n d]`, and onto `dk`, `dv` `[m d]`.
+    pub fn backward(&self, g: &[f32], dq: &mut [f32], dk: &mut [f32], dv: &mut [f32]) {
+        let (m, d, n) = (self.m, self.d, g.len() / self.d);
+        let (mut p, mut ds) = (Scratch::take(TILE * m), Scratch::take(TILE * m));
+        let factor = 1.0 / (d as f32).sqrt();
+        for first in (0..n).step_by(TILE) {
+            let rows = TILE.min(n - first);
+            let (q, g) = (&self.q[first * d..][..rows * d], &g[first * d..][..rows * d]);
+            self.weights(first, rows, &mut p);
+            let (p, ds) = (&p[..rows * m], &mut ds[..rows * m]);
+            product((m, d, rows), 1.0, Matrix::columns(p, m), Matrix::rows(g, d), dv, true, false);
+            product((rows, m, d), 1.0, Matrix::rows(g, d), Matrix::columns(self.v, d), ds, false, false);
+            simd(
+                #[inline(always)]
+                || {
+                    for (ds, p) in ds.chunks_exact_mut(m).zip(p.chunks_exact(m)) {
+                        let sum = dot(ds, p, |p| p);
+                        for (ds, p) in ds.iter_mut().zip(p) {
+                            *ds = p * (*ds - sum);
+                        }
+                    }
+                },
+            );
+            let dq = &mut dq[first * d..][..rows * d];
+            product((rows, d, m), factor, Matrix::rows(ds, m), Matrix::rows(self.k, d), dq, false, false);
+            product((m, d, rows), factor, Matrix::columns(ds, m), Matrix::rows(q, d), dk, true, false);
+        }
     }
 }
 
@@ -123,12 +161,7 @@ impl Kernel for Attention {
         } else if !y.is_empty() {
             let tiles: Vec<_> = y.chunks_mut(n * d).flat_map(|y| y.chunks_mut(TILE * d).enumerate()).collect();
             let per = n.div_ceil(TILE);
-            tiles.into_par_iter().enumerate().for_each(|(i, (tile, y))| {
-                let (head, rows) = (&heads[i / per], y.len() / d);
-                let mut p = Scratch::take(TILE * m);
-                head.weights(tile * TILE, rows, &mut p);
-                product((rows, d, m), 1.0, Matrix::rows(&p, m), Matrix::rows(head.v, d), y, false, false);
-            });
+            tiles.into_par_iter().enumerate().for_each(|(i, (tile, y))| heads[i / per].forward(tile * TILE, y));
         }
         drop(heads);
         (Array::from_vec(y, &[b, h, n, d]), if save { inputs } else { Vec::new() })
@@ -140,32 +173,10 @@ impl Kernel for Attention {
         let (mut dk, mut dv) = (vec![0.0; b * h * m * d], vec![0.0; b * h * m * d]);
         if !dq.is_empty() && m > 0 {
             let outputs = dq.par_chunks_mut(n * d).zip(dk.par_chunks_mut(m * d)).zip(dv.par_chunks_mut(m * d));
-            outputs.zip(grad.data().par_chunks(n * d)).zip(&heads).for_each(|((((dq, dk), dv), g), head)| {
-                let (mut p, mut ds) = (Scratch::take(TILE * m), Scratch::take(TILE * m));
-                let factor = 1.0 / (d as f32).sqrt();
-                for first in (0..n).step_by(TILE) {
-                    let rows = TILE.min(n - first);
-                    let (q, g) = (&head.q[first * d..][..rows * d], &g[first * d..][..rows * d]);
-                    head.weights(first, rows, &mut p);
-                    let (p, ds) = (&p[..rows * m], &mut ds[..rows * m]);
-                    product((m, d, rows), 1.0, Matrix::columns(p, m), Matrix::rows(g, d), dv, true, false);
-                    product((rows, m, d), 1.0, Matrix::rows(g, d), Matrix::columns(head.v, d), ds, false, false);
-                    simd(
-                        #[inline(always)]
-                        || {
-                            for (ds, p) in ds.chunks_exact_mut(m).zip(p.chunks_exact(m)) {
-                                let sum = dot(ds, p, |p| p);
-                                for (ds, p) in ds.iter_mut().zip(p) {
-                                    *ds = p * (*ds - sum);
-                                }
-                            }
-                        },
-                    );
-                    let dq = &mut dq[first * d..][..rows * d];
-                    product((rows, d, m), factor, Matrix::rows(ds, m), Matrix::rows(head.k, d), dq, false, false);
-                    product((m, d, rows), factor, Matrix::columns(ds, m), Matrix::rows(q, d), dk, true, false);
-                }
-            });
+            outputs
+                .zip(grad.data().par_chunks(n * d))
+                .zip(&heads)
+                .for_each(|((((dq, dk), dv), g), head)| head.backward(g, dq, dk, dv));
         }
         let keys = [b, h, m, d];
         let mut gradients =

@@ -139,6 +139,31 @@ pub(crate) fn attention_by(
     }
 }
 
+/// `[b n 3d]` to queries, keys and values, each `[b heads n d/heads]`.
+pub fn split_heads(qkv: Tensor<3>, heads: usize) -> [Tensor<4>; 3] {
+    let [b, n, width] = qkv.dims();
+    let d = width / 3 / heads;
+    let qkv: Tensor<5> = qkv.reshape([b, n, 3, heads, d]).permute([2, 0, 3, 1, 4]); // [3 b heads n d]
+    [0, 1, 2].map(|i| qkv.clone().narrow(0, i, 1).reshape([b, heads, n, d]))
+}
+
+/// `[b heads n d]` to `[b n heads*d]`, the heads side by side.
+pub fn join_heads(y: Tensor<4>) -> Tensor<3> {
+    let [b, heads, n, d] = y.dims();
+    y.swap_dims(1, 2).reshape([b, n, heads * d])
+}
+
+/// Attention of every token to all: `qkv` `[b n 3d]` to `[b n d]`, the heads side by side.
+pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    let [q, k, v] = split_heads(qkv, heads);
+    join_heads(attention(q, k, v, None))
+}
+
+/// `x + gate y`: tokens and a branch `[b n d]`, a gate for each sample `[b d]`.
+pub fn gated(x: Tensor<3>, y: Tensor<3>, gate: Tensor<2>) -> Tensor<3> {
+    x + y * gate.unsqueeze_dim::<3>(1)
+}
+
 /// Rotation of the feature pairs `(2i, 2i+1)` of `x` `[b h n d]` by angles with cosines and sines `[n d/2]`.
 pub fn rotary(x: Tensor<4>, cosines: Tensor<2>, sines: Tensor<2>) -> Tensor<4> {
     let [b, h, n, d] = x.dims();

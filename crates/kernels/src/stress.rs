@@ -55,7 +55,7 @@ macro_rules! both {
 }
 
 /// The names of [`case`].
-const OPERATIONS: [&str; 12] = [
+const OPERATIONS: [&str; 14] = [
     "silu",
     "gelu",
     "linear",
@@ -67,6 +67,8 @@ const OPERATIONS: [&str; 12] = [
     "layer_norm",
     "rms_norm",
     "attention",
+    "self_attention",
+    "gated",
     "rotary",
 ];
 
@@ -218,6 +220,29 @@ fn case(operation: &str, dice: &mut Dice) -> Case {
                 },
                 crate::attention,
                 reference::attention
+            )
+        }
+        "self_attention" => {
+            let (b, n, heads, d) = (dice.roll(1, 2), dice.roll(1, 140), dice.roll(1, 3), dice.roll(1, 33));
+            both!(
+                format!("self_attention [{b} {n} 3 x {heads} x {d}]"),
+                vec![b * n * 3 * heads * d],
+                |x, op| op(x[0].clone().reshape([b, n, 3 * heads * d]), heads),
+                crate::self_attention,
+                reference::self_attention
+            )
+        }
+        "gated" => {
+            let (b, n, d) = (dice.roll(1, 3), dice.roll(1, 140), dice.roll(1, 70));
+            both!(
+                format!("gated [{b} {n} {d}]"),
+                vec![b * n * d, b * n * d, b * d],
+                |x, op| {
+                    let tokens = |i: usize| x[i].clone().reshape([b, n, d]);
+                    op(tokens(0), tokens(1), x[2].clone().reshape([b, d]))
+                },
+                crate::gated,
+                reference::gated
             )
         }
         _ => {

@@ -91,16 +91,23 @@ fn present(
     Ok(Chosen { device: make(), name: name.into() })
 }
 
-/// Limits the processor threads; without a call all of them are used.
+/// Starts the processor threads that the kernels share their work among: `None` for one to each processor.
 ///
 /// # Errors
 /// Where the number is zero or threads have been started already.
-pub fn limit_threads(threads: usize) -> Result<(), Error> {
-    if threads == 0 {
+pub fn start_threads(threads: Option<usize>) -> Result<(), Error> {
+    if threads == Some(0) {
         return Err(Error::Usage("--threads 0: use at least 1".into()));
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    pool.map_err(|error| Error::Failure(format!("--threads {threads}: {error}")))
+    // The whole program runs on one of them, and wants a main thread's stack.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).stack_size(8 << 20).build_global();
+    pool.map_err(|error| Error::Failure(format!("the processor threads do not start: {error}")))
+}
+
+/// Runs `f` on one of the threads that the kernels share their work among. From any other thread each kernel would have to
+/// wake them and be woken again: a tenth of the time of a single pass of a U-Net.
+pub fn on_a_worker<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| f())
 }
 
 #[cfg(test)]

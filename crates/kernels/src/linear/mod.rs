@@ -1,29 +1,29 @@
 //! Linear maps of rows, `y = x weight^T + bias`.
 //!
-//! Forward, each output is one chain of fused multiply-adds over the input features, so a row's result does not depend
-//! on the number of rows. `dx = g weight` runs the same way; `dweight = g^T x` is one matrix product, `dbias` a sum
-//! over fixed blocks of rows. Under [`Precision::Bf16`] operands are packed in pairs first: neighbouring features
-//! forward, neighbouring outputs for `dx`, neighbouring rows for `dweight` (see [`weight`]).
+//! Forward, a row's result does not depend on the number of rows (see [`whole`]). `dx = g weight` runs the same way;
+//! `dweight = g^T x` is one matrix product, `dbias` a sum over fixed blocks of rows. Under [`Precision::Bf16`] operands
+//! are packed in pairs first: neighbouring features forward, neighbouring outputs for `dx` (see [`paired`]), neighbouring
+//! rows for `dweight` (see [`weight`]).
 
+mod paired;
 mod weight;
+mod whole;
 
 use burn::tensor::Tensor;
-use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::activation::Activation;
 use crate::composed;
-use crate::conv::product::{Arrange, WEIGHTS};
-use crate::conv::tile::{ShiftedTile, blocks, max_rows, max_vectors, parts, shifted_tile};
+use crate::conv::product::Arrange;
 use crate::fused::{Inputs, Kernel, apply};
-use crate::host::{Array, Scratch, is_fast, scratch};
+use crate::host::{Array, is_fast, scratch};
 use crate::math::simd;
 use crate::pairs::{pack_features, pack_planes};
 use crate::precision::Precision;
 use crate::product::{Matrix, product};
 
-/// Rows per task: their operands of one block of terms stay in the first-level cache.
-const ROWS: usize = 48;
+/// Rows per task of a sum over rows.
+const ROWS: usize = 384;
 
 /// `x weight^T + bias` over the last axis: `x` `[..., i]`, `weight` `[o, i]`, `bias` `[o]`.
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
@@ -71,26 +71,26 @@ struct Linear {
 impl Kernel for Linear {
     fn forward(&self, mut inputs: Vec<Array>, save: bool) -> (Array, Vec<Array>) {
         let bias = (inputs.len() == 3).then(|| inputs.pop()).flatten();
-        let (x, weight) = (&inputs[0], &inputs[1]);
-        let [o, i] = *weight.dims() else { unreachable!("a weight has two axes") };
-        let paired = self.precision.is_paired();
-        let pairs;
-        let (x, values, depth) = if paired {
-            pairs = (pack_features(x.data(), i), pack_features(weight.data(), i));
-            (pairs.0.as_slice(), pairs.1.as_slice(), i.div_ceil(2))
-        } else {
-            (x.data(), weight.data(), i)
-        };
-        let taps: Vec<usize> = (0..depth).collect();
-        let weights = Arrange { values, channels: o, channel: depth, groups: 1, group: 0, taps: &taps }.run();
+        let (x, weight) = (inputs[0].data(), inputs[1].data());
+        let [o, i] = *inputs[1].dims() else { unreachable!("a weight has two axes") };
         let mut dims = inputs[0].dims().to_vec();
         *dims.last_mut().expect("a tensor has an axis") = o;
         let mut y = scratch(dims.iter().product());
         let bias = bias.as_ref().map(Array::data);
-        let map = RowMap { paired, x, depth, weights: &weights, channels: o, bias };
         // The slope of the activation is read off what went into it.
         let mut before = (save && self.activation.is_some()).then(|| scratch(y.len()));
-        map_rows(map, &mut y, self.activation, before.as_deref_mut());
+        let kept = before.as_deref_mut();
+        if self.precision.is_paired() {
+            let (x, values, depth) = (pack_features(x, i), pack_features(weight, i), i.div_ceil(2));
+            let taps: Vec<usize> = (0..depth).collect();
+            let arrange = Arrange { values: &values, channels: o, channel: depth, groups: 1, group: 0, taps: &taps };
+            let weights = arrange.run();
+            let map = paired::RowMap { x: &x, depth, weights: &weights, channels: o, bias };
+            paired::map_rows(map, &mut y, self.activation, kept);
+        } else {
+            let weight = Matrix::columns(weight, i);
+            whole::RowMap { x, depth: i, weight, channels: o, bias }.run(&mut y, self.activation, kept);
+        }
         if save {
             inputs.extend(before.map(|before| Array::from_vec(before, &dims)));
         }
@@ -107,16 +107,17 @@ impl Kernel for Linear {
         let rows = g.len() / o.max(1);
         let paired = self.precision.is_paired();
         let dx = wanted[0].then(|| {
-            let pairs;
-            let (g, values, depth) = if paired {
-                pairs = (pack_features(g, o), pack_planes(weight.data(), 1, o, i));
-                (pairs.0.as_slice(), pairs.1.as_slice(), o.div_ceil(2))
-            } else {
-                (g, weight.data(), o)
-            };
-            let weights = Arrange { values, channels: i, channel: 1, groups: depth, group: i, taps: &[0] }.run();
             let mut dx = scratch(x.len());
-            map_rows(RowMap { paired, x: g, depth, weights: &weights, channels: i, bias: None }, &mut dx, None, None);
+            if paired {
+                let (g, values, depth) = (pack_features(g, o), pack_planes(weight.data(), 1, o, i), o.div_ceil(2));
+                let arrange = Arrange { values: &values, channels: i, channel: 1, groups: depth, group: i, taps: &[0] };
+                let weights = arrange.run();
+                let map = paired::RowMap { x: &g, depth, weights: &weights, channels: i, bias: None };
+                paired::map_rows(map, &mut dx, None, None);
+            } else {
+                let weight = Matrix::rows(weight.data(), i);
+                whole::RowMap { x: g, depth: o, weight, channels: i, bias: None }.run(&mut dx, None, None);
+            }
             Array::from_vec(dx, x.dims())
         });
         let dw = wanted[1].then(|| {
@@ -135,105 +136,6 @@ impl Kernel for Linear {
     }
 }
 
-/// `y[r, :] = bias + sum_k x[r, k] weights[k, :]` for rows of `depth` words and `channels` values.
-#[derive(Clone, Copy)]
-struct RowMap<'a> {
-    /// Whether words are pairs of bfloat16.
-    paired: bool,
-    x: &'a [f32],
-    depth: usize,
-    /// Made by [`Arrange`].
-    weights: &'a [f32],
-    channels: usize,
-    bias: Option<&'a [f32]>,
-}
-
-/// `y` from the map, through `activation` where there is one; what goes into that is kept in `before` where asked.
-fn map_rows(map: RowMap, y: &mut [f32], activation: Option<Activation>, before: Option<&mut [f32]>) {
-    let RowMap { x, depth, channels, .. } = map;
-    if y.is_empty() {
-        return;
-    }
-    assert!(y.len() / channels * depth == x.len());
-    let size = ROWS * channels;
-    let rows = |i: usize, y: &mut [f32]| {
-        let x = &x[i * ROWS * depth..][..y.len() / channels * depth];
-        pulp::Arch::new().dispatch(Rows { map: RowMap { x, ..map }, y });
-    };
-    let whole = |(i, y): (usize, &mut [f32])| {
-        rows(i, y);
-        if let Some(activation) = activation {
-            activation.update(y);
-        }
-    };
-    // Below this the work takes no longer than handing it out.
-    let small = x.len() * channels < 1 << 16;
-    match (activation, before) {
-        (Some(activation), Some(before)) => {
-            let both = |(i, (y, before)): (usize, (&mut [f32], &mut [f32]))| {
-                rows(i, before);
-                activation.map(y, before);
-            };
-            match small {
-                true => y.chunks_mut(size).zip(before.chunks_mut(size)).enumerate().for_each(both),
-                false => y.par_chunks_mut(size).zip(before.par_chunks_mut(size)).enumerate().for_each(both),
-            }
-        }
-        _ if small => y.chunks_mut(size).enumerate().for_each(whole),
-        _ => y.par_chunks_mut(size).enumerate().for_each(whole),
-    }
-}
-
-/// At most [`ROWS`] rows of a linear map.
-struct Rows<'a> {
-    map: RowMap<'a>,
-    y: &'a mut [f32],
-}
-
-impl WithSimd for Rows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { map: RowMap { paired, x, depth, weights, channels, bias }, y } = self;
-        let (lanes, rows) = (S::F32_LANES, y.len() / channels);
-        let offsets: Vec<usize> = (0..depth).collect();
-        let mut sums = Scratch::take(rows * max_vectors::<S>() * lanes);
-        let mut begin = Scratch::take(max_vectors::<S>() * lanes);
-        for (first, vectors) in blocks::<S>(channels) {
-            let (first, width) = (first * lanes, vectors * lanes);
-            let used = width.min(channels - first);
-            let weights = &weights[first * depth..][..width * depth];
-            let sums = &mut sums[..rows * width];
-            begin[..width].fill(0.0);
-            if let Some(bias) = bias {
-                begin[..used].copy_from_slice(&bias[first..first + used]);
-            }
-            if depth == 0 {
-                sums.chunks_exact_mut(width).for_each(|sums| sums.copy_from_slice(&begin[..width]));
-            }
-            for (k, terms) in parts(depth, WEIGHTS / width) {
-                let (offsets, w) = (&offsets[k..][..terms], &weights[k * width..][..terms * width]);
-                for (r, n) in parts(rows, max_rows::<S>(vectors)) {
-                    let (x, sums) = (&x[r * depth..][..n * depth], &mut sums[r * width..][..n * width]);
-                    // SAFETY: `x` holds `n` rows of `depth` and the offsets are below `depth`; `w` holds `terms` rows,
-                    // `sums` `n` rows and `begin` one row of `width`; `n` and `vectors` come from the limits
-                    // themselves; whoever asked for pairs saw that they are native.
-                    unsafe {
-                        let (x, w, out) = (x.as_ptr(), w.as_ptr(), sums.as_mut_ptr());
-                        let start = if k == 0 { (begin.as_ptr(), 0) } else { (out.cast_const(), width) };
-                        let (apart, rows) = (depth, n);
-                        shifted_tile(simd, ShiftedTile { paired, rows, vectors, x, apart, offsets, w, start, out });
-                    }
-                }
-            }
-            for (y, sums) in y.chunks_exact_mut(channels).zip(sums.chunks_exact(width)) {
-                y[first..first + used].copy_from_slice(&sums[..used]);
-            }
-        }
-    }
-}
-
 /// Sums of the columns of a matrix with rows of `width`.
 fn column_sums(g: &[f32], width: usize) -> Vec<f32> {
     let mut total = vec![0.0; width];
@@ -241,7 +143,7 @@ fn column_sums(g: &[f32], width: usize) -> Vec<f32> {
         return total;
     }
     let sums: Vec<Vec<f32>> = g
-        .par_chunks(8 * ROWS * width)
+        .par_chunks(ROWS * width)
         .map(|g| {
             let mut sums = vec![0.0; width];
             simd(
@@ -324,15 +226,21 @@ mod tests {
 
     #[test]
     fn a_row_does_not_depend_on_the_others_nor_on_threads() {
-        let (x, w) = (tensor(1, [101, 41]), tensor(2, [50, 41]));
-        for precision in [Precision::F32, Precision::Bf16] {
-            let map = |x: &Tensor<2>| host(precision.scope(|| linear(x.clone(), w.clone(), None)));
-            let all = map(&x);
-            for r in [0, 47, 48, 100] {
-                assert_eq!(map(&x.clone().narrow(0, r, 1)), all[r * 50..][..50], "row {r}");
+        // More terms than a block, and numbers of rows and outputs on both sides of every way through a product.
+        for (rows, i, o) in [(101, 41, 50), (130, 600, 7), (70, 1030, 1), (300, 2, 96), (67, 520, 160)] {
+            let (x, w) = (tensor(1, [rows, i]), tensor(2, [o, i]));
+            for precision in [Precision::F32, Precision::Bf16] {
+                let map = |x: &Tensor<2>| host(precision.scope(|| linear(x.clone(), w.clone(), None)));
+                let all = map(&x);
+                for (first, count) in
+                    [(0, 1), (47, 1), (rows - 1, 1), (3, 2), (5, 5), (10, 15), (1, 16), (2, 64), (0, 65)]
+                {
+                    let part = map(&x.clone().narrow(0, first, count));
+                    assert_eq!(part, all[first * o..][..count * o], "{count} rows from {first} of {rows}, {i} to {o}");
+                }
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
+                assert_eq!(pool.install(|| map(&x)), all);
             }
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
-            assert_eq!(pool.install(|| map(&x)), all);
         }
     }
 

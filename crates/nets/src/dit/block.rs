@@ -4,7 +4,6 @@ use super::DitConfig;
 use crate::init::{Init, Weights};
 use crate::layers::{Dropout, Linear, RmsNorm, layer_norm};
 use crate::recompute;
-use crate::unet::split_heads;
 use base::{Pass, Tensor, condition::Tokens};
 use burn::module::Module;
 use kernels::Activation;
@@ -37,13 +36,15 @@ impl Attention {
     }
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let shape = x.dims();
-        let [mut q, mut k, v] = split_heads(self.qkv.forward(x), self.heads);
-        if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
-            (q, k) = (q_norm.forward(q), k_norm.forward(k));
-        }
-        let y = kernels::attention(q, k, v, None); // [b heads n d]
-        self.proj.forward(y.swap_dims(1, 2).reshape(shape)) // [b n d]
+        let qkv = self.qkv.forward(x);
+        let y = match (&self.q_norm, &self.k_norm) {
+            (Some(q_norm), Some(k_norm)) => {
+                let [q, k, v] = kernels::split_heads(qkv, self.heads);
+                kernels::join_heads(kernels::attention(q_norm.forward(q), k_norm.forward(k), v, None))
+            }
+            _ => kernels::self_attention(qkv, self.heads),
+        };
+        self.proj.forward(y) // [b n d]
     }
 }
 
@@ -80,7 +81,7 @@ impl CrossAttention {
         let kv: Tensor<5> = kv.permute([2, 0, 3, 1, 4]); // [2 b heads m size]
         let [k, v] = [0, 1].map(|i| kv.clone().narrow(0, i, 1).reshape([b, heads, m, size]));
         let y = kernels::attention(q, k, v, Some(tokens.mask.clone()));
-        self.proj.forward(y.swap_dims(1, 2).reshape([b, n, d]))
+        self.proj.forward(kernels::join_heads(y))
     }
 }
 
@@ -148,13 +149,13 @@ impl Block {
         let [shift1, scale1, gate1, shift2, scale2, gate2] = std::array::from_fn(|i| all.clone().narrow(1, i * d, d)); // [b d] each
 
         let y = self.attn.forward(layer_norm(x.clone(), scale1, shift1));
-        let mut x = x + self.dropout[0].forward(y, pass) * gate1.unsqueeze_dim::<3>(1);
+        let mut x = kernels::gated(x, self.dropout[0].forward(y, pass), gate1);
         if let (Some(cross), Some(tokens)) = (&self.cross_attn, tokens) {
             let zero = embedding.detach().zeros_like();
             x = x.clone() + cross.forward(layer_norm(x, zero.clone(), zero), tokens);
         }
         let y = self.mlp.fc1.activated(layer_norm(x.clone(), scale2, shift2), Activation::Gelu);
         let y = self.mlp.fc2.forward(y);
-        x + self.dropout[1].forward(y, pass) * gate2.unsqueeze_dim::<3>(1)
+        kernels::gated(x, self.dropout[1].forward(y, pass), gate2)
     }
 }

@@ -1,10 +1,10 @@
 //! BERT (Devlin et al. 2018, arXiv 1810.04805): a transformer over word pieces, normalised after each sum.
 
+use crate::NetsError;
 use crate::init::{Init, Weights};
 use crate::layers::Linear;
 use crate::net::positive;
 use crate::weights::{Strict, TensorSource, load};
-use crate::{NetsError, unet::split_heads};
 use base::{Device, Int, Tensor, TensorData, Tokens};
 use burn::module::{Module, Param};
 use burn::tensor::{Bool, activation, module};
@@ -79,11 +79,10 @@ struct Layer {
 
 impl Layer {
     fn forward(&self, x: Tensor<3>, mask: &Tensor<2, Bool>, heads: usize) -> Tensor<3> {
-        let shape = x.dims();
         let parts = [&self.query, &self.key, &self.value].map(|part| part.forward(x.clone()));
-        let [q, k, v] = split_heads(Tensor::cat(parts.to_vec(), 2), heads);
+        let [q, k, v] = kernels::split_heads(Tensor::cat(parts.to_vec(), 2), heads);
         let y = kernels::attention(q, k, v, Some(mask.clone())); // [b heads n d]
-        let y = self.attended.forward(y.swap_dims(1, 2).reshape(shape));
+        let y = self.attended.forward(kernels::join_heads(y));
         let x = self.attention_norm.forward(x + y);
         let y = self.narrow.forward(activation::gelu(self.widen.forward(x.clone())));
         self.output_norm.forward(x + y)

@@ -139,20 +139,10 @@ impl SelfAttention {
         let [b, c, h, w] = x.dims();
         let n = h * w;
         let y = self.group_norm.forward(x.clone(), None, false).reshape([b, c, n]).swap_dims(1, 2); // [b n c]
-        let [q, k, v] = split_heads(self.qkv.forward(y), self.heads);
-        let y = kernels::attention(q, k, v, None); // [b heads n d]
-        let y = self.proj.forward(y.swap_dims(1, 2).reshape([b, n, c])); // [b n c]
+        let y = self.proj.forward(kernels::self_attention(self.qkv.forward(y), self.heads)); // [b n c]
         let y = x + y.swap_dims(1, 2).reshape([b, c, h, w]);
         if self.skip_rescale { y * FRAC_1_SQRT_2 } else { y }
     }
-}
-
-/// `[b n 3c]` to queries, keys and values, each `[b heads n c/heads]`.
-pub(crate) fn split_heads(qkv: Tensor<3>, heads: usize) -> [Tensor<4>; 3] {
-    let [b, n, c3] = qkv.dims();
-    let d = c3 / 3 / heads;
-    let qkv: Tensor<5> = qkv.reshape([b, n, 3, heads, d]).permute([2, 0, 3, 1, 4]); // [3 b heads n d]
-    [0, 1, 2].map(|i| qkv.clone().narrow(0, i, 1).reshape([b, heads, n, d]))
 }
 
 /// A change of resolution between levels, by one of two means.
@@ -196,18 +186,6 @@ impl Resample {
 mod tests {
     use super::*;
     use base::Device;
-
-    #[test]
-    fn heads_are_split_query_first_and_head_by_head() {
-        let device = Device::flex();
-        // One sample, two tokens, c = 4 in two heads of 2: feature number = 100 token + place in 3c.
-        let rows: Vec<f32> = (0..24).map(|i| (100 * (i / 12) + i % 12) as f32).collect();
-        let qkv = Tensor::<1>::from_floats(rows.as_slice(), &device).reshape([1, 2, 12]);
-        let [q, k, v] = split_heads(qkv, 2).map(|x| x.into_data().try_to_vec::<f32>().unwrap());
-        assert_eq!(q, [0., 1., 100., 101., 2., 3., 102., 103.]);
-        assert_eq!(k, [4., 5., 104., 105., 6., 7., 106., 107.]);
-        assert_eq!(v, [8., 9., 108., 109., 10., 11., 110., 111.]);
-    }
 
     #[test]
     fn averaging_undoes_repeating() {

@@ -9,8 +9,6 @@ mod config;
 pub use block::{Direction, ResBlock, Resample, SelfAttention};
 pub use config::{Resampling, UnetConfig};
 
-pub(crate) use block::split_heads;
-
 use crate::condition::Conditioner;
 use crate::init::{Init, Weights};
 use crate::layers::{Conv2d, GroupNorm};

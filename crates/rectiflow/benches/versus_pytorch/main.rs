@@ -32,7 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["export", folder, device, ref networks @ ..] => {
             networks::export(folder.as_ref(), &choose(device)?.device, networks)
         }
-        ["work", workload, precision, device] => work(workload, precision, &choose(device)?.device),
+        ["work", workload, precision, device] => {
+            let device = choose(device)?.device;
+            rectiflow::device::on_a_worker(|| work(workload, precision, &device).map_err(|error| error.to_string()))
+                .map_err(Into::into)
+        }
         _ => {
             println!("this is half of a comparison: run benches/versus-pytorch/run");
             Ok(())
