@@ -88,7 +88,7 @@ impl Model {
     /// # Errors
     /// A path that is no checkpoint, a damaged file, weights that do not fit its recipe's network.
     pub fn open(path: &Path, which: Which, device: &Chosen) -> Result<Self, Error> {
-        let mut checkpoint = find(path)?;
+        let checkpoint = find(path)?;
         let meta = checkpoint.meta().clone();
         let file = checkpoint.path().to_path_buf();
         let recipe = Recipe::parse(&meta.recipe, &format!("recipe inside {}", file.display()))?;
@@ -96,8 +96,8 @@ impl Model {
         let net = prompts::network(&recipe, subject.shape, &subject.classes, &device.device)?;
         let parameters = burn::module::Module::num_params(&net) as u64;
         let net = match &recipe.lora {
-            None => load_weights(net, &mut checkpoint, which)?,
-            Some(lora) => load_weights(lora.init(net, recipe.seed, &device.device)?, &mut checkpoint, which)?.merged(),
+            None => load_weights(net, &checkpoint, which)?,
+            Some(lora) => load_weights(lora.init(net, recipe.seed, &device.device)?, &checkpoint, which)?.merged(),
         };
         let prelude = None;
         Ok(Self { net, recipe, subject, file, images: meta.images, parameters, data: meta.data, prelude })

@@ -53,8 +53,8 @@ fn main() {
     let file = folder.file(0);
     let plain = Device::flex();
     let load = milliseconds("checkpoint checked and average loaded", || {
-        let mut checkpoint = Checkpoint::open(&file).unwrap();
-        load_weights(TinyNet::new(1, 100_000, &plain), &mut checkpoint, Which::Best).unwrap();
+        let checkpoint = Checkpoint::open(&file).unwrap();
+        load_weights(TinyNet::new(1, 100_000, &plain), &checkpoint, Which::Best).unwrap();
     });
     milliseconds("(of which the random network it replaces)", || drop(TinyNet::new(1, 100_000, &plain)));
     eprintln!("{:.1} MB", Checkpoint::open(&file).unwrap().size() as f64 / 1e6);

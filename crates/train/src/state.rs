@@ -41,7 +41,7 @@ impl<M: Module> State<M> {
     ///
     /// # Errors
     /// When the tensors are those of another network, or the averages are not those of `config`.
-    pub fn resume(network: M, config: &TrainConfig, from: &mut Checkpoint) -> Result<Self, CheckpointError> {
+    pub fn resume(network: M, config: &TrainConfig, from: &Checkpoint) -> Result<Self, CheckpointError> {
         let network = network.train();
         let infos = params::infos(&network);
         let device = device_of(&network).without_autodiff();

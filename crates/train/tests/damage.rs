@@ -152,9 +152,8 @@ fn latest_skips_what_it_cannot_read_and_says_so() {
 #[test]
 fn another_network_is_named_tensor_by_tensor() {
     let folder = tempfile::tempdir().unwrap();
-    let mut checkpoint = Checkpoint::open(trained(folder.path())).unwrap();
-    let error =
-        load_weights(TinyNet::new(1, 6, &Device::flex()), &mut checkpoint, Which::Best).unwrap_err().to_string();
+    let checkpoint = Checkpoint::open(trained(folder.path())).unwrap();
+    let error = load_weights(TinyNet::new(1, 6, &Device::flex()), &checkpoint, Which::Best).unwrap_err().to_string();
     assert!(error.contains("`input.weight` is [4, 5], this network needs [6, 5]"), "{error}");
     assert!(error.contains("name = \"tiny"), "the recipe is quoted: {error}");
     let error = run(folder.path(), &mut TinySource::new(8), 6, 3).unwrap_err().to_string();
@@ -170,7 +169,7 @@ fn a_tensor_too_many_or_too_few_is_named() {
         let folder = Folder::at(folder.path());
         Checkpoint::open(folder.save(&Meta { images: 999, ..meta.clone() }, blobs, 0).unwrap()).unwrap()
     };
-    let load = |mut c: Checkpoint| load_weights(TinyNet::new(1, 4, &Device::flex()), &mut c, Which::Best);
+    let load = |c: Checkpoint| load_weights(TinyNet::new(1, 4, &Device::flex()), &c, Which::Best);
     let mut blobs = outcome.state.blobs();
     assert!(load(store(&blobs)).is_ok());
     let extra = Info { name: "ema.0.999.ghost.weight".into(), shape: vec![1] };

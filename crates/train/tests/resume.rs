@@ -229,8 +229,8 @@ fn keep_last_keeps_the_newest() {
 fn weights_load_by_average() {
     let folder = tempfile::tempdir().unwrap();
     let outcome = run(folder.path(), &config(), false, &mut ()).unwrap();
-    let mut checkpoint = Folder::at(folder.path()).latest().unwrap().unwrap().checkpoint;
-    let mut load = |which| load_weights(TinyNet::new(7, 16, &Device::flex()), &mut checkpoint, which);
+    let checkpoint = Folder::at(folder.path()).latest().unwrap().unwrap().checkpoint;
+    let load = |which| load_weights(TinyNet::new(7, 16, &Device::flex()), &checkpoint, which);
     let bits = |net: &TinyNet| testing::bits(&train::params::values(net));
     assert_eq!(bits(&load(Which::Raw).unwrap()), bits(&outcome.state.network));
     assert_eq!(bits(&load(Which::Best).unwrap()), bits(&outcome.state.sampler()));

@@ -1,7 +1,6 @@
 //! `slim`: the weights that samplers use, alone in a file to keep or to pass on.
 
 use crate::{Error, model::find};
-use base::TensorData;
 use std::{io::Write, path::Path};
 use train::checkpoint::{Blob, CheckpointError, Meta, Which, encode};
 
@@ -11,12 +10,11 @@ use train::checkpoint::{Blob, CheckpointError, Meta, Which, encode};
 /// # Errors
 /// A checkpoint that cannot be read or lacks those weights; a place that cannot be written.
 pub fn slim(from: &Path, which: Which, to: &Path) -> Result<u64, Error> {
-    let mut checkpoint = find(from)?;
+    let checkpoint = find(from)?;
     let prefix = which.prefix(&checkpoint)?;
     let mut blobs = Vec::new();
     for info in checkpoint.infos(&prefix) {
-        let values = checkpoint.read(&format!("{prefix}{}", info.name))?;
-        let data = TensorData::new(values, info.shape.clone());
+        let data = checkpoint.read(&format!("{prefix}{}", info.name))?;
         blobs.push(Blob { info: train::params::Info { name: format!("raw.{}", info.name), ..info }, data });
     }
     let meta = Meta { ema: Vec::new(), ..checkpoint.meta().clone() };

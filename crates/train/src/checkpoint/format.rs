@@ -6,12 +6,12 @@
 use super::CheckpointError;
 use crate::params::Info;
 use base::TensorData;
-use crc32c::{crc32c_append, crc32c_combine};
-use kernels::Precision;
+use crc32c::crc32c_append;
+use kernels::{Mapped, Precision};
 use safetensors::tensor::Metadata;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Value of the metadata key `format`; the number after the slash grows when older readers would misread the file.
@@ -159,58 +159,55 @@ fn crc_place(header: &[u8]) -> Option<usize> {
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    file: File,
-    start: u64,
+    file: Mapped,
+    start: usize,
     header: Metadata,
     meta: Meta,
-    size: u64,
 }
 
 impl Checkpoint {
-    /// Opens `path` and checks its structure and checksum. Reads the file once; keeps only the header.
+    /// Opens `path` and checks its structure and checksum. The file is mapped: its tensors are read where they lie.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let path = path.as_ref().to_path_buf();
         let io = |error| CheckpointError::Io { action: "read", path: path.clone(), error };
         let foreign = |reason: String| CheckpointError::Foreign { path: path.clone(), reason };
-        let truncated = |expected, found| CheckpointError::Truncated { path: path.clone(), expected, found };
-        let mut file = File::open(&path).map_err(io)?;
-        let size = file.metadata().map_err(io)?.len();
-        if size < 8 {
-            return Err(truncated(8, size));
-        }
-        let mut length = [0u8; 8];
-        file.read_exact(&mut length).map_err(io)?;
-        let header_length = u64::from_le_bytes(length);
+        let truncated = |expected: usize, found: usize| CheckpointError::Truncated {
+            path: path.clone(),
+            expected: expected as u64,
+            found: found as u64,
+        };
+        let file = Mapped::open(&File::open(&path).map_err(io)?).map_err(io)?;
+        let Some((length, rest)) = file.bytes().split_first_chunk::<8>() else {
+            return Err(truncated(8, file.bytes().len()));
+        };
+        let header_length = u64::from_le_bytes(*length);
         if header_length > MAX_HEADER {
             return Err(foreign("its first bytes are not a safetensors header".to_string()));
         }
-        if size < 8 + header_length {
-            return Err(truncated(8 + header_length, size));
-        }
-        let mut bytes = vec![0u8; header_length as usize];
-        file.read_exact(&mut bytes).map_err(io)?;
+        let start = 8 + header_length as usize;
+        let Some((header, tensors)) = rest.split_at_checked(header_length as usize) else {
+            return Err(truncated(start, file.bytes().len()));
+        };
+        let mut bytes = header.to_vec();
         let header: Metadata =
             serde_json::from_slice(&bytes).map_err(|e| foreign(format!("its safetensors header is invalid: {e}")))?;
         let strings = header.metadata().clone().unwrap_or_default();
-        let end = header.tensors().values().map(|t| t.data_offsets.1).max().unwrap_or(0) as u64;
-        let start = 8 + header_length;
+        let end = header.tensors().values().map(|t| t.data_offsets.1).max().unwrap_or(0);
 
         let place = crc_place(&bytes).ok_or_else(|| foreign("it has no `crc32c` in its metadata".to_string()))?;
         let digits = String::from_utf8_lossy(&bytes[place..place + 8]).into_owned();
         let expected = u32::from_str_radix(&digits, 16)
             .map_err(|_| foreign(format!("its `crc32c` is `{digits}`, not eight hexadecimal digits")))?;
-        if size < start + end {
-            return Err(truncated(start + end, size));
+        if tensors.len() < end {
+            return Err(truncated(start + end, file.bytes().len()));
         }
         bytes[place..place + 8].copy_from_slice(CRC_BLANK.as_bytes());
-        let found = crc32c_append(crc32c_append(0, &length), &bytes);
-        let rest = stream_crc(&mut file).map_err(io)?;
-        let found = crc32c_combine(found, rest, (size - start) as usize);
+        let found = crc32c_append(crc32c_append(crc32c_append(0, length), &bytes), tensors);
         if found != expected || digits != format!("{expected:08x}") {
             return Err(CheckpointError::Damaged { path, expected, found });
         }
         let meta = Meta::from_map(strings.into_iter().collect()).map_err(foreign)?;
-        Ok(Self { path, file, start, header, meta, size })
+        Ok(Self { path, file, start, header, meta })
     }
 
     /// The file.
@@ -225,7 +222,7 @@ impl Checkpoint {
 
     /// Size of the file in bytes.
     pub fn size(&self) -> u64 {
-        self.size
+        self.file.bytes().len() as u64
     }
 
     /// Names and shapes of all tensors whose name starts with `prefix`, without it, in order of name.
@@ -239,8 +236,8 @@ impl Checkpoint {
         infos
     }
 
-    /// Values of the tensor `name` (prefix included).
-    pub fn read(&mut self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+    /// Values of the tensor `name` (prefix included), `[n]` in row-major order, in the file's own memory.
+    pub fn read(&self, name: &str) -> Result<TensorData, CheckpointError> {
         let absent = || CheckpointError::Absent {
             path: self.path.clone(),
             what: format!("tensor `{name}`"),
@@ -252,26 +249,6 @@ impl Checkpoint {
             let reason = format!("tensor `{name}` is {:?} {:?} in {} bytes", info.dtype, info.shape, end - begin);
             return Err(CheckpointError::Foreign { path: self.path.clone(), reason });
         }
-        let mut bytes = vec![0u8; end - begin];
-        let read = self.file.seek(SeekFrom::Start(self.start + begin as u64));
-        read.and_then(|_| self.file.read_exact(&mut bytes)).map_err(|error| CheckpointError::Io {
-            action: "read",
-            path: self.path.clone(),
-            error,
-        })?;
-        let (words, _) = bytes.as_chunks::<4>();
-        Ok(words.iter().map(|b| f32::from_le_bytes(*b)).collect())
-    }
-}
-
-/// Checksum of the rest of `file`.
-fn stream_crc(file: &mut File) -> std::io::Result<u32> {
-    let mut buffer = vec![0u8; 1 << 20];
-    let mut crc = 0;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(crc),
-            n => crc = crc32c_append(crc, &buffer[..n]),
-        }
+        Ok(self.file.tensor(self.start + begin..self.start + end, &[info.shape.iter().product()]))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Checkpoint, CheckpointError};
 use crate::params::{self, Info};
-use base::{Device, Tensor, TensorData};
+use base::{Device, Tensor};
 use burn::module::Module;
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ pub(crate) fn ema_prefix(decay: f64) -> String {
 ///
 /// # Errors
 /// [`CheckpointError::OtherNetwork`] names what is missing, additional or of another shape, and quotes the recipe.
-pub fn load_weights<M: Module>(module: M, checkpoint: &mut Checkpoint, which: Which) -> Result<M, CheckpointError> {
+pub fn load_weights<M: Module>(module: M, checkpoint: &Checkpoint, which: Which) -> Result<M, CheckpointError> {
     let prefix = which.prefix(checkpoint)?;
     let infos = params::infos(&module);
     let device = module.devices().first().cloned().unwrap_or_default().without_autodiff();
@@ -56,7 +56,7 @@ pub fn load_weights<M: Module>(module: M, checkpoint: &mut Checkpoint, which: Wh
 
 /// Tensors `prefix + name` for every parameter, flattened, on `device`.
 pub fn restore(
-    checkpoint: &mut Checkpoint,
+    checkpoint: &Checkpoint,
     prefix: &str,
     infos: &[Info],
     device: &Device,
@@ -68,11 +68,7 @@ pub fn restore(
     }
     infos
         .iter()
-        .map(|info| {
-            let values = checkpoint.read(&format!("{prefix}{}", info.name))?;
-            let len = values.len();
-            Ok(Tensor::from_data(TensorData::new(values, [len]), device))
-        })
+        .map(|info| Ok(Tensor::from_data(checkpoint.read(&format!("{prefix}{}", info.name))?, device)))
         .collect()
 }
 
