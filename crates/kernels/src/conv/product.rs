@@ -11,7 +11,7 @@ use crate::pairs::pack_rows;
 
 /// Values of a padded input band that a task works on at a time: 512 KiB, half of a second-level cache.
 const BAND: usize = 1 << 17;
-/// Values of weights that stay in the first-level cache while a block of positions is swept over them: 24 KiB.
+/// Values of weights that stay in the first-level cache while a block of positions is swept over them: 16 KiB, half of what the smallest have.
 pub(crate) const WEIGHTS: usize = 4 << 10;
 /// Positions per block of accumulators.
 const POSITIONS: usize = 64;
