@@ -8,8 +8,10 @@
 //! Under [`Precision::Bf16`] operands are packed in pairs first: planes of the input forward, planes of the gradient for
 //! the input's gradient, samples of the batch for the weight's.
 //! Each output is one chain of fused multiply-adds, so a sample's result depends neither on its batch nor on threads.
+//! Convolutions of a single pixel are matrix products instead ([`pointwise`]).
 
 mod plan;
+mod pointwise;
 pub(crate) mod product;
 pub(crate) mod tile;
 mod transpose;
@@ -19,6 +21,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use self::plan::Plan;
+use self::pointwise::Pointwise;
 use self::product::{Arrange, PairTerms, Product, Target};
 use self::weight::weight_gradient;
 use crate::composed;
@@ -37,14 +40,17 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: 
     if !(is_fast(&x) && is_fast(&weight) && bias.as_ref().is_none_or(is_fast)) {
         return composed::conv2d(x, weight, bias, stride, padding);
     }
-    let kernel = Conv2d { stride, padding, precision: Precision::here() };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
-    match bias {
+    let inputs = match bias {
         Some(bias) => {
             assert_eq!(bias.dims(), [o], "conv2d: one bias for each of {o} output channels");
-            apply(Inputs::Three(x, weight, bias.into_dispatch()), kernel)
+            Inputs::Three(x, weight, bias.into_dispatch())
         }
-        None => apply(Inputs::Two(x, weight), kernel),
+        None => Inputs::Two(x, weight),
+    };
+    match (Precision::here(), kh, kw, stride, padding) {
+        (precision, 1, 1, 1, 0) if !precision.is_paired() => apply(inputs, Pointwise),
+        (precision, ..) => apply(inputs, Conv2d { stride, padding, precision }),
     }
 }
 
