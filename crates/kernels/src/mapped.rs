@@ -45,7 +45,7 @@ impl Mapped {
         let part = self.0.slice(range);
         let values = part.len() / size_of::<f32>();
         assert!(
-            part.len() % size_of::<f32>() == 0 && values == shape.iter().product::<usize>(),
+            part.len().is_multiple_of(size_of::<f32>()) && values == shape.iter().product::<usize>(),
             "{} bytes are not {shape:?} values",
             part.len()
         );
