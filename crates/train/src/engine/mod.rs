@@ -119,7 +119,7 @@ pub fn train<M: Module + Network<4>>(
 /// As [`train`], and when the checkpoint belongs to another network, path, parameterization, seed or data.
 pub fn resume<M: Module + Network<4>>(
     network: M,
-    mut from: Checkpoint,
+    from: Checkpoint,
     setup: Setup<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<M>, TrainError> {
@@ -148,7 +148,7 @@ pub fn resume<M: Module + Network<4>>(
     } else if found.recipe != wanted.recipe {
         changes.push("the recipe differs from the checkpoint's; the rest of the run follows the new one".to_string());
     }
-    let state = State::resume(network, setup.config, &mut from)?;
+    let state = State::resume(network, setup.config, &from)?;
     for message in changes {
         // A wish to stop is heard at the first step.
         let _ = observer.event(&Event::Warning { images: state.images, seconds: 0.0, message })?;
