@@ -105,7 +105,13 @@ pub fn start_threads(threads: Option<usize>) -> Result<(), Error> {
 }
 
 /// Runs `f` on one of the threads that the kernels share their work among. From any other thread each kernel would have to
-/// wake them and be woken again: a tenth of the time of a single pass of a U-Net.
+/// wake them and be woken again: a tenth of the time of a single pass of a U-Net. What waits there for another thread should do
+/// the pool's work meanwhile (`rayon::yield_now`), or a pool of one thread waits for itself.
+///
+/// ```
+/// let index = rectiflow::device::on_a_worker(rayon::current_thread_index);
+/// assert!(index.is_some());
+/// ```
 pub fn on_a_worker<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| f())
 }
