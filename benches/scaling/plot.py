@@ -12,9 +12,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 TITLES = {
-    "batch": "U-Net of 32 channels, 28x28: batch",
-    "tokens": "DiT of width 256, 2048 tokens a batch: tokens of an image",
-    "channels": "U-Net, 28x28, batch 16: channels",
+    "batch": "U-Net of 32 channels, 28x28",
+    "tokens": "DiT of width 256, 2048 tokens a batch",
+    "channels": "U-Net, 28x28, batch 16",
 }
 
 here = pathlib.Path(__file__).parent
@@ -27,6 +27,8 @@ for column, (sweep, title) in zip(axes.T, TITLES.items()):
         column[0].plot(x, [float(row[f"{phase}_ms_per_image"]) for row in mine], style, label=phase)
         column[1].plot(x, [float(row[f"{phase}_gflops"]) for row in mine], style, label=phase)
     column[0].set(title=title, xscale="log", yscale="log")
+    column[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    column[0].yaxis.set_minor_formatter(lambda *_: "")
     column[1].set(xlabel=sweep, ylim=(0, None))
     column[1].set_xticks(x, [str(value) for value in x], minor=False)
     column[1].minorticks_off()
