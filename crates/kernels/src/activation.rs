@@ -4,18 +4,18 @@
 
 use burn::tensor::Tensor;
 
-use crate::fused::{Inputs, Kernel, apply};
-use crate::host::{Array, is_fast, scratch};
+use crate::fused::{Inputs, Kernel, apply_anywhere};
+use crate::host::{Array, has_kernels, scratch};
 use crate::{math, reference};
 
 /// `x * sigmoid(x)`, any shape.
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if is_fast(&x) { apply(Inputs::One(x.into_dispatch()), Activation::Silu) } else { reference::silu(x) }
+    if has_kernels(&x) { apply_anywhere(Inputs::One(x.into_dispatch()), Activation::Silu) } else { reference::silu(x) }
 }
 
 /// GELU in its tanh approximation, any shape: `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if is_fast(&x) { apply(Inputs::One(x.into_dispatch()), Activation::Gelu) } else { reference::gelu(x) }
+    if has_kernels(&x) { apply_anywhere(Inputs::One(x.into_dispatch()), Activation::Gelu) } else { reference::gelu(x) }
 }
 
 /// An activation as a value, for operations that end in one.

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use crate::host::{Array, is_fast};
+use crate::host::{Array, has_kernels};
 use crate::math::{CHUNK, simd};
 
 /// Settings of the optimiser that stay fixed over a run.
@@ -51,7 +51,8 @@ pub fn step<const D: usize>(
     let (param, grad) = (param.without_autodiff(), grad.without_autodiff());
     let (m, v) = (m.without_autodiff(), v.without_autodiff());
     let factors = Factors::new(config, lr, step, grad_scale);
-    if !(is_fast(&param) && is_fast(&grad) && is_fast(&m) && is_fast(&v)) {
+    let kernels = has_kernels(&param) && has_kernels(&grad) && has_kernels(&m) && has_kernels(&v);
+    if !kernels {
         return factors.compose(param, grad, m, v);
     }
     assert!(
@@ -62,6 +63,12 @@ pub fn step<const D: usize>(
         m.dims(),
         v.dims()
     );
+    #[cfg(feature = "gpu")]
+    if !crate::host::is_cpu(&param.device()) {
+        let [p, m, v] = [param, m, v].map(|x| device::array(x).unshared());
+        crate::gpu::adamw::update(&p, &device::array(grad), &m, &v, factors.all());
+        return (device::tensor(p), device::tensor(m), device::tensor(v));
+    }
     let (mut p, g, mut m, mut v) = (array(param), array(grad), array(m), array(v));
     factors.update(p.make_mut(), g.data(), m.make_mut(), v.make_mut());
     (tensor(p), tensor(m), tensor(v))
@@ -71,8 +78,14 @@ pub fn step<const D: usize>(
 /// with decay `1 - amount`.
 pub fn lerp<const D: usize>(ema: Tensor<D>, param: Tensor<D>, amount: f64) -> Tensor<D> {
     let (ema, param) = (ema.without_autodiff(), param.without_autodiff());
-    if !(is_fast(&ema) && is_fast(&param)) || ema.dims() != param.dims() {
+    if !(has_kernels(&ema) && has_kernels(&param)) || ema.dims() != param.dims() {
         return ema.clone() + (param - ema).mul_scalar(amount);
+    }
+    #[cfg(feature = "gpu")]
+    if !crate::host::is_cpu(&param.device()) {
+        let ema = device::array(ema).unshared();
+        crate::gpu::adamw::lerp(&ema, &device::array(param), amount as f32);
+        return device::tensor(ema);
     }
     let amount = amount as f32;
     let (mut ema, param) = (array(ema), array(param));
@@ -83,8 +96,12 @@ pub fn lerp<const D: usize>(ema: Tensor<D>, param: Tensor<D>, amount: f64) -> Te
 /// Sum of squares of all elements, accumulated in f64 in an order that depends on nothing but the size.
 pub fn sum_squares<const D: usize>(x: Tensor<D>) -> f64 {
     let x = x.without_autodiff();
-    if !is_fast(&x) {
+    if !has_kernels(&x) {
         return f64::from(x.square().sum().into_scalar::<f32>());
+    }
+    #[cfg(feature = "gpu")]
+    if !crate::host::is_cpu(&x.device()) {
+        return f64::from(device::tensor::<1>(crate::gpu::adamw::sum_squares(&device::array(x))).into_scalar::<f32>());
     }
     let x = array(x);
     let sums: Vec<f64> = x
@@ -115,6 +132,23 @@ fn squares(x: &[f32]) -> f64 {
         *sum += f64::from(*x) * f64::from(*x);
     }
     sums.into_iter().sum()
+}
+
+/// Tensors as arrays of a device, and back.
+#[cfg(feature = "gpu")]
+mod device {
+    use burn::tensor::Tensor;
+    use burn_cubecl::CubeBackend;
+
+    use crate::gpu::Buffer;
+
+    pub fn array<const D: usize>(x: Tensor<D>) -> Buffer {
+        Buffer::new(x.try_into_primitive::<CubeBackend>().expect("the caller asked for the device"))
+    }
+
+    pub fn tensor<const D: usize>(x: Buffer) -> Tensor<D> {
+        Tensor::from_primitive::<CubeBackend>(x.into_inner())
+    }
 }
 
 fn array<const D: usize>(x: Tensor<D>) -> Array {
@@ -153,6 +187,12 @@ impl Factors {
             correction: 1.0 / (1.0 - c.beta2.powf(step)).sqrt(),
             epsilon: c.epsilon,
         }
+    }
+
+    /// In the order of the fields.
+    #[cfg(feature = "gpu")]
+    fn all(&self) -> [f32; 7] {
+        [self.scale, self.to_m, self.to_v, self.decay, self.rate, self.correction, self.epsilon].map(|x| x as f32)
     }
 
     fn compose<const D: usize>(

@@ -8,9 +8,10 @@ use burn::tensor::{Bool, Tensor};
 use rayon::prelude::*;
 
 use crate::composed;
-use crate::fused::{Inputs, Kernel, apply};
-use crate::host::{Array, Scratch, is_fast, scratch};
+use crate::fused::{Inputs, Kernel, apply_anywhere};
+use crate::host::{Array, Scratch, has_kernels, is_cpu, scratch};
 use crate::math::{dot, exp, simd, sum_by};
+use crate::precision::Precision;
 use crate::product::{Matrix, product};
 
 /// Query rows per tile.
@@ -30,18 +31,30 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<2
     if let Some(mask) = &mask {
         assert_eq!(mask.dims(), [b, m], "attention: the mask must be [{b} {m}]");
     }
-    if !(is_fast(&q) && is_fast(&k) && is_fast(&v)) {
+    let kernels = has_kernels(&q) && has_kernels(&k) && has_kernels(&v);
+    if !kernels || mask.is_none() && is_too_large(&q, m) {
         return composed::attention(q, k, v, mask);
     }
+    let kernel = Attention { precision: Precision::here_on(&q.device()) };
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
     match mask {
-        None => apply(Inputs::Three(q, k, v), Attention),
-        Some(mask) => apply(Inputs::Four(q, k, v, mask.float().into_dispatch()), Attention),
+        None => apply_anywhere(Inputs::Three(q, k, v), kernel),
+        Some(mask) => apply_anywhere(Inputs::Four(q, k, v, mask.float().into_dispatch()), kernel),
     }
 }
 
+/// Whether a device that keeps the matrix of weights whole had better not, and need not as there is no tape.
+pub(crate) fn is_too_large(q: &Tensor<4>, m: usize) -> bool {
+    let device = q.device();
+    !is_cpu(&device) && !device.is_autodiff() && q.dims()[2] * m > 1 << 20
+}
+
 #[derive(Clone, Copy, Debug)]
-struct Attention;
+pub(crate) struct Attention {
+    /// Of the products on other devices; the processor's are f32.
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code))]
+    pub precision: Precision,
+}
 
 /// One head of one sample: `q` `[n d]`, `k`, `v` `[m d]`, and which keys are real, if not all.
 pub(crate) struct Head<'a> {

@@ -6,8 +6,8 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::fused::{Inputs, Kernel, apply};
-use crate::host::{Array, is_fast, scratch};
+use crate::fused::{Inputs, Kernel, apply_anywhere};
+use crate::host::{Array, has_kernels, scratch};
 use crate::math::simd;
 use crate::reference;
 
@@ -24,14 +24,14 @@ pub fn gated(x: Tensor<3>, y: Tensor<3>, gate: Tensor<2>) -> Tensor<3> {
         gate.dims(),
         x.dims()
     );
-    if !(is_fast(&x) && is_fast(&y) && is_fast(&gate)) {
+    if !(has_kernels(&x) && has_kernels(&y) && has_kernels(&gate)) {
         return reference::gated(x, y, gate);
     }
-    apply(Inputs::Three(x.into_dispatch(), y.into_dispatch(), gate.into_dispatch()), Gated)
+    apply_anywhere(Inputs::Three(x.into_dispatch(), y.into_dispatch(), gate.into_dispatch()), Gated)
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Gated;
+pub(crate) struct Gated;
 
 impl Kernel for Gated {
     fn forward(&self, inputs: Vec<Array>, save: bool) -> (Array, Vec<Array>) {

@@ -8,8 +8,8 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::composed;
-use crate::fused::{Inputs, Kernel, apply};
-use crate::host::{Array, is_fast, scratch};
+use crate::fused::{Inputs, Kernel, apply_anywhere};
+use crate::host::{Array, has_kernels, scratch};
 use crate::math::{d_silu, dot, row, row_in_place, silu, simd, sum_by};
 
 /// Group normalisation of `[b c h w]` with per-channel `gamma`, `beta` `[c]`, then an optional per-sample
@@ -29,25 +29,25 @@ pub fn group_norm(
     if let Some((scale, shift)) = &modulation {
         assert!(scale.dims() == [b, c] && shift.dims() == [b, c], "group_norm: scale and shift must be [{b} {c}]");
     }
-    let fast = |m: &(Tensor<2>, Tensor<2>)| is_fast(&m.0) && is_fast(&m.1);
-    if !(is_fast(&x) && is_fast(&gamma) && is_fast(&beta) && modulation.as_ref().is_none_or(fast)) {
+    let fast = |m: &(Tensor<2>, Tensor<2>)| has_kernels(&m.0) && has_kernels(&m.1);
+    if !(has_kernels(&x) && has_kernels(&gamma) && has_kernels(&beta) && modulation.as_ref().is_none_or(fast)) {
         return composed::group_norm(x, gamma, beta, groups, epsilon, modulation, activate);
     }
     let kernel = GroupNorm { groups, epsilon: epsilon as f32, activate };
     let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
     match modulation {
-        None => apply(Inputs::Three(x, gamma, beta), kernel),
+        None => apply_anywhere(Inputs::Three(x, gamma, beta), kernel),
         Some((scale, shift)) => {
-            apply(Inputs::Five(x, gamma, beta, scale.into_dispatch(), shift.into_dispatch()), kernel)
+            apply_anywhere(Inputs::Five(x, gamma, beta, scale.into_dispatch(), shift.into_dispatch()), kernel)
         }
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct GroupNorm {
-    groups: usize,
-    epsilon: f32,
-    activate: bool,
+pub(crate) struct GroupNorm {
+    pub groups: usize,
+    pub epsilon: f32,
+    pub activate: bool,
 }
 
 /// The inputs other than the image, as one sample and channel sees them.

@@ -163,3 +163,24 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
 pub(crate) fn is_fast<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && is_cpu(&x.device())
 }
+
+/// Whether a tensor can take kernels that exist for every device this build has kernels for.
+pub(crate) fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && (is_cpu(&x.device()) || is_cube(&x.device()))
+}
+
+/// Whether the device is one that CubeCL compiles for, with or without automatic differentiation.
+#[cfg(feature = "gpu")]
+fn is_cube(device: &Device) -> bool {
+    use burn::backend::DispatchDevice;
+    match device.as_dispatch() {
+        DispatchDevice::Cube(_) => true,
+        DispatchDevice::Autodiff(inner) => matches!(**inner, DispatchDevice::Cube(_)),
+        _ => false,
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn is_cube(_: &Device) -> bool {
+    false
+}

@@ -28,6 +28,8 @@ mod conv;
 mod conv3d;
 mod fused;
 mod gated;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod group_norm;
 mod host;
 mod linear;

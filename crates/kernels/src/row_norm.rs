@@ -8,8 +8,8 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::composed;
-use crate::fused::{Inputs, Kernel, apply};
-use crate::host::{Array, is_fast, scratch};
+use crate::fused::{Inputs, Kernel, apply_anywhere};
+use crate::host::{Array, has_kernels, scratch};
 use crate::math::{dot, simd, sum_by};
 use crate::reference;
 
@@ -21,25 +21,25 @@ const ROWS: usize = 64;
 pub fn layer_norm_modulate(x: Tensor<3>, scale: Tensor<2>, shift: Tensor<2>, epsilon: f64) -> Tensor<3> {
     let [b, _, d] = x.dims();
     assert!(scale.dims() == [b, d] && shift.dims() == [b, d], "layer_norm_modulate: scale and shift must be [{b} {d}]");
-    if !(is_fast(&x) && is_fast(&scale) && is_fast(&shift)) {
+    if !(has_kernels(&x) && has_kernels(&scale) && has_kernels(&shift)) {
         return reference::layer_norm_modulate(x, scale, shift, epsilon);
     }
     let inputs = Inputs::Three(x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
-    apply(inputs, LayerNorm { epsilon: epsilon as f32 })
+    apply_anywhere(inputs, LayerNorm { epsilon: epsilon as f32 })
 }
 
 /// Root-mean-square normalisation over the last axis with `gamma` `[d]`: `gamma x / sqrt(mean(x^2) + epsilon)`.
 pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon: f64) -> Tensor<D> {
     assert_eq!(gamma.dims()[0], x.dims()[D - 1], "rms_norm: gamma must have one element for each of the last axis");
-    if !(is_fast(&x) && is_fast(&gamma)) {
+    if !(has_kernels(&x) && has_kernels(&gamma)) {
         return composed::rms_norm(x, gamma, epsilon);
     }
-    apply(Inputs::Two(x.into_dispatch(), gamma.into_dispatch()), RmsNorm { epsilon: epsilon as f32 })
+    apply_anywhere(Inputs::Two(x.into_dispatch(), gamma.into_dispatch()), RmsNorm { epsilon: epsilon as f32 })
 }
 
 #[derive(Clone, Copy, Debug)]
-struct LayerNorm {
-    epsilon: f32,
+pub(crate) struct LayerNorm {
+    pub epsilon: f32,
 }
 
 /// Mean and reciprocal deviation of a row.
@@ -127,8 +127,8 @@ impl Kernel for LayerNorm {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct RmsNorm {
-    epsilon: f32,
+pub(crate) struct RmsNorm {
+    pub epsilon: f32,
 }
 
 impl RmsNorm {

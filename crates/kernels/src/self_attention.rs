@@ -7,8 +7,9 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::attention::{Head, TILE};
-use crate::fused::{Inputs, Kernel, apply};
-use crate::host::{Array, Scratch, Shared, is_fast, scratch};
+use crate::fused::{Inputs, Kernel, apply_anywhere};
+use crate::host::{Array, Scratch, Shared, has_kernels, is_cpu, scratch};
+use crate::precision::Precision;
 use crate::{composed, reference};
 
 /// Scaled dot-product attention of every token to all: `qkv` `[b n 3d]`, the queries, keys and values of `heads` heads of `d / heads`
@@ -16,16 +17,20 @@ use crate::{composed, reference};
 pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
     let [_, _, width] = qkv.dims();
     assert!(heads > 0 && width % (3 * heads) == 0, "self_attention: {width} features are not 3 x {heads} heads");
-    if is_fast(&qkv) {
-        return apply(Inputs::One(qkv.into_dispatch()), SelfAttention { heads });
+    if has_kernels(&qkv) && (is_cpu(&qkv.device()) || qkv.dims()[1] <= 1 << 10 || qkv.device().is_autodiff()) {
+        let kernel = SelfAttention { heads, precision: Precision::here_on(&qkv.device()) };
+        return apply_anywhere(Inputs::One(qkv.into_dispatch()), kernel);
     }
     let [q, k, v] = reference::split_heads(qkv, heads);
     reference::join_heads(composed::attention(q, k, v, None))
 }
 
 #[derive(Clone, Copy, Debug)]
-struct SelfAttention {
-    heads: usize,
+pub(crate) struct SelfAttention {
+    pub heads: usize,
+    /// Of the products on other devices; the processor's are f32.
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code))]
+    pub precision: Precision,
 }
 
 /// Where the rows of one head of one sample lie.

@@ -9,18 +9,18 @@ use crate::testing::{assert_close, run, values};
 use crate::{Activation, Precision, Sweep, reference};
 
 /// An operation on flat leaves.
-type Call = Box<dyn Fn(Vec<Tensor<1>>) -> Tensor<1> + Send + Sync>;
+pub(crate) type Call = Box<dyn Fn(Vec<Tensor<1>>) -> Tensor<1> + Send + Sync>;
 
 /// One random case: what it is, the sizes of its leaves, the kernel and its reference.
-struct Case {
-    what: String,
-    sizes: Vec<usize>,
-    fast: Call,
-    slow: Call,
+pub(crate) struct Case {
+    pub what: String,
+    pub sizes: Vec<usize>,
+    pub fast: Call,
+    pub slow: Call,
 }
 
 /// A stream of small numbers.
-struct Dice(u64);
+pub(crate) struct Dice(pub u64);
 
 impl Dice {
     fn roll(&mut self, low: usize, high: usize) -> usize {
@@ -55,7 +55,7 @@ macro_rules! both {
 }
 
 /// The names of [`case`].
-const OPERATIONS: [&str; 14] = [
+pub(crate) const OPERATIONS: [&str; 14] = [
     "silu",
     "gelu",
     "linear",
@@ -72,7 +72,7 @@ const OPERATIONS: [&str; 14] = [
     "rotary",
 ];
 
-fn case(operation: &str, dice: &mut Dice) -> Case {
+pub(crate) fn case(operation: &str, dice: &mut Dice) -> Case {
     match operation {
         "silu" | "gelu" => {
             let n = dice.roll(1, 600);

@@ -35,13 +35,31 @@ pub(crate) fn run<const D: usize>(
     run_with(leaves, f, |weight| weight)
 }
 
+/// [`run`] on another device.
+#[cfg(feature = "gpu")]
+pub(crate) fn run_on<const D: usize>(
+    device: Device,
+    leaves: &[Vec<f32>],
+    f: &dyn Fn(Vec<Tensor<1>>) -> Tensor<D>,
+) -> (Vec<f32>, Vec<Vec<f32>>) {
+    run_there(device.autodiff(), leaves, f, |weight| weight)
+}
+
 /// The same with a change of the weights of the loss, which are the gradient that enters the operation.
 fn run_with<const D: usize>(
     leaves: &[Vec<f32>],
     f: &dyn Fn(Vec<Tensor<1>>) -> Tensor<D>,
     change: fn(f32) -> f32,
 ) -> (Vec<f32>, Vec<Vec<f32>>) {
-    let device = Device::flex().autodiff();
+    run_there(Device::flex().autodiff(), leaves, f, change)
+}
+
+fn run_there<const D: usize>(
+    device: Device,
+    leaves: &[Vec<f32>],
+    f: &dyn Fn(Vec<Tensor<1>>) -> Tensor<D>,
+    change: fn(f32) -> f32,
+) -> (Vec<f32>, Vec<Vec<f32>>) {
     let leaves: Vec<Tensor<1>> =
         leaves.iter().map(|x| Tensor::from_floats(x.as_slice(), &device).require_grad()).collect();
     let y = f(leaves.clone());

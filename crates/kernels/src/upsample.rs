@@ -3,18 +3,18 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::fused::{Inputs, Kernel, apply};
-use crate::host::{Array, is_fast, scratch};
+use crate::fused::{Inputs, Kernel, apply_anywhere};
+use crate::host::{Array, has_kernels, scratch};
 use crate::math::simd;
 use crate::reference;
 
 /// Nearest-neighbour upsampling by two: `[b c h w]` to `[b c 2h 2w]`.
 pub fn upsample2(x: Tensor<4>) -> Tensor<4> {
-    if is_fast(&x) { apply(Inputs::One(x.into_dispatch()), Upsample2) } else { reference::upsample2(x) }
+    if has_kernels(&x) { apply_anywhere(Inputs::One(x.into_dispatch()), Upsample2) } else { reference::upsample2(x) }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Upsample2;
+pub(crate) struct Upsample2;
 
 /// Rows that make a task worth its scheduling.
 fn grain(width: usize) -> usize {

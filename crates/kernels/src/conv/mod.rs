@@ -25,8 +25,8 @@ use self::pointwise::Pointwise;
 use self::product::{Arrange, PairTerms, Product, Target};
 use self::weight::weight_gradient;
 use crate::composed;
-use crate::fused::{Inputs, Kernel, apply};
-use crate::host::{Array, is_fast, scratch};
+use crate::fused::{Inputs, Kernel, apply, apply_anywhere};
+use crate::host::{Array, has_kernels, is_cpu, scratch};
 use crate::pairs::pack_planes;
 use crate::precision::Precision;
 
@@ -37,9 +37,10 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: 
     assert_eq!(i, wi, "conv2d: the input has {i} channels, the weight {:?} takes {wi}", weight.dims());
     let fits = stride > 0 && kh > 0 && kw > 0 && h + 2 * padding >= kh && w + 2 * padding >= kw;
     assert!(fits, "conv2d: a {kh}x{kw} kernel, stride {stride}, padding {padding} does not fit a {h}x{w} image");
-    if !(is_fast(&x) && is_fast(&weight) && bias.as_ref().is_none_or(is_fast)) {
+    if !(has_kernels(&x) && has_kernels(&weight) && bias.as_ref().is_none_or(has_kernels)) {
         return composed::conv2d(x, weight, bias, stride, padding);
     }
+    let (precision, on_cpu) = (Precision::here_on(&x.device()), is_cpu(&x.device()));
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     let inputs = match bias {
         Some(bias) => {
@@ -48,17 +49,17 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: 
         }
         None => Inputs::Two(x, weight),
     };
-    match (Precision::here(), kh, kw, stride, padding) {
-        (precision, 1, 1, 1, 0) if !precision.is_paired() => apply(inputs, Pointwise),
-        (precision, ..) => apply(inputs, Conv2d { stride, padding, precision }),
+    match (kh, kw, stride, padding) {
+        (1, 1, 1, 0) if on_cpu && !precision.is_paired() => apply(inputs, Pointwise),
+        _ => apply_anywhere(inputs, Conv2d { stride, padding, precision }),
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Conv2d {
-    stride: usize,
-    padding: usize,
-    precision: Precision,
+pub(crate) struct Conv2d {
+    pub stride: usize,
+    pub padding: usize,
+    pub precision: Precision,
 }
 
 impl Conv2d {

@@ -15,8 +15,8 @@ use rayon::prelude::*;
 use crate::activation::Activation;
 use crate::composed;
 use crate::conv::product::Arrange;
-use crate::fused::{Inputs, Kernel, apply};
-use crate::host::{Array, is_fast, scratch};
+use crate::fused::{Inputs, Kernel, apply_anywhere};
+use crate::host::{Array, has_kernels, scratch};
 use crate::math::simd;
 use crate::pairs::{pack_features, pack_planes};
 use crate::precision::Precision;
@@ -48,24 +48,24 @@ fn run<const D: usize>(
 ) -> Tensor<D> {
     let [o, i] = weight.dims();
     assert_eq!(x.dims()[D - 1], i, "linear: the weight {:?} takes {i} features", weight.dims());
-    if !(is_fast(&x) && is_fast(&weight) && bias.as_ref().is_none_or(is_fast)) {
+    if !(has_kernels(&x) && has_kernels(&weight) && bias.as_ref().is_none_or(has_kernels)) {
         return composed::linear(x, weight, bias, activation);
     }
-    let kernel = Linear { precision: Precision::here(), activation };
+    let kernel = Linear { precision: Precision::here_on(&x.device()), activation };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     match bias {
         Some(bias) => {
             assert_eq!(bias.dims(), [o], "linear: one bias for each of {o} outputs");
-            apply(Inputs::Three(x, weight, bias.into_dispatch()), kernel)
+            apply_anywhere(Inputs::Three(x, weight, bias.into_dispatch()), kernel)
         }
-        None => apply(Inputs::Two(x, weight), kernel),
+        None => apply_anywhere(Inputs::Two(x, weight), kernel),
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Linear {
-    precision: Precision,
-    activation: Option<Activation>,
+pub(crate) struct Linear {
+    pub precision: Precision,
+    pub activation: Option<Activation>,
 }
 
 impl Kernel for Linear {

@@ -1,0 +1,20 @@
+//! The same operations for devices that CubeCL compiles kernels for: NVIDIA's through CUDA, others through wgpu.
+//!
+//! A file here has the device's side of the operation of the same name one floor up, where its formulas are. Products are the
+//! library's; around them a row belongs to a warp, a column's sum is taken in fixed chunks, and nothing is added atomically, so
+//! results do not depend on scheduling.
+
+pub(crate) mod adamw;
+mod attention;
+mod buffer;
+mod conv;
+mod group_norm;
+mod linear;
+mod pointwise;
+mod product;
+mod row_norm;
+mod sums;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use buffer::Buffer;
