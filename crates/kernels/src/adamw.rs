@@ -8,7 +8,9 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use crate::host::{Array, has_kernels};
+#[cfg(feature = "gpu")]
+use crate::host::is_cpu;
+use crate::host::{Array, has_kernels, is_fast};
 use crate::math::{CHUNK, simd};
 
 /// Settings of the optimiser that stay fixed over a run.
@@ -64,7 +66,7 @@ pub fn step<const D: usize>(
         v.dims()
     );
     #[cfg(feature = "gpu")]
-    if !crate::host::is_cpu(&param.device()) {
+    if !is_cpu(&param.device()) {
         let [p, m, v] = [param, m, v].map(|x| device::array(x).unshared());
         crate::gpu::adamw::update(&p, &device::array(grad), &m, &v, factors.all());
         return (device::tensor(p), device::tensor(m), device::tensor(v));
@@ -82,7 +84,7 @@ pub fn lerp<const D: usize>(ema: Tensor<D>, param: Tensor<D>, amount: f64) -> Te
         return ema.clone() + (param - ema).mul_scalar(amount);
     }
     #[cfg(feature = "gpu")]
-    if !crate::host::is_cpu(&param.device()) {
+    if !is_cpu(&param.device()) {
         let ema = device::array(ema).unshared();
         crate::gpu::adamw::lerp(&ema, &device::array(param), amount as f32);
         return device::tensor(ema);
@@ -93,15 +95,21 @@ pub fn lerp<const D: usize>(ema: Tensor<D>, param: Tensor<D>, amount: f64) -> Te
     tensor(ema)
 }
 
-/// Sum of squares of all elements, accumulated in f64 in an order that depends on nothing but the size.
+/// Sum of squares of all elements as a tensor on their device, `[1]`: a reading would wait for the device's queue.
+pub fn squares_there<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    let x = x.without_autodiff();
+    #[cfg(feature = "gpu")]
+    if has_kernels(&x) && !is_cpu(&x.device()) {
+        return device::tensor(crate::gpu::adamw::sum_squares(&device::array(x)));
+    }
+    x.square().sum()
+}
+
+/// Sum of squares of all elements, on the processor accumulated in f64 in an order that depends on nothing but the size.
 pub fn sum_squares<const D: usize>(x: Tensor<D>) -> f64 {
     let x = x.without_autodiff();
-    if !has_kernels(&x) {
-        return f64::from(x.square().sum().into_scalar::<f32>());
-    }
-    #[cfg(feature = "gpu")]
-    if !crate::host::is_cpu(&x.device()) {
-        return f64::from(device::tensor::<1>(crate::gpu::adamw::sum_squares(&device::array(x))).into_scalar::<f32>());
+    if !is_fast(&x) {
+        return f64::from(squares_there(x).into_scalar::<f32>());
     }
     let x = array(x);
     let sums: Vec<f64> = x
@@ -152,8 +160,7 @@ mod device {
 }
 
 fn array<const D: usize>(x: Tensor<D>) -> Array {
-    let x: FlexTensor =
-        x.try_into_primitive::<Flex>().expect("is_fast and without_autodiff leave a tensor of the CPU backend");
+    let x: FlexTensor = x.try_into_primitive::<Flex>().expect("the caller asked for the processor");
     Array::new(x)
 }
 

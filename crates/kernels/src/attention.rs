@@ -4,15 +4,16 @@
 //! backward pass recomputes the weights of a tile: with `P` the weights and `dP = dO v^T`,
 //! `dS = P (dP - rowsum(P dP))`, `dq = dS k / sqrt(d)`, `dk = dS^T q / sqrt(d)`, `dv = P^T dO`.
 
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Bool, DType, Device, Tensor, module};
 use rayon::prelude::*;
 
-use crate::composed;
 use crate::fused::{Inputs, Kernel, apply_anywhere};
 use crate::host::{Array, Scratch, has_kernels, is_cpu, scratch};
 use crate::math::{dot, exp, simd, sum_by};
 use crate::precision::Precision;
 use crate::product::{Matrix, product};
+use crate::reference;
 
 /// Query rows per tile.
 pub(crate) const TILE: usize = 64;
@@ -31,9 +32,11 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<2
     if let Some(mask) = &mask {
         assert_eq!(mask.dims(), [b, m], "attention: the mask must be [{b} {m}]");
     }
-    let kernels = has_kernels(&q) && has_kernels(&k) && has_kernels(&v);
-    if !kernels || mask.is_none() && is_too_large(&q, m) {
-        return composed::attention(q, k, v, mask);
+    if !(has_kernels(&q) && has_kernels(&k) && has_kernels(&v)) {
+        return reference::attention(q, k, v, mask);
+    }
+    if mask.is_none() && streams(&q.device(), q.dims()[2], m) {
+        return streamed(q, k, v);
     }
     let kernel = Attention { precision: Precision::here_on(&q.device()) };
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
@@ -43,10 +46,19 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<2
     }
 }
 
-/// Whether a device that keeps the matrix of weights whole had better not, and need not as there is no tape.
-pub(crate) fn is_too_large(q: &Tensor<4>, m: usize) -> bool {
-    let device = q.device();
-    !is_cpu(&device) && !device.is_autodiff() && q.dims()[2] * m > 1 << 20
+/// Whether `n` queries and `m` keys are better [`streamed`]: a device other than the processor keeps the matrix of weights whole.
+pub(crate) fn streams(device: &Device, n: usize, m: usize) -> bool {
+    !is_cpu(device) && !device.is_autodiff() && n * m > 1 << 20
+}
+
+/// Attention by the framework's own kernel for devices, which never holds the matrix of weights whole and has no gradient.
+pub(crate) fn streamed(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+    let precision = Precision::here_on(&q.device());
+    let run = |q, k, v| module::attention(q, k, v, None, None, AttentionModuleOptions::default());
+    match precision {
+        Precision::F32 => run(q, k, v),
+        Precision::Bf16 => run(q.cast(DType::BF16), k.cast(DType::BF16), v.cast(DType::BF16)).cast(DType::F32),
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -247,5 +259,13 @@ mod tests {
         let k = tensor(2, [1, 1, 6, 4]);
         let y = host(attention(q, k.clone(), k, None));
         assert!(y[4..8].iter().all(|y| y.is_nan()) && y[..4].iter().chain(&y[8..]).all(|y| y.is_finite()));
+    }
+
+    /// The framework's own kernel is not the reference to the bit.
+    #[test]
+    fn streamed_attention_agrees() {
+        let [q, k, v] = [(1, 3), (2, 5), (3, 5)].map(|(seed, n)| tensor(seed, [2 * n * 4]).reshape([1, 2, n, 4]));
+        let slow = reference::attention(q.clone(), k.clone(), v.clone(), None);
+        assert_close("attention", &host(super::streamed(q, k, v)), &host(slow), 1e-6);
     }
 }

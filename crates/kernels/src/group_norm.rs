@@ -7,10 +7,10 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::composed;
 use crate::fused::{Inputs, Kernel, apply_anywhere};
 use crate::host::{Array, has_kernels, scratch};
 use crate::math::{d_silu, dot, row, row_in_place, silu, simd, sum_by};
+use crate::reference;
 
 /// Group normalisation of `[b c h w]` with per-channel `gamma`, `beta` `[c]`, then an optional per-sample
 /// `(scale, shift)`, each `[b c]`, as `y (1 + scale) + shift`, then SiLU if `activate`. `groups` divides `c`.
@@ -31,7 +31,7 @@ pub fn group_norm(
     }
     let fast = |m: &(Tensor<2>, Tensor<2>)| has_kernels(&m.0) && has_kernels(&m.1);
     if !(has_kernels(&x) && has_kernels(&gamma) && has_kernels(&beta) && modulation.as_ref().is_none_or(fast)) {
-        return composed::group_norm(x, gamma, beta, groups, epsilon, modulation, activate);
+        return reference::group_norm(x, gamma, beta, groups, epsilon, modulation, activate);
     }
     let kernel = GroupNorm { groups, epsilon: epsilon as f32, activate };
     let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());

@@ -1,8 +1,8 @@
 //! Fused tensor operations with hand-written gradients, one file per operation.
 //!
-//! Each operation has a slow reference composed of ordinary tensor operations in [`reference`], which is what every
-//! backend but the CPU runs and what the CPU kernels are tested against. The kernels take `f32` tensors of the CPU
-//! backend, with or without automatic differentiation; second derivatives do not exist.
+//! Each operation has a slow reference composed of ordinary tensor operations in [`reference`], which is what its kernels are
+//! tested against, and what runs where there is none. Kernels take `f32` tensors of the CPU backend, and with the feature `cuda` or
+//! `wgpu` those of such devices (`gpu`), with or without automatic differentiation; second derivatives do not exist.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -23,7 +23,6 @@ pub mod adamw;
 #[cfg(feature = "mimalloc")]
 pub mod allocator;
 mod attention;
-mod composed;
 mod conv;
 mod conv3d;
 mod fused;
@@ -50,7 +49,7 @@ mod testing;
 mod upsample;
 
 pub use activation::{Activation, gelu, silu};
-pub use adamw::{lerp, sum_squares};
+pub use adamw::{lerp, squares_there, sum_squares};
 pub use attention::attention;
 pub use conv::conv2d;
 pub use conv3d::{Sweep, conv3d};

@@ -39,7 +39,7 @@ pub fn linear_activated<const D: usize>(
 }
 
 /// The activation, if there is one.
-pub(crate) fn activated<const D: usize>(y: Tensor<D>, activation: Option<Activation>) -> Tensor<D> {
+fn activated<const D: usize>(y: Tensor<D>, activation: Option<Activation>) -> Tensor<D> {
     match activation {
         None => y,
         Some(Activation::Silu) => silu(y),
@@ -85,7 +85,7 @@ pub fn group_norm(
 }
 
 /// The end of [`group_norm`]: `y (1 + scale) + shift` per sample where there are such, then SiLU if `activate`.
-pub(crate) fn modulated(y: Tensor<4>, modulation: Option<(Tensor<2>, Tensor<2>)>, activate: bool) -> Tensor<4> {
+fn modulated(y: Tensor<4>, modulation: Option<(Tensor<2>, Tensor<2>)>, activate: bool) -> Tensor<4> {
     let [b, c, ..] = y.dims();
     let y = match modulation {
         Some((scale, shift)) => y * (scale.reshape([b, c, 1, 1]) + 1.0) + shift.reshape([b, c, 1, 1]),
@@ -112,29 +112,18 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon: f64) ->
 /// Scaled dot-product attention: `q` `[b h n d]`, `k`, `v` `[b h m d]`; `mask` `[b m]` is true where a key is real.
 /// A sample whose keys are all masked attends to nothing and gets zeros.
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<2, Bool>>) -> Tensor<4> {
-    attention_by(q, k, v, mask, Tensor::matmul)
-}
-
-/// [`attention`] with another matrix product.
-pub(crate) fn attention_by(
-    q: Tensor<4>,
-    k: Tensor<4>,
-    v: Tensor<4>,
-    mask: Option<Tensor<2, Bool>>,
-    product: impl Fn(Tensor<4>, Tensor<4>) -> Tensor<4>,
-) -> Tensor<4> {
     let [b, _, _, d] = q.dims();
     let m = k.dims()[2];
-    let scores = product(q.mul_scalar(1.0 / (d as f64).sqrt()), k.swap_dims(2, 3));
+    let scores = q.mul_scalar(1.0 / (d as f64).sqrt()).matmul(k.swap_dims(2, 3));
     match mask {
-        None => product(activation::softmax(scores, 3), v),
+        None => activation::softmax(scores, 3).matmul(v),
         Some(mask) => {
             let mask = mask.reshape([b, 1, 1, m]);
             let keep = mask.float();
             // Masked scores become hugely negative by addition, which broadcasts; the product afterwards zeroes
             // samples without any real key, whose softmax would otherwise be uniform.
             let weights = activation::softmax(scores + (keep.clone() - 1.0) * 1e9, 3);
-            product(weights * keep, v)
+            (weights * keep).matmul(v)
         }
     }
 }

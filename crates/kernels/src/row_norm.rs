@@ -7,7 +7,6 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::composed;
 use crate::fused::{Inputs, Kernel, apply_anywhere};
 use crate::host::{Array, has_kernels, scratch};
 use crate::math::{dot, simd, sum_by};
@@ -32,7 +31,7 @@ pub fn layer_norm_modulate(x: Tensor<3>, scale: Tensor<2>, shift: Tensor<2>, eps
 pub fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon: f64) -> Tensor<D> {
     assert_eq!(gamma.dims()[0], x.dims()[D - 1], "rms_norm: gamma must have one element for each of the last axis");
     if !(has_kernels(&x) && has_kernels(&gamma)) {
-        return composed::rms_norm(x, gamma, epsilon);
+        return reference::rms_norm(x, gamma, epsilon);
     }
     apply_anywhere(Inputs::Two(x.into_dispatch(), gamma.into_dispatch()), RmsNorm { epsilon: epsilon as f32 })
 }

@@ -6,23 +6,27 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::attention::{Head, TILE};
+use crate::attention::{Head, TILE, streamed, streams};
 use crate::fused::{Inputs, Kernel, apply_anywhere};
-use crate::host::{Array, Scratch, Shared, has_kernels, is_cpu, scratch};
+use crate::host::{Array, Scratch, Shared, has_kernels, scratch};
 use crate::precision::Precision;
-use crate::{composed, reference};
+use crate::reference;
 
 /// Scaled dot-product attention of every token to all: `qkv` `[b n 3d]`, the queries, keys and values of `heads` heads of `d / heads`
 /// features each, to `[b n d]`, the heads side by side.
 pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
     let [_, _, width] = qkv.dims();
     assert!(heads > 0 && width % (3 * heads) == 0, "self_attention: {width} features are not 3 x {heads} heads");
-    if has_kernels(&qkv) && (is_cpu(&qkv.device()) || qkv.dims()[1] <= 1 << 10 || qkv.device().is_autodiff()) {
-        let kernel = SelfAttention { heads, precision: Precision::here_on(&qkv.device()) };
-        return apply_anywhere(Inputs::One(qkv.into_dispatch()), kernel);
+    let (device, n) = (qkv.device(), qkv.dims()[1]);
+    if !has_kernels(&qkv) {
+        return reference::self_attention(qkv, heads);
     }
-    let [q, k, v] = reference::split_heads(qkv, heads);
-    reference::join_heads(composed::attention(q, k, v, None))
+    if streams(&device, n, n) {
+        let [q, k, v] = reference::split_heads(qkv, heads);
+        return reference::join_heads(streamed(q, k, v));
+    }
+    let kernel = SelfAttention { heads, precision: Precision::here_on(&device) };
+    apply_anywhere(Inputs::One(qkv.into_dispatch()), kernel)
 }
 
 #[derive(Clone, Copy, Debug)]

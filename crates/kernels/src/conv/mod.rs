@@ -24,11 +24,11 @@ use self::plan::Plan;
 use self::pointwise::Pointwise;
 use self::product::{Arrange, PairTerms, Product, Target};
 use self::weight::weight_gradient;
-use crate::composed;
 use crate::fused::{Inputs, Kernel, apply, apply_anywhere};
 use crate::host::{Array, has_kernels, is_cpu, scratch};
 use crate::pairs::pack_planes;
 use crate::precision::Precision;
+use crate::reference;
 
 /// Cross-correlation: `x` `[b i h w]`, `weight` `[o i kh kw]`, `bias` `[o]`, square stride and zero padding.
 /// The output is `[b o (h + 2 padding - kh) / stride + 1 (w + 2 padding - kw) / stride + 1]`.
@@ -38,7 +38,7 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: 
     let fits = stride > 0 && kh > 0 && kw > 0 && h + 2 * padding >= kh && w + 2 * padding >= kw;
     assert!(fits, "conv2d: a {kh}x{kw} kernel, stride {stride}, padding {padding} does not fit a {h}x{w} image");
     if !(has_kernels(&x) && has_kernels(&weight) && bias.as_ref().is_none_or(has_kernels)) {
-        return composed::conv2d(x, weight, bias, stride, padding);
+        return reference::conv2d(x, weight, bias, stride, padding);
     }
     let (precision, on_cpu) = (Precision::here_on(&x.device()), is_cpu(&x.device()));
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());

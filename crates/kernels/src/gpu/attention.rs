@@ -1,10 +1,10 @@
 //! Attention on a device: scores, softmax and values as three passes, the weights kept for the gradient. Formulas:
-//! `crate::attention`; for sizes whose weights would not fit, see `crate::composed`.
+//! `crate::attention`; sizes whose weights had better not be kept never come here.
 
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::buffer::{Buffer, EACH, LANES, ROWS, UNITS, grid, grid_over, place};
+use super::buffer::{Buffer, EACH, LANES, ROWS, UNITS, grid_of_rows, grid_over, place};
 use super::product::{Operand, product, product_in};
 use super::sums::of_lanes;
 use crate::attention::Attention;
@@ -45,7 +45,7 @@ fn softmax<F: Float>(
         }
         i += LANES as usize;
     }
-    let most = of_lanes(most, &mut area, true, planes);
+    let most = of_lanes(most, &mut area, LANES, true, planes);
     let mut sum = 0.0f32;
     let mut i = first;
     while i < end {
@@ -58,7 +58,7 @@ fn softmax<F: Float>(
         }
         i += LANES as usize;
     }
-    let sum = of_lanes(sum, &mut area, false, planes);
+    let sum = of_lanes(sum, &mut area, LANES, false, planes);
     let rate = if sum == 0.0f32 { 0.0f32.runtime() } else { 1.0f32 / sum };
     let mut i = first;
     while i < end {
@@ -96,7 +96,7 @@ fn softmax_gradient<F: Float>(
         sum += f32::cast_from(p[base + i]) * f32::cast_from(dp[base + i]);
         i += LANES as usize;
     }
-    let sum = of_lanes(sum, &mut area, false, planes);
+    let sum = of_lanes(sum, &mut area, LANES, false, planes);
     let mut i = first;
     while i < end {
         ds[base + i] = F::cast_from(factor * f32::cast_from(p[base + i]) * (f32::cast_from(dp[base + i]) - sum));
@@ -157,10 +157,6 @@ impl Heads {
         1.0 / (self.d as f32).sqrt()
     }
 
-    fn units() -> CubeDim {
-        CubeDim::new_2d(LANES, ROWS)
-    }
-
     /// The weights `[heads n m]`; a mask `[b m]` is shared by the heads of a sample.
     fn weights(&self, q: &Buffer, k: &Buffer, keep: Option<&Buffer>) -> Buffer {
         let Self { heads, n, m, d, .. } = *self;
@@ -168,13 +164,13 @@ impl Heads {
         let s = product(rows, columns, [heads, n, m, d]);
         let p = s.room_for(s.dims(), self.precision);
         let share = keep.map_or(1, |keep| heads * n / keep.dims()[0].max(1)).max(1);
-        if let Some(count) = grid((heads * n).div_ceil(ROWS as usize)) {
+        if let Some((count, units)) = grid_of_rows(heads * n) {
             // SAFETY: the kernel stays within `heads n` rows of `m`, and a mask has `m` values for each `share` of them.
             unsafe {
                 softmax::launch_unchecked(
                     s.client(),
                     count,
-                    Self::units(),
+                    units,
                     s.arg(),
                     keep.unwrap_or(&s).arg(),
                     p.arg(),
@@ -204,13 +200,13 @@ impl Heads {
         let (rows, columns) = (Operand::rows(g, d, by_query), Operand::columns(v, d, by_key));
         let dp = product_in(rows, columns, [heads, n, m, d], self.precision);
         let ds = dp.room_for(dp.dims(), self.precision);
-        if let Some(count) = grid((heads * n).div_ceil(ROWS as usize)) {
+        if let Some((count, units)) = grid_of_rows(heads * n) {
             // SAFETY: the kernel stays within `heads n` rows of `m`.
             unsafe {
                 softmax_gradient::launch_unchecked(
                     dp.client(),
                     count,
-                    Self::units(),
+                    units,
                     dp.arg(),
                     p.arg(),
                     ds.arg(),

@@ -86,7 +86,7 @@ impl Buffer {
         Self(CubeTensor::new_contiguous(client, device, Shape::from(dims.to_vec()), handle, self.0.dtype))
     }
 
-    /// The array if nobody else holds its storage, otherwise a copy.
+    /// The array if nobody else holds its storage, otherwise a copy (times one: the library has no plain one).
     pub fn unshared(self) -> Self {
         if self.0.can_mut() {
             return self;
@@ -134,6 +134,11 @@ fn round_kernel<N: Size>(x: &Tensor<Vector<f32, N>>, rounded: &mut Tensor<Vector
 pub(crate) fn grid(cubes: usize) -> Option<CubeCount> {
     let wide = cubes.min(1 << 15); // a grid's first axis ends at 65 535 on some devices
     (cubes > 0).then(|| CubeCount::Static(wide as u32, cubes.div_ceil(wide) as u32, 1))
+}
+
+/// The grid of a kernel that gives a row to [`LANES`] units, and the units of its cubes.
+pub(crate) fn grid_of_rows(rows: usize) -> Option<(CubeCount, CubeDim)> {
+    grid(rows.div_ceil(ROWS as usize)).map(|count| (count, CubeDim::new_2d(LANES, ROWS)))
 }
 
 /// Units of a cube of element-wise kernels.

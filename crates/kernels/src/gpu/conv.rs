@@ -218,10 +218,10 @@ impl Batch {
 
     fn weight_gradient(&self, g: &Buffer, x: &Buffer, weight: &Buffer) -> Buffer {
         let (pixels, depth, o, b) = (self.pixels(), self.depth(), self.outputs, self.samples);
-        let patches = self.patches(x);
+        let patches = self.patches(x); // again: kept from the forward pass they would be most of a network's memory
         let (g, patches) = (Operand::rows(g, pixels, o * pixels), Operand::columns(&patches, pixels, depth * pixels));
         let each = product(g, patches, [b, o, depth, pixels]);
-        column_sums(&each, Term::Plain, &each, &each, [1, b, o * depth]).seen_as(weight.dims())
+        column_sums(&each, Term::Plain, [1, b, o * depth]).seen_as(weight.dims())
     }
 
     fn backward(&self, saved: &[Buffer], grad: &Buffer, wanted: &[bool]) -> Vec<Option<Buffer>> {
@@ -232,11 +232,8 @@ impl Batch {
         ];
         if let Some(wanted) = wanted.get(2) {
             let (b, o) = (self.samples, self.outputs);
-            let each = || row_sums(&g, [b * o, self.pixels()]);
-            gradients.push(wanted.then(|| {
-                let each = each();
-                column_sums(&each, Term::Plain, &each, &each, [1, b, o]).seen_as(&[o])
-            }));
+            let total = || column_sums(&row_sums(&g, [b * o, self.pixels()]), Term::Plain, [1, b, o]).seen_as(&[o]);
+            gradients.push(wanted.then(total));
         }
         gradients
     }

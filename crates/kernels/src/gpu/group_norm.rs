@@ -7,28 +7,9 @@ use cubecl::prelude::*;
 
 use super::buffer::{Buffer, EACH, UNITS, grid, grid_over, place};
 use super::pointwise::{sigmoid, slope_of_silu};
-use super::sums::{Term, column_sums};
+use super::sums::{Term, column_sums, of_lanes};
 use crate::fused::Kernel;
 use crate::group_norm::GroupNorm;
-
-/// The sum over all units of a cube, for each of them.
-#[cube]
-fn of_units(value: f32, area: &mut Shared<[f32]>) -> f32 {
-    let at = UNIT_POS as usize;
-    area[at] = value;
-    sync_cube();
-    #[unroll]
-    for i in 0..8u32 {
-        let half = 128u32 >> i;
-        if UNIT_POS < half {
-            area[at] = area[at] + area[at + half as usize];
-        }
-        sync_cube();
-    }
-    let sum = area[0];
-    sync_cube();
-    sum
-}
 
 /// Of every plane `[gamma, beta, 1 + scale, shift]`, the last two 1 and 0 where there is no modulation.
 #[cube(launch_unchecked)]
@@ -71,7 +52,7 @@ fn moments_kernel(x: &Tensor<f32>, moments: &mut Tensor<f32>, groups: usize, siz
         sum += x[base + i];
         i += UNITS as usize;
     }
-    let mean = of_units(sum, &mut area) / size as f32;
+    let mean = of_lanes(sum, &mut area, UNITS, false, false) / size as f32;
     let mut sum = 0.0f32;
     let mut i = first;
     while i < end {
@@ -79,7 +60,7 @@ fn moments_kernel(x: &Tensor<f32>, moments: &mut Tensor<f32>, groups: usize, siz
         sum += away * away;
         i += UNITS as usize;
     }
-    let variance = of_units(sum, &mut area) / size as f32;
+    let variance = of_lanes(sum, &mut area, UNITS, false, false) / size as f32;
     if UNIT_POS == 0 && group < groups {
         moments[2 * group] = mean;
         moments[2 * group + 1] = 1.0f32 / (variance + epsilon).sqrt();
@@ -156,8 +137,8 @@ fn plane_sums(
         product += du * normal;
         i += UNITS as usize;
     }
-    let sum = of_units(sum, &mut area);
-    let product = of_units(product, &mut area);
+    let sum = of_lanes(sum, &mut area, UNITS, false, false);
+    let product = of_lanes(product, &mut area, UNITS, false, false);
     if UNIT_POS == 0 && inside {
         sums[2 * plane] = sum;
         sums[2 * plane + 1] = product;
@@ -377,7 +358,7 @@ impl Images {
                 );
             }
         }
-        let total = |of: &Buffer| column_sums(of, Term::Plain, of, of, [1, self.b, self.c]).seen_as(&[self.c]);
+        let total = |of: &Buffer| column_sums(of, Term::Plain, [1, self.b, self.c]).seen_as(&[self.c]);
         let [d_gamma, d_beta, d_scale, d_shift] = parts;
         [total(&d_gamma), total(&d_beta), d_scale, d_shift]
     }

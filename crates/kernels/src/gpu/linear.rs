@@ -66,13 +66,12 @@ impl Kernel<Buffer> for Linear {
             let terms = rows / parts;
             let (g, x) = (Operand::columns(&g, o, terms * o), Operand::rows(x, i, terms * i));
             let each = product(g, x, [parts, o, i, terms]);
-            let whole =
-                if parts == 1 { each } else { column_sums(&each, Term::Plain, &each, &each, [1, parts, o * i]) };
+            let whole = if parts == 1 { each } else { column_sums(&each, Term::Plain, [1, parts, o * i]) };
             whole.seen_as(&[o, i])
         };
         let mut gradients = vec![wanted[0].then(dx), wanted[1].then(d_weight)];
         if bias.is_some() {
-            gradients.push(wanted[2].then(|| column_sums(&g, Term::Plain, &g, &g, [1, rows, o]).seen_as(&[o])));
+            gradients.push(wanted[2].then(|| column_sums(&g, Term::Plain, [1, rows, o]).seen_as(&[o])));
         }
         gradients
     }

@@ -12,24 +12,6 @@ use crate::gated::Gated;
 use crate::precision::Precision;
 use crate::upsample::Upsample2;
 
-/// What is done to a sum of product and bias.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Shape {
-    Identity,
-    Silu,
-    Gelu,
-}
-
-impl From<Option<Activation>> for Shape {
-    fn from(activation: Option<Activation>) -> Self {
-        match activation {
-            None => Self::Identity,
-            Some(Activation::Silu) => Self::Silu,
-            Some(Activation::Gelu) => Self::Gelu,
-        }
-    }
-}
-
 /// `1 / (1 + e^-x)`, without an infinity where the exponential has none.
 #[cube]
 pub(crate) fn sigmoid(x: f32) -> f32 {
@@ -41,11 +23,11 @@ const C: f32 = 1.595_769_1;
 const A: f32 = 0.044_715;
 
 #[cube]
-fn shaped(x: f32, #[comptime] shape: Shape) -> f32 {
+fn shaped(x: f32, #[comptime] shape: Option<Activation>) -> f32 {
     match comptime!(shape) {
-        Shape::Identity => x,
-        Shape::Silu => x * sigmoid(x),
-        Shape::Gelu => x * sigmoid(C * (x + A * x * x * x)),
+        None => x,
+        Some(Activation::Silu) => x * sigmoid(x),
+        Some(Activation::Gelu) => x * sigmoid(C * (x + A * x * x * x)),
     }
 }
 
@@ -56,11 +38,11 @@ pub(crate) fn slope_of_silu(x: f32) -> f32 {
 }
 
 #[cube]
-fn slope(x: f32, #[comptime] shape: Shape) -> f32 {
+fn slope(x: f32, #[comptime] shape: Option<Activation>) -> f32 {
     match comptime!(shape) {
-        Shape::Identity => 1.0f32.runtime(),
-        Shape::Silu => slope_of_silu(x),
-        Shape::Gelu => {
+        None => 1.0f32.runtime(),
+        Some(Activation::Silu) => slope_of_silu(x),
+        Some(Activation::Gelu) => {
             let s = sigmoid(C * (x + A * x * x * x));
             s + x * s * (1.0f32 - s) * C * (1.0f32 + 3.0f32 * A * x * x)
         }
@@ -79,7 +61,7 @@ fn shape_kernel<X: Float, Y: Float>(
     #[comptime] share: usize,
     #[comptime] biased: bool,
     #[comptime] gradient: bool,
-    #[comptime] shape: Shape,
+    #[comptime] shape: Option<Activation>,
     #[define(X, Y)] _elements: [ElemType; 2],
 ) {
     #[unroll]
@@ -106,7 +88,7 @@ pub(crate) struct Bias<'a> {
     pub share: usize,
 }
 
-fn run(x: &Buffer, bias: Option<Bias>, g: Option<&Buffer>, shape: Shape, precision: Precision) -> Buffer {
+fn run(x: &Buffer, bias: Option<Bias>, g: Option<&Buffer>, shape: Option<Activation>, precision: Precision) -> Buffer {
     let out = x.room_for(x.dims(), precision);
     let (of, share) = bias.map_or((&out, 1), |bias| (bias.of, bias.share));
     if let Some(count) = grid_over(x.len()) {
@@ -135,7 +117,7 @@ fn run(x: &Buffer, bias: Option<Bias>, g: Option<&Buffer>, shape: Shape, precisi
 
 /// `f(x + bias)` of sums of products, rounded or not.
 pub(crate) fn finish(x: &Buffer, bias: Option<Bias>, activation: Option<Activation>) -> Buffer {
-    run(x, bias, None, activation.into(), Precision::F32)
+    run(x, bias, None, activation, Precision::F32)
 }
 
 /// `g f'(x + bias)` as an operand of products.
@@ -146,7 +128,7 @@ pub(crate) fn start_back(
     activation: Activation,
     precision: Precision,
 ) -> Buffer {
-    run(x, bias, Some(g), Some(activation).into(), precision)
+    run(x, bias, Some(g), Some(activation), precision)
 }
 
 impl Kernel<Buffer> for Activation {
@@ -219,7 +201,7 @@ impl Kernel<Buffer> for Gated {
         let (y, gates) = (&saved[0], &saved[1]);
         let [b, n, d] = *y.dims() else { unreachable!("token sets have three axes") };
         let dy = wanted[1].then(|| gate(None, &grad, gates));
-        let d_gate = wanted[2].then(|| column_sums(&grad, Term::Product, y, y, [b, n, d]));
+        let d_gate = wanted[2].then(|| column_sums(&grad, Term::Product(y), [b, n, d]));
         vec![wanted[0].then_some(grad), dy, d_gate]
     }
 }

@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::buffer::{Buffer, LANES, ROWS, grid};
+use super::buffer::{Buffer, LANES, ROWS, grid_of_rows};
 use super::sums::{Term, column_sums, of_lanes};
 use crate::fused::Kernel;
 use crate::row_norm::{LayerNorm, RmsNorm};
@@ -36,7 +36,7 @@ fn normalise(
             sum += x[base + i];
             i += LANES as usize;
         }
-        mean = of_lanes(sum, &mut area, false, planes) / width as f32;
+        mean = of_lanes(sum, &mut area, LANES, false, planes) / width as f32;
     }
     let mut sum = 0.0f32;
     let mut i = first;
@@ -45,7 +45,7 @@ fn normalise(
         sum += away * away;
         i += LANES as usize;
     }
-    let rate = 1.0f32 / (of_lanes(sum, &mut area, false, planes) / width as f32 + epsilon).sqrt();
+    let rate = 1.0f32 / (of_lanes(sum, &mut area, LANES, false, planes) / width as f32 + epsilon).sqrt();
     let weights = row / share * width;
     let mut i = first;
     while i < end {
@@ -98,9 +98,9 @@ fn input_gradient(
     }
     let mut average = 0.0f32;
     if comptime!(layer) {
-        average = of_lanes(sum, &mut area, false, planes) / width as f32;
+        average = of_lanes(sum, &mut area, LANES, false, planes) / width as f32;
     }
-    let along = of_lanes(product, &mut area, false, planes) / width as f32;
+    let along = of_lanes(product, &mut area, LANES, false, planes) / width as f32;
     let mut i = first;
     while i < end {
         let h = g[base + i] * (one + scale[weights + i]);
@@ -118,19 +118,15 @@ struct Rows {
 }
 
 impl Rows {
-    fn units() -> CubeDim {
-        CubeDim::new_2d(LANES, ROWS)
-    }
-
     fn forward(&self, x: &Buffer, scale: &Buffer, shift: &Buffer, epsilon: f32) -> (Buffer, Buffer) {
         let (y, moments) = (x.room(x.dims()), x.room(&[self.rows, 2]));
-        if let Some(count) = grid(self.rows.div_ceil(ROWS as usize)) {
+        if let Some((count, units)) = grid_of_rows(self.rows) {
             // SAFETY: the kernel stays within `rows` rows of `width`, which are the arrays' sizes.
             unsafe {
                 normalise::launch_unchecked(
                     x.client(),
                     count,
-                    Self::units(),
+                    units,
                     x.arg(),
                     scale.arg(),
                     shift.arg(),
@@ -150,13 +146,13 @@ impl Rows {
 
     fn input_gradient(&self, g: &Buffer, x: &Buffer, scale: &Buffer, moments: &Buffer) -> Buffer {
         let dx = x.room(x.dims());
-        if let Some(count) = grid(self.rows.div_ceil(ROWS as usize)) {
+        if let Some((count, units)) = grid_of_rows(self.rows) {
             // SAFETY: as above.
             unsafe {
                 input_gradient::launch_unchecked(
                     x.client(),
                     count,
-                    Self::units(),
+                    units,
                     g.arg(),
                     x.arg(),
                     scale.arg(),
@@ -190,10 +186,10 @@ impl Kernel<Buffer> for LayerNorm {
     fn backward(&self, saved: Vec<Buffer>, grad: Buffer, wanted: &[bool]) -> Vec<Option<Buffer>> {
         let (x, scale, moments) = (&saved[0], &saved[1], &saved[2]);
         let [b, n, d] = *x.dims() else { unreachable!("token sets have three axes") };
-        let sums = |term: Term| column_sums(&grad, term, x, moments, [b, n, d]);
+        let sums = |term: Term| column_sums(&grad, term, [b, n, d]);
         vec![
             wanted[0].then(|| rows_of(x, Some(n), true).input_gradient(&grad, x, scale, moments)),
-            wanted[1].then(|| sums(Term::Normal)),
+            wanted[1].then(|| sums(Term::Normal(x, moments))),
             wanted[2].then(|| sums(Term::Plain)),
         ]
     }
@@ -209,7 +205,7 @@ impl Kernel<Buffer> for RmsNorm {
     fn backward(&self, saved: Vec<Buffer>, grad: Buffer, wanted: &[bool]) -> Vec<Option<Buffer>> {
         let (x, gamma, moments) = (&saved[0], &saved[1], &saved[2]);
         let rows = rows_of(x, None, false);
-        let sums = || column_sums(&grad, Term::Normal, x, moments, [1, rows.rows, rows.width]).seen_as(gamma.dims());
+        let sums = || column_sums(&grad, Term::Normal(x, moments), [1, rows.rows, rows.width]).seen_as(gamma.dims());
         vec![wanted[0].then(|| rows.input_gradient(&grad, x, gamma, moments)), wanted[1].then(sums)]
     }
 }

@@ -3,7 +3,7 @@
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::buffer::{Buffer, LANES, ROWS, grid};
+use super::buffer::{Buffer, LANES, ROWS, grid, grid_of_rows};
 
 /// Units of a cube of [`column_sums`] along the rows.
 const DEPTH: u32 = 8;
@@ -12,11 +12,13 @@ const FEW: usize = 64;
 /// Cubes that fill a large device.
 const MANY: usize = 2048;
 
-/// The sum, or the maximum, of the lanes of a row, for each of them. `area` has a place for every unit of the cube.
+/// The sum, or the maximum, of the `lanes` units along a cube's first axis (a power of two), for each of them. `area` has a place
+/// for every unit of the cube. With `planes` the lanes are a plane of the device's.
 #[cube]
 pub(crate) fn of_lanes(
     value: f32,
     area: &mut Shared<[f32]>,
+    #[comptime] lanes: u32,
     #[comptime] maximum: bool,
     #[comptime] planes: bool,
 ) -> f32 {
@@ -27,8 +29,8 @@ pub(crate) fn of_lanes(
         area[at] = value;
         sync_cube();
         #[unroll]
-        for i in 0..5u32 {
-            let half = 16u32 >> i;
+        for i in 1..comptime!(lanes.ilog2() + 1) {
+            let half = lanes >> i;
             if UNIT_POS_X < half {
                 let (mine, other) = (area[at], area[at + half as usize]);
                 if comptime!(maximum) {
@@ -39,20 +41,28 @@ pub(crate) fn of_lanes(
             }
             sync_cube();
         }
-        let result = area[(UNIT_POS_Y * LANES) as usize];
+        let result = area[(UNIT_POS_Y * lanes) as usize];
         sync_cube();
         result
     }
 }
 
 /// What a column sum is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Term {
+#[derive(Clone, Copy)]
+pub(crate) enum Term<'a> {
     /// The values themselves.
     Plain,
-    /// Their products with the second array's.
+    /// Their products with another array's.
+    Product(&'a Buffer),
+    /// Their products with another array's rows less their mean, at their rate: the array and its moments ([`super::row_norm`]).
+    Normal(&'a Buffer, &'a Buffer),
+}
+
+/// The same without the arrays, for the compiler of kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Plain,
     Product,
-    /// Their products with the second array's rows less their mean, at their rate ([`super::row_norm`]).
     Normal,
 }
 
@@ -67,13 +77,14 @@ fn column_sums_kernel<F: Float>(
     chunk: usize,
     chunks: usize,
     sets: usize,
-    #[comptime] term: Term,
+    #[comptime] kind: Kind,
     #[define(F)] _element: ElemType,
 ) {
-    let tiles = (columns + 31) / 32;
+    let width = LANES as usize;
+    let tiles = (columns + width - 1) / width;
     let tile = CUBE_POS % tiles;
     let part = CUBE_POS / tiles;
-    let column = tile * 32 + UNIT_POS_X as usize;
+    let column = tile * width + UNIT_POS_X as usize;
     let set = part / chunks;
     let mut sum = 0.0f32;
     if set < sets && column < columns {
@@ -84,10 +95,10 @@ fn column_sums_kernel<F: Float>(
             let r = set * rows + row;
             let at = r * columns + column;
             let value = f32::cast_from(a[at]);
-            match comptime!(term) {
-                Term::Plain => sum += value,
-                Term::Product => sum += value * b[at],
-                Term::Normal => sum += value * (b[at] - moments[2 * r]) * moments[2 * r + 1],
+            match comptime!(kind) {
+                Kind::Plain => sum += value,
+                Kind::Product => sum += value * b[at],
+                Kind::Normal => sum += value * (b[at] - moments[2 * r]) * moments[2 * r + 1],
             }
             row += DEPTH as usize;
         }
@@ -105,15 +116,20 @@ fn column_sums_kernel<F: Float>(
     }
 }
 
-/// Sums over the middle axis of `a` `[sets rows columns]`, which may be an operand of products, times what `term` says: `[sets columns]`. Rows are summed in
-/// fixed chunks and the chunks in order, so the bits are those of the sizes alone.
-pub(crate) fn column_sums(a: &Buffer, term: Term, b: &Buffer, moments: &Buffer, dims: [usize; 3]) -> Buffer {
-    let [sets, rows, columns] = dims;
+/// Sums over the middle axis of `a` `[sets rows columns]`, which may be an operand of products, times what `term` says:
+/// `[sets columns]`. Rows are summed in fixed chunks and the chunks in order, so the bits are those of the sizes alone.
+pub(crate) fn column_sums(a: &Buffer, term: Term, [sets, rows, columns]: [usize; 3]) -> Buffer {
     let tiles = columns.div_ceil(LANES as usize);
     let wanted = MANY.div_ceil((sets * tiles).max(1)).clamp(1, rows.div_ceil(FEW).max(1));
     let chunk = rows.div_ceil(wanted).max(1);
     let chunks = rows.div_ceil(chunk).max(1);
     let sums = a.room(&[sets * chunks, columns]);
+    // A kernel reads no array that its kind has no use for.
+    let (kind, b, moments) = match term {
+        Term::Plain => (Kind::Plain, &sums, &sums),
+        Term::Product(b) => (Kind::Product, b, &sums),
+        Term::Normal(b, moments) => (Kind::Normal, b, moments),
+    };
     if let Some(count) = grid(sets * chunks * tiles) {
         let units = CubeDim::new_2d(LANES, DEPTH);
         // SAFETY: every index is checked against the sizes in the kernel, and the arrays have those sizes.
@@ -131,7 +147,7 @@ pub(crate) fn column_sums(a: &Buffer, term: Term, b: &Buffer, moments: &Buffer, 
                 chunk,
                 chunks,
                 sets,
-                term,
+                kind,
                 a.element(),
             );
         }
@@ -139,7 +155,7 @@ pub(crate) fn column_sums(a: &Buffer, term: Term, b: &Buffer, moments: &Buffer, 
     if chunks == 1 {
         return sums.seen_as(&[sets, columns]);
     }
-    column_sums(&sums, Term::Plain, &sums, &sums, [sets, chunks, columns])
+    column_sums(&sums, Term::Plain, [sets, chunks, columns])
 }
 
 /// Sums of the rows of `a` `[rows columns]`: a plain sum over each.
@@ -162,7 +178,7 @@ fn row_sums_kernel<F: Float>(
             column += LANES as usize;
         }
     }
-    let total = of_lanes(sum, &mut area, false, planes);
+    let total = of_lanes(sum, &mut area, LANES, false, planes);
     if UNIT_POS_X == 0 && row < rows {
         sums[row] = total;
     }
@@ -171,8 +187,7 @@ fn row_sums_kernel<F: Float>(
 /// Sums over the last axis of `a` `[rows columns]`: `[rows]`.
 pub(crate) fn row_sums(a: &Buffer, [rows, columns]: [usize; 2]) -> Buffer {
     let sums = a.room(&[rows]);
-    if let Some(count) = grid(rows.div_ceil(ROWS as usize)) {
-        let units = CubeDim::new_2d(LANES, ROWS);
+    if let Some((count, units)) = grid_of_rows(rows) {
         // SAFETY: as above.
         unsafe {
             row_sums_kernel::launch_unchecked(

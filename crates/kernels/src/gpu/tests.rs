@@ -3,11 +3,14 @@
 //! `cargo test --release --workspace --lib --features rectiflow-kernels/wgpu gpu` (or `cuda`), on a machine that has such a device.
 
 use burn::backend::DispatchDevice;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
+use crate::adamw::{self, AdamW};
 use crate::precision::Precision;
-use crate::stress::{Dice, OPERATIONS, case};
-use crate::testing::{assert_close, run, run_on, values};
+use crate::reference;
+use crate::stress::{Call, Case, Dice, OPERATIONS, case};
+use crate::testing::{assert_close, host, run, run_on, values};
+use crate::{lerp, squares_there};
 
 /// What the build is for.
 fn device() -> Device {
@@ -31,21 +34,25 @@ fn tolerance(operation: &str) -> f32 {
     }
 }
 
+/// Compares an operation's value and gradients on the device with those of its reference on the processor.
+fn same(what: &str, sizes: &[usize], fast: &Call, slow: &Call, tolerance: f32) {
+    let leaves: Vec<Vec<f32>> = sizes.iter().enumerate().map(|(i, n)| values(500 + i as u64, *n)).collect();
+    let (want, got) = (run(&leaves, slow), run_on(device(), &leaves, fast));
+    assert_close(what, &got.0, &want.0, tolerance);
+    for (i, (got, want)) in got.1.iter().zip(&want.1).enumerate() {
+        assert_close(&format!("{what}, gradient {i}"), got, want, tolerance);
+    }
+}
+
 /// Compares some operations in a precision with their references in f32.
 fn compare(operations: &[&str], precision: Precision, tolerance: impl Fn(&str) -> f32) {
     let shapes: usize = std::env::var("RECTIFLOW_STRESS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
     for (number, operation) in operations.iter().enumerate() {
         let mut dice = Dice(1_000_000 * number as u64);
         for _ in 0..shapes {
-            let case = case(operation, &mut dice);
-            let leaves: Vec<Vec<f32>> =
-                case.sizes.iter().enumerate().map(|(i, n)| values(500 + i as u64, *n)).collect();
-            let fast = |x| precision.scope(|| (case.fast)(x));
-            let (want, got) = (run(&leaves, &case.slow), run_on(device(), &leaves, &fast));
-            assert_close(&case.what, &got.0, &want.0, tolerance(operation));
-            for (i, (got, want)) in got.1.iter().zip(&want.1).enumerate() {
-                assert_close(&format!("{}, gradient {i}", case.what), got, want, tolerance(operation));
-            }
+            let Case { what, sizes, fast, slow } = case(operation, &mut dice);
+            let fast: Call = Box::new(move |x| precision.scope(|| fast(x)));
+            same(&what, &sizes, &fast, &slow, tolerance(operation));
         }
     }
 }
@@ -59,4 +66,48 @@ fn operations_agree_with_their_references() {
 #[test]
 fn rounded_operations_agree_roughly() {
     compare(&["linear", "linear_activated", "conv2d", "attention", "self_attention"], Precision::Bf16, |_| 4e-2);
+}
+
+/// More rows than a part of a sum has: a weight's gradient and a bias's are sums of parts then.
+#[test]
+fn long_sums_are_those_of_their_parts() {
+    let (rows, i, o) = (2048, 20, 12);
+    let call = |linear: fn(Tensor<2>, Tensor<2>, Option<Tensor<1>>) -> Tensor<2>| -> Call {
+        Box::new(move |x| {
+            let (input, weight) = (x[0].clone().reshape([rows, i]), x[1].clone().reshape([o, i]));
+            linear(input, weight, Some(x[2].clone())).reshape([rows * o])
+        })
+    };
+    same("linear", &[rows * i, o * i, o], &call(crate::linear), &call(reference::linear), tolerance("linear"));
+    let (b, n, d) = (2, 700, 33);
+    let call = |norm: fn(Tensor<3>, Tensor<2>, Tensor<2>, f64) -> Tensor<3>| -> Call {
+        Box::new(move |x| {
+            let [scale, shift] = [1, 2].map(|i| x[i].clone().reshape([b, d]));
+            norm(x[0].clone().reshape([b, n, d]), scale, shift, 1e-6).reshape([b * n * d])
+        })
+    };
+    let (fast, slow) = (call(crate::layer_norm_modulate), call(reference::layer_norm_modulate));
+    same("layer_norm", &[b * n * d, b * d, b * d], &fast, &slow, tolerance("layer_norm"));
+}
+
+#[test]
+fn the_optimiser_takes_the_same_steps() {
+    let there = device();
+    for n in [1, 1000, 5003] {
+        let on = |device: &Device, seed: u64| Tensor::<1>::from_floats(values(seed, n).as_slice(), device);
+        let after = |device: &Device| {
+            let (p, g, m, v) = (on(device, 1), on(device, 2), on(device, 3), on(device, 4).abs());
+            let norm = squares_there(g.clone());
+            let (p, m, v) = adamw::step(&AdamW { weight_decay: 0.1, ..AdamW::default() }, 1e-2, 3, 0.5, p, g, m, v);
+            let average = lerp(on(device, 5), p.clone(), 0.25);
+            [p, m, v, average, norm].map(host)
+        };
+        for (got, want) in after(&there).iter().zip(after(&Device::flex())) {
+            assert_close("a step", got, &want, 1e-5);
+        }
+    }
+    // What somebody else holds is left alone.
+    let kept = Tensor::<1>::from_floats([1.0, 2.0], &there);
+    let moved = lerp(kept.clone(), kept.clone() * 3.0, 0.5);
+    assert_eq!((host(kept), host(moved)), (vec![1.0, 2.0], vec![2.0, 4.0]));
 }

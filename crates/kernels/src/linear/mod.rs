@@ -13,7 +13,6 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::activation::Activation;
-use crate::composed;
 use crate::conv::product::Arrange;
 use crate::fused::{Inputs, Kernel, apply_anywhere};
 use crate::host::{Array, has_kernels, scratch};
@@ -21,6 +20,7 @@ use crate::math::simd;
 use crate::pairs::{pack_features, pack_planes};
 use crate::precision::Precision;
 use crate::product::{Matrix, product};
+use crate::reference;
 
 /// Rows per task of a sum over rows.
 const ROWS: usize = 384;
@@ -49,7 +49,7 @@ fn run<const D: usize>(
     let [o, i] = weight.dims();
     assert_eq!(x.dims()[D - 1], i, "linear: the weight {:?} takes {i} features", weight.dims());
     if !(has_kernels(&x) && has_kernels(&weight) && bias.as_ref().is_none_or(has_kernels)) {
-        return composed::linear(x, weight, bias, activation);
+        return reference::linear_activated(x, weight, bias, activation);
     }
     let kernel = Linear { precision: Precision::here_on(&x.device()), activation };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
