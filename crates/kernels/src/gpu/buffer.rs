@@ -120,11 +120,11 @@ impl Buffer {
 }
 
 #[cube(launch_unchecked)]
-fn round_kernel<N: Size>(x: &Tensor<Vector<f32, N>>, rounded: &mut Tensor<Vector<bf16, N>>, n: usize) {
+fn round_kernel<N: Size>(x: &Tensor<Vector<f32, N>>, rounded: &mut Tensor<Vector<bf16, N>>, vectors: usize) {
     #[unroll]
     for i in 0..EACH {
         let at = place(i);
-        if at < n {
+        if at < vectors {
             rounded[at] = Vector::cast_from(x[at]);
         }
     }

@@ -19,7 +19,7 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
 }
 
 /// The root of 2/pi times two, and the cubic's coefficient, of GELU: `x sigmoid(C (x + A x^3))`.
-const C: f32 = 1.595_769_1;
+const C: f32 = 2.0 * 0.797_884_6;
 const A: f32 = 0.044_715;
 
 #[cube]

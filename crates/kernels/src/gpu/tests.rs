@@ -1,6 +1,6 @@
 //! Every operation on a device against its reference on the processor, on the random shapes of `crate::stress`.
 //!
-//! `cargo test --release --workspace --lib --features rectiflow-kernels/wgpu gpu` (or `cuda`), on a machine that has such a device.
+//! `cargo test --release --workspace --lib --features rectiflow/wgpu gpu` (or `cuda`), on a machine that has such a device.
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor};
