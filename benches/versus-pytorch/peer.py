@@ -301,17 +301,24 @@ def other_phases(name):
     return None
 
 
+LONG = 1e4  # milliseconds after which a run has warmed itself up
+
+
+def once(run):
+    start = time.perf_counter()
+    run()
+    return (time.perf_counter() - start) * 1e3
+
+
 def work(name, folder):
     phases = other_phases(name) or network_phases(name, folder)
     for line in sys.stdin:
         phase, seconds = line.split()
         run = phases[phase]
-        run()
-        begun, each = time.perf_counter(), []
-        while len(each) < 3 or time.perf_counter() - begun < float(seconds):
-            start = time.perf_counter()
-            run()
-            each.append((time.perf_counter() - start) * 1e3)
+        first = once(run)
+        begun, each = time.perf_counter(), [first] if first > LONG else []
+        while not each or first <= LONG and (len(each) < 3 or time.perf_counter() - begun < float(seconds)):
+            each.append(once(run))
         print(statistics.median(each), len(each), flush=True)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
 

@@ -153,6 +153,18 @@ fn measure() {
         |x| kernels::upsample2(image(x)),
         |x| reference::upsample2(image(x)),
     );
+    for (c, n) in [(96, 14), (48, 28), (256, 16), (128, 16), (128, 32), (64, 32)] {
+        let image = |x: &Leaves| x[0].clone().reshape([b, c, n / 2, n / 2]);
+        let weight = |x: &Leaves| x[1].clone().reshape([c, c, 3, 3]);
+        compare(
+            &format!("upsampled_conv2d {c}x{n}x{n} / in two steps"),
+            &[b * c * n * n / 4, c * c * 9, c],
+            2.0 * (b * c * c * 4 * n * n) as f64,
+            peak,
+            |x| kernels::upsampled_conv2d(image(x), weight(x), Some(x[2].clone())),
+            |x| kernels::conv2d(kernels::upsample2(image(x)), weight(x), Some(x[2].clone()), 1, 1),
+        );
+    }
     let tokens = |x: &Leaves| x[0].clone().reshape([8, 256, 384]);
     let adaln = |x: &Tensor<1>| x.clone().reshape([8, 384]);
     compare(

@@ -52,6 +52,7 @@ pub use activation::{Activation, gelu, silu};
 pub use adamw::{lerp, squares_there, sum_squares};
 pub use attention::attention;
 pub use conv::conv2d;
+pub use conv::upsampled::upsampled_conv2d;
 pub use conv3d::{Sweep, conv3d};
 pub use gated::gated;
 pub use group_norm::group_norm;

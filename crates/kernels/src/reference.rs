@@ -65,6 +65,12 @@ pub fn upsample2(x: Tensor<4>) -> Tensor<4> {
     x.reshape([b, c, h, 1, w, 1]).expand([b, c, h, 2, w, 2]).reshape([b, c, 2 * h, 2 * w])
 }
 
+/// Nearest-neighbour upsampling by two, then cross-correlation: `x` `[b i h w]`, `weight` `[o i 3 3]`, `bias` `[o]` to
+/// `[b o 2h 2w]`.
+pub fn upsampled_conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    conv2d(upsample2(x), weight, bias, 1, 1)
+}
+
 /// Group normalisation of `[b c h w]` with per-channel `gamma`, `beta` `[c]`, then an optional per-sample
 /// `(scale, shift)`, each `[b c]`, as `y (1 + scale) + shift`, then SiLU if `activate`.
 pub fn group_norm(

@@ -55,7 +55,7 @@ macro_rules! both {
 }
 
 /// The names of [`case`].
-pub(crate) const OPERATIONS: [&str; 14] = [
+pub(crate) const OPERATIONS: [&str; 15] = [
     "silu",
     "gelu",
     "linear",
@@ -63,6 +63,7 @@ pub(crate) const OPERATIONS: [&str; 14] = [
     "conv2d",
     "conv3d",
     "upsample2",
+    "upsampled_conv2d",
     "group_norm",
     "layer_norm",
     "rms_norm",
@@ -160,6 +161,20 @@ pub(crate) fn case(operation: &str, dice: &mut Dice) -> Case {
                 |x, op| op(x[0].clone().reshape(dims)),
                 crate::upsample2,
                 reference::upsample2
+            )
+        }
+        "upsampled_conv2d" => {
+            let (b, i, o, h, w) =
+                (dice.roll(1, 3), dice.roll(1, 20), dice.roll(1, 40), dice.roll(1, 8), dice.roll(1, 18));
+            let biased = dice.heads();
+            let mut sizes = vec![b * i * h * w, o * i * 9];
+            sizes.extend(biased.then_some(o));
+            both!(
+                format!("upsampled_conv2d [{b} {i} {h} {w}] to {o}, {biased}"),
+                sizes,
+                |x, op| op(x[0].clone().reshape([b, i, h, w]), x[1].clone().reshape([o, i, 3, 3]), x.get(2).cloned()),
+                crate::upsampled_conv2d,
+                reference::upsampled_conv2d
             )
         }
         "group_norm" => {
@@ -291,6 +306,9 @@ fn assert_same_bits(what: &str, got: &[f32], want: &[f32]) {
     assert!(other.is_none(), "{what}: {other:?}");
 }
 
+/// Operations whose weight's gradient is a sum over the batch, a part of it on each thread.
+const BY_PARTS: [&str; 5] = ["linear", "linear_activated", "conv2d", "conv3d", "upsampled_conv2d"];
+
 /// How many shapes of each operation are tried.
 fn count() -> usize {
     std::env::var("RECTIFLOW_STRESS").ok().and_then(|count| count.parse().ok()).unwrap_or(24)
@@ -334,9 +352,8 @@ fn any_number_of_threads_gives_the_same_bits() {
                     let what = format!("{} on {} threads", case.what, pool.current_num_threads());
                     assert_same_bits(&what, &value, &first.0);
                     for (i, (got, want)) in gradients.iter().zip(&first.1).enumerate() {
-                        // A weight's gradient is a sum over the batch, a part of it on each thread: its bits follow
-                        // the number of threads and nothing else. Samples never do.
-                        if i == 1 && ["linear", "linear_activated", "conv2d", "conv3d"].contains(&operation) {
+                        // Its bits follow the number of threads and nothing else. Samples never do.
+                        if i == 1 && BY_PARTS.contains(&operation) {
                             continue;
                         }
                         assert_same_bits(&format!("{what}, gradient {i}"), got, want);

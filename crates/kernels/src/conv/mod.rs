@@ -15,6 +15,7 @@ mod pointwise;
 pub(crate) mod product;
 pub(crate) mod tile;
 mod transpose;
+pub(crate) mod upsampled;
 mod weight;
 
 use burn::tensor::Tensor;
@@ -78,7 +79,7 @@ impl Conv2d {
         }
     }
 
-    /// Gradient of the input of sizes `x` from that of the output, of `forward`'s grid.
+    /// Gradient of the input from that of the output, of `forward`'s grid.
     fn input_gradient(&self, forward: &Plan, batch: usize, weight: &Array, grad: &[f32]) -> Vec<f32> {
         let [o, i, kh, kw] = *weight.dims() else { unreachable!("a weight has four axes") };
         let (s, p, h, w) = (self.stride, self.padding, forward.height, forward.width);
@@ -124,6 +125,17 @@ impl Conv2d {
         }
         dx
     }
+
+    /// Gradient of the weight for `outputs` channels of `g`, of the plan's grid.
+    fn weight_gradient(&self, plan: &Plan, x: &Array, g: &Array, outputs: usize) -> Vec<f32> {
+        let batch = x.dims()[0];
+        if !self.precision.is_paired() {
+            return weight_gradient(plan, false, batch, x.data(), g.data(), outputs);
+        }
+        // Terms run over samples and pixels: pairs of samples, as if the batch were one image's planes.
+        let pairs = |x: &Array| pack_planes(x.data(), 1, batch, x.len() / batch.max(1));
+        weight_gradient(plan, true, batch.div_ceil(2), &pairs(x), &pairs(g), outputs)
+    }
 }
 
 /// The positions `start, start + s, ...` of an axis of length `n` that have one phase, and the output position
@@ -146,24 +158,12 @@ impl Kernel for Conv2d {
     fn forward(&self, mut inputs: Vec<Array>, save: bool) -> (Array, Vec<Array>) {
         let bias = (inputs.len() == 3).then(|| inputs.pop()).flatten();
         let (x, weight) = (&inputs[0], &inputs[1]);
-        let mut plan = self.plan(x.dims(), weight.dims());
-        let (batch, o, depth) = (x.dims()[0], weight.dims()[0], plan.depth());
-        let taps: Vec<usize> = (0..depth).collect();
-        let values = weight.data();
-        let mut weights = Arrange { values, channels: o, channel: depth, groups: 1, group: 0, taps: &taps }.run();
-        let (paired, planes) = (self.precision.is_paired(), plan.planes);
-        let pairs;
-        let mut input = x.data();
-        if paired {
-            weights = PairTerms { weights, channels: o, planes, taps: plan.taps.len() }.run();
-            pairs = pack_planes(input, batch, planes, plan.height * plan.width);
-            input = &pairs;
-            plan.planes = planes.div_ceil(2);
-        }
+        let plan = self.plan(x.dims(), weight.dims());
+        let (batch, o) = (x.dims()[0], weight.dims()[0]);
         let target = Target { plane: plan.rows * plan.columns, start: 0, row: plan.columns, column: 1 };
         let mut y = scratch(batch * o * target.plane);
         let bias = bias.as_ref().map(Array::data);
-        Product { plan: &plan, paired, batch, input, weights: &weights, bias, channels: o, target }.run(&mut y);
+        correlate(&plan, self.precision, batch, x.data(), (weight.data(), bias), target, &mut y);
         let y = Array::from_vec(y, &[batch, o, plan.rows, plan.columns]);
         (y, if save { inputs } else { Vec::new() })
     }
@@ -172,25 +172,39 @@ impl Kernel for Conv2d {
         let (x, weight) = (&saved[0], &saved[1]);
         let plan = self.plan(x.dims(), weight.dims());
         let (batch, o) = (x.dims()[0], weight.dims()[0]);
-        let g = grad.data();
-        let dx = wanted[0].then(|| Array::from_vec(self.input_gradient(&plan, batch, weight, g), x.dims()));
-        let dw = wanted[1].then(|| {
-            let dw = if self.precision.is_paired() {
-                // Terms run over samples and pixels: pairs of samples, as if the batch were one image's planes.
-                let input = pack_planes(x.data(), 1, batch, x.len() / batch.max(1));
-                let grad = pack_planes(g, 1, batch, g.len() / batch.max(1));
-                weight_gradient(&plan, true, batch.div_ceil(2), &input, &grad, o)
-            } else {
-                weight_gradient(&plan, false, batch, x.data(), g, o)
-            };
-            Array::from_vec(dw, weight.dims())
-        });
+        let dx = || self.input_gradient(&plan, batch, weight, grad.data());
+        let dx = wanted[0].then(|| Array::from_vec(dx(), x.dims()));
+        let dw = wanted[1].then(|| Array::from_vec(self.weight_gradient(&plan, x, &grad, o), weight.dims()));
         let mut gradients = vec![dx, dw];
         if let Some(wanted) = wanted.get(2) {
-            gradients.push(wanted.then(|| Array::from_vec(bias_gradient(g, o, plan.rows * plan.columns), &[o])));
+            gradients
+                .push(wanted.then(|| Array::from_vec(bias_gradient(grad.data(), o, plan.rows * plan.columns), &[o])));
         }
         gradients
     }
+}
+
+/// Writes the plan's sums for a batch of images `x` into those of `out`, where `target` says: `weight` is `[channels, planes, taps]`.
+fn correlate(
+    plan: &Plan,
+    precision: Precision,
+    batch: usize,
+    x: &[f32],
+    (weight, bias): (&[f32], Option<&[f32]>),
+    target: Target,
+    out: &mut [f32],
+) {
+    let (depth, planes, paired) = (plan.depth(), plan.planes, precision.is_paired());
+    let channels = weight.len() / depth.max(1);
+    let taps: Vec<usize> = (0..depth).collect();
+    let mut weights = Arrange { values: weight, channels, channel: depth, groups: 1, group: 0, taps: &taps }.run();
+    if !paired {
+        return Product { plan, paired, batch, input: x, weights: &weights, bias, channels, target }.run(out);
+    }
+    weights = PairTerms { weights, channels, planes, taps: plan.taps.len() }.run();
+    let input = &pack_planes(x, batch, planes, plan.height * plan.width);
+    let plan = &Plan { planes: planes.div_ceil(2), ..plan.clone() };
+    Product { plan, paired, batch, input, weights: &weights, bias, channels, target }.run(out);
 }
 
 /// Sums over batch and space of a gradient `[b, channels, plane]`.

@@ -303,13 +303,15 @@ impl Task<'_> {
             }
             return;
         }
-        for o in 0..used {
-            for r in 0..rows {
-                for c in 0..columns {
-                    let at = image + o * target.plane + (r0 + r) * target.row + c * target.column;
-                    // SAFETY: this element belongs to this task alone, and `run` holds the borrow.
-                    unsafe { self.out.slice(at, 1)[0] = sums[(r * columns + c) * width + o] };
-                }
+        if columns == 0 {
+            return;
+        }
+        for (o, r) in (0..used).flat_map(|o| (0..rows).map(move |r| (o, r))) {
+            let at = image + o * target.plane + (r0 + r) * target.row;
+            let row = self.out.within(at, (columns - 1) * target.column + 1);
+            for (c, sums) in sums[r * columns * width..][..columns * width].chunks_exact(width).enumerate() {
+                // SAFETY: within the row; these elements of it belong to this task alone, and `run` holds the borrow.
+                unsafe { *row.add(c * target.column) = sums[o] };
             }
         }
     }

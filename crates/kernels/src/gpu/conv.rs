@@ -115,7 +115,7 @@ fn scatter<F: Float>(
 }
 
 /// A convolution of a batch.
-struct Batch {
+pub(super) struct Batch {
     samples: usize,
     outputs: usize,
     sizes: Sizes,
@@ -123,13 +123,6 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(x: &Buffer, weight: &Buffer, (stride, padding): (usize, usize), precision: Precision) -> Self {
-        let ([b, channels, height, width], [outputs, _, kh, kw]) = (four(x), four(weight));
-        let [rows, columns] = [(height, kh), (width, kw)].map(|(n, k)| (n + 2 * padding - k) / stride + 1);
-        let sizes = Sizes { channels, height, width, kh, kw, stride, padding, rows, columns };
-        Self { samples: b, outputs, sizes, precision }
-    }
-
     /// Pixels of an output, and values of a patch.
     fn pixels(&self) -> usize {
         self.sizes.rows * self.sizes.columns
@@ -193,7 +186,7 @@ impl Batch {
         x
     }
 
-    fn forward(&self, x: &Buffer, weight: &Buffer, bias: Option<&Buffer>) -> Buffer {
+    pub fn forward(&self, x: &Buffer, weight: &Buffer, bias: Option<&Buffer>) -> Buffer {
         let (pixels, depth) = (self.pixels(), self.depth());
         let patches = self.patches(x);
         let (weight, patches) = (Operand::rows(weight, depth, 0), Operand::rows(&patches, pixels, depth * pixels));
@@ -206,7 +199,7 @@ impl Batch {
         }
     }
 
-    fn input_gradient(&self, g: &Buffer, weight: &Buffer) -> Buffer {
+    pub fn input_gradient(&self, g: &Buffer, weight: &Buffer) -> Buffer {
         let (pixels, depth, o) = (self.pixels(), self.depth(), self.outputs);
         let (weight, g) = (Operand::columns(weight, depth, 0), Operand::rows(g, pixels, o * pixels));
         let sizes = [self.samples, depth, pixels, o];
@@ -216,7 +209,7 @@ impl Batch {
         self.images(&product_in(weight, g, sizes, self.precision))
     }
 
-    fn weight_gradient(&self, g: &Buffer, x: &Buffer, weight: &Buffer) -> Buffer {
+    pub fn weight_gradient(&self, g: &Buffer, x: &Buffer, weight: &Buffer) -> Buffer {
         let (pixels, depth, o, b) = (self.pixels(), self.depth(), self.outputs, self.samples);
         let patches = self.patches(x); // again: kept from the forward pass they would be most of a network's memory
         let (g, patches) = (Operand::rows(g, pixels, o * pixels), Operand::columns(&patches, pixels, depth * pixels));
@@ -239,20 +232,34 @@ impl Batch {
     }
 }
 
-fn four(x: &Buffer) -> [usize; 4] {
+pub(super) fn four(x: &Buffer) -> [usize; 4] {
     x.dims().try_into().expect("images and their weights have four axes")
+}
+
+impl Conv2d {
+    /// For images and a weight of the given sizes.
+    pub(super) fn batch(
+        &self,
+        [samples, channels, height, width]: [usize; 4],
+        [outputs, _, kh, kw]: [usize; 4],
+    ) -> Batch {
+        let Self { stride, padding, precision } = *self;
+        let [rows, columns] = [(height, kh), (width, kw)].map(|(n, k)| (n + 2 * padding - k) / stride + 1);
+        let sizes = Sizes { channels, height, width, kh, kw, stride, padding, rows, columns };
+        Batch { samples, outputs, sizes, precision }
+    }
 }
 
 impl Kernel<Buffer> for Conv2d {
     fn forward(&self, inputs: Vec<Buffer>, save: bool) -> (Buffer, Vec<Buffer>) {
-        let batch = Batch::new(&inputs[0], &inputs[1], (self.stride, self.padding), self.precision);
+        let batch = self.batch(four(&inputs[0]), four(&inputs[1]));
         let weight = inputs[1].operand(self.precision);
         let y = batch.forward(&inputs[0], &weight, inputs.get(2));
         (y, if save { vec![inputs[0].clone(), weight] } else { Vec::new() })
     }
 
     fn backward(&self, saved: Vec<Buffer>, grad: Buffer, wanted: &[bool]) -> Vec<Option<Buffer>> {
-        let batch = Batch::new(&saved[0], &saved[1], (self.stride, self.padding), self.precision);
+        let batch = self.batch(four(&saved[0]), four(&saved[1]));
         batch.backward(&saved, &grad, wanted)
     }
 }

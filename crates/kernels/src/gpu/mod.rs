@@ -20,5 +20,6 @@ mod row_norm;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod upsampled;
 
 pub(crate) use buffer::Buffer;

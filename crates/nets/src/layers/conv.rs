@@ -31,4 +31,10 @@ impl Conv2d {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         kernels::conv2d(x, self.weight.val(), self.bias.as_ref().map(|b| b.val()), self.stride, self.padding)
     }
+
+    /// What the layer says of the image upsampled to its nearest neighbours: `[b i h w]` to `[b o 2h 2w]`, for a 3x3 window of
+    /// stride 1.
+    pub fn forward_upsampled(&self, x: Tensor<4>) -> Tensor<4> {
+        kernels::upsampled_conv2d(x, self.weight.val(), self.bias.as_ref().map(|b| b.val()))
+    }
 }

@@ -28,6 +28,14 @@ impl Direction {
             Self::Up => kernels::upsample2(x),
         }
     }
+
+    /// What a 3x3 convolution says of the image at its new resolution.
+    fn convolve(self, x: Tensor<4>, conv: &Conv2d) -> Tensor<4> {
+        match self {
+            Self::Up => conv.forward_upsampled(x),
+            _ => conv.forward(self.apply(x)),
+        }
+    }
 }
 
 /// Mean over 2x2 squares: `[b c h w]` to `[b c h/2 w/2]`.
@@ -84,9 +92,8 @@ impl ResBlock {
     }
 
     fn once(&self, x: Tensor<4>, embedding: Tensor<2>, pass: &Pass) -> Tensor<4> {
-        let h = self.direction.apply(self.norm1.forward(x.clone(), None, true));
+        let h = self.direction.convolve(self.norm1.forward(x.clone(), None, true), &self.conv1);
         let x = self.direction.apply(x);
-        let h = self.conv1.forward(h);
         let [b, c, _, _] = h.dims();
         let e = self.time_emb_proj.forward(embedding); // [b 2c] or [b c]
         let h = if self.scale_shift {
@@ -170,14 +177,11 @@ impl Resample {
 
     /// `[b c h w]` to half or double the resolution.
     pub fn forward(&self, x: Tensor<4>, embedding: &Tensor<2>, pass: &Pass) -> Tensor<4> {
-        let x = match &self.resnet {
-            Some(block) => block.forward(x, embedding, pass),
-            None if self.direction == Direction::Up => kernels::upsample2(x),
-            None => x,
-        };
-        match &self.conv {
-            Some(conv) => conv.forward(x),
-            None => x,
+        match (&self.resnet, &self.conv) {
+            (Some(block), _) => block.forward(x, embedding, pass),
+            (None, Some(conv)) if self.direction == Direction::Up => conv.forward_upsampled(x),
+            (None, Some(conv)) => conv.forward(x), // its stride halves the resolution
+            (None, None) => x,
         }
     }
 }

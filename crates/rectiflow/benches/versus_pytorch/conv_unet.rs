@@ -83,7 +83,7 @@ impl Network<4> for ConvUnet {
                 h = self.up[2 * level + i].forward(Tensor::cat(vec![h, skip], 1), &e, pass);
             }
             if let Some(double) = self.double.get(level) {
-                h = double.forward(kernels::upsample2(h));
+                h = double.forward_upsampled(h);
             }
         }
         self.conv_out.forward(self.norm_out.forward(h, None, true))

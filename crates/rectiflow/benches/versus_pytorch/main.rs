@@ -24,6 +24,8 @@ pub type Phases = Vec<(&'static str, Box<dyn FnMut()>)>;
 
 /// Runs after which a median means something.
 const LEAST: usize = 3;
+/// Milliseconds after which a run has warmed itself up.
+const LONG: f64 = 1e4;
 
 fn main() -> Result<(), Box<dyn Error>> {
     kernels::allocator::keep_pages(); // as the program itself does
@@ -67,14 +69,21 @@ fn work(workload: &str, precision: &str, device: &Device) -> Result<(), Box<dyn 
     Ok(())
 }
 
-/// Median milliseconds of runs of about `seconds` altogether, after one that is not counted, and their number.
+/// Median milliseconds of runs of about `seconds` altogether, after one that is not counted unless it was long, and their
+/// number.
 fn time(run: &mut dyn FnMut(), seconds: f64) -> (f64, usize) {
-    run();
-    let (begun, mut each) = (Instant::now(), Vec::new());
-    while each.len() < LEAST || begun.elapsed().as_secs_f64() < seconds {
+    let mut once = || {
         let start = Instant::now();
         run();
-        each.push(start.elapsed().as_secs_f64() * 1e3);
+        start.elapsed().as_secs_f64() * 1e3
+    };
+    let first = once();
+    if first > LONG {
+        return (first, 1);
+    }
+    let (begun, mut each) = (Instant::now(), Vec::new());
+    while each.len() < LEAST || begun.elapsed().as_secs_f64() < seconds {
+        each.push(once());
     }
     each.sort_by(f64::total_cmp);
     (each[each.len() / 2], each.len())
