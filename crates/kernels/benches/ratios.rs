@@ -165,6 +165,27 @@ fn measure() {
             |x| kernels::conv2d(kernels::upsample2(image(x)), weight(x), Some(x[2].clone()), 1, 1),
         );
     }
+    for (rows, n) in [(4096, 2), (64, 3072)] {
+        let rows_of = |x: &Tensor<1>| x.clone().reshape([rows, n]);
+        let weights = vec![0.5; rows * 4];
+        let both = |x: &Leaves| vec![rows_of(&x[0]), rows_of(&x[1])];
+        compare(
+            &format!("blend {rows}x{n}"),
+            &[rows * n; 2],
+            0.0,
+            peak,
+            |x| Tensor::cat(kernels::blend(both(x), weights.clone()).to_vec(), 0),
+            |x| Tensor::cat(reference::blend(both(x), weights.clone()).to_vec(), 0),
+        );
+        compare(
+            &format!("squared_error {rows}x{n}"),
+            &[rows * n; 2],
+            0.0,
+            peak,
+            |x| kernels::squared_error(rows_of(&x[0]), rows_of(&x[1])),
+            |x| reference::squared_error(rows_of(&x[0]), rows_of(&x[1])),
+        );
+    }
     let tokens = |x: &Leaves| x[0].clone().reshape([8, 256, 384]);
     let adaln = |x: &Tensor<1>| x.clone().reshape([8, 384]);
     compare(

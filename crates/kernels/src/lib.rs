@@ -23,6 +23,7 @@ pub mod adamw;
 #[cfg(feature = "mimalloc")]
 pub mod allocator;
 mod attention;
+mod blend;
 mod conv;
 mod conv3d;
 mod fused;
@@ -42,6 +43,7 @@ pub mod reference;
 mod rotary;
 mod row_norm;
 mod self_attention;
+mod squared_error;
 #[cfg(test)]
 mod stress;
 #[cfg(test)]
@@ -51,6 +53,7 @@ mod upsample;
 pub use activation::{Activation, gelu, silu};
 pub use adamw::{lerp, squares_there, sum_squares};
 pub use attention::attention;
+pub use blend::blend;
 pub use conv::conv2d;
 pub use conv::upsampled::upsampled_conv2d;
 pub use conv3d::{Sweep, conv3d};
@@ -64,4 +67,5 @@ pub use reference::{join_heads, split_heads};
 pub use rotary::rotary;
 pub use row_norm::{layer_norm_modulate, rms_norm};
 pub use self_attention::self_attention;
+pub use squared_error::squared_error;
 pub use upsample::upsample2;

@@ -195,6 +195,25 @@ pub(crate) fn dot(a: &[f32], b: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     halve(sums)
 }
 
+/// Sum of `(a - b)²` over two slices, in the same order.
+#[inline(always)]
+pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; CHAINS];
+    let ((wa, ra), (wb, rb)) = (a.as_chunks::<CHAINS>(), b.as_chunks::<CHAINS>());
+    let add = |sum: f32, a: f32, b: f32| (a - b).mul_add(a - b, sum);
+    for (a, b) in wa.iter().zip(wb) {
+        for i in 0..CHAINS {
+            sums[i] = add(sums[i], a[i], b[i]);
+        }
+    }
+    // The padding adds nothing: its differences are zero.
+    let (ra, rb) = (padded::<CHAINS>(ra), padded::<CHAINS>(rb));
+    for i in 0..CHAINS {
+        sums[i] = add(sums[i], ra[i], rb[i]);
+    }
+    halve(sums)
+}
+
 /// The end of a slice filled up with zeros, so that a loop over it is a loop over whole vectors.
 #[inline(always)]
 fn padded<const N: usize>(rest: &[f32]) -> [f32; N] {

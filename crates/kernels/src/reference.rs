@@ -1,7 +1,7 @@
 //! Reference compositions: the definition of every operation in ordinary tensor operations.
 
 use crate::activation::Activation;
-use burn::tensor::{Bool, Tensor, activation, module, ops::ConvOptions};
+use burn::tensor::{Bool, Tensor, TensorData, activation, module, ops::ConvOptions};
 
 use crate::Sweep;
 
@@ -69,6 +69,27 @@ pub fn upsample2(x: Tensor<4>) -> Tensor<4> {
 /// `[b o 2h 2w]`.
 pub fn upsampled_conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
     conv2d(upsample2(x), weight, bias, 1, 1)
+}
+
+/// Mixes the rows of two or three batches `[b ...]` twice, by `weights` `[b 2k]` for `k` of them: the first mixture's, then the
+/// second's.
+pub fn blend<const D: usize>(batches: Vec<Tensor<D>>, weights: Vec<f64>) -> [Tensor<D>; 2] {
+    let (b, k) = (batches[0].dims()[0], batches.len());
+    let mut column = [1; D];
+    column[0] = b;
+    let weights = TensorData::new(weights, [b, 2 * k]);
+    let weights = Tensor::<2>::from_data(weights, (&batches[0].device(), batches[0].dtype()));
+    [0, k].map(|first| {
+        let part = |(i, x): (usize, &Tensor<D>)| x.clone() * weights.clone().narrow(1, first + i, 1).reshape(column);
+        let terms = batches.iter().enumerate().map(part);
+        terms.reduce(|sum, term| sum + term).expect("there are batches")
+    })
+}
+
+/// Mean over everything but the first axis of the squared difference of `a` and `b` `[b ...]`: `[b]`.
+pub fn squared_error<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<1> {
+    let dims = a.dims();
+    (a - b).square().reshape([dims[0], dims[1..].iter().product()]).mean_dim(1).squeeze_dim(1)
 }
 
 /// Group normalisation of `[b c h w]` with per-channel `gamma`, `beta` `[c]`, then an optional per-sample

@@ -55,7 +55,7 @@ macro_rules! both {
 }
 
 /// The names of [`case`].
-pub(crate) const OPERATIONS: [&str; 15] = [
+pub(crate) const OPERATIONS: [&str; 17] = [
     "silu",
     "gelu",
     "linear",
@@ -71,6 +71,8 @@ pub(crate) const OPERATIONS: [&str; 15] = [
     "self_attention",
     "gated",
     "rotary",
+    "blend",
+    "squared_error",
 ];
 
 pub(crate) fn case(operation: &str, dice: &mut Dice) -> Case {
@@ -258,6 +260,29 @@ pub(crate) fn case(operation: &str, dice: &mut Dice) -> Case {
                 },
                 crate::gated,
                 reference::gated
+            )
+        }
+        "blend" => {
+            let (k, b, n) = (dice.roll(2, 3), dice.roll(1, 40), dice.roll(1, 70));
+            both!(
+                format!("blend {k} x [{b} {n}]"),
+                vec![b * n; k],
+                |x, op| {
+                    let weights = values(5, b * 2 * k).into_iter().map(f64::from).collect();
+                    Tensor::cat(op(x.iter().map(|x| x.clone().reshape([b, n])).collect(), weights).to_vec(), 0)
+                },
+                crate::blend::<2>,
+                reference::blend::<2>
+            )
+        }
+        "squared_error" => {
+            let (b, n) = (dice.roll(1, 40), dice.roll(1, 300));
+            both!(
+                format!("squared_error [{b} {n}]"),
+                vec![b * n; 2],
+                |x, op| op(x[0].clone().reshape([b, n]), x[1].clone().reshape([b, n])),
+                crate::squared_error,
+                reference::squared_error
             )
         }
         _ => {

@@ -9,7 +9,7 @@ mod weighting;
 pub use perceptual::Perceptual;
 pub use weighting::Weighting;
 
-use crate::{FlowError, error::require, rows};
+use crate::{FlowError, error::require};
 use base::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -54,12 +54,12 @@ impl Loss {
     /// The loss of each sample, `[b]`.
     pub fn per_sample<const D: usize>(&self, prediction: Tensor<D>, target: Tensor<D>) -> Tensor<1> {
         let values: usize = prediction.dims()[1..].iter().product();
-        let squared = (prediction - target).square();
+        let squared = kernels::squared_error(prediction, target);
         match *self {
-            Self::L2 {} => rows::mean(squared),
+            Self::L2 {} => squared,
             Self::PseudoHuber { c } => {
                 let c = c * values as f64;
-                ((rows::sum(squared) + c * c).sqrt() - c) / values as f64
+                ((squared * values as f64 + c * c).sqrt() - c) / values as f64
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Points on paths: what training sees of a pair.
 
-use super::{Coefficients, Path};
+use super::Path;
 use crate::{FlowError, error::require, rows};
 use base::{Tensor, Times};
 
@@ -55,26 +55,19 @@ impl<const D: usize> Point<D> {
         if let Some(z) = &z {
             rows::same_shape("x0", &x0, "z", z)?;
         }
-        let at = |f: fn(&Coefficients) -> f64| -> Vec<f64> { times.values().iter().map(|&t| f(&path.at(t))).collect() };
-        let (xt, dxt) = match path {
-            // Three passes over the batch instead of five, and the difference is the target itself. Time zero (one-step
-            // distillation) needs no pass at all beyond it.
-            Path::Linear {} => {
-                let dxt = x1.clone() - x0.clone();
-                let xt = match times.values().iter().all(|&t| t == 0.0) {
-                    true => x0.clone(),
-                    false => x0.clone() + rows::scale(dxt.clone(), at(|c| c.beta)),
-                };
-                (xt, dxt)
-            }
-            _ => {
-                let mix = |a, b| rows::scale(x0.clone(), a) + rows::scale(x1.clone(), b);
-                (mix(at(|c| c.alpha), at(|c| c.beta)), mix(at(|c| c.d_alpha), at(|c| c.d_beta)))
-            }
-        };
-        let (xt, dxt) = match &z {
-            None => (xt, dxt),
-            Some(z) => (xt + rows::scale(z.clone(), at(|c| c.gamma)), dxt + rows::scale(z.clone(), at(|c| c.d_gamma))),
+        // One-step distillation starts at the source itself.
+        let at_source = *path == Path::Linear {} && times.values().iter().all(|&t| t == 0.0);
+        let [xt, dxt] = if at_source {
+            [x0.clone(), x1.clone() - x0.clone()]
+        } else {
+            let k = if z.is_some() { 3 } else { 2 };
+            let of = |&t: &f64| {
+                let c = path.at(t);
+                let (point, speed) = ([c.alpha, c.beta, c.gamma], [c.d_alpha, c.d_beta, c.d_gamma]);
+                point.into_iter().take(k).chain(speed.into_iter().take(k))
+            };
+            let weights = times.values().iter().flat_map(of).collect();
+            kernels::blend([x0.clone(), x1.clone()].into_iter().chain(z.clone()).collect(), weights)
         };
         Ok(Self { t: times.clone(), xt, dxt, x0, x1, z })
     }

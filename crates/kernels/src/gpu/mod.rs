@@ -10,6 +10,7 @@
 
 pub(crate) mod adamw;
 mod attention;
+mod blend;
 mod buffer;
 mod conv;
 mod group_norm;
@@ -17,6 +18,7 @@ mod linear;
 mod pointwise;
 mod product;
 mod row_norm;
+mod squared_error;
 mod sums;
 #[cfg(test)]
 mod tests;
