@@ -6,6 +6,7 @@
 mod numpy;
 mod pickle;
 mod torch;
+mod values;
 
 pub use numpy::numpy_pickle;
 pub use torch::torch_legacy;

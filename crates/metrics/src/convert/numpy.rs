@@ -1,6 +1,6 @@
 //! Weights pickled as nested dictionaries of numpy arrays, as JAX projects publish them.
 
-use super::pickle::{Graph, Id, Value};
+use super::values::{Graph, Id, Value};
 use crate::MetricsError;
 use crate::weights::{HostTensor, Weights, half_to_f32};
 use std::path::Path;

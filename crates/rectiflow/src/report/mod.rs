@@ -1,9 +1,11 @@
 //! The report of a run: one self-contained page for eyes, `summary.json` with the same figures for scripts.
 
+mod charts;
 mod page;
 pub mod panels;
 pub mod plot;
 pub mod summary;
+mod words;
 
 pub use summary::{Figures, Guided, Stage, Straightness, Summary};
 

@@ -1,0 +1,76 @@
+//! Arguments of the verbs that draw samples, or prepare how they are drawn.
+
+use super::{ModelArgs, PreludeArgs, SolverArgs};
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct Sample {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub solver: SolverArgs,
+    /// Sample along another path than the trained one, exactly: linear, trigonometric, vp, edm, … (both without latent).
+    #[arg(long)]
+    pub path: Option<String>,
+    /// Number of samples.
+    #[arg(long, short, default_value_t = 64)]
+    pub num: usize,
+    /// Images to start from, for a model trained with a second data set as its source: a named set, a file or folder.
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub data: Option<String>,
+    /// Class by number or name, several separated by commas (repeated in turn); all in turn by default, `none` for no class.
+    #[arg(long)]
+    pub class: Option<String>,
+    /// What to draw, for a model trained with `[text]` (repeatable; in turn): --prompt "red heart".
+    #[arg(long, value_name = "TEXT", conflicts_with = "class")]
+    pub prompt: Vec<String>,
+    /// FILE.png (a sheet), FILE.npy, FILE.safetensors, or a folder for single images.
+    #[arg(long, short, visible_alias = "output-dir", default_value = "samples.png", value_hint = ValueHint::AnyPath)]
+    pub output: PathBuf,
+    /// Images per row of a sheet.
+    #[arg(long, default_value_t = 0)]
+    pub columns: usize,
+    #[command(flatten)]
+    pub prelude: PreludeArgs,
+    /// Check everything and draw nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Schedule {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Numbers of Euler steps to find schedules for, separated by commas; 2,4,8 by default.
+    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',')]
+    pub steps: Vec<usize>,
+    /// Cells between the anchors of the fine trajectories; ten per step or more.
+    #[arg(long, default_value_t = 100)]
+    pub anchors: usize,
+    /// Trajectories that costs are averaged over, and as many on which candidates are compared.
+    #[arg(long, short, default_value_t = 100)]
+    pub num: u64,
+    /// Trajectories computed together.
+    #[arg(long, default_value_t = 50)]
+    pub batch_size: usize,
+    /// Guidance the sampler will run with; the checkpoint's own by default.
+    #[arg(long, visible_alias = "cfg-scale", allow_negative_numbers = true)]
+    pub guidance_scale: Option<f64>,
+    /// Seed of the noise.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Folder for the files schedule-STEPS.json.
+    #[arg(long, short, visible_alias = "output-dir", default_value = "schedules", value_hint = ValueHint::DirPath)]
+    pub output: PathBuf,
+    /// Search nothing: write the checkpoint's own path and times as diffusers' scheduler_config.json, for the recipe's number
+    /// of steps or the one in --steps.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub export: Option<PathBuf>,
+    /// The schedule to export, a file such as schedule-STEPS.json, in place of the recipe's.
+    #[arg(long, requires = "export", value_hint = ValueHint::FilePath)]
+    pub schedule: Option<PathBuf>,
+    /// Export levels whose low end is shifted twice, as diffusers lays them out from a number of steps.
+    #[arg(long, requires = "export")]
+    pub legacy_double_shift: bool,
+}

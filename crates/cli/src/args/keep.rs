@@ -1,0 +1,84 @@
+//! Arguments of the verbs around the models.
+
+use super::ModelArgs;
+use clap::{Args, Subcommand, ValueHint};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct Inspect {
+    /// A checkpoint file, a run's folder, a pair store, or data.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Slim {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The file to write.
+    #[arg(long, short, value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Data {
+    #[command(subcommand)]
+    pub action: DataVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataVerb {
+    /// List the named data sets and whether they are here.
+    List,
+    /// Fetch a named data set, or continue fetching it.
+    Get {
+        /// Its name in the list, or hf:OWNER/NAME for a data set of the Hugging Face hub.
+        name: String,
+        /// A package file or a folder with its files that is already on this machine.
+        #[arg(long, value_hint = ValueHint::AnyPath)]
+        from: Option<PathBuf>,
+    },
+    /// Describe a data set and draw a sheet of its first images.
+    Show {
+        /// A name in the list, or a file or folder.
+        what: String,
+        /// Where the sheet goes.
+        #[arg(long, short, default_value = "data.png", value_hint = ValueHint::FilePath)]
+        output: PathBuf,
+        /// Number of images on the sheet.
+        #[arg(long, short, default_value_t = 64)]
+        num: usize,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct Classifier {
+    #[command(subcommand)]
+    pub action: ClassifierVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClassifierVerb {
+    /// Train it on a labelled data set.
+    Train {
+        /// A named data set or a file or folder.
+        #[arg(long, value_hint = ValueHint::AnyPath)]
+        data: Option<String>,
+        /// Passes over the data.
+        #[arg(long)]
+        epochs: Option<usize>,
+        /// Seed of all randomness.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Where the weights go.
+        #[arg(long, short, default_value = "classifier.safetensors", value_hint = ValueHint::FilePath)]
+        output: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct Cite {
+    /// A recipe, a run's folder or a checkpoint file; everything this program implements without one.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub what: Option<PathBuf>,
+}

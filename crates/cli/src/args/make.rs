@@ -1,0 +1,111 @@
+//! Arguments of the verbs that train.
+
+use super::{ModelArgs, RecipeArgs, RunArgs, SolverArgs};
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct Train {
+    /// The recipe (TOML); the house default without one.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub recipe: Option<PathBuf>,
+    #[command(flatten)]
+    pub overrides: RecipeArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct Pairs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub solver: SolverArgs,
+    /// Number of pairs in the finished store; a store with fewer is continued.
+    #[arg(long, short, default_value_t = 20000)]
+    pub num: usize,
+    /// The pair store's folder.
+    #[arg(long, short, visible_alias = "output-dir", value_hint = ValueHint::DirPath)]
+    pub output: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Student {
+    /// The recipe (TOML) of what differs from the teacher's.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub recipe: Option<PathBuf>,
+    /// The model to start from and to make pairs with: a run's folder or a checkpoint file.
+    #[arg(long, visible_alias = "from", value_hint = ValueHint::AnyPath)]
+    pub teacher: PathBuf,
+    /// An existing pair store to train on instead of making one.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub pairs: Option<PathBuf>,
+    /// Number of pairs to make (key `pairs.count`).
+    #[arg(long, short)]
+    pub num: Option<u64>,
+    /// A schedule file (see `rectiflow schedule`): the pairs are the pieces of the teacher's trajectories between its times
+    /// (key `pairs.generate.cuts`).
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub schedule: Option<PathBuf>,
+    #[command(flatten)]
+    pub overrides: RecipeArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct Fast {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Evaluations of the network per sample.
+    #[arg(long, visible_alias = "steps")]
+    pub nfe: usize,
+    /// Time for all of it, figures included: 90s, 10m, 1h30m.
+    #[arg(long, default_value = "10m")]
+    pub budget: String,
+    /// Samples behind every figure.
+    #[arg(long, short, default_value_t = 1000)]
+    pub num: usize,
+    /// Where students, figures and the plan go; a run stopped there continues. CHECKPOINT-fast by default.
+    #[arg(long, visible_alias = "output", short, value_hint = ValueHint::DirPath)]
+    pub output_dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Toy {
+    /// The recipe (TOML) of what differs from recipes/toy/base.toml.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub recipe: Option<PathBuf>,
+    #[command(flatten)]
+    pub overrides: RecipeArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct Plan {
+    /// The recipe (TOML); the house default without one.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub recipe: Option<PathBuf>,
+    #[command(flatten)]
+    pub overrides: RecipeArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// Minutes to spend, about; quality grows with them.
+    #[arg(long, default_value_t = 9.0)]
+    pub minutes: f64,
+    /// The same path in seconds with a tiny network: shows that everything works, not how well.
+    #[arg(long)]
+    pub smoke: bool,
+    /// Seed of all randomness.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The run's folder.
+    #[arg(long, visible_alias = "output", short, default_value = "runs/demo", value_hint = ValueHint::DirPath)]
+    pub output_dir: PathBuf,
+    /// Show what it would do and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+}

@@ -1,0 +1,119 @@
+//! Verbs that draw samples, or prepare how they are drawn.
+
+use super::print;
+use crate::args::{self, Global, SolverArgs};
+use rectiflow::{
+    Context, Error, Model, Precision,
+    model::which,
+    prelude::OneMoreStep,
+    verbs::{
+        self,
+        export_schedule::{ExportRequest, export_schedule},
+        inspect,
+        retrieve::RetrieveRequest,
+        sample::{SampleOverrides, SampleRequest, solver},
+        schedule::{ScheduleRequest, StepsizeConfig},
+        transfer::TransferRequest,
+    },
+};
+use serde_json::json;
+
+fn overrides(args: &SolverArgs) -> SampleOverrides {
+    SampleOverrides {
+        steps: args.steps,
+        schedule: args.schedule.clone(),
+        batch: args.batch_size,
+        solver: args.solver.clone(),
+        precision: args.precision.as_deref().and_then(Precision::parse),
+        guidance: args.guidance_scale,
+        path: None,
+    }
+}
+
+pub(super) fn prelude(args: args::PreludeArgs) -> Option<(std::path::PathBuf, OneMoreStep)> {
+    let step = OneMoreStep { fresh: args.one_more_step_fresh, guidance: args.one_more_step_guidance };
+    Some((args.one_more_step?, step))
+}
+
+pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Sample { model, solver, path, num, data, class, prompt, output, columns, prelude: before, dry_run } =
+        request;
+    let request = SampleRequest {
+        checkpoint: model.checkpoint,
+        ema: model.ema,
+        overrides: SampleOverrides { path, ..overrides(&solver) },
+        seed: solver.seed.unwrap_or(0),
+        count: num as u64,
+        data,
+        class,
+        prompts: prompt,
+        output,
+        columns,
+        prelude: prelude(before),
+    };
+    if dry_run {
+        let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+        let config = request.overrides.apply(&model.recipe.sample)?;
+        let facts = json!({ "checkpoint": model.file.display().to_string(), "sample": config, "seed": request.seed, "count": request.count });
+        return print(global, &facts, || inspect::text(&facts));
+    }
+    let report = verbs::sample::sample(&request, context)?;
+    print(global, &report, || {
+        let (count, seconds, nfe) = (report.count, report.seconds, report.nfe);
+        format!("{count} samples, {nfe} evaluations each, {seconds:.2} s: {}\n", report.output.display())
+    })
+}
+
+pub(super) fn schedule(request: args::Schedule, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Schedule { model, steps, anchors, num, batch_size, guidance_scale, seed, output, .. } = request;
+    if let Some(file) = request.export {
+        if steps.len() > 1 {
+            return Err(Error::Usage("--export writes one schedule: give --steps one number".into()));
+        }
+        let (schedule, legacy_double_shift) = (request.schedule, request.legacy_double_shift);
+        let (checkpoint, steps) = (model.checkpoint, steps.first().copied());
+        let report = export_schedule(&ExportRequest { checkpoint, schedule, steps, legacy_double_shift, file })?;
+        return print(global, &report, || format!("{report}"));
+    }
+    let steps = if steps.is_empty() { vec![2, 4, 8] } else { steps };
+    let (samples, validation, batch) = (num, num, batch_size);
+    let config = StepsizeConfig { anchors, samples, validation, batch, seed, ..StepsizeConfig::default() };
+    let (checkpoint, ema) = (model.checkpoint, model.ema);
+    let request = ScheduleRequest { checkpoint, ema, steps, config, guidance: guidance_scale, output };
+    let report = verbs::schedule::schedule(&request, context)?;
+    print(global, &report, || format!("{report}"))
+}
+
+pub(super) fn transfer(request: args::Transfer, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Transfer { model, steps, solver: name, num, lpips, lpips_size, output, rows } = request;
+    let request = TransferRequest {
+        checkpoint: model.checkpoint,
+        ema: model.ema,
+        steps,
+        solver: solver(&name)?,
+        count: num,
+        lpips: (lpips != "none").then_some((lpips, lpips_size)),
+        sheet: output.map(|path| (path, rows)),
+    };
+    let report = verbs::transfer::transfer(&request, context)?;
+    print(global, &report, || report.table())
+}
+
+pub(super) fn retrieve(request: args::Retrieve, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Retrieve { model, steps, solver: name, guidance_scale, num, among, features, against, output, rows } =
+        request;
+    let request = RetrieveRequest {
+        checkpoint: model.checkpoint,
+        ema: model.ema,
+        steps,
+        solver: name.as_deref().map(solver).transpose()?,
+        guidance: guidance_scale,
+        count: num,
+        among,
+        features,
+        against,
+        sheet: output.map(|path| (path, rows)),
+    };
+    let report = verbs::retrieve::retrieve(&request, context)?;
+    print(global, &report, || report.table())
+}

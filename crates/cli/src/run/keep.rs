@@ -1,0 +1,77 @@
+//! Verbs around the models: data, classifiers, citations, the manual.
+
+use super::print;
+use crate::args::{self, Cli, Global};
+use clap::CommandFactory;
+use rectiflow::{
+    Context, Error, Recipe,
+    recipe::Layers,
+    verbs::{cite, classifier, data, inspect},
+};
+use serde_json::json;
+use std::path::Path;
+
+pub(super) fn manual() -> Result<(), Error> {
+    let mut page = Vec::new();
+    let failed = |error: std::io::Error| Error::Failure(format!("cannot print the manual page: {error}"));
+    let command = Cli::command();
+    clap_mangen::Man::new(command.clone()).render(&mut page).map_err(failed)?;
+    for verb in command.get_subcommands() {
+        let name: &'static str = Box::leak(format!("rectiflow {}", verb.get_name()).into_boxed_str());
+        let verb = verb.clone().name(name);
+        clap_mangen::Man::new(verb).render(&mut page).map_err(failed)?;
+    }
+    use std::io::Write;
+    std::io::stdout().write_all(&page).map_err(failed)
+}
+
+pub(super) fn print_citations(request: &args::Cite) -> Result<(), Error> {
+    let papers = match &request.what {
+        None => cite::ALL.to_vec(),
+        Some(path) => cite::papers(&recipe_of(path)?),
+    };
+    print!("{}", cite::bibliography(&papers));
+    Ok(())
+}
+
+/// The recipe in a TOML file, or inside a run's checkpoint.
+fn recipe_of(path: &Path) -> Result<Recipe, Error> {
+    if path.extension().is_some_and(|e| e == "toml") {
+        return Layers::new().file(path)?.build();
+    }
+    let checkpoint = rectiflow::model::find(path)?;
+    Recipe::parse(&checkpoint.meta().recipe, &format!("recipe inside {}", checkpoint.path().display()))
+}
+
+pub(super) fn data(action: args::DataVerb, global: &Global, context: &mut Context) -> Result<(), Error> {
+    match action {
+        args::DataVerb::Show { what, output, num } => {
+            let facts = data::show(&data::config(&what), &output, num)?;
+            print(global, &facts, || format!("{}sheet              {}\n", inspect::text(&facts), output.display()))
+        }
+        args::DataVerb::List => {
+            let sets = data::list();
+            print(global, &sets, || {
+                let line = |set: &data::Listed| {
+                    let here = if set.here { "here".into() } else { format!("{:.0} MB", set.bytes as f64 / 1e6) };
+                    format!("{:<20} {here:>7}  {} ({})\n", set.name, set.about, set.licence)
+                };
+                sets.iter().map(line).collect()
+            })
+        }
+        args::DataVerb::Get { name, from } => {
+            let folder = data::get(&name, from.as_deref(), context)?;
+            print(global, &json!({ "folder": folder.display().to_string() }), || format!("{}\n", folder.display()))
+        }
+    }
+}
+
+pub(super) fn classifier(action: args::ClassifierVerb, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::ClassifierVerb::Train { data: set, epochs, seed, output } = action;
+    let set = set.map_or_else(Default::default, |set| data::config(&set));
+    let report = classifier::train(epochs, seed, &set, &output, context)?;
+    print(global, &report, || {
+        let accuracy = report.accuracy.map_or("no test images".into(), |a| format!("test accuracy {:.2} %", a * 100.0));
+        format!("{accuracy}, {:.1} s: {}\n", report.seconds, report.file.display())
+    })
+}

@@ -1,0 +1,133 @@
+//! Verbs that train: networks, students, pairs for them, and the demo.
+
+use super::{layers, print};
+use crate::args::{self, Global};
+use rectiflow::{
+    Context, Error, Model, Precision, Recipe,
+    model::which,
+    pairs,
+    recipe::Layers,
+    verbs::{
+        self,
+        demo::DemoRequest,
+        fast::{self, FastRequest},
+        inspect,
+        sample::solver,
+        student::{Method, default_folder},
+        toy,
+        train::{self, Resume},
+    },
+};
+use serde_json::json;
+
+pub(super) fn train(request: args::Train, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let recipe = layers(Layers::new(), request.recipe.as_deref(), &request.overrides)?.build()?;
+    train::check(&recipe)?;
+    if request.run.dry_run {
+        return dry_run(&recipe, global);
+    }
+    let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
+    let report = train::train(&recipe, &folder, request.run.resume.as_deref().map(Resume::parse), context)?;
+    print(global, &report, || finished(&report))
+}
+
+fn finished(report: &train::TrainReport) -> String {
+    let how = if report.stopped { "stopped; continue with --resume latest" } else { "done" };
+    let (images, seconds, file) = (report.images, report.seconds, report.checkpoint.display());
+    format!("{how}: {images} images in {seconds:.1} s, {file}\n")
+}
+
+/// The recipe as it would run, checked against its data.
+fn dry_run(recipe: &Recipe, global: &Global) -> Result<(), Error> {
+    let data = inspect::dataset(&recipe.data)?;
+    let report = json!({ "recipe": recipe, "data": data });
+    print(global, &report, || format!("{}\n# data\n{}", recipe.to_toml(), commented(&inspect::text(&data))))
+}
+
+fn commented(text: &str) -> String {
+    text.lines().map(|line| format!("# {line}\n")).collect()
+}
+
+pub(super) fn pairs(request: args::Pairs, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let teacher = Model::open(&request.model.checkpoint, which(request.model.ema.as_deref())?, &context.device)?;
+    let mut recipe = teacher.recipe.pairs.clone();
+    recipe.count = request.num as u64;
+    recipe.generate.steps = request.solver.steps.unwrap_or(recipe.generate.steps);
+    recipe.generate.batch = request.solver.batch_size.unwrap_or(recipe.generate.batch);
+    recipe.generate.seed = request.solver.seed.unwrap_or(recipe.generate.seed);
+    recipe.guidance.scale = request.solver.guidance_scale.unwrap_or(recipe.guidance.scale);
+    recipe.precision = request.solver.precision.as_deref().and_then(Precision::parse).unwrap_or(recipe.precision);
+    if let Some(name) = &request.solver.solver {
+        recipe.generate.solver = solver(name)?;
+    }
+    let report = pairs::make(&teacher, &recipe, &request.output, context)?;
+    print(global, &report, || {
+        let (count, made, seconds) = (report.count, report.made, report.seconds);
+        format!("{count} pairs ({made} made now, {seconds:.1} s): {}\n", report.folder.display())
+    })
+}
+
+pub(super) fn student(
+    method: Method,
+    request: args::Student,
+    global: &Global,
+    context: &mut Context,
+) -> Result<(), Error> {
+    let teacher = Model::open(&request.teacher, which(None)?, &context.device)?;
+    let recipe = method.recipe(&teacher, |below| {
+        let mut layers = layers(below, request.recipe.as_deref(), &request.overrides)?;
+        if let Some(file) = &request.schedule {
+            layers = layers.set(&rectiflow::schedules::cuts(file)?)?;
+        }
+        if let Some(count) = request.num {
+            layers = layers.set(&format!("pairs.count={count}"))?;
+        }
+        Ok(layers)
+    })?;
+    if request.run.dry_run {
+        return print(global, &json!({ "recipe": recipe }), || recipe.to_toml());
+    }
+    let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
+    let resume = request.run.resume.as_deref().map(Resume::parse);
+    let report = verbs::student::student(method, &recipe, teacher, request.pairs.as_deref(), &folder, resume, context)?;
+    print(global, &report, || finished(&report.train))
+}
+
+pub(super) fn fast(request: args::Fast, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Fast { model, nfe, budget, num, output_dir } = request;
+    let (checkpoint, ema, budget) = (model.checkpoint, model.ema, fast::seconds(&budget)?);
+    let beside = || {
+        let name = checkpoint.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        checkpoint.with_file_name(format!("{name}-fast"))
+    };
+    let folder = output_dir.unwrap_or_else(beside);
+    let request = FastRequest { checkpoint, ema, nfe, budget, samples: num, folder };
+    let report = fast::fast(&request, context)?;
+    print(global, &report, || format!("{report}"))
+}
+
+pub(super) fn toy(request: args::Toy, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let recipe = layers(toy::layers()?, request.recipe.as_deref(), &request.overrides)?.build()?;
+    let points = toy::points(&recipe)?;
+    if request.run.dry_run {
+        let facts = json!({ "recipe": recipe, "points": points });
+        return print(global, &facts, || recipe.to_toml());
+    }
+    let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
+    let resume = request.run.resume.as_deref().map(Resume::parse);
+    let report = toy::toy(&recipe, &folder, resume, context)?;
+    print(global, &report, || format!("{}\npage: {}\n", report.text(), report.page.display()))
+}
+
+pub(super) fn demo(request: args::Demo, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Demo { minutes, smoke, seed, output_dir, dry_run: dry } = request;
+    let request = DemoRequest { minutes, smoke, seed, folder: output_dir };
+    if dry {
+        return dry_run(&request.base()?, global);
+    }
+    let report = verbs::demo::demo(&request, context)?;
+    print(global, &report, || {
+        let (summary, page) = (&report.summary, report.report.display());
+        format!("\n{}\n{}\n\nreport: {page}\n", summary.table(), summary.verdict())
+    })
+}

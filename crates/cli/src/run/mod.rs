@@ -1,0 +1,135 @@
+//! From arguments to verbs, from reports to lines.
+
+mod draw;
+mod judge;
+mod keep;
+mod make;
+
+use crate::{
+    args::{self, Cli, Global, RecipeArgs, Verb},
+    bars::Bars,
+};
+use clap::CommandFactory;
+use rectiflow::{
+    Context, Error,
+    device::{self, Chosen},
+    model::which,
+    recipe::Layers,
+    verbs::{inspect, plan, slim::slim, student::Method},
+};
+use serde_json::json;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Does what was asked.
+pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
+    let Cli { verb, global } = cli;
+    match &verb {
+        Verb::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "rectiflow", &mut std::io::stdout());
+            return Ok(());
+        }
+        Verb::Man => return keep::manual(),
+        Verb::Cite(request) => return keep::print_citations(request),
+        Verb::Inspect(request) => {
+            let facts = inspect::inspect(&request.path)?;
+            return print(&global, &facts, || inspect::text(&facts));
+        }
+        Verb::Slim(args::Slim { model, output }) => {
+            let bytes = slim(&model.checkpoint, which(model.ema.as_deref())?, output)?;
+            let facts = json!({ "output": output.display().to_string(), "bytes": bytes });
+            return print(&global, &facts, || format!("{bytes} bytes: {}\n", output.display()));
+        }
+        _ => {}
+    }
+    if global.dtype != "f32" {
+        return Err(Error::Usage(format!("--dtype {}: only f32 is there so far", global.dtype)));
+    }
+    device::start_threads(global.threads)?;
+    let chosen = device::choose(&global.device)?;
+    watch_ctrl_c(stop.clone());
+    device::on_a_worker(move || work(verb, global, chosen, stop))
+}
+
+/// Does what takes time.
+fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Result<(), Error> {
+    let mut bars = Bars::new(global.quiet);
+    let mut context = Context::new(chosen, stop, move |event| bars.tell(event));
+    match verb {
+        Verb::Train(request) => make::train(request, &global, &mut context),
+        Verb::Sample(request) => draw::sample(request, &global, &mut context),
+        Verb::Schedule(request) => draw::schedule(request, &global, &mut context),
+        Verb::Pairs(request) => make::pairs(request, &global, &mut context),
+        Verb::Reflow(request) => make::student(Method::Reflow, request, &global, &mut context),
+        Verb::Distill(request) => make::student(Method::Distill, request, &global, &mut context),
+        Verb::Fast(request) => make::fast(request, &global, &mut context),
+        Verb::OneMoreStep(request) => make::student(Method::OneMoreStep, request, &global, &mut context),
+        Verb::Plan(request) => {
+            let recipe = layers(Layers::new(), request.recipe.as_deref(), &request.overrides)?.build()?;
+            let report = plan::plan(&recipe, &mut context)?;
+            print(&global, &report, || format!("{report}\n"))
+        }
+        Verb::Toy(request) => make::toy(request, &global, &mut context),
+        Verb::Diagnose(request) => judge::diagnose(request, &global, &mut context),
+        Verb::Eval(request) => judge::eval(request, &global, &mut context),
+        Verb::Likelihood(request) => judge::likelihood(request, &global, &mut context),
+        Verb::Score(request) => judge::score(request, &global, &mut context),
+        Verb::Transfer(request) => draw::transfer(request, &global, &mut context),
+        Verb::Retrieve(request) => draw::retrieve(request, &global, &mut context),
+        Verb::Demo(request) => make::demo(request, &global, &mut context),
+        Verb::Data(request) => keep::data(request.action, &global, &mut context),
+        Verb::Classifier(args::Classifier { action }) => keep::classifier(action, &global, &mut context),
+        Verb::Completions { .. } | Verb::Man | Verb::Cite(_) | Verb::Inspect(_) | Verb::Slim(_) => Ok(()), // done above
+    }
+}
+
+/// The first Ctrl-C asks for a checkpoint and an end, the second ends at once.
+fn watch_ctrl_c(stop: Arc<AtomicBool>) {
+    let handler = move || {
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step (Ctrl-C again to stop at once)");
+    };
+    // Without a handler Ctrl-C still stops the program, only less gently.
+    let _ = ctrlc::set_handler(handler);
+}
+
+/// A result as JSON or as text.
+fn print(global: &Global, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<(), Error> {
+    if global.json {
+        let json = serde_json::to_string_pretty(value);
+        println!("{}", json.map_err(|error| Error::Failure(format!("cannot write JSON: {error}")))?);
+    } else {
+        print!("{}", text());
+    }
+    Ok(())
+}
+
+/// The file and every override, in the order of their authority.
+fn layers(below: Layers, file: Option<&Path>, args: &RecipeArgs) -> Result<Layers, Error> {
+    let mut layers = below;
+    if let Some(file) = file {
+        layers = layers.file(file)?;
+    }
+    let mut set = args.set.clone();
+    set.extend(args.seed.map(|seed| format!("seed={seed}")));
+    set.extend(args.batch_size.map(|batch| format!("train.batch={batch}")));
+    set.extend(args.images.map(|images| format!("train.images={images}")));
+    set.extend(args.seconds.map(|seconds| format!("train.seconds={seconds:?}")));
+    for assignment in &set {
+        layers = layers.set(assignment)?;
+    }
+    if let Some(source) = &args.source {
+        layers = layers.source(source)?;
+    }
+    match &args.data {
+        Some(data) => layers.data(data),
+        None => Ok(layers),
+    }
+}

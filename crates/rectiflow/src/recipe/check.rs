@@ -1,0 +1,231 @@
+//! What a recipe may not say: values out of range, and combinations that make no sense, each refused with the reason and what to
+//! take instead.
+
+use super::Recipe;
+use crate::{Error, prompts::TextConfig};
+use flow::{Coupling, JointField, Parameterization, Solver, TimeLaw};
+use methods::Target;
+
+impl Recipe {
+    /// Refuses values out of range and combinations that make no sense, each with the reason.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub fn check(&self) -> Result<(), Error> {
+        let wrong = |reason: String| Error::Usage(format!("recipe `{}`: {reason}", self.name));
+        if self.name.is_empty() || self.name.contains(['/', '\\', '\0']) || self.name.starts_with('.') {
+            return Err(wrong("`name` becomes a folder: use letters, digits, `-` and `_`".into()));
+        }
+        self.data.check().map_err(|error| wrong(error.to_string()))?;
+        if let Some(source) = &self.source {
+            source.check().map_err(|error| wrong(format!("source: {error}")))?;
+        }
+        self.network.check().map_err(|error| wrong(error.to_string()))?;
+        self.objective().check().map_err(|error| wrong(error.to_string()))?;
+        if let Some(second) = self.second {
+            JointField::new(self.path.clone(), (&(), self.parameterization), (&(), second))
+                .map_err(|error| wrong(format!("`second`: {error}")))?;
+        }
+        self.coupling.check().map_err(|error| wrong(error.to_string()))?;
+        self.text.as_ref().map_or(Ok(()), TextConfig::check).map_err(wrong)?;
+        self.train.check().map_err(wrong)?;
+        self.pairs.check().map_err(wrong)?;
+        self.target.check(&self.objective()).map_err(|error| wrong(error.to_string()))?;
+        if let Some(lora) = &self.lora {
+            lora.check().map_err(|error| wrong(error.to_string()))?;
+        }
+        self.sample.check().map_err(wrong)?;
+        self.transfer().map_err(|reason| wrong(reason.into()))?;
+        self.combination().map_err(|reason| wrong(reason.into()))
+    }
+
+    /// Refuses a solver that has no meaning for the network this recipe trains.
+    ///
+    /// # Errors
+    /// The reason, with what to take instead.
+    pub fn check_solver(&self, solver: &Solver) -> Result<(), &'static str> {
+        let consistent = matches!(self.target, Target::Consistency(_));
+        if *solver == (Solver::Consistency {}) {
+            return match consistent && self.pairs_are_independent() {
+                true => Ok(()),
+                false => Err(
+                    "`consistency` jumps to the network's data estimate and draws fresh noise, which only a network with \
+                     `target = { type = \"consistency\" }` on independent pairs supports; set for instance euler",
+                ),
+            };
+        }
+        if solver.needs_rectified() && !self.needs_pairs() {
+            return Err(
+                "`anchored` is for rectified flows, trained on a teacher's pairs: on a flow from independent pairs its \
+                        error grows without bound as steps shrink; reflow first, or set euler or heun",
+            );
+        }
+        if solver.is_stochastic() && !self.score_is_known() {
+            return Err(
+                "the solver is stochastic and needs the score, which one network gives on independent pairs from noise \
+                        only: after reflow, distillation, optimal transport, or between two data sets set a \
+                        deterministic solver, for instance `sample.solver = { type = \"heun\" }`",
+            );
+        }
+        if solver.follows_path() && self.path.has_latent() {
+            return Err("the solver follows the curve between two points, and this path has a latent between them; \
+                        set one that follows the velocity alone, for instance `sample.solver = { type = \"heun\" }`");
+        }
+        Ok(())
+    }
+
+    /// What rests on Gaussian noise cannot start from a data set.
+    fn transfer(&self) -> Result<(), &'static str> {
+        if self.source.is_none() {
+            return Ok(());
+        }
+        if self.text.is_some() {
+            return Err(
+                "`text` reads the names of classes, and a flow between two data sets is learned without them; leave \
+                        one of the two out",
+            );
+        }
+        let first = self.path.at(0.0);
+        if (first.alpha - 1.0).abs() + first.beta.abs() > 1e-9 || matches!(self.path, flow::Path::Mirror { .. }) {
+            return Err(
+                "`source` is a data set, and this path does not begin at it (diffusion paths begin at noise, a mirror \
+                        at the data themselves); set `path = { type = \"linear\" }`",
+            );
+        }
+        if matches!(self.coupling, Coupling::Annealed { .. }) {
+            return Err("annealing blends the source with fresh noise, and here the source is a data set; leave \
+                        `reflow.annealing` out");
+        }
+        if matches!(self.target, Target::Guided(_)) {
+            return Err(
+                "`target` = guided follows its teacher from fresh noise, and here the source is a data set; leave \
+                        `distill.target` out",
+            );
+        }
+        if self.sample.path.is_some() {
+            return Err(
+                "`sample.path` changes the pace of a flow from Gaussian noise, and here the source is a data set; \
+                        leave it out",
+            );
+        }
+        if self.sample.guidance.scale != 1.0 || self.pairs.guidance.scale != 1.0 {
+            return Err("guidance contrasts classes, and a flow between two data sets is learned without them; set \
+                        `sample.guidance.scale` and `pairs.guidance.scale` to 1");
+        }
+        Ok(())
+    }
+
+    /// What is worth knowing before `solver` is used, where it is not a mistake.
+    pub fn advice(&self, solver: &Solver) -> Option<&'static str> {
+        let curved = self.needs_pairs() && self.path != (flow::Path::Linear {});
+        (curved && !solver.follows_path()).then_some(
+            "this flow was rectified along a curved path, where large steps are exact only for solvers that follow it: \
+             --solver ddim takes few steps, this one needs many",
+        )
+    }
+
+    fn combination(&self) -> Result<(), &'static str> {
+        let one_time = matches!(self.time.law, TimeLaw::Constant { .. } | TimeLaw::Steps { .. });
+        // At pure noise v-prediction is the data alone, which independent pairs do teach (One More Step).
+        let mean_at_noise = self.parameterization == (Parameterization::VPrediction {})
+            && self.time.law == (TimeLaw::Constant { t: 0.0 })
+            && self.path.at(0.0).beta == 0.0;
+        if one_time && !self.needs_pairs() && !mean_at_noise && !matches!(self.target, Target::Segments(_)) {
+            return Err("`time.law` = constant or steps trains only those times: that is distillation, which needs \
+                        `coupling = { type = \"stored\" }` and a teacher's pairs (verbs `reflow`, `distill`)");
+        }
+        if self.target.needs_reach() && !self.network.reaches() {
+            return Err("`target` = mean_flow and shortcut need a network that is told how far ahead it looks: set \
+                        network.condition.reach = true");
+        }
+        if matches!(self.target, Target::Guided(_)) && !self.needs_pairs() {
+            return Err("`target` = guided is for distillation on a teacher's pairs: use the verb `distill`");
+        }
+        if self.needs_pairs() && self.data.flip && !self.reflow.flip {
+            return Err(
+                "`data.flip` would mirror stored pairs; set data.flip = false, or reflow.flip = true where the \
+                        teacher was trained on mirrored images",
+            );
+        }
+        if self.needs_pairs() && self.path.has_latent() {
+            return Err(
+                "stored pairs are two points, and this path mixes in a latent: set `path = { type = \"linear\" }` or \
+                        another path between two points",
+            );
+        }
+        if !self.pairs.generate.cuts.is_empty() && matches!(self.coupling, Coupling::Annealed { .. }) {
+            return Err(
+                "`reflow.annealing` blends noise, and pieces of trajectories (`pairs.generate.cuts`) start elsewhere: leave \
+                        one of the two out",
+            );
+        }
+        let readable = self.parameterization.reads(Parameterization::Velocity {}, &self.path);
+        if !readable && self.train.sample_every > 0 {
+            return Err(
+                "sample sheets need a velocity, which this parameterization alone does not give on this path; set \
+                        train.sample_every = 0 and read it together with a second network, or train \
+                        `parameterization = { type = \"velocity\" }`",
+            );
+        }
+        if matches!(self.path, flow::Path::Mirror { .. }) && self.train.sample_every > 0 {
+            return Err("a mirror starts from data, not from noise: there are no sample sheets of it; set \
+                        train.sample_every = 0");
+        }
+        if self.sample.path.as_ref().is_some_and(|path| path.has_latent() || self.path.has_latent()) {
+            return Err(
+                "`sample.path` changes the pace of a flow from Gaussian noise; a path with a latent is another flow: \
+                        leave `sample.path` out, or train on a path without latent",
+            );
+        }
+        self.check_solver(&self.sample.solver)?;
+        if self.train.condition_dropout == 0.0 && self.sample.guidance.scale != 1.0 {
+            return Err("`sample.guidance.scale` other than 1 contrasts with the unconditional network, which is \
+                        trained only where `train.condition_dropout` is above 0");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::recipe::Layers;
+
+    #[test]
+    fn each_senseless_combination_is_refused_with_its_reason() {
+        let refused = |set: &[&str]| {
+            let layers = set.iter().try_fold(Layers::new(), |layers, set| layers.set(set));
+            layers.and_then(Layers::build).unwrap_err().to_string()
+        };
+        assert!(refused(&["time.law.type=constant", "time.law.t=0.0"]).contains("missing field"), "one key at a time");
+        assert!(refused(&["time.law={type='constant',t=0.0}"]).contains("needs `coupling"));
+        assert!(refused(&["coupling.type=stored", "data.flip=true"]).contains("mirror"));
+        assert!(
+            refused(&["coupling.type=stored", "path={type='interpolant'}", "train.sample_every=0"]).contains("latent")
+        );
+        assert!(
+            Layers::new().set("coupling.type=stored").unwrap().set("path.type=trigonometric").unwrap().build().is_ok()
+        );
+        assert!(refused(&["target={type='mean_flow'}"]).contains("reach = true"));
+        assert!(refused(&["target={type='consistency'}", "parameterization={type='data'}"]).contains("free there"));
+        assert!(refused(&["sample.solver={type='anchored'}"]).contains("rectified flows"));
+        assert!(refused(&["sample.solver={type='consistency'}"]).contains("data estimate"));
+        let consistent = Layers::new().set("target={type='consistency'}").unwrap();
+        assert!(consistent.set("sample.solver={type='consistency'}").unwrap().build().is_ok());
+        assert!(refused(&["train.condition_dropout=0.0", "sample.guidance.scale=2"]).contains("condition_dropout"));
+        let stochastic = "sample.solver={type='euler_maruyama'}";
+        assert!(refused(&["coupling={type='optimal_transport'}", stochastic]).contains("independent pairs"));
+        assert!(Layers::new().set(stochastic).unwrap().build().is_ok());
+        let source = "source.name=emoji-noto";
+        assert!(refused(&[source, "path.type=vp"]).contains("begin at noise"));
+        assert!(refused(&[source, "sample.guidance.scale=2"]).contains("guidance"));
+        assert!(refused(&[source, stochastic]).contains("two data sets"));
+        let stored = "coupling={type='stored'}";
+        assert!(refused(&[source, stored, "target={type='guided'}"]).contains("fresh noise"));
+        assert!(refused(&[source, "source.size=0"]).contains("size"));
+        assert!(Layers::new().set(source).unwrap().set("coupling={type='optimal_transport'}").unwrap().build().is_ok());
+        assert!(refused(&["train.batch=0"]).contains("train.batch"));
+        assert!(refused(&["sample.steps=0"]).contains("sample.steps"));
+        assert!(refused(&["name=a/b"]).contains("folder"));
+        assert!(refused(&["train.optim.ls=1"]).contains("--set train.optim.ls=1: unknown key `ls`"));
+    }
+}
