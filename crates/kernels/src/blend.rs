@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::fused::{Inputs, Kernel, apply_anywhere};
 use crate::host::{Array, has_kernels, scratch};
-use crate::math::{CHUNK, simd};
+use crate::math::{rows_of_task, simd};
 use crate::reference;
 
 /// Mixes the rows of two or three batches `[b ...]` twice, by `weights` `[b 2k]` for `k` of them: the first mixture's, then the
@@ -50,11 +50,6 @@ fn mix(out: &mut [f32], n: usize, terms: &[(&[f32], usize)], weights: &[f32], st
     }
 }
 
-/// Rows of `n` values that make a task.
-fn share(n: usize) -> usize {
-    (CHUNK / n).max(1)
-}
-
 impl Kernel for Blend {
     fn forward(&self, mut inputs: Vec<Array>, save: bool) -> (Array, Vec<Array>) {
         let weights = inputs.pop().expect("weights come last");
@@ -62,11 +57,12 @@ impl Kernel for Blend {
         let mut both = scratch(2 * len);
         if len > 0 {
             let n = len / dims[0];
-            let size = share(n) * n;
+            let rows = rows_of_task(n);
+            let size = rows * n;
             let (first, second) = both.split_at_mut(len);
             let pairs = first.par_chunks_mut(size).zip(second.par_chunks_mut(size)).enumerate();
             pairs.for_each(|(task, (first, second))| {
-                let weights = &weights.data()[2 * k * share(n) * task..];
+                let weights = &weights.data()[2 * k * rows * task..];
                 let terms = |place: usize| -> Vec<(&[f32], usize)> {
                     inputs.iter().enumerate().map(|(i, x)| (&x.data()[size * task..], place + i)).collect()
                 };
@@ -92,10 +88,11 @@ impl Kernel for Blend {
             let mut dx = scratch(len);
             if len > 0 {
                 let n = len / dims[0];
-                let size = share(n) * n;
+                let rows = rows_of_task(n);
+                let size = rows * n;
                 dx.par_chunks_mut(size).enumerate().for_each(|(task, dx)| {
                     let terms = [(&first[size * task..], i), (&second[size * task..], k + i)];
-                    let weights = &weights[2 * k * share(n) * task..];
+                    let weights = &weights[2 * k * rows * task..];
                     simd(
                         #[inline(always)]
                         || mix(dx, n, &terms, weights, 2 * k),

@@ -9,6 +9,11 @@ use rayon::prelude::*;
 /// cost of scheduling is far below that of the work. Results do not depend on it.
 pub(crate) const CHUNK: usize = 1 << 14;
 
+/// Rows of `n` values, `n` positive, that make a task of that size.
+pub(crate) fn rows_of_task(n: usize) -> usize {
+    (CHUNK / n).max(1)
+}
+
 /// `e^x` to 2 units in the last place: Cody–Waite reduction and Cephes' degree-6 polynomial. NaN stays NaN, overflow
 /// is infinity, underflow is gradual.
 #[inline(always)]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::fused::{Inputs, Kernel, apply_anywhere};
 use crate::host::{Array, has_kernels, scratch};
-use crate::math::{CHUNK, simd, squared_distance};
+use crate::math::{rows_of_task, simd, squared_distance};
 use crate::reference;
 
 /// Mean over everything but the first axis of the squared difference of `a` and `b` `[b ...]`: `[b]`.
@@ -34,18 +34,13 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 /// Values of a row below which it is short.
 const SHORT: usize = 32;
 
-/// Rows of `n` values that make a task.
-fn share(n: usize) -> usize {
-    (CHUNK / n).max(1)
-}
-
 impl Kernel for SquaredError {
     fn forward(&self, inputs: Vec<Array>, save: bool) -> (Array, Vec<Array>) {
         let (a, b, rows) = (inputs[0].data(), inputs[1].data(), inputs[0].dims()[0]);
         let n = a.len() / rows.max(1);
         let mut y = vec![f32::NAN; rows]; // the mean of nothing
         if n > 0 {
-            let share = share(n);
+            let share = rows_of_task(n);
             let tasks = y.par_chunks_mut(share).zip(a.par_chunks(share * n)).zip(b.par_chunks(share * n));
             tasks.for_each(|((y, a), b)| {
                 simd(
@@ -67,7 +62,7 @@ impl Kernel for SquaredError {
         let gradient = |sign: f32| {
             let mut d = scratch(a.len());
             if n > 0 {
-                let share = share(n);
+                let share = rows_of_task(n);
                 let tasks = d.par_chunks_mut(share * n).zip(a.par_chunks(share * n)).zip(b.par_chunks(share * n));
                 tasks.zip(grad.data().par_chunks(share)).for_each(|(((d, a), b), g)| {
                     simd(

@@ -55,20 +55,14 @@ impl<const D: usize> Point<D> {
         if let Some(z) = &z {
             rows::same_shape("x0", &x0, "z", z)?;
         }
-        // One-step distillation starts at the source itself.
-        let at_source = *path == Path::Linear {} && times.values().iter().all(|&t| t == 0.0);
-        let [xt, dxt] = if at_source {
-            [x0.clone(), x1.clone() - x0.clone()]
-        } else {
-            let k = if z.is_some() { 3 } else { 2 };
-            let of = |&t: &f64| {
-                let c = path.at(t);
-                let (point, speed) = ([c.alpha, c.beta, c.gamma], [c.d_alpha, c.d_beta, c.d_gamma]);
-                point.into_iter().take(k).chain(speed.into_iter().take(k))
-            };
-            let weights = times.values().iter().flat_map(of).collect();
-            kernels::blend([x0.clone(), x1.clone()].into_iter().chain(z.clone()).collect(), weights)
+        let k = if z.is_some() { 3 } else { 2 };
+        let of = |&t: &f64| {
+            let c = path.at(t);
+            let (point, speed) = ([c.alpha, c.beta, c.gamma], [c.d_alpha, c.d_beta, c.d_gamma]);
+            point.into_iter().take(k).chain(speed.into_iter().take(k))
         };
+        let weights = times.values().iter().flat_map(of).collect();
+        let [xt, dxt] = kernels::blend([x0.clone(), x1.clone()].into_iter().chain(z.clone()).collect(), weights);
         Ok(Self { t: times.clone(), xt, dxt, x0, x1, z })
     }
 }

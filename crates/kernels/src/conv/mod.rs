@@ -18,6 +18,7 @@ mod transpose;
 pub(crate) mod upsampled;
 mod weight;
 
+use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
@@ -34,7 +35,7 @@ use crate::reference;
 /// Cross-correlation: `x` `[b i h w]`, `weight` `[o i kh kw]`, `bias` `[o]`, square stride and zero padding.
 /// The output is `[b o (h + 2 padding - kh) / stride + 1 (w + 2 padding - kw) / stride + 1]`.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: usize, padding: usize) -> Tensor<4> {
-    let ([_, i, h, w], [o, wi, kh, kw]) = (x.dims(), weight.dims());
+    let ([_, i, h, w], [_, wi, kh, kw]) = (x.dims(), weight.dims());
     assert_eq!(i, wi, "conv2d: the input has {i} channels, the weight {:?} takes {wi}", weight.dims());
     let fits = stride > 0 && kh > 0 && kw > 0 && h + 2 * padding >= kh && w + 2 * padding >= kw;
     assert!(fits, "conv2d: a {kh}x{kw} kernel, stride {stride}, padding {padding} does not fit a {h}x{w} image");
@@ -42,18 +43,20 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: 
         return reference::conv2d(x, weight, bias, stride, padding);
     }
     let (precision, on_cpu) = (Precision::here_on(&x.device()), is_cpu(&x.device()));
-    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
-    let inputs = match bias {
-        Some(bias) => {
-            assert_eq!(bias.dims(), [o], "conv2d: one bias for each of {o} output channels");
-            Inputs::Three(x, weight, bias.into_dispatch())
-        }
-        None => Inputs::Two(x, weight),
-    };
+    let inputs = inputs(x, weight, bias);
     match (kh, kw, stride, padding) {
         (1, 1, 1, 0) if on_cpu && !precision.is_paired() => apply(inputs, Pointwise),
         _ => apply_anywhere(inputs, Conv2d { stride, padding, precision }),
     }
+}
+
+/// What a convolution is applied to.
+fn inputs(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Inputs<Dispatch> {
+    let o = weight.dims()[0];
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    let Some(bias) = bias else { return Inputs::Two(x, weight) };
+    assert_eq!(bias.dims(), [o], "a convolution has one bias for each of {o} output channels");
+    Inputs::Three(x, weight, bias.into_dispatch())
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -13,8 +13,8 @@ use rayon::prelude::*;
 
 use super::plan::Plan;
 use super::product::Target;
-use super::{Conv2d, bias_gradient, correlate};
-use crate::fused::{Inputs, Kernel, apply_anywhere};
+use super::{Conv2d, bias_gradient, correlate, inputs};
+use crate::fused::{Kernel, apply_anywhere};
 use crate::host::{Array, has_kernels, scratch};
 use crate::precision::Precision;
 use crate::reference;
@@ -22,21 +22,13 @@ use crate::reference;
 /// Nearest-neighbour upsampling by two, then cross-correlation: `x` `[b i h w]`, `weight` `[o i 3 3]`, `bias` `[o]` to
 /// `[b o 2h 2w]`.
 pub fn upsampled_conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
-    let ([_, i, _, _], [o, wi, kh, kw]) = (x.dims(), weight.dims());
+    let ([_, i, _, _], [_, wi, kh, kw]) = (x.dims(), weight.dims());
     assert_eq!((i, 3, 3), (wi, kh, kw), "upsampled_conv2d: {i} channels need a 3x3 kernel of as many");
     if !(has_kernels(&x) && has_kernels(&weight) && bias.as_ref().is_none_or(has_kernels)) {
         return reference::upsampled_conv2d(x, weight, bias);
     }
     let precision = Precision::here_on(&x.device());
-    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
-    let inputs = match bias {
-        Some(bias) => {
-            assert_eq!(bias.dims(), [o], "upsampled_conv2d: one bias for each of {o} output channels");
-            Inputs::Three(x, weight, bias.into_dispatch())
-        }
-        None => Inputs::Two(x, weight),
-    };
-    apply_anywhere(inputs, UpsampledConv2d { precision })
+    apply_anywhere(inputs(x, weight, bias), UpsampledConv2d { precision })
 }
 
 #[derive(Clone, Copy, Debug)]
