@@ -9,82 +9,67 @@ use super::sums::{Term, column_sums, row_sums};
 use crate::conv::upsampled::UpsampledConv2d;
 use crate::fused::Kernel;
 
-/// `[o i 3 3]` to `[i o 4 4]`: each value of the latter is the sum of the taps that meet the same pixel.
+/// `[o i 3 3]` to `[i o 4 4]`, each value the sum of the taps that meet the same pixel; or the adjoint of that.
 #[cube(launch_unchecked)]
 fn spread_kernel(
-    weight: &Tensor<f32>,
+    windows: &Tensor<f32>,
     out: &mut Tensor<f32>,
     n: usize,
     #[comptime] inputs: usize,
     #[comptime] outputs: usize,
+    #[comptime] adjoint: bool,
 ) {
     #[unroll]
     for k in 0..EACH {
         let at = place(k);
         if at < n {
-            let (u, v, channels) = (at / 4 % 4, at % 4, at / 16);
-            let window = (channels % outputs * inputs + channels / outputs) * 9;
-            let mut sum = 0.0f32;
-            #[unroll]
-            for ky in 0..3usize {
+            if comptime!(adjoint) {
+                let (ky, kx, channels) = (at / 3 % 3, at % 3, at / 9);
+                let window = (channels % inputs * outputs + channels / inputs) * 16;
+                let corner = window + (2 - ky) * 4 + 2 - kx;
+                out[at] = windows[corner] + windows[corner + 1] + windows[corner + 4] + windows[corner + 5];
+            } else {
+                let (u, v, channels) = (at / 4 % 4, at % 4, at / 16);
+                let window = (channels % outputs * inputs + channels / outputs) * 9;
+                let mut sum = 0.0f32;
                 #[unroll]
-                for kx in 0..3usize {
-                    let (row, column) = (ky + u, kx + v);
-                    if (row == 2 || row == 3) && (column == 2 || column == 3) {
-                        sum += weight[window + 3 * ky + kx];
+                for ky in 0..3usize {
+                    #[unroll]
+                    for kx in 0..3usize {
+                        let (row, column) = (ky + u, kx + v);
+                        if (row == 2 || row == 3) && (column == 2 || column == 3) {
+                            sum += windows[window + 3 * ky + kx];
+                        }
                     }
                 }
+                out[at] = sum;
             }
-            out[at] = sum;
         }
     }
 }
 
-/// The adjoint of [`spread_kernel`].
-#[cube(launch_unchecked)]
-fn gather_kernel(
-    spread: &Tensor<f32>,
-    out: &mut Tensor<f32>,
-    n: usize,
-    #[comptime] inputs: usize,
-    #[comptime] outputs: usize,
-) {
-    #[unroll]
-    for k in 0..EACH {
-        let at = place(k);
-        if at < n {
-            let (ky, kx, channels) = (at / 3 % 3, at % 3, at / 9);
-            let window = (channels % inputs * outputs + channels / inputs) * 16;
-            let corner = window + (2 - ky) * 4 + 2 - kx;
-            out[at] = spread[corner] + spread[corner + 1] + spread[corner + 4] + spread[corner + 5];
+/// Between windows of `i` input and `o` output channels, 3 x 3 and 4 x 4.
+fn run(windows: &Buffer, dims: [usize; 4], [i, o]: [usize; 2], adjoint: bool) -> Buffer {
+    let out = windows.room(&dims);
+    if let Some(count) = grid_over(out.len()) {
+        let (units, n) = (CubeDim::new_1d(UNITS), out.len());
+        // SAFETY: the kernel stays below `n`, the size of `out`, and reads the windows of `i` times `o` channels.
+        unsafe {
+            let (client, from, to) = (windows.client(), windows.arg(), out.arg());
+            spread_kernel::launch_unchecked(client, count, units, from, to, n, i, o, adjoint);
         }
     }
+    out
 }
 
 fn spread(weight: &Buffer) -> Buffer {
     let [o, i, ..] = four(weight);
-    let out = weight.room(&[i, o, 4, 4]);
-    if let Some(count) = grid_over(out.len()) {
-        // SAFETY: the kernel stays below `n`, the size of `out`, and reads the windows of `o` times `i` channels.
-        unsafe {
-            let units = CubeDim::new_1d(UNITS);
-            spread_kernel::launch_unchecked(weight.client(), count, units, weight.arg(), out.arg(), out.len(), i, o);
-        }
-    }
-    out
+    run(weight, [i, o, 4, 4], [i, o], false)
 }
 
 fn gather(spread: &Buffer) -> Buffer {
     let [i, o, ..] = four(spread);
-    let out = spread.room(&[o, i, 3, 3]);
-    if let Some(count) = grid_over(out.len()) {
-        // SAFETY: the kernel stays below `n`, the size of `out`, and reads the windows of `i` times `o` channels.
-        unsafe {
-            let units = CubeDim::new_1d(UNITS);
-            gather_kernel::launch_unchecked(spread.client(), count, units, spread.arg(), out.arg(), out.len(), i, o);
-        }
-    }
-    out
+    run(spread, [o, i, 3, 3], [i, o], true)
 }
 
 impl UpsampledConv2d {
