@@ -30,6 +30,9 @@ ROWS = [
     ("diffusion", "diffusion model, DDIM"),
     ("curved", "Rectified Diffusion (its own curve)"),
     ("wrapped", "the same pairs on the linear path"),
+    ("diffusion-v", "the same with v-prediction and no signal at the start"),
+    ("curved-v", "Rectified Diffusion of it"),
+    ("wrapped-v", "its pairs on the linear path"),
     ("one-more-step", "the diffusion model after One More Step"),
 ]
 

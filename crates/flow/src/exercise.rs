@@ -66,3 +66,16 @@ pub fn ends_through<const D: usize>(
     let x0 = rows::scale(a.clone(), a0) + rows::scale(b.clone(), b0);
     (x0, rows::scale(a, a1) + rows::scale(b, b1))
 }
+
+/// The source of the curve of `path` from the very point where a sample of source `z` starts to the data `x1`, all `[b ...]`.
+///
+/// It is `z` itself unless the path has signal left at t = 0 (a diffusion's schedule, and EDM's): there the point of the pair
+/// (`z`, `x1`) is `alpha z + beta x1`, which no sampler starts from, and a network trained there reads its answer off what it
+/// will not be given. One More Step, arXiv 2311.15744, §3, is about the same gap in training from data.
+pub fn source_of_start<const D: usize>(path: &Path, z: Tensor<D>, x1: Tensor<D>) -> Tensor<D> {
+    let start = path.at(0.0);
+    if start.beta == 0.0 {
+        return z;
+    }
+    z * (path.start_scale() / start.alpha) - x1 * (start.beta / start.alpha)
+}

@@ -586,3 +586,27 @@ fn pieces_of_trajectories_are_curves_of_the_path() {
     let (x0, x1) = ends_through(&Path::Linear {}, (line(&[1.0]), &from), (line(&[3.0]), &to));
     assert!(gap(&host(x1 - x0), &[4.0]) < 1e-12);
 }
+
+/// A stored pair is the curve from where its sample started, signal left at the start or not: from there one curved step along it
+/// is the whole way, and so are many.
+#[test]
+fn a_pair_is_the_curve_from_where_its_sample_started() {
+    use flow::exercise::{glide, source_of_start};
+    let left = Path::Ddpm(flow::path::diffusion::Discrete::default());
+    for path in [left.clone(), Path::vp(), Path::Edm { sigma_max: 80.0, rho: 7.0 }, Path::Linear {}, Path::Trigonometric {}] {
+        let (z, x1) = (line(&[1.3, -0.4]), line(&[0.2, 0.9]));
+        let x0 = source_of_start(&path, z.clone(), x1.clone());
+        let point = |t: f64| path.point(x0.clone(), x1.clone(), &Times::all(t, 2)).unwrap();
+        let begin: Vec<f64> = host(z).iter().map(|z| z * path.start_scale()).collect();
+        assert!(gap(&host(point(0.0).xt), &begin) < 1e-12 * path.start_scale(), "{path:?}");
+        assert!(gap(&host(point(1.0).xt), &host(x1.clone())) < 1e-12, "{path:?}");
+        for from in [0.0, 0.3, 0.8] {
+            let (from, to) = (Times::all(from, 2), Times::all(1.0, 2));
+            let point = path.point(x0.clone(), x1.clone(), &from).unwrap();
+            assert!(gap(&host(glide(&path, point.xt, point.dxt, &from, &to)), &host(x1.clone())) < 1e-9, "{path:?}");
+        }
+    }
+    // Where a trace of the data is left, the source itself would start beside it: 0.068 of the data.
+    let beside = host(left.point(line(&[1.3]), line(&[0.2]), &Times::all(0.0, 1)).unwrap().xt)[0];
+    assert!((beside - 1.3).abs() > 0.01);
+}

@@ -39,37 +39,31 @@ impl Kernel for Gated {
         let Ok([mut x, y, gate]) = <[Array; 3]>::try_from(inputs) else { unreachable!("three inputs") };
         // The gradient needs the branch and the gate, not what they are added to, which is overwritten if nobody else holds it.
         let (rows, branch, gate_of) = (ROWS * d.max(1), y.data(), |row: usize| &gate.data()[row / n * d..][..d]);
-        if let Some(sum) = x.data_mut() {
-            sum.par_chunks_mut(rows).zip(branch.par_chunks(rows)).enumerate().for_each(|(i, (x, y))| {
-                simd(
-                    #[inline(always)]
-                    || {
-                        for (j, (x, y)) in x.chunks_exact_mut(d).zip(y.chunks_exact(d)).enumerate() {
-                            for ((x, y), gate) in x.iter_mut().zip(y).zip(gate_of(i * ROWS + j)) {
-                                *x = y.mul_add(*gate, *x);
-                            }
-                        }
-                    },
-                )
-            });
-            return (x, if save { vec![y, gate] } else { Vec::new() });
-        }
-        let mut sum = scratch(branch.len());
-        let parts = sum.par_chunks_mut(rows).zip(x.data().par_chunks(rows)).zip(branch.par_chunks(rows));
-        parts.enumerate().for_each(|(i, ((sum, x), y))| {
+        let add = |i: usize, sum: &mut [f32], y: &[f32]| {
             simd(
                 #[inline(always)]
                 || {
-                    let rows = sum.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(y.chunks_exact(d));
-                    for (j, ((sum, x), y)) in rows.enumerate() {
-                        for (((sum, x), y), gate) in sum.iter_mut().zip(x).zip(y).zip(gate_of(i * ROWS + j)) {
-                            *sum = y.mul_add(*gate, *x);
+                    for (j, (sum, y)) in sum.chunks_exact_mut(d).zip(y.chunks_exact(d)).enumerate() {
+                        for ((sum, y), gate) in sum.iter_mut().zip(y).zip(gate_of(i * ROWS + j)) {
+                            *sum = y.mul_add(*gate, *sum);
                         }
                     }
                 },
             )
-        });
-        let sum = Array::from_vec(sum, x.dims());
+        };
+        let sum = if let Some(sum) = x.data_mut() {
+            sum.par_chunks_mut(rows).zip(branch.par_chunks(rows)).enumerate().for_each(|(i, (sum, y))| add(i, sum, y));
+            x
+        } else {
+            let mut sum = scratch(branch.len());
+            let parts = sum.par_chunks_mut(rows).zip(x.data().par_chunks(rows)).zip(branch.par_chunks(rows));
+            parts.enumerate().for_each(|(i, ((sum, x), y))| {
+                // A task's rows stay in the nearest cache between the two.
+                sum.copy_from_slice(x);
+                add(i, sum, y);
+            });
+            Array::from_vec(sum, x.dims())
+        };
         (sum, if save { vec![y, gate] } else { Vec::new() })
     }
 

@@ -5,7 +5,7 @@ use crate::source::{Batch, Origin};
 use crate::task::Task;
 use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, TensorData, Times};
 use flow::coupling::Draw;
-use flow::exercise::ends_through;
+use flow::exercise::{ends_through, source_of_start};
 use flow::{Coupling, Ends, Objective};
 
 /// Flow matching (Lipman et al. 2022, arXiv:2210.02747; Liu et al. 2022, arXiv:2209.03003, eq. 1) with any path, time
@@ -115,13 +115,18 @@ impl FlowTask {
     }
 
     /// The coupled ends with the latent, where the path has one; it is drawn by counter after the coupling, so that it
-    /// stays independent of both ends. A piece of a trajectory becomes the ends of the path's curve through it.
+    /// stays independent of both ends. A piece of a trajectory becomes the ends of the path's curve through it, a whole
+    /// stored one those of the curve from where it started.
     fn ends(&self, x0: Tensor<4>, x1: Tensor<4>, batch: &Batch, latent: Key) -> Ends<4> {
         if !batch.spans.is_empty() {
             let [from, to] = [0, 1].map(|end| Times::new(batch.spans.iter().map(|span| span[end]).collect()));
             let (x0, x1) = ends_through(&self.objective.path, (x0, &from), (x1, &to));
             return Ends { x0, x1, z: None };
         }
+        let x0 = match self.coupling.needs_pairs() {
+            true => source_of_start(&self.objective.path, x0, x1.clone()),
+            false => x0,
+        };
         let z = self.objective.latent(latent, &batch.indices, &x1);
         Ends { x0, x1, z }
     }
@@ -277,5 +282,21 @@ mod tests {
         let zero = with(Coupling::Stored {}, &stored).unwrap();
         let other = with(Coupling::Independent {}, &fresh).unwrap();
         assert_ne!(values(zero), values(other));
+    }
+
+    #[test]
+    fn stored_pairs_start_where_samples_do() {
+        let device = Device::flex();
+        let fresh = TinySource::new(4).next().unwrap();
+        let noise = vec![0.25; fresh.x1.len()];
+        let stored = Batch { x0: Some(noise.clone()), ..fresh.clone() };
+        let path = flow::Path::Ddpm(Default::default()); // Stable Diffusion's: a trace of the data at t = 0
+        let objective = Objective { path: path.clone(), ..task().objective };
+        let task = FlowTask { objective, coupling: Coupling::Stored {}, ..task() };
+        let ends = task.draw(&stored, &device).unwrap().ends;
+        let first = path.point_of(ends, &Times::all(0.0, 4)).unwrap().xt;
+        for (x, z) in first.into_data().iter::<f32>().zip(noise) {
+            assert!((x - z).abs() < 1e-6, "{x} {z}");
+        }
     }
 }

@@ -136,6 +136,38 @@ impl Kernel for Linear {
     }
 }
 
+/// `y`, `size` values at a time: `rows` writes the i-th part, and `activation` goes over it while it is near. What goes into that is
+/// kept in `before` where asked.
+fn through(
+    y: &mut [f32],
+    before: Option<&mut [f32]>,
+    activation: Option<Activation>,
+    size: usize,
+    parallel: bool,
+    rows: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    if let (Some(activation), Some(before)) = (activation, before) {
+        let both = |(i, (y, before)): (usize, (&mut [f32], &mut [f32]))| {
+            rows(i, before);
+            activation.map(y, before);
+        };
+        return match parallel {
+            true => y.par_chunks_mut(size).zip(before.par_chunks_mut(size)).enumerate().for_each(both),
+            false => y.chunks_mut(size).zip(before.chunks_mut(size)).enumerate().for_each(both),
+        };
+    }
+    let one = |(i, y): (usize, &mut [f32])| {
+        rows(i, y);
+        if let Some(activation) = activation {
+            activation.update(y);
+        }
+    };
+    match parallel {
+        true => y.par_chunks_mut(size).enumerate().for_each(one),
+        false => y.chunks_mut(size).enumerate().for_each(one),
+    }
+}
+
 /// Sums of the columns of a matrix with rows of `width`.
 fn column_sums(g: &[f32], width: usize) -> Vec<f32> {
     let mut total = vec![0.0; width];

@@ -2,8 +2,8 @@
 //!
 //! Each output is one chain over its terms, so a row's result does not depend on the number of rows.
 
+use super::through;
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use crate::activation::Activation;
 use crate::conv::product::WEIGHTS;
@@ -32,33 +32,13 @@ pub(super) fn map_rows(map: RowMap, y: &mut [f32], activation: Option<Activation
         return;
     }
     assert!(y.len() / channels * depth == x.len());
-    let size = ROWS * channels;
     let rows = |i: usize, y: &mut [f32]| {
         let x = &x[i * ROWS * depth..][..y.len() / channels * depth];
         pulp::Arch::new().dispatch(Rows { map: RowMap { x, ..map }, y });
     };
-    let whole = |(i, y): (usize, &mut [f32])| {
-        rows(i, y);
-        if let Some(activation) = activation {
-            activation.update(y);
-        }
-    };
     // Below this the work takes no longer than handing it out.
-    let small = x.len() * channels < 1 << 16;
-    match (activation, before) {
-        (Some(activation), Some(before)) => {
-            let both = |(i, (y, before)): (usize, (&mut [f32], &mut [f32]))| {
-                rows(i, before);
-                activation.map(y, before);
-            };
-            match small {
-                true => y.chunks_mut(size).zip(before.chunks_mut(size)).enumerate().for_each(both),
-                false => y.par_chunks_mut(size).zip(before.par_chunks_mut(size)).enumerate().for_each(both),
-            }
-        }
-        _ if small => y.chunks_mut(size).enumerate().for_each(whole),
-        _ => y.par_chunks_mut(size).enumerate().for_each(whole),
-    }
+    let parallel = x.len() * channels >= 1 << 16;
+    through(y, before, activation, ROWS * channels, parallel, rows);
 }
 
 /// At most [`ROWS`] rows of a linear map.

@@ -4,6 +4,7 @@
 //! few rows would take other ways through the library, so more are added to them. So a row's result does not depend on the
 //! number of rows, nor on threads.
 
+use super::through;
 use crate::activation::Activation;
 use crate::conv::tile::parts;
 use crate::host::Scratch;
@@ -38,20 +39,11 @@ impl RowMap<'_> {
             return;
         }
         assert!(y.len() / self.channels * self.depth == self.x.len());
-        let Some(activation) = activation else { return self.sums(self.x, y) };
-        let size = ROWS * self.channels;
-        let parts = y.chunks_mut(size).enumerate();
-        let x = |i: usize, y: &[f32]| &self.x[i * ROWS * self.depth..][..y.len() / self.channels * self.depth];
-        match before {
-            Some(before) => parts.zip(before.chunks_mut(size)).for_each(|((i, y), before)| {
-                self.sums(x(i, y), before);
-                activation.map(y, before);
-            }),
-            None => parts.for_each(|(i, y)| {
-                self.sums(x(i, y), y);
-                activation.update(y);
-            }),
-        }
+        // Without an activation nothing comes back to the outputs, and the library had better see all rows.
+        let rows = if activation.is_some() { ROWS } else { y.len() / self.channels };
+        let x = |i: usize, y: &[f32]| &self.x[i * rows * self.depth..][..y.len() / self.channels * self.depth];
+        // The library shares out the rows of each part.
+        through(y, before, activation, rows * self.channels, false, |i, y| self.sums(x(i, y), y));
     }
 
     /// The map of the rows of `x`, before any activation.
