@@ -593,7 +593,9 @@ fn pieces_of_trajectories_are_curves_of_the_path() {
 fn a_pair_is_the_curve_from_where_its_sample_started() {
     use flow::exercise::{glide, source_of_start};
     let left = Path::Ddpm(flow::path::diffusion::Discrete::default());
-    for path in [left.clone(), Path::vp(), Path::Edm { sigma_max: 80.0, rho: 7.0 }, Path::Linear {}, Path::Trigonometric {}] {
+    for path in
+        [left.clone(), Path::vp(), Path::Edm { sigma_max: 80.0, rho: 7.0 }, Path::Linear {}, Path::Trigonometric {}]
+    {
         let (z, x1) = (line(&[1.3, -0.4]), line(&[0.2, 0.9]));
         let x0 = source_of_start(&path, z.clone(), x1.clone());
         let point = |t: f64| path.point(x0.clone(), x1.clone(), &Times::all(t, 2)).unwrap();
