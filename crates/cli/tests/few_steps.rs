@@ -190,6 +190,9 @@ fn a_diffusion_takes_one_more_step_and_is_rectified_along_its_own_path() {
     reflow.args(["reflow", "-n", "32", "--images", "32", "--set", "pairs.generate.steps=2", "-o"]).arg(at("reflow"));
     reflow.args(["--set", "reflow.measure={type='data'}", "--teacher"]).arg(at("base"));
     json(&mut reflow);
+    // Its pairs start at the noise itself.
+    let mut twice = sample("no.npy", &["--one-more-step", &step], &at("reflow"));
+    twice.assert().code(2).stderr(predicate::str::contains("trained on stored pairs"));
     let mut plain = sample("euler.npy", &["--solver", "euler"], &at("reflow"));
     plain.assert().success().stderr(predicate::str::contains("--solver ddim takes few steps"));
     json(&mut sample("anchored.npy", &["--solver", "anchored"], &at("reflow")));

@@ -21,7 +21,8 @@ impl Prelude {
     /// The step in `file`, for samples of `of`.
     ///
     /// # Errors
-    /// A checkpoint that is no such step, or one of other data, shape or classes; settings out of range.
+    /// A checkpoint that is no such step, or one of other data, shape or classes; a model that starts at its noise by
+    /// training; settings out of range.
     pub fn open(file: &Path, step: OneMoreStep, of: &Model, device: &Chosen) -> Result<Self, Error> {
         step.check().map_err(|error| Error::Usage(error.to_string()))?;
         let model = Model::open(file, which(None)?, device)?;
@@ -40,6 +41,13 @@ impl Prelude {
                 theirs.classes.len(),
                 ours.shape,
                 ours.classes.len()
+            )));
+        }
+        if of.recipe.needs_pairs() && OneMoreStep::applies(&of.recipe.path, 0.0) {
+            return Err(Error::Usage(format!(
+                "--one-more-step {}: this model was trained on stored pairs, which start at the noise itself, so that nothing is \
+                 missing there; sample it without the step",
+                file.display()
             )));
         }
         Ok(Self { model, step })
