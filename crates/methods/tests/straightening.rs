@@ -3,60 +3,23 @@
 //! The Nadaraya–Watson velocity of stored pairs (2209.03003, §5.1) is what a network of unlimited capacity learns, so the
 //! procedure is tested without training: base flow in closed form, pairs, reflow, one step.
 
-use base::{Condition, Device, Key, Purpose, Tensor, TensorData, Times};
+mod common;
+
+use base::{Condition, Device, Key, Purpose, Tensor, Times};
+use common::{Kernel, fresh, stored};
 use flow::diagnostics::{mean, step_error, straightness, transport_cost};
 use flow::exact::{Mixture, MixtureField};
 use flow::{Coupling, Field, Path, ScheduleConfig, Solver, TimeLaw, rows};
-use methods::{DistillConfig, Init, Labels, PairChunk, PairsConfig, ReflowConfig, pairs};
-
-/// Kernel regression of `x1 - x0` on the points of stored pairs.
-struct Kernel {
-    pairs: Vec<[f64; 4]>,
-    width: f64,
-}
-
-impl Field<2> for Kernel {
-    fn velocity(&self, x: Tensor<2>, t: &Times, _: &Condition) -> Tensor<2> {
-        let (device, n) = (x.device(), x.dims()[0]);
-        let points = rows::host(x).expect("the CPU can be read");
-        let mut values = Vec::with_capacity(2 * n);
-        for (p, &t) in points.chunks(2).zip(t.values()) {
-            let at = |pair: &[f64; 4], k: usize| (1.0 - t) * pair[k] + t * pair[k + 2];
-            let distance = |q: &[f64; 4]| (p[0] - at(q, 0)).powi(2) + (p[1] - at(q, 1)).powi(2);
-            let nearest = self.pairs.iter().map(distance).fold(f64::INFINITY, f64::min);
-            let (mut total, mut v) = (0.0, [0.0; 2]);
-            for q in &self.pairs {
-                let d = distance(q) - nearest;
-                if d < 40.0 * self.width * self.width {
-                    let w = (-d / (2.0 * self.width * self.width)).exp();
-                    total += w;
-                    v[0] += w * (q[2] - q[0]);
-                    v[1] += w * (q[3] - q[1]);
-                }
-            }
-            values.extend(v.map(|v| (v / total) as f32));
-        }
-        Tensor::from_data(TensorData::new(values, [n, 2]), &device)
-    }
-}
+use methods::{DistillConfig, Init, PairsConfig, ReflowConfig};
 
 #[test]
 fn one_reflow_straightens_the_ring_and_makes_one_step_enough() {
-    let device = Device::flex();
-    let ring = Mixture::ring(8, 4.0, 0.3).unwrap();
+    let ring = common::ring();
     let base = MixtureField::new(Path::Linear {}, ring.clone()).unwrap();
     let config = PairsConfig { solver: Solver::Heun {}, steps: 50, batch: 1000, ..PairsConfig::default() };
-    let mut stored = Vec::new();
-    let mut sink = |chunk: PairChunk<2>| {
-        let (x0, x1) = (rows::host(chunk.x0)?, rows::host(chunk.x1)?);
-        stored.extend(x0.chunks(2).zip(x1.chunks(2)).map(|(a, b)| [a[0], a[1], b[0], b[1]]));
-        Ok(())
-    };
-    pairs::generate(&base, [0, 2], &Labels::None {}, &config, 0..3000, &device, &mut sink).unwrap();
-    let reflow = Kernel { pairs: stored, width: 0.1 };
+    let reflow = Kernel::new(Path::Linear {}, &stored(&base, &config, 3000), 0.1);
 
-    // Fresh noise that no pair has seen.
-    let x0: Tensor<2> = Key::new(77, Purpose::Noise).normal_tensor(&(0..300).collect::<Vec<_>>(), [0, 2], &device);
+    let x0 = fresh(300);
     let (none, schedule) = (Condition::none(), ScheduleConfig::Uniform {}.build(100).unwrap());
     let one = ScheduleConfig::Uniform {}.build(1).unwrap();
     let measure = |field: &dyn Field<2>| {
@@ -77,15 +40,8 @@ fn one_reflow_straightens_the_ring_and_makes_one_step_enough() {
     assert!(first.3 < 0.02 && second.3 > 0.65, "one step in a mode: {} -> {}", first.3, second.3);
 
     // 2405.20320, §3: one reflow suffices. A second one gains less than 2 % of what the first did.
-    let mut stored = Vec::new();
-    let mut sink = |chunk: PairChunk<2>| {
-        let (x0, x1) = (rows::host(chunk.x0)?, rows::host(chunk.x1)?);
-        stored.extend(x0.chunks(2).zip(x1.chunks(2)).map(|(a, b)| [a[0], a[1], b[0], b[1]]));
-        Ok(())
-    };
     let config = PairsConfig { solver: Solver::Euler {}, steps: 10, seed: 9, ..config };
-    pairs::generate(&reflow, [0, 2], &Labels::None {}, &config, 0..3000, &device, &mut sink).unwrap();
-    let third = measure(&Kernel { pairs: stored, width: 0.1 });
+    let third = measure(&Kernel::new(Path::Linear {}, &stored(&reflow, &config, 3000), 0.1));
     let (gained, more) = (first.1 - second.1, (second.1 - third.1).abs());
     assert!(more < 0.02 * gained, "one-step error {} -> {} -> {}", first.1, second.1, third.1);
 
