@@ -91,12 +91,17 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     })
 }
 
-/// Images per second over about a second, the first steps (allocation, page faults) not counted.
+/// Steps until nothing new is allocated: threads find their areas one by one.
+const STEPS: usize = 8;
+/// Seconds of measuring, at least; and at most, where a step takes seconds.
+const SECONDS: [f64; 2] = [1.5, 20.0];
+
+/// Images per second over a second or more, the first steps (allocation, page faults) not counted.
 pub(crate) fn measure(recipe: &Recipe, shape: [usize; 3], names: &[String], context: &Context) -> Result<f64, Error> {
     let net = prompts::network(recipe, shape, names, &context.device.device)?;
     let classes = names.len();
     let config = TrainConfig {
-        seconds: 1.5,
+        seconds: SECONDS[1],
         images: 0,
         validate_every: 0,
         sample_every: 0,
@@ -111,11 +116,13 @@ pub(crate) fn measure(recipe: &Recipe, shape: [usize; 3], names: &[String], cont
     let (seed, stop) = (recipe.seed, context.stop.clone());
     let setup = Setup { seed, stop, ..Setup::new(&config, &task, &mut source) };
     let mut marks: Vec<(Instant, u64)> = Vec::new();
+    let began = Instant::now();
     let mut observer = |event: &::train::Event<'_>| {
         if let ::train::Event::Log(log) = event {
             marks.push((Instant::now(), log.images));
         }
-        Ok(std::ops::ControlFlow::Continue(()))
+        let enough = marks.len() >= STEPS && began.elapsed().as_secs_f64() >= SECONDS[0];
+        Ok(if enough { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) })
     };
     let outcome = ::train::train(net, setup, &mut observer)?;
     let skip = marks.len() / 4;
