@@ -71,7 +71,8 @@ pub fn ends_through<const D: usize>(
 ///
 /// It is `z` itself unless the path has signal left at t = 0 (a diffusion's schedule, and EDM's): there the point of the pair
 /// (`z`, `x1`) is `alpha z + beta x1`, which no sampler starts from, and a network trained there reads its answer off what it
-/// will not be given. One More Step, arXiv 2311.15744, §3, is about the same gap in training from data.
+/// will not be given. One More Step, arXiv 2311.15744, §3, is about the same gap in training from data. This is [`ends_through`] for a
+/// piece that is the whole trajectory, where the data end is known and most paths have nothing to do.
 pub fn source_of_start<const D: usize>(path: &Path, z: Tensor<D>, x1: Tensor<D>) -> Tensor<D> {
     let start = path.at(0.0);
     if start.beta == 0.0 {

@@ -59,7 +59,7 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     if context.device.name == "cpu" {
         need.check()?;
     }
-    context.note("measuring a second or two of training steps on noise");
+    context.note("measuring some training steps on noise, a second or more");
     if recipe.perceptual.is_some() || recipe.target != methods::Target::Path {
         context
             .note("`target` and `perceptual` cost extra passes of this and other networks, which are not in the speed");
