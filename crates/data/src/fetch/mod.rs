@@ -6,6 +6,7 @@
 mod client;
 mod hub;
 pub mod registry;
+mod sets;
 mod unpack;
 
 use crate::fingerprint::sha256;

@@ -3,11 +3,14 @@
 //! No flow is ever trained with it or against it; it sees real images only.
 
 pub mod augment;
+mod config;
 pub mod network;
+mod optimizer;
 pub mod train;
 
+pub use config::{ClassifierConfig, Labelled};
 pub use network::SmallCnn;
-pub use train::{ClassifierConfig, Labelled, Progress, train};
+pub use train::{Progress, train};
 
 use crate::extractor::{Extractor, check_images, digest};
 use crate::weights::{Precision, Weights};

@@ -1,112 +1,12 @@
-//! Training of the classifier: AdamW (Loshchilov and Hutter 2017, arXiv 1711.05101, algorithm 2) on the cross entropy
-//! with smoothed labels, one warm-up and cosine decay over all epochs.
+//! Training of the classifier: the cross entropy with smoothed labels, one warm-up and cosine decay over all epochs.
 
 use super::augment::{augment, to_unit};
-use super::{Classifier, Layout, SmallCnn};
+use super::{Classifier, ClassifierConfig, Labelled, Layout, SmallCnn, optimizer::AdamW};
 use crate::{Matrix, MetricsError, class_accuracy};
 use base::{Device, Key, Purpose, Tensor, TensorData};
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::time::Instant;
-
-/// Network and training of a classifier.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ClassifierConfig {
-    /// Short name under which figures are reported.
-    pub name: String,
-    /// Channels at full, half and quarter resolution; multiples of 8.
-    pub widths: [usize; 3],
-    /// Dimension of the features.
-    pub features: usize,
-    /// Passes over the data, at least 1.
-    pub epochs: usize,
-    /// Images per step, at least 1.
-    pub batch: usize,
-    /// Peak learning rate, above 0.
-    pub learning_rate: f64,
-    /// Decoupled weight decay of matrices, 0 or more.
-    pub weight_decay: f64,
-    /// Share of each label spread over all classes, 0 to below 1.
-    pub label_smoothing: f64,
-    /// Mirror half of the images.
-    pub flip: bool,
-    /// Largest shift in pixels.
-    pub shift: usize,
-    /// Seed of weights, order and augmentation.
-    pub seed: u64,
-}
-
-impl Default for ClassifierConfig {
-    fn default() -> Self {
-        Self {
-            name: "fashion-cnn".into(),
-            widths: [16, 48, 96],
-            features: 128,
-            epochs: 5,
-            batch: 128,
-            learning_rate: 4e-3,
-            weight_decay: 0.05,
-            label_smoothing: 0.05,
-            flip: true,
-            shift: 1,
-            seed: 0,
-        }
-    }
-}
-
-impl ClassifierConfig {
-    /// Refuses values outside their ranges.
-    pub fn check(&self) -> Result<(), MetricsError> {
-        let range = |name, value: String, range| Err(MetricsError::Range { name, value, range });
-        if self.epochs == 0 {
-            return range("classifier.epochs", "0".into(), "at least 1");
-        }
-        if self.batch == 0 {
-            return range("classifier.batch", "0".into(), "at least 1");
-        }
-        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            return range("classifier.learning_rate", self.learning_rate.to_string(), "above 0");
-        }
-        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
-            return range("classifier.weight_decay", self.weight_decay.to_string(), "0 or more");
-        }
-        if !(0.0..1.0).contains(&self.label_smoothing) {
-            return range("classifier.label_smoothing", self.label_smoothing.to_string(), "0 to below 1");
-        }
-        Ok(())
-    }
-}
-
-/// Images with their classes.
-#[derive(Clone, Debug, Default)]
-pub struct Labelled {
-    /// Bytes `[n c h w]`.
-    pub pixels: Vec<u8>,
-    /// Class of each image, `[n]`.
-    pub labels: Vec<u32>,
-    /// Channels, height and width.
-    pub input: [usize; 3],
-    /// Names of the classes.
-    pub classes: Vec<String>,
-}
-
-impl Labelled {
-    /// Refuses empty sets, lengths that do not agree and unknown classes.
-    pub fn check(&self) -> Result<(), MetricsError> {
-        let size: usize = self.input.iter().product();
-        let refuse = |message| Err(MetricsError::Shape { what: "labelled images", message });
-        if self.labels.is_empty() || self.pixels.len() != self.labels.len() * size {
-            let (bytes, n, input) = (self.pixels.len(), self.labels.len(), self.input);
-            return refuse(format!("{bytes} bytes are not {n} images of {input:?} [c h w]"));
-        }
-        if let Some(i) = self.labels.iter().position(|&l| l as usize >= self.classes.len()) {
-            return refuse(format!("image {i} is of class {}, of {} classes", self.labels[i], self.classes.len()));
-        }
-        Ok(())
-    }
-}
 
 /// How far training has come.
 #[derive(Clone, Debug, PartialEq)]
@@ -244,48 +144,6 @@ fn batch_of(
     let autodiff = device.clone().autodiff();
     let images = Tensor::from_data(TensorData::new(images, [b, c, h, w]), &autodiff);
     (images, Tensor::from_data(TensorData::new(targets, [b, classes]), &autodiff))
-}
-
-/// First and second moments of every leaf.
-struct AdamW {
-    moments: Vec<(Tensor<1>, Tensor<1>)>,
-    decay: Vec<f64>,
-    steps: i32,
-}
-
-impl AdamW {
-    fn new(layout: &Layout, network: &SmallCnn, config: &ClassifierConfig) -> Self {
-        let moments = network.leaves.iter().map(|l| (l.zeros_like(), l.zeros_like())).collect();
-        // Biases and normalisation weights are not decayed.
-        let decay = super::network::parameters(layout)
-            .iter()
-            .map(|(_, shape)| if shape.len() > 1 { config.weight_decay } else { 0.0 })
-            .collect();
-        Self { moments, decay, steps: 0 }
-    }
-
-    /// One step on a batch: the new network and the batch's loss before it.
-    fn step(&mut self, network: &SmallCnn, x: Tensor<4>, target: Tensor<2>, rate: f64) -> (SmallCnn, f64) {
-        const BETA: (f64, f64) = (0.9, 0.99);
-        let leaves: Vec<Tensor<1>> =
-            network.leaves.iter().map(|l| Tensor::from_inner(l.clone()).require_grad()).collect();
-        let (_, logits) = network.with_leaves(leaves.clone()).forward(x);
-        let b = target.dims()[0] as f64;
-        let loss = (burn::tensor::activation::log_softmax(logits, 1) * target).sum() * (-1.0 / b);
-        let mut gradients = loss.backward();
-        self.steps += 1;
-        let correction = (1.0 - BETA.0.powi(self.steps), 1.0 - BETA.1.powi(self.steps));
-        let mut updated = Vec::with_capacity(leaves.len());
-        for (i, (leaf, plain)) in leaves.iter().zip(&network.leaves).enumerate() {
-            let gradient = leaf.grad_remove(&mut gradients).unwrap_or_else(|| plain.zeros_like());
-            let (m, v) = &mut self.moments[i];
-            *m = m.clone() * BETA.0 + gradient.clone() * (1.0 - BETA.0);
-            *v = v.clone() * BETA.1 + gradient.square() * (1.0 - BETA.1);
-            let direction = (m.clone() / correction.0) / ((v.clone() / correction.1).sqrt() + 1e-8);
-            updated.push(plain.clone() * (1.0 - rate * self.decay[i]) - direction * rate);
-        }
-        (network.with_leaves(updated), loss.into_scalar::<f32>().into())
-    }
 }
 
 #[cfg(test)]

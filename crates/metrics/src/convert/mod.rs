@@ -3,6 +3,7 @@
 //!
 //! Write the result with [`Weights::write`](crate::weights::Weights::write) and load it from there afterwards.
 
+mod machine;
 mod numpy;
 mod pickle;
 mod torch;

@@ -1,187 +1,20 @@
-//! A restricted reader of Python's pickle format, protocols 2 to 4.
+//! A restricted reader of Python's pickle format, protocols 2 to 4: its operations, carried out by a [`Machine`].
 //!
-//! It builds a graph of plain values. Globals are refused unless on [`ALLOWED`], and even those are never called:
-//! "reduce" only records its function's name and arguments, for the two callers to interpret. Every length is checked
-//! against the bytes there are, so memory is bounded by the file's size, and a damaged file is an error, never a panic.
+//! It builds a graph of plain values, for the two callers to interpret. A damaged file is an error, never a panic.
 
+use super::machine::{Machine, Step};
 use super::values::{Failure, Graph, Id, Value};
-
-/// The only names a file may mention.
-pub(super) const ALLOWED: &[&str] = &[
-    "collections.OrderedDict",
-    "numpy.core.multiarray._reconstruct",
-    "numpy._core.multiarray._reconstruct",
-    "numpy.ndarray",
-    "numpy.dtype",
-    "torch._utils._rebuild_tensor_v2",
-    "torch._utils._rebuild_parameter",
-    "torch.FloatStorage",
-    "torch.HalfStorage",
-    "torch.DoubleStorage",
-    "torch.LongStorage",
-    "torch.IntStorage",
-    "torch.ByteStorage",
-    "torch.BoolStorage",
-];
-
-/// More values than any weight file has; keeps hostile files from filling the memory.
-const LIMIT: usize = 4_000_000;
 
 impl<'a> Graph<'a> {
     /// Reads the pickle that starts at `start`.
     pub(super) fn read(bytes: &'a [u8], start: usize) -> Result<Self, Failure> {
-        let mut reader =
-            Reader { bytes, at: start, values: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: Memo::new() };
-        let root = reader.run().map_err(|message| Failure { offset: reader.at, message })?;
-        Ok(Self { values: reader.values, root, end: reader.at })
+        let mut machine = Machine::new(bytes, start);
+        let root = machine.run().map_err(|message| Failure { offset: machine.at, message })?;
+        Ok(Self { values: machine.values, root, end: machine.at })
     }
 }
 
-type Memo = std::collections::HashMap<usize, Id>;
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    values: Vec<Value<'a>>,
-    stack: Vec<Id>,
-    marks: Vec<usize>,
-    memo: Memo,
-}
-
-type Step<T> = Result<T, String>;
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, n: usize) -> Step<&'a [u8]> {
-        let end = self.at.checked_add(n).filter(|&end| end <= self.bytes.len());
-        let Some(end) = end else {
-            return Err(format!("the file ends {n} bytes short of its own count; download it again"));
-        };
-        let out = &self.bytes[self.at..end];
-        self.at = end;
-        Ok(out)
-    }
-
-    fn number<const N: usize>(&mut self) -> Step<usize> {
-        let mut word = [0; 8];
-        word[..N].copy_from_slice(self.take(N)?);
-        usize::try_from(u64::from_le_bytes(word)).map_err(|_| "a count too large for this machine".into())
-    }
-
-    fn text(&mut self, n: usize) -> Step<&'a str> {
-        std::str::from_utf8(self.take(n)?).map_err(|_| "text that is not UTF-8".into())
-    }
-
-    fn line(&mut self) -> Step<&'a str> {
-        let rest = &self.bytes[self.at..];
-        let length = rest.iter().take(256).position(|&b| b == b'\n').ok_or("a name without end")?;
-        let line = self.text(length)?;
-        self.at += 1;
-        Ok(line)
-    }
-
-    fn push(&mut self, value: Value<'a>) -> Step<()> {
-        if self.values.len() >= LIMIT || self.stack.len() >= LIMIT {
-            return Err(format!("more than {LIMIT} values; this is not a weight file"));
-        }
-        self.stack.push(self.values.len());
-        self.values.push(value);
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Step<Id> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        if self.stack.len() <= floor {
-            return Err("an operation without its operand; the file is damaged".into());
-        }
-        Ok(self.stack.pop().expect("the stack is longer than its floor"))
-    }
-
-    fn top(&self) -> Step<Id> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        match self.stack.last() {
-            Some(&id) if self.stack.len() > floor => Ok(id),
-            _ => Err("an operation without its operand; the file is damaged".into()),
-        }
-    }
-
-    fn pop_to_mark(&mut self) -> Step<Vec<Id>> {
-        let mark = self.marks.pop().ok_or("a list without its start; the file is damaged")?;
-        Ok(self.stack.split_off(mark))
-    }
-
-    fn set_items(&mut self, items: &[Id]) -> Step<()> {
-        let top = self.top()?;
-        match &mut self.values[top] {
-            Value::Dict(entries) if items.len().is_multiple_of(2) => {
-                entries.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
-                Ok(())
-            }
-            _ => Err("items set on something that is no dictionary".into()),
-        }
-    }
-
-    fn append(&mut self, items: &[Id]) -> Step<()> {
-        let top = self.top()?;
-        match &mut self.values[top] {
-            Value::List(list) => list.extend(items),
-            _ => return Err("items appended to something that is no list".into()),
-        }
-        Ok(())
-    }
-
-    fn tuple(&mut self, n: usize) -> Step<()> {
-        let mut items = Vec::with_capacity(n);
-        for _ in 0..n {
-            items.insert(0, self.pop()?);
-        }
-        self.push(Value::Tuple(items))
-    }
-
-    fn global(&mut self, module: &str, name: &str) -> Step<()> {
-        let full = format!("{module}.{name}");
-        if !ALLOWED.contains(&full.as_str()) {
-            return Err(format!("the file mentions `{full}`, which weight files have no use for; refused"));
-        }
-        self.push(Value::Global(full))
-    }
-
-    fn reduce(&mut self) -> Step<()> {
-        let (arguments, function) = (self.pop()?, self.pop()?);
-        let value = match &self.values[function] {
-            Value::Global(name) if name == "collections.OrderedDict" => Value::Dict(Vec::new()),
-            Value::Global(_) => Value::Call { function, arguments, state: None },
-            _ => return Err("a call of something that is no function".into()),
-        };
-        self.push(value)
-    }
-
-    fn build(&mut self) -> Step<()> {
-        let new = self.pop()?;
-        let top = self.top()?;
-        match &mut self.values[top] {
-            Value::Call { state, .. } => *state = Some(new),
-            // PyTorch attaches version numbers to its dictionaries; nothing here needs them.
-            Value::Dict(_) => {}
-            _ => return Err("state given to something that takes none".into()),
-        }
-        Ok(())
-    }
-
-    fn memoize(&mut self, index: usize) -> Step<()> {
-        let top = self.top()?;
-        self.memo.insert(index, top);
-        Ok(())
-    }
-
-    fn recall(&mut self, index: usize) -> Step<()> {
-        if self.stack.len() >= LIMIT {
-            return Err(format!("more than {LIMIT} values; this is not a weight file"));
-        }
-        let id = *self.memo.get(&index).ok_or("a reference to a value that was never stored")?;
-        self.stack.push(id);
-        Ok(())
-    }
-
+impl Machine<'_> {
     /// Runs to the stop mark; opcodes as in Python's `pickletools`.
     fn run(&mut self) -> Step<Id> {
         loop {
@@ -195,12 +28,7 @@ impl<'a> Reader<'a> {
                     }
                 }
                 0x95 => drop(self.take(8)?),
-                b'(' => {
-                    if self.marks.len() >= LIMIT {
-                        return Err(format!("more than {LIMIT} values; this is not a weight file"));
-                    }
-                    self.marks.push(self.stack.len());
-                }
+                b'(' => self.mark()?,
                 b'0' => drop(self.pop()?),
                 b'1' => drop(self.pop_to_mark()?),
                 b'N' => self.push(Value::None)?,
@@ -273,9 +101,9 @@ impl<'a> Reader<'a> {
                 }
                 b'q' | b'r' => {
                     let index = if code == b'r' { self.number::<4>()? } else { self.number::<1>()? };
-                    self.memoize(index)?;
+                    self.memoize(Some(index))?;
                 }
-                0x94 => self.memoize(self.memo.len())?,
+                0x94 => self.memoize(None)?,
                 b'h' | b'j' => {
                     let index = if code == b'j' { self.number::<4>()? } else { self.number::<1>()? };
                     self.recall(index)?;

