@@ -1,11 +1,15 @@
-//! Measures each kernel beside its reference and beside the machine's f32 matrix product, interleaved in one run; where
-//! there is a bf16 form also that beside the f32 kernel: `cargo bench -p rectiflow-kernels -- [filter]`.
+//! Measures each kernel beside its reference and as a share of what the machine can do, interleaved in one run; where there is a
+//! bf16 form also that beside the f32 kernel: `cargo bench --workspace --bench ratios -- [filter]`.
+//!
+//! What a machine can do is its f32 matrix product for operations made of products; for the others, a copy that touches as many
+//! bytes as they must: each operand once, and on the way back the output's gradient, the inputs and their gradients.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use kernels::{Precision, reference};
+use rayon::prelude::*;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -49,6 +53,21 @@ fn peak(device: &Device) -> f64 {
     2.0 * 1536f64.powi(3) / best / 1e9
 }
 
+/// Milliseconds in which all threads touch `floats` numbers, half of them read and half written to memory just asked for, as
+/// an operation's output is.
+fn copying(floats: usize) -> f64 {
+    let from = vec![1.0f32; floats / 2];
+    let share = from.len().div_ceil(4 * rayon::current_num_threads()).max(1 << 12);
+    let mut copy = || {
+        let mut to = Box::<[f32]>::new_uninit_slice(from.len());
+        to.par_chunks_mut(share).zip(from.par_chunks(share)).for_each(|(to, from)| {
+            to.write_copy_of_slice(from);
+        });
+        black_box(to);
+    };
+    race(0.1, &mut copy, &mut || {}).0
+}
+
 type Leaves = Vec<Tensor<1>>;
 
 /// Runs forward and forward+backward of an operation on flat leaves beside its reference.
@@ -72,21 +91,30 @@ fn compare<const D: usize>(
     let train = |f: &dyn Fn(&Leaves) -> Tensor<D>| drop(black_box((f(&tracked) * g.clone()).sum().backward()));
     let (a, b) = race(0.4, &mut || forward(&fast), &mut || forward(&slow));
     let (c, d) = race(0.6, &mut || train(&fast), &mut || train(&slow));
-    let share = |ms: f64, n: f64| {
-        if flops > 0.0 { format!("{:4.0}%", 100.0 * n * flops / ms / 1e6 / peak) } else { "    -".into() }
+    let (once, both) = if flops > 0.0 {
+        let product = flops / peak / 1e6;
+        (product / a, 3.0 * product / c)
+    } else {
+        // The loss that asks for the gradient is no part of the operation.
+        let (inputs, output) = (sizes.iter().sum::<usize>(), g.shape().num_elements());
+        let y = tensor([output], &device.clone().autodiff()).require_grad();
+        let flat = g.clone().reshape([output]);
+        let asking = || drop(black_box((y.clone() * flat.clone()).sum().backward()));
+        let (asking, _) = race(0.2, &mut || asking(), &mut || {});
+        (copying(inputs + output) / a, copying(3 * inputs + 2 * output) / (c - asking))
     };
     println!(
-        "{name:34} fwd {a:8.3} / {b:8.3} = {:.3} ({} of peak)   fwd+bwd {c:8.3} / {d:8.3} = {:.3} ({})",
+        "{name:34} fwd {a:8.3} / {b:8.3} = {:.3} ({:4.0}% of peak)   fwd+bwd {c:8.3} / {d:8.3} = {:.3} ({:4.0}%)",
         a / b,
-        share(a, 1.0),
+        100.0 * once,
         c / d,
-        share(c, 3.0)
+        100.0 * both
     );
 }
 
 fn main() {
-    // On a thread of the pool, as the program itself: see `rectiflow::device::on_a_worker`.
-    rayon::scope(|_| measure());
+    kernels::allocator::keep_pages();
+    kernels::on_a_worker(measure); // as the program itself
 }
 
 fn measure() {
@@ -299,5 +327,7 @@ fn adamw(n: usize) {
             other = Some((p, m, v));
         },
     );
-    println!("adamw {n:22} step {a:8.3} / {b:8.3} = {:.3} ({:.1} GB/s)", a / b, 28.0 * n as f64 / a / 1e6);
+    // Reads the weight, its gradient and both moments, and writes all but the gradient.
+    let share = 100.0 * copying(7 * n) / a;
+    println!("adamw {n:28} step {a:8.3} / {b:8.3} = {:.3} ({share:4.0}% of peak)", a / b);
 }

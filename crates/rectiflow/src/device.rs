@@ -2,6 +2,7 @@
 
 use crate::Error;
 use burn::tensor::Device;
+pub use kernels::on_a_worker;
 
 /// A device and the name the user knows it by.
 #[derive(Clone, Debug)]
@@ -102,18 +103,6 @@ pub fn start_threads(threads: Option<usize>) -> Result<(), Error> {
     // The whole program runs on one of them, and wants a main thread's stack.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).stack_size(8 << 20).build_global();
     pool.map_err(|error| Error::Failure(format!("the processor threads do not start: {error}")))
-}
-
-/// Runs `f` on one of the threads that the kernels share their work among. From any other thread each kernel would have to
-/// wake them and be woken again: a tenth of the time of a single pass of a U-Net. What waits there for another thread should do
-/// the pool's work meanwhile (`rayon::yield_now`), or a pool of one thread waits for itself.
-///
-/// ```
-/// let index = rectiflow::device::on_a_worker(rayon::current_thread_index);
-/// assert!(index.is_some());
-/// ```
-pub fn on_a_worker<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| f())
 }
 
 #[cfg(test)]
