@@ -4,6 +4,10 @@
 //! curve of the path through both ends is an ordinary pair. Trained at the start of each piece only, with pieces as long as
 //! the student's steps, this is progressive distillation (Salimans & Ho, arXiv 2202.00512, algorithm 2); trained at every
 //! time within, phased rectification (PeRFlow; Rectified Diffusion, arXiv 2410.07303, §3.4), which needs no stored pairs.
+//!
+//! Where one segment ends and the next begins the wanted velocity jumps, and a network, smooth in time, answers the mean of both
+//! sides: the velocity of the teacher there, from which nothing is gained. A sampler asks at just these times, so the end of a
+//! segment is better left out.
 
 use super::{Lesson, Part, TargetRule, require};
 use crate::MethodError;
@@ -13,14 +17,27 @@ use flow::{Ends, Field, Objective, ScheduleConfig, TimeConfig, TimeLaw};
 use serde::{Deserialize, Serialize};
 
 /// Which times of a segment are trained.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Inside {
     /// Its start alone: what a sampler that takes exactly these steps will ask.
     #[default]
     Start,
-    /// All of it, so that any step within serves.
+    /// All of it, as published, so that any step within serves.
     Uniform,
+    /// This share of it from its start on, above 0 and up to 1: any step that begins there.
+    Until(f64),
+}
+
+impl Inside {
+    /// The share of a segment, from its start on, whose times are trained.
+    fn share(self) -> f64 {
+        match self {
+            Self::Start => 0.0,
+            Self::Uniform => 1.0,
+            Self::Until(share) => share,
+        }
+    }
 }
 
 /// Settings of the rule.
@@ -48,6 +65,9 @@ impl Segments {
     /// [`MethodError`] naming the setting.
     pub fn check(&self) -> Result<(), MethodError> {
         require(self.substeps > 0, "target.substeps", self.substeps, "it must be at least 1; 2 is customary")?;
+        if let Inside::Until(share) = self.inside {
+            require(share > 0.0 && share <= 1.0, "target.inside", share, "it must be above 0 and up to 1")?;
+        }
         if !self.times.is_empty() {
             ScheduleConfig::Custom { times: self.times.clone() }.check()?;
             let whole = self.times[0] == 0.0 && self.times[self.times.len() - 1] == 1.0;
@@ -77,7 +97,7 @@ impl Segments {
     pub(crate) fn time(&self) -> TimeConfig {
         TimeConfig::new(match self.inside {
             Inside::Start => TimeLaw::Constant { t: 0.0 },
-            Inside::Uniform => TimeLaw::Uniform {},
+            Inside::Uniform | Inside::Until(_) => TimeLaw::Uniform {},
         })
     }
 
@@ -124,7 +144,8 @@ impl<const D: usize> TargetRule<D> for Segments {
         let b = carry(teacher, lesson, a.clone(), (&from, &to), self.substeps);
         let (x0, x1) = ends_through(path, (a, &from), (b, &to));
         let position = lesson.times.values();
-        let times = between(&from, &to, |i| position[i]);
+        let share = self.inside.share();
+        let times = between(&from, &to, |i| share * position[i]);
         Ok(vec![lesson.objective.exercise(Ends { x0, x1, z: None }, &times, &lesson.condition)?.into()])
     }
 }
@@ -139,7 +160,7 @@ mod tests {
     #[test]
     fn the_answer_leads_where_the_teacher_goes() {
         let exact = Exact(gaussian());
-        for inside in [Inside::Start, Inside::Uniform] {
+        for inside in [Inside::Start, Inside::Uniform, Inside::Until(0.5)] {
             let rule = Segments { times: vec![0.0, 0.3, 0.7, 1.0], substeps: 1, inside };
             let objective = Objective { time: rule.time(), ..Objective::default() };
             // A teacher of mean velocities takes each piece in one exact step.
@@ -153,8 +174,9 @@ mod tests {
                 assert!(gap(part.exercise.wanted, end) < 1e-4);
             } else {
                 let inner = part.exercise.times.values().iter().zip(from.values()).zip(to.values());
-                assert!(inner.clone().all(|((t, a), b)| a <= t && t <= b));
-                assert!(inner.filter(|((t, a), _)| **t > **a + 0.01).count() > 48, "all of the segment is trained");
+                let last = |a: &f64, b: &f64| a + inside.share() * (b - a) + 1e-12;
+                assert!(inner.clone().all(|((t, a), b)| a <= t && *t <= last(a, b)));
+                assert!(inner.filter(|((t, a), _)| **t > **a + 0.01).count() > 48, "all of that share is trained");
             }
         }
         let rule = Segments::default().over(&ScheduleConfig::Uniform {}, 4).unwrap();
