@@ -182,4 +182,44 @@ mod tests {
         let rule = Segments::default().over(&ScheduleConfig::Uniform {}, 4).unwrap();
         assert_eq!(rule.times, [0.0, 0.25, 0.5, 0.75, 1.0]);
     }
+
+    /// Slope and intercept of the line nearest to `points`.
+    fn line(points: &[(f64, f64)]) -> (f64, f64) {
+        let n = points.len() as f64;
+        let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), p| (x + p.0 / n, y + p.1 / n));
+        let (xy, xx) =
+            points.iter().fold((0.0, 0.0), |(xy, xx), p| (xy + (p.0 - x) * (p.1 - y), xx + (p.0 - x) * (p.0 - x)));
+        (xy / xx, y - xy / xx * x)
+    }
+
+    /// How far four steps end from the exact flow, when what is wanted near the time asked at is answered with its mean.
+    fn end_of_four_steps(inside: Inside) -> f64 {
+        let exact = Exact(gaussian());
+        let rule = Segments { times: vec![0.0, 0.25, 0.5, 0.75, 1.0], substeps: 1, inside };
+        let objective = Objective { time: rule.time(), ..Objective::default() };
+        let indices: Vec<u64> = (0..20_000).collect();
+        let part = rule.parts(&lesson(&objective, &exact, Some(&exact), &indices)).unwrap().remove(0);
+        let [points, wanted] = [part.exercise.x, part.exercise.wanted].map(|x| flow::rows::host(x).unwrap());
+        let start = [1.2, -0.9];
+        let mut x = start;
+        for step in 0..4 {
+            let near = |t: &f64| (t - 0.25 * f64::from(step)).abs() < 0.02;
+            for (d, x) in x.iter_mut().enumerate() {
+                let rows = points.chunks(2).zip(wanted.chunks(2)).zip(part.exercise.times.values());
+                let rows: Vec<_> = rows.filter(|(_, t)| near(t)).map(|((x, y), _)| (x[d], y[d])).collect();
+                let (slope, intercept) = line(&rows);
+                *x += 0.25 * (slope * *x + intercept);
+            }
+        }
+        let there = exact.0.transport(&start, 0.0, 1.0);
+        x.iter().zip(&there).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+
+    /// Where two segments meet, the mean of both sides is no better than the teacher's own velocity.
+    #[test]
+    fn the_end_of_a_segment_spoils_the_start_of_the_next() {
+        let (whole, most) = (end_of_four_steps(Inside::Uniform), end_of_four_steps(Inside::Until(0.8)));
+        assert!(whole > 5.0 * most, "{whole} and {most}");
+        assert!(most < 0.01, "{most}");
+    }
 }
