@@ -28,6 +28,7 @@ const LIMIT: usize = 4_000_000;
 
 type Memo = std::collections::HashMap<usize, Id>;
 
+/// What a program has made so far.
 pub(super) struct Machine<'a> {
     bytes: &'a [u8],
     /// Where the next byte lies.
