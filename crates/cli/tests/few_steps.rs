@@ -225,7 +225,11 @@ fn fast_says_what_it_needs_and_what_it_reached() {
     // A plan as an interrupted run leaves it, so that the test does not depend on this machine's speed.
     fs::create_dir_all(&out).unwrap();
     let plan = serde_json::json!({
-        "checkpoint": checkpoint(), "nfe": 2, "samples": 32, "search": 8, "reflow": [64, 0.05], "distill": [64, 0.05],
+        "checkpoint": checkpoint(), "nfe": 2, "samples": 32, "search": 8,
+        "stages": [
+            { "way": "reflow", "pairs": 64, "seconds": 0.05 },
+            { "way": "distill", "pairs": 64, "seconds": 0.05 },
+        ],
     });
     fs::write(out.join("fast.json"), plan.to_string()).unwrap();
     let report = json(&mut fast("10m"));
@@ -244,6 +248,20 @@ fn fast_says_what_it_needs_and_what_it_reached() {
     let mut other = rectiflow();
     other.args(["fast", "--nfe", "1", "--num", "32", "-o"]).arg(&out).arg(run());
     other.assert().code(2).stderr(predicate::str::contains("another run"));
+    // A student of phases learns from data, and is drawn from in as many steps as it has phases.
+    let phased = serde_json::json!({
+        "checkpoint": checkpoint(), "nfe": 4, "samples": 32, "search": 0,
+        "stages": [{ "way": "phased", "pairs": 0, "seconds": 0.05 }],
+    });
+    let out = folder.path().join("phased");
+    fs::create_dir_all(&out).unwrap();
+    fs::write(out.join("fast.json"), phased.to_string()).unwrap();
+    let mut four = rectiflow();
+    let report = json(four.args(["fast", "--nfe", "4", "--num", "32", "-o"]).arg(&out).arg(run()));
+    assert_eq!(report["candidates"][1]["name"], "phased");
+    let recipe = fs::read_to_string(out.join("phased/recipe.toml")).unwrap();
+    assert!(recipe.contains("0.75,") && recipe.contains("until = 0.8"), "{recipe}");
+    assert!(!out.join("phased/pairs").exists());
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! The budget of `fast`: read, shared out among the stages by what this machine does in a second, and kept in `fast.json`.
 
-use super::{FastRequest, SEARCH, TEACHER_STEPS, write};
+use super::{
+    FastRequest, SEARCH,
+    stage::{Stage, Way},
+    write,
+};
 use crate::{Context, Error, Model, verbs::plan};
 use base::{Condition, Key, Purpose, Times};
 use flow::{Field, guidance::GuidanceConfig};
@@ -49,10 +53,8 @@ pub(super) struct Plan {
     pub samples: usize,
     /// Trajectories of the schedule search; 0 for no search.
     pub search: u64,
-    /// Pairs and training seconds of the reflow; no pairs for none.
-    pub reflow: (u64, f64),
-    /// Pairs and training seconds of the distillation.
-    pub distill: (u64, f64),
+    /// The students, each the next one's teacher.
+    pub stages: Vec<Stage>,
 }
 
 /// Seconds per unit of work on this machine.
@@ -84,35 +86,36 @@ impl Plan {
     /// Shares the budget out, or says what the least is.
     fn lay(request: &FastRequest, model: &Model, speed: &Speed) -> Result<Self, Error> {
         let FastRequest { nfe, budget, samples, .. } = *request;
-        let straight = model.recipe.needs_pairs();
-        let steps = if straight { TEACHER_STEPS.1 } else { TEACHER_STEPS.0 };
+        let ways = Way::chosen(&model.recipe, nfe);
         // Drawing and judging the model, its schedule and each student; judging costs about two evaluations a sample.
-        let figures = |ways: f64| ways * samples as f64 * (nfe + 2) as f64 * speed.evaluation;
+        let judged = 2 + ways.len();
+        let figures = judged as f64 * samples as f64 * (nfe + 2) as f64 * speed.evaluation;
         let search = if nfe > 1 { SEARCH.0 } else { 0 };
         let searching = 3.0 * (search as usize * SEARCH.1) as f64 * speed.evaluation;
-        let (pair, second) = (steps as f64 * speed.evaluation, TEACHER_STEPS.1 as f64 * speed.evaluation);
-        let least = FEWEST_STEPS * model.recipe.train.batch as f64 * speed.image + FEWEST_PAIRS as f64 * pair;
-        let stages = if straight { 1.0 } else { 2.0 };
-        let needed = figures(2.0 + stages) + searching + stages * least;
+        // Seconds of a pair, where there are any, and of all that a student cannot do without.
+        let pair = |way: Way| way.teacher_steps(nfe).unwrap_or(0) as f64 * speed.evaluation;
+        let least = |way: Way| {
+            let image = speed.image + way.questions() as f64 * speed.evaluation;
+            FEWEST_STEPS * model.recipe.train.batch as f64 * image + FEWEST_PAIRS as f64 * pair(way)
+        };
+        let needed = figures + searching + ways.iter().map(|&(way, _)| least(way)).sum::<f64>();
         if budget < needed {
             return Err(Error::Usage(format!(
-                "--budget {budget:.0}s is too small here: {samples} samples judged {} times, {FEWEST_PAIRS} pairs and \
-                 {FEWEST_STEPS} training steps a stage take about {needed:.0} s; give --budget {:.0}s, or fewer samples with --num",
-                2.0 + stages,
+                "--budget {budget:.0}s is too small here: {samples} samples judged {judged} times and {FEWEST_STEPS} training steps a \
+                 stage, on {FEWEST_PAIRS} pairs where it needs pairs, take about {needed:.0} s; give --budget {:.0}s, or fewer \
+                 samples with --num",
                 (1.1 * needed).ceil()
             )));
         }
-        let rest = budget - figures(2.0 + stages) - searching;
-        // A third for pairs, of which ever more teach ever less; the rest for training.
-        let share = |seconds: f64, pair: f64| {
-            let pairs = ((0.3 * seconds / pair) as u64).clamp(FEWEST_PAIRS, 50_000);
-            (pairs, seconds - pairs as f64 * pair)
+        let rest = budget - figures - searching;
+        let stage = |&(way, share): &(Way, f64)| {
+            let (seconds, pair) = (share * rest, pair(way));
+            // A third for pairs, of which ever more teach ever less; the rest for training.
+            let pairs = if pair > 0.0 { ((0.3 * seconds / pair) as u64).clamp(FEWEST_PAIRS, 50_000) } else { 0 };
+            Stage { way, pairs, seconds: seconds - pairs as f64 * pair }
         };
-        let (reflow, distill) = match straight {
-            true => ((0, 0.0), share(rest, pair)),
-            false => (share(0.6 * rest, pair), share(0.4 * rest, second)),
-        };
-        Ok(Self { checkpoint: model.file.clone(), nfe, samples, search, reflow, distill })
+        let stages = ways.iter().map(stage).collect();
+        Ok(Self { checkpoint: model.file.clone(), nfe, samples, search, stages })
     }
 
     fn check_same(&self, request: &FastRequest, file: &Path) -> Result<(), Error> {
@@ -145,11 +148,9 @@ pub(super) fn planned(request: &FastRequest, model: &Model, context: &mut Contex
     std::fs::create_dir_all(&request.folder)
         .map_err(|error| Error::Failure(format!("{}: cannot be made: {error}", request.folder.display())))?;
     write(&file, &plan)?;
-    let ((pairs, seconds), (more, last)) = (plan.reflow, plan.distill);
-    if pairs > 0 {
-        context.note(format!("reflow: {pairs} pairs and {seconds:.0} s of training"));
+    for stage in &plan.stages {
+        context.note(stage.to_string());
     }
-    context.note(format!("distil: {more} pairs and {last:.0} s of training"));
     Ok(plan)
 }
 

@@ -1,19 +1,16 @@
 //! `fast`: makes any flow model fast within a budget, and says whether it worked.
 //!
-//! Other verbs in a row: search for a schedule, reflow, distil to the wanted number of evaluations. Every candidate is measured
-//! as the model itself was, the best is named. The plan is laid before the first step, kept in `fast.json`, and followed by a
-//! run that continues.
+//! Other verbs in a row: search for a schedule, then a student of phases, or a reflow and a distillation of it, by the number
+//! of evaluations. Every candidate is measured as the model itself was, the best is named. The plan is laid before the first
+//! step, kept in `fast.json`, and followed by a run that continues.
 
 mod budget;
+mod stage;
 mod ways;
 
 pub use budget::seconds;
 pub use ways::Candidate;
 
-use super::{
-    student::{Method, student},
-    train::Resume,
-};
 use crate::{
     Context, Error, Model,
     judge::{Judge, JudgeConfig},
@@ -27,13 +24,10 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
-use train::checkpoint::Which;
 use ways::Ways;
 
 /// Trajectories of the schedule search and its anchors.
 const SEARCH: (u64, usize) = (40, 40);
-/// Steps of a teacher's solver per trajectory, before and after it was straightened.
-const TEACHER_STEPS: (usize, usize) = (16, 6);
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -112,62 +106,17 @@ pub fn fast(request: &FastRequest, context: &mut Context) -> Result<FastReport, 
     ways.measure("as it was", &model, &request.checkpoint, None, context)?;
     ways.searched("schedule", &model, &request.checkpoint, &plan, context)?;
     let mut teacher = model;
-    if plan.reflow.0 > 0 {
-        let folder = request.folder.join("reflow");
-        let steps = TEACHER_STEPS.0;
-        teacher = stage(Method::Reflow, teacher, &folder, (plan.reflow, steps, 1), context)?;
-        ways.measure("reflow", &teacher, &folder, None, context)?;
+    for stage in &plan.stages {
+        let (name, folder) = (stage.way.name(), request.folder.join(stage.way.name()));
+        teacher = stage.make(teacher, request.nfe, &folder, context)?;
+        ways.measure(name, &teacher, &folder, None, context)?;
     }
-    let folder = request.folder.join("distill");
-    let last = stage(
-        Method::Distill,
-        teacher,
-        &folder,
-        (plan.distill, TEACHER_STEPS.1.max(request.nfe), request.nfe),
-        context,
-    )?;
-    ways.measure("distill", &last, &folder, None, context)?;
     let frechet = |way: &Candidate| way.figures.frechet.unwrap_or(f64::INFINITY);
     let ranked = ways.found.iter().enumerate().min_by(|a, b| frechet(a.1).total_cmp(&frechet(b.1)));
     let best = ranked.map_or(0, |(i, _)| i);
     let report = FastReport { nfe: request.nfe, candidates: ways.found, best, seconds: began.elapsed().as_secs_f64() };
     write(&request.folder.join("report.json"), &report)?;
     Ok(report)
-}
-
-/// Trains a student, or continues it.
-fn stage(
-    method: Method,
-    teacher: Model,
-    folder: &Path,
-    ((pairs, seconds), teacher_steps, steps): ((u64, f64), usize, usize),
-    context: &mut Context,
-) -> Result<Model, Error> {
-    // Neither the seed of any training nor that of the other stage.
-    let seed = teacher.recipe.seed.wrapping_add(if method == Method::Reflow { 7_001 } else { 7_002 });
-    let solver = solver(&teacher);
-    let recipe = method.recipe(&teacher, |layers| {
-        let mut sets = vec![
-            format!("pairs.count={pairs}"),
-            format!("pairs.generate.seed={seed}"),
-            format!("pairs.generate.steps={teacher_steps}"),
-            "pairs.generate.batch=100".into(),
-            format!("pairs.generate.solver={{type=\"{}\"}}", solver.name()),
-            "train.images=0".into(),
-            format!("train.seconds={seconds:?}"),
-            "train.condition_dropout=0.0".into(),
-            "train.validate_every=0".into(),
-            format!("train.optim.lr={:?}", teacher.recipe.train.optim.lr * 0.5),
-        ];
-        if method == Method::Distill {
-            sets.push(format!("distill.steps={steps}"));
-        }
-        sets.iter().try_fold(layers, |layers, set| layers.set(set))
-    })?;
-    context.note(format!("{}: {pairs} pairs, then {seconds:.0} s of training", method.name()));
-    student(method, &recipe, teacher, None, folder, Some(Resume::Latest), context)?;
-    context.go_on()?;
-    Model::open(folder, Which::Best, &context.device)
 }
 
 /// The solver a model is sampled with in few steps.

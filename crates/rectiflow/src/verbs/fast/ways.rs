@@ -19,7 +19,7 @@ use std::path::Path;
 /// One way to draw samples, and what it reaches.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Candidate {
-    /// "as it was", "schedule", "reflow", "distill".
+    /// "as it was", "schedule", "reflow", "distill", "phased".
     pub name: String,
     /// The command that draws such samples.
     pub command: String,

@@ -1,0 +1,140 @@
+//! The students of `fast`: which of the verbs' methods serve a number of evaluations, and how each is set.
+
+use super::solver;
+use crate::{
+    Context, Error, Model, Recipe,
+    verbs::{
+        student::{Method, student},
+        train::Resume,
+    },
+};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use train::checkpoint::Which;
+
+/// From so many evaluations on phases are nearer to the data than any student of pairs (docs/make-it-fast.md).
+const FEWEST_PHASES: usize = 4;
+/// The share of a phase that is trained, and its teacher's steps (recipes/fashion/phased.toml).
+const PHASE: (f64, usize) = (0.8, 4);
+
+/// How a student is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Way {
+    /// The whole flow straightened, on the teacher's pairs.
+    Reflow,
+    /// A straightened flow's few steps, on its pairs.
+    Distill,
+    /// The teacher's way over each of the wanted steps, on data.
+    Phased,
+}
+
+impl Way {
+    /// The ways to `nfe` evaluations of a model of `recipe`, in turn, and the share of time for each.
+    pub fn chosen(recipe: &Recipe, nfe: usize) -> Vec<(Self, f64)> {
+        if recipe.needs_pairs() {
+            return vec![(Self::Distill, 1.0)]; // a reflow straightened it
+        }
+        match nfe >= FEWEST_PHASES {
+            true => vec![(Self::Phased, 1.0)],
+            false => vec![(Self::Reflow, 0.6), (Self::Distill, 0.4)],
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reflow => "reflow",
+            Self::Distill => "distill",
+            Self::Phased => "phased",
+        }
+    }
+
+    /// Steps of the teacher's solver for each stored pair, where there are any.
+    pub fn teacher_steps(self, nfe: usize) -> Option<usize> {
+        match self {
+            Self::Reflow => Some(16),
+            Self::Distill => Some(nfe.max(6)),
+            Self::Phased => None,
+        }
+    }
+
+    /// Evaluations of the teacher for each training image.
+    pub fn questions(self) -> usize {
+        if self == Self::Phased { PHASE.1 } else { 0 }
+    }
+}
+
+/// A student and what it may cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Stage {
+    pub way: Way,
+    /// Stored pairs; 0 where it learns from data.
+    pub pairs: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: ", self.way.name())?;
+        if self.pairs > 0 {
+            write!(f, "{} pairs, then ", self.pairs)?;
+        }
+        write!(f, "{:.0} s of training", self.seconds)
+    }
+}
+
+impl Stage {
+    /// Trains the student of `teacher` for `nfe` evaluations into `folder`, or continues it.
+    pub fn make(&self, teacher: Model, nfe: usize, folder: &Path, context: &mut Context) -> Result<Model, Error> {
+        let method = if self.way == Way::Reflow { Method::Reflow } else { Method::Distill };
+        let recipe = method.recipe(&teacher, |layers| {
+            let mut sets = vec![
+                "train.images=0".into(),
+                format!("train.seconds={:?}", self.seconds),
+                "train.condition_dropout=0.0".into(),
+                "train.validate_every=0".into(),
+                format!("train.optim.lr={:?}", teacher.recipe.train.optim.lr * 0.5),
+            ];
+            if let Some(steps) = self.way.teacher_steps(nfe) {
+                // Neither the seed of any training nor that of another stage's pairs.
+                let seed = if self.way == Way::Reflow { 7_001 } else { 7_002 };
+                sets.extend([
+                    format!("pairs.count={}", self.pairs),
+                    format!("pairs.generate.seed={}", teacher.recipe.seed.wrapping_add(seed)),
+                    format!("pairs.generate.steps={steps}"),
+                    "pairs.generate.batch=100".into(),
+                    format!("pairs.generate.solver={{type=\"{}\"}}", solver(&teacher).name()),
+                ]);
+            }
+            if method == Method::Distill {
+                sets.push(format!("distill.steps={nfe}"));
+            }
+            if self.way == Way::Phased {
+                let (until, substeps) = PHASE;
+                sets.push(format!("distill.target={{type=\"segments\",substeps={substeps},inside={{until={until}}}}}"));
+            }
+            sets.iter().try_fold(layers, |layers, set| layers.set(set))
+        })?;
+        context.note(self.to_string());
+        student(method, &recipe, teacher, None, folder, Some(Resume::Latest), context)?;
+        context.go_on()?;
+        Model::open(folder, Which::Best, &context.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flow::Coupling;
+
+    #[test]
+    fn the_ways_follow_the_evaluations_and_the_model() {
+        let ways = |recipe: &Recipe, nfe| Way::chosen(recipe, nfe).into_iter().map(|(way, _)| way).collect::<Vec<_>>();
+        let flow = Recipe::default();
+        assert_eq!(ways(&flow, 1), [Way::Reflow, Way::Distill]);
+        assert_eq!(ways(&flow, 4), [Way::Phased]);
+        let straight = Recipe { coupling: Coupling::Stored {}, ..flow };
+        assert_eq!(ways(&straight, 4), [Way::Distill]);
+    }
+}
