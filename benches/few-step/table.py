@@ -5,6 +5,7 @@
 
 import json
 import pathlib
+import re
 import statistics
 import sys
 
@@ -45,19 +46,27 @@ ROWS = [
 
 
 def figures(folder, name):
-    """Rows of figures by number of evaluations (one per seed), and the facts of their stages."""
+    """Rows of figures by number of evaluations (one per seed), the facts of their stages, and the seconds that each trained."""
     # Progressive distillation is three students in a row; BOSS's schedules are numbered by their steps.
     names = ["progressive", "progressive-two", "progressive-one"] if name == "progressive" else [name]
-    found, facts = {}, []
+    found, facts, seconds = {}, [], []
     for file in sorted(folder.glob("*.json")):
         base, _, last = file.stem.rpartition("-")
         if file.stem not in names and not (base in names and last.isdigit()):
             continue
         stage = next(iter(json.loads(file.read_text())["stages"].values()))
         facts.append(stage)
+        done = re.search(r"done: \d+ images in ([\d.]+) s", log(folder, file.stem))
+        seconds.append(float(done[1]) if done else 0.0)
         for nfe, row in stage["nfe"].items():
             found.setdefault(int(nfe), []).append(row)
-    return found, facts
+    return found, facts, seconds
+
+
+def log(folder, name):
+    """What a training said; nothing for figures without one, as those along another schedule."""
+    file = folder / f"{name}.log"
+    return file.read_text() if file.exists() else ""
 
 
 def cell(rows):
@@ -67,20 +76,23 @@ def cell(rows):
 
 
 def main(folder):
-    print("| method | " + " | ".join(f"FD, {n}" for n in STEPS) + " | right class, fewest steps | images |")
-    print("|---" * (len(STEPS) + 3) + "|")
+    titles = [f"FD, {n}" for n in STEPS] + ["right class, fewest steps", "parameters", "images", "training, s", "samples/s, fewest steps"]
+    print("| method | " + " | ".join(titles) + " |")
+    print("|---" * (len(titles) + 1) + "|")
     for name, title in ROWS:
-        found, facts = figures(folder, name)
+        found, facts, seconds = figures(folder, name)
         if not found:
             continue
-        cells = [cell(found[n]) if n in found else "–" for n in STEPS]
         fewest = found[min(found)]
         right = [row.get("class_accuracy") for row in fewest]
         right = f"{100 * statistics.mean(right):.1f} %" if None not in right else "–"
-        # One after another, the students of a seed saw all of these.
+        # One after another, the students of a seed saw all of these, and took all of the seconds.
         stages = len(facts) // len(fewest) if name == "progressive" else 1
-        images = facts[0]["images"] * stages
-        print(f"| {title} | " + " | ".join(cells) + f" | {right} | {images} |")
+        trained = stages * statistics.mean(seconds)
+        speed = statistics.mean(row["samples"] / row["seconds"] for row in fewest)
+        cells = [cell(found[n]) if n in found else "–" for n in STEPS]
+        cells += [right, f"{facts[0]['parameters']}", f"{facts[0]['images'] * stages}", f"{trained:.0f}" if trained else "–", f"{speed:.0f}"]
+        print(f"| {title} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
