@@ -42,11 +42,11 @@ fn main() -> Result<(), Failure> {
         let config = TrainConfig { images: 150_000, batch: 256, validate_every: 0, ..Default::default() };
         let (objective, origin) = (Objective::default(), Origin::Data);
         let task = FlowTask { objective, origin, coupling, condition_dropout: 0.0, conditional: false, seed: 0 };
-        let net = NetConfig::Mlp(MlpConfig { width: 256, ..Default::default() }).init(0, [d, 1, 1], 0, &device)?;
-        let mut features = Rows::between(away.data().to_vec(), home.data().to_vec(), [d, 1, 1], 256, 0);
+        let net = NetConfig::Mlp(MlpConfig { width: 256, ..Default::default() }).init(0, [d], 0, &device)?;
+        let mut features = Rows::between(away.data().to_vec(), home.data().to_vec(), [d], 256, 0);
         let net = train::train(net, Setup::new(&config, &task, &mut features), &mut ())?.state.sampler();
         let field = PathField::new(&net, flow::Path::Linear {}, Default::default());
-        let x = Tensor::<4>::from_data(TensorData::new(test.data().to_vec(), [test.rows(), d, 1, 1]), &device);
+        let x = Tensor::<2>::from_data(TensorData::new(test.data().to_vec(), [test.rows(), d]), &device);
         let steps = ScheduleConfig::Uniform {}.build(100)?;
         let end = solve(&field, x, &Condition::none(), &Solver::Euler {}, &steps, None)?.x.into_data();
         Ok(Matrix::new(end.iter::<f32>().collect(), test.rows(), d)?)

@@ -44,8 +44,8 @@ fn main() -> Result<(), Failure> {
         let objective = Objective { path: path.clone(), parameterization, antithetic: true, ..Default::default() };
         let (origin, coupling) = (train::Origin::Noise, flow::Coupling::Independent {});
         let task = FlowTask { objective, origin, coupling, condition_dropout: 0.0, conditional: false, seed: 0 };
-        let net = NetConfig::Mlp(MlpConfig { width: 256, ..Default::default() }).init(0, [D, 1, 1], 0, &device)?;
-        let mut source = Rows::data(points.concat(), [D, 1, 1], 256, 0);
+        let net = NetConfig::Mlp(MlpConfig { width: 256, ..Default::default() }).init(0, [D], 0, &device)?;
+        let mut source = Rows::data(points.concat(), [D], 256, 0);
         let setup = Setup::new(&config, &task, &mut source);
         Ok(train::train(net, setup, &mut ())?.state.sampler())
     };
@@ -65,9 +65,9 @@ fn main() -> Result<(), Failure> {
         let kl = |value: f64| -> Result<String, Failure> {
             let sde = Sde { diffusion: Diffusion::Constant { value }, ..Default::default() };
             let solver = if value == 0.0 { Solver::Heun {} } else { Solver::SdeHeun(sde) };
-            let x: Tensor<4> = Key::new(5, Purpose::Noise).normal_tensor(&indices, [0, D, 1, 1], &device);
+            let x: Tensor<2> = Key::new(5, Purpose::Noise).normal_tensor(&indices, [0, D], &device);
             let (none, brownian) = (Condition::none(), Brownian::new(Key::new(6, Purpose::Latent), &indices));
-            let end = flow::solve_with(&field as &dyn Field<4>, x, &none, &solver, &schedule, &brownian, None)?.x;
+            let end = flow::solve_with(&field as &dyn Field<2>, x, &none, &solver, &schedule, &brownian, None)?.x;
             let end = plane(&end.into_data().iter::<f32>().collect::<Vec<_>>());
             Ok(format!("{:.4}", divergence(&data, &end, &data[..data.len().min(2000)].to_vec())))
         };

@@ -3,7 +3,7 @@
 //! The teacher's paths bend; a small network trained on its end points has straight ones, so one step lands where many do
 //! (Liu et al. 2022, arXiv:2209.03003). `cargo run --release --example reflow_toy`
 
-use base::{Condition, Device, Key, Purpose, Tensor, Times};
+use base::{Condition, Device, Key, Purpose};
 use flow::{Coupling, Field, Objective, Path, PathField, ScheduleConfig, Solver, diagnostics, exact};
 use nets::{MlpConfig, NetConfig};
 use train::{FlowTask, Rows, Setup, TrainConfig};
@@ -12,38 +12,33 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
     let device = Device::flex();
-    let ring = exact::MixtureField::new(Path::Linear {}, exact::Mixture::ring(8, 4.0, 0.3)?)?;
-    // Networks of this project see [b c h w]: a point is an image of two channels and one pixel.
-    let teacher = |x: Tensor<4>, t: &Times, c: &Condition| {
-        let [b, ..] = x.dims();
-        ring.velocity(x.reshape([b, 2]), t, c).reshape([b, 2, 1, 1])
-    };
+    let teacher = exact::MixtureField::new(Path::Linear {}, exact::Mixture::ring(8, 4.0, 0.3)?)?;
 
     // 1. Pairs: noise and where the exact flow carries it.
     let (mut x0, mut x1) = (Vec::new(), Vec::new());
     let config = methods::PairsConfig { batch: 2000, ..Default::default() };
-    let mut sink = |chunk: methods::PairChunk<4>| {
+    let mut sink = |chunk: methods::PairChunk<2>| {
         x0.extend(chunk.x0.into_data().iter::<f32>());
         x1.extend(chunk.x1.into_data().iter::<f32>());
         Ok(())
     };
     let none = methods::Labels::None {};
-    methods::pairs::generate(&teacher, [0, 2, 1, 1], &none, &config, 0..4000, &device, &mut sink)?;
+    methods::pairs::generate(&teacher, [0, 2], &none, &config, 0..4000, &device, &mut sink)?;
 
     // 2. A student trained on them, and on nothing else.
     let objective = Objective::default();
     let train_config = TrainConfig { images: 400_000, batch: 256, validate_every: 0, ..Default::default() };
     let (coupling, origin) = (Coupling::Stored {}, train::Origin::Noise);
     let task = FlowTask { objective, origin, coupling, condition_dropout: 0.0, conditional: false, seed: 0 };
-    let net = NetConfig::Mlp(MlpConfig::default()).init(0, [2, 1, 1], 0, &device)?;
-    let mut pairs = Rows::pairs(x0, x1, [2, 1, 1], 256);
+    let net = NetConfig::Mlp(MlpConfig::default()).init(0, [2], 0, &device)?;
+    let mut pairs = Rows::pairs(x0, x1, [2], 256);
     let setup = Setup::new(&train_config, &task, &mut pairs);
     let net = train::train(net, setup, &mut ())?.state.sampler();
     let student = PathField::new(&net, Path::Linear {}, Default::default());
 
     // 3. Straightness and the error of one step, before and after.
-    let noise = Key::new(9, Purpose::Noise).normal_tensor(&(0..1000).collect::<Vec<_>>(), [0, 2, 1, 1], &device);
-    let measure = |field: &dyn Field<4>| -> Result<(f64, f64), Failure> {
+    let noise = Key::new(9, Purpose::Noise).normal_tensor(&(0..1000).collect::<Vec<_>>(), [0, 2], &device);
+    let measure = |field: &dyn Field<2>| -> Result<(f64, f64), Failure> {
         let (many, one) = (ScheduleConfig::Uniform {}.build(100)?, ScheduleConfig::Uniform {}.build(1)?);
         let (euler, none) = (Solver::Euler {}, Condition::none());
         let solved = diagnostics::straightness(field, noise.clone(), &none, &euler, &many)?;

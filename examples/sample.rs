@@ -24,9 +24,9 @@ fn main() -> Result<(), Error> {
     // Sample i is a function of the seed and i alone: ask for any range, in batches of any size.
     let config = rectiflow::recipe::SampleConfig { steps, ..model.recipe.sample.clone() };
     let drawn = draw(&model, &config, &Classes::all(&model), 42, 0..64, &mut context)?;
-    println!("{} samples of {} evaluations each in {:.2} s", drawn.images.len(), drawn.nfe, drawn.seconds);
+    println!("{} samples of {} evaluations each in {:.2} s", drawn.len(), drawn.nfe, drawn.seconds);
 
-    let sheet = media::Grid { columns: 8, ..Default::default() }.draw(&drawn.images);
+    let sheet = media::Grid { columns: 8, ..Default::default() }.draw(&drawn.images()?);
     let path = env::temp_dir().join("rectiflow-samples.png");
     media::png::save(&path, &sheet, &[("parameters", &format!("Steps: {steps}, Seed: 42"))])?;
     println!("{}", path.display());

@@ -1,4 +1,5 @@
-//! The words every room shares: conditions, times, counter-based randomness and what a network looks like from outside.
+//! The words every room shares: conditions, shapes, times, counter-based randomness and what a network looks like from
+//! outside.
 //!
 //! `flow` must not name a network and `nets` must not see a solver, yet both speak of conditions and times;
 //! the few types they share live here, below both.
@@ -6,11 +7,13 @@
 pub mod condition;
 pub mod network;
 pub mod rng;
+pub mod shape;
 pub mod times;
 
 pub use condition::{Condition, NULL_CLASS, Tokens};
 pub use network::{Network, Pass};
 pub use rng::{Key, Purpose};
+pub use shape::{Shape, ShapeError};
 pub use times::Times;
 
 pub use burn::tensor::{Bool, Device, Int, Tensor, TensorData};

@@ -26,7 +26,8 @@ impl Pass {
     }
 }
 
-/// A network over batches of rank `D` (`[b c h w]` images are rank 4, `[b n d]` token sets rank 3, `[b d]` points rank 2).
+/// A network over batches of rank `D`. Everything outside the networks' own room asks with rows `[b n]`; inside it a module
+/// keeps the rank it computes in (`[b c h w]` for convolutions).
 pub trait Network<const D: usize> {
     /// The raw output at `x` `[b, ...]` and times `t` `[b]` in [0, 1]; same shape as `x`.
     /// What it means (velocity, noise, data, score) is the parameterization's business.

@@ -6,14 +6,18 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::{DataError, Result};
+use base::Shape;
 
 /// Hash over shape, classes and samples, in order.
 pub(crate) struct Fingerprint(Sha256);
 
 impl Fingerprint {
-    pub(crate) fn new(shape: [usize; 3], class_names: &[String]) -> Self {
+    pub(crate) fn new(shape: impl Into<Shape>, class_names: &[String]) -> Self {
         let mut this = Self(Sha256::new());
-        for side in shape {
+        let mut sides = shape.into().lengths().to_vec();
+        // Three at least: points in the plane were once images of one pixel, and are still the same points.
+        sides.resize(sides.len().max(3), 1);
+        for side in sides {
             this.0.update((side as u64).to_le_bytes());
         }
         this.0.update((class_names.len() as u64).to_le_bytes());

@@ -53,8 +53,8 @@ fn main() {
         Err(error) => return eprintln!("{error}"),
     };
     let indices: Vec<u64> = (0..batch as u64).collect();
-    let x = Key::new(0, Purpose::Noise).normal_tensor(&indices, [batch, 1, 28, 28], &device);
-    let target = Key::new(1, Purpose::Noise).normal_tensor(&indices, [batch, 1, 28, 28], &device);
+    let x = Key::new(0, Purpose::Noise).normal_tensor(&indices, [batch, 784], &device);
+    let target = Key::new(1, Purpose::Noise).normal_tensor(&indices, [batch, 784], &device);
     let times: Vec<f32> = (0..batch).map(|i| i as f32 / batch as f32).collect();
     let t = Tensor::<1>::from_floats(times.as_slice(), &device);
     let classes: Vec<i64> = (0..batch as i64).map(|i| i % 10).collect();

@@ -1,7 +1,7 @@
 //! Networks and their weights: configuration beside each module, PyTorch tensor layouts and names.
 //!
 //! A [`NetConfig`] knows its cost before anything is allocated and becomes a [`Net`], which is a Burn module and a
-//! [`base::Network`] over `[b c h w]`. No network here knows of solvers, losses or files; [`weights`] maps a module
+//! [`base::Network`] over rows `[b n]`. No network here knows of solvers, losses or files; [`weights`] maps a module
 //! to named tensors and back.
 //!
 //! ```
@@ -11,10 +11,10 @@
 //! let device = Device::flex();
 //! let config = NetConfig::Unet(UnetConfig { channels: 16, ..UnetConfig::default() });
 //! let net = config.init(7, [1, 8, 8], 10, &device)?;
-//! let x = Tensor::<4>::ones([2, 1, 8, 8], &device);
+//! let x = Tensor::<2>::ones([2, 64], &device);
 //! let t = Tensor::<1>::from_floats([0.25, 0.75], &device);
 //! let v = net.predict(x, t, &Condition::classes(&[3, base::NULL_CLASS], &device), &Pass::Infer);
-//! assert_eq!(v.dims(), [2, 1, 8, 8]);
+//! assert_eq!(v.dims(), [2, 64]);
 //! # Ok::<(), nets::NetsError>(())
 //! ```
 

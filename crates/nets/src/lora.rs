@@ -113,8 +113,8 @@ impl Lora {
     }
 }
 
-impl Network<4> for Lora {
-    fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
+impl Network<2> for Lora {
+    fn predict(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<2> {
         self.merged().predict(x, t, condition, pass)
     }
 }
@@ -124,8 +124,8 @@ mod tests {
     use super::*;
     use crate::{MlpConfig, NetConfig, UnetConfig, weights::named_tensors};
 
-    fn answer(net: &dyn Network<4>, device: &Device) -> Vec<f32> {
-        let x = Tensor::<4>::ones([2, 1, 4, 4], device) * 0.3;
+    fn answer(net: &dyn Network<2>, device: &Device) -> Vec<f32> {
+        let x = Tensor::<2>::ones([2, 16], device) * 0.3;
         let t = Tensor::<1>::from_floats([0.2, 0.7], device);
         net.predict(x, t, &Condition::none(), &Pass::Infer).inner().into_data().try_to_vec().unwrap()
     }
@@ -139,7 +139,7 @@ mod tests {
             let lora = LoraConfig { rank: 2 }.init(net.clone(), 5, &device).unwrap();
             assert_eq!(answer(&lora, &device), answer(&net, &device));
             let lora = lora.train();
-            let x = Tensor::<4>::ones([2, 1, 4, 4], &device.clone().autodiff());
+            let x = Tensor::<2>::ones([2, 16], &device.clone().autodiff());
             let t = Tensor::<1>::from_floats([0.2, 0.7], &device.clone().autodiff());
             let loss = lora.predict(x, t, &Condition::none(), &Pass::Infer).square().mean();
             let gradients = loss.backward();
@@ -159,7 +159,7 @@ mod tests {
     fn merging_adds_the_product_over_the_rank() {
         let device = Device::flex();
         let net = NetConfig::Mlp(MlpConfig { width: 4, depth: 1, ..MlpConfig::default() });
-        let net = net.init(1, [1, 1, 2], 0, &device).unwrap();
+        let net = net.init(1, [2], 0, &device).unwrap();
         let mut lora = LoraConfig { rank: 2 }.init(net.clone(), 5, &device).unwrap();
         for factor in &mut lora.factors {
             factor.b = Param::from_tensor(factor.b.val() + 1.0);

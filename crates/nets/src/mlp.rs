@@ -99,12 +99,3 @@ impl Network<2> for Mlp {
         self.output.forward(h)
     }
 }
-
-/// Images as flat vectors.
-impl Network<4> for Mlp {
-    fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
-        let [b, c, h, w] = x.dims();
-        let flat: Tensor<2> = x.reshape([b, c * h * w]);
-        self.predict(flat, t, condition, pass).reshape([b, c, h, w])
-    }
-}

@@ -2,7 +2,7 @@
 
 use crate::text::Prompts;
 use crate::{ConditionConfig, Cost, Dit, DitConfig, Mlp, MlpConfig, NetsError, Unet, UnetConfig};
-use base::{Condition, Device, Network, Pass, Tensor};
+use base::{Condition, Device, Network, Pass, Shape, Tensor};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum NetConfig {
-    /// Multilayer perceptron over flattened images or points (`[d 1 1]`).
+    /// Multilayer perceptron over samples of any shape, each a vector.
     Mlp(MlpConfig),
-    /// Convolutional U-Net.
+    /// Convolutional U-Net over images.
     Unet(UnetConfig),
-    /// Diffusion transformer.
+    /// Diffusion transformer over images.
     Dit(DitConfig),
 }
 
@@ -75,38 +75,56 @@ impl NetConfig {
         self
     }
 
-    /// Initialises the network for data of `shape` (`[c h w]`; points are `[d 1 1]`) with `classes` classes (0 for none).
+    /// Initialises the network for samples of `shape` with `classes` classes (0 for none).
     /// Every parameter is a function of `seed` and its name. On an autodiff device the parameters require gradients;
     /// a network made on a plain device becomes trainable by `Module::train` and back by `Module::valid`.
     ///
     /// # Errors
     /// If a value is out of range or does not fit the shape.
-    pub fn init(&self, seed: u64, shape: [usize; 3], classes: usize, device: &Device) -> Result<Net, NetsError> {
-        Ok(match self {
-            Self::Mlp(config) => Net::Mlp(config.init(seed, shape.iter().product(), classes, device)?),
-            Self::Unet(config) => Net::Unet(config.init(seed, shape, classes, device)?),
-            Self::Dit(config) => Net::Dit(config.init(seed, shape, classes, device)?),
-        })
+    pub fn init(&self, seed: u64, shape: impl Into<Shape>, classes: usize, device: &Device) -> Result<Net, NetsError> {
+        let shape = shape.into();
+        let kind = match self {
+            Self::Mlp(config) => Kind::Mlp(config.init(seed, shape.numel(), classes, device)?),
+            Self::Unet(config) => Kind::Unet(config.init(seed, self.image(shape)?, classes, device)?),
+            Self::Dit(config) => Kind::Dit(config.init(seed, self.image(shape)?, classes, device)?),
+        };
+        Ok(Net { kind, shape })
     }
 
-    /// What the network costs for data of `shape` with `classes` classes.
+    /// `[c h w]` for the networks that see images.
+    fn image(&self, shape: Shape) -> Result<[usize; 3], NetsError> {
+        let name = self.name();
+        shape.image().map_err(|error| NetsError::config(format!("{error}, which a {name} needs; use an mlp for them")))
+    }
+
+    /// What the network costs for samples of `shape` with `classes` classes.
     ///
     /// # Errors
     /// As for [`init`](Self::init).
-    pub fn cost(&self, shape: [usize; 3], classes: usize) -> Result<Cost, NetsError> {
+    pub fn cost(&self, shape: impl Into<Shape>, classes: usize) -> Result<Cost, NetsError> {
         self.check()?;
+        let shape = shape.into();
         match self {
-            Self::Mlp(config) => Ok(config.cost(shape.iter().product(), classes)),
-            Self::Unet(config) => config.cost(shape, classes),
-            Self::Dit(config) => config.cost(shape, classes),
+            Self::Mlp(config) => Ok(config.cost(shape.numel(), classes)),
+            Self::Unet(config) => config.cost(self.image(shape)?, classes),
+            Self::Dit(config) => config.cost(self.image(shape)?, classes),
         }
     }
 }
 
-/// A network of any kind, over `[b c h w]`.
+/// A network of any kind for samples of one shape, over rows `[b n]`: the shape is restored at its door. Its parameters are
+/// named as those of the network inside.
+#[derive(Module, Debug)]
+pub struct Net {
+    kind: Kind,
+    #[module(skip)]
+    shape: Shape,
+}
+
+/// The network inside.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // one per program; the difference is a few hundred bytes
-pub enum Net {
+enum Kind {
     /// See [`Mlp`].
     Mlp(Mlp),
     /// See [`Unet`].
@@ -134,21 +152,33 @@ impl Net {
                 "this network reads no text; set network.condition.vector = {width}, or tokens = {width} for a dit"
             )));
         }
-        match &mut self {
-            Self::Mlp(net) => net.conditioner.read(prompts),
-            Self::Unet(net) => net.conditioner.read(prompts),
-            Self::Dit(net) => net.conditioner.read(prompts),
+        match &mut self.kind {
+            Kind::Mlp(net) => net.conditioner.read(prompts),
+            Kind::Unet(net) => net.conditioner.read(prompts),
+            Kind::Dit(net) => net.conditioner.read(prompts),
         }
         Ok(self)
     }
+
+    /// The shape of the samples it was made for.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// `network` asked about rows `[b n]` as images `[b c h w]`.
+    fn images(&self, x: Tensor<2>, network: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<2> {
+        let [b, n] = x.dims();
+        let [c, h, w] = self.shape.image().expect("networks of images are made for no other shape");
+        network(x.reshape([b, c, h, w])).reshape([b, n])
+    }
 }
 
-impl Network<4> for Net {
-    fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
-        match self {
-            Self::Mlp(net) => net.predict(x, t, condition, pass),
-            Self::Unet(net) => net.predict(x, t, condition, pass),
-            Self::Dit(net) => net.predict(x, t, condition, pass),
+impl Network<2> for Net {
+    fn predict(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<2> {
+        match &self.kind {
+            Kind::Mlp(net) => net.predict(x, t, condition, pass),
+            Kind::Unet(net) => self.images(x, |x| net.predict(x, t.clone(), condition, pass)),
+            Kind::Dit(net) => self.images(x, |x| net.predict(x, t.clone(), condition, pass)),
         }
     }
 }

@@ -12,10 +12,10 @@ use kernels::Precision;
 /// use nets::{NetConfig, Precise};
 ///
 /// let device = Device::flex();
-/// let net = NetConfig::Mlp(Default::default()).init(7, [2, 1, 1], 0, &device)?;
+/// let net = NetConfig::Mlp(Default::default()).init(7, [2], 0, &device)?;
 /// let rounded = Precise { network: &net, precision: Precision::Bf16 };
-/// let (x, t) = (Tensor::<4>::ones([3, 2, 1, 1], &device), Tensor::<1>::zeros([3], &device));
-/// assert_eq!(rounded.predict(x, t, &Condition::none(), &Pass::Infer).dims(), [3, 2, 1, 1]);
+/// let (x, t) = (Tensor::<2>::ones([3, 2], &device), Tensor::<1>::zeros([3], &device));
+/// assert_eq!(rounded.predict(x, t, &Condition::none(), &Pass::Infer).dims(), [3, 2]);
 /// # Ok::<(), nets::NetsError>(())
 /// ```
 #[derive(Clone, Copy, Debug)]

@@ -15,11 +15,11 @@ use kernels::Piece;
 /// use nets::{NetConfig, Recomputing};
 ///
 /// let device = Device::flex();
-/// let net = NetConfig::Mlp(Default::default()).init(7, [2, 1, 1], 0, &device)?;
+/// let net = NetConfig::Mlp(Default::default()).init(7, [2], 0, &device)?;
 /// let lean = Recomputing { network: &net, on: true };
-/// let (x, t) = (Tensor::<4>::ones([3, 2, 1, 1], &device), Tensor::<1>::zeros([3], &device));
+/// let (x, t) = (Tensor::<2>::ones([3, 2], &device), Tensor::<1>::zeros([3], &device));
 /// let pass = Pass::Train { dropout: Key::new(0, Purpose::Dropout), samples: vec![0, 1, 2], recompute: false };
-/// assert_eq!(lean.predict(x, t, &Condition::none(), &pass).dims(), [3, 2, 1, 1]);
+/// assert_eq!(lean.predict(x, t, &Condition::none(), &pass).dims(), [3, 2]);
 /// # Ok::<(), nets::NetsError>(())
 /// ```
 #[derive(Clone, Copy, Debug)]

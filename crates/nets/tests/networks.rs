@@ -1,10 +1,10 @@
 //! Every network under every option: shapes, promised zeros, conditions, independence of batch mates, gradients, cost.
 
-use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, TensorData, Tokens};
+use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Shape, Tensor, TensorData, Tokens};
 use burn::module::Module;
 use burn::tensor::Gradients;
 use nets::weights::{ParamMap, ParamVisit, map_named, visit_named};
-use nets::{ConditionConfig, DitConfig, MlpConfig, Net, NetConfig, Positions, Resampling, UnetConfig};
+use nets::{ConditionConfig, Dit, DitConfig, MlpConfig, NetConfig, Positions, Resampling, UnetConfig};
 
 const VECTOR: usize = 3;
 const TOKEN: usize = 5;
@@ -14,13 +14,14 @@ fn condition(tokens: bool) -> ConditionConfig {
 }
 
 /// Small networks that between them turn every option on and off, with a shape each.
-fn zoo() -> Vec<(&'static str, NetConfig, [usize; 3])> {
+fn zoo() -> Vec<(&'static str, NetConfig, Shape)> {
     let unet = UnetConfig { channels: 8, groups: 4, heads: 2, condition: condition(false), ..UnetConfig::default() };
     let dit = DitConfig { width: 16, depth: 2, heads: 2, patch: 2, condition: condition(true), ..DitConfig::default() };
+    let image = |shape: [usize; 3]| Shape::from(shape);
     vec![
-        ("mlp", NetConfig::Mlp(MlpConfig { width: 16, depth: 2, condition: condition(false) }), [2, 1, 1]),
-        ("unet", NetConfig::Unet(unet.clone()), [1, 8, 8]),
-        ("unet one level", NetConfig::Unet(UnetConfig { multipliers: vec![1], ..unet.clone() }), [1, 5, 7]),
+        ("mlp", NetConfig::Mlp(MlpConfig { width: 16, depth: 2, condition: condition(false) }), Shape::from([2])),
+        ("unet", NetConfig::Unet(unet.clone()), image([1, 8, 8])),
+        ("unet one level", NetConfig::Unet(UnetConfig { multipliers: vec![1], ..unet.clone() }), image([1, 5, 7])),
         (
             "unet attention",
             NetConfig::Unet(UnetConfig {
@@ -29,23 +30,23 @@ fn zoo() -> Vec<(&'static str, NetConfig, [usize; 3])> {
                 blocks: 2,
                 ..unet.clone()
             }),
-            [3, 28, 28],
+            image([3, 28, 28]),
         ),
         (
             "unet residual resampling",
             NetConfig::Unet(UnetConfig { resampling: Resampling::Residual {}, skip_rescale: true, ..unet.clone() }),
-            [1, 8, 4],
+            image([1, 8, 4]),
         ),
         (
             "unet additive, patch, dropout",
             NetConfig::Unet(UnetConfig { scale_shift: false, patch: 2, dropout: 0.1, ..unet }),
-            [1, 28, 28],
+            image([1, 28, 28]),
         ),
-        ("dit", NetConfig::Dit(dit.clone()), [1, 8, 8]),
+        ("dit", NetConfig::Dit(dit.clone()), image([1, 8, 8])),
         (
             "dit learned, no norm, dropout",
             NetConfig::Dit(DitConfig { positions: Positions::Learned {}, qk_norm: false, dropout: 0.1, ..dit }),
-            [3, 4, 6],
+            image([3, 4, 6]),
         ),
     ]
 }
@@ -55,7 +56,7 @@ fn noise<const D: usize>(shape: [usize; D], stream: u64) -> Tensor<D> {
     Key::new(stream, Purpose::Noise).normal_tensor(&indices, shape, &Device::flex())
 }
 
-fn inputs(b: usize, [c, h, w]: [usize; 3], config: &NetConfig) -> (Tensor<4>, Tensor<1>, Condition) {
+fn inputs(b: usize, shape: Shape, config: &NetConfig) -> (Tensor<2>, Tensor<1>, Condition) {
     let device = Device::flex();
     let times: Vec<f32> = (0..b).map(|i| (i as f32 + 0.5) / b as f32).collect();
     let classes: Vec<i64> = (0..b as i64).map(|i| i % 3).collect();
@@ -65,11 +66,11 @@ fn inputs(b: usize, [c, h, w]: [usize; 3], config: &NetConfig) -> (Tensor<4>, Te
         let mask = Tensor::<2>::ones([b, 4], &device).greater_elem(0.0);
         condition.tokens = Some(Tokens { embedding: noise([b, 4, TOKEN], 3), mask });
     }
-    (noise([b, c, h, w], 1), Tensor::from_data(TensorData::new(times, [b]), &device), condition)
+    (noise([b, shape.numel()], 1), Tensor::from_data(TensorData::new(times, [b]), &device), condition)
 }
 
 /// Adds a little noise to every parameter, so that zero-initialised layers pass signals and gradients.
-fn shaken(net: Net) -> Net {
+fn shaken<M: Module>(net: M) -> M {
     struct Shake(u64);
     impl ParamMap for Shake {
         fn map<const D: usize>(&mut self, _: &str, tensor: Tensor<D>) -> Tensor<D> {
@@ -117,7 +118,7 @@ fn blocks_that_run_again_have_the_same_gradients() {
                 embedding: Tensor::from_data(t.embedding.into_data(), &device),
                 mask: Tensor::from_data(t.mask.into_data(), &device),
             });
-            let x = Tensor::<4>::from_data(x.into_data(), &device);
+            let x = Tensor::<2>::from_data(x.into_data(), &device);
             let x = if tracked { x.require_grad() } else { x };
             let t = Tensor::<1>::from_data(t.into_data(), &device);
             let pass = Pass::Train { dropout: Key::new(5, Purpose::Dropout), samples: vec![4, 5, 6], recompute };
@@ -165,7 +166,7 @@ fn every_part_of_the_input_changes_the_output_and_null_differs_from_every_class(
     for (name, config, shape) in zoo() {
         let net = shaken(config.init(1, shape, 3, &Device::flex()).unwrap());
         let (x, t, c) = inputs(2, shape, &config);
-        let run = |x: &Tensor<4>, t: &Tensor<1>, c: &Condition| net.predict(x.clone(), t.clone(), c, &Pass::Infer);
+        let run = |x: &Tensor<2>, t: &Tensor<1>, c: &Condition| net.predict(x.clone(), t.clone(), c, &Pass::Infer);
         let y = run(&x, &t, &c);
         let mut changed = vec![
             ("x", run(&(x.clone() + 0.1), &t, &c)),
@@ -269,12 +270,37 @@ fn cost_counts_the_parameters_there_are() {
 }
 
 #[test]
+fn networks_of_images_refuse_what_is_none() {
+    for (name, config, _) in zoo() {
+        let (built, cost) = (config.init(1, [6], 3, &Device::flex()), config.cost([6], 3));
+        match config {
+            NetConfig::Mlp(_) => assert!(built.is_ok() && cost.is_ok()),
+            _ => {
+                let said = built.unwrap_err().to_string();
+                assert!(said.contains("[6]") && said.contains("mlp") && cost.is_err(), "{name}: {said}");
+            }
+        }
+    }
+}
+
+/// Mutant: rows read as `[b h w c]`.
+#[test]
+fn the_door_restores_the_shape() {
+    let config = UnetConfig { channels: 8, groups: 4, ..UnetConfig::default() };
+    let inside = shaken(config.init(1, [3, 4, 8], 0, &Device::flex()).unwrap());
+    let net = shaken(NetConfig::Unet(config).init(1, [3, 4, 8], 0, &Device::flex()).unwrap());
+    let (x, t) = (noise([2, 3, 4, 8], 1), Tensor::<1>::from_floats([0.5, 0.1], &Device::flex()));
+    let rows = net.predict(x.clone().reshape([2, 96]), t.clone(), &Condition::none(), &Pass::Infer);
+    assert_eq!(values(rows), values(inside.predict(x, t, &Condition::none(), &Pass::Infer)));
+}
+
+#[test]
 fn fixed_positions_serve_images_of_another_size() {
     let config = DitConfig { patch: 2, width: 8, heads: 2, depth: 1, ..DitConfig::default() };
-    let small = NetConfig::Dit(config.clone()).init(1, [1, 4, 8], 0, &Device::flex()).unwrap();
-    let large = NetConfig::Dit(config).init(1, [1, 8, 4], 0, &Device::flex()).unwrap();
+    let small = config.init(1, [1, 4, 8], 0, &Device::flex()).unwrap();
+    let large = config.init(1, [1, 8, 4], 0, &Device::flex()).unwrap();
     let (x, t) = (noise([1, 1, 8, 4], 1), Tensor::<1>::from_floats([0.5], &Device::flex()));
-    let run = |net: Net| shaken(net).predict(x.clone(), t.clone(), &Condition::none(), &Pass::Infer);
+    let run = |net: Dit| shaken(net).predict(x.clone(), t.clone(), &Condition::none(), &Pass::Infer);
     assert_eq!(values(run(small)), values(run(large)));
 }
 
@@ -333,7 +359,7 @@ mod random {
                 NetConfig::Dit(dit) => dit.patch,
                 NetConfig::Mlp(_) => 1,
             };
-            let shape = [c, h * step, w * step];
+            let shape = Shape::from([c, h * step, w * step]);
             let net = config.init(1, shape, 3, &Device::flex()).unwrap();
             prop_assert_eq!(config.cost(shape, 3).unwrap().parameters, net.num_params());
             let (x, t, condition) = inputs(2, shape, &config);

@@ -1,6 +1,6 @@
 //! Each network learns a handful of targets by heart: the whole of it is connected, and its gradients point downhill.
 
-use base::{Condition, Device, Key, Network, Pass, Purpose, Tensor};
+use base::{Condition, Device, Key, Network, Pass, Purpose, Shape, Tensor};
 use burn::module::Module;
 use kernels::adamw::{AdamW, step};
 use nets::weights::{GradientMap, map_gradients};
@@ -27,20 +27,19 @@ impl GradientMap for Adam {
 }
 
 /// Loss at the first and after the last of `steps` steps on eight fixed points of eight straight lines.
-fn train(config: NetConfig, shape: [usize; 3], rate: f64, steps: u64) -> (f32, f32) {
+fn train(config: NetConfig, shape: Shape, rate: f64, steps: u64) -> (f32, f32) {
     let device = Device::flex();
     let mut net = config.init(3, shape, 2, &device).unwrap().train();
     let indices: Vec<u64> = (0..8).collect();
-    let batch = [8, shape[0], shape[1], shape[2]];
-    let x0 = Key::new(1, Purpose::Noise).normal_tensor(&indices, batch, &device);
+    let x0 = Key::new(1, Purpose::Noise).normal_tensor(&indices, [8, shape.numel()], &device);
     // Data of two classes, so that the class is worth knowing.
     let classes: Vec<i64> = (0..8).map(|i| i % 2).collect();
     let condition = Condition::classes(&classes, &device);
-    let sign = condition.class.clone().unwrap().float().reshape([8, 1, 1, 1]) * 2.0 - 1.0;
+    let sign = condition.class.clone().unwrap().float().reshape([8, 1]) * 2.0 - 1.0;
     let target = sign - x0.clone();
     let times: Vec<f32> = (0..8).map(|i| i as f32 / 8.0).collect();
     let t = Tensor::<1>::from_floats(times.as_slice(), &device);
-    let xt = x0 + target.clone() * t.clone().reshape([8, 1, 1, 1]);
+    let xt = x0 + target.clone() * t.clone().reshape([8, 1]);
 
     let mut adam = Adam { rate, step: 0, moments: HashMap::new() };
     let loss = |net: &nets::Net| {
@@ -56,15 +55,15 @@ fn train(config: NetConfig, shape: [usize; 3], rate: f64, steps: u64) -> (f32, f
     (first, loss(&net.valid()).into_scalar::<f32>())
 }
 
-fn assert_learns(config: NetConfig, shape: [usize; 3], rate: f64, steps: u64) {
+fn assert_learns(config: NetConfig, shape: impl Into<Shape>, rate: f64, steps: u64) {
     let name = config.name();
-    let (first, last) = train(config, shape, rate, steps);
+    let (first, last) = train(config, shape.into(), rate, steps);
     assert!(last * 10.0 < first, "{name}: {first} to {last}");
 }
 
 #[test]
 fn the_mlp_learns_eight_points_by_heart() {
-    assert_learns(NetConfig::Mlp(MlpConfig { width: 64, ..MlpConfig::default() }), [2, 1, 1], 1e-2, 150);
+    assert_learns(NetConfig::Mlp(MlpConfig { width: 64, ..MlpConfig::default() }), [2], 1e-2, 150);
 }
 
 #[test]

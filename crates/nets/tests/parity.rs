@@ -28,7 +28,7 @@ fn output(config: NetConfig, shape: [usize; 3], mut condition: Condition) -> Vec
     let net: Net = map_named(config.init(0, shape, 3, &device).unwrap(), &mut Formula);
     condition.class = Condition::classes(&[1, NULL_CLASS], &device).class;
     let t = Tensor::<1>::from_floats([0.25, 0.8], &device);
-    let x = ramp([2, shape[0], shape[1], shape[2]]);
+    let x = ramp([2, shape.iter().product()]);
     net.predict(x, t, &condition, &Pass::Infer).into_data().try_to_vec().unwrap()
 }
 

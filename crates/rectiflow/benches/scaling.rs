@@ -97,10 +97,10 @@ fn median(mut run: Box<dyn FnMut()>) -> f64 {
     each[each.len() / 2]
 }
 
-fn inputs(shape: [usize; 4], device: &Device) -> (Tensor<4>, Tensor<1>) {
+fn inputs(shape: [usize; 4], device: &Device) -> (Tensor<2>, Tensor<1>) {
     let indices: Vec<u64> = (0..shape[0] as u64).collect();
     let times: Vec<f32> = indices.iter().map(|i| (*i as f32 + 0.5) / shape[0] as f32).collect();
-    let x = Key::new(0, Purpose::Noise).normal_tensor(&indices, shape, device);
+    let x = Key::new(0, Purpose::Noise).normal_tensor(&indices, [0, shape[1..].iter().product()], device);
     (x, Tensor::from_floats(times.as_slice(), device))
 }
 

@@ -46,6 +46,12 @@ impl From<train::checkpoint::CheckpointError> for Error {
     }
 }
 
+impl From<base::ShapeError> for Error {
+    fn from(error: base::ShapeError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
 impl Error {
     /// The process's exit code: 2 for a request that makes no sense, 130 when asked to stop, else 1.
     pub fn exit_code(&self) -> u8 {

@@ -6,7 +6,6 @@ use data::{
     Dataset, Loader, LoaderConfig,
     fetch::{self, registry},
 };
-use media::Images;
 use metrics::{
     EvalConfig, Evaluator, Extractor, KidConfig, Lpips, LpipsConfig, MetricsError, Pixels, Reference,
     classifier::Classifier,
@@ -86,14 +85,14 @@ impl Judge {
     /// # Errors
     /// Samples that are not finite or of another shape.
     pub fn figures(&self, drawn: &Drawn) -> Result<Figures, Error> {
-        let rows = drawn.images.len().min(self.reference.features().rows());
+        let rows = drawn.len().min(self.reference.features().rows());
         let kid = KidConfig { subset_size: KidConfig::default().subset_size.min(rows), ..KidConfig::default() };
         let mut evaluator = Evaluator::new(self.extractor(), EvalConfig { kid, keep: ROWS, ..EvalConfig::default() });
         let conditional = drawn.classes.iter().all(|class| *class >= 0);
         if let Some(classifier) = self.classifier.as_ref().filter(|_| conditional) {
             evaluator = evaluator.judged_by(classifier);
         }
-        let (images, shape) = shown(&drawn.images);
+        let (images, shape) = shown(drawn)?;
         evaluator.add(&images, shape, conditional.then_some(&drawn.classes))?;
         let figures = evaluator.finish(&self.reference)?;
         Ok(Figures {
@@ -104,7 +103,7 @@ impl Judge {
             sliced_wasserstein: Some(figures.sliced),
             class_accuracy: figures.accuracy.map(|accuracy| accuracy.overall),
             seconds: drawn.seconds,
-            samples: drawn.images.len(),
+            samples: drawn.len(),
         })
     }
 
@@ -117,16 +116,16 @@ impl Judge {
         if drawn.classes.iter().any(|class| *class < 0) {
             return Ok(None);
         }
-        let (images, shape) = shown(&drawn.images);
+        let (images, shape) = shown(drawn)?;
         let logits = classifier.logits(&images, shape)?;
         Ok(Some(metrics::class_accuracy(&logits, &drawn.classes)?.overall))
     }
 }
 
 /// What a screen would show: values beyond the range are clamped before anybody looks.
-fn shown(images: &Images) -> (Vec<f32>, [usize; 4]) {
-    let [c, h, w] = images.shape();
-    (images.values().iter().map(|v| v.clamp(-1.0, 1.0)).collect(), [images.len(), c, h, w])
+fn shown(drawn: &Drawn) -> Result<(Vec<f32>, [usize; 4]), Error> {
+    let [c, h, w] = drawn.shape.image()?;
+    Ok((drawn.rows.iter().map(|v| v.clamp(-1.0, 1.0)).collect(), [drawn.len(), c, h, w]))
 }
 
 /// The shipped classifier, where it knows these images.

@@ -2,6 +2,7 @@
 //! its budget, not killed hours later.
 
 use crate::{Error, Recipe, machine::Machine};
+use base::Shape;
 
 /// What a run keeps in memory, in bytes; the data set and the program are not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +16,11 @@ pub struct Need {
 }
 
 impl Need {
-    /// Of `recipe` on images of `shape` `[c h w]`.
+    /// Of `recipe` on samples of `shape`.
     ///
     /// # Errors
-    /// A network that does not accept such images.
-    pub fn of(recipe: &Recipe, shape: [usize; 3], classes: usize) -> Result<Self, Error> {
+    /// A network that does not accept such samples.
+    pub fn of(recipe: &Recipe, shape: Shape, classes: usize) -> Result<Self, Error> {
         let cost = recipe.network.cost(shape, recipe.rows(classes))?;
         let copies = 4 + recipe.train.ema.decays.len() as u64; // weights, gradients, two moments, averages
         let parameters = cost.parameters as u64;
@@ -57,18 +58,18 @@ impl Need {
     }
 }
 
-/// Refuses to draw more samples of `shape` `[c h w]` at once than memory holds.
+/// Refuses to draw more samples of `shape` at once than memory holds.
 ///
 /// # Errors
 /// [`Error::Usage`] with how many would fit.
-pub fn check_samples(count: u64, shape: [usize; 3]) -> Result<(), Error> {
-    let each = 4 * shape.iter().product::<usize>() as u64;
+pub fn check_samples(count: u64, shape: Shape) -> Result<(), Error> {
+    let each = 4 * shape.numel() as u64;
     let memory = Machine::here("cpu").memory_gb * (1u64 << 30) as f64;
     if memory == 0.0 || count as f64 * each as f64 <= memory / 2.0 {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "{count} samples of {shape:?} [c h w] do not fit in memory at once; draw at most {:.0}, and the rest with another seed",
+        "{count} samples of shape {shape} do not fit in memory at once; draw at most {:.0}, and the rest with another seed",
         memory / 2.0 / each as f64
     )))
 }

@@ -1,7 +1,7 @@
 //! A trained network with everything that gives it meaning: its recipe, the shape of its data and its classes.
 
 use crate::{Error, Recipe, Start, device::Chosen, prelude::Prelude, prompts};
-use base::{Condition, Tensor, Times};
+use base::{Condition, Shape, Tensor, Times};
 use flow::{Field, Frame, Guided, Parameterization, ScoreField, guidance::GuidanceConfig};
 use kernels::Precision;
 use nets::Net;
@@ -19,8 +19,8 @@ use train::{
 pub struct Subject {
     /// "base", "reflow" or "distill".
     pub stage: String,
-    /// `[c h w]` of a sample.
-    pub shape: [usize; 3],
+    /// The shape of a sample.
+    pub shape: Shape,
     /// Names of the classes; empty for unconditional networks.
     pub classes: Vec<String>,
     /// What the data are called.
@@ -30,7 +30,8 @@ pub struct Subject {
 impl Subject {
     /// A first stage on `dataset`. Between two data sets the network has no classes: an image keeps what it shows.
     pub fn base(dataset: &dyn data::Dataset, start: &Start) -> Self {
-        let (shape, classes, name) = (dataset.shape(), dataset.class_names().to_vec(), dataset.name().to_string());
+        let (shape, classes, name) =
+            (dataset.shape().into(), dataset.class_names().to_vec(), dataset.name().to_string());
         let stage = "base".to_string();
         match start.dataset() {
             None => Self { stage, shape, classes, data: name },
@@ -40,11 +41,11 @@ impl Subject {
 
     /// As checkpoint metadata.
     pub fn to_extra(&self) -> BTreeMap<String, String> {
-        let [c, h, w] = self.shape;
+        let lengths: Vec<String> = self.shape.lengths().iter().map(usize::to_string).collect();
         let classes = serde_json::to_string(&self.classes).expect("names are JSON strings");
         BTreeMap::from([
             ("stage".into(), self.stage.clone()),
-            ("shape".into(), format!("{c},{h},{w}")),
+            ("shape".into(), lengths.join(",")),
             ("classes".into(), classes),
             ("data_name".into(), self.data.clone()),
         ])
@@ -56,7 +57,7 @@ impl Subject {
             |key: &str| Error::Failure(format!("checkpoint {}: `{key}` is missing or unreadable", file.display()));
         let text = |key: &str| extra.get(key).ok_or_else(|| missing(key));
         let shape: Result<Vec<usize>, _> = text("shape")?.split(',').map(str::parse).collect();
-        let shape = shape.ok().and_then(|v| <[usize; 3]>::try_from(v).ok()).ok_or_else(|| missing("shape"))?;
+        let shape = shape.ok().and_then(|v| Shape::stored(&v).ok()).ok_or_else(|| missing("shape"))?;
         let classes = serde_json::from_str(text("classes")?).map_err(|_| missing("classes"))?;
         Ok(Self { stage: text("stage")?.clone(), shape, classes, data: text("data_name")?.clone() })
     }
@@ -107,7 +108,7 @@ impl Model {
     ///
     /// # Errors
     /// Guidance out of range, an output that is no velocity by itself, or a path that does not start at noise.
-    pub fn field(&self, guidance: &GuidanceConfig, precision: Precision) -> Result<impl Field<4> + '_, Error> {
+    pub fn field(&self, guidance: &GuidanceConfig, precision: Precision) -> Result<impl Field<2> + '_, Error> {
         let Recipe { path, parameterization, .. } = &self.recipe;
         parameterization.check_reads(Parameterization::Velocity {}, path)?;
         if let flow::Path::Mirror { .. } = path {

@@ -93,14 +93,14 @@ impl<'a> Ends<'a> {
     }
 }
 
-impl Supply<4> for Ends<'_> {
-    fn source(&mut self, numbers: &[u64]) -> Result<Tensor<4>, Failure> {
+impl Supply<2> for Ends<'_> {
+    fn source(&mut self, numbers: &[u64]) -> Result<Tensor<2>, Failure> {
         let key = Key::new(self.seed, Purpose::Noise);
         // Unwidened: pairs keep noise of variance one, whatever the path.
         Ok(self.start.points(key, numbers, &flow::Path::Linear {}, &self.device)?)
     }
 
-    fn data(&mut self, numbers: &[u64]) -> Result<(Tensor<4>, Vec<i64>), Failure> {
+    fn data(&mut self, numbers: &[u64]) -> Result<(Tensor<2>, Vec<i64>), Failure> {
         let data = self.data.as_ref().ok_or("the teacher's data were not opened")?;
         let class = |&number: &u64| {
             let label = data.label((number % data.len() as u64) as usize).filter(|_| self.teacher.classes() > 0);
@@ -188,11 +188,11 @@ pub fn make(teacher: &Model, recipe: &PairsRecipe, folder: &Path, context: &mut 
 }
 
 /// Pairs `range` of the teacher, in one batch or a few.
-fn chunk(ends: &mut Ends, recipe: &PairsRecipe, range: std::ops::Range<u64>) -> Result<PairChunk<4>, Error> {
+fn chunk(ends: &mut Ends, recipe: &PairsRecipe, range: std::ops::Range<u64>) -> Result<PairChunk<2>, Error> {
     let (teacher, device) = (ends.teacher, ends.device.clone());
     let field = teacher.field(&recipe.guidance, recipe.precision)?;
     let mut made = None;
-    let mut sink = |chunk: PairChunk<4>| {
+    let mut sink = |chunk: PairChunk<2>| {
         made = Some(chunk);
         Ok(())
     };
@@ -217,13 +217,12 @@ pub fn held_out(
     let first = 1 << 40;
     let mut ends = Ends::of(teacher, recipe, Split::Test, context)?;
     let chunk = chunk(&mut ends, recipe, first..first + count as u64)?;
-    let [c, h, w] = teacher.subject.shape;
     let classes = if teacher.classes() > 0 { chunk.labels } else { Vec::new() };
     let meta = meta(teacher, recipe, &ends.start);
     Ok(Some(Batch {
         x1: host(chunk.x1)?,
         x0: Some(host(chunk.x0)?),
-        shape: [count, c, h, w],
+        shape: teacher.subject.shape,
         classes,
         spans: match recipe.generate.cuts.is_empty() {
             true => Vec::new(),
@@ -268,7 +267,8 @@ pub fn check(store: &PairStore, teacher: &Model) -> Result<(), Error> {
     let rows: Vec<usize> = (0..store.len()).filter(starts).take(512).collect();
     let batch = store.batch(&rows)?;
     let device = base::Device::flex();
-    let tensor = |values: Vec<f32>| base::Tensor::<4>::from_data(base::TensorData::new(values, batch.shape), &device);
+    let size = [rows.len(), batch.shape.numel()];
+    let tensor = |values: Vec<f32>| base::Tensor::<2>::from_data(base::TensorData::new(values, size), &device);
     let (x0, x1) = (tensor(batch.x0), tensor(batch.x1));
     if start.dataset().is_none() {
         // Where the backward flow ended is near noise only.

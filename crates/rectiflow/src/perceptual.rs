@@ -4,30 +4,42 @@
 //! are: the paper's enlargement to 224 pixels costs more than the network it teaches.
 
 use crate::{Error, Recipe, device::Chosen, judge};
-use base::Tensor;
+use base::{Shape, Tensor};
 use flow::Premetric;
 use metrics::{Lpips, LpipsConfig, LpipsNet, Pooling};
 
-/// LPIPS between images of one shape, checked beforehand.
-struct Checked(Lpips);
+/// LPIPS between rows that are images of one shape, checked beforehand.
+struct Checked {
+    lpips: Lpips,
+    image: [usize; 3],
+}
 
-impl Premetric<4> for Checked {
-    fn distance(&self, data: Tensor<4>, estimate: Tensor<4>) -> Tensor<1> {
-        self.0.distance(data, estimate).expect("the shape was checked before training, and both are of it")
+impl Premetric<2> for Checked {
+    fn distance(&self, data: Tensor<2>, estimate: Tensor<2>) -> Tensor<1> {
+        let [c, h, w] = self.image;
+        let see = |x: Tensor<2>| {
+            let b = x.dims()[0];
+            x.reshape([b, c, h, w])
+        };
+        self.lpips
+            .distance(see(data), see(estimate))
+            .expect("the shape was checked before training, and both are of it")
     }
 }
 
-/// The distance that `recipe` weighs between images `[c h w]`, from the weights on this machine; `None` if it weighs none.
+/// The distance that `recipe` weighs between samples of `shape`, from the weights on this machine; `None` if it weighs none.
 ///
 /// # Errors
 /// [`Error::Failure`] where the weights are not here, with the command that brings them; [`Error::Usage`] for images that the
 /// network cannot see.
-pub(crate) fn of(recipe: &Recipe, shape: [usize; 3], device: &Chosen) -> Result<Option<Box<dyn Premetric<4>>>, Error> {
+pub(crate) fn of(recipe: &Recipe, shape: Shape, device: &Chosen) -> Result<Option<Box<dyn Premetric<2>>>, Error> {
     if recipe.perceptual.is_none() {
         return Ok(None);
     }
+    let seen = |error| Error::Usage(format!("`perceptual` looks at images: {error}; leave it out"));
+    let image = shape.image().map_err(seen)?;
     let config = LpipsConfig { net: LpipsNet::Vgg16, pooling: Pooling::Average, size: 0 };
     let lpips = judge::lpips(&config, &device.device.clone().autodiff())?;
-    lpips.check(shape).map_err(|error| Error::Usage(format!("perceptual: {error}")))?;
-    Ok(Some(Box::new(Checked(lpips))))
+    lpips.check(image).map_err(|error| Error::Usage(format!("perceptual: {error}")))?;
+    Ok(Some(Box::new(Checked { lpips, image })))
 }

@@ -35,7 +35,7 @@ impl Prelude {
         }
         if theirs.shape != ours.shape || theirs.classes.len() != ours.classes.len() {
             return Err(Error::Usage(format!(
-                "--one-more-step {}: it is for samples of {:?} in {} classes, and these are {:?} in {}",
+                "--one-more-step {}: it is for samples of {} in {} classes, and these are {} in {}",
                 file.display(),
                 theirs.shape,
                 theirs.classes.len(),
@@ -53,17 +53,17 @@ impl Prelude {
         Ok(Self { model, step })
     }
 
-    /// Where samples on `path` start at time `t`, from their noise `[b c h w]`; `None` where the path starts in pure noise and
+    /// Where samples on `path` start at time `t`, from their noise, rows `[b n]`; `None` where the path starts in pure noise and
     /// nothing is to be brought.
     pub(crate) fn start(
         &self,
         path: &flow::Path,
         t: f64,
-        noise: &Tensor<4>,
+        noise: &Tensor<2>,
         condition: &Condition,
         seed: u64,
         indices: &[u64],
-    ) -> Result<Option<Tensor<4>>, Error> {
+    ) -> Result<Option<Tensor<2>>, Error> {
         if !OneMoreStep::applies(path, t) {
             return Ok(None);
         }

@@ -5,7 +5,7 @@
 //! with text and without.
 
 use crate::{Error, Recipe, judge::fetched};
-use base::{Device, Tensor, TensorData, Tokens};
+use base::{Device, Shape, Tensor, TensorData, Tokens};
 use data::fetch;
 use nets::{
     Net, TextEncoder,
@@ -190,11 +190,11 @@ impl Recipe {
     }
 }
 
-/// The network of `recipe` at its first weights, for data of `shape` in `classes`, their names read where they are prompts.
+/// The network of `recipe` at its first weights, for samples of `shape` in `classes`, their names read where they are prompts.
 ///
 /// # Errors
 /// A network that does not fit the data or reads no text, an encoder that is not here.
-pub fn network(recipe: &Recipe, shape: [usize; 3], classes: &[String], device: &Device) -> Result<Net, Error> {
+pub fn network(recipe: &Recipe, shape: Shape, classes: &[String], device: &Device) -> Result<Net, Error> {
     let net = recipe.network.init(recipe.seed, shape, recipe.rows(classes.len()), device)?;
     read(recipe, net, classes, device)
 }

@@ -6,7 +6,7 @@ use crate::{
     memory,
     recipe::SampleConfig,
 };
-use base::{Key, NULL_CLASS, Purpose};
+use base::{Key, NULL_CLASS, Purpose, Shape};
 use flow::{Brownian, Field, path::Changed, solve_with};
 use media::Images;
 use methods::Labels;
@@ -15,14 +15,36 @@ use std::{ops::Range, time::Instant};
 /// Samples and what they cost.
 #[derive(Clone, Debug)]
 pub struct Drawn {
-    /// The samples, `[n c h w]`.
-    pub images: Images,
-    /// The class each was asked for; `NULL_CLASS` for none.
+    /// The samples one after another, rows `[n ...]`.
+    pub rows: Vec<f32>,
+    /// What a row is.
+    pub shape: Shape,
+    /// The class each, `[n]`, was asked for; `NULL_CLASS` for none.
     pub classes: Vec<i64>,
     /// Evaluations of the field per sample (the largest, for an adaptive solver).
     pub nfe: usize,
     /// Seconds of wall clock.
     pub seconds: f64,
+}
+
+impl Drawn {
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The samples as images.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where they are none.
+    pub fn images(&self) -> Result<Images, Error> {
+        Ok(Images::new(self.rows.clone(), self.len(), self.shape.image()?)?)
+    }
 }
 
 /// Which class sample `i` is asked for.
@@ -89,10 +111,10 @@ pub fn noise(seed: u64) -> Key {
 /// # Errors
 /// Paths that are not the same flow at another pace.
 pub(crate) fn along<'a>(
-    field: impl Field<4> + 'a,
+    field: impl Field<2> + 'a,
     trained: &flow::Path,
     other: Option<&flow::Path>,
-) -> Result<Box<dyn Field<4> + 'a>, flow::FlowError> {
+) -> Result<Box<dyn Field<2> + 'a>, flow::FlowError> {
     Ok(match other {
         None => Box::new(field),
         Some(other) => Box::new(Changed::new(field, trained.clone(), other.clone())?),
@@ -136,7 +158,7 @@ pub fn draw_from(
     config.check().map_err(Error::Usage)?;
     let began = Instant::now();
     let device = context.device.device.clone();
-    let [c, h, w] = model.subject.shape;
+    let shape = model.subject.shape;
     let (trained, other) = (&model.recipe.path, config.path.as_ref());
     let field = along(model.field(&config.guidance, config.precision)?, trained, other)?;
     if let Some(reason) = config.precision.fallback(&device) {
@@ -153,9 +175,9 @@ pub fn draw_from(
     }
     let noise = noise(seed);
     let (total, first) = (range.end - range.start, range.start);
-    memory::check_samples(total, [c, h, w])?;
-    let mut drawn = Drawn { images: Images::new(vec![], 0, [c, h, w])?, classes: vec![], nfe: 0, seconds: 0.0 };
-    let mut values = Vec::with_capacity(total as usize * c * h * w);
+    memory::check_samples(total, shape)?;
+    let rows = Vec::with_capacity(total as usize * shape.numel());
+    let mut drawn = Drawn { rows, shape, classes: vec![], nfe: 0, seconds: 0.0 };
     context.tell(Event::Begin { what: "samples", total });
     let mut next = first;
     while next < range.end {
@@ -166,7 +188,7 @@ pub fn draw_from(
         let condition = Labels::condition(&asked, &device);
         let prelude = match &model.prelude {
             Some(prelude) => {
-                let own = noise.normal_tensor(&indices, [0, c, h, w], &device);
+                let own = noise.normal_tensor(&indices, [0, shape.numel()], &device);
                 prelude.start(along_path, schedule.ends().0, &own, &condition, seed, &indices)?
             }
             None => None,
@@ -178,12 +200,11 @@ pub fn draw_from(
         let paths = paths(seed, &indices);
         let solution = solve_with(&*field, x0, &condition, &config.solver, &schedule, &paths, None)?;
         drawn.nfe = drawn.nfe.max(solution.nfe_per_sample.iter().copied().max().unwrap_or(0));
-        values.extend(host(solution.x)?);
+        drawn.rows.extend(host(solution.x)?);
         drawn.classes.extend(asked);
         context.tell(Event::Advance { done: next - first });
     }
     context.tell(Event::End);
-    drawn.images = Images::new(values, total as usize, [c, h, w])?;
     drawn.seconds = began.elapsed().as_secs_f64();
     Ok(drawn)
 }

@@ -4,7 +4,7 @@
 //! straightened, distilled and measured by the same code as one from noise.
 
 use crate::{Error, Recipe};
-use base::{Device, Key, Tensor, TensorData};
+use base::{Device, Key, Shape, Tensor, TensorData};
 use data::{DataConfig, Dataset, Split};
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use std::sync::Arc;
 pub enum Start {
     /// Standard normal noise, as wide as the path asks (VE, EDM).
     Noise {
-        /// `[c h w]`.
-        shape: [usize; 3],
+        /// Of a sample.
+        shape: Shape,
     },
     /// Images of a data set: point `i` is image `i`, and after the last the first again, mirrored on every second round
     /// where the set is mirrored in training.
@@ -27,13 +27,13 @@ pub enum Start {
 }
 
 impl Start {
-    /// What `recipe` starts from, for samples of `shape` `[c h w]`: noise, or the part `split` of its second data set.
+    /// What `recipe` starts from, for samples of `shape`: noise, or the part `split` of its second data set.
     ///
     /// # Errors
     /// A data set that cannot be read or has another shape.
-    pub fn of(recipe: &Recipe, shape: [usize; 3], split: Split) -> Result<Self, Error> {
+    pub fn of(recipe: &Recipe, shape: impl Into<Shape>, split: Split) -> Result<Self, Error> {
         match &recipe.source {
-            None => Ok(Self::Noise { shape }),
+            None => Ok(Self::Noise { shape: shape.into() }),
             Some(source) => Self::images(&source.with_split(split), shape),
         }
     }
@@ -42,7 +42,7 @@ impl Start {
     ///
     /// # Errors
     /// Those of [`Start::of`].
-    pub fn held_out(recipe: &Recipe, shape: [usize; 3]) -> Result<Self, Error> {
+    pub fn held_out(recipe: &Recipe, shape: impl Into<Shape>) -> Result<Self, Error> {
         let all = recipe.source.as_ref().is_some_and(|source| source.holdout == 0.0);
         Self::of(recipe, shape, if all { Split::Train } else { Split::Test })
     }
@@ -51,11 +51,11 @@ impl Start {
     ///
     /// # Errors
     /// A data set that cannot be read or has another shape.
-    pub fn images(config: &DataConfig, shape: [usize; 3]) -> Result<Self, Error> {
-        let dataset = data::open(config)?;
-        if dataset.shape() != shape {
+    pub fn images(config: &DataConfig, shape: impl Into<Shape>) -> Result<Self, Error> {
+        let (dataset, shape) = (data::open(config)?, shape.into());
+        if Shape::from(dataset.shape()) != shape {
             return Err(Error::Usage(format!(
-                "the source {} has images of {:?} [c h w], the data of {shape:?}: set `source.size` and `source.channels` \
+                "the source {} has images of {:?} [c h w], the data of {shape}: set `source.size` and `source.channels` \
                  (and `data.size`, `data.channels`) to the same",
                 dataset.name(),
                 dataset.shape()
@@ -88,20 +88,20 @@ impl Start {
         }
     }
 
-    /// The points `[b c h w]` with these numbers, on `path`: noise of `key`, or images.
+    /// The points, rows `[b n]`, with these numbers, on `path`: noise of `key`, or images.
     ///
     /// # Errors
     /// An image that cannot be read.
-    pub fn points(&self, key: Key, numbers: &[u64], path: &flow::Path, device: &Device) -> Result<Tensor<4>, Error> {
+    pub fn points(&self, key: Key, numbers: &[u64], path: &flow::Path, device: &Device) -> Result<Tensor<2>, Error> {
         match self {
-            Self::Noise { shape: [c, h, w] } => Ok(widened(path, key.normal_tensor(numbers, [0, *c, *h, *w], device))),
+            Self::Noise { shape } => Ok(widened(path, key.normal_tensor(numbers, [0, shape.numel()], device))),
             Self::Data { dataset, flip } => images(dataset, *flip, numbers, device),
         }
     }
 }
 
 /// Standard normal noise as wide as the first point of `path`.
-pub(crate) fn widened(path: &flow::Path, noise: Tensor<4>) -> Tensor<4> {
+pub(crate) fn widened(path: &flow::Path, noise: Tensor<2>) -> Tensor<2> {
     match path.start_scale() {
         1.0 => noise,
         scale => noise * scale,
@@ -114,14 +114,14 @@ pub(crate) fn images(
     flip: bool,
     numbers: &[u64],
     device: &Device,
-) -> Result<Tensor<4>, Error> {
+) -> Result<Tensor<2>, Error> {
     let len = dataset.len() as u64;
-    let [c, h, w] = dataset.shape();
-    let mut values = Vec::with_capacity(numbers.len() * c * h * w);
+    let size = Shape::from(dataset.shape()).numel();
+    let mut values = Vec::with_capacity(numbers.len() * size);
     for &number in numbers {
         dataset.get((number % len) as usize)?.normalize_into(flip && (number / len) % 2 == 1, &mut values);
     }
-    Ok(Tensor::from_data(TensorData::new(values, [numbers.len(), c, h, w]), device))
+    Ok(Tensor::from_data(TensorData::new(values, [numbers.len(), size]), device))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(crate) struct Teacher {
 }
 
 impl Teacher {
-    fn field(&self) -> Result<impl Field<4> + '_, TrainError> {
+    fn field(&self) -> Result<impl Field<2> + '_, TrainError> {
         let field = self.recipe.field(&self.net);
         Guided::new(field, self.guidance.scale, self.guidance.interval).map_err(failed)
     }
@@ -35,7 +35,7 @@ pub(crate) struct TaughtTask {
     /// Whom to learn from.
     pub teacher: Option<Teacher>,
     /// A perceptual distance, where the objective weighs one.
-    pub premetric: Option<Box<dyn Premetric<4>>>,
+    pub premetric: Option<Box<dyn Premetric<2>>>,
     /// Whether the network is told how far ahead it looks.
     pub reaching: bool,
 }
@@ -48,14 +48,14 @@ impl TaughtTask {
     /// The exercises of a batch, on the device without gradients.
     fn parts(
         &self,
-        network: &dyn Network<4>,
+        network: &dyn Network<2>,
         drawn: Drawn,
         batch: &Batch,
         device: &Device,
-    ) -> Result<Vec<Part<4>>, TrainError> {
+    ) -> Result<Vec<Part<2>>, TrainError> {
         let FlowTask { objective, seed, .. } = &self.flow;
         let Drawn { ends, times, condition } = drawn;
-        let Some(rule) = self.target.rule::<4>() else {
+        let Some(rule) = self.target.rule::<2>() else {
             return Ok(vec![objective.exercise(ends, &times, &condition).map_err(failed)?.into()]);
         };
         let frozen = Frozen { network, device };
@@ -69,7 +69,7 @@ impl TaughtTask {
             times,
             condition,
             student: &student,
-            teacher: teacher.as_ref().map(|field| field as &dyn Field<4>),
+            teacher: teacher.as_ref().map(|field| field as &dyn Field<2>),
             // Streams of their own: neither base training nor sampling draws these numbers.
             key: Key::new(*seed, Purpose::Noise).fold(4),
             indices: &batch.indices,
@@ -79,13 +79,13 @@ impl TaughtTask {
 
     fn judge(
         &self,
-        network: &dyn Network<4>,
-        parts: Vec<Part<4>>,
+        network: &dyn Network<2>,
+        parts: Vec<Part<2>>,
         pass: &Pass,
         device: &Device,
     ) -> Result<Tensor<1>, TrainError> {
         let premetric = self.premetric.as_deref();
-        let one = |part: Part<4>| {
+        let one = |part: Part<2>| {
             let exercise = lift(part.exercise, device);
             self.flow.objective.loss_on(network, exercise, pass, premetric) * part.weight
         };
@@ -94,7 +94,7 @@ impl TaughtTask {
 }
 
 impl Task for TaughtTask {
-    fn loss(&self, network: &dyn Network<4>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
+    fn loss(&self, network: &dyn Network<2>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
         let drawn = self.flow.draw(batch, &device.clone().without_autodiff())?;
         let parts = self.parts(network, drawn, batch, device)?;
         self.judge(network, parts, &self.flow.pass(batch), device)
@@ -102,7 +102,7 @@ impl Task for TaughtTask {
 
     fn loss_at(
         &self,
-        network: &dyn Network<4>,
+        network: &dyn Network<2>,
         batch: &Batch,
         times: &Times,
         device: &Device,
@@ -119,22 +119,22 @@ impl Task for TaughtTask {
 
 /// A network in training, asked for values only.
 struct Frozen<'a> {
-    network: &'a dyn Network<4>,
+    network: &'a dyn Network<2>,
     /// Where its weights live.
     device: &'a Device,
 }
 
-impl Network<4> for Frozen<'_> {
-    fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
-        let on = |x: Tensor<4>| Tensor::from_data(x.into_data(), self.device);
+impl Network<2> for Frozen<'_> {
+    fn predict(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<2> {
+        let on = |x: Tensor<2>| Tensor::from_data(x.into_data(), self.device);
         let t = Tensor::from_data(t.into_data(), self.device);
         self.network.predict(on(x), t, &lift_condition(condition, self.device), pass).without_autodiff()
     }
 }
 
 /// The same exercise on the device of the weights.
-fn lift(exercise: Exercise<4>, device: &Device) -> Exercise<4> {
-    let on = |x: Tensor<4>| Tensor::from_data(x.into_data(), device);
+fn lift(exercise: Exercise<2>, device: &Device) -> Exercise<2> {
+    let on = |x: Tensor<2>| Tensor::from_data(x.into_data(), device);
     Exercise {
         x: on(exercise.x),
         wanted: on(exercise.wanted),

@@ -1,12 +1,12 @@
 //! InstaFlow on eight Gaussians (arXiv:2309.06380): reflow first, then distil, beats distilling at once.
 
-use base::{Condition, Device, Key, Purpose, Tensor, Times};
+use base::{Condition, Device, Key, Purpose, Tensor};
 use flow::exact::{Mixture, MixtureField};
 use flow::{Coupling, Field, Objective, Path, PathField, ScheduleConfig, Solver, TimeConfig, TimeLaw, rows, solve};
 use nets::{MlpConfig, Net, NetConfig};
 use train::{FlowTask, OptimConfig, Origin, Rows, Setup, TrainConfig, ema::EmaConfig};
 
-const SHAPE: [usize; 3] = [2, 1, 1];
+const SHAPE: [usize; 1] = [2];
 const BATCH: usize = 128;
 const FRESH: u64 = 1500;
 
@@ -14,25 +14,21 @@ fn ring() -> Mixture {
     Mixture::ring(8, 1.6, 0.12).unwrap()
 }
 
-/// The exact first flow, as images of one pixel.
-fn first() -> impl Field<4> {
-    let ring = MixtureField::new(Path::Linear {}, ring()).unwrap();
-    move |x: Tensor<4>, t: &Times, c: &Condition| {
-        let b = x.dims()[0];
-        ring.velocity(x.reshape([b, 2]), t, c).reshape([b, 2, 1, 1])
-    }
+/// The exact first flow.
+fn first() -> impl Field<2> {
+    MixtureField::new(Path::Linear {}, ring()).unwrap()
 }
 
-fn noise(seed: u64, count: u64) -> Tensor<4> {
+fn noise(seed: u64, count: u64) -> Tensor<2> {
     let indices: Vec<u64> = (0..count).collect();
-    Key::new(seed, Purpose::Noise).normal_tensor(&indices, [0, 2, 1, 1], &Device::flex())
+    Key::new(seed, Purpose::Noise).normal_tensor(&indices, [0, 2], &Device::flex())
 }
 
 fn velocity(net: &Net) -> PathField<'_, Net> {
     PathField::new(net, Path::Linear {}, Default::default())
 }
 
-fn run(field: &dyn Field<4>, x0: &Tensor<4>, solver: Solver, steps: usize) -> Vec<f64> {
+fn run(field: &dyn Field<2>, x0: &Tensor<2>, solver: Solver, steps: usize) -> Vec<f64> {
     let schedule = ScheduleConfig::Uniform {}.build(steps).unwrap();
     let end = solve(field, x0.clone(), &Condition::none(), &solver, &schedule, None).unwrap();
     rows::host(end.x).unwrap()
@@ -44,7 +40,7 @@ fn net(seed: u64) -> Net {
 }
 
 /// `steps` of Adam from `start` on pairs, or on data alone, at times of `law`.
-fn learn(start: Net, law: TimeLaw, pairs: Option<(&Tensor<4>, &[f64])>, seed: u64, steps: u64) -> Net {
+fn learn(start: Net, law: TimeLaw, pairs: Option<(&Tensor<2>, &[f64])>, seed: u64, steps: u64) -> Net {
     let optim = OptimConfig { lr: 2e-3, ..OptimConfig::default() };
     let (ema, batch) = (EmaConfig { decays: vec![0.99], warmup: true }, BATCH);
     let config =
@@ -96,7 +92,7 @@ fn reflow_then_distil_beats_distilling_at_once() {
         let two = learn(one.clone(), TimeLaw::Uniform {}, Some((&many, &ends)), seed, steps);
         base += energy(&run(&velocity(&one), &fresh, Solver::Euler {}, 1), &data) / seeds as f64;
         let few = noise(300 + seed, 128);
-        let teachers: [Box<dyn Field<4>>; 2] = [Box::new(first()), Box::new(velocity(&two))];
+        let teachers: [Box<dyn Field<2>>; 2] = [Box::new(first()), Box::new(velocity(&two))];
         for ((teacher, start), sums) in teachers.iter().zip([&one, &two]).zip(&mut sums) {
             let ends = run(&**teacher, &few, Solver::Heun {}, 50);
             let student = learn(start.clone(), TimeLaw::Constant { t: 0.0 }, Some((&few, &ends)), seed, steps);

@@ -66,7 +66,7 @@ pub enum Event<'a> {
         /// Images seen.
         images: u64,
         /// The network, without automatic differentiation.
-        network: &'a dyn Network<4>,
+        network: &'a dyn Network<2>,
     },
     /// A checkpoint is safe on disk.
     Checkpoint {

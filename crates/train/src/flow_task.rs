@@ -3,7 +3,7 @@
 use crate::TrainError;
 use crate::source::{Batch, Origin};
 use crate::task::Task;
-use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, TensorData, Times};
+use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, Times};
 use flow::coupling::Draw;
 use flow::exercise::{ends_through, source_of_start};
 use flow::{Coupling, Ends, Objective};
@@ -30,7 +30,7 @@ pub struct FlowTask {
 #[derive(Clone, Debug)]
 pub struct Drawn {
     /// The coupled ends.
-    pub ends: Ends<4>,
+    pub ends: Ends<2>,
     /// A time for each.
     pub times: Times,
     /// Conditions, some of them dropped.
@@ -84,13 +84,12 @@ impl FlowTask {
         batch: &Batch,
         noise: Key,
         device: &Device,
-    ) -> Result<(Tensor<4>, Tensor<4>, Option<Vec<usize>>), TrainError> {
-        let tensor = |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), batch.shape), device);
-        let x1 = tensor(&batch.x1);
+    ) -> Result<(Tensor<2>, Tensor<2>, Option<Vec<usize>>), TrainError> {
+        let x1 = batch.rows(&batch.x1, device);
         let x0 = match (&batch.x0, self.coupling.needs_pairs(), self.origin) {
-            (Some(x0), true, _) => return Ok((tensor(x0), x1, None)),
-            (Some(x0), false, Origin::Data) => tensor(x0),
-            (None, false, Origin::Noise) => noise.normal_tensor(&batch.indices, batch.shape, device),
+            (Some(x0), true, _) => return Ok((batch.rows(x0, device), x1, None)),
+            (Some(x0), false, Origin::Data) => batch.rows(x0, device),
+            (None, false, Origin::Noise) => noise.normal_tensor(&batch.indices, x1.dims(), device),
             (None, false, Origin::Data) => {
                 let why = "flows start from a second data set but the batch brings none of its samples";
                 return Err(TrainError::Objective(why.into()));
@@ -117,7 +116,7 @@ impl FlowTask {
     /// The coupled ends with the latent, where the path has one; it is drawn by counter after the coupling, so that it
     /// stays independent of both ends. A piece of a trajectory becomes the ends of the path's curve through it, a whole
     /// stored one those of the curve from where it started.
-    fn ends(&self, x0: Tensor<4>, x1: Tensor<4>, batch: &Batch, latent: Key) -> Ends<4> {
+    fn ends(&self, x0: Tensor<2>, x1: Tensor<2>, batch: &Batch, latent: Key) -> Ends<2> {
         if !batch.spans.is_empty() {
             let [from, to] = [0, 1].map(|end| Times::new(batch.spans.iter().map(|span| span[end]).collect()));
             let (x0, x1) = ends_through(&self.objective.path, (x0, &from), (x1, &to));
@@ -150,14 +149,14 @@ fn objective(error: flow::FlowError) -> TrainError {
 }
 
 impl Task for FlowTask {
-    fn loss(&self, network: &dyn Network<4>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
+    fn loss(&self, network: &dyn Network<2>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
         let Drawn { ends, times, condition } = self.draw(batch, device)?;
         self.objective.loss_of(network, ends, &condition, &times, &self.pass(batch)).map_err(objective)
     }
 
     fn loss_at(
         &self,
-        network: &dyn Network<4>,
+        network: &dyn Network<2>,
         batch: &Batch,
         times: &Times,
         device: &Device,

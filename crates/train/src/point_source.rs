@@ -1,4 +1,4 @@
-//! Points in the plane as training samples: an endless stream, every point new, each an image of two channels and one pixel.
+//! Points in the plane as training samples: an endless stream, every point new, each of shape `[2]`.
 
 use crate::TrainError;
 use crate::source::{Batch, Source};
@@ -30,8 +30,8 @@ impl Source for PointSource {
         let indices: Vec<u64> = (self.next..self.next + self.batch as u64).collect();
         self.next += self.batch as u64;
         let x1 = indices.iter().flat_map(|&index| self.points.point(self.seed, index)).collect();
-        let (shape, places) = ([self.batch, 2, 1, 1], indices.clone());
-        Ok(Batch { x1, x0: None, shape, classes: Vec::new(), indices, places, spans: Vec::new() })
+        let places = indices.clone();
+        Ok(Batch { x1, x0: None, shape: [2].into(), classes: Vec::new(), indices, places, spans: Vec::new() })
     }
 
     fn fingerprint(&self) -> String {

@@ -2,14 +2,14 @@
 
 use crate::TrainError;
 use crate::source::{Batch, Source};
-use base::{Key, Purpose};
+use base::{Key, Purpose, Shape};
 
 /// Rows in memory. Pairs come in turn, over and over; rows without partners are drawn at random, each side for itself.
 #[derive(Clone, Debug)]
 pub struct Rows {
     x0: Option<Vec<f32>>,
     x1: Vec<f32>,
-    shape: [usize; 3],
+    shape: Shape,
     batch: usize,
     /// Seed of the draws; `None` for pairs.
     seed: Option<u64>,
@@ -17,30 +17,28 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Data `x1`, rows of `shape` `[c h w]` one after another, in batches of `batch`
+    /// Data `x1`, samples of `shape` one after another, in batches of `batch`
     /// ([`TrainConfig::micro_batch`](crate::TrainConfig::micro_batch)). Flows start at noise.
-    pub fn data(x1: Vec<f32>, shape: [usize; 3], batch: usize, seed: u64) -> Self {
-        Self { x0: None, x1, shape, batch, seed: Some(seed), next: 0 }
+    pub fn data(x1: Vec<f32>, shape: impl Into<Shape>, batch: usize, seed: u64) -> Self {
+        Self { x0: None, x1, shape: shape.into(), batch, seed: Some(seed), next: 0 }
     }
 
     /// Data `x1` and a second set `x0`, of any number of rows, that flows start at.
-    pub fn between(x0: Vec<f32>, x1: Vec<f32>, shape: [usize; 3], batch: usize, seed: u64) -> Self {
+    pub fn between(x0: Vec<f32>, x1: Vec<f32>, shape: impl Into<Shape>, batch: usize, seed: u64) -> Self {
         Self { x0: Some(x0), ..Self::data(x1, shape, batch, seed) }
     }
 
     /// Pairs: row `i` of `x0` belongs to row `i` of `x1`.
-    pub fn pairs(x0: Vec<f32>, x1: Vec<f32>, shape: [usize; 3], batch: usize) -> Self {
-        Self { x0: Some(x0), x1, shape, batch, seed: None, next: 0 }
+    pub fn pairs(x0: Vec<f32>, x1: Vec<f32>, shape: impl Into<Shape>, batch: usize) -> Self {
+        Self { x0: Some(x0), x1, shape: shape.into(), batch, seed: None, next: 0 }
     }
 
     /// The rows of one side for samples `indices`; `side` keeps the draws of the two apart.
     fn take(&self, rows: &[f32], side: u64, indices: &[u64]) -> Result<Vec<f32>, TrainError> {
-        let width: usize = self.shape.iter().product();
+        let width = self.shape.numel();
         if width == 0 || rows.is_empty() || !rows.len().is_multiple_of(width) {
             let (values, shape) = (rows.len(), self.shape);
-            return Err(TrainError::Source(format!(
-                "{values} values in memory are no rows of shape {shape:?} [c h w]"
-            )));
+            return Err(TrainError::Source(format!("{values} values in memory are no rows of shape {shape}")));
         }
         let count = (rows.len() / width) as u64;
         let row = |&index: &u64| {
@@ -69,8 +67,7 @@ impl Source for Rows {
         }
         let x1 = self.take(&self.x1, 1, &indices)?;
         self.next += self.batch as u64;
-        let [c, h, w] = self.shape;
-        let (shape, places) = ([self.batch, c, h, w], indices.clone());
+        let (shape, places) = (self.shape, indices.clone());
         Ok(Batch { x1, x0, shape, classes: Vec::new(), indices, places, spans: Vec::new() })
     }
 
@@ -91,13 +88,13 @@ mod tests {
         let ends =
             || ((0..6).map(|i| i as f32).collect::<Vec<_>>(), (0..6).map(|i| 10.0 + i as f32).collect::<Vec<_>>());
         let (x0, x1) = ends();
-        let mut pairs = Rows::pairs(x0, x1, [2, 1, 1], 4);
+        let mut pairs = Rows::pairs(x0, x1, [2], 4);
         let batch = pairs.next().unwrap();
         assert_eq!(batch.x0.unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 1.0]);
         assert_eq!(batch.x1, [10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 10.0, 11.0]);
 
         let (x0, x1) = ends();
-        let mut apart = Rows::between(x0, x1, [1, 1, 1], 4000, 7);
+        let mut apart = Rows::between(x0, x1, [1], 4000, 7);
         let batch = apart.next().unwrap();
         let joint = |a: f32, b: f32| {
             let x0 = batch.x0.as_ref().unwrap();
@@ -115,10 +112,10 @@ mod tests {
     #[test]
     fn what_are_no_rows_is_refused() {
         let said = |mut rows: Rows| rows.next().unwrap_err().to_string();
-        assert!(said(Rows::data(vec![0.0; 5], [2, 1, 1], 4, 0)).contains("no rows of shape"));
-        assert!(said(Rows::data(vec![], [2, 1, 1], 4, 0)).contains("no rows of shape"));
-        assert!(said(Rows::pairs(vec![0.0; 2], vec![0.0; 4], [2, 1, 1], 4)).contains("differ in number"));
-        let fingerprint = |x: f32| Rows::data(vec![x, 1.0], [2, 1, 1], 4, 0).fingerprint();
+        assert!(said(Rows::data(vec![0.0; 5], [2], 4, 0)).contains("no rows of shape"));
+        assert!(said(Rows::data(vec![], [2], 4, 0)).contains("no rows of shape"));
+        assert!(said(Rows::pairs(vec![0.0; 2], vec![0.0; 4], [2], 4)).contains("differ in number"));
+        let fingerprint = |x: f32| Rows::data(vec![x, 1.0], [2], 4, 0).fingerprint();
         assert_ne!(fingerprint(0.0), fingerprint(-0.0));
     }
 }

@@ -1,6 +1,7 @@
 //! Where training samples come from, seen from the engine: a stream that can continue at any sample counter.
 
 use crate::TrainError;
+use base::{Device, Shape, Tensor, TensorData};
 
 /// Where flows start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,18 +14,18 @@ pub enum Origin {
 }
 
 /// A part of a training batch, on the host.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// Data points, `[b c h w]`, in [-1, 1].
+    /// Data points, rows `[b n]`.
     pub x1: Vec<f32>,
-    /// Source points of the same shape: the stored partners of the data points, or samples of a second data set drawn beside
+    /// Source points, rows as well: the stored partners of the data points, or samples of a second data set drawn beside
     /// them ([`Origin`]). Without them noise is drawn by counter.
     pub x0: Option<Vec<f32>>,
-    /// `[b c h w]`.
-    pub shape: [usize; 4],
+    /// What the `n` numbers of a row are.
+    pub shape: Shape,
     /// Class of each sample, `-1` for none; empty for data without classes.
     pub classes: Vec<i64>,
-    /// Sample counter of each sample: counts images seen since the start of the run, so an image seen again in a
+    /// Sample counter of each sample, `[b]`: counts images seen since the start of the run, so an image seen again in a
     /// later epoch has another counter, and with it other noise and another time.
     pub indices: Vec<u64>,
     /// Where each sample lies in the data set, for messages.
@@ -36,7 +37,7 @@ pub struct Batch {
 impl Batch {
     /// Number of samples.
     pub fn len(&self) -> usize {
-        self.shape[0]
+        self.indices.len()
     }
 
     /// Whether there is no sample.
@@ -44,9 +45,14 @@ impl Batch {
         self.len() == 0
     }
 
+    /// Values of this batch (`x0` or `x1`) as rows `[b n]` on `device`.
+    pub fn rows(&self, values: &[f32], device: &Device) -> Tensor<2> {
+        Tensor::from_data(TensorData::new(values.to_vec(), [self.len(), self.shape.numel()]), device)
+    }
+
     /// The first value that is NaN or infinite, described for a message.
     pub fn find_not_finite(&self) -> Option<String> {
-        let size = self.shape[1..].iter().product::<usize>().max(1);
+        let size = self.shape.numel().max(1);
         let parts = [("data", Some(&self.x1)), ("source", self.x0.as_ref())];
         parts.into_iter().find_map(|(what, values)| {
             let at = values?.iter().position(|v| !v.is_finite())?;

@@ -99,8 +99,8 @@ impl Source for TransferSource {
     fn next(&mut self) -> Result<Batch, TrainError> {
         let (start, batch) = (self.start.next()?, self.data.next()?);
         if start.shape != batch.shape {
-            let (from, to) = (&start.shape[1..], &batch.shape[1..]);
-            return Err(TrainError::Source(format!("the source has images of {from:?} [c h w], the data of {to:?}")));
+            let (from, to) = (start.shape, batch.shape);
+            return Err(TrainError::Source(format!("the source has samples of shape {from}, the data of {to}")));
         }
         Ok(Batch { x0: Some(start.x1), ..batch })
     }
@@ -131,10 +131,11 @@ impl Source for PairSource {
 
 impl From<data::Batch> for Batch {
     fn from(batch: data::Batch) -> Self {
+        let [_, c, h, w] = batch.shape;
         Self {
             x1: batch.images,
             x0: None,
-            shape: batch.shape,
+            shape: [c, h, w].into(),
             classes: batch.labels,
             indices: batch.indices,
             places: batch.source,
@@ -247,7 +248,7 @@ mod tests {
             precision: "f32".into(),
             guidance: 1.0,
             seed: 1,
-            shape: [1, 1, 2],
+            shape: [1, 1, 2].into(),
             classes: 0,
             data: String::new(),
             times: vec![0.0, 1.0],

@@ -8,12 +8,12 @@ use base::{Device, Network, Tensor, Times};
 /// [`Source`](crate::Source) and the first weights.
 pub trait Task {
     /// Loss of each sample, `[b]`, in training mode. All randomness is a function of the batch's counters.
-    fn loss(&self, network: &dyn Network<4>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError>;
+    fn loss(&self, network: &dyn Network<2>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError>;
 
     /// Loss of each sample, `[b]`, at the given times, without dropout: what validation reports.
     fn loss_at(
         &self,
-        network: &dyn Network<4>,
+        network: &dyn Network<2>,
         batch: &Batch,
         times: &Times,
         device: &Device,

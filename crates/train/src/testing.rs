@@ -48,10 +48,9 @@ impl TinyNet {
     }
 }
 
-impl Network<4> for TinyNet {
-    fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
-        let [b, c, h, w] = x.dims();
-        let x = x.reshape([b, c * h * w]);
+impl Network<2> for TinyNet {
+    fn predict(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<2> {
+        let [b, _] = x.dims();
         let x = match pass {
             Pass::Infer => x,
             Pass::Train { dropout, samples, .. } => {
@@ -65,7 +64,7 @@ impl Network<4> for TinyNet {
             Some(class) => hidden + self.classes.val().select(0, class.clone() + 1),
             None => hidden,
         };
-        self.output.forward(hidden.tanh()).reshape([b, c, h, w])
+        self.output.forward(hidden.tanh())
     }
 }
 
@@ -77,16 +76,16 @@ pub struct TinyTask {
 
 impl TinyTask {
     fn squared(
-        network: &dyn Network<4>,
+        network: &dyn Network<2>,
         batch: &Batch,
-        x0: Tensor<4>,
+        x0: Tensor<2>,
         times: &Times,
         condition: &Condition,
         pass: &Pass,
         device: &Device,
     ) -> Tensor<1> {
-        let x1 = Tensor::from_data(TensorData::new(batch.x1.clone(), batch.shape), device);
-        let t = times.column::<4>(|t| t, device);
+        let x1 = batch.rows(&batch.x1, device);
+        let t = times.column::<2>(|t| t, device);
         let xt = x0.clone() + (x1.clone() - x0.clone()) * t;
         let v = network.predict(xt, times.tensor(device), condition, pass);
         (v - (x1 - x0)).square().reshape([batch.len() as i32, -1]).mean_dim(1).squeeze_dim(1)
@@ -94,8 +93,8 @@ impl TinyTask {
 }
 
 impl Task for TinyTask {
-    fn loss(&self, network: &dyn Network<4>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
-        let x0 = Key::new(self.seed, Purpose::Noise).normal_tensor(&batch.indices, batch.shape, device);
+    fn loss(&self, network: &dyn Network<2>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
+        let x0 = Key::new(self.seed, Purpose::Noise).normal_tensor(&batch.indices, [0, batch.shape.numel()], device);
         let key = Key::new(self.seed, Purpose::Time);
         let times = Times::new(batch.indices.iter().map(|i| key.uniform(*i)).collect());
         let drop = Key::new(self.seed, Purpose::ConditionDrop);
@@ -112,12 +111,13 @@ impl Task for TinyTask {
 
     fn loss_at(
         &self,
-        network: &dyn Network<4>,
+        network: &dyn Network<2>,
         batch: &Batch,
         times: &Times,
         device: &Device,
     ) -> Result<Tensor<1>, TrainError> {
-        let x0 = Key::new(self.seed, Purpose::Noise).fold(1).normal_tensor(&batch.indices, batch.shape, device);
+        let x0 =
+            Key::new(self.seed, Purpose::Noise).fold(1).normal_tensor(&batch.indices, [0, batch.shape.numel()], device);
         let condition = Condition::classes(&batch.classes, device);
         Ok(Self::squared(network, batch, x0, times, &condition, &Pass::Infer, device))
     }
@@ -160,7 +160,7 @@ impl Source for TinySource {
             x1[4 * i + (*index % 4) as usize] = f32::NAN;
         }
         let places = classes.iter().map(|c| *c as u64).collect();
-        Ok(Batch { x1, x0: None, shape: [self.batch, 1, 2, 2], classes, indices, places, spans: Vec::new() })
+        Ok(Batch { x1, x0: None, shape: [1, 2, 2].into(), classes, indices, places, spans: Vec::new() })
     }
 
     fn fingerprint(&self) -> String {

@@ -156,7 +156,7 @@ fn write_pairs(path: &Path, count: u64) {
         precision: "f32".into(),
         guidance: 1.0,
         seed: 1,
-        shape: [1, 8, 8],
+        shape: [1, 8, 8].into(),
         classes: 10,
         data: String::new(),
         times: vec![0.0, 1.0],

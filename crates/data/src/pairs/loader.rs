@@ -1,9 +1,9 @@
 //! Batches of pairs for training, with the same order and cursor as those of images.
 
 use super::{PairBatch, PairStore};
-use crate::Result;
 use crate::loader::{Cutter, LoaderConfig};
 use crate::prefetch::Prefetch;
+use crate::{DataError, Result};
 use base::{Key, Purpose};
 use std::sync::Arc;
 
@@ -18,13 +18,16 @@ impl PairLoader {
     pub fn new(store: Arc<PairStore>, config: &LoaderConfig, start_sample: u64) -> Result<Self> {
         let name = store.dir().display().to_string();
         let mut cutter = Cutter::new(&name, store.len(), config, start_sample)?;
-        let flips = config.flip.then(|| Key::new(config.seed, Purpose::Augment));
+        let flips = match config.flip {
+            true => Some((Key::new(config.seed, Purpose::Augment), width(&store)?)),
+            false => None,
+        };
         let produce = move || {
             let positions = cutter.next()?;
             let batch = store.batch(&positions.rows);
             Some(batch.map(|batch| {
                 let mut batch = PairBatch { indices: positions.indices, ..batch };
-                flips.inspect(|key| mirror(&mut batch, *key));
+                flips.inspect(|(key, width)| mirror(&mut batch, *key, *width));
                 batch
             }))
         };
@@ -32,11 +35,17 @@ impl PairLoader {
     }
 }
 
+/// Columns of the images in `store`; only images have a left and a right.
+fn width(store: &PairStore) -> Result<usize> {
+    let image = store.meta().shape.image();
+    let refused = |error| DataError::config("flip", format!("is on, and {error}"), "set it to false");
+    image.map(|[_, _, width]| width).map_err(refused)
+}
+
 /// Mirrors half of the pairs left to right, noise and data alike: where the teacher commutes with mirrors (it was trained
 /// with flips), a mirrored pair is one it could have made (SlimFlow, arXiv 2407.12718, section 3.1).
-fn mirror(batch: &mut PairBatch, key: Key) {
-    let width = batch.shape[3].max(1);
-    let size = batch.shape[1..].iter().product::<usize>().max(1);
+fn mirror(batch: &mut PairBatch, key: Key, width: usize) {
+    let size = batch.shape.numel();
     for (i, &index) in batch.indices.iter().enumerate() {
         if key.uniform(index) < 0.5 {
             let sample = i * size..(i + 1) * size;

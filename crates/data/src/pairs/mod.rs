@@ -1,7 +1,7 @@
 //! The pair store: `(x0, x1, class)` made by a teacher, on disk between `pairs` and `reflow`/`distill`.
 //!
 //! A folder of safetensors files named `pairs-<first index>.safetensors`. Each holds a run of consecutive samples as
-//! tensors `x0` and `x1` (`f32 [n c h w]`), `class` and `index` (`i64 [n]`), and in its metadata how the pairs were made
+//! tensors `x0` and `x1` (`f32`, `n` points of the store's shape), `class` and `index` (`i64 [n]`), and in its metadata how the pairs were made
 //! ([`PairMeta`]) and a CRC-32C over the whole file, so that a flipped bit anywhere is found. Files are written beside
 //! their place, synced and renamed: a killed writer leaves whole files only and continues at [`PairWriter::next_index`].
 //! Several writers may fill different ranges of indices of one folder at once.
@@ -16,6 +16,7 @@ pub use store::{PairBatch, PairStore};
 pub use writer::PairWriter;
 
 use crate::{DataError, Result};
+use base::Shape;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -47,8 +48,8 @@ pub struct PairMeta {
     pub guidance: f64,
     /// Seed of the source points: sample `index` starts from the noise of this seed and `index`.
     pub seed: u64,
-    /// Shape of a point, `[c h w]`.
-    pub shape: [usize; 3],
+    /// Shape of a point.
+    pub shape: Shape,
     /// Number of classes; 0 for none.
     pub classes: usize,
     /// Fingerprint of the data the teacher was trained on, or empty.
@@ -97,7 +98,7 @@ impl PairMeta {
 
     /// Numbers in a point.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.numel()
     }
 
     /// Whether a point has no numbers.
@@ -123,9 +124,9 @@ impl PairMeta {
 pub struct PairRecord<'a> {
     /// Number of the sample, whose noise and condition it determines.
     pub index: u64,
-    /// The source point (noise), `[c h w]`.
+    /// The source point (noise), its numbers in a row.
     pub x0: &'a [f32],
-    /// The data point the teacher carried it to, `[c h w]`.
+    /// The data point the teacher carried it to.
     pub x1: &'a [f32],
     /// Its class; -1 for none.
     pub class: i64,

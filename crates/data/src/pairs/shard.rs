@@ -2,6 +2,7 @@
 
 use super::{FORMAT, PairMeta};
 use crate::{DataError, Result};
+use base::Shape;
 use safetensors::tensor::{Dtype, Metadata, TensorView, serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -54,11 +55,11 @@ pub(super) fn encode(meta: &PairMeta, rows: &Rows) -> Result<Vec<u8>, Box<dyn Er
     let integers = |values: &[i64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
     let (x0, x1) = (floats(&rows.x0), floats(&rows.x1));
     let (class, index) = (integers(&rows.class), integers(&rows.index));
-    let [c, h, w] = meta.shape;
     let count = rows.index.len();
+    let shape = meta.shape.batch(count);
     let tensors = [
-        ("x0", TensorView::new(Dtype::F32, vec![count, c, h, w], &x0)?),
-        ("x1", TensorView::new(Dtype::F32, vec![count, c, h, w], &x1)?),
+        ("x0", TensorView::new(Dtype::F32, shape.clone(), &x0)?),
+        ("x1", TensorView::new(Dtype::F32, shape, &x1)?),
         ("class", TensorView::new(Dtype::I64, vec![count], &class)?),
         ("index", TensorView::new(Dtype::I64, vec![count], &index)?),
     ];
@@ -141,10 +142,12 @@ impl Shard {
             return Err(DataError::malformed(path, what, "make the pairs again with this version"));
         }
         let count = header.info("index").and_then(|info| info.shape.first().copied()).unwrap_or(0);
-        let [c, h, w] = meta.shape;
         let place = |name: &str, dtype: Dtype, shape: &[usize]| {
             let info = header.info(name).ok_or_else(|| broken(format!("it has no tensor `{name}`")))?;
-            if info.dtype != dtype || info.shape != shape || (head.len() + info.data_offsets.1) as u64 > length {
+            if info.dtype != dtype
+                || !same_points(&info.shape, shape)
+                || (head.len() + info.data_offsets.1) as u64 > length
+            {
                 return Err(broken(format!(
                     "`{name}` is {:?} {:?}, expected {dtype:?} {shape:?}",
                     info.dtype, info.shape
@@ -152,8 +155,9 @@ impl Shard {
             }
             Ok((head.len() + info.data_offsets.0) as u64)
         };
-        let x0 = place("x0", Dtype::F32, &[count, c, h, w])?;
-        let x1 = place("x1", Dtype::F32, &[count, c, h, w])?;
+        let points = meta.shape.batch(count);
+        let x0 = place("x0", Dtype::F32, &points)?;
+        let x1 = place("x1", Dtype::F32, &points)?;
         let (class, index) = (place("class", Dtype::I64, &[count])?, place("index", Dtype::I64, &[count])?);
         let integers = |offset| -> Result<Vec<i64>> {
             let bytes = read_at(&file, path, offset, count * 8)?;
@@ -182,6 +186,12 @@ impl Shard {
         }
         Ok(())
     }
+}
+
+/// Whether a tensor `[n ...]` holds the points of that shape, as they are or as they were once written (`Shape::stored`).
+fn same_points(found: &[usize], wanted: &[usize]) -> bool {
+    let stored = |lengths: &[usize]| lengths.split_first().map(|(n, rest)| (*n, Shape::stored(rest)));
+    found == wanted || found.len() > 1 && stored(found) == stored(wanted)
 }
 
 pub(super) fn not_finite(path: &Path, what: String, value: f32) -> DataError {

@@ -4,6 +4,7 @@ use super::PairMeta;
 use super::shard::{Shard, first_of};
 use crate::fingerprint::Fingerprint;
 use crate::{DataError, Result};
+use base::Shape;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,12 +21,12 @@ pub struct PairStore {
 /// Some pairs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairBatch {
-    /// Source points (noise), `[b c h w]`.
+    /// Source points (noise), rows `[b n]`.
     pub x0: Vec<f32>,
-    /// Data points, `[b c h w]`.
+    /// Data points, rows `[b n]`.
     pub x1: Vec<f32>,
-    /// `[b, c, h, w]`.
-    pub shape: [usize; 4],
+    /// What the `n` numbers of a row are.
+    pub shape: Shape,
     /// Class of each pair, `[b]`; -1 for none.
     pub labels: Vec<i64>,
     /// Sample number of each pair, `[b]`: the one its noise was made with.
@@ -109,7 +110,6 @@ impl PairStore {
     /// # Errors
     /// A row that does not exist, a number that is not finite, a failing disk.
     pub fn batch(&self, rows: &[usize]) -> Result<PairBatch> {
-        let [c, h, w] = self.meta.shape;
         let numbers = rows.len() * self.meta.len();
         let (mut x0, mut x1) = (Vec::with_capacity(numbers), Vec::with_capacity(numbers));
         let (mut labels, mut index) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
@@ -127,6 +127,6 @@ impl PairStore {
         let indices = rows.iter().map(|&row| row as u64).collect();
         let whole = self.meta.is_whole();
         let spans = if whole { Vec::new() } else { index.iter().map(|&i| self.meta.span(i)).collect() };
-        Ok(PairBatch { x0, x1, shape: [rows.len(), c, h, w], labels, index, indices, spans })
+        Ok(PairBatch { x0, x1, shape: self.meta.shape, labels, index, indices, spans })
     }
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// let meta = PairMeta {
 ///     format: FORMAT, teacher: "base".into(), path: "linear".into(), parameterization: "velocity".into(),
 ///     solver: "euler".into(), schedule: "uniform".into(), steps: 20, precision: "f32".into(),
-///     guidance: 1.0, seed: 7, shape: [1, 1, 2], classes: 0, data: String::new(), times: vec![0.0, 1.0],
+///     guidance: 1.0, seed: 7, shape: [2].into(), classes: 0, data: String::new(), times: vec![0.0, 1.0],
 ///     start: "noise".into(), inverted: 0.0,
 /// };
 /// let mut writer = PairWriter::open(dir, &meta, 0..100)?;
@@ -51,7 +51,7 @@ impl PairWriter {
         if meta.is_empty() {
             return Err(DataError::config(
                 "shape",
-                format!("pairs of shape {:?}", meta.shape),
+                format!("pairs of shape {}", meta.shape),
                 "give a shape without zeros",
             ));
         }
@@ -116,7 +116,7 @@ impl PairWriter {
         }
         if x0.len() != self.meta.len() || x1.len() != self.meta.len() {
             let what =
-                format!("x0 has {} and x1 {} numbers, the store's shape is {:?}", x0.len(), x1.len(), self.meta.shape);
+                format!("x0 has {} and x1 {} numbers, the store's shape is {}", x0.len(), x1.len(), self.meta.shape);
             return Err(DataError::config("pairs", what, "push points of the store's shape"));
         }
         for (name, values) in [("x0", x0), ("x1", x1)] {

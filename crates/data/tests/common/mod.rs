@@ -90,7 +90,7 @@ pub fn meta() -> PairMeta {
         precision: "f32".to_string(),
         guidance: 1.5,
         seed: 7,
-        shape: [1, 2, 2],
+        shape: [1, 2, 2].into(),
         classes: 10,
         data: "0123456789abcdef".to_string(),
         times: vec![0.0, 1.0],

@@ -83,9 +83,10 @@ pub fn map_on_tape<M: Module, P: TapeMap>(module: M, map: &mut P) -> M {
     module.map(&mut OnTape { path: Vec::new(), map })
 }
 
-/// Names of the fields entered so far; an enum's variant is not a field.
+/// Names of the fields entered so far; an enum's variant is not a field, and a [`Net`](crate::Net) is the network inside it.
 fn enter(path: &mut Vec<String>, name: &str, container: &str) {
-    path.push(if container.starts_with("Enum:") { String::new() } else { name.to_owned() });
+    let silent = container.starts_with("Enum:") || container == "Struct:Net";
+    path.push(if silent { String::new() } else { name.to_owned() });
 }
 
 fn dotted(path: &[String]) -> String {

@@ -57,10 +57,11 @@ impl ConvUnet {
     }
 }
 
-impl Network<4> for ConvUnet {
-    fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
+impl Network<2> for ConvUnet {
+    fn predict(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<2> {
+        let [b, n] = x.dims();
         let e = kernels::silu(self.conditioner.forward(t, condition));
-        let mut h = self.conv_in.forward(x);
+        let mut h = self.conv_in.forward(x.reshape([b, 3, 32, 32]));
         let mut skips = Vec::new();
         for level in 0..3 {
             for i in 0..2 {
@@ -86,6 +87,6 @@ impl Network<4> for ConvUnet {
                 h = double.forward_upsampled(h);
             }
         }
-        self.conv_out.forward(self.norm_out.forward(h, None, true))
+        self.conv_out.forward(self.norm_out.forward(h, None, true)).reshape([b, n])
     }
 }

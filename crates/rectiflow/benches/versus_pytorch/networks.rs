@@ -35,17 +35,16 @@ struct Perceptron {
     layers: Vec<Linear>,
 }
 
-impl Network<4> for Perceptron {
-    fn predict(&self, x: Tensor<4>, _: Tensor<1>, _: &Condition, _: &Pass) -> Tensor<4> {
-        let b = x.dims()[0];
-        let mut h: Tensor<2> = x.reshape([b as i32, -1]);
+impl Network<2> for Perceptron {
+    fn predict(&self, x: Tensor<2>, _: Tensor<1>, _: &Condition, _: &Pass) -> Tensor<2> {
+        let mut h = x;
         for (i, layer) in self.layers.iter().enumerate() {
             h = layer.forward(h);
             if i + 1 < self.layers.len() {
                 h = kernels::silu(h);
             }
         }
-        h.reshape([b as i32, -1, 1, 1])
+        h
     }
 }
 
@@ -55,7 +54,7 @@ trait Job {
 
     /// Where the network lives.
     fn device(&self) -> &Device;
-    fn run<M: Module + Network<4> + 'static>(self, workload: Workload<M>) -> Result<Self::Output, Box<dyn Error>>;
+    fn run<M: Module + Network<2> + 'static>(self, workload: Workload<M>) -> Result<Self::Output, Box<dyn Error>>;
 }
 
 /// Does a job with the workload of this name; `None` if there is none.
@@ -108,11 +107,11 @@ impl ParamMap for Ripple {
     }
 }
 
-impl<M: Module + Network<4>> Workload<M> {
+impl<M: Module + Network<2>> Workload<M> {
     /// Inputs, times and classes of a batch of `b`.
-    fn inputs(&self, b: usize, device: &Device) -> (Tensor<4>, Tensor<1>, Vec<i64>) {
+    fn inputs(&self, b: usize, device: &Device) -> (Tensor<2>, Tensor<1>, Vec<i64>) {
         let indices: Vec<u64> = (0..b as u64).collect();
-        let x = Key::new(0, Purpose::Noise).normal_tensor(&indices, self.shape, device);
+        let x = Key::new(0, Purpose::Noise).normal_tensor(&indices, [0, self.shape[1..].iter().product()], device);
         let times: Vec<f32> = (0..b).map(|i| (i as f32 + 0.5) / b as f32).collect();
         let classes = (0..b).filter(|_| self.classes > 0).map(|i| (i % self.classes) as i64).collect();
         (x, Tensor::from_floats(times.as_slice(), device), classes)
@@ -142,7 +141,7 @@ impl Job for Measure<'_> {
         self.1
     }
 
-    fn run<M: Module + Network<4> + 'static>(self, workload: Workload<M>) -> Result<Phases, Box<dyn Error>> {
+    fn run<M: Module + Network<2> + 'static>(self, workload: Workload<M>) -> Result<Phases, Box<dyn Error>> {
         let Self(precision, device) = self;
         let mut workload = workload;
         workload.shape[0] *= if *device == Device::flex() { 1 } else { CROWD };
@@ -184,14 +183,14 @@ impl Job for Measure<'_> {
 /// A field computed in a precision.
 struct Scoped<F>(F, Precision);
 
-impl<F: Field<4>> Field<4> for Scoped<F> {
-    fn velocity(&self, x: Tensor<4>, t: &Times, condition: &Condition) -> Tensor<4> {
+impl<F: Field<2>> Field<2> for Scoped<F> {
+    fn velocity(&self, x: Tensor<2>, t: &Times, condition: &Condition) -> Tensor<2> {
         self.1.scope(|| self.0.velocity(x, t, condition))
     }
 }
 
 /// Forward, backward and update, as the engine takes a step.
-fn train<M: Module + Network<4> + 'static>(
+fn train<M: Module + Network<2> + 'static>(
     workload: &Workload<M>,
     precision: Precision,
     device: &Device,
@@ -213,9 +212,9 @@ fn train<M: Module + Network<4> + 'static>(
 }
 
 /// Mean square of the output against the input's own first channels: a target that needs no data.
-fn loss<M: Network<4>>(
+fn loss<M: Network<2>>(
     net: &M,
-    x: &Tensor<4>,
+    x: &Tensor<2>,
     t: &Tensor<1>,
     condition: &Condition,
     precision: Precision,
@@ -243,7 +242,7 @@ impl Job for Export<'_> {
         self.2
     }
 
-    fn run<M: Module + Network<4> + 'static>(self, workload: Workload<M>) -> Result<(), Box<dyn Error>> {
+    fn run<M: Module + Network<2> + 'static>(self, workload: Workload<M>) -> Result<(), Box<dyn Error>> {
         let Self(folder, name, device) = self;
         let device = device.clone().autodiff();
         let net = workload.net.clone().train();
@@ -264,7 +263,12 @@ impl Job for Export<'_> {
             let values = gradient.ok_or("a parameter without a gradient")?.into_data().iter::<f32>().collect();
             tensors.insert(format!("g.{}", info.name), (info.shape.clone(), values));
         }
-        let host = |x: Tensor<4>| (x.dims().to_vec(), x.into_data().iter::<f32>().collect::<Vec<_>>());
+        // The peer's shapes: the output may have fewer channels than the input.
+        let [_, _, h, w] = workload.shape;
+        let host = |x: Tensor<2>| {
+            let [b, n] = x.dims();
+            (vec![b, n / (h * w), h, w], x.into_data().iter::<f32>().collect::<Vec<_>>())
+        };
         tensors.insert("x".into(), host(x.inner()));
         tensors.insert("y".into(), host(y));
         tensors.insert("t".into(), (vec![t.dims()[0]], t.inner().into_data().iter::<f32>().collect()));

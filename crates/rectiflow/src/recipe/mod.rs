@@ -157,7 +157,7 @@ impl Recipe {
     }
 
     /// `network` as the field that this recipe trains.
-    pub fn field<'a, N: Network<4> + ?Sized>(&self, network: &'a N) -> PathField<'a, N> {
+    pub fn field<'a, N: Network<2> + ?Sized>(&self, network: &'a N) -> PathField<'a, N> {
         PathField::new(network, self.path.clone(), self.parameterization)
             .independent(self.pairs_are_independent())
             .native(self.native.clone())

@@ -57,16 +57,16 @@ pub fn held_out(points: Points, seed: u64, count: usize) -> Cloud {
     (0..count as u64).map(|index| points.point(seed ^ 0x5eed, index)).collect()
 }
 
-/// A cloud as a batch `[n 2 1 1]`, the form in which networks see points.
-pub fn tensor(cloud: &Cloud, device: &Device) -> Tensor<4> {
-    Tensor::from_data(TensorData::new(cloud.as_flattened().to_vec(), [cloud.len(), 2, 1, 1]), device)
+/// A cloud as a batch `[n 2]`.
+pub fn tensor(cloud: &Cloud, device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(cloud.as_flattened().to_vec(), [cloud.len(), 2]), device)
 }
 
-/// A batch `[n 2 1 1]` as a cloud.
+/// A batch `[n 2]` as a cloud.
 ///
 /// # Errors
 /// Where the device cannot be read.
-pub fn cloud(tensor: Tensor<4>) -> Result<Cloud, Error> {
+pub fn cloud(tensor: Tensor<2>) -> Result<Cloud, Error> {
     Ok(host(tensor)?.as_chunks::<2>().0.to_vec())
 }
 
@@ -75,7 +75,7 @@ pub fn cloud(tensor: Tensor<4>) -> Result<Cloud, Error> {
 /// # Errors
 /// What the solver may say.
 pub fn follow(
-    field: &dyn Field<4>,
+    field: &dyn Field<2>,
     recipe: &Recipe,
     start: &Cloud,
     stops: usize,
@@ -89,7 +89,7 @@ pub fn follow(
     if !sample.solver.is_adaptive() {
         let paths = crate::sampling::paths(recipe.seed, &(0..start.len() as u64).collect::<Vec<_>>());
         let mut failed = None;
-        let mut observe = |seen: flow::Observation<4>| match cloud(seen.next) {
+        let mut observe = |seen: flow::Observation<2>| match cloud(seen.next) {
             Ok(cloud) => {
                 tracks.times.push(seen.t.values()[0] + seen.dt[0]);
                 tracks.clouds.push(cloud);
@@ -118,7 +118,7 @@ pub fn follow(
 /// # Errors
 /// What the solver may say.
 pub fn diffused(
-    field: &dyn Field<4>,
+    field: &dyn Field<2>,
     recipe: &Recipe,
     start: &Cloud,
     epsilon: f64,

@@ -11,7 +11,7 @@ use crate::{
     },
     sampling::{Classes, noise},
 };
-use base::{Condition, Key, Purpose, Tensor, TensorData};
+use base::{Condition, Key, Purpose, Tensor};
 use data::{
     Loader, LoaderConfig, Points, Split,
     pairs::{PairLoader, PairStore},
@@ -154,8 +154,8 @@ fn run_of(file: &Path) -> PathBuf {
 
 /// Coupled ends with their condition.
 struct Pairs {
-    x0: Tensor<4>,
-    x1: Tensor<4>,
+    x0: Tensor<2>,
+    x1: Tensor<2>,
     condition: Condition,
 }
 
@@ -192,15 +192,13 @@ fn training_pairs(
             None => return Ok(Err("its data set is empty".into())),
         }
     };
-    let [c, h, w] = model.subject.shape;
-    if batch.shape[1..] != [c, h, w] {
+    if batch.shape != model.subject.shape {
         return Err(Error::Usage(format!(
-            "the pairs have shape {:?} [c h w] but the model {:?}: they belong to another model",
-            &batch.shape[1..],
-            model.subject.shape
+            "the pairs have shape {} but the model {}: they belong to another model",
+            batch.shape, model.subject.shape
         )));
     }
-    let tensor = |values: &[f32]| Tensor::<4>::from_data(TensorData::new(values.to_vec(), batch.shape), device);
+    let tensor = |values: &[f32]| batch.rows(values, device);
     let classes = Some(batch.classes.as_slice()).filter(|classes| !classes.is_empty() && model.classes() > 0);
     let condition = |classes: &[i64]| Given::condition(classes, device);
     if let Some(x0) = &batch.x0 {
@@ -217,7 +215,7 @@ fn training_pairs(
 }
 
 impl Diagnosis {
-    fn cross(&mut self, model: &Model, field: &dyn Field<4>, pairs: &Pairs, points: usize) -> Result<(), Error> {
+    fn cross(&mut self, model: &Model, field: &dyn Field<2>, pairs: &Pairs, points: usize) -> Result<(), Error> {
         let Pairs { x0, x1, condition } = pairs;
         let path = &model.recipe.path;
         let rows: Vec<u64> = (0..x0.dims()[0] as u64).collect();

@@ -129,8 +129,9 @@ pub fn measure(
         let nfe = drawn.nfe as u32;
         measured.figures.insert(nfe, judge.figures(&drawn)?);
         let grid = Grid { columns: config.sheet_columns, padding: 2, upscale: 1, background: 24 };
-        let sheet = grid.draw(&drawn.images.take(config.sheet));
-        if matches!(sheet.channels, 1 | 3) {
+        let images = drawn.images().ok().filter(|images| matches!(images.shape()[0], 1 | 3));
+        if let Some(images) = images {
+            let sheet = grid.draw(&images.take(config.sheet));
             let png = media::png::encode(&sheet, &[])?;
             measured.sheets.push(Sheet { stage: model.subject.stage.clone(), nfe, png });
         }
@@ -204,8 +205,11 @@ pub fn stage(model: &Model, measured: &Measured) -> Stage {
 
 /// A summary without stages, times and commands.
 pub fn summary(model: &Model, judge: &Judge, config: &EvaluateConfig, context: &Context) -> Summary {
-    let [c, h, w] = model.subject.shape;
-    let kind = if c == 1 { "grey" } else { "colour" };
+    let what = match model.subject.shape.image() {
+        Ok([1, h, w]) => format!("grey images of {w}×{h}"),
+        Ok([_, h, w]) => format!("colour images of {w}×{h}"),
+        Err(_) => format!("samples of shape {}", model.subject.shape),
+    };
     let classes = match model.classes() {
         0 => "without classes".into(),
         n => format!("in {n} classes"),
@@ -213,7 +217,7 @@ pub fn summary(model: &Model, judge: &Judge, config: &EvaluateConfig, context: &
     Summary {
         schema: SCHEMA,
         name: model.recipe.name.clone(),
-        data: format!("{}: {kind} images of {w}×{h} {classes}", model.subject.data),
+        data: format!("{}: {what} {classes}", model.subject.data),
         evaluator: judge.label(),
         samples: config.samples,
         seconds: 0.0,

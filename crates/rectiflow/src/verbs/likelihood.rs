@@ -6,7 +6,7 @@
 pub use flow::likelihood::{Divergence, Probe};
 
 use crate::{Context, Error, Model, context::Event, device::Chosen, model::which, verbs::sample::solver};
-use base::{Condition, Key, NULL_CLASS, Purpose, Tensor, TensorData};
+use base::{Condition, Key, NULL_CLASS, Purpose, Shape, Tensor, TensorData};
 use data::Split;
 use flow::likelihood::{ByAutodiff, bits_per_dimension, dequantise, normal_log_density, ode};
 use flow::{ScheduleConfig, Solver, guidance::GuidanceConfig, kl::summary};
@@ -81,17 +81,17 @@ pub fn likelihood(request: &LikelihoodRequest, context: &mut Context) -> Result<
     }
     let field = ByAutodiff(model.field(&GuidanceConfig::default(), Precision::F32)?);
     let dataset = data::open(&model.recipe.data.with_split(Split::Test))?;
-    if dataset.shape() != model.subject.shape {
+    if Shape::from(dataset.shape()) != model.subject.shape {
         return Err(Error::Usage(format!(
-            "{} holds images of {:?} [c h w], the model makes {:?}; measure a model on data like its own",
+            "{} holds images of {:?} [c h w], the model makes {}; measure a model on data like its own",
             dataset.name(),
             dataset.shape(),
             model.subject.shape
         )));
     }
-    let [c, h, w] = model.subject.shape;
+    let size = model.subject.shape.numel();
     let width = model.recipe.path.start_scale();
-    let prior = |x: &Tensor<4>| normal_log_density(x, width);
+    let prior = |x: &Tensor<2>| normal_log_density(x, width);
     let total = request.count.min(dataset.len());
     let key = Key::new(request.seed, Purpose::Probe);
     let mut bits = Vec::with_capacity(total);
@@ -102,14 +102,14 @@ pub fn likelihood(request: &LikelihoodRequest, context: &mut Context) -> Result<
         let rows: Vec<usize> = (bits.len()..total.min(bits.len() + request.batch)).collect();
         let indices: Vec<u64> = rows.iter().map(|&row| row as u64).collect();
         let batch = data::gather(&*dataset, &rows)?;
-        let x = Tensor::<4>::from_data(TensorData::new(batch.images, [rows.len(), c, h, w]), &context.device.device);
+        let x = Tensor::<2>::from_data(TensorData::new(batch.images, [rows.len(), size]), &context.device.device);
         let x = dequantise(x, CELL, key.fold(0), &indices);
         let known = model.classes() > 0 && batch.labels.iter().all(|&label| label != NULL_CLASS);
         let condition = if known { Labels::condition(&batch.labels, &taped.device) } else { Condition::none() };
         let how = (&solver, &schedule);
         let found = ode(&field, x, &condition, how, &request.divergence, &prior, key.fold(1), &indices)?;
         nfe = nfe.max(found.nfe);
-        bits.extend(found.log_density.iter().map(|&log| bits_per_dimension(log, c * h * w, CELL)));
+        bits.extend(found.log_density.iter().map(|&log| bits_per_dimension(log, size, CELL)));
         context.tell(Event::Advance { done: bits.len() as u64 });
     }
     context.tell(Event::End);
@@ -118,7 +118,7 @@ pub fn likelihood(request: &LikelihoodRequest, context: &mut Context) -> Result<
         bits_per_dimension: found.mean,
         standard_error: found.standard_error,
         samples: bits.len(),
-        values: c * h * w,
+        values: size,
         nfe,
         data: dataset.name().to_string(),
         seconds: began.elapsed().as_secs_f64(),

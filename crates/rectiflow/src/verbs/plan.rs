@@ -4,7 +4,7 @@
 
 use crate::{Error, Recipe, Start, context::Context, memory::Need, prompts};
 use ::train::{Batch, Setup, Source, TrainConfig, TrainError, memory::Memory};
-use base::{Key, Purpose};
+use base::{Key, Purpose, Shape};
 use data::Split;
 use kernels::Precision;
 use serde::Serialize;
@@ -15,8 +15,8 @@ use std::time::Instant;
 pub struct PlanReport {
     /// Training samples in the data set.
     pub samples: usize,
-    /// `[c h w]`.
-    pub shape: [usize; 3],
+    /// Shape of a sample.
+    pub shape: Shape,
     /// Number of classes.
     pub classes: usize,
     /// Numbers in the network.
@@ -50,7 +50,7 @@ pub struct PlanReport {
 pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error> {
     recipe.check()?;
     let dataset = data::open(&recipe.data)?;
-    let (shape, config) = (dataset.shape(), &recipe.train);
+    let (shape, config) = (Shape::from(dataset.shape()), &recipe.train);
     let start = Start::of(recipe, shape, Split::Train)?;
     let names = if start.dataset().is_some() { &[][..] } else { dataset.class_names() };
     let classes = names.len();
@@ -97,7 +97,7 @@ const STEPS: usize = 8;
 const SECONDS: [f64; 2] = [1.5, 20.0];
 
 /// Images per second over a second or more, the first steps (allocation, page faults) not counted.
-pub(crate) fn measure(recipe: &Recipe, shape: [usize; 3], names: &[String], context: &Context) -> Result<f64, Error> {
+pub(crate) fn measure(recipe: &Recipe, shape: Shape, names: &[String], context: &Context) -> Result<f64, Error> {
     let net = prompts::network(recipe, shape, names, &context.device.device)?;
     let classes = names.len();
     let config = TrainConfig {
@@ -136,7 +136,7 @@ pub(crate) fn measure(recipe: &Recipe, shape: [usize; 3], names: &[String], cont
 
 /// Batches of noise in place of data.
 struct Noise {
-    shape: [usize; 3],
+    shape: Shape,
     classes: usize,
     /// Whether flows start from a second data set.
     transfer: bool,
@@ -151,15 +151,15 @@ impl Source for Noise {
     }
 
     fn next(&mut self) -> Result<Batch, TrainError> {
-        let [c, h, w] = self.shape;
         let indices: Vec<u64> = (self.next..self.next + self.batch as u64).collect();
         self.next += self.batch as u64;
         let key = Key::new(0, Purpose::Probe);
-        let x1: Vec<f32> = indices.iter().flat_map(|index| key.normals(*index, c * h * w).map(|v| v * 0.5)).collect();
+        let x1: Vec<f32> =
+            indices.iter().flat_map(|index| key.normals(*index, self.shape.numel()).map(|v| v * 0.5)).collect();
         let class = |index: &u64| (index % self.classes as u64) as i64;
         let classes = if self.classes == 0 { Vec::new() } else { indices.iter().map(class).collect() };
         let x0 = self.transfer.then(|| x1.iter().map(|v| -v).collect());
-        let (shape, places, spans) = ([self.batch, c, h, w], indices.clone(), Vec::new());
+        let (shape, places, spans) = (self.shape, indices.clone(), Vec::new());
         Ok(Batch { x1, x0, shape, classes, places, indices, spans })
     }
 
@@ -171,8 +171,8 @@ impl Source for Noise {
 impl std::fmt::Display for PlanReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mb = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
-        let [c, h, w] = self.shape;
-        writeln!(f, "data         {} samples of {c}x{h}x{w}, {} classes", self.samples, self.classes)?;
+        let sides: Vec<String> = self.shape.lengths().iter().map(usize::to_string).collect();
+        writeln!(f, "data         {} samples of {}, {} classes", self.samples, sides.join("x"), self.classes)?;
         writeln!(
             f,
             "network      {} parameters, {:.1} MFLOP forward per sample",

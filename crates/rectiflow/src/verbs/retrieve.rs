@@ -120,7 +120,8 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
     model.ask(&captions, &context.device)?;
     let real = data::gather(&*held_out, &rows)?.images;
     let eye = extractor(&request.features, &held_out, &context.device)?;
-    let judge = Judge::new(&*eye, &real, model.subject.shape, request.among)?;
+    let shape = model.subject.shape.image()?;
+    let judge = Judge::new(&*eye, &real, shape, request.among)?;
 
     let mut figures = Vec::new();
     if let Some(name) = &request.against {
@@ -146,7 +147,7 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
         // The first alone warms up what has never run at this size.
         draw_from(&model, &start, &how, &classes, 0, 0..1, context)?;
         let alone = draw_from(&model, &start, &how, &classes, 0, 0..1, context)?.seconds;
-        let images: Vec<f32> = drawn.images.values().iter().map(|v| v.clamp(-1.0, 1.0)).collect();
+        let images: Vec<f32> = drawn.rows.iter().map(|v| v.clamp(-1.0, 1.0)).collect();
         let row = judge.row("flow", drawn.nfe, &images, &places)?;
         let milliseconds = Some(1e3 * drawn.seconds / captions.len() as f64);
         figures.push(Row { milliseconds, alone: Some(1e3 * alone), ..row });
@@ -155,10 +156,7 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
     let mut shown = Vec::new();
     if let Some((path, rows)) = &request.sheet {
         let about = "real picture, then samples at each number of steps";
-        shown = sheet(path, &columns, model.subject.shape, *rows, about)?
-            .into_iter()
-            .map(|i| captions[i].clone())
-            .collect();
+        shown = sheet(path, &columns, shape, *rows, about)?.into_iter().map(|i| captions[i].clone()).collect();
     }
     Ok(RetrieveReport {
         data: held_out.name().into(),

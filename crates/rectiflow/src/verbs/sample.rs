@@ -179,12 +179,7 @@ pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleRe
     let drawn = draw_from(&model, &start, &config, &classes, request.seed, 0..count, context)?;
     let note = Note { model: &model, config: &config, seed: request.seed };
     write(&request.output, &drawn, &start, request.columns, &note)?;
-    Ok(SampleReport {
-        output: request.output.clone(),
-        count: drawn.images.len(),
-        nfe: drawn.nfe,
-        seconds: drawn.seconds,
-    })
+    Ok(SampleReport { output: request.output.clone(), count: drawn.len(), nfe: drawn.nfe, seconds: drawn.seconds })
 }
 
 /// What samples begin at: noise, or images of `data` brought to the form of the model's source.
@@ -198,6 +193,7 @@ fn beginning(model: &Model, data: Option<&str>) -> Result<Start, Error> {
         ))),
         (Some(data), Some(source)) => {
             let DataConfig { name, path, .. } = super::data::config(data);
+            let shape = shape.image()?;
             let form = DataConfig { size: Some(shape[2]), channels: Some(shape[0]), ..source.clone() };
             let all = DataConfig { classes: Vec::new(), limit: None, flip: false, holdout: 0.0, ..form };
             Start::images(&DataConfig { name, path, split: Split::Train, ..all }, shape)
@@ -217,9 +213,13 @@ impl Note<'_> {
     fn line(&self) -> String {
         let model = self.model.file.display();
         let SampleConfig { steps, solver, guidance, .. } = self.config;
-        let (solver, scale, [_, h, w]) = (solver.name(), guidance.scale, self.model.subject.shape);
+        let (solver, scale, shape) = (solver.name(), guidance.scale, self.model.subject.shape);
+        let size = match shape.image() {
+            Ok([_, h, w]) => format!("{w}x{h}"),
+            Err(_) => shape.to_string(),
+        };
         format!(
-            "Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {}, Size: {w}x{h}, Model: {model}",
+            "Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {}, Size: {size}, Model: {model}",
             self.seed
         )
     }
@@ -249,18 +249,23 @@ impl Note<'_> {
 
 fn write(output: &Path, drawn: &Drawn, start: &Start, columns: usize, note: &Note) -> Result<(), Error> {
     let extension = output.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    let images = || {
+        let told = |error| Error::Usage(format!("--output {}: {error}; use .npy or .safetensors", output.display()));
+        drawn.images().map_err(told)
+    };
+    let axes = drawn.shape.batch(drawn.len());
     let png = |path: &Path, bitmap: &Bitmap, classes: &[i64]| {
         media::png::save(path, bitmap, &[("parameters", &note.line()), ("rectiflow", &note.json(classes))])
     };
     match extension.as_deref() {
-        Some("png") => png(output, &Grid { columns, ..Grid::default() }.draw(&drawn.images), &drawn.classes)?,
-        Some("npy") => media::arrays::save_npy(output, &drawn.images)?,
+        Some("png") => png(output, &Grid { columns, ..Grid::default() }.draw(&images()?), &drawn.classes)?,
+        Some("npy") => media::arrays::save_npy(output, &axes, &drawn.rows)?,
         Some("safetensors") => {
             let metadata = HashMap::from([
                 ("parameters".to_string(), note.line()),
                 ("rectiflow".to_string(), note.json(&drawn.classes)),
             ]);
-            media::arrays::save_safetensors(output, &drawn.images, Some(&drawn.classes), metadata)?;
+            media::arrays::save_safetensors(output, &axes, &drawn.rows, Some(&drawn.classes), metadata)?;
         }
         Some(other) => {
             return Err(Error::Usage(format!(
@@ -269,11 +274,12 @@ fn write(output: &Path, drawn: &Drawn, start: &Start, columns: usize, note: &Not
             )));
         }
         None => {
-            for i in 0..drawn.images.len() {
+            let images = images()?;
+            for i in 0..images.len() {
                 // An image that was somebody's keeps its name.
                 let key = start.dataset().and_then(|dataset| dataset.key(i)).map(|key| key.replace(['/', '\\'], "_"));
                 let name = format!("{}.png", key.unwrap_or_else(|| format!("{i:06}")));
-                png(&output.join(name), &drawn.images.bitmap(i), &drawn.classes[i..=i])?;
+                png(&output.join(name), &images.bitmap(i), &drawn.classes[i..=i])?;
             }
         }
     }

@@ -9,7 +9,6 @@ use crate::{
     sampling::Drawn,
 };
 use data::{DataConfig, Split};
-use media::Images;
 use std::path::PathBuf;
 
 /// What to measure, and against what.
@@ -46,11 +45,7 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<(Figures, 
     }
     let rows: Vec<usize> = (0..samples.len()).collect();
     let batch = data::gather(&*samples, &rows)?;
-    let drawn = Drawn {
-        images: Images::new(batch.images, rows.len(), samples.shape())?,
-        classes: batch.labels,
-        nfe: 0,
-        seconds: 0.0,
-    };
+    let drawn =
+        Drawn { rows: batch.images, shape: samples.shape().into(), classes: batch.labels, nfe: 0, seconds: 0.0 };
     Ok((judge.figures(&drawn)?, judge.label()))
 }

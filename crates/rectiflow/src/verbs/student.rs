@@ -10,6 +10,7 @@ use crate::{
     recipe::Layers,
     taught::Teacher,
 };
+use base::Shape;
 use data::{
     LoaderConfig, Split,
     pairs::{PairLoader, PairStore},
@@ -216,9 +217,9 @@ fn from_data(recipe: &Recipe, subject: &Subject) -> Result<Stream, Error> {
         return Ok((Box::new(source), None, None, 0));
     }
     let dataset = data::open(&recipe.data)?;
-    if dataset.shape() != subject.shape || dataset.class_names().len() != subject.classes.len() {
+    if Shape::from(dataset.shape()) != subject.shape || dataset.class_names().len() != subject.classes.len() {
         return Err(Error::Usage(format!(
-            "the data are {:?} in {} classes but the teacher knows {:?} in {}: give the teacher's data (--data)",
+            "the data are {:?} in {} classes but the teacher knows {} in {}: give the teacher's data (--data)",
             dataset.shape(),
             dataset.class_names().len(),
             subject.shape,

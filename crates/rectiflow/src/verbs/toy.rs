@@ -159,7 +159,7 @@ fn learn(
     context: &mut Context,
 ) -> Result<TrainReport, Error> {
     let subject =
-        Subject { stage: "base".into(), shape: [2, 1, 1], classes: Vec::new(), data: points.name().to_string() };
+        Subject { stage: "base".into(), shape: [2].into(), classes: Vec::new(), data: points.name().to_string() };
     let mut source = PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
     let job = |recipe, source, folder, resume| {
         let subject = subject.clone();
@@ -187,7 +187,7 @@ fn draw(
     points: Points,
     folder: &Path,
     train: TrainReport,
-    field: &dyn Field<4>,
+    field: &dyn Field<2>,
     context: &mut Context,
 ) -> Result<ToyReport, Error> {
     let device = context.device.device.clone();

@@ -189,7 +189,7 @@ pub(crate) struct Job<'a> {
     /// A teacher whose flow the target rule follows.
     pub teacher: Option<Teacher>,
     /// The distance that the recipe's `perceptual` weighs.
-    pub premetric: Option<Box<dyn Premetric<4>>>,
+    pub premetric: Option<Box<dyn Premetric<2>>>,
     pub folder: &'a Path,
     pub resume: Option<Resume>,
 }
@@ -199,6 +199,9 @@ impl Job<'_> {
         let Self { recipe, subject, source, validation, start, teacher, premetric, folder, resume } = self;
         let device = context.device.device.clone();
         let classes = subject.classes.len();
+        if let (true, Err(error)) = (recipe.train.sample_every > 0, subject.shape.image()) {
+            return Err(Error::Usage(format!("sample sheets are pictures, and {error}; set train.sample_every = 0")));
+        }
         // Before anything is written: a network that does not fit the data or the machine, a folder that holds another run.
         let need = Need::of(recipe, subject.shape, classes)?;
         if context.device.name == "cpu" {
@@ -258,7 +261,7 @@ impl Job<'_> {
 }
 
 /// Trains a network, or a correction of one.
-fn fit<M: Module + Network<4>>(
+fn fit<M: Module + Network<2>>(
     net: M,
     checkpoint: Option<Checkpoint>,
     setup: Setup,
@@ -311,10 +314,9 @@ struct Sheets<'a> {
 const SHEET: u64 = 64;
 
 impl Sheets<'_> {
-    fn draw(&mut self, images: u64, network: &dyn Network<4>) -> Result<(), TrainError> {
+    fn draw(&mut self, images: u64, network: &dyn Network<2>) -> Result<(), TrainError> {
         let wrong = |error: &dyn std::fmt::Display| TrainError::Objective(format!("sample sheet: {error}"));
         let SampleConfig { steps, solver, schedule, path, precision, .. } = &self.recipe.sample;
-        let [c, h, w] = self.subject.shape;
         let network = Precise { network, precision: *precision };
         let field = self.recipe.field(&network);
         let indices: Vec<u64> = (0..self.starts.count().unwrap_or(SHEET).min(SHEET)).collect();
@@ -333,12 +335,13 @@ impl Sheets<'_> {
         let mut values = crate::sampling::host(end).map_err(|error| wrong(&error))?;
         let mut count = indices.len();
         if self.starts.dataset().is_some() {
-            let (from, size) = (crate::sampling::host(x0).map_err(|error| wrong(&error))?, c * h * w);
+            let (from, size) = (crate::sampling::host(x0).map_err(|error| wrong(&error))?, self.subject.shape.numel());
             let both = from.chunks(size).zip(values.chunks(size)).take(count / 2);
             values = both.flat_map(|(from, to)| from.iter().chain(to).copied()).collect();
             count = values.len() / size;
         }
-        let sheet = Images::new(values, count, [c, h, w]).map_err(|error| wrong(&error))?;
+        let image = self.subject.shape.image().map_err(|error| wrong(&error))?;
+        let sheet = Images::new(values, count, image).map_err(|error| wrong(&error))?;
         let path = self.run.samples().join(format!("{images:012}.png"));
         let text = format!("Steps: {steps}, Sampler: {}, Seed: {}, Images: {images}", solver.name(), self.recipe.seed);
         media::png::save(&path, &Grid::default().draw(&sheet), &[("parameters", &text)]).map_err(|error| wrong(&error))

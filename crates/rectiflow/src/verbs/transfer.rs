@@ -94,13 +94,13 @@ pub fn transfer(request: &TransferRequest, context: &mut Context) -> Result<Tran
         return Err(Error::Usage("--steps: give one or more numbers of at least 1".into()));
     }
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
-    let shape = model.subject.shape;
-    let Start::Data { dataset: sources, .. } = Start::held_out(&model.recipe, shape)? else {
+    let Start::Data { dataset: sources, .. } = Start::held_out(&model.recipe, model.subject.shape)? else {
         return Err(Error::Usage(format!(
             "{} starts from noise: there is nothing to carry over; train with `--source` to carry images of one set to another",
             model.file.display()
         )));
     };
+    let shape = model.subject.shape.image()?;
     let split = if model.recipe.data.holdout == 0.0 { Split::Train } else { Split::Test };
     let targets = data::open(&model.recipe.data.with_split(split))?;
     let pairs = meet(&sources, &targets, request.count)?;
@@ -128,7 +128,7 @@ pub fn transfer(request: &TransferRequest, context: &mut Context) -> Result<Tran
         let how = SampleConfig { steps, solver: request.solver.clone(), ..model.recipe.sample.clone() };
         let drawn = draw_from(&model, &start, &how, &Classes::None, 0, 0..last, context)?;
         let size = shape.iter().product::<usize>();
-        let values = drawn.images.values();
+        let values = &drawn.rows;
         let carried: Vec<f32> =
             source_rows.iter().flat_map(|&row| shown(&values[row * size..(row + 1) * size])).collect();
         rows.push(judge.row("flow", drawn.nfe, &carried)?);

@@ -103,7 +103,7 @@ pub struct Outcome<M> {
 ///
 /// # Errors
 /// [`TrainError::NotFinite`] when the guard stops the run; errors of the source, the observers and the checkpoint folder.
-pub fn train<M: Module + Network<4>>(
+pub fn train<M: Module + Network<2>>(
     network: M,
     setup: Setup<'_>,
     observer: &mut dyn Observer,
@@ -117,7 +117,7 @@ pub fn train<M: Module + Network<4>>(
 ///
 /// # Errors
 /// As [`train`], and when the checkpoint belongs to another network, path, parameterization, seed or data.
-pub fn resume<M: Module + Network<4>>(
+pub fn resume<M: Module + Network<2>>(
     network: M,
     from: Checkpoint,
     setup: Setup<'_>,

@@ -49,7 +49,7 @@ struct Stepped {
     norm: f64,
 }
 
-impl<'a, 'o, M: Module + Network<4>> Engine<'a, 'o, M> {
+impl<'a, 'o, M: Module + Network<2>> Engine<'a, 'o, M> {
     pub(super) fn new(setup: Setup<'a>, state: State<M>, observer: &'o mut dyn Observer) -> Self {
         let identity = identity(&setup);
         let device = device_of(&state.network);

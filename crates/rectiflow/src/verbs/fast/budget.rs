@@ -67,11 +67,10 @@ struct Speed {
 
 impl Speed {
     fn measure(model: &Model, context: &Context) -> Result<Self, Error> {
-        let [c, h, w] = model.subject.shape;
         let device = &context.device.device;
         let field = model.field(&GuidanceConfig::default(), model.recipe.sample.precision)?;
         let indices: Vec<u64> = (0..100).collect();
-        let x = Key::new(0, Purpose::Probe).normal_tensor(&indices, [0, c, h, w], device);
+        let x = Key::new(0, Purpose::Probe).normal_tensor(&indices, [0, model.subject.shape.numel()], device);
         let ask = || field.velocity(x.clone(), &Times::all(0.5, 100), &Condition::none()).into_data();
         ask(); // the first call allocates
         let began = Instant::now();
