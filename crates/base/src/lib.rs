@@ -10,7 +10,7 @@ pub mod rng;
 pub mod shape;
 pub mod times;
 
-pub use condition::{Condition, NULL_CLASS, Tokens};
+pub use condition::{Condition, ConditionError, Dense, NULL_CLASS, Tokens};
 pub use network::{Network, Pass};
 pub use rng::{Key, Purpose};
 pub use shape::{Shape, ShapeError};

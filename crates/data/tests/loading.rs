@@ -170,8 +170,8 @@ fn pairs_stream_in_the_same_order_and_resume() {
     let mirrored: Vec<_> = PairLoader::new(store, &flipped, 0).unwrap().take(6).map(Result::unwrap).collect();
     let (mut same, mut turned) = (0, 0);
     for (plain, mirrored) in pairs.iter().zip(&mirrored) {
-        let width = plain.shape[3];
-        let size: usize = plain.shape[1..].iter().product();
+        let [_, _, width] = plain.shape.image().unwrap();
+        let size = plain.shape.numel();
         let turn = |values: &[f32]| values.chunks(width).flat_map(|row| row.iter().rev().copied()).collect::<Vec<_>>();
         let ends = |batch: &data::pairs::PairBatch, i: usize| {
             [&batch.x0, &batch.x1].map(|x| x[i * size..(i + 1) * size].to_vec())
@@ -184,5 +184,12 @@ fn pairs_stream_in_the_same_order_and_resume() {
             }
         }
     }
+    // What is no image has no left and right.
+    let points = tempfile::tempdir().unwrap();
+    let mut writer = PairWriter::open(points.path(), &PairMeta { shape: [4].into(), ..meta() }, 0..8).unwrap();
+    push(&mut writer, 8);
+    writer.finish().unwrap();
+    let said = PairLoader::new(Arc::new(PairStore::open(points.path()).unwrap()), &flipped, 0).err().unwrap();
+    assert!(said.to_string().contains("[4] are not images"), "{said}");
     assert!(same > 0 && turned > 0 && same + turned == pairs.iter().map(|b| b.indices.len()).sum::<usize>());
 }

@@ -82,7 +82,7 @@ impl<F> Guided<F> {
             return ask(x, false, &condition.null());
         }
         let batch = x.dims()[0];
-        let both = ask(Tensor::cat(vec![x.clone(), x], 0), true, &condition.cat(&condition.null()));
+        let both = ask(Tensor::cat(vec![x.clone(), x], 0), true, &condition.doubled());
         let conditional = both.clone().narrow(0, 0, batch);
         let unconditional = both.narrow(0, batch, batch);
         // c + (g-1)(c-u) is u + g(c-u), written so that rows with g = 1 are exactly c.

@@ -203,7 +203,7 @@ impl Objective {
             },
         };
         let plain = Self { antithetic: false, ..self.clone() };
-        let losses = plain.loss_of(network, both, &condition.cat(condition), &times.cat(times), &pass)?;
+        let losses = plain.loss_of(network, both, &condition.repeated(2), &times.cat(times), &pass)?;
         let batch = times.len();
         Ok((losses.clone().narrow(0, 0, batch) + losses.narrow(0, batch, batch)) * 0.5)
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use base::{Condition, Device, Tensor, Times};
+use base::{Condition, Dense, Device, Shape, Tensor, Times};
 use common::{gap, host, line};
 use flow::{Field, Guided};
 use std::cell::RefCell;
@@ -70,6 +70,33 @@ fn an_interval_guides_each_row_by_its_own_time() {
     field.0.borrow_mut().clear();
     guided.velocity(x, &Times::all(0.9, 3), &c);
     assert_eq!(*field.0.borrow(), [3], "nothing to guide: one plain call");
+}
+
+/// Mutants: a null of zeros where one was given; a map or a reach that vanishes on the unconditional side.
+#[test]
+fn the_given_null_is_contrasted_with_and_side_inputs_stay_on_both_sides() {
+    let device = Device::flex();
+    let column = |values: [f32; 2]| Tensor::<1>::from_floats(values, &device).reshape([2, 1]);
+    let field = |x: Tensor<2>, _: &Times, c: &Condition| {
+        let (vector, map) = (c.vector.clone().unwrap(), c.dense.clone().unwrap().rows);
+        let reach: Tensor<2> = c.reach.clone().unwrap().unsqueeze_dim(1);
+        // Products, so that a side input missing on one side would show.
+        x * 2.0 + (vector * map * reach).cast(burn::tensor::DType::F64)
+    };
+    let empty = Condition { vector: Some(Tensor::from_floats([[5.0]], &device)), ..Condition::none() };
+    let condition = Condition {
+        vector: Some(column([1.0, 2.0])),
+        dense: Some(Dense { rows: column([3.0, 7.0]), shape: Shape::from([1]) }),
+        ..Condition::none()
+    };
+    let condition = condition.reaching(Tensor::from_floats([1.0, 0.5], &device)).contrasted(empty).unwrap();
+    let (x, t) = (line(&[0.2, -1.0]), Times::all(0.3, 2));
+    let guided = host(Guided::new(field, 3.0, None).unwrap().velocity(x.clone(), &t, &condition));
+    // u + 3 (c - u) with c = vector * map * reach and u = 5 * map * reach.
+    let expected = [0.4 + 15.0 + 3.0 * (3.0 - 15.0), -2.0 + 17.5 + 3.0 * (7.0 - 17.5)];
+    assert!(gap(&guided, &expected) < 1e-6, "{guided:?}");
+    let unconditional = host(Guided::new(field, 0.0, None).unwrap().velocity(x, &t, &condition));
+    assert!(gap(&unconditional, &[0.4 + 15.0, -2.0 + 17.5]) < 1e-6, "{unconditional:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! The rule sees the network as it is now, without gradients, and a teacher where there is one; path, parameterization,
 //! loss and weighting of the objective judge the answers, as in plain flow matching.
 
-use base::{Condition, Device, Key, Network, Pass, Purpose, Tensor, Times, Tokens};
+use base::{Condition, Device, Key, Network, Pass, Purpose, Tensor, Times};
 use flow::{Exercise, Field, Guided, PathField, Premetric, guidance::GuidanceConfig};
 use methods::{Lesson, Part, Target};
 use nets::Net;
@@ -128,7 +128,7 @@ impl Network<2> for Frozen<'_> {
     fn predict(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<2> {
         let on = |x: Tensor<2>| Tensor::from_data(x.into_data(), self.device);
         let t = Tensor::from_data(t.into_data(), self.device);
-        self.network.predict(on(x), t, &lift_condition(condition, self.device), pass).without_autodiff()
+        self.network.predict(on(x), t, &condition.on(self.device), pass).without_autodiff()
     }
 }
 
@@ -139,20 +139,7 @@ fn lift(exercise: Exercise<2>, device: &Device) -> Exercise<2> {
         x: on(exercise.x),
         wanted: on(exercise.wanted),
         data: exercise.data.map(on),
-        condition: lift_condition(&exercise.condition, device),
+        condition: exercise.condition.on(device),
         ..exercise
-    }
-}
-
-fn lift_condition(condition: &Condition, device: &Device) -> Condition {
-    let Condition { class, vector, tokens, reach } = condition.clone();
-    Condition {
-        class: class.map(|class| Tensor::from_data(class.into_data(), device)),
-        vector: vector.map(|vector| Tensor::from_data(vector.into_data(), device)),
-        tokens: tokens.map(|Tokens { embedding, mask }| Tokens {
-            embedding: Tensor::from_data(embedding.into_data(), device),
-            mask: Tensor::from_data(mask.into_data(), device),
-        }),
-        reach: reach.map(|reach| Tensor::from_data(reach.into_data(), device)),
     }
 }
