@@ -55,6 +55,6 @@ pub use parameterization::{Affine, Parameterization};
 pub use path::{Coefficients, Curve, Ends, Gamma, Path, Point};
 pub use schedule::{Schedule, ScheduleConfig};
 pub use score::ScoreField;
-pub use solver::{LastStep, Observation, Sde, Solution, Solver, solve, solve_with};
+pub use solver::{LastStep, Observation, Sde, Solution, Solver, Stepper, solve, solve_with};
 pub use stochastic::{Brownian, Diffusion};
 pub use time::{TimeConfig, TimeLaw};

@@ -18,6 +18,9 @@ pub enum MethodError {
         /// What is allowed.
         remedy: &'static str,
     },
+    /// A cost, a measurement and a way of steering do not go together.
+    #[error("{0}")]
+    Steering(String),
     /// The teacher cannot be used for this stage.
     #[error("{0}")]
     Teacher(String),
@@ -53,6 +56,15 @@ pub enum MethodError {
         /// What the receiver said.
         source: Failure,
     },
+}
+
+impl MethodError {
+    /// `method` was given a cost that is not the misfit to a linear measurement.
+    pub(crate) fn not_linear(method: &str) -> Self {
+        Self::Steering(format!(
+            "{method} needs a linear measurement (a mask, pooling, blur or grey); for any other cost use flowchef or dps"
+        ))
+    }
 }
 
 /// What somebody else's code may say.

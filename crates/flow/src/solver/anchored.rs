@@ -6,22 +6,20 @@
 //! shrink (the test holds the numbers), so fields from independent pairs are refused. Written for any path of two ends, but for
 //! the corrected form, which averages velocities.
 
-use super::Observer;
 use super::curve::{Node, frame_of};
-use super::march::{Moved, march};
+use super::stepper::{Moved, Step};
 use crate::{Field, FlowError, Path, Schedule};
 use base::{Condition, Tensor, Times};
 
 const NAME: &str = "anchored";
 
-pub(super) fn solve<const D: usize>(
-    field: &dyn Field<D>,
-    x: Tensor<D>,
-    condition: &Condition,
+pub(super) fn steps<'a, const D: usize>(
+    field: &'a dyn Field<D>,
+    x: &Tensor<D>,
+    condition: &'a Condition,
     corrected: bool,
     schedule: &Schedule,
-    observe: Observer<'_, D>,
-) -> Result<Tensor<D>, FlowError> {
+) -> Result<Step<'a, D>, FlowError> {
     let frame = frame_of(field, NAME)?;
     let needs = |what, remedy| Err(FlowError::Needs { solver: NAME, what, remedy });
     if frame.independent {
@@ -47,7 +45,7 @@ pub(super) fn solve<const D: usize>(
     }
     let noise = x.clone() / start.c.alpha;
     let steps = schedule.steps();
-    march(x, schedule, observe, |leg, x| {
+    Ok(Box::new(move |leg, x| {
         let (from, to) = (Node::at(path, leg.from), Node::at(path, leg.to));
         let rule = |velocity: &Tensor<D>| from.data(&x, velocity) * to.c.beta + noise.clone() * to.c.alpha;
         let velocity = field.velocity(x.clone(), &Times::all(leg.from, batch), condition);
@@ -55,7 +53,8 @@ pub(super) fn solve<const D: usize>(
         if corrected && leg.step + 1 < steps {
             let second = field.velocity(next, &Times::all(leg.to, batch), condition);
             next = rule(&((velocity.clone() + second) * 0.5));
+            return Ok(Moved { velocity, next, evaluations: 2 });
         }
-        Ok(Moved { velocity, next })
-    })
+        Ok(Moved { velocity, next, evaluations: 1 })
+    }))
 }

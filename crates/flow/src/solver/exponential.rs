@@ -7,9 +7,9 @@
 //! reverse diffusion whose `ε(t)` is `eta` times that of the noising process (the SDE form of DPM-Solver++), so the
 //! marginals are kept for every `eta >= 0`.
 
+use super::Noise;
 use super::curve::{Node, frame_of};
-use super::march::{Moved, march};
-use super::{Noise, Observer};
+use super::stepper::{Moved, Step};
 use crate::{Field, FlowError, Schedule, rows};
 use base::{Condition, Tensor, Times};
 
@@ -48,21 +48,21 @@ pub(super) struct Exponential {
     pub keep: Keep,
 }
 
-pub(super) fn solve<const D: usize>(
-    field: &dyn Field<D>,
-    x: Tensor<D>,
-    condition: &Condition,
-    method: &Exponential,
+pub(super) fn steps<'a, const D: usize>(
+    field: &'a dyn Field<D>,
+    x: &Tensor<D>,
+    condition: &'a Condition,
+    method: Exponential,
     schedule: &Schedule,
     noise: Noise<'_>,
-    observe: Observer<'_, D>,
-) -> Result<Tensor<D>, FlowError> {
+) -> Result<Step<'a, D>, FlowError> {
     let path = frame_of(field, method.name)?.path;
     let batch = x.dims()[0];
     let stochastic = method.keep != Keep::All;
-    let mut increments = noise.start(stochastic, method.name, schedule, &x)?;
+    let mut increments = noise.start(stochastic, method.name, schedule, x)?;
     let mut last: Option<(f64, Tensor<D>)> = None;
-    march(x, schedule, observe, |leg, x| {
+    Ok(Box::new(move |leg, x| {
+        last = last.take().filter(|_| !leg.replaced);
         let (from, to) = (Node::at(path, leg.from), Node::at(path, leg.to));
         let velocity = field.velocity(x.clone(), &Times::all(leg.from, batch), condition);
         let (decay, h) = (from.decay(&to), to.lambda - from.lambda);
@@ -85,8 +85,8 @@ pub(super) fn solve<const D: usize>(
             let fresh = increments.standard(leg, &next);
             next = next + fresh * (to.c.alpha * (1.0 - keep * keep).max(0.0).sqrt());
         }
-        Ok(Moved { velocity, next })
-    })
+        Ok(Moved { velocity, next, evaluations: 1 })
+    }))
 }
 
 /// Overshooting (Hu et al. 2024, arXiv 2411.19415): a curved Euler step `1 + strength` times too long, then back to the
@@ -94,20 +94,19 @@ pub(super) fn solve<const D: usize>(
 ///
 /// Rescaling by `a = beta_to/beta_over` and adding noise of variance `alpha_to² - a² alpha_over²` turns a sample of the
 /// later marginal into one of the wanted marginal exactly, for an independent normal source on any path.
-pub(super) fn overshoot<const D: usize>(
-    field: &dyn Field<D>,
-    x: Tensor<D>,
-    condition: &Condition,
+pub(super) fn overshoot<'a, const D: usize>(
+    field: &'a dyn Field<D>,
+    x: &Tensor<D>,
+    condition: &'a Condition,
     strength: f64,
     schedule: &Schedule,
     noise: Noise<'_>,
-    observe: Observer<'_, D>,
-) -> Result<Tensor<D>, FlowError> {
+) -> Result<Step<'a, D>, FlowError> {
     const NAME: &str = "overshooting";
     let path = frame_of(field, NAME)?.path;
     let batch = x.dims()[0];
-    let mut increments = noise.start(true, NAME, schedule, &x)?;
-    march(x, schedule, observe, |leg, x| {
+    let mut increments = noise.start(true, NAME, schedule, x)?;
+    Ok(Box::new(move |leg, x| {
         let over = (leg.to + strength * leg.h()).min(1.0);
         let (from, over, to) = (Node::at(path, leg.from), Node::at(path, over), Node::at(path, leg.to));
         let velocity = field.velocity(x.clone(), &Times::all(leg.from, batch), condition);
@@ -118,6 +117,6 @@ pub(super) fn overshoot<const D: usize>(
             let fresh = increments.standard(leg, &next);
             next = next + fresh * spread;
         }
-        Ok(Moved { velocity, next })
-    })
+        Ok(Moved { velocity, next, evaluations: 1 })
+    }))
 }

@@ -1,19 +1,16 @@
 //! Fixed-step integration with any explicit tableau: all rows share the schedule's times.
 
-use super::march::{Leg, Moved};
-use super::{Observer, Tableau};
-use crate::{Field, FlowError, Schedule};
+use super::Tableau;
+use super::stepper::{Leg, Moved, Step};
+use crate::Field;
 use base::{Condition, Tensor, Times};
 
-pub(super) fn solve<const D: usize>(
-    field: &dyn Field<D>,
-    x: Tensor<D>,
-    condition: &Condition,
-    tableau: &Tableau,
-    schedule: &Schedule,
-    observe: Observer<'_, D>,
-) -> Result<Tensor<D>, FlowError> {
-    super::march::march(x, schedule, observe, |leg, x| Ok(step(field, x, condition, tableau, leg)))
+pub(super) fn steps<'a, const D: usize>(
+    field: &'a dyn Field<D>,
+    condition: &'a Condition,
+    tableau: &'static Tableau,
+) -> Step<'a, D> {
+    Box::new(move |leg, x| Ok(step(field, x, condition, tableau, leg)))
 }
 
 /// One step of a tableau.
@@ -29,7 +26,7 @@ pub(super) fn step<const D: usize>(
         // One stage stands for the whole step: a field that knows its mean over the step says that.
         let (from, to) = (Times::all(leg.from, batch), Times::all(leg.to, batch));
         let velocity = field.average_velocity(x.clone(), &from, &to, condition);
-        return Moved { next: x + velocity.clone() * h, velocity };
+        return Moved { next: x + velocity.clone() * h, velocity, evaluations: 1 };
     }
     let mut stages: Vec<Tensor<D>> = Vec::with_capacity(tableau.b.len());
     for (a, c) in tableau.a.iter().zip(tableau.c) {
@@ -39,7 +36,7 @@ pub(super) fn step<const D: usize>(
         stages.push(field.velocity(point, &Times::all(time, batch), condition));
     }
     let next = combine(x, &stages, tableau.b, h);
-    Moved { velocity: stages.swap_remove(0), next }
+    Moved { evaluations: stages.len(), velocity: stages.swap_remove(0), next }
 }
 
 /// `x + h Σ weights_j stages_j`, skipping zeros.

@@ -5,7 +5,7 @@
 //! which it is computed, `z ← y - h v(z + h/2 v(z, a), (a + b)/2)`. The iteration contracts where the step is short against
 //! one over the velocity's Lipschitz constant; where it does not there is an error, never a point that is no inverse.
 
-use super::march::Leg;
+use super::stepper::Leg;
 use super::{Solution, Solver, fixed};
 use crate::{Field, FlowError, Schedule, error::require, rows};
 use base::{Condition, Tensor, Times};
@@ -67,7 +67,7 @@ pub fn invert<const D: usize>(
     }
     rows::check_finite(&y, &Times::all(schedule.ends().1, batch), "the initial state")?;
     for (step, pair) in schedule.times().windows(2).enumerate().rev() {
-        let leg = Leg { step, from: pair[0], to: pair[1] };
+        let leg = Leg { step, from: pair[0], to: pair[1], replaced: false };
         let refuse = |sample: usize, iterations: usize, change: f64| {
             let (t, step) = (leg.from, leg.h().abs());
             Err(FlowError::NotConverged { t, step, sample, iterations, change, tolerance: how.tolerance })

@@ -13,17 +13,18 @@ mod curve;
 mod exponential;
 mod fixed;
 mod inverse;
-mod march;
 mod method;
 mod multistep;
 mod noise;
 mod sde;
+mod stepper;
 mod tableau;
 mod unipc;
 
 pub use inverse::{FixedPoint, invert};
 pub use method::Solver;
 pub use sde::{LastStep, Sde};
+pub use stepper::Stepper;
 pub use tableau::{Embedded, Tableau};
 
 use crate::{Brownian, Field, FlowError, Schedule, rows};
@@ -31,6 +32,7 @@ use adaptive::Control;
 use base::{Condition, Tensor, Times};
 use exponential::{Exponential, Keep};
 use noise::Noise;
+use stepper::Plan;
 
 /// What a solver shows after each step: where the rows were and where they went.
 #[derive(Clone, Debug)]
@@ -115,58 +117,77 @@ fn run<const D: usize>(
     solver: &Solver,
     schedule: &Schedule,
     noise: Noise<'_>,
-    observe: Observer<'_, D>,
+    mut observe: Observer<'_, D>,
 ) -> Result<Solution<D>, FlowError> {
-    solver.check()?;
-    let batch = x.dims()[0];
-    if batch == 0 {
-        return Ok(Solution { x, nfe: 0, nfe_per_sample: Vec::new() });
-    }
-    let times = Times::all(schedule.ends().0, batch);
-    rows::check_finite(&x, &times, "the initial state")?;
-    if let Some(pair) = solver.embedded() {
-        let (Solver::DormandPrince { rtol, atol, max_steps } | Solver::BogackiShampine { rtol, atol, max_steps }) =
-            *solver
-        else {
-            unreachable!("these two have a pair")
-        };
-        let control = Control { rtol, atol, max_steps };
+    if let Some((pair, control)) = adaptive(solver) {
+        solver.check()?;
+        let batch = x.dims()[0];
+        if batch == 0 {
+            return Ok(Solution { x, nfe: 0, nfe_per_sample: Vec::new() });
+        }
+        rows::check_finite(&x, &Times::all(schedule.ends().0, batch), "the initial state")?;
         return adaptive::solve(field, x, condition, pair, control, schedule.ends(), observe);
     }
-    if solver.is_stochastic() && solver.sde().is_none() {
+    let mut stepper = Stepper::new(field, x, condition, solver, schedule, noise.0)?;
+    while let Some(step) = stepper.advance()? {
+        if let Some(observe) = observe.as_deref_mut() {
+            observe(step);
+        }
+    }
+    Ok(stepper.solution())
+}
+
+/// The pair and the control of an adaptive method.
+fn adaptive(solver: &Solver) -> Option<(&'static Embedded, Control)> {
+    match *solver {
+        Solver::DormandPrince { rtol, atol, max_steps } | Solver::BogackiShampine { rtol, atol, max_steps } => {
+            Some((solver.embedded()?, Control { rtol, atol, max_steps }))
+        }
+        _ => None,
+    }
+}
+
+/// What `solver` does on its grid, from `x` `[b ...]` on.
+fn plan<'a, const D: usize>(
+    field: &'a dyn Field<D>,
+    x: &Tensor<D>,
+    condition: &'a Condition,
+    solver: &'a Solver,
+    schedule: &Schedule,
+    noise: Noise<'_>,
+) -> Result<Plan<'a, D>, FlowError> {
+    if let Some(method) = solver.sde() {
+        return sde::plan(field, x, condition, method, schedule, noise);
+    }
+    if solver.is_stochastic() {
         check_refreshing(field, solver, schedule)?;
     }
-    let exponential = |second_order, keep| Exponential { name: solver.name(), second_order, keep };
-    let along =
-        |method: Exponential, x, observe| exponential::solve(field, x, condition, &method, schedule, noise, observe);
-    let end = match solver {
-        Solver::Fireflow {} => multistep::fireflow(field, x, condition, schedule, observe),
-        Solver::AdamsBashforth { order } => multistep::adams_bashforth(field, x, condition, *order, schedule, observe),
-        Solver::Ddim { eta: 0.0 } => along(exponential(false, Keep::All), x, observe),
-        Solver::Ddim { eta } => along(exponential(false, Keep::Ancestral { eta: *eta }), x, observe),
-        Solver::DpmSolver {} | Solver::DpmSolverSde { eta: 0.0 } => along(exponential(true, Keep::All), x, observe),
-        Solver::DpmSolverSde { eta } => along(exponential(true, Keep::Diffuse { eta: *eta }), x, observe),
-        Solver::NoiseRefresh { rate: 0.0 } | Solver::Overshooting { strength: 0.0 } => {
-            along(exponential(false, Keep::All), x, observe)
-        }
-        Solver::Anchored { corrected } => anchored::solve(field, x, condition, *corrected, schedule, observe),
-        Solver::Consistency {} => along(exponential(false, Keep::Nothing), x, observe),
-        Solver::NoiseRefresh { rate } => along(exponential(false, Keep::Diffuse { eta: *rate }), x, observe),
-        Solver::Overshooting { strength } => {
-            exponential::overshoot(field, x, condition, *strength, schedule, noise, observe)
-        }
-        Solver::Unipc { order } => unipc::solve(field, x, condition, *order, schedule, observe),
-        Solver::EulerMaruyama(_) | Solver::SdeHeun(_) | Solver::StochasticRk(_) => {
-            let method = solver.sde().expect("these three have a scheme");
-            sde::solve(field, x, condition, method, schedule, noise, observe)
-        }
+    let along = |second_order, keep| {
+        let method = Exponential { name: solver.name(), second_order, keep };
+        exponential::steps(field, x, condition, method, schedule, noise)
+    };
+    let step = match *solver {
+        Solver::Fireflow {} => multistep::fireflow(field, condition),
+        Solver::AdamsBashforth { order } => multistep::adams_bashforth(field, condition, order),
+        Solver::Ddim { eta: 0.0 } => along(false, Keep::All)?,
+        Solver::Ddim { eta } => along(false, Keep::Ancestral { eta })?,
+        Solver::DpmSolver {} | Solver::DpmSolverSde { eta: 0.0 } => along(true, Keep::All)?,
+        Solver::DpmSolverSde { eta } => along(true, Keep::Diffuse { eta })?,
+        Solver::NoiseRefresh { rate: 0.0 } | Solver::Overshooting { strength: 0.0 } => along(false, Keep::All)?,
+        Solver::Anchored { corrected } => anchored::steps(field, x, condition, corrected, schedule)?,
+        Solver::Consistency {} => along(false, Keep::Nothing)?,
+        Solver::NoiseRefresh { rate } => along(false, Keep::Diffuse { eta: rate })?,
+        Solver::Overshooting { strength } => exponential::overshoot(field, x, condition, strength, schedule, noise)?,
+        Solver::Unipc { order } => unipc::steps(field, condition, order)?,
         _ => {
-            let tableau = solver.tableau().expect("every other method has a tableau");
-            fixed::solve(field, x, condition, tableau, schedule, observe)
+            let what = "steps that all samples share";
+            let remedy = "an adaptive solver chooses them for every sample by itself; use a method of fixed steps here, for \
+                          instance midpoint";
+            let needs = FlowError::Needs { solver: solver.name(), what, remedy };
+            fixed::steps(field, condition, solver.tableau().ok_or(needs)?)
         }
-    }?;
-    let nfe = solver.evaluations(schedule.steps()).expect("a fixed number of steps has a fixed cost");
-    Ok(Solution { x: end, nfe, nfe_per_sample: vec![nfe; batch] })
+    };
+    Ok(Plan { grid: schedule.clone(), step })
 }
 
 /// Solvers that replace part of the noise need one that is normal and independent of the data, and go towards the data.

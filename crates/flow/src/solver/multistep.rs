@@ -4,10 +4,10 @@
 //! midpoint rule that reuses the last midpoint velocity (FireFlow, Deng et al. 2024, arXiv 2412.07517). The past is a
 //! value handed from step to step.
 
-use super::march::{Leg, Moved, march};
+use super::stepper::{Leg, Moved, Step};
 use super::tableau::{KUTTA3, MIDPOINT, RK4};
-use super::{Observer, Tableau, fixed};
-use crate::{Field, FlowError, Schedule};
+use super::{Tableau, fixed};
+use crate::Field;
 use base::{Condition, Tensor, Times};
 
 /// The Runge–Kutta method of the same order that makes the first `order - 1` steps.
@@ -42,26 +42,27 @@ impl<const D: usize> Past<D> {
     }
 }
 
-pub(super) fn adams_bashforth<const D: usize>(
-    field: &dyn Field<D>,
-    x: Tensor<D>,
-    condition: &Condition,
+pub(super) fn adams_bashforth<'a, const D: usize>(
+    field: &'a dyn Field<D>,
+    condition: &'a Condition,
     order: u8,
-    schedule: &Schedule,
-    observe: Observer<'_, D>,
-) -> Result<Tensor<D>, FlowError> {
-    let (batch, length) = (x.dims()[0], usize::from(order));
+) -> Step<'a, D> {
+    let length = usize::from(order);
     let mut past = Past::default();
-    march(x, schedule, observe, |leg, x| {
+    Box::new(move |leg, x| {
+        if leg.replaced {
+            past = Past::default();
+        }
         if past.times.len() + 1 < length {
             let moved = fixed::step(field, x, condition, starter(order), leg);
             past = std::mem::take(&mut past).with(leg.from, moved.velocity.clone(), length);
             return Ok(moved);
         }
-        let velocity = field.velocity(x.clone(), &Times::all(leg.from, batch), condition);
+        let velocity = field.velocity(x.clone(), &Times::all(leg.from, x.dims()[0]), condition);
         past = std::mem::take(&mut past).with(leg.from, velocity.clone(), length);
         let weights = weights(&past.times, leg);
-        Ok(Moved { velocity, next: fixed::combine(x, &past.velocities, &weights, leg.h()) })
+        let next = fixed::combine(x, &past.velocities, &weights, leg.h());
+        Ok(Moved { velocity, next, evaluations: 1 })
     })
 }
 
@@ -96,21 +97,17 @@ pub(super) fn solve_linear(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
 }
 
 /// The midpoint rule with the last midpoint velocity in place of the velocity where the step begins.
-pub(super) fn fireflow<const D: usize>(
-    field: &dyn Field<D>,
-    x: Tensor<D>,
-    condition: &Condition,
-    schedule: &Schedule,
-    observe: Observer<'_, D>,
-) -> Result<Tensor<D>, FlowError> {
-    let batch = x.dims()[0];
+pub(super) fn fireflow<'a, const D: usize>(field: &'a dyn Field<D>, condition: &'a Condition) -> Step<'a, D> {
     let mut last: Option<Tensor<D>> = None;
-    march(x, schedule, observe, |leg, x| {
+    Box::new(move |leg, x| {
+        let batch = x.dims()[0];
+        let known = last.take().filter(|_| !leg.replaced);
+        let evaluations = if known.is_some() { 1 } else { 2 };
         let at = |x: Tensor<D>, t: f64| field.velocity(x, &Times::all(t, batch), condition);
-        let velocity = last.take().unwrap_or_else(|| at(x.clone(), leg.from));
+        let velocity = known.unwrap_or_else(|| at(x.clone(), leg.from));
         let middle = at(x.clone() + velocity.clone() * (leg.h() / 2.0), leg.from + leg.h() / 2.0);
         last = Some(middle.clone());
-        Ok(Moved { velocity, next: x + middle * leg.h() })
+        Ok(Moved { velocity, next: x + middle * leg.h(), evaluations })
     })
 }
 
@@ -120,7 +117,7 @@ mod tests {
 
     #[test]
     fn even_grids_give_the_classical_weights() {
-        let leg = Leg { step: 3, from: 0.3, to: 0.4 };
+        let leg = Leg { step: 3, from: 0.3, to: 0.4, replaced: false };
         let classical: [&[f64]; 3] = [
             &[1.5, -0.5],
             &[23.0 / 12.0, -16.0 / 12.0, 5.0 / 12.0],
@@ -136,7 +133,7 @@ mod tests {
 
     #[test]
     fn uneven_grids_integrate_cubics_exactly() {
-        let (times, leg) = ([0.5, 0.37, 0.3, 0.05], Leg { step: 3, from: 0.5, to: 0.82 });
+        let (times, leg) = ([0.5, 0.37, 0.3, 0.05], Leg { step: 3, from: 0.5, to: 0.82, replaced: false });
         let p = |t: f64| 1.0 - 2.0 * t + 3.0 * t * t - 4.0 * t * t * t;
         let integral = |t: f64| t - t * t + t.powi(3) - t.powi(4);
         let sum: f64 = weights(&times, &leg).iter().zip(times).map(|(w, t)| w * p(t)).sum();

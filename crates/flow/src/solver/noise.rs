@@ -1,6 +1,6 @@
 //! The hand-over from Brownian paths to solver steps.
 
-use super::march::Leg;
+use super::stepper::Leg;
 use crate::{Brownian, FlowError, Schedule, stochastic::Walk};
 use base::{Tensor, TensorData};
 

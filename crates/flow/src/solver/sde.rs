@@ -4,10 +4,9 @@
 //! score every `ε` keeps the marginals, so the noise is additive (`ε` depends on time alone) and Itô and Stratonovich
 //! agree. With `h` signed, both directions are `h (b + sign(h) ε s)` and a Brownian increment over `|h|`.
 
-use super::Observer;
 use super::curve::{Node, frame_of};
-use super::march::{Leg, Moved, march};
 use super::noise::{Increments, Noise};
+use super::stepper::{Leg, Moved, Plan};
 use crate::{Diffusion, Field, FlowError, Parameterization, Schedule, error::require, rows};
 use base::{Condition, Tensor, Times};
 use serde::{Deserialize, Serialize};
@@ -175,15 +174,14 @@ impl<const D: usize> Drift<'_, D> {
     }
 }
 
-pub(super) fn solve<const D: usize>(
-    field: &dyn Field<D>,
-    x: Tensor<D>,
-    condition: &Condition,
-    (scheme, sde): (Scheme, &Sde),
+pub(super) fn plan<'a, const D: usize>(
+    field: &'a dyn Field<D>,
+    x: &Tensor<D>,
+    condition: &'a Condition,
+    (scheme, sde): (Scheme, &'a Sde),
     schedule: &Schedule,
     noise: Noise<'_>,
-    observe: Observer<'_, D>,
-) -> Result<Tensor<D>, FlowError> {
+) -> Result<Plan<'a, D>, FlowError> {
     let solver = scheme.name();
     let scored = field.score_field().is_some() || field.frame().is_some_and(|f| f.independent);
     if !scored {
@@ -194,9 +192,9 @@ pub(super) fn solve<const D: usize>(
     }
     let grid = sde.grid(schedule)?;
     let drift = Drift { field, condition, sde };
-    let mut increments = noise.start(true, solver, &grid, &x)?.expect("they were asked for");
+    let mut increments = noise.start(true, solver, &grid, x)?.expect("they were asked for");
     let last = grid.steps() - 1;
-    march(x, &grid, observe, |leg, x| {
+    let step = Box::new(move |leg: &Leg, x| {
         if leg.step == last && sde.last_step != LastStep::Same {
             return finish(&drift, x, leg);
         }
@@ -205,7 +203,8 @@ pub(super) fn solve<const D: usize>(
             Scheme::Heun => heun(&drift, x, leg, &mut increments),
             Scheme::RungeKutta => runge_kutta(&drift, x, leg, &mut increments),
         }
-    })
+    });
+    Ok(Plan { grid, step })
 }
 
 fn euler_maruyama<const D: usize>(
@@ -217,7 +216,7 @@ fn euler_maruyama<const D: usize>(
     let local = drift.begin(&x, leg)?;
     let (velocity, spread) = (local.velocity.clone(), (2.0 * local.epsilon).sqrt());
     let dw = noise.change(&x);
-    Ok(Moved { velocity, next: x + local.drift(leg.h()) * leg.h() + dw * spread })
+    Ok(Moved { velocity, next: x + local.drift(leg.h()) * leg.h() + dw * spread, evaluations: 1 })
 }
 
 /// The velocity it shows is that of the stirred point, where the step evaluates first.
@@ -234,7 +233,7 @@ fn heun<const D: usize>(
     let velocity = local.velocity.clone();
     let first = local.drift(h);
     let second = drift.at(&(stirred.clone() + first.clone() * h), leg.to)?.drift(h);
-    Ok(Moved { velocity, next: stirred + (first + second) * (h / 2.0) })
+    Ok(Moved { velocity, next: stirred + (first + second) * (h / 2.0), evaluations: 2 })
 }
 
 fn runge_kutta<const D: usize>(
@@ -253,13 +252,13 @@ fn runge_kutta<const D: usize>(
     let middle = x.clone() + first.clone() * (0.75 * h) + mean.clone() * (1.5 * after);
     let second = drift.at(&middle, leg.from + 0.75 * h)?.drift(h);
     let next = x + first * (h / 3.0) + second * (2.0 * h / 3.0) + (dw - mean.clone()) * after + mean * before;
-    Ok(Moved { velocity, next })
+    Ok(Moved { velocity, next, evaluations: 2 })
 }
 
 fn finish<const D: usize>(drift: &Drift<'_, D>, x: Tensor<D>, leg: &Leg) -> Result<Moved<D>, FlowError> {
     let h = leg.h();
     if drift.sde.last_step == LastStep::Stop {
-        return Ok(Moved { velocity: x.zeros_like(), next: x });
+        return Ok(Moved { velocity: x.zeros_like(), next: x, evaluations: 0 });
     }
     let local = drift.at(&x, leg.from)?;
     let velocity = local.velocity.clone();
@@ -274,5 +273,5 @@ fn finish<const D: usize>(drift: &Drift<'_, D>, x: Tensor<D>, leg: &Leg) -> Resu
             x + local.drift(h) * h
         }
     };
-    Ok(Moved { velocity, next })
+    Ok(Moved { velocity, next, evaluations: 1 })
 }

@@ -4,11 +4,10 @@
 //! steps have lower order, as published; a step from or to an end of the path, where `lambda` is infinite, is a curved
 //! Euler step. One evaluation per step.
 
-use super::Observer;
 use super::curve::{Node, frame_of};
-use super::march::{Moved, march};
 use super::multistep::solve_linear;
-use crate::{Field, FlowError, Schedule};
+use super::stepper::{Moved, Step};
+use crate::{Field, FlowError};
 use base::{Condition, Tensor, Times};
 
 /// The longest past that the third-order method reads.
@@ -38,18 +37,18 @@ struct Past<const D: usize> {
     predicted: Option<Predicted<D>>,
 }
 
-pub(super) fn solve<const D: usize>(
-    field: &dyn Field<D>,
-    x: Tensor<D>,
-    condition: &Condition,
+pub(super) fn steps<'a, const D: usize>(
+    field: &'a dyn Field<D>,
+    condition: &'a Condition,
     order: u8,
-    schedule: &Schedule,
-    observe: Observer<'_, D>,
-) -> Result<Tensor<D>, FlowError> {
+) -> Result<Step<'a, D>, FlowError> {
     let path = frame_of(field, "unipc")?.path;
-    let batch = x.dims()[0];
     let mut past = Past { estimates: Vec::new(), predicted: None };
-    march(x, schedule, observe, |leg, x| {
+    Ok(Box::new(move |leg, x: Tensor<D>| {
+        let batch = x.dims()[0];
+        if leg.replaced {
+            past = Past { estimates: Vec::new(), predicted: None };
+        }
         let (from, to) = (Node::at(path, leg.from), Node::at(path, leg.to));
         let velocity = field.velocity(x.clone(), &Times::all(leg.from, batch), condition);
         let newest = Estimate { lambda: from.lambda, data: from.data(&x, &velocity) };
@@ -76,8 +75,8 @@ pub(super) fn solve<const D: usize>(
             (corrected.unwrap_or(x) * (to.c.alpha / from.c.alpha) + data * gain, None)
         };
         past = Past { estimates, predicted };
-        Ok(Moved { velocity, next })
-    })
+        Ok(Moved { velocity, next, evaluations: 1 })
+    }))
 }
 
 /// `base + gain Σ rho_i (m_i - m_0)/r_i` over the earlier estimates.

@@ -1,0 +1,173 @@
+//! Steering: drawing samples of a trained flow that also answer to a cost, without training anything.
+//!
+//! A [`Cost`] says how well a data estimate fits what is known (a masked, shrunk or blurred picture, a class, a style); a
+//! [`Steering`] says how the sampler listens to it. All methods share one problem and one answer, so that a table of them
+//! compares like with like:
+//!
+//! | method | gradient through the network | evaluations per step | file |
+//! |---|---|---|---|
+//! | FlowChef (arXiv 2412.00100) | no | 1 | [`flowchef`] |
+//! | MPGD (arXiv 2311.16424) | no | 1 | [`mpgd`] |
+//! | DPS (arXiv 2209.14687) | yes | 1 | [`dps`] |
+//! | FreeDoM (arXiv 2303.09833) | yes | 1 and those of its solver | [`freedom`] |
+//! | OT-ODE (arXiv 2310.04432) | yes | 1 | [`ot_ode`] |
+//! | PnP-Flow (arXiv 2410.02423) | no | one per draw | [`pnp_flow`] |
+//!
+//! Step sizes are **κ**: the step times the largest curvature of the cost. It means the same at every resolution and for every
+//! measurement; along a measured direction one step multiplies the residual by `1 - κ`.
+
+pub mod conjugate;
+pub mod cost;
+pub mod dps;
+pub mod ends;
+pub mod flowchef;
+pub mod freedom;
+pub mod mpgd;
+pub mod operator;
+pub mod ot_ode;
+pub mod pnp_flow;
+pub mod preset;
+pub mod through;
+
+pub use cost::{Cost, Linear, Measurement, Weighed};
+pub use dps::Dps;
+pub use flowchef::{FlowChef, Rule};
+pub use freedom::FreeDom;
+pub use mpgd::Mpgd;
+pub use operator::Operator;
+pub use ot_ode::OtOde;
+pub use pnp_flow::PnpFlow;
+pub use preset::Preset;
+
+use crate::MethodError;
+use base::{Condition, Key, Tensor};
+use flow::{Field, Schedule, rows};
+use serde::{Deserialize, Serialize};
+
+/// What is to be drawn, and what it must answer to.
+#[derive(Clone, Copy)]
+pub struct Problem<'a, const D: usize> {
+    /// The flow; it must know its path.
+    pub field: &'a dyn Field<D>,
+    /// What the samples are asked for.
+    pub condition: &'a Condition,
+    /// What they must fit, on data estimates as rows `[b n]`.
+    pub cost: &'a dyn Cost,
+    /// The times to visit, from noise to data.
+    pub schedule: &'a Schedule,
+    /// Streams of fresh noise, for the methods that draw any.
+    pub key: Key,
+    /// Numbers of the samples, one per row: what they draw depends on these alone.
+    pub indices: &'a [u64],
+}
+
+/// Steered samples and what they cost.
+#[derive(Clone, Debug)]
+pub struct Steered<const D: usize> {
+    /// The samples, `[b ...]`.
+    pub x: Tensor<D>,
+    /// Evaluations of the field per sample.
+    pub nfe: usize,
+    /// How many of them were differentiated.
+    pub differentiated: usize,
+}
+
+/// A way of listening to a cost.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Steering {
+    /// The gradient at the data estimate with the velocity held still.
+    #[serde(rename = "flowchef")]
+    FlowChef(FlowChef),
+    /// The same on the data estimate alone: the noise stays where it is.
+    Mpgd(Mpgd),
+    /// The gradient through the network.
+    Dps(Dps),
+    /// The same before every step of any solver, which then asks for the velocity anew.
+    #[serde(rename = "freedom")]
+    FreeDom(FreeDom),
+    /// The velocity corrected by the likelihood of a linear measurement.
+    OtOde(OtOde),
+    /// Gradient step, fresh noise, denoising, again and again.
+    PnpFlow(PnpFlow),
+}
+
+impl Steering {
+    /// Name as in a recipe.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::FlowChef(_) => "flowchef",
+            Self::Mpgd(_) => "mpgd",
+            Self::Dps(_) => "dps",
+            Self::FreeDom(_) => "freedom",
+            Self::OtOde(_) => "ot_ode",
+            Self::PnpFlow(_) => "pnp_flow",
+        }
+    }
+
+    /// Whether it differentiates the field, whose weights must then lie where there is a tape.
+    pub fn differentiates(&self) -> bool {
+        matches!(self, Self::Dps(_) | Self::FreeDom(_) | Self::OtOde(_))
+    }
+
+    /// Carries `x` `[b ...]`, points at the schedule's first time, to samples that answer to the cost.
+    ///
+    /// # Errors
+    /// [`MethodError::Setting`] for settings out of range; [`MethodError::Flow`] for a field that does not know its path, a
+    /// state that runs away, or what a solver says; [`MethodError::Steering`] for a cost that the method cannot read.
+    pub fn run<const D: usize>(&self, problem: &Problem<'_, D>, x: Tensor<D>) -> Result<Steered<D>, MethodError> {
+        if problem.indices.len() != x.dims()[0] {
+            let (points, numbers) = (x.dims()[0], problem.indices.len());
+            return Err(MethodError::Steering(format!("{points} points were given with {numbers} sample numbers")));
+        }
+        match self {
+            Self::FlowChef(method) => method.run(problem, x),
+            Self::Mpgd(method) => method.run(problem, x),
+            Self::Dps(method) => method.run(problem, x),
+            Self::FreeDom(method) => method.run(problem, x),
+            Self::OtOde(method) => method.run(problem, x),
+            Self::PnpFlow(method) => method.run(problem, x),
+        }
+    }
+}
+
+/// Refuses a κ that is not positive, or that multiplies the residual instead of shrinking it.
+pub(crate) fn check_kappa(kappa: f64, unstable: bool) -> Result<(), MethodError> {
+    let refuse = |remedy| Err(MethodError::Setting { setting: "kappa", value: kappa.to_string(), remedy });
+    if !(kappa.is_finite() && kappa > 0.0) {
+        return refuse("it must be positive; 0.08 is the published step, 1 removes the residual at once");
+    }
+    if kappa >= 2.0 && !unstable {
+        return refuse(
+            "every step multiplies the residual by 1 - kappa, so from 2 on it grows and the samples are destroyed; use 0.05 to 1, \
+             or force it",
+        );
+    }
+    Ok(())
+}
+
+/// Refuses a window that is none.
+pub(crate) fn check_window(window: Option<(f64, f64)>) -> Result<(), MethodError> {
+    match window {
+        Some((from, to)) if !(0.0 <= from && from <= to && to <= 1.0) => {
+            let remedy = "it must be [from, to] with 0 <= from <= to <= 1 (t = 1 at the data)";
+            Err(MethodError::Setting { setting: "window", value: format!("[{from}, {to}]"), remedy })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a step that begins at `t` is steered.
+pub(crate) fn within(window: Option<(f64, f64)>, t: f64) -> bool {
+    window.is_none_or(|(from, to)| (from..=to).contains(&t))
+}
+
+/// Rows `[b n]` in the shape of `like`.
+pub(crate) fn shaped<const D: usize>(x: Tensor<2>, like: &Tensor<D>) -> Tensor<D> {
+    x.reshape(like.dims())
+}
+
+/// The cost's gradient at data estimates `[b ...]`, in their shape.
+pub(crate) fn gradient<const D: usize>(cost: &dyn Cost, data: &Tensor<D>) -> Tensor<D> {
+    shaped(cost.gradient(rows::flatten(data.clone())), data)
+}

@@ -1,0 +1,32 @@
+//! Linear measurements of a sample, each a small file with its adjoint: mask, pooling, blur, grey.
+
+mod grey;
+mod mask;
+mod separable;
+
+pub use grey::Grey;
+pub use mask::Mask;
+pub use separable::Separable;
+
+use base::Tensor;
+
+/// A linear measurement `A` of samples as rows.
+pub trait Operator {
+    /// What it is called in messages.
+    fn name(&self) -> &'static str;
+
+    /// Values of a sample, and values measured.
+    fn sizes(&self) -> (usize, usize);
+
+    /// `A x` of rows `[b n]`, `[b m]`.
+    fn forward(&self, x: Tensor<2>) -> Tensor<2>;
+
+    /// `Aᵀ r` of rows `[b m]`, `[b n]`.
+    fn adjoint(&self, r: Tensor<2>) -> Tensor<2>;
+
+    /// The largest eigenvalue of `A Aᵀ`.
+    fn bound(&self) -> f64;
+
+    /// Whether `A Aᵀ r` is [`Operator::bound`] times `r` for all that is measured.
+    fn is_flat(&self) -> bool;
+}

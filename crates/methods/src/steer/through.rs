@@ -1,0 +1,50 @@
+//! The derivative of a data estimate with respect to the point it was made from: through the network.
+
+use super::Problem;
+use super::ends::Ends;
+use crate::MethodError;
+use base::{Tensor, Times};
+use flow::{Path, rows};
+
+/// A point's ends and a covector at its data estimate pulled back to the point.
+pub struct Through<const D: usize> {
+    /// Without a tape.
+    pub velocity: Tensor<D>,
+    /// Without a tape.
+    pub ends: Ends<D>,
+    /// `(∂ data/∂ x)ᵀ` applied to the covector, `[b ...]`.
+    pub pulled: Tensor<D>,
+}
+
+/// Evaluates the field at `x`, time `t`, and pulls back what `covector` makes of the data estimate.
+///
+/// The covector may depend on the estimate's value: it is held still while the estimate is differentiated.
+///
+/// # Errors
+/// [`MethodError::Steering`] where the field leaves no tape.
+pub fn through<const D: usize>(
+    problem: &Problem<'_, D>,
+    path: &Path,
+    x: &Tensor<D>,
+    t: f64,
+    covector: impl FnOnce(&Tensor<D>) -> Result<Tensor<D>, MethodError>,
+) -> Result<Through<D>, MethodError> {
+    let times = Times::all(t, x.dims()[0]);
+    let leaf = x.clone().detach().autodiff().require_grad();
+    let velocity = problem.field.velocity(leaf.clone(), &times, problem.condition);
+    let ends = Ends::of(path, leaf.clone(), velocity.clone(), t);
+    if !(velocity.is_autodiff() && velocity.is_tracked()) {
+        return Err(MethodError::Steering(
+            "this method differentiates the network, and the field leaves no tape: open its weights on a device with one, or \
+             use flowchef, which differentiates nothing"
+                .into(),
+        ));
+    }
+    let plain = Ends { source: ends.source.clone().inner(), data: ends.data.clone().inner() };
+    let covector = covector(&plain.data)?;
+    // Rows are independent, so the sum over rows gives every row its own derivative.
+    let product = rows::sum(ends.data * covector.autodiff()).sum();
+    let pulled = leaf.grad(&product.backward());
+    let pulled = pulled.unwrap_or_else(|| x.zeros_like());
+    Ok(Through { velocity: velocity.inner(), ends: plain, pulled })
+}
