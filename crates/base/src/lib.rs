@@ -8,12 +8,14 @@ pub mod condition;
 pub mod network;
 pub mod rng;
 pub mod shape;
+pub mod tap;
 pub mod times;
 
 pub use condition::{Condition, ConditionError, Dense, NULL_CLASS, Tokens};
 pub use network::{Network, Pass};
 pub use rng::{Key, Purpose};
 pub use shape::{Shape, ShapeError};
+pub use tap::{Features, Tap, Taps};
 pub use times::Times;
 
 pub use burn::tensor::{Bool, Device, Int, Tensor, TensorData};

@@ -1,6 +1,6 @@
 //! What a network looks like from outside: a function of the point on the path, the time and the condition.
 
-use crate::{Condition, Key};
+use crate::{Condition, Key, Taps};
 use burn::tensor::Tensor;
 
 /// Whether a forward pass trains, and if so where its dropout masks come from.
@@ -8,6 +8,8 @@ use burn::tensor::Tensor;
 pub enum Pass {
     /// Evaluation: no dropout.
     Infer,
+    /// Evaluation whose attention layers show their features, or go on with others.
+    Tapped(Taps),
     /// Training: dropout masks of sample `i` come from `dropout` at index `samples[i]`.
     Train {
         /// Streams of the masks; each layer folds in its own number.
@@ -23,6 +25,11 @@ impl Pass {
     /// Whether blocks run again for the gradient.
     pub fn recomputes(&self) -> bool {
         matches!(self, Self::Train { recompute: true, .. })
+    }
+
+    /// Who reads or replaces features, if anybody does.
+    pub fn taps(&self) -> Option<&Taps> {
+        if let Self::Tapped(taps) = self { Some(taps) } else { None }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::native::{Native, Port};
 use crate::{Parameterization, Path, ScoreField};
-use base::{Condition, Network, Pass, Tensor, Times};
+use base::{Condition, Network, Pass, Taps, Tensor, Times};
 
 /// A velocity field over batches of rank `D`.
 ///
@@ -63,12 +63,13 @@ pub struct PathField<'a, N: ?Sized> {
     independent: bool,
     native: Option<Native>,
     reaching: bool,
+    pass: Pass,
 }
 
 impl<'a, N: ?Sized> PathField<'a, N> {
     /// `network` was trained on `path` to output `parameterization`, from independent pairs.
     pub fn new(network: &'a N, path: Path, parameterization: Parameterization) -> Self {
-        Self { network, path, parameterization, independent: true, native: None, reaching: false }
+        Self { network, path, parameterization, independent: true, native: None, reaching: false, pass: Pass::Infer }
     }
 
     /// The same network, first trained on another path and asked there (see [`Native`]).
@@ -86,6 +87,11 @@ impl<'a, N: ?Sized> PathField<'a, N> {
     /// Reflow, distillation and optimal-transport couplings are not independent; see [`Frame::independent`].
     pub fn independent(self, independent: bool) -> Self {
         Self { independent, ..self }
+    }
+
+    /// The same network, its attention layers read or replaced by `taps`.
+    pub fn tapped(self, taps: Option<Taps>) -> Self {
+        Self { pass: taps.map_or(Pass::Infer, Pass::Tapped), ..self }
     }
 
     /// The network.
@@ -109,7 +115,7 @@ impl<'a, N: ?Sized> PathField<'a, N> {
         N: Network<D>,
     {
         let port = Port { path: &self.path, parameterization: self.parameterization, native: self.native.as_ref() };
-        port.ask(self.network, x, t, condition, &Pass::Infer)
+        port.ask(self.network, x, t, condition, &self.pass)
     }
 }
 

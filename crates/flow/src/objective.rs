@@ -195,7 +195,7 @@ impl Objective {
         let both = Ends { x0: twice(ends.x0), x1: twice(ends.x1), z: Some(Tensor::cat(vec![z.clone(), -z], 0)) };
         // The same dropout masks on both sides: the two differ in the latent alone.
         let pass = match pass {
-            Pass::Infer => Pass::Infer,
+            Pass::Infer | Pass::Tapped(_) => pass.clone(),
             Pass::Train { dropout, samples, recompute } => Pass::Train {
                 dropout: *dropout,
                 samples: [samples.as_slice(), samples].concat(),

@@ -7,6 +7,7 @@
 
 pub mod checks;
 pub mod distill;
+pub mod edit;
 pub mod error;
 pub mod one_more_step;
 pub mod pairs;

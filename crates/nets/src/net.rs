@@ -173,6 +173,20 @@ impl Net {
     }
 }
 
+impl Net {
+    /// How many attention layers it has, each with its number for [`base::Taps`] in the order of a forward pass.
+    pub fn attentions(&self) -> usize {
+        match &self.kind {
+            Kind::Mlp(_) => 0,
+            Kind::Unet(net) => {
+                let levels = net.down_blocks.iter().chain([&net.mid_block]).chain(&net.up_blocks);
+                levels.map(|level| level.attentions.len()).sum()
+            }
+            Kind::Dit(net) => net.blocks.len(),
+        }
+    }
+}
+
 impl Network<2> for Net {
     fn predict(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<2> {
         match &self.kind {

@@ -52,7 +52,7 @@ impl Network<2> for TinyNet {
     fn predict(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<2> {
         let [b, _] = x.dims();
         let x = match pass {
-            Pass::Infer => x,
+            Pass::Infer | Pass::Tapped(_) => x,
             Pass::Train { dropout, samples, .. } => {
                 let keep =
                     samples.iter().map(|s| if dropout.uniform(*s) < 0.1 { 0.0 } else { 1.0 }).collect::<Vec<f32>>();

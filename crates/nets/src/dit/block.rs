@@ -20,10 +20,12 @@ pub struct Attention {
     /// Normalises keys.
     pub k_norm: Option<RmsNorm>,
     heads: usize,
+    /// Its place among the attention layers, for taps.
+    number: usize,
 }
 
 impl Attention {
-    fn new(init: &Init, config: &DitConfig) -> Self {
+    fn new(init: &Init, config: &DitConfig, number: usize) -> Self {
         let d = config.width;
         let norm = |name| config.qk_norm.then(|| RmsNorm::new(&init.child(name), d / config.heads));
         Self {
@@ -32,11 +34,16 @@ impl Attention {
             q_norm: norm("q_norm"),
             k_norm: norm("k_norm"),
             heads: config.heads,
+            number,
         }
     }
 
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, pass: &Pass) -> Tensor<3> {
         let qkv = self.qkv.forward(x);
+        let qkv = match pass.taps() {
+            None => qkv,
+            Some(taps) => taps.through(self.number, qkv),
+        };
         let y = match (&self.q_norm, &self.k_norm) {
             (Some(q_norm), Some(k_norm)) => {
                 let [q, k, v] = kernels::split_heads(qkv, self.heads);
@@ -110,11 +117,11 @@ pub struct Block {
 }
 
 impl Block {
-    pub(super) fn new(init: &Init, config: &DitConfig) -> Self {
+    pub(super) fn new(init: &Init, config: &DitConfig, number: usize) -> Self {
         let d = config.width;
         let mlp = init.child("mlp");
         Self {
-            attn: Attention::new(&init.child("attn"), config),
+            attn: Attention::new(&init.child("attn"), config, number),
             cross_attn: (config.condition.tokens > 0).then(|| CrossAttention::new(&init.child("cross_attn"), config)),
             mlp: FeedForward {
                 fc1: Linear::new(&mlp.child("fc1"), d, config.mlp_ratio * d, Weights::Xavier),
@@ -148,7 +155,7 @@ impl Block {
         let all = self.modulation.forward(embedding.clone()); // [b 6d]
         let [shift1, scale1, gate1, shift2, scale2, gate2] = std::array::from_fn(|i| all.clone().narrow(1, i * d, d)); // [b d] each
 
-        let y = self.attn.forward(layer_norm(x.clone(), scale1, shift1));
+        let y = self.attn.forward(layer_norm(x.clone(), scale1, shift1), pass);
         let mut x = kernels::gated(x, self.dropout[0].forward(y, pass), gate1);
         if let (Some(cross), Some(tokens)) = (&self.cross_attn, tokens) {
             let zero = embedding.detach().zeros_like();

@@ -73,7 +73,7 @@ impl Dit {
             ),
             x_embedder: Linear::new(&init.child("x_embedder"), pixels, d, Weights::Xavier),
             pos_embed,
-            blocks: (0..config.depth).map(|i| Block::new(&init.child("blocks").child(i), config)).collect(),
+            blocks: (0..config.depth).map(|i| Block::new(&init.child("blocks").child(i), config, i)).collect(),
             final_layer: FinalLayer {
                 modulation: Linear::new(&last.child("modulation"), d, 2 * d, Weights::Zero),
                 linear: Linear::new(&last.child("linear"), d, pixels, Weights::Zero),

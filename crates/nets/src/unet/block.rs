@@ -4,7 +4,7 @@ use super::{Resampling, UnetConfig};
 use crate::init::{Init, Weights};
 use crate::layers::{Conv2d, Dropout, GroupNorm, Linear};
 use crate::recompute;
-use base::{Pass, Tensor};
+use base::{Pass, Taps, Tensor};
 use burn::module::Module;
 use burn::tensor::ops::AvgPoolOptions;
 use std::f64::consts::FRAC_1_SQRT_2;
@@ -122,31 +122,42 @@ pub struct SelfAttention {
     /// Heads back to channels.
     pub proj: Linear,
     heads: usize,
+    /// Its place among the attention layers, for taps.
+    number: usize,
     skip_rescale: bool,
 }
 
 impl SelfAttention {
-    /// Over `channels` in `config.heads` heads.
-    pub fn new(init: &Init, config: &UnetConfig, channels: usize) -> Self {
+    /// Over `channels` in `config.heads` heads, the attention layer `number` of the network.
+    pub fn new(init: &Init, config: &UnetConfig, channels: usize, number: usize) -> Self {
         Self {
             group_norm: GroupNorm::new(&init.child("group_norm"), channels, config.groups),
             qkv: Linear::new(&init.child("qkv"), channels, 3 * channels, Weights::Torch),
             proj: Linear::new(&init.child("proj"), channels, channels, Weights::Zero),
             heads: config.heads,
+            number,
             skip_rescale: config.skip_rescale,
         }
     }
 
     /// Same shape as `x` `[b c h w]`.
     pub fn forward(&self, x: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        recompute::alone(self, x, pass, Self::once)
+        match pass.taps() {
+            Some(taps) => self.tapped(x, Some(taps)),
+            None => recompute::alone(self, x, pass, |layer, x| layer.tapped(x, None)),
+        }
     }
 
-    fn once(&self, x: Tensor<4>) -> Tensor<4> {
+    fn tapped(&self, x: Tensor<4>, taps: Option<&Taps>) -> Tensor<4> {
         let [b, c, h, w] = x.dims();
         let n = h * w;
         let y = self.group_norm.forward(x.clone(), None, false).reshape([b, c, n]).swap_dims(1, 2); // [b n c]
-        let y = self.proj.forward(kernels::self_attention(self.qkv.forward(y), self.heads)); // [b n c]
+        let qkv = self.qkv.forward(y);
+        let qkv = match taps {
+            None => qkv,
+            Some(taps) => taps.through(self.number, qkv),
+        };
+        let y = self.proj.forward(kernels::self_attention(qkv, self.heads)); // [b n c]
         let y = x + y.swap_dims(1, 2).reshape([b, c, h, w]);
         if self.skip_rescale { y * FRAC_1_SQRT_2 } else { y }
     }

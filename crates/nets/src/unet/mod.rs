@@ -14,6 +14,7 @@ use crate::init::{Init, Weights};
 use crate::layers::{Conv2d, GroupNorm};
 use base::{Condition, Device, Network, Pass, Tensor};
 use burn::module::Module;
+use std::cell::Cell;
 
 /// The blocks of one resolution.
 #[derive(Module, Debug)]
@@ -52,8 +53,11 @@ impl Unet {
         let block = |place: &Init, i: usize, input, output| {
             ResBlock::new(&place.child("resnets").child(i), config, input, output, Direction::Level)
         };
-        let attention =
-            |place: &Init, i: usize, width| SelfAttention::new(&place.child("attentions").child(i), config, width);
+        // Made in the order of a forward pass, so that they can be numbered here.
+        let made = Cell::new(0);
+        let attention = |place: &Init, i: usize, width| {
+            SelfAttention::new(&place.child("attentions").child(i), config, width, made.replace(made.get() + 1))
+        };
         let folded = image * config.patch * config.patch;
         let widths = config.widths();
         let last = widths.len() - 1;

@@ -1,0 +1,30 @@
+//! Editing: a given sample asked for under another condition, with as much of itself kept as the edit allows.
+//!
+//! | method | what it keeps | evaluations | file |
+//! |---|---|---|---|
+//! | RF-Edit (arXiv 2411.04746) | the noise that leads to the sample, and values of its attention | two walks of a solver | [`rf_edit`] |
+//! | FlowEdit (arXiv 2412.08629) | the sample itself: it is moved by the difference of two velocities | two per step | [`flow_edit`] |
+//! | SDEdit (arXiv 2108.01073) | what noise leaves of it | one walk over the rest | [`sd_edit`] |
+//!
+//! Inversion alone (Euler's, RF-Solver's) is RF-Edit without features.
+
+pub mod bus;
+pub mod flow_edit;
+pub mod rf_edit;
+pub mod sd_edit;
+
+pub use bus::{Bus, Heard, Parts};
+pub use flow_edit::FlowEdit;
+pub use rf_edit::{Edited, RfEdit};
+pub use sd_edit::SdEdit;
+
+use crate::MethodError;
+
+/// Refuses a starting time that is not between noise and data.
+fn check_start(start: f64) -> Result<(), MethodError> {
+    if (0.0..1.0).contains(&start) {
+        return Ok(());
+    }
+    let remedy = "it must be at least 0 (all noise, nothing kept) and below 1 (nothing changed)";
+    Err(MethodError::Setting { setting: "start", value: start.to_string(), remedy })
+}
