@@ -16,6 +16,7 @@ pub mod prelude;
 pub mod prompts;
 pub mod recipe;
 pub mod report;
+pub mod restoring;
 pub mod sampling;
 pub mod scheduler_config;
 pub mod schedules;

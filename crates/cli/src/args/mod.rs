@@ -4,11 +4,13 @@ mod draw;
 mod judge;
 mod keep;
 mod make;
+mod use_it;
 
 pub use draw::{Sample, Schedule};
 pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
 pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Slim};
 pub use make::{Demo, Fast, Pairs, Plan, Student, Toy, Train};
+pub use use_it::Restore;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
@@ -55,6 +57,8 @@ pub enum Verb {
     Train(Train),
     /// Draw samples from a checkpoint.
     Sample(Sample),
+    /// Fill holes, enlarge, deblur or colour a folder of pictures with a flow that was not trained for it.
+    Restore(Restore),
     /// Find where the few steps of a sampler should lie, without training.
     Schedule(Schedule),
     /// Write (noise, sample) pairs of a model into a pair store.

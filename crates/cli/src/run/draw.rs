@@ -18,7 +18,7 @@ use rectiflow::{
 };
 use serde_json::json;
 
-fn overrides(args: &SolverArgs) -> SampleOverrides {
+pub(super) fn overrides(args: &SolverArgs) -> SampleOverrides {
     SampleOverrides {
         steps: args.steps,
         schedule: args.schedule.clone(),

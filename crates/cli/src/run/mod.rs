@@ -4,6 +4,7 @@ mod draw;
 mod judge;
 mod keep;
 mod make;
+mod use_it;
 
 use crate::{
     args::{self, Cli, Global, RecipeArgs, Verb},
@@ -63,6 +64,7 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
     match verb {
         Verb::Train(request) => make::train(request, &global, &mut context),
         Verb::Sample(request) => draw::sample(request, &global, &mut context),
+        Verb::Restore(request) => use_it::restore(request, &global, &mut context),
         Verb::Schedule(request) => draw::schedule(request, &global, &mut context),
         Verb::Pairs(request) => make::pairs(request, &global, &mut context),
         Verb::Reflow(request) => make::student(Method::Reflow, request, &global, &mut context),

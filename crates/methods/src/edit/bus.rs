@@ -106,8 +106,9 @@ impl Bus {
     pub fn bytes(&self) -> usize {
         let size = |x: &Tensor<3>| x.dims().iter().product::<usize>() * 4;
         let Parts { query, key, value } = self.parts;
-        let one = |f: &Features| {
-            [(query, &f.query), (key, &f.key), (value, &f.value)].iter().filter(|(p, _)| *p).map(|(_, x)| size(x)).sum()
+        let one = |f: &Features| -> usize {
+            let parts = [(query, &f.query), (key, &f.key), (value, &f.value)];
+            parts.iter().filter(|(travels, _)| *travels).map(|(_, x)| size(x)).sum()
         };
         self.state().stored.values().map(one).sum::<usize>()
     }

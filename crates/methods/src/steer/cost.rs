@@ -4,6 +4,7 @@ use super::operator::Operator;
 use crate::MethodError;
 use base::Tensor;
 use flow::rows;
+use std::sync::Arc;
 
 /// A cost `L` of data estimates, rows `[b n]`.
 pub trait Cost {
@@ -35,7 +36,7 @@ pub struct Linear<'a> {
 
 /// `½ |A x - y|²`: the misfit to a linear measurement.
 pub struct Measurement {
-    operator: Box<dyn Operator>,
+    operator: Arc<dyn Operator>,
     measured: Tensor<2>,
     noise: f64,
 }
@@ -46,7 +47,8 @@ impl Measurement {
     /// # Errors
     /// [`MethodError::Steering`] where the operator measures another number of values; [`MethodError::Setting`] for a noise
     /// that is none.
-    pub fn new(operator: Box<dyn Operator>, measured: Tensor<2>, noise: f64) -> Result<Self, MethodError> {
+    pub fn new(operator: impl Into<Arc<dyn Operator>>, measured: Tensor<2>, noise: f64) -> Result<Self, MethodError> {
+        let operator = operator.into();
         let (_, m) = operator.sizes();
         if measured.dims()[1] != m {
             let (name, given) = (operator.name(), measured.dims()[1]);

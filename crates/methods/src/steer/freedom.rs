@@ -36,13 +36,18 @@ impl Default for FreeDom {
 }
 
 impl FreeDom {
+    pub(super) fn check(&self) -> Result<(), MethodError> {
+        check_kappa(self.kappa, self.unstable)?;
+        check_window(self.window)?;
+        Ok(self.solver.check()?)
+    }
+
     pub(super) fn run<const D: usize>(
         &self,
         problem: &Problem<'_, D>,
         x: Tensor<D>,
     ) -> Result<Steered<D>, MethodError> {
-        check_kappa(self.kappa, self.unstable)?;
-        check_window(self.window)?;
+        self.check()?;
         let path = path_of(problem.field, "freedom")?;
         let rate = self.kappa / problem.cost.curvature();
         let mut differentiated = 0;

@@ -38,6 +38,7 @@ pub use operator::Operator;
 pub use ot_ode::OtOde;
 pub use pnp_flow::PnpFlow;
 pub use preset::Preset;
+pub use through::Lifted;
 
 use crate::MethodError;
 use base::{Condition, Key, Tensor};
@@ -102,6 +103,54 @@ impl Steering {
             Self::FreeDom(_) => "freedom",
             Self::OtOde(_) => "ot_ode",
             Self::PnpFlow(_) => "pnp_flow",
+        }
+    }
+
+    /// All of them, with their usual settings.
+    pub fn all() -> Vec<Self> {
+        vec![
+            Self::FlowChef(FlowChef::default()),
+            Self::Mpgd(Mpgd::default()),
+            Self::Dps(Dps::default()),
+            Self::FreeDom(FreeDom::default()),
+            Self::OtOde(OtOde::default()),
+            Self::PnpFlow(PnpFlow::default()),
+        ]
+    }
+
+    /// The same with `κ`, and with leave to use 2 and more if `unstable`. OT-ODE has none: its steps follow from the noise.
+    pub fn with(mut self, kappa: Option<f64>, unstable: bool) -> Self {
+        let (own, free) = match &mut self {
+            Self::FlowChef(m) => {
+                if let Some(kappa) = kappa {
+                    m.rule = Rule::Descent { kappa };
+                }
+                m.unstable |= unstable;
+                return self;
+            }
+            Self::OtOde(_) => return self,
+            Self::Mpgd(m) => (&mut m.kappa, &mut m.unstable),
+            Self::Dps(m) => (&mut m.kappa, &mut m.unstable),
+            Self::FreeDom(m) => (&mut m.kappa, &mut m.unstable),
+            Self::PnpFlow(m) => (&mut m.kappa, &mut m.unstable),
+        };
+        *own = kappa.unwrap_or(*own);
+        *free |= unstable;
+        self
+    }
+
+    /// Refuses settings out of range.
+    ///
+    /// # Errors
+    /// [`MethodError::Setting`] naming the setting.
+    pub fn check(&self) -> Result<(), MethodError> {
+        match self {
+            Self::FlowChef(method) => method.check(),
+            Self::Mpgd(method) => check_kappa(method.kappa, method.unstable),
+            Self::Dps(method) => check_kappa(method.kappa, method.unstable),
+            Self::FreeDom(method) => method.check(),
+            Self::OtOde(method) => method.check(),
+            Self::PnpFlow(method) => method.check(),
         }
     }
 

@@ -28,15 +28,20 @@ impl Default for OtOde {
 }
 
 impl OtOde {
+    pub(super) fn check(&self) -> Result<(), MethodError> {
+        if self.start > 0.0 && self.start < 1.0 {
+            return Ok(());
+        }
+        let remedy = "it must lie between 0 and 1; 0.2 is published";
+        Err(MethodError::Setting { setting: "start", value: self.start.to_string(), remedy })
+    }
+
     pub(super) fn run<const D: usize>(
         &self,
         problem: &Problem<'_, D>,
         x: Tensor<D>,
     ) -> Result<Steered<D>, MethodError> {
-        let remedy = "it must lie between 0 and 1; 0.2 is published";
-        if !(self.start > 0.0 && self.start < 1.0) {
-            return Err(MethodError::Setting { setting: "start", value: self.start.to_string(), remedy });
-        }
+        self.check()?;
         let path = path_of(problem.field, "ot_ode")?;
         let linear = problem.cost.linear().ok_or_else(|| MethodError::not_linear("ot_ode"))?;
         let later = problem.schedule.times().iter().copied().filter(|t| *t > self.start);

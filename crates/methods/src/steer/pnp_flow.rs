@@ -32,11 +32,7 @@ impl Default for PnpFlow {
 }
 
 impl PnpFlow {
-    pub(super) fn run<const D: usize>(
-        &self,
-        problem: &Problem<'_, D>,
-        x: Tensor<D>,
-    ) -> Result<Steered<D>, MethodError> {
+    pub(super) fn check(&self) -> Result<(), MethodError> {
         check_kappa(self.kappa, self.unstable)?;
         let setting = |setting, value: String, remedy| Err(MethodError::Setting { setting, value, remedy });
         if self.draws == 0 {
@@ -45,6 +41,15 @@ impl PnpFlow {
         if !(self.power.is_finite() && self.power >= 0.0) {
             return setting("power", self.power.to_string(), "it must be zero or more");
         }
+        Ok(())
+    }
+
+    pub(super) fn run<const D: usize>(
+        &self,
+        problem: &Problem<'_, D>,
+        x: Tensor<D>,
+    ) -> Result<Steered<D>, MethodError> {
+        self.check()?;
         let path = path_of(problem.field, "pnp_flow")?;
         let linear = problem.cost.linear().ok_or_else(|| MethodError::not_linear("pnp_flow"))?;
         let rate = self.kappa / problem.cost.curvature();

@@ -3,8 +3,8 @@
 use super::Problem;
 use super::ends::Ends;
 use crate::MethodError;
-use base::{Tensor, Times};
-use flow::{Path, rows};
+use base::{Condition, Tensor, Times};
+use flow::{Field, Frame, Path, rows};
 
 /// A point's ends and a covector at its data estimate pulled back to the point.
 pub struct Through<const D: usize> {
@@ -47,4 +47,24 @@ pub fn through<const D: usize>(
     let pulled = leaf.grad(&product.backward());
     let pulled = pulled.unwrap_or_else(|| x.zeros_like());
     Ok(Through { velocity: velocity.inner(), ends: plain, pulled })
+}
+
+/// A field whose weights lie where there is a tape, for points with and without one: those without go there and come back.
+pub struct Lifted<F>(
+    /// The field.
+    pub F,
+);
+
+impl<const D: usize, F: Field<D>> Field<D> for Lifted<F> {
+    fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D> {
+        if x.is_autodiff() {
+            self.0.velocity(x, t, condition)
+        } else {
+            self.0.velocity(x.autodiff(), t, condition).inner()
+        }
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        self.0.frame()
+    }
 }

@@ -4,6 +4,7 @@ use crate::oracle::{dense, host, tensor};
 use base::{Key, Purpose};
 use methods::steer::operator::{Grey, Mask, Separable};
 use methods::steer::{Cost, Measurement, Operator, conjugate, cost::ByTape};
+use std::sync::Arc;
 
 fn all() -> Vec<Box<dyn Operator>> {
     vec![
@@ -107,7 +108,7 @@ fn conjugate_gradients_solve_and_project() {
     }
     let mask = Mask::hole([1, 2, 2], [0, 0], [1, 1]).unwrap();
     let y = mask.forward(tensor(&[vec![9.0, 2.0, 3.0, 4.0]]));
-    let cost = Measurement::new(Box::new(mask), y, 0.0).unwrap();
+    let cost = Measurement::new(Arc::new(mask) as Arc<dyn Operator>, y, 0.0).unwrap();
     let x = conjugate::project(&cost, tensor(&[vec![1.0, 0.0, 0.0, 0.0]])).unwrap();
     assert_eq!(host(x), [1.0, 2.0, 3.0, 4.0]);
 }
@@ -127,7 +128,7 @@ fn what_cannot_be_measured_is_refused() {
     says(Separable::blur([1, 8, 8], 4, 1.0).map(drop), "odd");
     says(Separable::blur([1, 8, 8], 5, f64::NAN).map(drop), "positive deviation");
     says(Grey::new([1, 8, 8]).map(drop), "no colour");
-    let mask = || Box::new(Mask::hole([1, 2, 2], [0, 0], [1, 1]).unwrap());
+    let mask = || Arc::new(Mask::hole([1, 2, 2], [0, 0], [1, 1]).unwrap()) as Arc<dyn Operator>;
     says(Measurement::new(mask(), tensor(&[vec![0.0; 3]]), 0.0).map(drop), "measures 4 values");
     says(Measurement::new(mask(), tensor(&[vec![0.0; 4]]), f64::NAN).map(drop), "noise");
 }

@@ -5,6 +5,7 @@ use burn::tensor::DType;
 use flow::exact::{FullMixture, FullMixtureField};
 use flow::{Field, Path, Schedule, ScheduleConfig, rows};
 use methods::steer::{Cost, Measurement, Operator, Problem, Steered, Steering};
+use std::sync::Arc;
 
 /// Square matrices in row-major order and vectors, as the closed forms need them.
 pub type Vector = Vec<f64>;
@@ -187,7 +188,7 @@ pub fn steer(field: &dyn Field<2>, cost: &dyn Cost, steering: &Steering, steps: 
 
 /// The misfit to `measured`.
 pub fn misfit(operator: impl Operator + 'static, measured: &[Vector], noise: f64) -> Measurement {
-    Measurement::new(Box::new(operator), tensor(measured), noise).unwrap()
+    Measurement::new(Arc::new(operator) as Arc<dyn Operator>, tensor(measured), noise).unwrap()
 }
 
 /// PSNR of a peak of 2 over the values `used` of all pictures.

@@ -11,6 +11,7 @@ pub mod fast;
 pub mod inspect;
 pub mod likelihood;
 pub mod plan;
+pub mod restore;
 pub mod retrieve;
 pub mod sample;
 pub mod schedule;

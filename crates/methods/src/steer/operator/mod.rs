@@ -11,7 +11,7 @@ pub use separable::Separable;
 use base::Tensor;
 
 /// A linear measurement `A` of samples as rows.
-pub trait Operator {
+pub trait Operator: Send + Sync {
     /// What it is called in messages.
     fn name(&self) -> &'static str;
 

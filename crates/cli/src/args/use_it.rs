@@ -1,0 +1,68 @@
+//! Arguments of the verbs that use a trained flow on pictures somebody has.
+
+use super::{ModelArgs, SolverArgs};
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct Restore {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The pictures: a folder, a file of arrays, or a named set (its held-out part).
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub input: String,
+    /// These are originals: degrade them first, and measure against them.
+    #[arg(long)]
+    pub degrade: bool,
+    /// Originals of the same names, to measure against where the pictures are degraded already.
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub originals: Option<String>,
+    /// Pictures, at most.
+    #[arg(long, short)]
+    pub num: Option<usize>,
+    /// Bring pictures of another size to the model's.
+    #[arg(long)]
+    pub resize: bool,
+    /// What was done to them.
+    #[arg(long, value_parser = ["inpaint", "super", "deblur", "colour"])]
+    pub task: String,
+    /// The hole: side of a square in the middle, or row,column,height,width.
+    #[arg(long = "box", value_name = "SIDE|ROW,COLUMN,HEIGHT,WIDTH")]
+    pub hole: Option<String>,
+    /// The hole as a picture of the model's size: white is unknown, black is known.
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub mask: Option<PathBuf>,
+    /// Enlarge by this factor; 2 without.
+    #[arg(long)]
+    pub scale: Option<usize>,
+    /// Size of the blur in pixels, odd; 7 without.
+    #[arg(long)]
+    pub taps: Option<usize>,
+    /// Deviation of the blur in pixels; 1 without.
+    #[arg(long)]
+    pub sigma: Option<f64>,
+    /// Deviation of the noise in what is known, in units of [-1, 1]: added with --degrade, taken into account either way.
+    #[arg(long, default_value_t = 0.0)]
+    pub noise: f64,
+    /// Ways of restoring, separated by commas: flowchef, mpgd, dps, freedom, ot-ode, pnp-flow, the published settings
+    /// (flowchef:pixel), or spelled out: '{ type = "flowchef", inner = 3 }'.
+    #[arg(long, default_value = "flowchef")]
+    pub method: String,
+    /// Share of the misfit that a step removes, in (0, 2); every method has its own otherwise.
+    #[arg(long, allow_negative_numbers = true)]
+    pub kappa: Option<f64>,
+    /// Allow kappa of 2 and more, which destroys the pictures.
+    #[arg(long)]
+    pub force: bool,
+    /// Class by number or name, several separated by commas (in turn); none by default.
+    #[arg(long)]
+    pub class: Option<String>,
+    #[command(flatten)]
+    pub solver: SolverArgs,
+    /// Folder for the pictures of each method, sheet.png, index.html and metrics.json.
+    #[arg(long, short, visible_alias = "output-dir", default_value = "restored", value_hint = ValueHint::DirPath)]
+    pub output: PathBuf,
+    /// Rows on the sheet.
+    #[arg(long, default_value_t = 12)]
+    pub rows: usize,
+}

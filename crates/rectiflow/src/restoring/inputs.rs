@@ -1,0 +1,123 @@
+//! What comes in: pictures degraded here from originals, or degraded already, with their originals beside them where given.
+
+use super::Task;
+use crate::Error;
+use base::{Device, Key, Purpose, Tensor, TensorData};
+use data::{DataConfig, Dataset, Split};
+use methods::steer::Operator;
+use std::sync::Arc;
+
+/// Pictures to restore.
+pub struct Inputs {
+    /// A name for each, for files.
+    pub names: Vec<String>,
+    /// What is known of each, `m` values.
+    pub measured: Vec<f32>,
+    /// The originals, `c h w` values each, where they are known.
+    pub originals: Option<Vec<f32>>,
+    /// What the set is called.
+    pub set: String,
+}
+
+/// Where they come from.
+pub struct Source<'a> {
+    /// A folder, a file of pictures, or a named set.
+    pub input: &'a str,
+    /// Whether these are originals, to be degraded here.
+    pub degrade: bool,
+    /// Originals of the same names, for pictures that are degraded already.
+    pub originals: Option<&'a str>,
+    /// Pictures at most.
+    pub count: Option<usize>,
+    /// Whether pictures of another size are brought to the model's.
+    pub resize: bool,
+    /// Deviation of the noise that degrading adds, in units of [-1, 1].
+    pub noise: f64,
+    /// Of that noise.
+    pub seed: u64,
+}
+
+impl Inputs {
+    /// Reads what `source` names, for a model of pictures `[c h w]`.
+    ///
+    /// # Errors
+    /// Pictures that cannot be read or are of another size; originals without a counterpart.
+    pub fn read(
+        source: &Source,
+        task: &Task,
+        operator: &dyn Operator,
+        shape: [usize; 3],
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let wanted = if source.degrade { shape } else { task.measured(shape) };
+        let set = open(source.input, wanted, source.resize, "--input")?;
+        let count = source.count.unwrap_or(usize::MAX).min(set.len());
+        let rows: Vec<usize> = (0..count).collect();
+        let values = data::gather(&*set, &rows)?.images;
+        let names = (rows.iter()).map(|row| name(&*set, *row)).collect();
+        let set_name = set.name().to_string();
+        if source.degrade {
+            let measured = degrade(&values, operator, source, device)?;
+            return Ok(Self { names, measured, originals: Some(values), set: set_name });
+        }
+        let originals = match source.originals {
+            None => None,
+            Some(place) => {
+                let others = open(place, shape, source.resize, "--originals")?;
+                let found: Vec<_> = data::counterparts(&*set, &*others).into_iter().take(count).collect();
+                if let Some(row) = found.iter().position(Option::is_none) {
+                    return Err(Error::Usage(format!(
+                        "--originals {place}: there is no original called like {} (originals have the names of the degraded pictures)",
+                        name(&*set, row)
+                    )));
+                }
+                let rows: Vec<usize> = found.into_iter().flatten().collect();
+                Some(data::gather(&*others, &rows)?.images)
+            }
+        };
+        Ok(Self { names, measured: values, originals, set: set_name })
+    }
+}
+
+/// The pictures at `place`, which must be of `shape`.
+fn open(place: &str, shape: [usize; 3], resize: bool, option: &str) -> Result<Arc<dyn Dataset>, Error> {
+    let [c, h, w] = shape;
+    let config = crate::verbs::data::config(place);
+    // Of a named set the held-out part; a folder is taken whole.
+    let split = if config.path.is_some() { Split::Train } else { Split::Test };
+    let holdout = if config.path.is_some() { 0.0 } else { config.holdout };
+    let size = resize.then_some(w);
+    let set = data::open(&DataConfig { split, holdout, size, channels: Some(c), flip: false, ..config })?;
+    if set.shape() == shape {
+        return Ok(set);
+    }
+    let [_, sh, sw] = set.shape();
+    let remedy = if h == w { "; --resize brings originals to that size" } else { "" };
+    Err(Error::Usage(format!(
+        "{option} {place}: its pictures are {sh} x {sw} pixels, and {h} x {w} are wanted{remedy}"
+    )))
+}
+
+fn name(set: &dyn Dataset, row: usize) -> String {
+    let key = set.key(row).map(|key| key.replace(['/', '\\'], "_"));
+    key.unwrap_or_else(|| format!("{row:06}"))
+}
+
+/// What `operator` keeps of the originals, with noise.
+fn degrade(originals: &[f32], operator: &dyn Operator, source: &Source, device: &Device) -> Result<Vec<f32>, Error> {
+    let (n, m) = operator.sizes();
+    let count = originals.len() / n;
+    let x = Tensor::<2>::from_data(TensorData::new(originals.to_vec(), [count, n]), device);
+    let mut measured = crate::sampling::host(operator.forward(x))?;
+    if source.noise > 0.0 {
+        let key = Key::new(source.seed, Purpose::Probe).fold(3);
+        for (row, values) in measured.chunks_mut(m).enumerate() {
+            values.iter_mut().zip(key.normals(row as u64, m)).for_each(|(v, e)| *v += source.noise as f32 * e);
+        }
+        // What is not measured has no noise either.
+        let again = Tensor::<2>::from_data(TensorData::new(measured, [count, m]), device);
+        let kept = if n == m && operator.is_flat() { operator.forward(again) } else { again };
+        measured = crate::sampling::host(kept)?;
+    }
+    Ok(measured)
+}

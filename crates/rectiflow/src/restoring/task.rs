@@ -1,0 +1,159 @@
+//! What was done to pictures and is to be undone: a hole, fewer pixels, a blur, no colour.
+
+use crate::Error;
+use data::{DataConfig, Split};
+use methods::MethodError;
+use methods::steer::{
+    Operator,
+    operator::{Grey, Mask, Separable},
+};
+use std::{path::PathBuf, sync::Arc};
+
+/// A degradation of known kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    /// Part of every picture is unknown.
+    Inpaint(Hole),
+    /// Averages of squares of so many pixels are known.
+    Super {
+        /// Side of a square.
+        scale: usize,
+    },
+    /// A Gaussian blur is known.
+    Deblur {
+        /// Its size, odd.
+        taps: usize,
+        /// Its deviation in pixels.
+        sigma: f64,
+    },
+    /// The mean of the channels is known.
+    Colour,
+}
+
+/// Where pictures are unknown.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Hole {
+    /// A square of this side in the middle.
+    Middle(usize),
+    /// Row, column, height and width.
+    Box([usize; 4]),
+    /// A picture: white where the others are unknown, black where they are known.
+    Mask(PathBuf),
+}
+
+impl Hole {
+    /// From `14` or `7,7,14,14`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let numbers: Result<Vec<usize>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+        match numbers.as_deref() {
+            Ok([side]) if *side > 0 => Ok(Self::Middle(*side)),
+            Ok([top, left, height, width]) if *height > 0 && *width > 0 => {
+                Ok(Self::Box([*top, *left, *height, *width]))
+            }
+            _ => Err(Error::Usage(format!(
+                "--box {text}: give the side of a square in the middle (--box 14) or row, column, height and width (--box 7,7,14,14)"
+            ))),
+        }
+    }
+}
+
+impl Task {
+    /// Name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Inpaint(_) => "inpaint",
+            Self::Super { .. } => "super",
+            Self::Deblur { .. } => "deblur",
+            Self::Colour => "colour",
+        }
+    }
+
+    /// In words.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Inpaint(Hole::Middle(side)) => format!("a hole of {side} x {side} pixels in the middle"),
+            Self::Inpaint(Hole::Box([top, left, height, width])) => {
+                format!("a hole of {height} x {width} pixels at row {top}, column {left}")
+            }
+            Self::Inpaint(Hole::Mask(file)) => format!("the white part of {}", file.display()),
+            Self::Super { scale } => format!("averages of {scale} x {scale} pixels"),
+            Self::Deblur { taps, sigma } => format!("a Gaussian blur of deviation {sigma} over {taps} x {taps} pixels"),
+            Self::Colour => "grey pictures".into(),
+        }
+    }
+
+    /// What it does to pictures `[c h w]`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for pictures that it cannot be done to; a mask that cannot be read or fits no picture.
+    pub fn operator(&self, shape: [usize; 3]) -> Result<Arc<dyn Operator>, Error> {
+        let [c, h, w] = shape;
+        if h < 2 || w < 2 {
+            return Err(Error::Usage(format!(
+                "--task {}: this model makes points of {c} numbers, not pictures",
+                self.name()
+            )));
+        }
+        let refused = |error: MethodError| Error::Usage(format!("--task {}: {error}", self.name()));
+        Ok(match self {
+            Self::Inpaint(Hole::Middle(side)) => {
+                if *side > h || *side > w {
+                    return Err(Error::Usage(format!("--box {side} is larger than the model's pictures of {h} x {w}")));
+                }
+                Arc::new(Mask::hole(shape, [(h - side) / 2, (w - side) / 2], [*side; 2]).map_err(refused)?)
+            }
+            Self::Inpaint(Hole::Box([top, left, height, width])) => {
+                Arc::new(Mask::hole(shape, [*top, *left], [*height, *width]).map_err(refused)?)
+            }
+            Self::Inpaint(Hole::Mask(file)) => Arc::new(Mask::new(known(file, shape)?).map_err(refused)?),
+            Self::Super { scale } => Arc::new(Separable::pooling(shape, *scale).map_err(refused)?),
+            Self::Deblur { taps, sigma } => Arc::new(Separable::blur(shape, *taps, *sigma).map_err(refused)?),
+            Self::Colour => Arc::new(Grey::new(shape).map_err(refused)?),
+        })
+    }
+
+    /// `[c h w]` of what is known of a picture `[c h w]`.
+    pub fn measured(&self, [c, h, w]: [usize; 3]) -> [usize; 3] {
+        match self {
+            Self::Super { scale } => [c, h / scale, w / scale],
+            Self::Colour => [1, h, w],
+            Self::Inpaint(_) | Self::Deblur { .. } => [c, h, w],
+        }
+    }
+}
+
+/// Which values of pictures `[c h w]` a mask's picture leaves known.
+fn known(file: &std::path::Path, [c, h, w]: [usize; 3]) -> Result<Vec<bool>, Error> {
+    if !file.is_file() {
+        return Err(Error::Failure(format!("--mask {}: no such file; give a picture of {h} x {w}", file.display())));
+    }
+    let pixels = picture(file)?;
+    let [_, mh, mw] = pixels.1;
+    if [mh, mw] != [h, w] {
+        return Err(Error::Usage(format!(
+            "--mask {}: it is {mh} x {mw} pixels and the model's pictures are {h} x {w}; draw it at that size",
+            file.display()
+        )));
+    }
+    // Middle grey and lighter is unknown.
+    let one: Vec<bool> = pixels.0.iter().map(|v| *v < 0.0).collect();
+    Ok((0..c).flat_map(|_| one.iter().copied()).collect())
+}
+
+/// The values of one picture in grey, and their shape.
+fn picture(file: &std::path::Path) -> Result<(Vec<f32>, [usize; 3]), Error> {
+    let folder = tempfile::tempdir().map_err(|error| Error::Failure(format!("no temporary folder: {error}")))?;
+    let name = file.file_name().unwrap_or_default();
+    std::fs::copy(file, folder.path().join(name))
+        .map_err(|error| Error::Failure(format!("--mask {}: {error}", file.display())))?;
+    let config = DataConfig { channels: Some(1), split: Split::Train, holdout: 0.0, ..DataConfig::at(folder.path()) };
+    let told = |error: data::DataError| {
+        Error::Failure(format!("--mask {}: no readable picture ({error}); give a PNG", file.display()))
+    };
+    let set = data::open(&config).map_err(told)?;
+    let batch = data::gather(&*set, &[0]).map_err(told)?;
+    Ok((batch.images, set.shape()))
+}

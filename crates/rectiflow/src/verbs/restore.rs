@@ -1,0 +1,375 @@
+//! `restore`: a folder of degraded pictures in, a folder of restored ones out, by a flow that was never trained for it.
+
+use crate::{
+    Context, Error, Model, Start,
+    context::Event,
+    device::Chosen,
+    model::which,
+    restoring::{Figures, Hole, Inputs, Judge, Task, figures, inputs::Source, page::Page},
+    sampling::{self, Classes},
+    verbs::sample::SampleOverrides,
+};
+use base::{Key, Purpose, Tensor, TensorData};
+use flow::Field;
+use media::Images;
+use methods::Labels;
+use methods::steer::{Lifted, Measurement, Operator, Problem, Steering};
+use serde::Serialize;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+/// What to restore, and how.
+#[derive(Clone, Debug)]
+pub struct RestoreRequest {
+    /// A run's folder or a checkpoint file.
+    pub checkpoint: PathBuf,
+    /// A decay, or `raw`.
+    pub ema: Option<String>,
+    /// A folder, a file of pictures, or a named set (its held-out part).
+    pub input: String,
+    /// Whether these are originals, to be degraded here.
+    pub degrade: bool,
+    /// Originals of the same names, for pictures that are degraded already.
+    pub originals: Option<String>,
+    /// Pictures at most; all without.
+    pub count: Option<usize>,
+    /// Whether pictures of another size are brought to the model's.
+    pub resize: bool,
+    /// What was done to them.
+    pub task: Task,
+    /// Deviation of the noise in what is known, in units of [-1, 1].
+    pub noise: f64,
+    /// Ways of restoring, each with its own number of steps where it has one.
+    pub methods: Vec<(Steering, Option<usize>)>,
+    /// Steps, guidance, batch and precision in place of the recipe's.
+    pub overrides: SampleOverrides,
+    /// Classes by number or name, in turn; none without.
+    pub class: Option<String>,
+    /// Seed of all noise.
+    pub seed: u64,
+    /// The folder written to.
+    pub output: PathBuf,
+    /// Rows on the sheet.
+    pub rows: usize,
+    /// What the user typed.
+    pub command: String,
+}
+
+/// What came out.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestoreReport {
+    /// The task in words.
+    pub task: String,
+    /// What the pictures are called.
+    pub data: String,
+    /// How many.
+    pub pictures: usize,
+    /// Noise that was added or declared.
+    pub noise: f64,
+    /// The model's file.
+    pub checkpoint: String,
+    /// Which perceptual distance.
+    pub distance: Option<String>,
+    /// What came in, then a row per method.
+    pub rows: Vec<Figures>,
+    /// Where everything lies.
+    pub output: PathBuf,
+    /// How it was made.
+    pub command: String,
+}
+
+/// Restores a folder of pictures.
+///
+/// # Errors
+/// A request that makes no sense, pictures that cannot be read, a state that runs away. Nothing is written before everything is
+/// restored.
+pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<RestoreReport, Error> {
+    check(request)?;
+    let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    let shape = model.subject.shape;
+    if model.recipe.source.is_some() {
+        return Err(Error::Usage(format!(
+            "{} starts from a data set, not from noise: it restores nothing; `transfer` carries one set to another",
+            model.file.display()
+        )));
+    }
+    let operator = request.task.operator(shape)?;
+    let classes = match &request.class {
+        Some(text) => Classes::parse(text, &model)?,
+        None if model.classes() > 0 && model.recipe.train.condition_dropout == 0.0 => {
+            return Err(Error::Usage(
+                "this model was trained with train.condition_dropout = 0 and must be told the class of what it restores: give --class"
+                    .into(),
+            ));
+        }
+        None => Classes::None,
+    };
+    let source = Source {
+        input: &request.input,
+        degrade: request.degrade,
+        originals: request.originals.as_deref(),
+        count: request.count,
+        resize: request.resize,
+        noise: request.noise,
+        seed: request.seed,
+    };
+    let inputs = Inputs::read(&source, &request.task, &*operator, shape, &context.device.device)?;
+    let hole = matches!(request.task, Task::Inpaint(_)).then(|| unknown(&*operator)).transpose()?;
+    let judge = Judge::new(shape, hole, context);
+    let back = projected(&*operator, &inputs.measured)?;
+    let mut rows = vec![row("degraded", serde_json::Value::Null, &judge, &back, &inputs, &*operator, None)?];
+    let mut columns = vec![back];
+    for (steering, steps) in &request.methods {
+        let taped = steering.differentiates().then(|| lifted(request, context)).transpose()?;
+        let (model, device) = match &taped {
+            Some((model, device)) => (model, device),
+            None => (&model, &context.device.clone()),
+        };
+        let run = Run { request, model, device, operator: &operator, inputs: &inputs, classes: &classes };
+        let began = Instant::now();
+        let (restored, nfe, differentiated) = run.restore(steering, *steps, taped.is_some(), context)?;
+        let cost = Some((nfe, differentiated, began.elapsed().as_secs_f64()));
+        let settings = serde_json::to_value(steering).unwrap_or_default();
+        rows.push(row(steering.name(), settings, &judge, &restored, &inputs, &*operator, cost)?);
+        columns.push(restored);
+    }
+    let report = RestoreReport {
+        task: request.task.words(),
+        data: inputs.set.clone(),
+        pictures: inputs.names.len(),
+        noise: request.noise,
+        checkpoint: model.file.display().to_string(),
+        distance: judge.distance(),
+        rows,
+        output: request.output.clone(),
+        command: request.command.clone(),
+    };
+    write(request, &report, &inputs, columns, shape)?;
+    Ok(report)
+}
+
+/// Everything that can be refused without opening a file.
+fn check(request: &RestoreRequest) -> Result<(), Error> {
+    if request.methods.is_empty() {
+        return Err(Error::Usage("--method: name at least one".into()));
+    }
+    if request.count == Some(0) {
+        return Err(Error::Usage("--num 0: ask for at least one picture".into()));
+    }
+    if request.degrade && request.originals.is_some() {
+        return Err(Error::Usage(
+            "--originals with --degrade: the pictures given are the originals then; leave it out".into(),
+        ));
+    }
+    if !(request.noise.is_finite() && request.noise >= 0.0) {
+        let noise = request.noise;
+        return Err(Error::Usage(format!("--noise {noise}: it must be zero or more, in units of [-1, 1]")));
+    }
+    if request.output.is_file() {
+        return Err(Error::Usage(format!("--output {}: it is a file; give a folder", request.output.display())));
+    }
+    for (steering, _) in &request.methods {
+        steering.check().map_err(|error| Error::Usage(format!("--method {}: {error} (--force)", steering.name())))?;
+    }
+    Ok(())
+}
+
+/// The model with its weights where there is a tape, none of which wants a gradient of its own.
+fn lifted(request: &RestoreRequest, context: &Context) -> Result<(Model, Chosen), Error> {
+    let taped = Chosen { device: context.device.device.clone().autodiff(), name: context.device.name.clone() };
+    let mut model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &taped)?;
+    model.net = burn::module::Module::no_grad(model.net);
+    Ok((model, taped))
+}
+
+/// Everything one method needs.
+struct Run<'a> {
+    request: &'a RestoreRequest,
+    model: &'a Model,
+    /// Where the weights lie.
+    device: &'a Chosen,
+    operator: &'a Arc<dyn Operator>,
+    inputs: &'a Inputs,
+    classes: &'a Classes,
+}
+
+impl Run<'_> {
+    /// The restored pictures as a screen would show them, evaluations, and how many were differentiated.
+    fn restore(
+        &self,
+        steering: &Steering,
+        steps: Option<usize>,
+        taped: bool,
+        context: &mut Context,
+    ) -> Result<(Vec<f32>, usize, usize), Error> {
+        let mut config = self.request.overrides.apply(&self.model.recipe.sample)?;
+        if self.request.overrides.steps.is_none() {
+            config.steps = steps.unwrap_or(config.steps);
+        }
+        let schedule = config.schedule.build(config.steps)?;
+        let field = self.model.field(&config.guidance, config.precision)?;
+        let field: Box<dyn Field<4> + '_> = if taped { Box::new(Lifted(field)) } else { Box::new(field) };
+        let [c, h, w] = self.model.subject.shape;
+        let start = Start::Noise { shape: [c, h, w] };
+        let (m, plain) = (self.operator.sizes().1, &context.device.device.clone());
+        let total = self.inputs.names.len();
+        let (mut restored, mut nfe, mut differentiated) = (Vec::with_capacity(total * c * h * w), 0, 0);
+        context.tell(Event::Begin { what: steering.name(), total: total as u64 });
+        for first in (0..total).step_by(config.batch) {
+            context.go_on()?;
+            let indices: Vec<u64> = (first as u64..total.min(first + config.batch) as u64).collect();
+            let asked: Vec<i64> = indices.iter().map(|index| self.classes.of(*index)).collect();
+            let condition = Labels::condition(&asked, &self.device.device);
+            let known = self.inputs.measured[first * m..(first + indices.len()) * m].to_vec();
+            let known = Tensor::<2>::from_data(TensorData::new(known, [indices.len(), m]), plain);
+            let cost = Measurement::new(self.operator.clone(), known, self.request.noise)?;
+            let x = start.points(sampling::noise(self.request.seed), &indices, &self.model.recipe.path, plain)?;
+            let key = Key::new(self.request.seed, Purpose::Noise).fold(6);
+            let problem = Problem {
+                field: &*field,
+                condition: &condition,
+                cost: &cost,
+                schedule: &schedule,
+                key,
+                indices: &indices,
+            };
+            let steered = steering.run(&problem, x)?;
+            (nfe, differentiated) = (steered.nfe, steered.differentiated);
+            restored.extend(sampling::host(steered.x)?.into_iter().map(|v| v.clamp(-1.0, 1.0)));
+            context.tell(Event::Advance { done: indices.last().map_or(0, |last| last + 1) });
+        }
+        context.tell(Event::End);
+        Ok((restored, nfe, differentiated))
+    }
+}
+
+/// `Aᵀ y` over the bound: what a degraded picture looks like at the size of its original.
+fn projected(operator: &dyn Operator, measured: &[f32]) -> Result<Vec<f32>, Error> {
+    let (_, m) = operator.sizes();
+    let y = TensorData::new(measured.to_vec(), [measured.len() / m, m]);
+    let back = operator.adjoint(Tensor::<2>::from_data(y, &base::Device::flex())) / operator.bound();
+    Ok(sampling::host(back)?.into_iter().map(|v| v.clamp(-1.0, 1.0)).collect())
+}
+
+/// The values that a mask hides.
+fn unknown(operator: &dyn Operator) -> Result<Vec<bool>, Error> {
+    let (n, _) = operator.sizes();
+    let kept = operator.forward(Tensor::<2>::ones([1, n], &base::Device::flex()));
+    Ok(sampling::host(kept)?.into_iter().map(|v| v == 0.0).collect())
+}
+
+fn row(
+    method: &str,
+    settings: serde_json::Value,
+    judge: &Judge,
+    pictures: &[f32],
+    inputs: &Inputs,
+    operator: &dyn Operator,
+    cost: Option<(usize, usize, f64)>,
+) -> Result<Figures, Error> {
+    let compared = inputs.originals.as_ref().map(|originals| judge.compare(pictures, originals)).transpose()?;
+    let (nfe, differentiated, seconds) = cost.unwrap_or_default();
+    Ok(Figures {
+        method: method.into(),
+        settings,
+        psnr: compared.map(|c| c.psnr),
+        psnr_error: compared.map(|c| c.psnr_error),
+        psnr_hole: compared.and_then(|c| c.psnr_hole),
+        ssim: compared.and_then(|c| c.ssim),
+        lpips: compared.and_then(|c| c.lpips),
+        residual: figures::residual(operator, pictures, &inputs.measured)?,
+        nfe,
+        differentiated,
+        seconds,
+    })
+}
+
+/// Pictures in a folder per method, the sheet, the figures and the page.
+fn write(
+    request: &RestoreRequest,
+    report: &RestoreReport,
+    inputs: &Inputs,
+    mut columns: Vec<Vec<f32>>,
+    shape: [usize; 3],
+) -> Result<(), Error> {
+    let out = &request.output;
+    let about = format!("{}, {}", report.task, report.checkpoint);
+    let save = |folder: &Path, values: &[f32], shape: [usize; 3]| -> Result<(), Error> {
+        let images = Images::new(values.to_vec(), inputs.names.len(), shape)?;
+        for (i, name) in inputs.names.iter().enumerate() {
+            let file = folder.join(format!("{name}.png"));
+            media::png::save(&file, &images.bitmap(i), &[("parameters", &about)])?;
+        }
+        Ok(())
+    };
+    save(&out.join("degraded"), &inputs.measured, request.task.measured(shape))?;
+    let mut names: Vec<String> = vec!["degraded".into()];
+    for (i, row) in report.rows.iter().enumerate().skip(1) {
+        // Two settings of one method lie side by side.
+        let again = names.iter().filter(|name| name.split('-').next() == Some(&row.method)).count();
+        let name = if again == 0 { row.method.clone() } else { format!("{}-{}", row.method, again + 1) };
+        save(&out.join(&name), &columns[i], shape)?;
+        names.push(name);
+    }
+    if let Some(originals) = &inputs.originals {
+        columns.push(originals.clone());
+        names.push("original".into());
+    }
+    let sheet = out.join("sheet.png");
+    super::transfer::sheet(&sheet, &columns, shape, request.rows, &format!("{about}: {}", names.join(", ")))?;
+    let read = |error: std::io::Error| Error::Failure(format!("cannot read {}: {error}", sheet.display()));
+    let page = Page {
+        task: &report.task,
+        model: &report.checkpoint,
+        pictures: (&report.data, report.pictures),
+        columns: &names,
+        sheet: &std::fs::read(&sheet).map_err(read)?,
+        rows: &report.rows,
+        distance: report.distance.as_deref(),
+        command: &report.command,
+    };
+    media::atomic::write(&out.join("index.html"), page.html().as_bytes())?;
+    let json = serde_json::to_vec_pretty(report);
+    let json = json.map_err(|error| Error::Failure(format!("cannot write JSON: {error}")))?;
+    Ok(media::atomic::write(&out.join("metrics.json"), &json)?)
+}
+
+/// The task of these options.
+///
+/// # Errors
+/// [`Error::Usage`] for an option that belongs to another task, or one that is missing.
+pub fn task(
+    name: &str,
+    hole: Option<&str>,
+    mask: Option<&Path>,
+    scale: Option<usize>,
+    blur: (Option<usize>, Option<f64>),
+) -> Result<Task, Error> {
+    let stray = |option: &str, of: &str| Err(Error::Usage(format!("{option} belongs to --task {of}, not to {name}")));
+    if name != "inpaint" && (hole.is_some() || mask.is_some()) {
+        return stray("--box or --mask", "inpaint");
+    }
+    if name != "super" && scale.is_some() {
+        return stray("--scale", "super");
+    }
+    if name != "deblur" && (blur.0.is_some() || blur.1.is_some()) {
+        return stray("--taps or --sigma", "deblur");
+    }
+    match (name, hole, mask) {
+        ("inpaint", Some(_), Some(_)) => {
+            Err(Error::Usage("--box and --mask both say where the hole is: give one".into()))
+        }
+        ("inpaint", Some(hole), None) => Ok(Task::Inpaint(Hole::parse(hole)?)),
+        ("inpaint", None, Some(mask)) => Ok(Task::Inpaint(Hole::Mask(mask.to_path_buf()))),
+        ("inpaint", None, None) => {
+            Err(Error::Usage("--task inpaint: say where the hole is with --box or --mask".into()))
+        }
+        ("super", ..) => Ok(Task::Super { scale: scale.unwrap_or(2) }),
+        ("deblur", ..) => Ok(Task::Deblur { taps: blur.0.unwrap_or(7), sigma: blur.1.unwrap_or(1.0) }),
+        ("colour", ..) => Ok(Task::Colour),
+        _ => Err(Error::Usage(format!("--task {name} is unknown; there are inpaint, super, deblur and colour"))),
+    }
+}
