@@ -126,22 +126,19 @@ fn what_is_shared_is_what_was_asked() {
     let toy = Toy { taps: None };
     let back = solve(&toy, x.clone(), &source, &solver, &schedule.reversed(), None).unwrap().x;
     let plain = solve(&toy, back.clone(), &target, &solver, &schedule, None).unwrap().x;
-    let mut kept = Vec::new();
+    let mut found = Vec::new();
     for inject in [0, 2, 6] {
         let bus = Bus::new(1..3, Parts::default());
         let field = heard(&bus);
         let edit = RfEdit { inject, solver: solver.clone() };
-        let found = edit.run([&field, &field], &bus, x.clone(), [&source, &target], &schedule).unwrap();
-        assert_eq!(found.nfe, 24);
+        let edited = edit.run([&field, &field], &bus, x.clone(), [&source, &target], &schedule).unwrap();
+        assert_eq!(edited.nfe, 24);
         assert_eq!(bus.counts(), (inject * 2 * 2, inject * 2 * 2), "intervals, evaluations, layers");
-        assert_eq!(bus.missed(), None);
-        if inject == 0 {
-            assert_eq!((host(&found.x), found.bytes), (host(&plain), 0));
-        }
-        kept.push(gap(&found.x, &x));
+        assert_eq!((bus.missed(), edited.bytes == 0), (None, inject == 0));
+        found.push(host(&edited.x));
     }
-    // The more values of the sample's own, the nearer to it.
-    assert!(kept[1] < kept[0] && kept[2] < kept[1], "{kept:?}");
+    assert_eq!(found[0], host(&plain), "inversion and generation alone");
+    assert!(found[1] != found[0] && found[2] != found[1]);
     let error = RfEdit { inject: 7, solver }.run(
         [&toy, &toy],
         &Bus::new(0..1, Parts::default()),
@@ -150,6 +147,24 @@ fn what_is_shared_is_what_was_asked() {
         &schedule,
     );
     assert!(matches!(error, Err(MethodError::Setting { setting: "inject", .. })));
+}
+
+/// The toy hears of its class in its attention alone: with all of that put back everywhere no target is left to be heard.
+#[test]
+fn everything_shared_is_nothing_edited() {
+    let (x, source, schedule) = (points(2, 5), class(0, 2), uniform(4));
+    let run = |target: i64, parts: Parts, blocks: usize| {
+        let bus = Bus::new(0..blocks, parts);
+        let field = heard(&bus);
+        let edit = RfEdit { inject: 4, ..RfEdit::default() };
+        host(&edit.run([&field, &field], &bus, x.clone(), [&source, &class(target, 2)], &schedule).unwrap().x)
+    };
+    let all = Parts { query: true, key: true, value: true };
+    assert_eq!(run(2, all, BLOCKS), run(5, all, BLOCKS));
+    assert_eq!(run(2, all, BLOCKS), run(0, all, BLOCKS));
+    // One layer too few, or values alone, and the target is heard.
+    assert_ne!(run(2, all, BLOCKS - 1), run(5, all, BLOCKS - 1));
+    assert_ne!(run(2, Parts::default(), BLOCKS), run(5, Parts::default(), BLOCKS));
 }
 
 /// The last interval of the way back is the first of the way forth, and with the midpoint rule their second evaluations are at one

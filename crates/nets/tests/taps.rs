@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Default)]
 struct Scribe {
     asked: Mutex<Vec<(usize, [usize; 3])>>,
-    /// Layer and part (query, key, value) to be doubled.
-    double: Option<(usize, usize)>,
+    /// Layer and part (query, key, value) to be changed.
+    change: Option<(usize, usize)>,
     /// Layers that are wanted; all when absent.
     only: Option<usize>,
 }
@@ -21,9 +21,12 @@ impl Tap for Scribe {
 
     fn attend(&self, block: usize, mut features: Features) -> Features {
         self.asked.lock().unwrap().push((block, features.value.dims()));
-        if let Some((_, part)) = self.double.filter(|(number, _)| *number == block) {
+        if let Some((_, part)) = self.change.filter(|(number, _)| *number == block) {
             let part = [&mut features.query, &mut features.key, &mut features.value].into_iter().nth(part).unwrap();
-            *part = part.clone() * 2.0;
+            // Not the same for all tokens: twice the queries are twice the keys.
+            let n = part.dims()[1] as i64;
+            let ramp = Tensor::<1, base::Int>::arange(0..n, &part.device()).float().reshape([1, n as usize, 1]);
+            *part = part.clone() * (ramp * 0.5 + 1.0);
         }
         features
     }
@@ -101,7 +104,7 @@ fn what_is_put_back_is_used_and_what_is_not_wanted_is_not_shown() {
         let mut seen = vec![plain];
         for block in 0..net.attentions() {
             for part in 0..3 {
-                let scribe = Arc::new(Scribe { double: Some((block, part)), only: Some(block), ..Scribe::default() });
+                let scribe = Arc::new(Scribe { change: Some((block, part)), only: Some(block), ..Scribe::default() });
                 let changed = say(&net, &tapped(&scribe));
                 // Every layer and every part says something of its own.
                 assert!(seen.iter().all(|other| *other != changed), "layer {block}, part {part}");

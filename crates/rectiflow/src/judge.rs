@@ -129,7 +129,7 @@ fn shown(drawn: &Drawn) -> Result<(Vec<f32>, [usize; 4]), Error> {
 }
 
 /// The shipped classifier, where it knows these images.
-fn shipped(dataset: &Arc<dyn Dataset>, device: &Chosen) -> Result<Option<Classifier>, Error> {
+pub(crate) fn shipped(dataset: &Arc<dyn Dataset>, device: &Chosen) -> Result<Option<Classifier>, Error> {
     let shipped = Classifier::fashion_mnist(&device.device)?;
     let layout = shipped.layout();
     let fits = layout.input == dataset.shape() && layout.classes == dataset.class_names();

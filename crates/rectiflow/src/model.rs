@@ -1,7 +1,7 @@
 //! A trained network with everything that gives it meaning: its recipe, the shape of its data and its classes.
 
 use crate::{Error, Recipe, Start, device::Chosen, prelude::Prelude, prompts};
-use base::{Condition, Shape, Tensor, Times};
+use base::{Condition, Shape, Taps, Tensor, Times};
 use flow::{Field, Frame, Guided, Parameterization, ScoreField, guidance::GuidanceConfig};
 use kernels::Precision;
 use nets::Net;
@@ -109,6 +109,19 @@ impl Model {
     /// # Errors
     /// Guidance out of range, an output that is no velocity by itself, or a path that does not start at noise.
     pub fn field(&self, guidance: &GuidanceConfig, precision: Precision) -> Result<impl Field<2> + '_, Error> {
+        self.tapped(guidance, precision, None)
+    }
+
+    /// [`Model::field`] whose attention layers are read or replaced by `taps`.
+    ///
+    /// # Errors
+    /// Those of [`Model::field`].
+    pub fn tapped(
+        &self,
+        guidance: &GuidanceConfig,
+        precision: Precision,
+        taps: Option<Taps>,
+    ) -> Result<impl Field<2> + '_, Error> {
         let Recipe { path, parameterization, .. } = &self.recipe;
         parameterization.check_reads(Parameterization::Velocity {}, path)?;
         if let flow::Path::Mirror { .. } = path {
@@ -117,7 +130,7 @@ impl Model {
                 self.file.display()
             )));
         }
-        let field = self.recipe.field(&self.net);
+        let field = self.recipe.field(&self.net).tapped(taps);
         Ok(Rounded { field: Guided::new(field, guidance.scale, guidance.interval)?, precision })
     }
 

@@ -10,7 +10,7 @@ pub use draw::{Sample, Schedule};
 pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
 pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Slim};
 pub use make::{Demo, Fast, Pairs, Plan, Student, Toy, Train};
-pub use use_it::Restore;
+pub use use_it::{Edit, Restore};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
@@ -59,6 +59,8 @@ pub enum Verb {
     Sample(Sample),
     /// Fill holes, enlarge, deblur or colour a folder of pictures with a flow that was not trained for it.
     Restore(Restore),
+    /// Ask given pictures for another class or prompt, and keep what can be kept.
+    Edit(Edit),
     /// Find where the few steps of a sampler should lie, without training.
     Schedule(Schedule),
     /// Write (noise, sample) pairs of a model into a pair store.

@@ -66,3 +66,45 @@ pub struct Restore {
     #[arg(long, default_value_t = 12)]
     pub rows: usize,
 }
+
+#[derive(Args, Debug)]
+pub struct Edit {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The pictures: a folder, a file of arrays, or a named set (its held-out part).
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub input: String,
+    /// Pictures, at most.
+    #[arg(long, short)]
+    pub num: Option<usize>,
+    /// The class asked for, by number or name, several separated by commas (in turn).
+    #[arg(long, required_unless_present = "prompt")]
+    pub class: Option<String>,
+    /// The class of the pictures; their own labels without.
+    #[arg(long, conflicts_with = "prompt")]
+    pub source_class: Option<String>,
+    /// What the pictures should show, for a model trained with `[text]`.
+    #[arg(long, conflicts_with = "class")]
+    pub prompt: Option<String>,
+    /// What they show now; nothing without.
+    #[arg(long, requires = "prompt")]
+    pub source_prompt: Option<String>,
+    /// Ways of editing, separated by commas: rf-edit, inversion, euler-inversion, flow-edit, sd-edit, or spelled out:
+    /// '{ type = "flow_edit", start = 0.5 }'.
+    #[arg(long, default_value = "rf-edit")]
+    pub method: String,
+    /// Steps from the noise on that share the pictures' own attention values; more keeps more. For rf-edit.
+    #[arg(long)]
+    pub inject: Option<usize>,
+    /// Attention layers that share them, first..end; the second half without.
+    #[arg(long)]
+    pub blocks: Option<String>,
+    #[command(flatten)]
+    pub solver: SolverArgs,
+    /// Folder for the pictures of each method, sheet.png and metrics.json.
+    #[arg(long, short, visible_alias = "output-dir", default_value = "edited", value_hint = ValueHint::DirPath)]
+    pub output: PathBuf,
+    /// Rows on the sheet.
+    #[arg(long, default_value_t = 12)]
+    pub rows: usize,
+}

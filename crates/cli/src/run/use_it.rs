@@ -8,6 +8,7 @@ use rectiflow::{
     restoring::{figures, methods},
     verbs::{
         self,
+        edit::{self, EditRequest},
         restore::{RestoreRequest, task},
     },
 };
@@ -47,4 +48,33 @@ pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Con
         let page = report.output.join("index.html");
         format!("{task}; {count} pictures of {data}; {distance}\n{}{}\n", figures::table(&report.rows), page.display())
     })
+}
+
+pub(super) fn edit(request: args::Edit, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Edit { model, input, num, class, source_class, prompt, source_prompt, method, inject, blocks, .. } =
+        request;
+    if request.solver.solver.is_some() {
+        let remedy =
+            "every method names its own: --method '{ type = \"rf_edit\", inject = 3, solver = { type = \"heun\" } }'";
+        return Err(Error::Usage(format!("--solver: {remedy}")));
+    }
+    let prompts = prompt.is_some();
+    let target = prompt.or(class).ok_or_else(|| Error::Usage("give --class or --prompt".into()))?;
+    let request = EditRequest {
+        checkpoint: model.checkpoint,
+        ema: model.ema,
+        input,
+        count: num,
+        source: source_class.or(source_prompt),
+        target,
+        prompts,
+        methods: edit::methods(&method, inject)?,
+        blocks: blocks.as_deref().map(edit::blocks).transpose()?,
+        overrides: overrides(&request.solver),
+        seed: request.solver.seed.unwrap_or(0),
+        output: request.output,
+        rows: request.rows,
+    };
+    let report = verbs::edit::edit(&request, context)?;
+    print(global, &report, || format!("{}{}\n", report.table(), report.output.join("sheet.png").display()))
 }

@@ -41,6 +41,8 @@ struct State {
     step: usize,
     /// Number of the evaluation within the step, from 0; none before the first.
     evaluation: Option<usize>,
+    /// Samples of the evaluation; a guided one has twice as many rows.
+    samples: usize,
     stored: BTreeMap<(usize, usize, usize), Features>,
     replaced: usize,
     missed: Option<(usize, usize, usize)>,
@@ -56,8 +58,15 @@ pub struct Bus {
 impl Bus {
     /// For the attention layers `blocks`.
     pub fn new(blocks: Range<usize>, parts: Parts) -> Arc<Self> {
-        let state =
-            State { mode: Mode::Pass, step: 0, evaluation: None, stored: BTreeMap::new(), replaced: 0, missed: None };
+        let state = State {
+            mode: Mode::Pass,
+            step: 0,
+            evaluation: None,
+            samples: 0,
+            stored: BTreeMap::new(),
+            replaced: 0,
+            missed: None,
+        };
         Arc::new(Self { blocks, parts, state: Mutex::new(state) })
     }
 
@@ -114,10 +123,10 @@ impl Bus {
     }
 }
 
-/// `stored` for as many rows as `asked` has: a guided evaluation asks for every sample twice.
-fn spread(stored: &Tensor<3>, asked: &Tensor<3>) -> Option<Tensor<3>> {
+/// `stored`, a row for each of `samples`, for as many rows as `asked` has: a guided evaluation asks for every sample twice.
+fn spread(stored: &Tensor<3>, asked: &Tensor<3>, samples: usize) -> Option<Tensor<3>> {
     let ([rows, n, d], [wanted, m, e]) = (stored.dims(), asked.dims());
-    let fits = (n, d) == (m, e) && rows > 0 && wanted.is_multiple_of(rows);
+    let fits = (n, d) == (m, e) && rows == samples && rows > 0 && wanted.is_multiple_of(rows);
     fits.then(|| if rows == wanted { stored.clone() } else { stored.clone().repeat_dim(0, wanted / rows) })
 }
 
@@ -129,6 +138,7 @@ impl Tap for Bus {
     fn attend(&self, block: usize, features: Features) -> Features {
         let mut state = self.state();
         let place = (state.step, state.evaluation.unwrap_or(0), block);
+        let samples = state.samples;
         let Parts { query, key, value } = self.parts;
         if state.mode == Mode::Store {
             // What does not travel is not kept: a view of nothing in its place.
@@ -146,8 +156,9 @@ impl Tap for Bus {
             state.missed.get_or_insert(place);
             return features;
         };
-        let pick =
-            |wanted: bool, own: Tensor<3>, stored: &Tensor<3>| if wanted { spread(stored, &own) } else { Some(own) };
+        let pick = |wanted: bool, own: Tensor<3>, stored: &Tensor<3>| {
+            if wanted { spread(stored, &own, samples) } else { Some(own) }
+        };
         let Features { query: q, key: k, value: v } = features.clone();
         match (pick(query, q, &stored.query), pick(key, k, &stored.key), pick(value, v, &stored.value)) {
             (Some(query), Some(key), Some(value)) => {
@@ -171,20 +182,21 @@ pub struct Heard<F> {
 }
 
 impl<F> Heard<F> {
-    fn count(&self) {
+    fn count(&self, samples: usize) {
         let mut state = self.bus.state();
+        state.samples = samples;
         state.evaluation = Some(state.evaluation.map_or(0, |n| n + 1));
     }
 }
 
 impl<const D: usize, F: Field<D>> Field<D> for Heard<F> {
     fn velocity(&self, x: Tensor<D>, t: &Times, condition: &Condition) -> Tensor<D> {
-        self.count();
+        self.count(x.dims()[0]);
         self.field.velocity(x, t, condition)
     }
 
     fn average_velocity(&self, x: Tensor<D>, t: &Times, until: &Times, condition: &Condition) -> Tensor<D> {
-        self.count();
+        self.count(x.dims()[0]);
         self.field.average_velocity(x, t, until, condition)
     }
 

@@ -27,6 +27,15 @@ impl Default for FlowEdit {
 }
 
 impl FlowEdit {
+    pub(super) fn check(&self) -> Result<(), MethodError> {
+        check_start(self.start)?;
+        if self.draws == 0 {
+            let remedy = "it must be at least 1";
+            return Err(MethodError::Setting { setting: "draws", value: "0".into(), remedy });
+        }
+        Ok(())
+    }
+
     /// `x` `[b ...]`, known as `source` to the first field, as it is under `target` to the second.
     ///
     /// # Errors
@@ -39,11 +48,7 @@ impl FlowEdit {
         schedule: &Schedule,
         (key, indices): (Key, &[u64]),
     ) -> Result<Edited<D>, MethodError> {
-        check_start(self.start)?;
-        if self.draws == 0 {
-            let remedy = "it must be at least 1";
-            return Err(MethodError::Setting { setting: "draws", value: "0".into(), remedy });
-        }
+        self.check()?;
         let path = path_of(plain, "flow_edit")?;
         let (dims, device, dtype) = (x.dims(), x.device(), x.dtype());
         let (mut z, mut nfe) = (x.clone(), 0);

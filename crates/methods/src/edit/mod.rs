@@ -19,6 +19,46 @@ pub use rf_edit::{Edited, RfEdit};
 pub use sd_edit::SdEdit;
 
 use crate::MethodError;
+use serde::{Deserialize, Serialize};
+
+/// A way of editing.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Editing {
+    /// Back to the noise and forth again with shared features.
+    RfEdit(RfEdit),
+    /// The difference of two velocities.
+    FlowEdit(FlowEdit),
+    /// Noise, and out of it again.
+    SdEdit(SdEdit),
+}
+
+impl Editing {
+    /// Name on the command line; RF-Edit without features is inversion alone.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RfEdit(edit) if edit.inject == 0 => "inversion",
+            Self::RfEdit(_) => "rf_edit",
+            Self::FlowEdit(_) => "flow_edit",
+            Self::SdEdit(_) => "sd_edit",
+        }
+    }
+
+    /// Refuses settings out of range.
+    ///
+    /// # Errors
+    /// [`MethodError::Setting`] or [`MethodError::Flow`] naming the setting.
+    pub fn check(&self) -> Result<(), MethodError> {
+        match self {
+            Self::RfEdit(edit) => Ok(edit.solver.check()?),
+            Self::FlowEdit(edit) => edit.check(),
+            Self::SdEdit(edit) => {
+                edit.solver.check()?;
+                check_start(edit.start)
+            }
+        }
+    }
+}
 
 /// Refuses a starting time that is not between noise and data.
 fn check_start(start: f64) -> Result<(), MethodError> {

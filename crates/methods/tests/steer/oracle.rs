@@ -48,7 +48,7 @@ impl Pictures {
         Self { weights, means, covariances, mixture }
     }
 
-    /// Six kinds of smooth 8x8 pictures: covariances with a power law over the cosine transform, deviation 0.35 a pixel.
+    /// Six kinds of smooth 8x8 pictures: covariances with a power law over the cosine transform, deviation 0.3 a pixel.
     pub fn smooth() -> Self {
         const SIDE: usize = 8;
         let n = SIDE * SIDE;
@@ -59,15 +59,15 @@ impl Pictures {
         let basis = |k: usize, i: usize| wave(k / SIDE, i / SIDE) * wave(k % SIDE, i % SIDE);
         let frequency = |k: usize| ((k / SIDE).pow(2) + (k % SIDE).pow(2)) as f64;
         let kind = |c: usize| {
-            let power = 1.4 + 0.15 * c as f64;
+            let power = 1.9 + 0.1 * c as f64;
             let spectrum: Vector = (0..n).map(|k| (1.0 + frequency(k)).powf(-power)).collect();
-            let scale = 0.35f64.powi(2) * n as f64 / spectrum.iter().sum::<f64>();
+            let scale = 0.3f64.powi(2) * n as f64 / spectrum.iter().sum::<f64>();
             let covariance = (0..n * n)
                 .map(|ij| (0..n).map(|k| scale * spectrum[k] * basis(k, ij / n) * basis(k, ij % n)).sum())
                 .collect::<Vector>();
             let draws: Vector = Key::new(3, Purpose::Probe).normals(c as u64, 6).map(f64::from).collect();
             let low = [0, 1, SIDE, SIDE + 1, 2, 2 * SIDE];
-            let mean = (0..n).map(|i| low.iter().zip(&draws).map(|(k, z)| 1.2 * z * basis(*k, i)).sum()).collect();
+            let mean = (0..n).map(|i| low.iter().zip(&draws).map(|(k, z)| 0.8 * z * basis(*k, i)).sum()).collect();
             (mean, covariance)
         };
         let (means, covariances) = (0..6).map(kind).unzip();

@@ -19,26 +19,23 @@ use serde::Deserialize;
 /// # Errors
 /// [`Error::Usage`] naming the methods there are, or the setting that is wrong.
 pub fn methods(text: &str) -> Result<Vec<(Steering, Option<usize>)>, Error> {
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0i32, 0);
-    for (at, c) in text.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    let found: Vec<_> = parts.into_iter().map(|part| method(part.trim())).collect::<Result<_, _>>()?;
+    let found: Vec<_> = split(text).into_iter().map(method).collect::<Result<_, _>>()?;
     for (i, (steering, _)) in found.iter().enumerate() {
         if found[..i].iter().any(|(other, _)| other == steering) {
             return Err(Error::Usage(format!("--method {text}: {} is named twice", steering.name())));
         }
     }
     Ok(found)
+}
+
+/// The parts of `text` between commas that stand outside braces and brackets.
+pub(crate) fn split(text: &str) -> Vec<&str> {
+    let mut depth = 0i32;
+    let outside = |c: char| {
+        depth += i32::from(matches!(c, '{' | '[')) - i32::from(matches!(c, '}' | ']'));
+        c == ',' && depth == 0
+    };
+    text.split(outside).map(str::trim).collect()
 }
 
 fn method(text: &str) -> Result<(Steering, Option<usize>), Error> {

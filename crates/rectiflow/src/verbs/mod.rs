@@ -5,6 +5,7 @@ pub mod classifier;
 pub mod data;
 pub mod demo;
 pub mod diagnose;
+pub mod edit;
 pub mod eval;
 pub mod export_schedule;
 pub mod fast;

@@ -1,0 +1,347 @@
+//! `edit`: given pictures as they would be in another class or under another prompt.
+
+use crate::{
+    Context, Error, Model,
+    context::Event,
+    judge,
+    model::which,
+    restoring::Judge,
+    sampling::{self, Classes},
+    verbs::sample::{SampleOverrides, solver},
+};
+use base::{Key, Purpose, Tensor, TensorData};
+use data::{DataConfig, Split};
+use flow::guidance::GuidanceConfig;
+use media::Images;
+use methods::Labels;
+use methods::edit::{Bus, Editing, FlowEdit, Heard, Parts, RfEdit, SdEdit};
+use serde::{Deserialize, Serialize};
+use std::{ops::Range, path::PathBuf, time::Instant};
+
+/// What to edit, and how.
+#[derive(Clone, Debug)]
+pub struct EditRequest {
+    /// A run's folder or a checkpoint file.
+    pub checkpoint: PathBuf,
+    /// A decay, or `raw`.
+    pub ema: Option<String>,
+    /// A folder, a file of pictures, or a named set (its held-out part).
+    pub input: String,
+    /// Pictures at most; all without.
+    pub count: Option<usize>,
+    /// Classes of the pictures, in turn; their own labels without.
+    pub source: Option<String>,
+    /// Classes asked for, in turn.
+    pub target: String,
+    /// Whether source and target are prompts.
+    pub prompts: bool,
+    /// Ways of editing.
+    pub methods: Vec<Editing>,
+    /// Attention layers whose features RF-Edit shares; the second half without.
+    pub blocks: Option<Range<usize>>,
+    /// Steps, guidance, batch and precision in place of the recipe's.
+    pub overrides: SampleOverrides,
+    /// Seed of all noise.
+    pub seed: u64,
+    /// The folder written to.
+    pub output: PathBuf,
+    /// Rows on the sheet.
+    pub rows: usize,
+}
+
+/// Means over the pictures of one method.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The method; `source` for the pictures as they came.
+    pub method: String,
+    /// Its settings.
+    pub settings: serde_json::Value,
+    /// Share that a classifier takes for the class asked for.
+    pub edited: Option<f64>,
+    /// PSNR against the source in dB: how much was kept.
+    pub psnr: Option<f64>,
+    /// Structural similarity to the source.
+    pub ssim: Option<f64>,
+    /// Perceptual distance to the source.
+    pub lpips: Option<f64>,
+    /// Evaluations of the network per picture.
+    pub nfe: usize,
+    /// MiB of features held, of a batch.
+    pub mib: f64,
+    /// Seconds for all pictures.
+    pub seconds: f64,
+}
+
+/// What came out.
+#[derive(Clone, Debug, Serialize)]
+pub struct EditReport {
+    /// What the pictures are called.
+    pub data: String,
+    /// How many.
+    pub pictures: usize,
+    /// A row per method.
+    pub rows: Vec<Row>,
+    /// Where the pictures lie.
+    pub output: PathBuf,
+}
+
+impl EditReport {
+    /// The figures as text.
+    pub fn table(&self) -> String {
+        let number = |v: Option<f64>, digits: usize| v.map_or("–".into(), |v| format!("{v:.digits$}"));
+        let mut text =
+            format!("{} pictures of {}; PSNR, SSIM and LPIPS against the source\n", self.pictures, self.data);
+        text += "method       edited %  PSNR dB     SSIM    LPIPS   NFE    MiB  seconds\n";
+        for row in &self.rows {
+            text += &format!(
+                "{:<12} {:>8} {:>8} {:>8} {:>8} {:>5} {:>6.1} {:>8.1}\n",
+                row.method,
+                number(row.edited.map(|v| v * 100.0), 1),
+                number(row.psnr, 2),
+                number(row.ssim, 4),
+                number(row.lpips, 4),
+                row.nfe,
+                row.mib,
+                row.seconds
+            );
+        }
+        text
+    }
+}
+
+/// The ways of editing in `text`, separated by commas outside braces: `rf-edit`, `inversion` (RF-Edit without features),
+/// `euler-inversion`, `flow-edit`, `sd-edit`, or spelled out; `inject` intervals are shared by the first where it is given.
+///
+/// # Errors
+/// [`Error::Usage`] naming the methods there are, or the setting that is wrong.
+pub fn methods(text: &str, inject: Option<usize>) -> Result<Vec<Editing>, Error> {
+    let one = |text: &str| match text.replace('_', "-").as_str() {
+        "rf-edit" => {
+            let usual = RfEdit::default();
+            Ok(Editing::RfEdit(RfEdit { inject: inject.unwrap_or(usual.inject), ..usual }))
+        }
+        "inversion" => Ok(Editing::RfEdit(RfEdit { inject: 0, ..RfEdit::default() })),
+        "euler-inversion" => Ok(Editing::RfEdit(RfEdit { inject: 0, solver: solver("euler")? })),
+        "flow-edit" => Ok(Editing::FlowEdit(FlowEdit::default())),
+        "sd-edit" => Ok(Editing::SdEdit(SdEdit::default())),
+        _ if text.starts_with('{') => {
+            #[derive(Deserialize)]
+            struct Spelled {
+                method: Editing,
+            }
+            let spelled: Result<Spelled, _> = toml::from_str(&format!("method = {text}"));
+            spelled
+                .map(|spelled| spelled.method)
+                .map_err(|error| Error::Usage(format!("--method {text}: {}", error.message())))
+        }
+        _ => Err(Error::Usage(format!(
+            "--method {text} is unknown; there are rf-edit, inversion, euler-inversion, flow-edit and sd-edit"
+        ))),
+    };
+    crate::restoring::split(text).into_iter().map(one).collect()
+}
+
+/// Attention layers from `2..6`.
+///
+/// # Errors
+/// [`Error::Usage`] for anything else.
+pub fn blocks(text: &str) -> Result<Range<usize>, Error> {
+    let ends = text.split_once("..").map(|(from, to)| (from.trim().parse(), to.trim().parse()));
+    match ends {
+        Some((Ok(from), Ok(to))) if from < to => Ok(from..to),
+        _ => Err(Error::Usage(format!("--blocks {text}: give the first layer and the one after the last, as in 2..6"))),
+    }
+}
+
+/// Edits pictures.
+///
+/// # Errors
+/// A model without classes, pictures that cannot be read, settings that make no sense; nothing is written then.
+pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, Error> {
+    for method in &request.methods {
+        method.check().map_err(|error| Error::Usage(format!("--method {}: {error}", method.name())))?;
+    }
+    if request.output.is_file() {
+        return Err(Error::Usage(format!("--output {}: it is a file; give a folder", request.output.display())));
+    }
+    let mut model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    let shape = model.subject.shape;
+    if model.classes() == 0 || model.recipe.source.is_some() {
+        return Err(Error::Usage(format!(
+            "{} knows no classes: there is nothing to ask another of; train on data with classes or captions",
+            model.file.display()
+        )));
+    }
+    let config = crate::verbs::data::config(&request.input);
+    let (split, holdout) = match config.path {
+        Some(_) => (Split::Train, 0.0),
+        None => (Split::Test, config.holdout),
+    };
+    let set = data::open(&DataConfig { split, holdout, channels: Some(shape[0]), flip: false, ..config })?;
+    if set.shape() != shape {
+        let (theirs, ours) = (set.shape(), shape);
+        return Err(Error::Usage(format!(
+            "--input {}: its pictures are {theirs:?} [c h w], and the model's are {ours:?}; resize them first",
+            request.input
+        )));
+    }
+    let count = request.count.unwrap_or(usize::MAX).min(set.len());
+    let batch = data::gather(&*set, &(0..count).collect::<Vec<_>>())?;
+    let known = set.class_names() == model.subject.classes;
+    let (source, target) = asked(request, &mut model, known.then_some(&batch.labels), count, context)?;
+    let layers = model.net.attentions();
+    let range = request.blocks.clone().unwrap_or(layers / 2..layers);
+    let shares = request.methods.iter().any(|method| matches!(method, Editing::RfEdit(edit) if edit.inject > 0));
+    if shares && (range.end > layers || range.is_empty()) {
+        return Err(Error::Usage(format!(
+            "--blocks {}..{}: this network has {layers} attention layers{}",
+            range.start,
+            range.end,
+            if layers == 0 { ", so that RF-Edit has nothing to share; use flow-edit or inversion" } else { "" }
+        )));
+    }
+    let judge = Judge::new(shape, None, context);
+    let classifier = if request.prompts { None } else { judge::shipped(&set, &context.device)? };
+    let edited = |pictures: &[f32]| -> Result<Option<f64>, Error> {
+        let Some(classifier) = &classifier else { return Ok(None) };
+        let [c, h, w] = shape;
+        let logits = classifier.logits(pictures, [count, c, h, w])?;
+        Ok(Some(metrics::class_accuracy(&logits, &target)?.overall))
+    };
+    let run = Run { request, model: &model, pictures: &batch.images, source: &source, target: &target, blocks: range };
+    let mut columns = vec![batch.images.clone()];
+    let mut rows = vec![Row {
+        method: "source".into(),
+        settings: serde_json::Value::Null,
+        edited: edited(&batch.images)?,
+        psnr: None,
+        ssim: None,
+        lpips: None,
+        nfe: 0,
+        mib: 0.0,
+        seconds: 0.0,
+    }];
+    for method in &request.methods {
+        let began = Instant::now();
+        let (pictures, nfe, bytes) = run.edit(method, context)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let kept = judge.compare(&pictures, &batch.images)?;
+        rows.push(Row {
+            method: method.name().into(),
+            settings: serde_json::to_value(method).unwrap_or_default(),
+            edited: edited(&pictures)?,
+            psnr: Some(kept.psnr),
+            ssim: kept.ssim,
+            lpips: kept.lpips,
+            nfe,
+            mib: bytes as f64 / f64::from(1 << 20),
+            seconds,
+        });
+        columns.push(pictures);
+    }
+    let report = EditReport { data: set.name().into(), pictures: count, rows, output: request.output.clone() };
+    write(request, &report, &columns, shape)?;
+    Ok(report)
+}
+
+/// What every picture is, and what it is asked to be.
+fn asked(
+    request: &EditRequest,
+    model: &mut Model,
+    labels: Option<&Vec<i64>>,
+    count: usize,
+    context: &Context,
+) -> Result<(Vec<i64>, Vec<i64>), Error> {
+    if request.prompts {
+        let source = request.source.clone().unwrap_or_default();
+        model.ask(&[source, request.target.clone()], &context.device)?;
+        return Ok((vec![0; count], vec![1; count]));
+    }
+    let target = Classes::parse(&request.target, model)?;
+    let source = match (&request.source, labels) {
+        (Some(text), _) => {
+            let source = Classes::parse(text, model)?;
+            (0..count as u64).map(|i| source.of(i)).collect()
+        }
+        (None, Some(labels)) => labels.clone(),
+        (None, None) => {
+            return Err(Error::Usage(
+                "the pictures have no classes of this model: say theirs with --source-class".into(),
+            ));
+        }
+    };
+    Ok((source, (0..count as u64).map(|i| target.of(i)).collect()))
+}
+
+struct Run<'a> {
+    request: &'a EditRequest,
+    model: &'a Model,
+    pictures: &'a [f32],
+    source: &'a [i64],
+    target: &'a [i64],
+    blocks: Range<usize>,
+}
+
+impl Run<'_> {
+    /// Edited pictures as a screen would show them, evaluations, and bytes of features of a batch.
+    fn edit(&self, method: &Editing, context: &mut Context) -> Result<(Vec<f32>, usize, usize), Error> {
+        let config = self.request.overrides.apply(&self.model.recipe.sample)?;
+        let schedule = config.schedule.build(config.steps)?;
+        let [c, h, w] = self.model.subject.shape;
+        let (size, total) = (c * h * w, self.source.len());
+        let device = context.device.device.clone();
+        let (mut out, mut nfe, mut bytes) = (Vec::with_capacity(total * size), 0, 0);
+        context.tell(Event::Begin { what: method.name(), total: total as u64 });
+        for first in (0..total).step_by(config.batch) {
+            context.go_on()?;
+            let rows = first..total.min(first + config.batch);
+            let indices: Vec<u64> = rows.clone().map(|i| i as u64).collect();
+            let values = self.pictures[rows.start * size..rows.end * size].to_vec();
+            let x = Tensor::<4>::from_data(TensorData::new(values, [rows.len(), c, h, w]), &device);
+            let conditions = [&self.source[rows.clone()], &self.target[rows.clone()]];
+            let [source, target] = conditions.map(|labels| Labels::condition(labels, &device));
+            let bus = Bus::new(self.blocks.clone(), Parts::default());
+            // The way back is never guided.
+            let [back, forth] = [&GuidanceConfig::default(), &config.guidance].map(|guidance| {
+                let field = self.model.tapped(guidance, config.precision, Some(bus.taps()))?;
+                Ok::<_, Error>(Heard { field, bus: bus.clone() })
+            });
+            let (back, forth) = (back?, forth?);
+            let key = Key::new(self.request.seed, Purpose::Noise).fold(7);
+            let edited = match method {
+                Editing::RfEdit(edit) => edit.run([&back, &forth], &bus, x, [&source, &target], &schedule)?,
+                Editing::FlowEdit(edit) => {
+                    edit.run([&back, &forth], x, [&source, &target], &schedule, (key, &indices))?
+                }
+                Editing::SdEdit(edit) => {
+                    let noise = key.normal_tensor(&indices, [0, c, h, w], &device);
+                    edit.run(&forth, x, noise, &target, &schedule)?
+                }
+            };
+            (nfe, bytes) = (edited.nfe, bytes.max(edited.bytes));
+            out.extend(sampling::host(edited.x)?.into_iter().map(|v| v.clamp(-1.0, 1.0)));
+            context.tell(Event::Advance { done: rows.end as u64 });
+        }
+        context.tell(Event::End);
+        Ok((out, nfe, bytes))
+    }
+}
+
+/// Pictures in a folder per method, the sheet and the figures.
+fn write(request: &EditRequest, report: &EditReport, columns: &[Vec<f32>], shape: [usize; 3]) -> Result<(), Error> {
+    let mut names: Vec<String> = Vec::new();
+    for (row, values) in report.rows.iter().zip(columns) {
+        let again = names.iter().filter(|name| name.split('-').next() == Some(&row.method)).count();
+        let name = if again == 0 { row.method.clone() } else { format!("{}-{}", row.method, again + 1) };
+        let images = Images::new(values.clone(), report.pictures, shape)?;
+        for i in 0..report.pictures {
+            let file = request.output.join(&name).join(format!("{i:06}.png"));
+            media::png::save(&file, &images.bitmap(i), &[("parameters", &name)])?;
+        }
+        names.push(name);
+    }
+    super::transfer::sheet(&request.output.join("sheet.png"), columns, shape, request.rows, &names.join(", "))?;
+    let json = serde_json::to_vec_pretty(report);
+    let json = json.map_err(|error| Error::Failure(format!("cannot write JSON: {error}")))?;
+    Ok(media::atomic::write(&request.output.join("metrics.json"), &json)?)
+}
