@@ -17,7 +17,7 @@ use super::ends::{Ends, path_of};
 use super::{Problem, Steered, check_kappa, check_window, conjugate, gradient, shaped, within};
 use crate::MethodError;
 use base::{Tensor, Times};
-use flow::{Path, rows};
+use flow::rows;
 use serde::{Deserialize, Serialize};
 
 /// Settings of FlowChef.
@@ -33,9 +33,9 @@ pub struct FlowChef {
     pub window: Option<(f64, f64)>,
     /// Whether the last step is steered too. The published code leaves it out, and a small residual with it.
     pub last_step: bool,
-    /// Whether κ is held to what a noisy measurement is worth in one step, `h alpha² d log(beta/alpha)/dt · λ/(λ r² + σ²)` with
-    /// `r² = alpha²/(alpha² + beta²)`: OT-ODE's weight (arXiv 2310.04432) with its derivative set to one. Without noise it
-    /// changes nothing.
+    /// Whether κ is held to `h √λ/σ` for a measurement with noise `σ`, `h` the length of the step and `λ` the cost's curvature.
+    /// What of the noise no picture could show is taken up at every step and damped by the flow at the rate `1/(1 - t)`, so
+    /// that it stands at `κ σ/(√λ h)` times the noise that the flow expects at that time; here at no more than once.
     pub noise_aware: bool,
     /// Whether the samples are put onto the measurement at the end. For measurements without noise.
     pub project: bool,
@@ -119,8 +119,7 @@ impl FlowChef {
             let mut ends = Ends::of(path, x, velocity, leg[0]);
             if within(self.window, leg[0]) && (self.last_step || step + 1 < steps) {
                 // The velocity is a number from here on: whatever moves the point moves both ends with it.
-                let moved =
-                    self.descend(problem, ends.data.clone(), self.worth(problem, path, leg[0], leg[1] - leg[0]));
+                let moved = self.descend(problem, ends.data.clone(), self.most(problem, leg[1] - leg[0]));
                 let shift = moved.clone() - ends.data;
                 ends = Ends { source: ends.source + shift, data: moved };
             }
@@ -133,22 +132,17 @@ impl FlowChef {
         Ok(Steered { x, nfe: steps, differentiated: 0 })
     }
 
-    /// The largest κ that the measurement deserves in a step of length `h` at time `t`.
-    fn worth<const D: usize>(&self, problem: &Problem<'_, D>, path: &Path, t: f64, h: f64) -> f64 {
+    /// The largest κ that the measurement bears in a step of length `h`.
+    fn most<const D: usize>(&self, problem: &Problem<'_, D>, h: f64) -> f64 {
         let noise = problem.cost.linear().map_or(0.0, |linear| linear.noise);
-        if !self.noise_aware || noise == 0.0 {
-            return f64::INFINITY;
-        }
-        let (c, bound) = (path.at(t), problem.cost.curvature());
-        let unknown = bound * c.alpha * c.alpha / (c.alpha * c.alpha + c.beta * c.beta);
-        h * c.alpha * c.determinant() / c.beta * bound / (unknown + noise * noise)
+        if self.noise_aware && noise > 0.0 { h * problem.cost.curvature().sqrt() / noise } else { f64::INFINITY }
     }
 
     /// The inner steps from a data estimate.
-    fn descend<const D: usize>(&self, problem: &Problem<'_, D>, mut data: Tensor<D>, worth: f64) -> Tensor<D> {
+    fn descend<const D: usize>(&self, problem: &Problem<'_, D>, mut data: Tensor<D>, most: f64) -> Tensor<D> {
         match self.rule {
             Rule::Descent { kappa } => {
-                let rate = kappa.min(worth) / problem.cost.curvature();
+                let rate = kappa.min(most) / problem.cost.curvature();
                 for _ in 0..self.inner {
                     data = data.clone() - gradient(problem.cost, &data) * rate;
                 }
@@ -163,7 +157,7 @@ impl FlowChef {
                     first = first * 0.9 + g.clone() * 0.1;
                     second = second * 0.999 + g.square() * 0.001;
                     let size = (second.clone() / (1.0 - 0.999f64.powi(n))).sqrt() + threshold;
-                    point = point - first.clone() / (1.0 - 0.9f64.powi(n)) / size * (worth.min(1.0) * rate);
+                    point = point - first.clone() / (1.0 - 0.9f64.powi(n)) / size * (most.min(1.0) * rate);
                 }
                 shaped(point, &data)
             }

@@ -58,17 +58,18 @@ fn row(operator: impl Operator + Clone + 'static, used: impl Fn(usize) -> bool +
 fn a_hole_is_filled_as_the_posterior_fills_it() {
     let hole = |i: usize| (2..6).contains(&(i / 8)) && (2..6).contains(&(i % 8));
     let row = row(Mask::hole([1, 8, 8], [2, 2], [4, 4]).unwrap(), hole, true);
-    assert!((row.chef - row.sample).abs() < 0.5 && (row.official - row.sample).abs() < 0.6);
-    assert!(row.mean - row.chef < 3.5 && row.mean > row.sample + 2.0);
-    assert!(row.chef > row.through - 0.5);
+    // One exact sample is 3 dB below the mean: its variance is twice as large.
+    assert!((row.mean - row.sample - 3.0).abs() < 0.3);
+    assert!((row.chef - row.sample).abs() < 1.4 && (row.official - row.sample).abs() < 2.3);
+    assert!(row.chef > row.through - 1.5);
     assert!(row.none < row.chef - 8.0);
-    assert!(row.residual[1] < 2e-3 && row.residual[0] < 3.5e-2 && row.residual[0] > 1e-2);
+    assert!(row.residual[1] < 4e-3 && row.residual[0] < 3.5e-2 && row.residual[0] > 1e-2);
 }
 
 #[test]
 fn small_pictures_are_enlarged_as_the_posterior_enlarges_them() {
     let row = row(Separable::pooling([1, 8, 8], 2).unwrap(), |_| true, true);
-    assert!((row.chef - row.sample).abs() < 0.8 && row.mean - row.chef < 3.5);
+    assert!((row.chef - row.sample).abs() < 0.6 && row.mean - row.chef < 3.2);
     assert!(row.chef > row.through - 0.5 && row.none < row.chef - 8.0);
 }
 
@@ -114,7 +115,7 @@ fn seeds_spread_as_the_posterior_does() {
         psnr(&exact_seeds, &exact, hole)
     );
     assert!((averaged - best).abs() < 0.5);
-    assert!((wide / known - 1.0).abs() < 0.1);
+    assert!((wide / known - 1.0).abs() < 0.25);
 }
 
 /// Two kinds of filling, seven to three, that the known value says nothing about: so are the samples.

@@ -172,7 +172,7 @@ fn check(request: &RestoreRequest) -> Result<(), Error> {
         return Err(Error::Usage(format!("--output {}: it is a file; give a folder", request.output.display())));
     }
     for (steering, _) in &request.methods {
-        steering.check().map_err(|error| Error::Usage(format!("--method {}: {error} (--force)", steering.name())))?;
+        steering.check().map_err(|error| Error::Usage(format!("--method {}: {error}", steering.name())))?;
     }
     Ok(())
 }
