@@ -74,7 +74,7 @@ fn stirred(net: Net) -> Net {
 
 fn say(net: &Net, pass: &Pass) -> Vec<f32> {
     let device = Device::flex();
-    let x: Tensor<4> = Key::new(1, Purpose::Noise).normal_tensor(&[0, 1], [0, 1, 8, 8], &device);
+    let x: Tensor<2> = Key::new(1, Purpose::Noise).normal_tensor(&[0, 1], [0, 64], &device);
     let t = Tensor::<1>::from_floats([0.3, 0.8], &device);
     net.predict(x, t, &Condition::none(), pass).into_data().try_to_vec().unwrap()
 }

@@ -26,7 +26,7 @@ pub struct Dps {
 
 impl Default for Dps {
     fn default() -> Self {
-        Self { kappa: 1.0, last_step: false, unstable: false }
+        Self { kappa: 0.2, last_step: false, unstable: false }
     }
 }
 

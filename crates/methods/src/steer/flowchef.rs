@@ -64,7 +64,7 @@ pub enum Rule {
 impl Default for FlowChef {
     fn default() -> Self {
         Self {
-            rule: Rule::Descent { kappa: 1.0 },
+            rule: Rule::Descent { kappa: 0.5 },
             inner: 1,
             window: None,
             last_step: false,

@@ -31,7 +31,7 @@ pub struct FreeDom {
 
 impl Default for FreeDom {
     fn default() -> Self {
-        Self { kappa: 1.0, solver: Solver::Euler {}, window: None, last_step: false, unstable: false }
+        Self { kappa: 0.2, solver: Solver::Euler {}, window: None, last_step: false, unstable: false }
     }
 }
 

@@ -36,7 +36,7 @@ fn row(operator: impl Operator + Clone + 'static, used: impl Fn(usize) -> bool +
     };
     let official = run(&Steering::FlowChef(FlowChef::new(0.0814)), 200);
     let chef = run(&Steering::FlowChef(FlowChef::new(1.0)), 100);
-    let through = if through { score(&run(&Steering::Dps(Dps::default()), 100)) } else { f64::NAN };
+    let through = if through { score(&run(&Steering::Dps(Dps { kappa: 1.0, ..Dps::default() }), 100)) } else { f64::NAN };
     let idle = FlowChef { window: Some((1.0, 1.0)), ..FlowChef::default() };
     let row = Row {
         mean: score(&mean.concat()),
@@ -91,7 +91,7 @@ fn seeds_spread_as_the_posterior_does() {
     let measured = measure(&operator, &truth, 0.0);
     let (mean, sample) = pictures.posterior(&operator, &measured, 0.0);
     let cost = misfit(operator, &measured, 0.0);
-    let chef = Steering::FlowChef(FlowChef::default());
+    let chef = Steering::FlowChef(FlowChef::new(1.0));
     let found = host(steer(&field, &cost, &chef, 100, noise(0, count * seeds, N)).x);
     let hole = |i: usize| (2..6).contains(&(i / 8)) && (2..6).contains(&(i % 8));
     // Mean over the seeds of each picture, and the deviation from it inside the hole.

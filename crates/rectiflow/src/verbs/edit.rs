@@ -165,7 +165,7 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
         return Err(Error::Usage(format!("--output {}: it is a file; give a folder", request.output.display())));
     }
     let mut model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
-    let shape = model.subject.shape;
+    let shape = model.subject.shape.image()?;
     if model.classes() == 0 || model.recipe.source.is_some() {
         return Err(Error::Usage(format!(
             "{} knows no classes: there is nothing to ask another of; train on data with classes or captions",
@@ -287,8 +287,7 @@ impl Run<'_> {
     fn edit(&self, method: &Editing, context: &mut Context) -> Result<(Vec<f32>, usize, usize), Error> {
         let config = self.request.overrides.apply(&self.model.recipe.sample)?;
         let schedule = config.schedule.build(config.steps)?;
-        let [c, h, w] = self.model.subject.shape;
-        let (size, total) = (c * h * w, self.source.len());
+        let (size, total) = (self.model.subject.shape.numel(), self.source.len());
         let device = context.device.device.clone();
         let (mut out, mut nfe, mut bytes) = (Vec::with_capacity(total * size), 0, 0);
         context.tell(Event::Begin { what: method.name(), total: total as u64 });
@@ -297,7 +296,7 @@ impl Run<'_> {
             let rows = first..total.min(first + config.batch);
             let indices: Vec<u64> = rows.clone().map(|i| i as u64).collect();
             let values = self.pictures[rows.start * size..rows.end * size].to_vec();
-            let x = Tensor::<4>::from_data(TensorData::new(values, [rows.len(), c, h, w]), &device);
+            let x = Tensor::<2>::from_data(TensorData::new(values, [rows.len(), size]), &device);
             let conditions = [&self.source[rows.clone()], &self.target[rows.clone()]];
             let [source, target] = conditions.map(|labels| Labels::condition(labels, &device));
             let bus = Bus::new(self.blocks.clone(), Parts::default());
@@ -314,7 +313,7 @@ impl Run<'_> {
                     edit.run([&back, &forth], x, [&source, &target], &schedule, (key, &indices))?
                 }
                 Editing::SdEdit(edit) => {
-                    let noise = key.normal_tensor(&indices, [0, c, h, w], &device);
+                    let noise = key.normal_tensor(&indices, [0, size], &device);
                     edit.run(&forth, x, noise, &target, &schedule)?
                 }
             };

@@ -89,7 +89,7 @@ pub struct RestoreReport {
 pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<RestoreReport, Error> {
     check(request)?;
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
-    let shape = model.subject.shape;
+    let shape = model.subject.shape.image()?;
     if model.recipe.source.is_some() {
         return Err(Error::Usage(format!(
             "{} starts from a data set, not from noise: it restores nothing; `transfer` carries one set to another",
@@ -211,12 +211,12 @@ impl Run<'_> {
         }
         let schedule = config.schedule.build(config.steps)?;
         let field = self.model.field(&config.guidance, config.precision)?;
-        let field: Box<dyn Field<4> + '_> = if taped { Box::new(Lifted(field)) } else { Box::new(field) };
-        let [c, h, w] = self.model.subject.shape;
-        let start = Start::Noise { shape: [c, h, w] };
+        let field: Box<dyn Field<2> + '_> = if taped { Box::new(Lifted(field)) } else { Box::new(field) };
+        let shape = self.model.subject.shape;
+        let start = Start::Noise { shape };
         let (m, plain) = (self.operator.sizes().1, &context.device.device.clone());
         let total = self.inputs.names.len();
-        let (mut restored, mut nfe, mut differentiated) = (Vec::with_capacity(total * c * h * w), 0, 0);
+        let (mut restored, mut nfe, mut differentiated) = (Vec::with_capacity(total * shape.numel()), 0, 0);
         context.tell(Event::Begin { what: steering.name(), total: total as u64 });
         for first in (0..total).step_by(config.batch) {
             context.go_on()?;
