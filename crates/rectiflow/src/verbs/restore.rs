@@ -246,9 +246,12 @@ impl Run<'_> {
     }
 }
 
-/// `Aᵀ y` over the bound: what a degraded picture looks like at the size of its original.
+/// What a degraded picture looks like at the size of its original: itself, or `Aᵀ y` over the bound where it is smaller.
 fn projected(operator: &dyn Operator, measured: &[f32]) -> Result<Vec<f32>, Error> {
-    let (_, m) = operator.sizes();
+    let (n, m) = operator.sizes();
+    if n == m {
+        return Ok(measured.iter().map(|v| v.clamp(-1.0, 1.0)).collect());
+    }
     let y = TensorData::new(measured.to_vec(), [measured.len() / m, m]);
     let back = operator.adjoint(Tensor::<2>::from_data(y, &base::Device::flex())) / operator.bound();
     Ok(sampling::host(back)?.into_iter().map(|v| v.clamp(-1.0, 1.0)).collect())
