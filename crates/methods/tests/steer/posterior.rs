@@ -36,7 +36,8 @@ fn row(operator: impl Operator + Clone + 'static, used: impl Fn(usize) -> bool +
     };
     let official = run(&Steering::FlowChef(FlowChef::new(0.0814)), 200);
     let chef = run(&Steering::FlowChef(FlowChef::new(1.0)), 100);
-    let through = if through { score(&run(&Steering::Dps(Dps { kappa: 1.0, ..Dps::default() }), 100)) } else { f64::NAN };
+    let through =
+        if through { score(&run(&Steering::Dps(Dps { kappa: 1.0, ..Dps::default() }), 100)) } else { f64::NAN };
     let idle = FlowChef { window: Some((1.0, 1.0)), ..FlowChef::default() };
     let row = Row {
         mean: score(&mean.concat()),
