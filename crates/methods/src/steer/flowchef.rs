@@ -33,9 +33,9 @@ pub struct FlowChef {
     pub window: Option<(f64, f64)>,
     /// Whether the last step is steered too. The published code leaves it out, and a small residual with it.
     pub last_step: bool,
-    /// Whether κ is held to `h √λ/σ` for a measurement with noise `σ`, `h` the length of the step and `λ` the cost's curvature.
+    /// Whether κ is held to `h √λ/(2σ)` for a measurement with noise `σ`, `h` the length of the step and `λ` the cost's curvature.
     /// What of the noise no picture could show is taken up at every step and damped by the flow at the rate `1/(1 - t)`, so
-    /// that it stands at `κ σ/(√λ h)` times the noise that the flow expects at that time; here at no more than once.
+    /// that it stands at `κ σ/(√λ h)` times the noise that the flow expects at that time; here at no more than half.
     pub noise_aware: bool,
     /// Whether the samples are put onto the measurement at the end. For measurements without noise.
     pub project: bool,
@@ -135,7 +135,7 @@ impl FlowChef {
     /// The largest κ that the measurement bears in a step of length `h`.
     fn most<const D: usize>(&self, problem: &Problem<'_, D>, h: f64) -> f64 {
         let noise = problem.cost.linear().map_or(0.0, |linear| linear.noise);
-        if self.noise_aware && noise > 0.0 { h * problem.cost.curvature().sqrt() / noise } else { f64::INFINITY }
+        if self.noise_aware && noise > 0.0 { 0.5 * h * problem.cost.curvature().sqrt() / noise } else { f64::INFINITY }
     }
 
     /// The inner steps from a data estimate.

@@ -56,7 +56,9 @@ impl Pictures {
             let scale = if k == 0 { 1.0 / SIDE as f64 } else { 2.0 / SIDE as f64 };
             scale.sqrt() * (std::f64::consts::PI * k as f64 * (i as f64 + 0.5) / SIDE as f64).cos()
         };
-        let basis = |k: usize, i: usize| wave(k / SIDE, i / SIDE) * wave(k % SIDE, i % SIDE);
+        let table: Vector =
+            (0..n * n).map(|ki| wave(ki / n / SIDE, ki % n / SIDE) * wave(ki / n % SIDE, ki % SIDE)).collect();
+        let basis = |k: usize, i: usize| table[k * n + i];
         let frequency = |k: usize| ((k / SIDE).pow(2) + (k % SIDE).pow(2)) as f64;
         let kind = |c: usize| {
             let power = 1.9 + 0.1 * c as f64;
@@ -105,6 +107,7 @@ impl Pictures {
                 (ca, cholesky(&inner, m))
             })
             .collect();
+        let roots: Vec<Vector> = self.covariances.iter().map(|c| cholesky(c, n)).collect();
         let measure = |x: &[f64]| a.iter().map(|row| row.iter().zip(x).map(|(p, q)| p * q).sum()).collect::<Vector>();
         let condition = |k: usize, x: &[f64], y: &[f64]| {
             let gap: Vector = y.iter().zip(measure(x)).map(|(y, z)| y - z).collect();
@@ -128,7 +131,7 @@ impl Pictures {
                 k += 1;
             }
             // A prior draw, moved by the same gain as its mean (Matheron's rule).
-            let root = cholesky(&self.covariances[k], n);
+            let root = &roots[k];
             let z: Vector = key.fold(1).normals(row as u64, n).map(f64::from).collect();
             let prior: Vector =
                 (0..n).map(|i| self.means[k][i] + (0..=i).map(|j| root[i * n + j] * z[j]).sum::<f64>()).collect();
