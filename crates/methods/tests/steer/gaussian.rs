@@ -2,7 +2,7 @@
 
 use crate::oracle::{Pictures, Vector, dense, host, misfit, noise, steer, tensor, uniform};
 use base::{Condition, Key, Purpose, Tensor, Times};
-use flow::{Field, Frame, Path};
+use flow::{Field, Frame};
 use methods::steer::operator::{Mask, Separable};
 use methods::steer::{FlowChef, Operator, Problem, Rule, Steering};
 use std::cell::Cell;
@@ -177,5 +177,4 @@ fn settings_and_fields_that_make_no_sense_are_refused() {
     let wild = FlowChef { unstable: true, ..FlowChef::new(2.5) };
     let problem = Problem { field: &field, condition: &none, cost: &cost, schedule: &schedule, key, indices: &[0] };
     assert!(Steering::FlowChef(wild).run(&problem, noise(0, 1, D)).is_ok());
-    let _ = Path::Linear {};
 }

@@ -199,8 +199,7 @@ pub fn psnr(x: &[f64], truth: &[Vector], used: impl Fn(usize) -> bool) -> f64 {
     let n = truth[0].len();
     let (mut sum, mut count) = (0.0, 0.0);
     for (row, truth) in x.chunks(n).zip(truth) {
-        for (i, (a, b)) in row.iter().zip(truth).enumerate().filter(|(i, _)| used(*i)) {
-            let _ = i;
+        for (_, (a, b)) in row.iter().zip(truth).enumerate().filter(|(i, _)| used(*i)) {
             sum += (a - b).powi(2);
             count += 1.0;
         }

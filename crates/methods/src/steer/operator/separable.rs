@@ -31,7 +31,7 @@ impl Separable {
     /// # Errors
     /// [`MethodError::Steering`] where the squares do not divide the image, or are single pixels.
     pub fn pooling([c, h, w]: [usize; 3], factor: usize) -> Result<Self, MethodError> {
-        if factor < 2 || h % factor != 0 || w % factor != 0 {
+        if factor < 2 || !h.is_multiple_of(factor) || !w.is_multiple_of(factor) {
             return Err(MethodError::Steering(format!(
                 "images of {h} x {w} do not shrink by {factor}: choose a factor of 2 or more that divides both sides"
             )));
@@ -48,7 +48,7 @@ impl Separable {
     /// # Errors
     /// [`MethodError::Steering`] for a deviation or a number of taps out of range.
     pub fn blur([c, h, w]: [usize; 3], taps: usize, sigma: f64) -> Result<Self, MethodError> {
-        if taps < 2 || taps % 2 == 0 || !(sigma.is_finite() && sigma > 0.0) {
+        if taps < 2 || taps.is_multiple_of(2) || !(sigma.is_finite() && sigma > 0.0) {
             return Err(MethodError::Steering(format!(
                 "a blur of {taps} taps and deviation {sigma}: give an odd number of taps from 3 on and a positive deviation"
             )));
