@@ -3,8 +3,10 @@
 //! Rectified flow's loop (arXiv 2209.03003, algorithm 1) closes through files, never through calls: [`pairs::generate`]
 //! hands chunks of `(x0, x1, label)` to a sink, a later stage reads them back as stored pairs, and [`reflow`] and
 //! [`distill`] say, as a [`Stage`], what that later stage trains. What a network is told to say beside its pairs is a
-//! [`target`] rule; every few-step method is one. [`steer`] draws samples that answer to a cost. Nothing here names a network, a file format or a device.
+//! [`target`] rule; every few-step method is one. [`steer`] draws samples that answer to a cost, [`align`] moves a flow towards what a judge
+//! prefers. Nothing here names a network, a file format or a device.
 
+pub mod align;
 pub mod checks;
 pub mod distill;
 pub mod edit;
@@ -15,6 +17,7 @@ pub mod reflow;
 pub mod stage;
 pub mod steer;
 pub mod stepsize;
+pub mod tape;
 pub mod target;
 
 pub use distill::DistillConfig;

@@ -5,6 +5,8 @@ use serde::Serialize;
 /// What a network costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cost {
+    /// Numbers that corrections of low rank have for each rank: inputs and outputs of every linear map and convolution.
+    pub adapted: usize,
     /// Numbers to learn; equals `Module::num_params` of the initialised network.
     pub parameters: usize,
     /// Floating-point operations of one forward pass of one sample: two for each multiply-add of linear layers,
@@ -49,6 +51,7 @@ impl Tally {
     /// A linear layer applied to `rows` vectors.
     pub fn linear(&mut self, rows: usize, input: usize, output: usize, bias: bool) {
         self.parameters(product(&[input, output]).saturating_add(if bias { output } else { 0 }));
+        self.cost.adapted = self.cost.adapted.saturating_add(input).saturating_add(output);
         self.work(2, &[rows, input, output]);
         self.kept(product(&[rows, output]));
     }

@@ -38,7 +38,7 @@ pub use cost::Cost;
 pub use dit::{Dit, DitConfig, Positions};
 pub use error::NetsError;
 pub use init::Init;
-pub use lora::{Lora, LoraConfig};
+pub use lora::LoraConfig;
 pub use mlp::{Mlp, MlpConfig};
 pub use net::{Net, NetConfig};
 pub use precise::Precise;

@@ -61,9 +61,10 @@ pub(crate) fn run<const D: usize, M: Module + Sync + 'static>(
             if tensor.device().is_autodiff() { tensor.inner() } else { tensor }
         }
     }
-    let weights = flat(module);
+    let learns = learning(module);
+    let weights = flat(module, &learns);
     let module = map_on_tape(module.clone(), &mut OffTape);
-    kernels::recompute(x, embedding.clone(), weights, Again { module, run, pass: pass.clone() })
+    kernels::recompute(x, embedding.clone(), weights, Again { module, learns, run, pass: pass.clone() })
 }
 
 /// [`run`] for a module without an embedding.
@@ -91,6 +92,8 @@ pub(crate) fn beside<const D: usize>(tokens: &Tokens, x: &Tensor<D>) -> Tokens {
 
 struct Again<M, F> {
     module: M,
+    /// Which of its parameters get a gradient, in order; the others are constants of the block.
+    learns: Vec<bool>,
     run: F,
     pass: Pass,
 }
@@ -100,41 +103,72 @@ where
     F: Fn(&M, Tensor<D>, Tensor<2>, &Pass) -> Tensor<D> + Send + Sync + 'static,
 {
     fn weights(&self) -> Tensor<1> {
-        flat(&self.module)
+        flat(&self.module, &self.learns)
     }
 
     fn run(&self, x: Tensor<D>, y: Tensor<2>, weights: Option<Tensor<1>>) -> Tensor<D> {
         match weights {
             None => (self.run)(&self.module, x, y, &self.pass),
             Some(weights) => {
-                (self.run)(&map_on_tape(self.module.clone(), &mut Unfold { weights, at: 0 }), x, y, &self.pass)
+                let mut unfold = Unfold { weights, learns: &self.learns, parameter: 0, at: 0 };
+                (self.run)(&map_on_tape(self.module.clone(), &mut unfold), x, y, &self.pass)
             }
         }
     }
 }
 
-/// All parameters of a module one after another, on the tape where they are.
-fn flat<M: Module>(module: &M) -> Tensor<1> {
-    struct Collect(Vec<Tensor<1>>);
-    impl ParamVisit for Collect {
+/// For each parameter in order whether it gets a gradient; off the tape all do, so that the answer is the same.
+fn learning<M: Module>(module: &M) -> Vec<bool> {
+    struct Learning(Vec<bool>);
+    impl ParamVisit for Learning {
         fn visit<const D: usize>(&mut self, _: &str, tensor: &Tensor<D>) {
-            let len: usize = tensor.dims().iter().product();
-            self.0.push(tensor.clone().reshape([len]));
+            self.0.push(!tensor.is_autodiff() || tensor.is_require_grad());
         }
     }
-    let mut all = Collect(Vec::new());
-    visit_named(module, &mut all);
-    Tensor::cat(all.0, 0)
+    let mut learning = Learning(Vec::new());
+    visit_named(module, &mut learning);
+    learning.0
 }
 
-/// The parameters back at their places.
-struct Unfold {
+/// The parameters of a module that learn, one after another, on the tape where they are.
+fn flat<M: Module>(module: &M, learns: &[bool]) -> Tensor<1> {
+    struct Collect<'a> {
+        learns: std::slice::Iter<'a, bool>,
+        found: Vec<Tensor<1>>,
+        device: Option<base::Device>,
+    }
+    impl ParamVisit for Collect<'_> {
+        fn visit<const D: usize>(&mut self, _: &str, tensor: &Tensor<D>) {
+            let len: usize = tensor.dims().iter().product();
+            self.device.get_or_insert_with(|| tensor.device());
+            if self.learns.next() == Some(&true) {
+                self.found.push(tensor.clone().reshape([len]));
+            }
+        }
+    }
+    let mut all = Collect { learns: learns.iter(), found: Vec::new(), device: None };
+    visit_named(module, &mut all);
+    if all.found.is_empty() {
+        return Tensor::zeros([0], &all.device.unwrap_or_default());
+    }
+    Tensor::cat(all.found, 0)
+}
+
+/// The parameters that learn back at their places, and the others beside them on the same tape.
+struct Unfold<'a> {
     weights: Tensor<1>,
+    learns: &'a [bool],
+    /// Number of the next parameter, and where the next that learns begins.
+    parameter: usize,
     at: usize,
 }
 
-impl TapeMap for Unfold {
+impl TapeMap for Unfold<'_> {
     fn map<const D: usize>(&mut self, _: &str, tensor: Tensor<D>) -> Tensor<D> {
+        self.parameter += 1;
+        if self.learns.get(self.parameter - 1) == Some(&false) {
+            return if self.weights.is_autodiff() { Tensor::from_inner(tensor) } else { tensor };
+        }
         let dims = tensor.dims();
         let len: usize = dims.iter().product();
         self.at += len;

@@ -9,7 +9,7 @@ use base::Shape;
 pub struct Need {
     /// Numbers in the network.
     pub parameters: u64,
-    /// Weights, gradients, two moments and every average.
+    /// Weights, gradients, two moments and every average; of corrections of low rank these, and the weights alone of the rest.
     pub state: u64,
     /// What one part of a batch keeps for the backward pass, an estimate.
     pub activations: u64,
@@ -24,13 +24,18 @@ impl Need {
         let cost = recipe.network.cost(shape, recipe.rows(classes))?;
         let copies = 4 + recipe.train.ema.decays.len() as u64; // weights, gradients, two moments, averages
         let parameters = cost.parameters as u64;
+        let corrections = |rank: usize| (cost.adapted as u64).saturating_mul(rank as u64);
+        let numbers = match &recipe.lora {
+            None => parameters.saturating_mul(copies),
+            Some(lora) => corrections(lora.rank).saturating_mul(copies).saturating_add(parameters),
+        };
         let kept = match recipe.train.gradient_checkpointing {
             true => cost.checkpointed_bytes_per_sample,
             false => cost.activation_bytes_per_sample,
         };
         // Reflected latents show the network every sample twice.
         let seen = recipe.train.micro_batch() as u64 * if recipe.antithetic { 2 } else { 1 };
-        Ok(Self { parameters, state: parameters.saturating_mul(4 * copies), activations: kept.saturating_mul(seen) })
+        Ok(Self { parameters, state: numbers.saturating_mul(4), activations: kept.saturating_mul(seen) })
     }
 
     /// Refuses what is more than this machine has.

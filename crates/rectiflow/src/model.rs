@@ -98,7 +98,11 @@ impl Model {
         let parameters = burn::module::Module::num_params(&net) as u64;
         let net = match &recipe.lora {
             None => load_weights(net, &checkpoint, which)?,
-            Some(lora) => load_weights(lora.init(net, recipe.seed, &device.device)?, &checkpoint, which)?.merged(),
+            Some(lora) => nets::lora::merged(load_weights(
+                lora.init(net, recipe.seed, &device.device)?,
+                &checkpoint,
+                which,
+            )?),
         };
         let prelude = None;
         Ok(Self { net, recipe, subject, file, images: meta.images, parameters, data: meta.data, prelude })

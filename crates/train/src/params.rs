@@ -1,11 +1,12 @@
 //! Parameters of a network as a flat list: names, shapes and values in the order the module declares them.
 //!
-//! The optimiser, the moving averages and the checkpoint all see parameters as this list, so none of them knows
+//! Those that training moves, that is: frozen ones (beneath corrections of low rank, [`nets::lora`]) have lists of their own
+//! ([`frozen_infos`]), so that they get no moments, no averages and no copy in each checkpoint. The optimiser, the moving averages and the checkpoint all see parameters as this list, so none of them knows
 //! the rank of a tensor or what kind of layer it belongs to.
 
 use burn::module::Module;
 use burn::tensor::{Gradients, Tensor};
-use nets::weights::{ParamMap, ParamVisit, map_named, named_shapes, visit_named};
+use nets::weights::{ParamMap, ParamVisit, map_some, visit_frozen, visit_trained};
 
 /// Name and shape of a parameter; the name is the dotted path of struct fields (`blocks.3.conv1.weight`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,25 +34,53 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     tensor.reshape([len])
 }
 
-/// Names and shapes of all parameters, in declaration order.
-pub fn infos<M: Module>(module: &M) -> Vec<Info> {
-    named_shapes(module).into_iter().map(|(name, shape)| Info { name, shape }).collect()
+#[derive(Default)]
+struct Infos(Vec<Info>);
+
+impl ParamVisit for Infos {
+    fn visit<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>) {
+        self.0.push(Info { name: name.to_owned(), shape: tensor.dims().to_vec() });
+    }
 }
 
-/// Values of all parameters, flattened to rank 1, without autodiff, in declaration order.
-pub fn values<M: Module>(module: &M) -> Vec<Tensor<1>> {
-    struct Values(Vec<Tensor<1>>);
-    impl ParamVisit for Values {
-        fn visit<const D: usize>(&mut self, _: &str, tensor: &Tensor<D>) {
-            self.0.push(flat(tensor.clone().inner()));
-        }
+#[derive(Default)]
+struct Values(Vec<Tensor<1>>);
+
+impl ParamVisit for Values {
+    fn visit<const D: usize>(&mut self, _: &str, tensor: &Tensor<D>) {
+        self.0.push(flat(tensor.clone().inner()));
     }
-    let mut values = Values(Vec::new());
-    visit_named(module, &mut values);
+}
+
+/// Names and shapes of the parameters that training moves, in declaration order.
+pub fn infos<M: Module>(module: &M) -> Vec<Info> {
+    let mut infos = Infos::default();
+    visit_trained(module, &mut infos);
+    infos.0
+}
+
+/// Names and shapes of the frozen parameters, in declaration order.
+pub fn frozen_infos<M: Module>(module: &M) -> Vec<Info> {
+    let mut infos = Infos::default();
+    visit_frozen(module, &mut infos);
+    infos.0
+}
+
+/// Values of the parameters that training moves, flattened to rank 1, without autodiff, in declaration order.
+pub fn values<M: Module>(module: &M) -> Vec<Tensor<1>> {
+    let mut values = Values::default();
+    visit_trained(module, &mut values);
     values.0
 }
 
-/// Takes the gradient of every parameter out of `gradients`, flattened, in declaration order; `None` where the loss
+/// The same of the frozen parameters.
+pub fn frozen_values<M: Module>(module: &M) -> Vec<Tensor<1>> {
+    let mut values = Values::default();
+    visit_frozen(module, &mut values);
+    values.0
+}
+
+/// Takes the gradient of every parameter that training moves out of `gradients`, flattened, in declaration order; `None` where the loss
 /// does not depend on the parameter.
 pub fn gradients<M: Module>(module: &M, gradients: Gradients) -> Vec<Option<Tensor<1>>> {
     struct Take {
@@ -64,25 +93,27 @@ pub fn gradients<M: Module>(module: &M, gradients: Gradients) -> Vec<Option<Tens
         }
     }
     let mut take = Take { gradients, taken: Vec::new() };
-    visit_named(module, &mut take);
+    visit_trained(module, &mut take);
     take.taken
 }
 
-/// Applies `update(index, value)` to every parameter, flattened and without autodiff, in declaration order. Shapes,
-/// names and whether a parameter is trained stay as they are.
+/// Applies `update(index, value)` to every parameter that training moves, flattened and without autodiff, in declaration
+/// order. Shapes, names and whether a parameter is trained stay as they are.
 pub fn update<M: Module>(module: M, update: impl FnMut(usize, Tensor<1>) -> Tensor<1>) -> M {
-    struct Update<F> {
-        index: usize,
-        update: F,
+    map_some(module, true, &mut Update { index: 0, update })
+}
+
+struct Update<F> {
+    index: usize,
+    update: F,
+}
+
+impl<F: FnMut(usize, Tensor<1>) -> Tensor<1>> ParamMap for Update<F> {
+    fn map<const D: usize>(&mut self, _: &str, tensor: Tensor<D>) -> Tensor<D> {
+        let (index, shape) = (self.index, tensor.dims());
+        self.index += 1;
+        (self.update)(index, flat(tensor)).reshape(shape)
     }
-    impl<F: FnMut(usize, Tensor<1>) -> Tensor<1>> ParamMap for Update<F> {
-        fn map<const D: usize>(&mut self, _: &str, tensor: Tensor<D>) -> Tensor<D> {
-            let (index, shape) = (self.index, tensor.dims());
-            self.index += 1;
-            (self.update)(index, flat(tensor)).reshape(shape)
-        }
-    }
-    map_named(module, &mut Update { index: 0, update })
 }
 
 /// The module with `values` (as [`values`] returns them) in place of its own.
@@ -90,6 +121,11 @@ pub fn update<M: Module>(module: M, update: impl FnMut(usize, Tensor<1>) -> Tens
 /// The caller has compared names and shapes; a list of another length is a bug.
 pub fn replace<M: Module>(module: M, values: &[Tensor<1>]) -> M {
     update(module, |index, _| values[index].clone())
+}
+
+/// The same for the frozen parameters.
+pub fn replace_frozen<M: Module>(module: M, values: &[Tensor<1>]) -> M {
+    map_some(module, false, &mut Update { index: 0, update: |index: usize, _| values[index].clone() })
 }
 
 #[cfg(test)]

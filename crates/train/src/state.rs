@@ -45,6 +45,11 @@ impl<M: Module> State<M> {
         let network = network.train();
         let infos = params::infos(&network);
         let device = device_of(&network).without_autodiff();
+        let frozen = params::frozen_infos(&network);
+        if !frozen.is_empty() && checkpoint::is_older(from, "raw.") {
+            return Err(CheckpointError::Older { path: from.path().to_path_buf() });
+        }
+        let under = checkpoint::restore_frozen(from, &frozen, &device)?;
         let found = from.meta().ema.clone();
         if found != config.ema.decays {
             return Err(CheckpointError::OtherTraining {
@@ -69,7 +74,7 @@ impl<M: Module> State<M> {
         }
         let meta = from.meta();
         Ok(Self {
-            network: params::replace(network, &raw),
+            network: params::replace_frozen(params::replace(network, &raw), &under),
             adam: Adam::restore(&config.optim, &infos, m, v),
             ema,
             images: meta.images,
@@ -105,12 +110,12 @@ impl<M: Module> State<M> {
         }
     }
 
-    /// Names and shapes of the parameters.
+    /// Names and shapes of the parameters that learn.
     pub fn infos(&self) -> &[Info] {
         &self.infos
     }
 
-    /// Number of scalar parameters.
+    /// Number of scalar parameters that learn.
     pub fn parameters(&self) -> u64 {
         self.infos.iter().map(|i| i.len() as u64).sum()
     }

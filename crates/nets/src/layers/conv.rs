@@ -1,5 +1,6 @@
 //! Square two-dimensional convolution with zero padding.
 
+use super::LowRank;
 use crate::init::{Init, Weights};
 use base::Tensor;
 use burn::module::{Module, Param};
@@ -29,12 +30,27 @@ impl Conv2d {
 
     /// `[b i h w]` to `[b o h/stride w/stride]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        kernels::conv2d(x, self.weight.val(), self.bias.as_ref().map(|b| b.val()), self.stride, self.padding)
+        self.run(x, |x, weight, bias| kernels::conv2d(x, weight, bias, self.stride, self.padding))
     }
 
     /// What the layer says of the image upsampled to its nearest neighbours: `[b i h w]` to `[b o 2h 2w]`, for a 3x3 window of
     /// stride 1.
     pub fn forward_upsampled(&self, x: Tensor<4>) -> Tensor<4> {
-        kernels::upsampled_conv2d(x, self.weight.val(), self.bias.as_ref().map(|b| b.val()))
+        self.run(x, kernels::upsampled_conv2d)
+    }
+
+    /// `convolve(image, weight, bias)`, with the correction of low rank where there is one.
+    fn run(
+        &self,
+        x: Tensor<4>,
+        convolve: impl Fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>) -> Tensor<4>,
+    ) -> Tensor<4> {
+        let bias = self.bias.as_ref().map(|b| b.val());
+        let Some(low) = self.weight.reparameterization::<LowRank>() else {
+            return convolve(x, self.weight.val(), bias);
+        };
+        let weight = self.weight.base();
+        let window = weight.dims()[2];
+        convolve(x.clone(), weight, bias) + low.conv2d(window, |a| convolve(x, a, None))
     }
 }

@@ -1,5 +1,6 @@
 //! `x weight^T + bias` over the last axis.
 
+use super::LowRank;
 use crate::init::{Init, Weights};
 use base::Tensor;
 use burn::module::{Module, Param};
@@ -28,11 +29,21 @@ impl Linear {
 
     /// `[.. i]` to `[.. o]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        kernels::linear(x, self.weight.val(), self.bias.as_ref().map(|b| b.val()))
+        let bias = self.bias.as_ref().map(|b| b.val());
+        match self.weight.reparameterization::<LowRank>() {
+            None => kernels::linear(x, self.weight.val(), bias),
+            Some(low) => kernels::linear(x.clone(), self.weight.base(), bias) + low.linear(x),
+        }
     }
 
-    /// [`Linear::forward`] and the activation of it, in one operation.
+    /// [`Linear::forward`] and the activation of it, in one operation where there is no correction between them.
     pub fn activated<const D: usize>(&self, x: Tensor<D>, activation: Activation) -> Tensor<D> {
+        if self.weight.reparameterization::<LowRank>().is_some() {
+            return match activation {
+                Activation::Silu => kernels::silu(self.forward(x)),
+                Activation::Gelu => kernels::gelu(self.forward(x)),
+            };
+        }
         kernels::linear_activated(x, self.weight.val(), self.bias.as_ref().map(|b| b.val()), activation)
     }
 }

@@ -33,24 +33,41 @@ pub trait GradientMap {
 
 /// Calls `visit` for every float parameter of `module`, in traversal order (which is fixed by the module's fields).
 pub fn visit_named<M: Module, V: ParamVisit>(module: &M, visit: &mut V) {
-    module.visit(&mut Visitor { path: Vec::new(), visit });
+    module.visit(&mut Visitor { path: Vec::new(), only: None, visit });
+}
+
+/// The same for those that training moves: all but the frozen ones, on the tape or off it.
+pub fn visit_trained<M: Module, V: ParamVisit>(module: &M, visit: &mut V) {
+    module.visit(&mut Visitor { path: Vec::new(), only: Some(true), visit });
+}
+
+/// The same for the frozen ones.
+pub fn visit_frozen<M: Module, V: ParamVisit>(module: &M, visit: &mut V) {
+    module.visit(&mut Visitor { path: Vec::new(), only: Some(false), visit });
 }
 
 /// Replaces every float parameter of `module` by what `map` makes of it.
 pub fn map_named<M: Module, P: ParamMap>(module: M, map: &mut P) -> M {
-    struct WithoutGradient<'a, P>(&'a mut P);
-    impl<P: ParamMap> GradientMap for WithoutGradient<'_, P> {
-        fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>, _: Option<Tensor<D>>) -> Tensor<D> {
-            self.0.map(name, tensor)
-        }
+    module.map(&mut Mapper { path: Vec::new(), gradients: None, only: None, map: &mut WithoutGradient(map) })
+}
+
+/// Replaces every parameter that training moves (`trained`), or every frozen one, by what `map` makes of it.
+pub fn map_some<M: Module, P: ParamMap>(module: M, trained: bool, map: &mut P) -> M {
+    module.map(&mut Mapper { path: Vec::new(), gradients: None, only: Some(trained), map: &mut WithoutGradient(map) })
+}
+
+struct WithoutGradient<'a, P>(&'a mut P);
+
+impl<P: ParamMap> GradientMap for WithoutGradient<'_, P> {
+    fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>, _: Option<Tensor<D>>) -> Tensor<D> {
+        self.0.map(name, tensor)
     }
-    module.map(&mut Mapper { path: Vec::new(), gradients: None, map: &mut WithoutGradient(map) })
 }
 
 /// Replaces every float parameter of `module` by what `map` makes of it and of its gradient, which is taken out of
 /// `gradients`.
 pub fn map_gradients<M: Module, P: GradientMap>(module: M, gradients: &mut Gradients, map: &mut P) -> M {
-    module.map(&mut Mapper { path: Vec::new(), gradients: Some(gradients), map })
+    module.map(&mut Mapper { path: Vec::new(), gradients: Some(gradients), only: None, map })
 }
 
 /// Replaces a parameter by something that depends on others.
@@ -93,8 +110,16 @@ fn dotted(path: &[String]) -> String {
     path.iter().filter(|name| !name.is_empty()).map(String::as_str).collect::<Vec<_>>().join(".")
 }
 
+/// Whether training moves a parameter. A plain device keeps the answer beside the numbers, where only `train` reads it.
+fn is_trained<const D: usize>(param: &Param<Tensor<D>>) -> bool {
+    let here = param.base();
+    if here.is_autodiff() { here.is_require_grad() } else { param.clone().train().base().is_require_grad() }
+}
+
 struct Visitor<'a, V> {
     path: Vec<String>,
+    /// Those that are trained, those that are not, or all.
+    only: Option<bool>,
     visit: &'a mut V,
 }
 
@@ -108,13 +133,16 @@ impl<V: ParamVisit> ModuleVisitor for Visitor<'_, V> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.visit.visit(&dotted(&self.path), &param.val());
+        if self.only.is_none_or(|trained| trained == is_trained(param)) {
+            self.visit.visit(&dotted(&self.path), &param.val());
+        }
     }
 }
 
 struct Mapper<'a, P> {
     path: Vec<String>,
     gradients: Option<&'a mut Gradients>,
+    only: Option<bool>,
     map: &'a mut P,
 }
 
@@ -128,6 +156,9 @@ impl<P: GradientMap> ModuleMapper for Mapper<'_, P> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.only.is_some_and(|trained| trained != is_trained(&param)) {
+            return param;
+        }
         let (id, tensor, mapper) = param.consume();
         let (on_tape, wants_gradient) = (tensor.is_autodiff(), tensor.is_require_grad());
         let strategy = tensor.gradient_checkpointing_strategy();

@@ -8,7 +8,10 @@ mod map;
 mod source;
 
 pub use load::{Strict, load};
-pub use map::{GradientMap, ParamMap, ParamVisit, TapeMap, map_gradients, map_named, map_on_tape, visit_named};
+pub use map::{
+    GradientMap, ParamMap, ParamVisit, TapeMap, map_gradients, map_named, map_on_tape, map_some, visit_frozen, visit_named,
+    visit_trained,
+};
 pub use source::{Prefixed, TensorSource};
 
 use base::Tensor;

@@ -98,7 +98,12 @@ const SECONDS: [f64; 2] = [1.5, 20.0];
 
 /// Images per second over a second or more, the first steps (allocation, page faults) not counted.
 pub(crate) fn measure(recipe: &Recipe, shape: Shape, names: &[String], context: &Context) -> Result<f64, Error> {
-    let net = prompts::network(recipe, shape, names, &context.device.device)?;
+    let device = &context.device.device;
+    let net = prompts::network(recipe, shape, names, device)?;
+    let net = match &recipe.lora {
+        None => net,
+        Some(lora) => lora.init(net, recipe.seed, device)?,
+    };
     let classes = names.len();
     let config = TrainConfig {
         seconds: SECONDS[1],

@@ -2,7 +2,7 @@
 
 use crate::{Error, model::find};
 use std::{io::Write, path::Path};
-use train::checkpoint::{Blob, CheckpointError, Meta, Which, encode};
+use train::checkpoint::{Blob, CheckpointError, Meta, Which, beneath, encode};
 
 /// Writes the weights `which` of the checkpoint at `from` to `to`, without the averages and the optimiser's moments: everything
 /// that reads checkpoints reads it, only training cannot be continued from it. Returns its size in bytes.
@@ -17,7 +17,14 @@ pub fn slim(from: &Path, which: Which, to: &Path) -> Result<u64, Error> {
         let data = checkpoint.read(&format!("{prefix}{}", info.name))?;
         blobs.push(Blob { info: train::params::Info { name: format!("raw.{}", info.name), ..info }, data });
     }
-    let meta = Meta { ema: Vec::new(), ..checkpoint.meta().clone() };
+    // What corrections correct goes into the same file.
+    if let Some(under) = beneath(&checkpoint)? {
+        for info in under.infos("") {
+            let data = under.read(&info.name)?;
+            blobs.push(Blob { info, data });
+        }
+    }
+    let meta = Meta { ema: Vec::new(), frozen: None, ..checkpoint.meta().clone() };
     let io = |error| Error::from(CheckpointError::Io { action: "write", path: to.to_path_buf(), error });
     // Beside its place first: what bears the name is whole.
     let folder = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

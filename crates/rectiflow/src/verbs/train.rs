@@ -253,26 +253,16 @@ impl Job<'_> {
             context.tell(Event::Train(event));
             Ok(ControlFlow::Continue(()))
         };
-        match &recipe.lora {
-            None => fit(net, checkpoint, setup, &mut observer, folder),
-            Some(lora) => fit(lora.init(net, recipe.seed, &device)?, checkpoint, setup, &mut observer, folder),
-        }
+        let net = match &recipe.lora {
+            None => net,
+            Some(lora) => lora.init(net, recipe.seed, &device)?,
+        };
+        let outcome = match checkpoint {
+            Some(from) => ::train::resume(net, from, setup, &mut observer)?,
+            None => ::train::train(net, setup, &mut observer)?,
+        };
+        report(outcome, folder)
     }
-}
-
-/// Trains a network, or a correction of one.
-fn fit<M: Module + Network<2>>(
-    net: M,
-    checkpoint: Option<Checkpoint>,
-    setup: Setup,
-    observer: &mut dyn ::train::Observer,
-    folder: &Path,
-) -> Result<TrainReport, Error> {
-    let outcome = match checkpoint {
-        Some(from) => ::train::resume(net, from, setup, observer)?,
-        None => ::train::train(net, setup, observer)?,
-    };
-    report(outcome, folder)
 }
 
 fn report<M: Module>(outcome: Outcome<M>, folder: &Path) -> Result<TrainReport, Error> {

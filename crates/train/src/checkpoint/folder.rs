@@ -94,7 +94,23 @@ impl Folder {
     /// with a checkpoint's name is complete, and older ones are removed only after the new one is safe.
     pub fn save(&self, meta: &Meta, blobs: &[Blob], keep_last: usize) -> Result<PathBuf, CheckpointError> {
         let path = self.file(meta.images);
-        let io = |error| CheckpointError::Io { action: "write", path: path.clone(), error };
+        self.write(&path, meta, blobs)?;
+        if keep_last > 0 {
+            let files = self.list()?;
+            for (_, old) in files.iter().rev().filter(|(_, p)| *p != path).skip(keep_last - 1) {
+                std::fs::remove_file(old).map_err(|error| CheckpointError::Io {
+                    action: "remove",
+                    path: old.clone(),
+                    error,
+                })?;
+            }
+        }
+        Ok(path)
+    }
+
+    /// One file, whole or not at all.
+    pub(super) fn write(&self, path: &Path, meta: &Meta, blobs: &[Blob]) -> Result<(), CheckpointError> {
+        let io = |error| CheckpointError::Io { action: "write", path: path.to_path_buf(), error };
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY);
         #[cfg(unix)]
@@ -107,19 +123,8 @@ impl Folder {
         encode(meta, blobs, &mut writer).and_then(|_| writer.flush()).map_err(io)?;
         drop(writer);
         temporary.as_file().sync_all().map_err(io)?;
-        temporary.persist(&path).map_err(|e| io(e.error))?;
-        self.sync().map_err(io)?;
-        if keep_last > 0 {
-            let files = self.list()?;
-            for (_, old) in files.iter().rev().filter(|(_, p)| *p != path).skip(keep_last - 1) {
-                std::fs::remove_file(old).map_err(|error| CheckpointError::Io {
-                    action: "remove",
-                    path: old.clone(),
-                    error,
-                })?;
-            }
-        }
-        Ok(path)
+        temporary.persist(path).map_err(|e| io(e.error))?;
+        self.sync().map_err(io)
     }
 
     /// Makes the rename durable. Windows has no such call and needs none.

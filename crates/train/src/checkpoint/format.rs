@@ -45,6 +45,8 @@ pub struct Meta {
     pub precision: Precision,
     /// Decays of the averages in the file, primary first.
     pub ema: Vec<f64>,
+    /// Checksum of the file with the weights that these correct, where they are corrections.
+    pub frozen: Option<String>,
     /// Anything else, for instance the stage of a demo. Keys of this struct's other fields may not be used.
     pub extra: BTreeMap<String, String>,
 }
@@ -65,6 +67,9 @@ impl Meta {
         put("ema", decays.join(","));
         if self.precision != Precision::default() {
             put("precision", self.precision.name().to_string());
+        }
+        if let Some(frozen) = &self.frozen {
+            put("frozen", frozen.clone());
         }
         if let Some(seconds) = self.seconds {
             put("seconds", seconds.to_string());
@@ -95,6 +100,7 @@ impl Meta {
             parameterization: take("parameterization")?,
             precision: Precision::parse(&precision).ok_or_else(unknown)?,
             ema: ema.split(',').filter(|d| !d.is_empty()).map(|d| number("ema", d)).collect::<Result<_, _>>()?,
+            frozen: take("frozen").ok(),
             seconds: take("seconds").ok().map(|s| number("seconds", &s)).transpose()?,
             extra: BTreeMap::new(),
         };
@@ -163,6 +169,7 @@ pub struct Checkpoint {
     start: usize,
     header: Metadata,
     meta: Meta,
+    checksum: u32,
 }
 
 impl Checkpoint {
@@ -207,7 +214,7 @@ impl Checkpoint {
             return Err(CheckpointError::Damaged { path, expected, found });
         }
         let meta = Meta::from_map(strings.into_iter().collect()).map_err(foreign)?;
-        Ok(Self { path, file, start, header, meta })
+        Ok(Self { path, file, start, header, meta, checksum: found })
     }
 
     /// The file.
@@ -218,6 +225,11 @@ impl Checkpoint {
     /// What the checkpoint says about itself.
     pub fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    /// The file's checksum, as eight hexadecimal digits.
+    pub fn checksum(&self) -> String {
+        format!("{:08x}", self.checksum)
     }
 
     /// Size of the file in bytes.

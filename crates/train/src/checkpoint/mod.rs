@@ -9,13 +9,17 @@
 //! | `format` | bytes of a file: encoding, decoding, checksum |
 //! | `folder` | files of a run: atomic writing, `keep_last`, the newest readable one |
 //! | `weights` | from a file to a network, refusing other networks by name |
+//! | `frozen` | weights beneath corrections of low rank, once for a run |
 
 mod folder;
 mod format;
+mod frozen;
 mod weights;
 
 pub use folder::{CheckpointConfig, Folder, Found};
 pub use format::{Blob, Checkpoint, FORMAT, Meta, encode};
+pub use frozen::{FROZEN, PREFIX as FROZEN_PREFIX, beneath};
+pub(crate) use frozen::{is_older, restore_frozen};
 pub(crate) use weights::ema_prefix;
 pub use weights::{Which, load_weights, restore};
 
@@ -90,6 +94,28 @@ pub enum CheckpointError {
         found: String,
         /// What the run says.
         expected: String,
+    },
+    /// The weights beneath corrections are not there.
+    #[error(
+        "checkpoint {} holds corrections of the weights in {FROZEN} beside it: {reason}; keep the two files in one folder, or \
+         make one of both with `rectiflow slim`",
+        path.display()
+    )]
+    Frozen {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Corrections from before they lived inside the layers.
+    #[error(
+        "checkpoint {} was written when corrections of low rank stood beside the network: it can be sampled and taught from, but \
+         not continued; start a new run with the same recipe",
+        path.display()
+    )]
+    Older {
+        /// The checkpoint.
+        path: PathBuf,
     },
     /// An average or state that the checkpoint does not hold is asked for.
     #[error("checkpoint {} has no {what}; it has {available}", path.display())]

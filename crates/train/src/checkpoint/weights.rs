@@ -1,5 +1,6 @@
 //! From a checkpoint to the tensors of a network, refusing any other network by name and shape.
 
+use super::frozen::{is_older, older_names, restore_frozen};
 use super::{Checkpoint, CheckpointError};
 use crate::params::{self, Info};
 use base::{Device, Tensor};
@@ -48,10 +49,16 @@ pub(crate) fn ema_prefix(decay: f64) -> String {
 /// [`CheckpointError::OtherNetwork`] names what is missing, additional or of another shape, and quotes the recipe.
 pub fn load_weights<M: Module>(module: M, checkpoint: &Checkpoint, which: Which) -> Result<M, CheckpointError> {
     let prefix = which.prefix(checkpoint)?;
-    let infos = params::infos(&module);
+    let (infos, frozen) = (params::infos(&module), params::frozen_infos(&module));
     let device = module.devices().first().cloned().unwrap_or_default().without_autodiff();
+    if !frozen.is_empty() && is_older(checkpoint, &prefix) {
+        let values = restore(checkpoint, &prefix, &older_names(&infos, &frozen), &device)?;
+        let (values, under) = values.split_at(infos.len());
+        return Ok(params::replace_frozen(params::replace(module, values), under));
+    }
     let values = restore(checkpoint, &prefix, &infos, &device)?;
-    Ok(params::replace(module, &values))
+    let under = restore_frozen(checkpoint, &frozen, &device)?;
+    Ok(params::replace_frozen(params::replace(module, &values), &under))
 }
 
 /// Tensors `prefix + name` for every parameter, flattened, on `device`.

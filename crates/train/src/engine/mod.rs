@@ -110,7 +110,7 @@ pub fn train<M: Module + Network<2>>(
 ) -> Result<Outcome<M>, TrainError> {
     setup.config.check().map_err(TrainError::Config)?;
     let state = State::new(network, setup.config);
-    Engine::new(setup, state, observer).run()
+    Engine::new(setup, state, None, observer)?.run()
 }
 
 /// Continues the run that wrote `from`. `network` supplies names and shapes; its weights are replaced.
@@ -153,7 +153,7 @@ pub fn resume<M: Module + Network<2>>(
         // A wish to stop is heard at the first step.
         let _ = observer.event(&Event::Warning { images: state.images, seconds: 0.0, message })?;
     }
-    let mut engine = Engine::new(setup, state, observer);
+    let mut engine = Engine::new(setup, state, found.frozen.as_deref(), observer)?;
     engine.saved = Some((engine.state().images, from.path().to_path_buf()));
     engine.run()
 }

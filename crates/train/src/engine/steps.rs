@@ -50,11 +50,20 @@ struct Stepped {
 }
 
 impl<'a, 'o, M: Module + Network<2>> Engine<'a, 'o, M> {
-    pub(super) fn new(setup: Setup<'a>, state: State<M>, observer: &'o mut dyn Observer) -> Self {
-        let identity = identity(&setup);
+    /// `frozen`: the checksum of the weights beneath corrections, where the run had written them before.
+    pub(super) fn new(
+        setup: Setup<'a>,
+        state: State<M>,
+        frozen: Option<&str>,
+        observer: &'o mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        let mut identity = identity(&setup);
+        if let Some(folder) = &setup.checkpoints {
+            identity.frozen = folder.save_frozen(&state.network, frozen)?;
+        }
         let device = device_of(&state.network);
         let factor = if setup.config.slow_step > 0.0 { setup.config.slow_step } else { f64::INFINITY };
-        Self {
+        Ok(Self {
             setup,
             observer,
             state: Some(state),
@@ -65,7 +74,7 @@ impl<'a, 'o, M: Module + Network<2>> Engine<'a, 'o, M> {
             started: Instant::now(),
             interval: Interval::default(),
             stop: false,
-        }
+        })
     }
 
     pub(super) fn state(&self) -> &State<M> {
