@@ -79,7 +79,10 @@ fn invalid_verdicts_do_not_dilute() {
     }
     // A tie teaches Bradley–Terry nothing and is not counted; with ties it is.
     let plain = RewardLoss::BradleyTerry {};
-    assert_eq!(mean(&plain, &a, &b, &[First, Tie, Tie, Tie]), mean(&plain, &a, &b, &[First, Invalid, Invalid, Invalid]));
+    assert_eq!(
+        mean(&plain, &a, &b, &[First, Tie, Tie, Tie]),
+        mean(&plain, &a, &b, &[First, Invalid, Invalid, Invalid])
+    );
     let ties = RewardLoss::default();
     assert_ne!(mean(&ties, &a, &b, &[First, Tie, Tie, Tie]), mean(&ties, &a, &b, &[First, Invalid, Invalid, Invalid]));
 }
@@ -172,9 +175,8 @@ fn duel(pairs: u64) -> Duel<2> {
 fn a_pair_shares_its_time_and_its_noise() {
     let (policy, reference) = (Affine(0.8), Affine(1.0));
     let objective = Objective::default();
-    let errors = |duel: &Duel<2>| {
-        duel.errors(&objective, (&policy, &Pass::Infer, &Device::flex()), &reference).unwrap()
-    };
+    let errors =
+        |duel: &Duel<2>| duel.errors(&objective, (&policy, &Pass::Infer, &Device::flex()), &reference).unwrap();
     let duel = duel(8);
     let found = errors(&duel);
     // Written out for each end: one point from the pair's own noise and time.
@@ -182,7 +184,8 @@ fn a_pair_shares_its_time_and_its_noise() {
         let t = duel.times.column::<2>(|t| t, &Device::flex());
         let point = duel.noise.clone() * (t.clone().neg() + 1.0) + sample.clone() * t;
         for (of, by) in [(&found.policy, 0.8), (&found.reference, 1.0)] {
-            let said = Affine(by).predict(point.clone(), duel.times.tensor(&Device::flex()), &duel.condition, &Pass::Infer);
+            let said =
+                Affine(by).predict(point.clone(), duel.times.tensor(&Device::flex()), &duel.condition, &Pass::Infer);
             let wanted = (said - (sample.clone() - duel.noise.clone())).square().sum_dim(1);
             for (a, b) in host(of[end].clone()).iter().zip(host(wanted)) {
                 assert!((a - b).abs() < 1e-4 * b, "{a} {b}");

@@ -98,11 +98,9 @@ impl Model {
         let parameters = burn::module::Module::num_params(&net) as u64;
         let net = match &recipe.lora {
             None => load_weights(net, &checkpoint, which)?,
-            Some(lora) => nets::lora::merged(load_weights(
-                lora.init(net, recipe.seed, &device.device)?,
-                &checkpoint,
-                which,
-            )?),
+            Some(lora) => {
+                nets::lora::merged(load_weights(lora.init(net, recipe.seed, &device.device)?, &checkpoint, which)?)
+            }
         };
         let prelude = None;
         Ok(Self { net, recipe, subject, file, images: meta.images, parameters, data: meta.data, prelude })

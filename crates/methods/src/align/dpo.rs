@@ -84,7 +84,8 @@ impl DpoConfig {
     /// # Errors
     /// [`MethodError::Setting`].
     pub fn check(&self) -> Result<(), MethodError> {
-        let refuse = |setting, value: f64, remedy| Err(MethodError::Setting { setting, value: value.to_string(), remedy });
+        let refuse =
+            |setting, value: f64, remedy| Err(MethodError::Setting { setting, value: value.to_string(), remedy });
         if !(self.beta.is_finite() && self.beta > 0.0) {
             return refuse("dpo.beta", self.beta, "it must be positive; 500 is the paper's");
         }

@@ -3,8 +3,8 @@
 //! Sharing both is not a detail: what is compared are two errors that the noise moves by far more than the preference does.
 
 use super::Errors;
-use crate::tape::{place, place_condition};
 use crate::MethodError;
+use crate::tape::{place, place_condition};
 use base::{Condition, Device, Network, Pass, Tensor, Times};
 use flow::{Loss, Objective, Parameterization, Weighting, path::Ends};
 
@@ -81,10 +81,8 @@ impl<const D: usize> Duel<D> {
 fn doubled(pass: &Pass) -> Pass {
     match pass {
         Pass::Infer => Pass::Infer,
-        Pass::Train { dropout, samples, recompute } => Pass::Train {
-            dropout: *dropout,
-            samples: [samples.as_slice(), samples].concat(),
-            recompute: *recompute,
-        },
+        Pass::Train { dropout, samples, recompute } => {
+            Pass::Train { dropout: *dropout, samples: [samples.as_slice(), samples].concat(), recompute: *recompute }
+        }
     }
 }

@@ -63,7 +63,8 @@ impl RewardLoss {
     /// # Errors
     /// [`MethodError::Setting`].
     pub fn check(&self) -> Result<(), MethodError> {
-        let refuse = |setting, value: f64, remedy| Err(MethodError::Setting { setting, value: value.to_string(), remedy });
+        let refuse =
+            |setting, value: f64, remedy| Err(MethodError::Setting { setting, value: value.to_string(), remedy });
         match self {
             Self::Ties { theta } if !(theta.is_finite() && *theta > 1.0) => {
                 refuse("loss.theta", *theta, "it must be above 1 (at 1 nothing can tie); 5 is customary")

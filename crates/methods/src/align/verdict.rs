@@ -140,8 +140,7 @@ mod tests {
             let draw = |stream: u64, i: u64| key.fold(round).fold(stream).uniform(i);
             // Few values, so that many are equal.
             let differences: Vec<f64> = (0..n).map(|i| (draw(0, i) * 7.0).floor() - 3.0).collect();
-            let verdicts: Vec<Verdict> =
-                (0..n).map(|i| [First, Second, Tie][(draw(1, i) * 3.0) as usize]).collect();
+            let verdicts: Vec<Verdict> = (0..n).map(|i| [First, Second, Tie][(draw(1, i) * 3.0) as usize]).collect();
             let found = accuracy(&differences, &verdicts).with_ties;
             assert!((found - slow(&differences, &verdicts)).abs() < 1e-12, "{differences:?} {verdicts:?}");
         }

@@ -30,7 +30,8 @@ impl WeightConfig {
     /// # Errors
     /// [`MethodError::Setting`].
     pub fn check(&self) -> Result<(), MethodError> {
-        let refuse = |setting, value: f64, remedy| Err(MethodError::Setting { setting, value: value.to_string(), remedy });
+        let refuse =
+            |setting, value: f64, remedy| Err(MethodError::Setting { setting, value: value.to_string(), remedy });
         if !(self.temperature.is_finite() && self.temperature > 0.0) {
             return refuse("rwr.temperature", self.temperature, "it must be positive; 1 is customary");
         }

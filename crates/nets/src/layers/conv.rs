@@ -40,11 +40,7 @@ impl Conv2d {
     }
 
     /// `convolve(image, weight, bias)`, with the correction of low rank where there is one.
-    fn run(
-        &self,
-        x: Tensor<4>,
-        convolve: impl Fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>) -> Tensor<4>,
-    ) -> Tensor<4> {
+    fn run(&self, x: Tensor<4>, convolve: impl Fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>) -> Tensor<4>) -> Tensor<4> {
         let bias = self.bias.as_ref().map(|b| b.val());
         let Some(low) = self.weight.reparameterization::<LowRank>() else {
             return convolve(x, self.weight.val(), bias);

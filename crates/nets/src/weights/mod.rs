@@ -9,8 +9,8 @@ mod source;
 
 pub use load::{Strict, load};
 pub use map::{
-    GradientMap, ParamMap, ParamVisit, TapeMap, map_gradients, map_named, map_on_tape, map_some, visit_frozen, visit_named,
-    visit_trained,
+    GradientMap, ParamMap, ParamVisit, TapeMap, map_gradients, map_named, map_on_tape, map_some, visit_frozen,
+    visit_named, visit_trained,
 };
 pub use source::{Prefixed, TensorSource};
 
