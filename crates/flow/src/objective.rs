@@ -113,11 +113,27 @@ impl Objective {
         times: &Times,
         pass: &Pass,
     ) -> Result<Tensor<1>, FlowError> {
+        self.loss_seen(network, ends, condition, times, pass, None)
+    }
+
+    /// The same beside the distance that [`Objective::perceptual`] weighs.
+    ///
+    /// # Errors
+    /// As for [`Objective::loss_of`].
+    pub fn loss_seen<const D: usize>(
+        &self,
+        network: &dyn Network<D>,
+        ends: Ends<D>,
+        condition: &Condition,
+        times: &Times,
+        pass: &Pass,
+        premetric: Option<&dyn Premetric<D>>,
+    ) -> Result<Tensor<1>, FlowError> {
         if self.antithetic {
-            return self.reflected(network, ends, condition, times, pass);
+            return self.reflected(network, ends, condition, times, pass, premetric);
         }
         let exercise = self.exercise(ends, times, condition)?;
-        Ok(self.loss_on(network, exercise, pass, None))
+        Ok(self.loss_on(network, exercise, pass, premetric))
     }
 
     /// The reading in which output and target are compared.
@@ -186,6 +202,7 @@ impl Objective {
         condition: &Condition,
         times: &Times,
         pass: &Pass,
+        premetric: Option<&dyn Premetric<D>>,
     ) -> Result<Tensor<1>, FlowError> {
         let Some(z) = ends.z.filter(|_| self.path.has_latent()) else {
             let remedy = "it needs a path with a latent, and the latent beside the two ends";
@@ -203,7 +220,7 @@ impl Objective {
             },
         };
         let plain = Self { antithetic: false, ..self.clone() };
-        let losses = plain.loss_of(network, both, &condition.repeated(2), &times.cat(times), &pass)?;
+        let losses = plain.loss_seen(network, both, &condition.repeated(2), &times.cat(times), &pass, premetric)?;
         let batch = times.len();
         Ok((losses.clone().narrow(0, 0, batch) + losses.narrow(0, batch, batch)) * 0.5)
     }

@@ -1,16 +1,17 @@
-//! The training task of every target rule: exercises made from a batch by `methods::target`, answered with gradients.
+//! The training task of every target rule: who teaches, and what the trainer and the rule say to each other.
 //!
-//! The rule sees the network as it is now, without gradients, and a teacher where there is one; path, parameterization,
-//! loss and weighting of the objective judge the answers, as in plain flow matching.
+//! The rule (`methods::target`) sees the network as it is now, without a tape, and a teacher where there is one; path,
+//! parameterization, loss and weighting of the objective judge the answers, as in plain flow matching.
 
-use base::{Condition, Device, Key, Network, Pass, Purpose, Tensor, Times};
-use flow::{Exercise, Field, Guided, PathField, Premetric, guidance::GuidanceConfig};
-use methods::{Lesson, Part, Target};
+use base::{Device, Key, Network, Pass, Purpose, Tensor, Times};
+use burn::module::Module;
+use flow::{Field, Guided, PathField, Premetric, guidance::GuidanceConfig};
+use methods::{Lesson, Target};
 use nets::Net;
 use train::flow_task::Drawn;
-use train::{Batch, FlowTask, Task, TrainError};
+use train::{Batch, FlowTask, Live, Task, TrainError};
 
-/// A network to learn from, and how its flow is asked.
+/// A network to learn from, and how its flow is asked. Its weights are plain tensors: no tape is kept of it.
 pub(crate) struct Teacher {
     pub net: Net,
     /// What it was trained as.
@@ -26,7 +27,7 @@ impl Teacher {
     }
 }
 
-/// A flow task with a rule of its own.
+/// A flow task with a rule of its own, or with a distance beside its loss.
 pub(crate) struct TaughtTask {
     /// Pairs, times, objective.
     pub flow: FlowTask,
@@ -45,21 +46,18 @@ fn failed(error: impl std::fmt::Display) -> TrainError {
 }
 
 impl TaughtTask {
-    /// The exercises of a batch, on the device without gradients.
-    fn parts(
+    /// The loss of pairs drawn without a tape.
+    fn judged<M: Module + Network<2>>(
         &self,
-        network: &dyn Network<2>,
+        live: &Live<'_, M>,
         drawn: Drawn,
         batch: &Batch,
-        device: &Device,
-    ) -> Result<Vec<Part<2>>, TrainError> {
+        (pass, device): (&Pass, &Device),
+    ) -> Result<Tensor<1>, TrainError> {
         let FlowTask { objective, seed, .. } = &self.flow;
         let Drawn { ends, times, condition } = drawn;
-        let Some(rule) = self.target.rule::<2>() else {
-            return Ok(vec![objective.exercise(ends, &times, &condition).map_err(failed)?.into()]);
-        };
-        let frozen = Frozen { network, device };
-        let student = PathField::new(&frozen, objective.path.clone(), objective.parameterization)
+        let still = live.still();
+        let student = PathField::new(&still, objective.path.clone(), objective.parameterization)
             .native(objective.native.clone())
             .reaching(self.reaching);
         let teacher = self.teacher.as_ref().map(Teacher::field).transpose()?;
@@ -74,72 +72,50 @@ impl TaughtTask {
             key: Key::new(*seed, Purpose::Noise).fold(4),
             indices: &batch.indices,
         };
-        rule.parts(&lesson).map_err(failed)
+        self.target.loss(&lesson, (live, pass, device), self.premetric.as_deref()).map_err(failed)
     }
 
-    fn judge(
+    /// The loss of the pairs themselves: everything the objective says of them, reflected latents included.
+    fn seen<M: Network<2>>(
         &self,
-        network: &dyn Network<2>,
-        parts: Vec<Part<2>>,
+        live: &Live<'_, M>,
+        Drawn { ends, times, condition }: Drawn,
         pass: &Pass,
-        device: &Device,
     ) -> Result<Tensor<1>, TrainError> {
         let premetric = self.premetric.as_deref();
-        let one = |part: Part<2>| {
-            let exercise = lift(part.exercise, device);
-            self.flow.objective.loss_on(network, exercise, pass, premetric) * part.weight
-        };
-        parts.into_iter().map(one).reduce(|sum, loss| sum + loss).ok_or_else(|| failed("the target rule asks nothing"))
+        self.flow.objective.loss_seen(live, ends, &condition, &times, pass, premetric).map_err(failed)
     }
 }
 
-impl Task for TaughtTask {
-    fn loss(&self, network: &dyn Network<2>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
+impl<M: Module + Network<2>> Task<M> for TaughtTask {
+    fn loss(&self, live: &Live<'_, M>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
+        let pass = self.flow.pass(batch);
+        if self.target == Target::Path {
+            return self.seen(live, self.flow.draw(batch, device)?, &pass);
+        }
         let drawn = self.flow.draw(batch, &device.clone().without_autodiff())?;
-        let parts = self.parts(network, drawn, batch, device)?;
-        self.judge(network, parts, &self.flow.pass(batch), device)
+        self.judged(live, drawn, batch, (&pass, device))
     }
 
     fn loss_at(
         &self,
-        network: &dyn Network<2>,
+        live: &Live<'_, M>,
         batch: &Batch,
         times: &Times,
         device: &Device,
     ) -> Result<Tensor<1>, TrainError> {
         let drawn = self.flow.draw_at(batch, times, device)?;
-        let parts = self.parts(network, drawn, batch, device)?;
-        self.judge(network, parts, &Pass::Infer, device)
+        match self.target {
+            Target::Path => self.seen(live, drawn, &Pass::Infer),
+            _ => self.judged(live, drawn, batch, (&Pass::Infer, device)),
+        }
     }
 
     fn identity(&self) -> (String, String) {
-        self.flow.identity()
+        self.flow.names()
     }
-}
 
-/// A network in training, asked for values only.
-struct Frozen<'a> {
-    network: &'a dyn Network<2>,
-    /// Where its weights live.
-    device: &'a Device,
-}
-
-impl Network<2> for Frozen<'_> {
-    fn predict(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<2> {
-        let on = |x: Tensor<2>| Tensor::from_data(x.into_data(), self.device);
-        let t = Tensor::from_data(t.into_data(), self.device);
-        self.network.predict(on(x), t, &condition.on(self.device), pass).without_autodiff()
-    }
-}
-
-/// The same exercise on the device of the weights.
-fn lift(exercise: Exercise<2>, device: &Device) -> Exercise<2> {
-    let on = |x: Tensor<2>| Tensor::from_data(x.into_data(), device);
-    Exercise {
-        x: on(exercise.x),
-        wanted: on(exercise.wanted),
-        data: exercise.data.map(on),
-        condition: exercise.condition.on(device),
-        ..exercise
+    fn network<'m>(&self, module: &'m M) -> Option<&'m dyn Network<2>> {
+        Some(module)
     }
 }

@@ -31,7 +31,7 @@ fn main() {
     eprintln!("{} parameters, two averages", state.as_ref().unwrap().parameters());
     let batch = TinySource::new(1).next().unwrap();
     let gradients = |network: &TinyNet| {
-        let loss = TinyTask { seed: 1 }.loss(network, &batch, &device).unwrap().mean();
+        let loss = TinyTask { seed: 1 }.loss(&train::Live::plain(network), &batch, &device).unwrap().mean();
         let gradients = params::gradients(network, loss.backward());
         (loss, gradients)
     };

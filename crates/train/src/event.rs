@@ -61,6 +61,13 @@ pub enum Event<'a> {
     Log(Log),
     /// Validation loss.
     Validation(ValidationLog),
+    /// What the task says of itself, at each log.
+    Figures {
+        /// Images seen.
+        images: u64,
+        /// Name and value.
+        values: &'a [(String, f64)],
+    },
     /// Time for sample grids: the network with the weights that samples use.
     Samples {
         /// Images seen.

@@ -2,7 +2,7 @@
 
 use crate::TrainError;
 use crate::source::{Batch, Origin};
-use crate::task::Task;
+use crate::task::{Live, Task};
 use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, Times};
 use flow::coupling::Draw;
 use flow::exercise::{ends_through, source_of_start};
@@ -148,24 +148,35 @@ fn objective(error: flow::FlowError) -> TrainError {
     TrainError::Objective(error.to_string())
 }
 
-impl Task for FlowTask {
-    fn loss(&self, network: &dyn Network<2>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
+impl<M: Network<2>> Task<M> for FlowTask {
+    fn loss(&self, live: &Live<'_, M>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
         let Drawn { ends, times, condition } = self.draw(batch, device)?;
-        self.objective.loss_of(network, ends, &condition, &times, &self.pass(batch)).map_err(objective)
+        self.objective.loss_of(live, ends, &condition, &times, &self.pass(batch)).map_err(objective)
     }
 
     fn loss_at(
         &self,
-        network: &dyn Network<2>,
+        live: &Live<'_, M>,
         batch: &Batch,
         times: &Times,
         device: &Device,
     ) -> Result<Tensor<1>, TrainError> {
         let Drawn { ends, times, condition } = self.draw_at(batch, times, device)?;
-        self.objective.loss_of(network, ends, &condition, &times, &Pass::Infer).map_err(objective)
+        self.objective.loss_of(live, ends, &condition, &times, &Pass::Infer).map_err(objective)
     }
 
     fn identity(&self) -> (String, String) {
+        self.names()
+    }
+
+    fn network<'m>(&self, module: &'m M) -> Option<&'m dyn Network<2>> {
+        Some(module)
+    }
+}
+
+impl FlowTask {
+    /// Path and parameterization, each its configuration as JSON: what a checkpoint says of a flow.
+    pub fn names(&self) -> (String, String) {
         let json = |value: Result<String, serde_json::Error>| value.unwrap_or_else(|e| format!("unknown ({e})"));
         (
             json(serde_json::to_string(&self.objective.path)),
@@ -202,8 +213,8 @@ mod tests {
         let device = Device::flex();
         let net = TinyNet::new(1, 8, &device);
         let batch = TinySource::new(16).next().unwrap();
-        let ours = values(task().loss(&net, &batch, &device).unwrap());
-        let written = values(TinyTask { seed: 3 }.loss(&net, &batch, &device).unwrap());
+        let ours = values(task().loss(&Live::plain(&net), &batch, &device).unwrap());
+        let written = values(TinyTask { seed: 3 }.loss(&Live::plain(&net), &batch, &device).unwrap());
         for (ours, written) in ours.iter().zip(&written) {
             // The same sums of four squares of order 1, in f32.
             assert!((ours - written).abs() < 1e-5 * (1.0 + written), "{ours} {written}");
@@ -215,9 +226,9 @@ mod tests {
         let device = Device::flex();
         let net = TinyNet::new(1, 8, &device);
         let (mut whole, mut half) = (TinySource::new(8), TinySource::new(4));
-        let whole = values(task().loss(&net, &whole.next().unwrap(), &device).unwrap());
+        let whole = values(task().loss(&Live::plain(&net), &whole.next().unwrap(), &device).unwrap());
         let halves: Vec<f32> =
-            (0..2).flat_map(|_| values(task().loss(&net, &half.next().unwrap(), &device).unwrap())).collect();
+            (0..2).flat_map(|_| values(task().loss(&Live::plain(&net), &half.next().unwrap(), &device).unwrap())).collect();
         for (a, b) in whole.iter().zip(&halves) {
             assert!((a - b).abs() < 1e-5 * (1.0 + a), "{a} {b}");
         }
@@ -233,21 +244,21 @@ mod tests {
         };
         let (mut whole, mut half) = (TinySource::new(8), TinySource::new(4));
         let batch = whole.next().unwrap();
-        let with = values(on(flow::Path::brownian(1.0), false).loss(&net, &batch, &device).unwrap());
-        let without = values(on(flow::Path::Linear {}, false).loss(&net, &batch, &device).unwrap());
+        let with = values(on(flow::Path::brownian(1.0), false).loss(&Live::plain(&net), &batch, &device).unwrap());
+        let without = values(on(flow::Path::Linear {}, false).loss(&Live::plain(&net), &batch, &device).unwrap());
         assert!(with.iter().zip(&without).all(|(a, b)| a != b));
-        let both = values(on(flow::Path::brownian(1.0), true).loss(&net, &batch, &device).unwrap());
+        let both = values(on(flow::Path::brownian(1.0), true).loss(&Live::plain(&net), &batch, &device).unwrap());
         assert!(both.len() == 8 && both.iter().zip(&with).all(|(a, b)| a != b));
         // Whatever the batch: the counters decide.
         let task = on(flow::Path::brownian(1.0), true);
         let halves: Vec<f32> =
-            (0..2).flat_map(|_| values(task.loss(&net, &half.next().unwrap(), &device).unwrap())).collect();
+            (0..2).flat_map(|_| values(task.loss(&Live::plain(&net), &half.next().unwrap(), &device).unwrap())).collect();
         for (a, b) in both.iter().zip(&halves) {
             assert!((a - b).abs() < 1e-5 * (1.0 + a), "{a} {b}");
         }
         // Validation has latents of its own.
         let times = Times::all(0.5, 8);
-        let seen = on(flow::Path::brownian(1.0), false).loss_at(&net, &batch, &times, &device).unwrap();
+        let seen = on(flow::Path::brownian(1.0), false).loss_at(&Live::plain(&net), &batch, &times, &device).unwrap();
         assert!(values(seen).iter().all(|v| v.is_finite()));
     }
 
@@ -257,15 +268,15 @@ mod tests {
         let net = TinyNet::new(1, 8, &device);
         let fresh = TinySource::new(4).next().unwrap();
         let stored = Batch { x0: Some(fresh.x1.clone()), ..fresh.clone() };
-        let with = |coupling: Coupling, batch: &Batch| FlowTask { coupling, ..task() }.loss(&net, batch, &device);
+        let with = |coupling: Coupling, batch: &Batch| FlowTask { coupling, ..task() }.loss(&Live::plain(&net), batch, &device);
         assert!(with(Coupling::Stored {}, &stored).is_ok());
         assert!(with(Coupling::Independent {}, &fresh).is_ok());
         assert!(with(Coupling::Stored {}, &fresh).unwrap_err().to_string().contains("no stored noise"));
         assert!(with(Coupling::Independent {}, &stored).unwrap_err().to_string().contains("stored pairs"));
         // A second data set is coupled like noise, and must be there.
-        let two = |batch: &Batch| FlowTask { origin: Origin::Data, ..task() }.loss(&net, batch, &device);
+        let two = |batch: &Batch| FlowTask { origin: Origin::Data, ..task() }.loss(&Live::plain(&net), batch, &device);
         let unmoved = FlowTask { coupling: Coupling::Stored {}, ..task() };
-        assert_eq!(values(two(&stored).unwrap()), values(unmoved.loss(&net, &stored, &device).unwrap()));
+        assert_eq!(values(two(&stored).unwrap()), values(unmoved.loss(&Live::plain(&net), &stored, &device).unwrap()));
         assert!(two(&fresh).unwrap_err().to_string().contains("second data set"));
         // Equal sets in another order: optimal transport finds every point's twin, so that there is nothing to cross.
         let size = fresh.x1.len() / 4;
@@ -274,8 +285,8 @@ mod tests {
         let exact = Coupling::OptimalTransport { within_class: false, condition_weight: 0.0 };
         let coupled = FlowTask { origin: Origin::Data, coupling: exact, ..task() };
         assert_eq!(
-            values(coupled.loss(&net, &shifted, &device).unwrap()),
-            values(unmoved.loss(&net, &stored, &device).unwrap())
+            values(coupled.loss(&Live::plain(&net), &shifted, &device).unwrap()),
+            values(unmoved.loss(&Live::plain(&net), &stored, &device).unwrap())
         );
         // With x0 = x1 the velocity to learn is zero: the loss is that of the network's output alone.
         let zero = with(Coupling::Stored {}, &stored).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::error::NotFinite;
 use crate::params::Info;
-use crate::source::Batch;
+use crate::task::Samples;
 use base::{Device, Tensor};
 use std::path::PathBuf;
 
@@ -43,12 +43,12 @@ impl Reading {
     }
 
     /// What is wrong, in full. `images` counts those seen before the step, `step` from 1.
-    pub fn report(
+    pub fn report<B: Samples>(
         &self,
         step: u64,
         images: u64,
         infos: &[Info],
-        batches: &[Batch],
+        batches: &[B],
         checkpoint: Option<PathBuf>,
     ) -> NotFinite {
         let bad = |s: &Option<f64>| s.is_some_and(|s| !s.is_finite());
@@ -59,7 +59,7 @@ impl Reading {
             loss: self.loss,
             parameter: first.and_then(|i| infos.get(i)).map(|i| i.name.clone()),
             affected: (self.squares.iter().filter(|s| bad(s)).count(), self.squares.len()),
-            input: batches.iter().find_map(Batch::find_not_finite),
+            input: batches.iter().find_map(B::find_not_finite),
             checkpoint,
         }
     }

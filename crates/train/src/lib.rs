@@ -48,4 +48,4 @@ pub use rows::Rows;
 pub use run_dir::RunDir;
 pub use source::{Batch, Origin, Source};
 pub use streams::{ImageSource, PairSource, TransferSource};
-pub use task::Task;
+pub use task::{Live, Samples, Still, Task, Turn};

@@ -1,6 +1,7 @@
 //! Where training samples come from, seen from the engine: a stream that can continue at any sample counter.
 
 use crate::TrainError;
+use crate::task::Samples;
 use base::{Device, Shape, Tensor, TensorData};
 
 /// Where flows start.
@@ -50,8 +51,14 @@ impl Batch {
         Tensor::from_data(TensorData::new(values.to_vec(), [self.len(), self.shape.numel()]), device)
     }
 
-    /// The first value that is NaN or infinite, described for a message.
-    pub fn find_not_finite(&self) -> Option<String> {
+}
+
+impl Samples for Batch {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn find_not_finite(&self) -> Option<String> {
         let size = self.shape.numel().max(1);
         let parts = [("data", Some(&self.x1)), ("source", self.x0.as_ref())];
         parts.into_iter().find_map(|(what, values)| {
@@ -64,13 +71,13 @@ impl Batch {
     }
 }
 
-/// A stream of training samples. The order is a function of the sample counter alone.
-pub trait Source {
+/// A stream of training batches. The order is a function of the sample counter alone.
+pub trait Source<B = Batch> {
     /// Continues so that the next sample has the counter `images`.
     fn seek(&mut self, images: u64) -> Result<(), TrainError>;
 
     /// The next part of a batch, always of the same size.
-    fn next(&mut self) -> Result<Batch, TrainError>;
+    fn next(&mut self) -> Result<B, TrainError>;
 
     /// What identifies the data and their order; a run resumes only on the same.
     fn fingerprint(&self) -> String;

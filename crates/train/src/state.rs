@@ -84,12 +84,21 @@ impl<M: Module> State<M> {
         })
     }
 
-    /// One optimiser step with `gradients` multiplied by `scale`.
-    pub fn step(mut self, config: &TrainConfig, gradients: Vec<Option<Tensor<1>>>, lr: f64, scale: f64) -> Self {
-        self.steps += 1;
-        let (adam, ema, step) = (&mut self.adam, &mut self.ema, self.steps);
-        let mut gradients = gradients;
+    /// A turn of the next optimiser step: the parameters that are its `own`, with `gradients` multiplied by `scale`. The step is
+    /// counted by whoever takes its last turn.
+    pub fn turn(
+        mut self,
+        config: &TrainConfig,
+        own: &[bool],
+        mut gradients: Vec<Option<Tensor<1>>>,
+        lr: f64,
+        scale: f64,
+    ) -> Self {
+        let (adam, ema, step) = (&mut self.adam, &mut self.ema, self.steps + 1);
         self.network = params::update(self.network, |index, weight| {
+            if !own[index] {
+                return weight;
+            }
             let weight = match gradients[index].take() {
                 Some(gradient) => adam.step(&config.optim, index, weight, gradient, step, lr, scale),
                 None => weight,

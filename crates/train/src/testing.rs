@@ -2,7 +2,7 @@
 
 use base::{Condition, Device, Key, Network, Pass, Purpose, Tensor, TensorData, Times};
 use burn::module::{Module, Param};
-use train::{Batch, Source, Task, TrainError};
+use train::{Batch, Live, Source, Task, TrainError};
 
 /// A dense layer, PyTorch layout.
 #[derive(Module, Debug)]
@@ -92,8 +92,8 @@ impl TinyTask {
     }
 }
 
-impl Task for TinyTask {
-    fn loss(&self, network: &dyn Network<2>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
+impl<M: Network<2>> Task<M> for TinyTask {
+    fn loss(&self, network: &Live<'_, M>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
         let x0 = Key::new(self.seed, Purpose::Noise).normal_tensor(&batch.indices, [0, batch.shape.numel()], device);
         let key = Key::new(self.seed, Purpose::Time);
         let times = Times::new(batch.indices.iter().map(|i| key.uniform(*i)).collect());
@@ -111,7 +111,7 @@ impl Task for TinyTask {
 
     fn loss_at(
         &self,
-        network: &dyn Network<2>,
+        network: &Live<'_, M>,
         batch: &Batch,
         times: &Times,
         device: &Device,
@@ -124,6 +124,10 @@ impl Task for TinyTask {
 
     fn identity(&self) -> (String, String) {
         (r#"{"type":"linear"}"#.to_string(), r#"{"type":"velocity"}"#.to_string())
+    }
+
+    fn network<'m>(&self, module: &'m M) -> Option<&'m dyn Network<2>> {
+        Some(module)
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`Objective`] judge the answers as always. So each method works with every path, network, loss and data set, and the
 //! trainer knows none of them.
 
+mod answer;
 mod consistency;
 mod guided;
 mod mean_flow;

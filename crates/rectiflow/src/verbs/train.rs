@@ -218,7 +218,7 @@ impl Job<'_> {
         let config = &recipe.train;
         let flow = recipe.task(classes);
         let (target, reaching) = (recipe.target.clone(), recipe.network.reaches());
-        let task: Box<dyn Task> = match (&target, &premetric) {
+        let task: Box<dyn Task<Net>> = match (&target, &premetric) {
             (Target::Path, None) => Box::new(flow),
             _ => Box::new(TaughtTask { flow, target, teacher, premetric, reaching }),
         };

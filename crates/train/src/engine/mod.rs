@@ -1,4 +1,4 @@
-//! The training loop, one for base training, reflow and distillation.
+//! The training loop, one for every module and every task.
 //!
 //! A step draws a batch by counter, takes the gradient of the task's mean loss, reads the loss and the gradient's norm
 //! once, refuses what is not finite, clips, updates weights and averages, and moves the cursor. Everything random is a
@@ -13,8 +13,7 @@ use crate::error::TrainError;
 use crate::event::{Event, Observer};
 use crate::source::{Batch, Source};
 use crate::state::State;
-use crate::task::Task;
-use base::Network;
+use crate::task::{Samples, Task};
 use burn::module::Module;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,15 +22,15 @@ use std::sync::atomic::AtomicBool;
 use steps::Engine;
 
 /// What a run is made of, besides its network.
-pub struct Setup<'a> {
+pub struct Setup<'a, M, B = Batch> {
     /// Length, optimiser, averages, intervals.
     pub config: &'a TrainConfig,
     /// What is minimised.
-    pub task: &'a dyn Task,
+    pub task: &'a dyn Task<M, B>,
     /// Where samples come from; its batches have `config.micro_batch()` samples.
-    pub source: &'a mut dyn Source,
+    pub source: &'a mut dyn Source<B>,
     /// Held-out samples; `None` for no validation.
-    pub validation: Option<&'a Batch>,
+    pub validation: Option<&'a B>,
     /// Seed of the run, kept in checkpoints.
     pub seed: u64,
     /// The resolved recipe, kept in checkpoints.
@@ -44,9 +43,9 @@ pub struct Setup<'a> {
     pub stop: Arc<AtomicBool>,
 }
 
-impl<'a> Setup<'a> {
+impl<'a, M, B> Setup<'a, M, B> {
     /// A run in memory: no validation, no checkpoints, seed 0.
-    pub fn new(config: &'a TrainConfig, task: &'a dyn Task, source: &'a mut dyn Source) -> Self {
+    pub fn new(config: &'a TrainConfig, task: &'a dyn Task<M, B>, source: &'a mut dyn Source<B>) -> Self {
         let (recipe, extra, stop) = (String::new(), BTreeMap::new(), Arc::default());
         Self { config, task, source, validation: None, seed: 0, recipe, extra, checkpoints: None, stop }
     }
@@ -103,9 +102,9 @@ pub struct Outcome<M> {
 ///
 /// # Errors
 /// [`TrainError::NotFinite`] when the guard stops the run; errors of the source, the observers and the checkpoint folder.
-pub fn train<M: Module + Network<2>>(
+pub fn train<M: Module, B: Samples>(
     network: M,
-    setup: Setup<'_>,
+    setup: Setup<'_, M, B>,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<M>, TrainError> {
     setup.config.check().map_err(TrainError::Config)?;
@@ -117,10 +116,10 @@ pub fn train<M: Module + Network<2>>(
 ///
 /// # Errors
 /// As [`train`], and when the checkpoint belongs to another network, path, parameterization, seed or data.
-pub fn resume<M: Module + Network<2>>(
+pub fn resume<M: Module, B: Samples>(
     network: M,
     from: Checkpoint,
-    setup: Setup<'_>,
+    setup: Setup<'_, M, B>,
     observer: &mut dyn Observer,
 ) -> Result<Outcome<M>, TrainError> {
     setup.config.check().map_err(TrainError::Config)?;
@@ -158,7 +157,7 @@ pub fn resume<M: Module + Network<2>>(
     engine.run()
 }
 
-fn identity(setup: &Setup<'_>) -> Meta {
+fn identity<M, B>(setup: &Setup<'_, M, B>) -> Meta {
     let (path, parameterization) = setup.task.identity();
     Meta {
         seed: setup.seed,

@@ -7,20 +7,22 @@ use crate::event::{Event, Log, Observer, ValidationLog};
 use crate::guard::Reading;
 use crate::memory::Memory;
 use crate::params;
-use crate::source::Batch;
+use crate::params::Info;
 use crate::state::{State, device_of};
+use crate::task::{Live, Samples, Turn};
 use crate::watchdog::Watchdog;
-use base::{Device, Network, Tensor, Times};
+use base::{Device, Tensor, Times};
 use burn::module::Module;
-use nets::{Precise, Recomputing};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// A run under way.
-pub(super) struct Engine<'a, 'o, M> {
-    setup: Setup<'a>,
+pub(super) struct Engine<'a, 'o, M, B> {
+    setup: Setup<'a, M, B>,
+    /// The task's turns, each with which parameters it moves.
+    turns: Vec<(Turn, Vec<bool>)>,
     observer: &'o mut dyn Observer,
     /// Taken out during a step only, so that the update owns the weights and may write in place.
     state: Option<State<M>>,
@@ -49,10 +51,10 @@ struct Stepped {
     norm: f64,
 }
 
-impl<'a, 'o, M: Module + Network<2>> Engine<'a, 'o, M> {
+impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
     /// `frozen`: the checksum of the weights beneath corrections, where the run had written them before.
     pub(super) fn new(
-        setup: Setup<'a>,
+        setup: Setup<'a, M, B>,
         state: State<M>,
         frozen: Option<&str>,
         observer: &'o mut dyn Observer,
@@ -61,10 +63,12 @@ impl<'a, 'o, M: Module + Network<2>> Engine<'a, 'o, M> {
         if let Some(folder) = &setup.checkpoints {
             identity.frozen = folder.save_frozen(&state.network, frozen)?;
         }
+        let turns = shared_out(setup.task.turns(), state.infos())?;
         let device = device_of(&state.network);
         let factor = if setup.config.slow_step > 0.0 { setup.config.slow_step } else { f64::INFINITY };
         Ok(Self {
             setup,
+            turns,
             observer,
             state: Some(state),
             identity,
@@ -111,6 +115,11 @@ impl<'a, 'o, M: Module + Network<2>> Engine<'a, 'o, M> {
             let begun = Instant::now();
             let stepped = self.step()?;
             self.after_step(before, begun.elapsed().as_secs_f64(), &stepped)?;
+            if let Some(message) = self.setup.task.enough() {
+                let (images, seconds) = (self.state().images, self.seconds());
+                self.tell(&Event::Warning { images, seconds, message })?;
+                break;
+            }
         }
         if self.setup.checkpoints.is_some() && self.saved.as_ref().map(|s| s.0) != Some(self.state().images) {
             self.save()?;
@@ -121,48 +130,71 @@ impl<'a, 'o, M: Module + Network<2>> Engine<'a, 'o, M> {
         Ok(Outcome { state, stopped, checkpoint: self.saved.map(|s| s.1) })
     }
 
-    /// One optimiser step.
+    /// One optimiser step: the turns of the task one after another, on the same batches.
     fn step(&mut self) -> Result<Stepped, TrainError> {
-        let config = self.setup.config;
-        let parts = config.accumulation;
-        let mut batches = Vec::with_capacity(parts);
-        let mut sum: Option<(Tensor<1>, Vec<Option<Tensor<1>>>)> = None;
-        for _ in 0..parts {
-            let batch = self.setup.source.next()?;
-            let network = &self.state().network;
-            let recomputing = Recomputing { network, on: config.gradient_checkpointing };
-            let network = Precise { network: &recomputing, precision: config.precision };
-            let loss = self.setup.task.loss(&network, &batch, &self.device)?.mean();
-            let gradients = params::gradients(&self.state().network, loss.backward());
-            let loss = loss.without_autodiff();
-            sum = Some(match sum {
-                None => (loss, gradients),
-                Some((total, totals)) => (total + loss, add(totals, gradients)),
-            });
-            batches.push(batch);
+        let (config, parts) = (self.setup.config, self.setup.config.accumulation);
+        let mut batches: Vec<B> = Vec::with_capacity(parts);
+        let mut stepped: Option<(Stepped, f32)> = None;
+        for turn in 0..self.turns.len() {
+            let mut sum: Option<(Tensor<1>, Vec<Option<Tensor<1>>>)> = None;
+            for part in 0..parts {
+                if batches.len() == part {
+                    batches.push(self.setup.source.next()?);
+                }
+                let network = &self.state().network;
+                let live = Live::new(network, config.precision, config.gradient_checkpointing, turn);
+                let loss = self.setup.task.loss(&live, &batches[part], &self.device)?.mean();
+                let gradients = params::gradients(network, loss.backward());
+                let loss = loss.without_autodiff();
+                sum = Some(match sum {
+                    None => (loss, gradients),
+                    Some((total, totals)) => (total + loss, add(totals, gradients)),
+                });
+            }
+            let (loss, mut gradients) = sum.expect("accumulation is at least 1, `check` sees to it");
+            let own = &self.turns[turn].1;
+            gradients.iter_mut().zip(own).filter(|(_, own)| !**own).for_each(|(gradient, _)| *gradient = None);
+            let reading = Reading::take(loss / parts as f64, &gradients);
+            let taken = self.turn(turn, &batches, &reading, gradients)?;
+            stepped.get_or_insert((taken, reading.loss));
         }
-        let (loss, gradients) = sum.expect("accumulation is at least 1, `check` sees to it");
-        let reading = Reading::take(loss / parts as f64, &gradients);
+        let size: usize = batches.iter().map(B::count).sum();
+        let state = self.state.as_mut().expect("put back by every turn");
+        state.steps += 1;
+        state.images += size as u64;
+        let (stepped, loss) = stepped.expect("a task has at least one turn, `new` sees to it");
+        self.interval.loss += f64::from(loss);
+        self.interval.steps += 1;
+        self.interval.images += size as u64;
+        Ok(stepped)
+    }
+
+    /// What a turn's gradients move.
+    fn turn(
+        &mut self,
+        turn: usize,
+        batches: &[B],
+        reading: &Reading,
+        gradients: Vec<Option<Tensor<1>>>,
+    ) -> Result<Stepped, TrainError> {
+        let (config, parts) = (self.setup.config, self.setup.config.accumulation);
         let state = self.state();
-        let size: usize = batches.iter().map(Batch::len).sum();
+        let size: usize = batches.iter().map(B::count).sum();
         let (images, step) = (state.images + size as u64, state.steps + 1);
         if reading.squares.iter().all(Option::is_none) {
             return Err(TrainError::Objective("the loss does not depend on any parameter of the network".to_string()));
         }
         if !reading.is_finite() {
             let checkpoint = self.saved.as_ref().map(|s| s.1.clone());
-            let report = reading.report(step, state.images, state.infos(), &batches, checkpoint);
+            let report = reading.report(step, state.images, state.infos(), batches, checkpoint);
             return Err(TrainError::NotFinite(Box::new(report)));
         }
         let norm = reading.norm() / parts as f64;
-        let lr = config.optim.rate(images, config.progress(state.images, state.seconds));
+        let (Turn { rate, .. }, own) = &self.turns[turn];
+        let lr = rate * config.optim.rate(images, config.progress(state.images, state.seconds));
         let scale = config.optim.clip_factor(norm) / parts as f64;
-        let mut state = self.state.take().expect("put back by the previous step").step(config, gradients, lr, scale);
-        state.images = images;
-        self.state = Some(state);
-        self.interval.loss += f64::from(reading.loss);
-        self.interval.steps += 1;
-        self.interval.images += size as u64;
+        let state = self.state.take().expect("put back by the previous step");
+        self.state = Some(state.turn(config, own, gradients, lr, scale));
         Ok(Stepped { lr, norm })
     }
 
@@ -187,13 +219,19 @@ impl<'a, 'o, M: Module + Network<2>> Engine<'a, 'o, M> {
         }
         if steps.is_multiple_of(config.log_every) || last {
             self.log(stepped)?;
+            let values = self.setup.task.figures();
+            if !values.is_empty() {
+                self.tell(&Event::Figures { images, values: &values })?;
+            }
         }
         if self.setup.validation.is_some() && config.validate_every > 0 && (due(config.validate_every) || last) {
             self.validate()?;
         }
         if config.sample_every > 0 && (due(config.sample_every) || last) {
-            let network = self.state().sampler();
-            self.tell(&Event::Samples { images, network: &network })?;
+            let module = self.state().sampler();
+            if let Some(network) = self.setup.task.network(&module) {
+                self.tell(&Event::Samples { images, network })?;
+            }
         }
         if self.setup.checkpoints.is_some() && due(config.checkpoint.every) {
             self.save()?;
@@ -233,7 +271,7 @@ impl<'a, 'o, M: Module + Network<2>> Engine<'a, 'o, M> {
         let mut by_time = Vec::new();
         for &t in &self.setup.config.validation_times {
             let times = Times::all(t, batch.len());
-            let loss = self.setup.task.loss_at(&network, batch, &times, &device)?.mean();
+            let loss = self.setup.task.loss_at(&Live::plain(&network), batch, &times, &device)?.mean();
             by_time.push((t, f64::from(loss.without_autodiff().into_scalar::<f32>())));
         }
         let loss = by_time.iter().map(|(_, l)| l).sum::<f64>() / by_time.len().max(1) as f64;
@@ -251,6 +289,24 @@ impl<'a, 'o, M: Module + Network<2>> Engine<'a, 'o, M> {
         let seconds = self.seconds();
         self.tell(&Event::Checkpoint { images, seconds, path: &path })
     }
+}
+
+/// Which parameters each turn moves: every one belongs to exactly one.
+fn shared_out(turns: Vec<Turn>, infos: &[Info]) -> Result<Vec<(Turn, Vec<bool>)>, TrainError> {
+    let own = |turn: &Turn| infos.iter().map(|info| info.name.starts_with(&turn.prefix)).collect::<Vec<bool>>();
+    let turns: Vec<(Turn, Vec<bool>)> = turns.into_iter().map(|turn| (turn.clone(), own(&turn))).collect();
+    for (i, info) in infos.iter().enumerate() {
+        let owners = turns.iter().filter(|(_, own)| own[i]).count();
+        if owners != 1 {
+            let name = &info.name;
+            let why = format!("{owners} turns of the task move the parameter `{name}`; exactly one must");
+            return Err(TrainError::Objective(why));
+        }
+    }
+    if turns.is_empty() {
+        return Err(TrainError::Objective("the task has no turn".into()));
+    }
+    Ok(turns)
 }
 
 /// Sums of gradients, parameter by parameter.

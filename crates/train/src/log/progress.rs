@@ -61,6 +61,10 @@ impl Observer for Progress {
                 if self.bar.is_hidden() { self.say(&line(log)) } else { self.bar.set_message(line(log)) }
             }
             Event::Validation(v) => self.say(&format!("validation loss {:.4} after {} images", v.loss, v.images)),
+            Event::Figures { values, .. } => {
+                let each = |(name, value): &(String, f64)| format!("{name} {value:.4}");
+                self.say(&values.iter().map(each).collect::<Vec<_>>().join(", "));
+            }
             Event::Warning { message, .. } => self.say(&format!("warning: {message}")),
             Event::Started { images, parameters, .. } if *images > 0 => {
                 self.say(&format!("continuing after {images} images ({parameters} parameters)"));

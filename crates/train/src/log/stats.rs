@@ -73,6 +73,11 @@ impl Observer for Stats {
             Event::Finished { images, seconds: s, stopped } => {
                 json!({"kind": "finished", "images": images, "seconds": seconds(*s), "stopped": stopped})
             }
+            Event::Figures { images, values } => {
+                let values: serde_json::Map<String, Value> =
+                    values.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+                json!({"kind": "figures", "images": images, "values": values})
+            }
             Event::Started { .. } | Event::Samples { .. } => return Ok(ControlFlow::Continue(())),
         };
         self.write(&line)?;

@@ -159,6 +159,11 @@ impl Observer for EventFile {
                     self.scalars(v.images, &[(&format!("validation/loss_t{t}"), *loss)])?;
                 }
             }
+            Event::Figures { images, values } => {
+                for (name, value) in *values {
+                    self.scalars(*images, &[(&format!("task/{name}"), *value)])?;
+                }
+            }
             _ => {}
         }
         Ok(ControlFlow::Continue(()))
