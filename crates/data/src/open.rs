@@ -5,6 +5,7 @@ use crate::fetch::registry::{self, Kind};
 use crate::fetch::{cache_dir, is_fetched};
 use crate::lazy::Lazy;
 use crate::memory::InMemory;
+use crate::moving::{MOVING, clips};
 use crate::order::Order;
 use crate::read::{Entry, Pixels, Source, cifar, emoji, folder, idx, npy, webdataset};
 use crate::{DataConfig, DataError, Dataset, EMBEDDED, Label, Result, Sample, Split};
@@ -33,6 +34,9 @@ const TEST_LABELS: &[u8] = include_bytes!("../assets/t10k-labels-idx1-ubyte.gz")
 /// A setting out of range, a file that is missing, unreadable or not what it should be, a class that does not exist.
 pub fn open(config: &DataConfig) -> Result<Arc<dyn Dataset>> {
     config.check()?;
+    if config.name.as_deref() == Some(MOVING) {
+        return Ok(Arc::new(moving_garments(config)?));
+    }
     let (name, source) = source(config)?;
     let name = if config.split == Split::Test { format!("{name} (test)") } else { name };
     let source = hold_out(source, config, &name)?;
@@ -48,6 +52,19 @@ pub fn open(config: &DataConfig) -> Result<Arc<dyn Dataset>> {
     let mut source = choose_classes(source, config)?;
     source.entries.truncate(config.limit.unwrap_or(usize::MAX));
     finish(&name, source, config)
+}
+
+/// The clips made of the embedded set. What would change the garments' form is refused rather than passed over.
+fn moving_garments(config: &DataConfig) -> Result<InMemory> {
+    let asked =
+        DataConfig { split: config.split, limit: config.limit, holdout: config.holdout, ..DataConfig::named(MOVING) };
+    if *config != (DataConfig { memory_mib: config.memory_mib, ..asked }) {
+        let what = format!("`{MOVING}` takes `split` and `limit` alone");
+        return Err(DataError::config("name", what, "leave the other keys of `data` out"));
+    }
+    let garments = DataConfig { split: config.split, limit: config.limit, ..DataConfig::default() };
+    let name = if config.split == Split::Test { format!("{MOVING} (test)") } else { MOVING.to_string() };
+    clips(&name, &*open(&garments)?)
 }
 
 fn source(config: &DataConfig) -> Result<(String, Source)> {

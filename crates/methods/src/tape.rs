@@ -1,30 +1,16 @@
 //! On the gradient tape and off it: the same numbers, shared and not copied.
 
-use base::{Condition, Device, Tensor, Tokens};
+use base::{Device, Tensor};
 
 /// `x` on the tape if `device` has one, off it otherwise. Gradients do not cross.
 pub fn place<const D: usize>(x: Tensor<D>, device: &Device) -> Tensor<D> {
     if device.is_autodiff() { x.without_autodiff().autodiff() } else { x.without_autodiff() }
 }
 
-/// The same for every part of a condition.
-pub fn place_condition(condition: &Condition, device: &Device) -> Condition {
-    let tape = device.is_autodiff();
-    let Condition { class, vector, tokens, reach } = condition.clone();
-    Condition {
-        class: class.map(|class| if tape { class.without_autodiff().autodiff() } else { class.without_autodiff() }),
-        vector: vector.map(|vector| place(vector, device)),
-        tokens: tokens.map(|Tokens { embedding, mask }| Tokens {
-            embedding: place(embedding, device),
-            mask: if tape { mask.without_autodiff().autodiff() } else { mask.without_autodiff() },
-        }),
-        reach: reach.map(|reach| place(reach, device)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::Condition;
 
     #[test]
     fn what_is_placed_holds_the_same_numbers_and_no_gradient() {
@@ -36,9 +22,8 @@ mod tests {
         // The product's other factor alone: 2, not 4.
         let gradient: Vec<f32> = leaf.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
         assert_eq!(gradient, [2.0; 6]);
-        let condition = Condition::classes(&[1, -1], &plain);
-        let there = place_condition(&condition, &taped);
-        let back: Vec<i64> = place_condition(&there, &plain).class.unwrap().into_data().iter::<i64>().collect();
+        let condition = Condition::classes(&[1, -1], &plain).on(&taped).on(&plain);
+        let back: Vec<i64> = condition.class.unwrap().into_data().iter::<i64>().collect();
         assert_eq!(back, [1, -1]);
     }
 }

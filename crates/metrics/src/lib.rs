@@ -13,6 +13,7 @@ pub mod eval;
 pub mod extractor;
 pub mod features;
 pub mod matrix;
+pub mod oracles;
 pub mod similarity;
 pub mod statistics;
 pub mod weights;

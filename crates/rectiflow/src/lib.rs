@@ -3,6 +3,7 @@
 //! Everything the program can do is a function here, told what to do by plain values and telling how it goes through a
 //! [`Context`]; the program adds only arguments, bars and exit codes.
 
+pub mod align;
 pub mod context;
 pub mod device;
 pub mod error;
@@ -20,6 +21,7 @@ pub mod restoring;
 pub mod sampling;
 pub mod scheduler_config;
 pub mod schedules;
+mod stage;
 pub mod start;
 mod taught;
 pub mod toy;

@@ -52,7 +52,7 @@ impl Subject {
     }
 
     /// From checkpoint metadata.
-    fn from_extra(extra: &BTreeMap<String, String>, file: &Path) -> Result<Self, Error> {
+    pub(crate) fn from_extra(extra: &BTreeMap<String, String>, file: &Path) -> Result<Self, Error> {
         let missing =
             |key: &str| Error::Failure(format!("checkpoint {}: `{key}` is missing or unreadable", file.display()));
         let text = |key: &str| extra.get(key).ok_or_else(|| missing(key));

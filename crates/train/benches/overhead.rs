@@ -39,8 +39,9 @@ fn main() {
     milliseconds("loss and gradient norm", || {
         assert!(Reading::take(loss.clone(), &fixed).is_finite());
     });
+    let own = vec![true; fixed.len()];
     milliseconds("AdamW and averages", || {
-        let next = state.take().unwrap().step(&config, fixed.clone(), 1e-3, 1.0);
+        let next = state.take().unwrap().turn(&config, &own, fixed.clone(), 1e-3, 1.0);
         state = Some(next);
     });
     let state = state.unwrap();

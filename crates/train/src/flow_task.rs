@@ -227,8 +227,9 @@ mod tests {
         let net = TinyNet::new(1, 8, &device);
         let (mut whole, mut half) = (TinySource::new(8), TinySource::new(4));
         let whole = values(task().loss(&Live::plain(&net), &whole.next().unwrap(), &device).unwrap());
-        let halves: Vec<f32> =
-            (0..2).flat_map(|_| values(task().loss(&Live::plain(&net), &half.next().unwrap(), &device).unwrap())).collect();
+        let halves: Vec<f32> = (0..2)
+            .flat_map(|_| values(task().loss(&Live::plain(&net), &half.next().unwrap(), &device).unwrap()))
+            .collect();
         for (a, b) in whole.iter().zip(&halves) {
             assert!((a - b).abs() < 1e-5 * (1.0 + a), "{a} {b}");
         }
@@ -251,8 +252,9 @@ mod tests {
         assert!(both.len() == 8 && both.iter().zip(&with).all(|(a, b)| a != b));
         // Whatever the batch: the counters decide.
         let task = on(flow::Path::brownian(1.0), true);
-        let halves: Vec<f32> =
-            (0..2).flat_map(|_| values(task.loss(&Live::plain(&net), &half.next().unwrap(), &device).unwrap())).collect();
+        let halves: Vec<f32> = (0..2)
+            .flat_map(|_| values(task.loss(&Live::plain(&net), &half.next().unwrap(), &device).unwrap()))
+            .collect();
         for (a, b) in both.iter().zip(&halves) {
             assert!((a - b).abs() < 1e-5 * (1.0 + a), "{a} {b}");
         }
@@ -268,7 +270,9 @@ mod tests {
         let net = TinyNet::new(1, 8, &device);
         let fresh = TinySource::new(4).next().unwrap();
         let stored = Batch { x0: Some(fresh.x1.clone()), ..fresh.clone() };
-        let with = |coupling: Coupling, batch: &Batch| FlowTask { coupling, ..task() }.loss(&Live::plain(&net), batch, &device);
+        let with = |coupling: Coupling, batch: &Batch| {
+            FlowTask { coupling, ..task() }.loss(&Live::plain(&net), batch, &device)
+        };
         assert!(with(Coupling::Stored {}, &stored).is_ok());
         assert!(with(Coupling::Independent {}, &fresh).is_ok());
         assert!(with(Coupling::Stored {}, &fresh).unwrap_err().to_string().contains("no stored noise"));

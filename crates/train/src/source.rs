@@ -50,7 +50,6 @@ impl Batch {
     pub fn rows(&self, values: &[f32], device: &Device) -> Tensor<2> {
         Tensor::from_data(TensorData::new(values.to_vec(), [self.len(), self.shape.numel()]), device)
     }
-
 }
 
 impl Samples for Batch {

@@ -109,6 +109,14 @@ impl<M: Module> State<M> {
         self
     }
 
+    /// One optimiser step of all parameters at once, with `gradients` multiplied by `scale`.
+    pub fn step(self, config: &TrainConfig, gradients: Vec<Option<Tensor<1>>>, lr: f64, scale: f64) -> Self {
+        let own = vec![true; gradients.len()];
+        let mut state = self.turn(config, &own, gradients, lr, scale);
+        state.steps += 1;
+        state
+    }
+
     /// The network that samples and validation use: the first average, or the raw weights without one; without
     /// automatic differentiation.
     pub fn sampler(&self) -> M {

@@ -26,8 +26,7 @@ pub trait Task<M, B = Batch> {
     fn loss(&self, live: &Live<'_, M>, batch: &B, device: &Device) -> Result<Tensor<1>, TrainError>;
 
     /// Loss of each sample, `[b]`, at the given times, without dropout: what validation reports.
-    fn loss_at(&self, live: &Live<'_, M>, batch: &B, times: &Times, device: &Device)
-    -> Result<Tensor<1>, TrainError>;
+    fn loss_at(&self, live: &Live<'_, M>, batch: &B, times: &Times, device: &Device) -> Result<Tensor<1>, TrainError>;
 
     /// What the module is trained as, for checkpoints: `(path, parameterization)`, each its configuration as JSON.
     fn identity(&self) -> (String, String);

@@ -50,9 +50,16 @@ of_one!(Chosen<'_>, |this, x| x.select(0, this.0.clone()));
 pub(super) struct Repeated(pub usize);
 of_one!(Repeated, |this, x| Tensor::cat(vec![x; this.0], 0));
 
-/// A copy elsewhere, off any tape.
+/// The same numbers elsewhere, cut off from any gradient: shared where only the tape differs, copied to another device.
 pub(super) struct On<'a>(pub &'a Device);
-of_one!(On<'_>, |this, x| Tensor::from_data(x.into_data(), this.0));
+of_one!(On<'_>, |this, x| {
+    let plain = x.without_autodiff();
+    match (plain.device() == this.0.clone().without_autodiff(), this.0.is_autodiff()) {
+        (true, false) => plain,
+        (true, true) => plain.autodiff(),
+        (false, _) => Tensor::from_data(plain.into_data(), this.0),
+    }
+});
 
 /// A kind of part.
 pub(super) trait Kind: Clone {

@@ -1,11 +1,13 @@
 //! What a user can type: the one definition behind parsing, `--help`, completions and the man page.
 
+mod align;
 mod draw;
 mod judge;
 mod keep;
 mod make;
 mod use_it;
 
+pub use align::{Align, Reward, RewardTrain, RewardVerb, Way, Winrate};
 pub use draw::{Sample, Schedule};
 pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
 pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Slim};
@@ -73,6 +75,12 @@ pub enum Verb {
     Fast(Fast),
     /// Train the step before the first, for schedules that leave signal at their noisy end.
     OneMoreStep(Student),
+    /// Train a reward with several axes on a model's own samples.
+    Reward(Reward),
+    /// Move a model towards what a reward prefers: Flow-DPO, Flow-RWR or supervised fine-tuning.
+    Align(Align),
+    /// How often a reward prefers one model's samples to another's, same noise and class, with intervals.
+    Winrate(Winrate),
     /// Measure a checkpoint: Fréchet distance, KID, precision, recall, class accuracy, straightness.
     Eval(Eval),
     /// Carry held-out images of one data set to another and measure them against their true counterparts.

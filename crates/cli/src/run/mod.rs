@@ -1,5 +1,6 @@
 //! From arguments to verbs, from reports to lines.
 
+mod align;
 mod draw;
 mod judge;
 mod keep;
@@ -72,6 +73,9 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
         Verb::Distill(request) => make::student(Method::Distill, request, &global, &mut context),
         Verb::Fast(request) => make::fast(request, &global, &mut context),
         Verb::OneMoreStep(request) => make::student(Method::OneMoreStep, request, &global, &mut context),
+        Verb::Reward(args::Reward { action }) => align::reward(action, &global, &mut context),
+        Verb::Align(request) => align::align(request, &global, &mut context),
+        Verb::Winrate(request) => align::winrate(request, &global, &mut context),
         Verb::Plan(request) => {
             let recipe = layers(Layers::new(), request.recipe.as_deref(), &request.overrides)?.build()?;
             let report = plan::plan(&recipe, &mut context)?;

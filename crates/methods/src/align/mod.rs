@@ -31,9 +31,11 @@ pub use weighted::{WeightConfig, winners};
 
 use base::Tensor;
 
-/// `log σ(x)`, finite wherever `x` is.
+/// `log σ(x)`, finite wherever `x` is. Written so that its slope at 0, where Flow-DPO begins, is a half: `min(x, 0)` in place of the
+/// first two terms has a kink there.
 pub(crate) fn log_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    x.clone().clamp_max(0.0) - x.abs().neg().exp().log1p()
+    let size = x.clone().abs();
+    (x - size.clone()) * 0.5 - size.neg().exp().log1p()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use super::Errors;
 use crate::MethodError;
-use crate::tape::{place, place_condition};
+use crate::tape::place;
 use base::{Condition, Device, Network, Pass, Tensor, Times};
 use flow::{Loss, Objective, Parameterization, Weighting, path::Ends};
 
@@ -57,7 +57,7 @@ impl<const D: usize> Duel<D> {
             x1: Tensor::cat(vec![self.winner.clone(), self.loser.clone()], 0),
             z: None,
         };
-        let exercise = objective.exercise(ends, &self.times.cat(&self.times), &self.condition.cat(&self.condition))?;
+        let exercise = objective.exercise(ends, &self.times.cat(&self.times), &self.condition.repeated(2))?;
         let halves = |losses: Tensor<1>| {
             let losses = losses * numbers as f64; // means become sums
             [losses.clone().narrow(0, 0, pairs), losses.narrow(0, pairs, pairs)]
@@ -67,7 +67,7 @@ impl<const D: usize> Duel<D> {
         let lifted = flow::Exercise {
             x: place(asked.x, device),
             wanted: place(asked.wanted, device),
-            condition: place_condition(&asked.condition, device),
+            condition: asked.condition.on(device),
             data: None,
             ..asked
         };

@@ -2,7 +2,7 @@
 
 use super::{Lesson, Part, Target};
 use crate::MethodError;
-use crate::tape::{place, place_condition};
+use crate::tape::place;
 use base::{Device, Network, Pass, Tensor};
 use flow::{Exercise, Premetric};
 
@@ -36,7 +36,7 @@ fn placed<const D: usize>(exercise: Exercise<D>, device: &Device) -> Exercise<D>
         x: place(exercise.x, device),
         wanted: place(exercise.wanted, device),
         data: exercise.data.map(|data| place(data, device)),
-        condition: place_condition(&exercise.condition, device),
+        condition: exercise.condition.on(device),
         ..exercise
     }
 }

@@ -3,7 +3,7 @@
 //! A stage's recipe says only what differs from its teacher's, so a document is laid over another: tables merge key by
 //! key, except that a table whose `type` changes replaces the old one whole (its other keys belong to the old type).
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
 /// Why a recipe is not usable. The text names the file (or the option), the line, the key and the remedy.
@@ -70,6 +70,22 @@ pub fn set(table: &mut Table, assignment: &str) -> Result<(), DocumentError> {
         }
     }
     Ok(())
+}
+
+/// `value` under assignments `a.b=c` that were typed after `option`.
+///
+/// # Errors
+/// Those of [`set`] and [`build`].
+pub fn assigned<T: Serialize + DeserializeOwned>(
+    value: &T,
+    assignments: &[String],
+    option: &str,
+) -> Result<T, DocumentError> {
+    let mut table = Table::try_from(value).map_err(|error| DocumentError(format!("{option}: {error}")))?;
+    for assignment in assignments {
+        set(&mut table, assignment)?;
+    }
+    build(table, option)
 }
 
 fn value_of(text: &str) -> Value {

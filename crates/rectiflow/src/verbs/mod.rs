@@ -1,5 +1,6 @@
 //! The verbs: what a user asks for, each a function from a typed request to a typed report.
 
+pub mod align;
 pub mod cite;
 pub mod classifier;
 pub mod data;
@@ -14,6 +15,7 @@ pub mod likelihood;
 pub mod plan;
 pub mod restore;
 pub mod retrieve;
+pub mod reward;
 pub mod sample;
 pub mod schedule;
 pub mod score;
@@ -22,3 +24,4 @@ pub mod student;
 pub mod toy;
 pub mod train;
 pub mod transfer;
+pub mod winrate;

@@ -265,7 +265,7 @@ impl Job<'_> {
     }
 }
 
-fn report<M: Module>(outcome: Outcome<M>, folder: &Path) -> Result<TrainReport, Error> {
+pub(crate) fn report<M: Module>(outcome: Outcome<M>, folder: &Path) -> Result<TrainReport, Error> {
     let Outcome { state, stopped, checkpoint } = outcome;
     let nothing = || Error::Failure(format!("{}: training ended without a checkpoint", folder.display()));
     Ok(TrainReport {
@@ -279,7 +279,7 @@ fn report<M: Module>(outcome: Outcome<M>, folder: &Path) -> Result<TrainReport, 
 }
 
 /// The checkpoint to continue from; a folder that already holds a run is not overwritten.
-fn starting_point(folder: &Path, resume: Option<&Resume>) -> Result<Option<Checkpoint>, Error> {
+pub(crate) fn starting_point(folder: &Path, resume: Option<&Resume>) -> Result<Option<Checkpoint>, Error> {
     let run = Folder::at(RunDir::at(folder).checkpoints());
     match resume {
         Some(Resume::File(file)) => find(file).map(Some),

@@ -270,7 +270,7 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
         let device = self.device.clone().without_autodiff();
         let mut by_time = Vec::new();
         for &t in &self.setup.config.validation_times {
-            let times = Times::all(t, batch.len());
+            let times = Times::all(t, batch.count());
             let loss = self.setup.task.loss_at(&Live::plain(&network), batch, &times, &device)?.mean();
             by_time.push((t, f64::from(loss.without_autodiff().into_scalar::<f32>())));
         }

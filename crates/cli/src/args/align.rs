@@ -1,0 +1,105 @@
+//! Arguments of the verbs that learn what a judge prefers.
+
+use super::{RecipeArgs, RunArgs, SolverArgs};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct Reward {
+    #[command(subcommand)]
+    pub action: RewardVerb,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum RewardVerb {
+    /// Train a reward on pairs of a model's samples that oracles label.
+    Train(RewardTrain),
+}
+
+#[derive(Args, Debug)]
+pub struct RewardTrain {
+    /// The model whose samples are compared: a run's folder or a checkpoint file.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub model: PathBuf,
+    /// Who labels, an axis each: contrast, motion (of clips), match (of Fashion-MNIST's classes).
+    #[arg(long)]
+    pub oracles: String,
+    /// Pairs to learn from.
+    #[arg(long, short, default_value_t = 4000)]
+    pub num: usize,
+    /// Further pairs that accuracy is measured on.
+    #[arg(long, default_value_t = 1000)]
+    pub held_out: usize,
+    /// Share of pairs that are ties on each axis.
+    #[arg(long, default_value_t = 0.35)]
+    pub ties: f64,
+    /// Share of labels turned round, as people would.
+    #[arg(long, default_value_t = 0.1)]
+    pub turned: f64,
+    /// Read noisy points, as guidance while sampling needs; samples alone without.
+    #[arg(long)]
+    pub noisy: bool,
+    /// Override a key of the reward's recipe: --set loss.type=bradley_terry, --set reward.features=32 (repeatable).
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// How a model is aligned.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Way {
+    /// Directly from preferences (Flow-DPO).
+    Dpo,
+    /// Flow matching weighted by the reward (Flow-RWR).
+    Rwr,
+    /// Flow matching on the preferred samples.
+    Sft,
+}
+
+#[derive(Args, Debug)]
+pub struct Align {
+    /// How.
+    pub way: Way,
+    /// The model: a run's folder or a checkpoint file.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub model: PathBuf,
+    /// Who prefers: a trained reward (its run's folder or file) or oracle:contrast,motion,match.
+    #[arg(long)]
+    pub reward: String,
+    /// Weights of the axes, contrast=1,match=0.5; all one without. Axes count in their own standard deviations.
+    #[arg(long)]
+    pub weights: Option<String>,
+    /// Pairs of candidates that the model draws.
+    #[arg(long, short, default_value_t = 2000)]
+    pub num: usize,
+    /// A key of the way's own settings: dpo.beta, dpo.beta_schedule (constant, derived), dpo.reduction (mean, sum), dpo.stop_ratio,
+    /// rwr.temperature, rwr.cap (repeatable).
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub way_set: Vec<String>,
+    #[command(flatten)]
+    pub overrides: RecipeArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct Winrate {
+    /// The model that may win: a run's folder or a checkpoint file.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub first: PathBuf,
+    /// The model it is compared with.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub second: PathBuf,
+    /// Who judges: a trained reward or oracle:contrast,motion,match.
+    #[arg(long)]
+    pub reward: String,
+    /// Weights of the axes in their mean.
+    #[arg(long)]
+    pub weights: Option<String>,
+    /// Pairs, same noise and class in both.
+    #[arg(long, short, default_value_t = 400)]
+    pub num: usize,
+    #[command(flatten)]
+    pub solver: SolverArgs,
+}

@@ -1,0 +1,95 @@
+//! Verbs that learn what a judge prefers.
+
+use super::{layers, print};
+use crate::args::{self, Global, RewardVerb};
+use rectiflow::{
+    Context, Error, Model,
+    align::RewardRecipe,
+    model::which,
+    recipe::document,
+    verbs::{
+        align::{self, AlignRequest, Way},
+        reward::{self, RewardRequest},
+        sample::solver,
+        student::default_folder,
+        train::Resume,
+        winrate,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// A value under assignments typed after `option`.
+fn assigned<T: Serialize + DeserializeOwned>(value: &T, set: &[String], option: &str) -> Result<T, Error> {
+    document::assigned(value, set, option).map_err(|error| Error::Usage(error.to_string()))
+}
+
+pub(super) fn reward(action: RewardVerb, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let RewardVerb::Train(request) = action;
+    let args::RewardTrain { model, oracles, num, held_out, ties, turned, noisy, set, run } = request;
+    let model = Model::open(&model, which(None)?, &context.device)?;
+    let recipe = RewardRecipe { noisy, ..reward::usual(&model) };
+    let recipe = assigned(&recipe, &set, "--set")?;
+    if run.dry_run {
+        return print(global, &recipe, || recipe.to_toml());
+    }
+    let folder = run.output_dir.unwrap_or_else(|| PathBuf::from("runs/reward"));
+    let resume = run.resume.as_deref().map(Resume::parse);
+    let request =
+        RewardRequest { oracles: &oracles, pairs: num, held_out, tied: ties, turned, folder: &folder, resume };
+    let report = reward::train(request, recipe, &model, context)?;
+    print(global, &report, || format!("{report}"))
+}
+
+pub(super) fn align(request: args::Align, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Align { way, model, reward, weights, num, way_set, overrides, run } = request;
+    let own = |name: &str| -> Result<Vec<String>, Error> {
+        let stripped = |text: &String| {
+            text.strip_prefix(&format!("{name}.")).map(String::from).ok_or_else(|| {
+                Error::Usage(format!("--way-set {text}: these are settings of `{name}`; write {name}.KEY=VALUE"))
+            })
+        };
+        way_set.iter().map(stripped).collect()
+    };
+    let way = match way {
+        args::Way::Dpo => Way::Dpo(assigned(&Default::default(), &own("dpo")?, "--way-set")?),
+        args::Way::Rwr => Way::Rwr(assigned(&Default::default(), &own("rwr")?, "--way-set")?),
+        args::Way::Sft if way_set.is_empty() => Way::Sft,
+        args::Way::Sft => return Err(Error::Usage("--way-set: sft has no settings of its own; leave it out".into())),
+    };
+    let model = Model::open(&model, which(None)?, &context.device)?;
+    let recipe = align::recipe(&way, &model, |below| layers(below, None, &overrides))?;
+    if run.dry_run {
+        return print(global, &json!({ "recipe": recipe }), || recipe.to_toml());
+    }
+    let folder = run.output_dir.unwrap_or_else(|| default_folder(&recipe));
+    let resume = run.resume.as_deref().map(Resume::parse);
+    let request =
+        AlignRequest { way, judge: &reward, weights: weights.as_deref(), pairs: num, folder: &folder, resume };
+    let report = align::align(request, &recipe, model, context)?;
+    print(global, &report, || {
+        let [drawn, decided] = report.pairs;
+        format!("{decided} of {drawn} pairs decided by {}: {}\n", report.judge, shown(&report.train.checkpoint))
+    })
+}
+
+fn shown(file: &Path) -> String {
+    file.display().to_string()
+}
+
+pub(super) fn winrate(request: args::Winrate, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Winrate { first, second, reward, weights, num, solver: how } = request;
+    let open = |file: &Path| Model::open(file, which(None)?, &context.device);
+    let (first, second) = (open(&first)?, open(&second)?);
+    let mut config = second.recipe.sample.clone();
+    config.steps = how.steps.unwrap_or(config.steps);
+    config.batch = how.batch_size.unwrap_or(config.batch);
+    config.guidance.scale = how.guidance_scale.unwrap_or(config.guidance.scale);
+    if let Some(name) = &how.solver {
+        config.solver = solver(name)?;
+    }
+    let seed = how.seed.unwrap_or(0);
+    let report = winrate::winrate((&first, &second), &reward, weights.as_deref(), (&config, num, seed), context)?;
+    print(global, &report, || format!("{report}"))
+}

@@ -1,0 +1,100 @@
+//! From a base model of images to one that a judge prefers: reward, alignment, win rate.
+
+mod common;
+
+use common::{json, rectiflow, run};
+use predicates::prelude::*;
+use std::fs;
+
+/// A reward on oracle labels, three ways of alignment and their win rates, on an image model.
+#[test]
+fn an_image_model_is_aligned() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut reward = rectiflow();
+    reward.args(["reward", "train", "--oracles", "contrast,match", "-n", "40", "--held-out", "20"]);
+    reward.args(["--set", "train.images=64", "--set", "train.batch=8", "-o"]).arg(at("reward")).arg(run());
+    let made = json(&mut reward);
+    assert_eq!(made["accuracy"][0][0], "contrast");
+    assert_eq!(made["accuracy"][1][1]["valid"], 20);
+    // A tie band of 35 % by default: so many of the held-out pairs, about, are not decided.
+    let decided = made["accuracy"][0][1]["decided"].as_u64().unwrap();
+    assert!((5..=19).contains(&decided), "{decided}");
+
+    let mut seen = Vec::new();
+    for (way, judge) in [
+        ("dpo", at("reward").display().to_string()),
+        ("rwr", "oracle:contrast".into()),
+        ("sft", "oracle:contrast".into()),
+    ] {
+        let mut align = rectiflow();
+        align.args(["align", way]).arg(run()).args([
+            "--reward",
+            &judge,
+            "-n",
+            "16",
+            "--images",
+            "32",
+            "--batch-size",
+            "8",
+        ]);
+        align.args(["--set", "lora={rank=2,alpha=4.0}", "-o"]).arg(at(way));
+        let report = json(&mut align);
+        let [drawn, decided] = [0, 1].map(|i| report["pairs"][i].as_u64().unwrap());
+        assert!(drawn == 16 && decided > 8, "{way}: {report}");
+        let facts = json(rectiflow().arg("inspect").arg(at(way)));
+        assert_eq!(facts["newest"]["about"]["stage"], way);
+        // Only the correction is in the checkpoint; the base lies beside it once.
+        assert!(at(way).join("checkpoints/frozen.safetensors").is_file());
+        let mut rate = rectiflow();
+        rate.args(["winrate", "--reward", "oracle:contrast,match", "-n", "12", "--steps", "2"]).arg(at(way)).arg(run());
+        let found = json(&mut rate);
+        let wins = found["wins"].as_array().unwrap();
+        assert_eq!(wins.iter().map(|w| w["axis"].as_str().unwrap()).collect::<Vec<_>>(), ["contrast", "match", "mean"]);
+        let means: Vec<f64> = wins[0]["means"].as_array().unwrap().iter().map(|m| m.as_f64().unwrap()).collect();
+        assert_ne!(means[0], means[1], "{way} changed nothing");
+        seen.push(means[0]);
+    }
+    assert!(seen[0] != seen[1] && seen[1] != seen[2], "{seen:?}");
+    // What the log says of a duel: all four errors.
+    let stats = fs::read_to_string(at("dpo").join("stats.jsonl")).unwrap();
+    assert!(stats.contains("error_winner") && stats.contains("reference_loser") && stats.contains("implicit_accuracy"));
+    // A model against itself is a draw to the sample.
+    let mut same = rectiflow();
+    same.args(["winrate", "--reward", "oracle:contrast", "-n", "6", "--steps", "2"]).arg(run()).arg(run());
+    assert_eq!(json(&mut same)["wins"][0]["ties"], 1.0);
+    // One file of both.
+    let mut slim = rectiflow();
+    slim.args(["slim", "-o"]).arg(at("whole.safetensors")).arg(at("dpo")).assert().success();
+    let sample = |model: std::path::PathBuf, to: &str| {
+        json(rectiflow().args(["sample", "-n", "2", "--steps", "2", "-o"]).arg(at(to)).arg(model));
+        fs::read(at(to)).unwrap()
+    };
+    assert!(sample(at("whole.safetensors"), "a.npy") == sample(at("dpo"), "b.npy"), "slim changed the samples");
+}
+
+#[test]
+fn what_cannot_be_judged_or_aligned_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let align = |reward: &str, more: &[&str]| {
+        let mut command = rectiflow();
+        command.args(["align", "dpo"]).arg(run()).args(["--reward", reward]).args(more).arg("-o").arg(at("no"));
+        command
+    };
+    let refused = |mut command: assert_cmd::Command, code: i32, words: &str| {
+        command.assert().code(code).stderr(predicate::str::contains(words));
+        assert!(!at("no").exists(), "{words}");
+    };
+    refused(align("oracle:beauty", &[]), 2, "there are contrast");
+    refused(align("oracle:motion", &[]), 2, "four frames");
+    refused(align("oracle:contrast", &["--weights", "match=1"]), 2, "no such axis");
+    refused(align("oracle:contrast", &["--way-set", "dpo.beta=-1"]), 2, "dpo.beta");
+    refused(align("oracle:contrast", &["--way-set", "dpo.bta=1"]), 2, "bta");
+    refused(align("oracle:contrast", &["--way-set", "rwr.cap=2"]), 2, "settings of `dpo`");
+    refused(align("oracle:contrast", &["-n", "0"]), 2, "at least one pair");
+    refused(align("oracle:contrast", &["--set", "network.type=mlp"]), 2, "align keeps the model's network");
+    refused(align(&at("nothing").display().to_string(), &[]), 1, "no such file");
+    let model = run().display().to_string();
+    refused(align(&model, &[]), 2, "not a reward");
+}

@@ -1,0 +1,14 @@
+//! Aligning a model with what a judge prefers: who judges, the candidates that are judged, and the tasks that learn from it.
+//!
+//! The mathematics is `methods::align`; this room brings models, samples and the trainer together. It works for any landed model:
+//! nothing here knows what the numbers of a sample mean, but for the oracles, which say so.
+
+pub mod candidates;
+pub mod duel;
+pub mod judge;
+pub mod reward;
+pub mod weighted;
+
+pub use candidates::Candidates;
+pub use judge::{Judge, Scores};
+pub use reward::{RewardModel, RewardRecipe};

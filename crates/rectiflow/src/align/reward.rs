@@ -1,0 +1,326 @@
+//! A reward that learns from verdicts on pairs of samples, and the file it is kept in.
+
+use super::Candidates;
+use crate::{Error, Model, device::Chosen, model::find, recipe::document, sampling::Drawn};
+use base::{Condition, Device, Key, NULL_CLASS, Pass, Purpose, Shape, Tensor, TensorData, Times};
+use flow::{Ends, Path};
+use methods::align::{Compared, RewardGradient, RewardLoss, Verdict};
+use nets::{Reward, RewardConfig};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use train::{
+    Live, Samples, Source, Task, TrainConfig, TrainError,
+    checkpoint::{Which, load_weights},
+};
+
+/// Name of its stage in checkpoints.
+pub const STAGE: &str = "reward";
+
+/// Everything a reward is made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RewardRecipe {
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// Network and axes.
+    pub reward: RewardConfig,
+    /// How it learns from verdicts.
+    pub loss: RewardLoss,
+    /// Whether it reads noisy points, as guidance needs; otherwise it reads samples alone.
+    pub noisy: bool,
+    /// The path its noisy points lie on: the model's.
+    pub path: Path,
+    /// Length and optimiser.
+    pub train: TrainConfig,
+}
+
+impl Default for RewardRecipe {
+    fn default() -> Self {
+        let (reward, loss) = (RewardConfig::default(), RewardLoss::default());
+        Self { seed: 0, reward, loss, noisy: false, path: Path::default(), train: TrainConfig::default() }
+    }
+}
+
+impl RewardRecipe {
+    /// As TOML, complete: what its run keeps.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a recipe holds only strings, numbers, lists and tables")
+    }
+}
+
+/// Compared pairs on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparisons {
+    /// Rows `[b n]` of the first and of the second samples.
+    pub rows: [Vec<f32>; 2],
+    /// What a row is.
+    pub shape: Shape,
+    /// The class both were asked for.
+    pub classes: Vec<i64>,
+    /// What was said of them.
+    pub compared: Compared,
+    /// Counter of each pair in the run.
+    pub indices: Vec<u64>,
+}
+
+impl Samples for Comparisons {
+    fn count(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn find_not_finite(&self) -> Option<String> {
+        let at = self.rows.iter().find_map(|rows| rows.iter().position(|value| !value.is_finite()))?;
+        Some(format!("a value of pair {} is no number", at / self.shape.numel().max(1)))
+    }
+}
+
+/// Compared pairs in memory, drawn at random with a counter.
+#[derive(Clone, Debug)]
+pub struct ComparisonSource {
+    all: Comparisons,
+    axes: usize,
+    batch: usize,
+    seed: u64,
+    next: u64,
+}
+
+impl ComparisonSource {
+    /// The pairs of `candidates` numbered `range`, with what was said of each on each axis.
+    pub fn new(
+        candidates: &Candidates,
+        range: std::ops::Range<usize>,
+        verdicts: &[Verdict],
+        batch: usize,
+        seed: u64,
+    ) -> Self {
+        let axes = candidates.scores.axes.len();
+        let side = |which: usize| range.clone().flat_map(|k| candidates.row(2 * k + which)).copied().collect();
+        let scores = |which: usize| {
+            range.clone().flat_map(|k| candidates.scores.of(2 * k + which)).map(|score| *score as f32).collect()
+        };
+        let compared = Compared {
+            verdicts: verdicts[range.start * axes..range.end * axes].to_vec(),
+            scores: [scores(0), scores(1)],
+        };
+        let all = Comparisons {
+            rows: [side(0), side(1)],
+            shape: candidates.drawn.shape,
+            classes: range.clone().map(|k| candidates.drawn.classes[2 * k]).collect(),
+            compared,
+            indices: range.map(|k| k as u64).collect(),
+        };
+        Self { all, axes, batch, seed, next: 0 }
+    }
+}
+
+impl Source<Comparisons> for ComparisonSource {
+    fn seek(&mut self, images: u64) -> Result<(), TrainError> {
+        self.next = images;
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Comparisons, TrainError> {
+        let indices: Vec<u64> = (self.next..self.next + self.batch as u64).collect();
+        self.next += self.batch as u64;
+        let (key, numbers, axes) = (Key::new(self.seed, Purpose::Order), self.all.shape.numel(), self.axes);
+        let count = self.all.count() as f64;
+        let places: Vec<usize> = indices.iter().map(|i| (key.uniform(*i) * count) as usize).collect();
+        fn take<T: Copy>(from: &[T], places: &[usize], width: usize) -> Vec<T> {
+            places.iter().flat_map(|p| &from[p * width..][..width]).copied().collect()
+        }
+        let all = &self.all;
+        let scores = [0, 1].map(|side| take(&all.compared.scores[side], &places, axes));
+        Ok(Comparisons {
+            rows: [0, 1].map(|side| take(&all.rows[side], &places, numbers)),
+            shape: all.shape,
+            classes: take(&all.classes, &places, 1),
+            compared: Compared { verdicts: take(&all.compared.verdicts, &places, axes), scores },
+            indices,
+        })
+    }
+
+    fn fingerprint(&self) -> String {
+        let sum = self.all.rows[0].iter().fold(0u64, |sum, x| sum.rotate_left(5) ^ u64::from(x.to_bits()));
+        format!("comparisons {} {sum:016x}", self.all.count())
+    }
+}
+
+/// Learning a reward from verdicts.
+pub struct RewardTask {
+    /// How it learns.
+    pub loss: RewardLoss,
+    /// The path of its noisy points; none for a reward of clean samples.
+    pub noisy: Option<Path>,
+    /// Seed of times, noise and dropout.
+    pub seed: u64,
+}
+
+fn failed(error: impl std::fmt::Display) -> TrainError {
+    TrainError::Objective(error.to_string())
+}
+
+impl RewardTask {
+    /// Both samples of every pair at one time, with one noise.
+    fn judged(
+        &self,
+        live: &Live<'_, Reward>,
+        batch: &Comparisons,
+        times: &Times,
+        (pass, device): (&Pass, &Device),
+    ) -> Result<Tensor<1>, TrainError> {
+        let (pairs, numbers) = (batch.count(), batch.shape.numel());
+        let both = [batch.rows[0].as_slice(), &batch.rows[1]].concat();
+        let x1 = Tensor::<2>::from_data(TensorData::new(both, [2 * pairs, numbers]), device);
+        let (x, times) = match &self.noisy {
+            None => (x1, Times::all(1.0, 2 * pairs)),
+            Some(path) => {
+                let key = Key::new(self.seed, Purpose::Noise);
+                let noise = key.normal_tensor(&batch.indices, [pairs, numbers], device);
+                let ends = Ends { x0: Tensor::cat(vec![noise.clone(), noise], 0), x1, z: None };
+                let times = times.cat(times);
+                (path.point_of(ends, &times).map_err(failed)?.xt, times)
+            }
+        };
+        let classes = [batch.classes.as_slice(), &batch.classes].concat();
+        let condition = Condition::classes(&classes, device);
+        let rewards = live.within(|reward| reward.rewards(x, times.tensor(device), &condition, pass));
+        let side = |which: usize| rewards.clone().narrow(0, which * pairs, pairs);
+        self.loss.loss(side(0), side(1), &batch.compared).map_err(failed)
+    }
+}
+
+impl Task<Reward, Comparisons> for RewardTask {
+    fn loss(&self, live: &Live<'_, Reward>, batch: &Comparisons, device: &Device) -> Result<Tensor<1>, TrainError> {
+        let key = Key::new(self.seed, Purpose::Time);
+        let times = Times::new(batch.indices.iter().map(|i| key.uniform(*i)).collect());
+        let samples = [batch.indices.as_slice(), &batch.indices].concat();
+        let pass = Pass::Train { dropout: Key::new(self.seed, Purpose::Dropout), samples, recompute: false };
+        self.judged(live, batch, &times, (&live.pass(&pass), device))
+    }
+
+    fn loss_at(
+        &self,
+        live: &Live<'_, Reward>,
+        batch: &Comparisons,
+        times: &Times,
+        device: &Device,
+    ) -> Result<Tensor<1>, TrainError> {
+        self.judged(live, batch, times, (&Pass::Infer, device))
+    }
+
+    fn identity(&self) -> (String, String) {
+        ("\"reward\"".into(), format!("{{\"noisy\":{}}}", self.noisy.is_some()))
+    }
+}
+
+/// A trained reward.
+pub struct RewardModel {
+    net: Reward,
+    /// How it was made.
+    pub recipe: RewardRecipe,
+    /// Its file.
+    pub file: PathBuf,
+    shape: Shape,
+    classes: Vec<String>,
+    device: Device,
+}
+
+/// Samples per pass.
+const BATCH: usize = 250;
+
+impl RewardModel {
+    /// From its parts, in memory.
+    pub fn new(
+        net: Reward,
+        recipe: RewardRecipe,
+        file: PathBuf,
+        (shape, classes): (Shape, Vec<String>),
+        device: &Device,
+    ) -> Self {
+        Self { net, recipe, file, shape, classes, device: device.clone() }
+    }
+
+    /// Opens a checkpoint that `rectiflow reward train` wrote, or the newest of its run's folder.
+    ///
+    /// # Errors
+    /// A path that is no checkpoint, or one of something else.
+    pub fn open(path: &std::path::Path, device: &Chosen) -> Result<Self, Error> {
+        let checkpoint = find(path)?;
+        let (meta, file) = (checkpoint.meta(), checkpoint.path().to_path_buf());
+        let subject = crate::model::Subject::from_extra(&meta.extra, &file)?;
+        if subject.stage != STAGE {
+            let (file, stage) = (file.display(), &subject.stage);
+            return Err(Error::Usage(format!(
+                "{file} is a `{stage}` checkpoint, not a reward; make one with `rectiflow reward train`, or name oracles: \
+                 oracle:contrast,match"
+            )));
+        }
+        let name = format!("recipe inside {}", file.display());
+        let recipe: RewardRecipe = document::build(document::parse::<RewardRecipe>(&meta.recipe, &name)?, &name)?;
+        let net = recipe.reward.init(recipe.seed, subject.shape, subject.classes.len(), &device.device)?;
+        let net = load_weights(net, &checkpoint, Which::Best)?;
+        let shape = (subject.shape, subject.classes);
+        Ok(Self::new(net, recipe, file, shape, &device.device))
+    }
+
+    /// Refuses models whose samples it does not know.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with both shapes.
+    pub fn check_for(&self, model: &Model) -> Result<(), Error> {
+        let theirs = &model.subject;
+        if (theirs.shape, theirs.classes.len()) == (self.shape, self.classes.len()) {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "the reward {} is for samples of {} in {} classes, and {} makes {} in {}",
+            self.file.display(),
+            self.shape,
+            self.classes.len(),
+            model.file.display(),
+            theirs.shape,
+            theirs.classes.len()
+        )))
+    }
+
+    /// Names of the axes.
+    pub fn axes(&self) -> Vec<String> {
+        self.recipe.reward.axes.iter().map(|axis| axis.name.clone()).collect()
+    }
+
+    /// Rewards `[n axes]` of samples at time `t`, row after row.
+    ///
+    /// # Errors
+    /// A device that cannot give its numbers.
+    pub fn rewards(&self, drawn: &Drawn, t: f64) -> Result<Vec<f64>, Error> {
+        let numbers = drawn.shape.numel();
+        let mut values = Vec::new();
+        for (rows, classes) in drawn.rows.chunks(BATCH * numbers).zip(drawn.classes.chunks(BATCH)) {
+            let x = TensorData::new(rows.to_vec(), [classes.len(), numbers]);
+            let x = Tensor::<2>::from_data(x, &self.device);
+            let times = Times::all(t, classes.len()).tensor(&self.device);
+            let condition = Condition::classes(classes, &self.device);
+            let rewards = self.net.rewards(x, times, &condition, &Pass::Infer);
+            values.extend(crate::sampling::host(rewards)?.into_iter().map(f64::from));
+        }
+        Ok(values)
+    }
+
+    /// The gradient of its weighted axes with respect to the point, for guidance.
+    pub fn gradient_of(&self, weights: Vec<f64>) -> impl RewardGradient<2> + '_ {
+        let net = burn::module::Module::train(self.net.clone());
+        move |x: Tensor<2>, t: &Times, condition: &Condition| {
+            let tape = x.device().autodiff();
+            let leaf = methods::tape::place(x.clone(), &tape).require_grad();
+            let asked = match &condition.class {
+                Some(_) => condition.on(&tape),
+                None => Condition::classes(&vec![NULL_CLASS; t.len()], &tape),
+            };
+            let rewards = net.rewards(leaf.clone(), t.tensor(&tape), &asked, &Pass::Infer); // [b axes]
+            let row: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
+            let row = Tensor::<2>::from_data(TensorData::new(row, [1, weights.len()]), &tape);
+            let gradients = (rewards * row).sum().backward();
+            leaf.grad(&gradients).unwrap_or_else(|| x.zeros_like())
+        }
+    }
+}
