@@ -80,9 +80,9 @@ impl<const D: usize> Duel<D> {
 /// A pass over winners and losers at once, with the same dropout for both.
 fn doubled(pass: &Pass) -> Pass {
     match pass {
-        Pass::Infer => Pass::Infer,
         Pass::Train { dropout, samples, recompute } => {
             Pass::Train { dropout: *dropout, samples: [samples.as_slice(), samples].concat(), recompute: *recompute }
         }
+        pass => pass.clone(),
     }
 }
