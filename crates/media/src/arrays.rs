@@ -22,6 +22,33 @@ pub fn save_npy(path: &Path, axes: &[usize], values: &[f32]) -> Result<(), Media
     atomic::write(path, &bytes)
 }
 
+/// Shape and numbers of an array of 32- or 64-bit floats.
+///
+/// # Errors
+/// [`MediaError::Io`] where it cannot be read, [`MediaError::Format`] where it is no such array or has not the bytes it promises.
+pub fn read_array(path: &Path) -> Result<(Vec<usize>, Vec<f64>), MediaError> {
+    let fail = |reason: String| MediaError::Format { kind: "npy", path: path.into(), reason };
+    let bytes = std::fs::read(path).map_err(MediaError::io("read", path))?;
+    let mut rest = &bytes[..];
+    let header = npyz::NpyHeader::from_reader(&mut rest).map_err(|error| fail(error.to_string()))?;
+    if header.order() != npyz::Order::C {
+        return Err(fail("it is stored column by column; save it in C order".into()));
+    }
+    let shape = header.shape().iter().map(|&n| usize::try_from(n).ok()).collect::<Option<Vec<usize>>>();
+    let count = shape.as_ref().and_then(|shape| shape.iter().try_fold(1usize, |all, &n| all.checked_mul(n)));
+    let (Some(shape), Some(count)) = (shape, count) else { return Err(fail("its shape is too large".into())) };
+    let kind = header.dtype().descr();
+    let values: Vec<f64> = match kind.trim_matches('\'') {
+        "<f4" => rest.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
+        "<f8" => rest.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
+        other => return Err(fail(format!("its numbers are {other}; save them as float32 or float64"))),
+    };
+    if values.len() != count {
+        return Err(fail(format!("it holds {} numbers, its header promises {count}", values.len())));
+    }
+    Ok((shape, values))
+}
+
 /// Whether the numbers fill the axes, of which the first counts samples.
 fn fits(kind: &'static str, path: &Path, axes: &[usize], values: &[f32]) -> Result<(), MediaError> {
     if !axes.is_empty() && axes.iter().product::<usize>() == values.len() {
@@ -83,6 +110,19 @@ mod tests {
         assert_eq!(file.shape(), [2, 3, 2, 2]);
         assert_eq!(file.into_vec::<f32>().unwrap(), values());
         assert!(save_npy(&path, &[5, 5], &values()).is_err());
+    }
+
+    #[test]
+    fn arrays_of_any_shape_come_back_and_short_ones_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.npy");
+        save_npy(&path, &[3, 1, 2], &[0.5, 1.0, -2.0, 3.0, 4.0, 5.0]).unwrap();
+        assert_eq!(read_array(&path).unwrap(), (vec![3, 1, 2], vec![0.5, 1.0, -2.0, 3.0, 4.0, 5.0]));
+        let bytes = std::fs::read(&path).unwrap();
+        for end in 0..bytes.len() {
+            std::fs::write(&path, &bytes[..end]).unwrap();
+            assert!(read_array(&path).unwrap_err().to_string().contains("x.npy"));
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What leaves the program for human eyes and other programs: image grids, PNG with its generation parameters inside,
-//! and sample sets as npy and safetensors.
+//! sample sets as npy and safetensors; and shapes, from and to mesh files.
 //!
 //! Nothing here knows a network or a tensor: images arrive as host numbers in [-1, 1].
 //!
@@ -19,6 +19,7 @@ pub mod canvas;
 pub mod grid;
 pub mod images;
 pub mod png;
+pub mod shape;
 
 pub use canvas::Canvas;
 pub use grid::Grid;

@@ -3,7 +3,7 @@
 //! Statistics are pure functions on host matrices: [`frechet_distance`], [`kid`], [`precision_recall`],
 //! [`sliced_wasserstein`], [`class_accuracy`], [`psnr`] and [`ssim`]; [`Lpips`] compares images as people do. Images become rows of a matrix through an [`Extractor`]; a figure is always reported with its
 //! extractor's name, because distances in the features of different networks cannot be compared. [`Evaluator`] runs
-//! them all over a stream of batches.
+//! them all over a stream of batches. Surfaces and sets of surfaces are compared by [`shape`].
 
 pub mod accuracy;
 pub mod classifier;
@@ -14,6 +14,7 @@ pub mod extractor;
 pub mod features;
 pub mod matrix;
 pub mod oracles;
+pub mod shape;
 pub mod similarity;
 pub mod statistics;
 pub mod weights;
