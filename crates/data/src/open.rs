@@ -89,6 +89,11 @@ fn named(name: &str, cache: &Path, split: Split) -> Result<Source> {
         let what = format!("`{name}` is a set of weights for metrics, not of images");
         return Err(DataError::config("name", what, "`rectiflow data list` shows the sets of images"));
     }
+    if set.is_some_and(|set| set.kind == Kind::Shapes) {
+        let what = format!("`{name}` is a set of shapes, not of images");
+        let remedy = format!("look at it with `rectiflow shape show {}`", dir.display());
+        return Err(DataError::config("name", what, remedy));
+    }
     let mut source = at_path(&dir, split)?;
     if let Some(set) = set.filter(|set| set.classes.len() == source.class_names.len()) {
         source.class_names = set.classes.iter().map(|class| class.to_string()).collect();

