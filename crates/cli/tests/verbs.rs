@@ -26,6 +26,7 @@ fn help_of_every_verb() {
         "inspect",
         "plan",
         "data",
+        "shape",
         "classifier",
         "cite",
         "completions",

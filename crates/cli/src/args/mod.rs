@@ -5,6 +5,7 @@ mod draw;
 mod judge;
 mod keep;
 mod make;
+mod shape;
 mod use_it;
 
 pub use align::{Align, Reward, RewardTrain, RewardVerb, Way, Winrate};
@@ -12,6 +13,7 @@ pub use draw::{Sample, Schedule};
 pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
 pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Slim};
 pub use make::{Demo, Fast, Pairs, Plan, Student, Toy, Train};
+pub use shape::{Extract, Place, Shape, ShapeVerb};
 pub use use_it::{Edit, Restore};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -103,6 +105,8 @@ pub enum Verb {
     Plan(Plan),
     /// List, fetch and show data sets.
     Data(Data),
+    /// Look at meshes, sample, measure and extract them.
+    Shape(Shape),
     /// The classifier that judges samples.
     Classifier(Classifier),
     /// Print the BibTeX of the papers behind a recipe or checkpoint.

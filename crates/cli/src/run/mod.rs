@@ -5,6 +5,7 @@ mod draw;
 mod judge;
 mod keep;
 mod make;
+mod shape;
 mod use_it;
 
 use crate::{
@@ -90,6 +91,7 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
         Verb::Retrieve(request) => draw::retrieve(request, &global, &mut context),
         Verb::Demo(request) => make::demo(request, &global, &mut context),
         Verb::Data(request) => keep::data(request.action, &global, &mut context),
+        Verb::Shape(args::Shape { action }) => shape::shape(action, &global, &mut context),
         Verb::Classifier(args::Classifier { action }) => keep::classifier(action, &global, &mut context),
         Verb::Completions { .. } | Verb::Man | Verb::Cite(_) | Verb::Inspect(_) | Verb::Slim(_) => Ok(()), // done above
     }

@@ -19,6 +19,7 @@ pub mod reward;
 pub mod sample;
 pub mod schedule;
 pub mod score;
+pub mod shape;
 pub mod slim;
 pub mod student;
 pub mod toy;

@@ -1,0 +1,137 @@
+//! `shape`: files to facts, points, distances, surfaces and figures, and what it says to bad ones.
+
+mod common;
+
+use common::{json, rectiflow};
+use predicates::prelude::*;
+use std::{fs, path::Path};
+
+/// An octahedron of radius `r` around `(x, 0, 0)` as OBJ text: volume 4/3 r³, eight faces.
+fn octahedron(r: f64, x: f64) -> String {
+    let mut text = String::new();
+    for [a, b, c] in [[r, 0.0, 0.0], [-r, 0.0, 0.0], [0.0, r, 0.0], [0.0, -r, 0.0], [0.0, 0.0, r], [0.0, 0.0, -r]] {
+        text += &format!("v {} {b} {c}\n", a + x);
+    }
+    for [a, b, c] in [[1, 3, 5], [3, 2, 5], [2, 4, 5], [4, 1, 5], [3, 1, 6], [2, 3, 6], [4, 2, 6], [1, 4, 6]] {
+        text += &format!("f {a} {b} {c}\n");
+    }
+    text
+}
+
+fn shape(folder: &Path, line: &str) -> assert_cmd::Command {
+    let mut command = rectiflow();
+    command.current_dir(folder).arg("shape").args(line.split(' '));
+    command
+}
+
+fn number(value: &serde_json::Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[test]
+fn a_mesh_is_shown_sampled_measured_extracted_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("o.obj"), octahedron(30.0, 100.0)).unwrap();
+    let facts = json(&mut shape(at, "show o.obj -o sheet.png"));
+    assert!((number(&facts["volume"]) - 36_000.0).abs() < 1e-6);
+    assert_eq!((facts["faces"].as_u64(), facts["watertight"].as_bool()), (Some(8), Some(true)));
+    assert!(facts["notes"][0].as_str().unwrap().contains("millimetres"), "{facts}");
+    assert!(fs::metadata(at.join("sheet.png")).unwrap().len() > 1000);
+
+    json(&mut shape(at, "sample o.obj --points 500 -o p.npy"));
+    let bytes = fs::read(at.join("p.npy")).unwrap();
+    let rows: Vec<f32> =
+        bytes[bytes.len() - 500 * 24..].as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    for row in rows.chunks(6) {
+        // On the octahedron |x - 100| + |y| + |z| = 30, in the file's own coordinates.
+        assert!(((row[0] - 100.0).abs() + row[1].abs() + row[2].abs() - 30.0).abs() < 1e-3, "{row:?}");
+    }
+    let far = json(&mut shape(at, "sample o.obj --points 500 --farthest 6 -o few.ply"));
+    assert_eq!(far["points"], 6);
+
+    json(&mut shape(at, "sdf o.obj --resolution 32 -o d.npy"));
+    let again = json(&mut shape(at, "extract d.npy -o lattice.glb"));
+    // Fitted into the cube its radius is 0.9; a lattice of 32 cells cuts corners and edges off.
+    assert!((number(&again["volume"]) / (4.0 / 3.0 * 0.729) - 1.0).abs() < 0.03, "{again}");
+    for (method, name) in [("dense", "dense.stl"), ("octree", "tree.ply")] {
+        let made = json(&mut shape(at, &format!("extract o.obj --resolution 64 --extract {method} -o {name}")));
+        assert!((number(&made["volume"]) / 36_000.0 - 1.0).abs() < 0.01 && made["watertight"] == true, "{made}");
+        let near = json(&mut shape(at, &format!("compare o.obj {name}")));
+        assert!(number(&near["f_far"]) > 0.999 && number(&near["volume_iou"]) > 0.97, "{near}");
+        assert!(number(&near["normal_consistency"]) > 0.97 && number(&near["chamfer_l1"]) < 0.02, "{near}");
+    }
+    // Half the size: apart as they lie, the same once each is fitted.
+    fs::write(at.join("small.obj"), octahedron(15.0, 0.0)).unwrap();
+    assert_eq!(number(&json(&mut shape(at, "compare o.obj small.obj"))["volume_iou"]), 0.0);
+    assert_eq!(number(&json(&mut shape(at, "compare o.obj small.obj --fit"))["volume_iou"]), 1.0);
+}
+
+#[test]
+fn distances_at_points_are_those_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("o.obj"), octahedron(30.0, 100.0)).unwrap();
+    json(&mut shape(at, "sample o.obj --points 3 --place volume -o p.npy"));
+    let mut bytes = fs::read(at.join("p.npy")).unwrap();
+    let start = bytes.len() - 36;
+    // The centre is 30 / sqrt(3) inside, a corner lies 0 away, and (140, 0, 0) 10 outside.
+    for (i, value) in [100f32, 0.0, 0.0, 130.0, 0.0, 0.0, 140.0, 0.0, 0.0].iter().enumerate() {
+        bytes[start + 4 * i..start + 4 * i + 4].copy_from_slice(&value.to_le_bytes());
+    }
+    fs::write(at.join("p.npy"), &bytes).unwrap();
+    json(&mut shape(at, "sdf o.obj --points p.npy -o d.npy"));
+    let bytes = fs::read(at.join("d.npy")).unwrap();
+    let found: Vec<f32> = bytes[bytes.len() - 12..].as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    for (found, wanted) in found.iter().zip([-30.0 / 3f32.sqrt(), 0.0, 10.0]) {
+        assert!((found - wanted).abs() < 1e-3, "{found} {wanted}");
+    }
+}
+
+#[test]
+fn a_folder_is_shown_as_a_collection() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for (name, text) in
+        [("big/one.obj", octahedron(1.0, 0.0)), ("big/two.obj", octahedron(2.0, 0.0)), ("small/bad.obj", "f".into())]
+    {
+        fs::create_dir_all(at.join(name).parent().unwrap()).unwrap();
+        fs::write(at.join(name), text).unwrap();
+    }
+    fs::write(at.join("notes.txt"), "x").unwrap();
+    let facts = json(&mut shape(at, "show . -o sheet.png"));
+    assert_eq!((facts["shapes"].as_u64(), facts["shown"].as_array().map(Vec::len)), (Some(3), Some(2)));
+    let notes = facts["notes"].to_string();
+    assert!(notes.contains("1 files (.txt)") && notes.contains("bad.obj") && notes.contains("line 1"), "{notes}");
+    let found = json(&mut shape(at, "show . --find TWO -o sheet.png"));
+    assert_eq!(found["shown"][0]["caption"], "two");
+}
+
+#[test]
+fn bad_requests_name_the_option_and_bad_files_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("o.obj"), octahedron(1.0, 0.0)).unwrap();
+    fs::write(at.join("flat.npy"), b"nonsense").unwrap();
+    fs::write(at.join("short.obj"), "v 0 0 0\nv 1 0\n").unwrap();
+    for (line, code, words) in [
+        ("extract o.obj --resolution 100 -o x.glb", 2, "octree halves"),
+        ("extract o.obj --resolution 1 -o x.glb", 2, "from 2 to 1024"),
+        ("extract o.obj -o x.fbx", 2, ".glb"),
+        ("sample o.obj --points 0 -o x.ply", 2, "--points 0"),
+        ("sample o.obj -o x.txt", 2, ".ply or .npy"),
+        ("sample o.obj --spread nan -o x.ply", 2, "--spread"),
+        ("sdf o.obj -o x.ply", 2, ".npy"),
+        ("show o.obj --find x -o x.png", 2, "one mesh"),
+        ("show . --find zebra -o x.png", 1, "zebra"),
+        ("show gone.obj -o x.png", 1, "gone.obj"),
+        ("show short.obj -o x.png", 1, "line 2"),
+        ("extract flat.npy -o x.glb", 1, "flat.npy"),
+        ("sdf o.obj --points flat.npy -o x.npy", 1, "flat.npy"),
+        ("compare o.obj short.obj", 1, "short.obj"),
+    ] {
+        shape(at, line).assert().code(code).stderr(predicate::str::contains(words));
+    }
+    let left: Vec<_> = fs::read_dir(at).unwrap().map(|item| item.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "a refused command leaves nothing: {left:?}");
+}

@@ -1,0 +1,66 @@
+//! `shape`: what files of meshes hold, points and distances of them, a surface from a field, and how near two shapes are.
+
+mod compare;
+mod extract;
+mod sample;
+mod show;
+
+pub use compare::{Compared, compare};
+pub use extract::{ExtractRequest, Method, extract};
+pub use sample::{SampleRequest, SdfRequest, Where, sample, sdf};
+pub use show::{ShowRequest, show};
+
+use crate::Error;
+use data::fetch::{
+    self,
+    registry::{self, Kind},
+};
+use media::shape::{Loaded, read, repair};
+use std::path::{Path, PathBuf};
+
+/// Half the longest side of a mesh fitted into the cube [-1, 1]³: what lies around it is outside.
+pub const FILL: f64 = 0.9;
+
+/// A named set of shapes that was fetched, or a path.
+fn place(name_or_path: &str) -> Result<PathBuf, Error> {
+    let path = PathBuf::from(name_or_path);
+    let Some(set) = registry::find(name_or_path).filter(|set| set.kind == Kind::Shapes && !path.exists()) else {
+        return Ok(path);
+    };
+    let cache = fetch::cache_dir()?;
+    if fetch::is_fetched(set, &cache) {
+        Ok(cache.join(set.name))
+    } else {
+        Err(Error::Failure(format!("{0} is not here yet: rectiflow data get {0}", set.name)))
+    }
+}
+
+/// One mesh and where it lies in the cube.
+struct Placed {
+    loaded: Loaded,
+    fitted: repair::Fitted,
+}
+
+/// Reads a mesh and fits it into the cube; all notes together.
+fn load(path: &Path) -> Result<Placed, Error> {
+    let mut loaded = read::read(path)?;
+    let flat = || Error::Failure(format!("{} has no extent: all its points are one", path.display()));
+    let fitted = repair::fit(&loaded.mesh, FILL).ok_or_else(flat)?;
+    loaded.notes.extend(fitted.note.clone());
+    Ok(Placed { loaded, fitted })
+}
+
+impl Placed {
+    /// A point of the cube, where it lies in the file.
+    fn back(&self, p: media::shape::Point) -> media::shape::Point {
+        [0, 1, 2].map(|k| p[k] / self.fitted.scale + self.fitted.centre[k])
+    }
+}
+
+/// Refuses a number outside its range, in the words of its option.
+fn within(option: &str, value: usize, range: std::ops::RangeInclusive<usize>) -> Result<(), Error> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("{option} {value}: from {} to {}", range.start(), range.end())))
+}
