@@ -42,18 +42,35 @@ impl Mapped {
     /// # Panics
     /// If the range is not within the file, or not four bytes for each value.
     pub fn tensor(&self, range: Range<usize>, shape: &[usize]) -> TensorData {
+        self.typed(range, shape, DType::F32)
+    }
+
+    /// As [`tensor`](Self::tensor) for values stored as `f32`, `bf16` or `f16`, which stay what they are.
+    ///
+    /// # Panics
+    /// For another type, a range that is not within the file, or one that is not a value's bytes for each value.
+    pub fn typed(&self, range: Range<usize>, shape: &[usize], dtype: DType) -> TensorData {
         let part = self.0.slice(range);
-        let values = part.len() / size_of::<f32>();
+        let size = match dtype {
+            DType::F32 => size_of::<f32>(),
+            DType::BF16 | DType::F16 => size_of::<u16>(),
+            other => panic!("{other:?} values are not mapped"),
+        };
         assert!(
-            part.len().is_multiple_of(size_of::<f32>()) && values == shape.iter().product::<usize>(),
+            part.len().is_multiple_of(size) && part.len() / size == shape.iter().product::<usize>(),
             "{} bytes are not {shape:?} values",
             part.len()
         );
-        if cfg!(target_endian = "little") && part.as_ptr().cast::<f32>().is_aligned() && !part.is_empty() {
-            return TensorData::from_bytes(Bytes::from_shared(part, AllocationProperty::File), shape, DType::F32);
+        if cfg!(target_endian = "little") && part.as_ptr().addr().is_multiple_of(size) && !part.is_empty() {
+            return TensorData::from_bytes(Bytes::from_shared(part, AllocationProperty::File), shape, dtype);
         }
-        let (words, _) = part.as_chunks::<4>();
-        TensorData::new(words.iter().map(|word| f32::from_le_bytes(*word)).collect::<Vec<_>>(), shape)
+        if dtype == DType::F32 {
+            let (words, _) = part.as_chunks::<4>();
+            return TensorData::new(words.iter().map(|word| f32::from_le_bytes(*word)).collect::<Vec<_>>(), shape);
+        }
+        let (words, _) = part.as_chunks::<2>();
+        let words: Vec<u16> = words.iter().map(|word| u16::from_le_bytes(*word)).collect();
+        TensorData::from_bytes(Bytes::from_elems(words), shape, dtype)
     }
 }
 
@@ -89,6 +106,23 @@ mod tests {
         }
         let mapped = Mapped::open(&file(&numbers)).expect("it maps");
         assert_eq!(mapped.tensor(8..8, &[0, 3]).shape().to_vec(), [0, 3]);
+    }
+
+    /// bf16 is the upper half of an f32, so a widened tensor shows whether its bytes are the file's.
+    #[test]
+    fn halves_stay_halves_wherever_they_begin() {
+        let numbers = [1.0f32, -2.5, 0.0, 3.0e38, 0.15625];
+        let bytes: Vec<u8> = numbers.iter().flat_map(|x| ((x.to_bits() >> 16) as u16).to_le_bytes()).collect();
+        for before in [0, 2, 3] {
+            let mut all = vec![7u8; before];
+            all.extend(&bytes);
+            let mapped = Mapped::open(&file(&all)).expect("it maps");
+            let data = mapped.typed(before..before + 10, &[5], burn::tensor::DType::BF16);
+            assert_eq!(data.as_bytes().as_ptr() == mapped.bytes()[before..].as_ptr(), before % 2 == 0);
+            let tensor = Tensor::<1>::from_data(data, (&Device::flex(), burn::tensor::DType::BF16));
+            let want = numbers.map(|x| f32::from_bits(x.to_bits() & 0xffff_0000));
+            assert_eq!(host(tensor.cast(burn::tensor::DType::F32)), want);
+        }
     }
 
     /// What is written to a tensor stays in the tensor, and the mapping outlives whoever made it.

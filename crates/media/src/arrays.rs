@@ -90,6 +90,27 @@ pub fn save_safetensors(
     atomic::write(path, &bytes)
 }
 
+/// The shape and the numbers of an npy file of floats.
+///
+/// # Errors
+/// [`MediaError::Format`] for a file that is no npy array of floats in C order; a file that cannot be read.
+pub fn read_npy(path: &Path) -> Result<(Vec<usize>, Vec<f32>), MediaError> {
+    let bytes = std::fs::read(path).map_err(MediaError::io("read", path))?;
+    let bad = |reason: String| MediaError::Format { kind: "npy", path: path.into(), reason };
+    let file = npyz::NpyFile::new(&bytes[..]).map_err(|error| bad(error.to_string()))?;
+    let shape: Vec<usize> = file.shape().iter().map(|n| *n as usize).collect();
+    if file.order() != npyz::Order::C {
+        return Err(bad("its numbers stand in Fortran's order; save numpy.ascontiguousarray of it".into()));
+    }
+    // What the header promises must be there before room is made for it.
+    let promised = shape.iter().try_fold(1usize, |all, n| all.checked_mul(*n));
+    if promised.is_none_or(|count| count > bytes.len()) {
+        return Err(bad(format!("{shape:?} numbers do not fit its {} bytes; it is cut short", bytes.len())));
+    }
+    let values = file.into_vec::<f32>().map_err(|error| bad(format!("{error}; save it as float32")))?;
+    Ok((shape, values))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +127,9 @@ mod tests {
         let path = folder.path().join("x.npy");
         save_npy(&path, &AXES, &values()).unwrap();
         let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(read_npy(&path).unwrap(), (AXES.to_vec(), values()));
+        std::fs::write(folder.path().join("cut.npy"), &bytes[..bytes.len() - 5]).unwrap();
+        assert!(read_npy(&folder.path().join("cut.npy")).unwrap_err().to_string().contains("cut.npy"));
         let file = npyz::NpyFile::new(&bytes[..]).unwrap();
         assert_eq!(file.shape(), [2, 3, 2, 2]);
         assert_eq!(file.into_vec::<f32>().unwrap(), values());

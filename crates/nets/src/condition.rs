@@ -82,8 +82,19 @@ pub struct TimeEmbedding {
 }
 
 impl TimeEmbedding {
+    /// `features` sinusoids (even) of times multiplied by `scale`, to `width`; `how` initialises the first layer, `last` the
+    /// second.
+    pub fn new(init: &Init, features: usize, width: usize, scale: f64, [how, last]: [Weights; 2]) -> Self {
+        Self {
+            linear_1: Linear::new(&init.child("linear_1"), features, width, how),
+            linear_2: Linear::new(&init.child("linear_2"), width, width, last),
+            features,
+            scale,
+        }
+    }
+
     /// `[b]` to `[b width]`.
-    fn forward(&self, t: Tensor<1>) -> Tensor<2> {
+    pub fn forward(&self, t: Tensor<1>) -> Tensor<2> {
         let y = self.linear_1.forward(sinusoids(t, self.features, self.scale));
         self.linear_2.forward(kernels::silu(y))
     }
@@ -116,13 +127,7 @@ impl Conditioner {
         how: Weights,
     ) -> Self {
         let times = |name: &str, last: Weights| {
-            let init = init.child(name);
-            TimeEmbedding {
-                linear_1: Linear::new(&init.child("linear_1"), features, width, how),
-                linear_2: Linear::new(&init.child("linear_2"), width, width, last),
-                features,
-                scale: config.time_scale,
-            }
+            TimeEmbedding::new(&init.child(name), features, width, config.time_scale, [how, last])
         };
         Self {
             time_embedding: times("time_embedding", how),

@@ -19,11 +19,23 @@ pub enum NetsError {
         /// What is wrong with it, and the remedy.
         problem: String,
     },
+    /// A file of weights, a configuration or a vocabulary that cannot be read.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it, and the remedy.
+        problem: String,
+    },
 }
 
 impl NetsError {
     pub(crate) fn config(message: impl Into<String>) -> Self {
         Self::Config(message.into())
+    }
+
+    pub(crate) fn file(path: &std::path::Path, problem: impl Into<String>) -> Self {
+        Self::File { path: path.to_path_buf(), problem: problem.into() }
     }
 }
 

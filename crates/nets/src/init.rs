@@ -1,13 +1,14 @@
 //! Initial weights: every tensor is a pure function of the seed and its own name, so adding a layer changes no other.
 
 use base::{Device, Key, Purpose, Tensor, TensorData};
-use burn::module::Param;
+use burn::module::{Param, ParamId};
 use rand::RngExt;
 
-/// A place in the tree of names, from which parameters are drawn.
+/// A place in the tree of names, where parameters are drawn or only declared.
 #[derive(Clone, Debug)]
 pub struct Init {
-    seed: u64,
+    /// None declares parameters without values.
+    seed: Option<u64>,
     path: u64,
     device: Device,
 }
@@ -28,7 +29,14 @@ pub enum Weights {
 impl Init {
     /// The root of a network's names; parameters are created on `device`.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { seed, path: 0xcbf2_9ce4_8422_2325, device: device.clone() }
+        Self { seed: Some(seed), ..Self::declared(device) }
+    }
+
+    /// The root of a network whose parameters have a name, a shape and no value until
+    /// [`weights::load`](crate::weights::load) fills them. Nothing is drawn and nothing is allocated; asking such a
+    /// parameter for its value before is a mistake of the program and panics.
+    pub fn declared(device: &Device) -> Self {
+        Self { seed: None, path: 0xcbf2_9ce4_8422_2325, device: device.clone() }
     }
 
     /// The place called `name` below this one.
@@ -45,31 +53,37 @@ impl Init {
         self.path
     }
 
-    fn key(&self) -> Key {
-        Key::new(self.seed, Purpose::Init).fold(self.path)
-    }
-
-    fn param<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
-        Param::from_data(TensorData::new(values, shape), &self.device)
+    /// The parameter that `values` makes of this place's key, or a declared one.
+    fn param<const D: usize>(&self, shape: [usize; D], values: impl FnOnce(Key) -> Vec<f32>) -> Param<Tensor<D>> {
+        match self.seed {
+            Some(seed) => {
+                let values = values(Key::new(seed, Purpose::Init).fold(self.path));
+                Param::from_data(TensorData::new(values, shape), &self.device)
+            }
+            None => {
+                let none = |_: &Device, _| panic!("a declared parameter was read before weights::load filled it");
+                Param::uninitialized(ParamId::new(), none, self.device.clone(), true, shape.into())
+            }
+        }
     }
 
     /// Normal numbers with mean zero.
     pub fn normal<const D: usize>(&self, shape: [usize; D], std: f64) -> Param<Tensor<D>> {
-        let values = self.key().normals(0, shape.iter().product()).map(|v| v * std as f32).collect();
-        self.param(values, shape)
+        self.param(shape, |key| key.normals(0, shape.iter().product()).map(|v| v * std as f32).collect())
     }
 
     /// Uniform numbers in `[-bound, bound)`.
     pub fn uniform<const D: usize>(&self, shape: [usize; D], bound: f64) -> Param<Tensor<D>> {
-        let mut rng = self.key().at(0);
         let bound = bound as f32;
-        let values = (0..shape.iter().product::<usize>()).map(|_| (2.0 * rng.random::<f32>() - 1.0) * bound).collect();
-        self.param(values, shape)
+        self.param(shape, |key| {
+            let mut rng = key.at(0);
+            (0..shape.iter().product::<usize>()).map(|_| (2.0 * rng.random::<f32>() - 1.0) * bound).collect()
+        })
     }
 
     /// One value everywhere.
     pub fn constant<const D: usize>(&self, shape: [usize; D], value: f32) -> Param<Tensor<D>> {
-        self.param(vec![value; shape.iter().product()], shape)
+        self.param(shape, |_| vec![value; shape.iter().product()])
     }
 
     /// The `weight` of a layer with these fans.

@@ -18,16 +18,21 @@
 //! # Ok::<(), nets::NetsError>(())
 //! ```
 
+pub mod autoencoder;
 pub mod condition;
 pub mod cost;
 pub mod dit;
 pub mod error;
+pub mod flux;
 pub mod init;
 pub mod layers;
 pub mod lora;
 pub mod mlp;
+pub mod mmdit;
+mod names;
 pub mod net;
 pub mod precise;
+pub mod published;
 pub mod recompute;
 pub mod reward;
 pub mod shape;
@@ -35,13 +40,16 @@ pub mod text;
 pub mod unet;
 pub mod weights;
 
+pub use autoencoder::{Autoencoder, AutoencoderConfig};
 pub use condition::ConditionConfig;
 pub use cost::Cost;
 pub use dit::{Dit, DitConfig, Positions};
 pub use error::NetsError;
+pub use flux::{Flux, FluxConfig};
 pub use init::Init;
 pub use lora::LoraConfig;
 pub use mlp::{Mlp, MlpConfig};
+pub use mmdit::{Mmdit, MmditConfig};
 pub use net::{Net, NetConfig};
 pub use precise::Precise;
 pub use recompute::Recomputing;

@@ -63,12 +63,15 @@ impl MlpConfig {
     /// # Errors
     /// If [`check`](Self::check) fails or `features` is zero.
     pub fn init(&self, seed: u64, features: usize, classes: usize, device: &Device) -> Result<Mlp, NetsError> {
+        self.build(&Init::new(seed, device), features, classes)
+    }
+
+    pub(crate) fn build(&self, init: &Init, features: usize, classes: usize) -> Result<Mlp, NetsError> {
         self.check()?;
         positive("the number of features", features)?;
-        let init = Init::new(seed, device);
         let linear = |name: String, i, o| Linear::new(&init.child(name), i, o, Weights::Torch);
         Ok(Mlp {
-            conditioner: Conditioner::new(&init, &self.condition, self.width, self.width, classes, Weights::Torch),
+            conditioner: Conditioner::new(init, &self.condition, self.width, self.width, classes, Weights::Torch),
             input: linear("input".into(), features, self.width),
             hidden: (0..self.depth).map(|i| linear(format!("hidden.{i}"), self.width, self.width)).collect(),
             output: linear("output".into(), self.width, features),

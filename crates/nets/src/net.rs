@@ -1,7 +1,7 @@
 //! One type for every network a recipe can name.
 
 use crate::text::Prompts;
-use crate::{ConditionConfig, Cost, Dit, DitConfig, Mlp, MlpConfig, NetsError, Unet, UnetConfig};
+use crate::{ConditionConfig, Cost, Dit, DitConfig, Init, Mlp, MlpConfig, NetsError, Unet, UnetConfig};
 use base::{Condition, Device, Network, Pass, Shape, Tensor};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
@@ -82,11 +82,23 @@ impl NetConfig {
     /// # Errors
     /// If a value is out of range or does not fit the shape.
     pub fn init(&self, seed: u64, shape: impl Into<Shape>, classes: usize, device: &Device) -> Result<Net, NetsError> {
-        let shape = shape.into();
+        self.build(&Init::new(seed, device), shape.into(), classes)
+    }
+
+    /// The same network with its parameters [declared](Init::declared) only, for [`weights::load`](crate::weights::load) to fill:
+    /// no random number is drawn, nothing is allocated.
+    ///
+    /// # Errors
+    /// As for [`init`](Self::init).
+    pub fn declare(&self, shape: impl Into<Shape>, classes: usize, device: &Device) -> Result<Net, NetsError> {
+        self.build(&Init::declared(device), shape.into(), classes)
+    }
+
+    fn build(&self, init: &Init, shape: Shape, classes: usize) -> Result<Net, NetsError> {
         let kind = match self {
-            Self::Mlp(config) => Kind::Mlp(config.init(seed, shape.numel(), classes, device)?),
-            Self::Unet(config) => Kind::Unet(config.init(seed, self.image(shape)?, classes, device)?),
-            Self::Dit(config) => Kind::Dit(config.init(seed, self.image(shape)?, classes, device)?),
+            Self::Mlp(config) => Kind::Mlp(config.build(init, shape.numel(), classes)?),
+            Self::Unet(config) => Kind::Unet(config.build(init, self.image(shape)?, classes)?),
+            Self::Dit(config) => Kind::Dit(config.build(init, self.image(shape)?, classes)?),
         };
         Ok(Net { kind, shape })
     }

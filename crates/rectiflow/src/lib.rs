@@ -16,6 +16,7 @@ mod perceptual;
 pub mod prelude;
 pub mod prompts;
 pub mod recipe;
+pub mod released;
 pub mod report;
 pub mod restoring;
 pub mod sampling;

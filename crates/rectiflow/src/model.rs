@@ -94,7 +94,12 @@ impl Model {
         let file = checkpoint.path().to_path_buf();
         let recipe = Recipe::parse(&meta.recipe, &format!("recipe inside {}", file.display()))?;
         let subject = Subject::from_extra(&meta.extra, &file)?;
-        let net = prompts::network(&recipe, subject.shape, &subject.classes, &device.device)?;
+        let (shape, classes) = (subject.shape, &subject.classes);
+        // Corrections of low rank are hung on weights that exist.
+        let net = match &recipe.lora {
+            None => prompts::declared(&recipe, shape, classes, &device.device)?,
+            Some(_) => prompts::network(&recipe, shape, classes, &device.device)?,
+        };
         let parameters = burn::module::Module::num_params(&net) as u64;
         let net = match &recipe.lora {
             None => load_weights(net, &checkpoint, which)?,

@@ -199,6 +199,15 @@ pub fn network(recipe: &Recipe, shape: Shape, classes: &[String], device: &Devic
     read(recipe, net, classes, device)
 }
 
+/// The network of `recipe` without weights, for a checkpoint to fill; nothing is drawn.
+///
+/// # Errors
+/// As for [`network`].
+pub fn declared(recipe: &Recipe, shape: Shape, classes: &[String], device: &Device) -> Result<Net, Error> {
+    let net = recipe.network.declare(shape, recipe.rows(classes.len()), device)?;
+    read(recipe, net, classes, device)
+}
+
 /// `net`, its classes read as prompts where they are.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Arguments of the verbs that draw samples, or prepare how they are drawn.
 
-use super::{ModelArgs, PreludeArgs, SolverArgs};
+use super::{ModelArgs, PreludeArgs, ReleasedArgs, SolverArgs};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
@@ -13,16 +13,16 @@ pub struct Sample {
     /// Sample along another path than the trained one, exactly: linear, trigonometric, vp, edm, … (both without latent).
     #[arg(long)]
     pub path: Option<String>,
-    /// Number of samples.
-    #[arg(long, short, default_value_t = 64)]
-    pub num: usize,
+    /// Number of samples; 64 by default, of a released model one for each prompt.
+    #[arg(long, short)]
+    pub num: Option<usize>,
     /// Images to start from, for a model trained with a second data set as its source: a named set, a file or folder.
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: Option<String>,
     /// Class by number or name, several separated by commas (repeated in turn); all in turn by default, `none` for no class.
     #[arg(long)]
     pub class: Option<String>,
-    /// What to draw, for a model trained with `[text]` (repeatable; in turn): --prompt "red heart".
+    /// What to draw, for a model trained with `[text]` or a released one (repeatable; in turn): --prompt "red heart".
     #[arg(long, value_name = "TEXT", conflicts_with = "class")]
     pub prompt: Vec<String>,
     /// FILE.png (a sheet), FILE.npy, FILE.safetensors, or a folder for single images.
@@ -31,6 +31,8 @@ pub struct Sample {
     /// Images per row of a sheet.
     #[arg(long, default_value_t = 0)]
     pub columns: usize,
+    #[command(flatten)]
+    pub released: ReleasedArgs,
     #[command(flatten)]
     pub prelude: PreludeArgs,
     /// Check everything and draw nothing.

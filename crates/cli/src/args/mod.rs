@@ -163,7 +163,7 @@ pub struct RunArgs {
 /// Which weights of which checkpoint.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// A run's folder (its newest checkpoint) or a checkpoint file.
+    /// A run's folder (its newest checkpoint) or a checkpoint file; `sample` reads a released model's folder as well.
     #[arg(value_hint = ValueHint::AnyPath)]
     pub checkpoint: PathBuf,
     /// Weights to use: a decay such as 0.999, or `raw`; the recipe's first average by default.
@@ -184,6 +184,62 @@ pub struct PreludeArgs {
     /// Guidance of the step; 1 is none.
     #[arg(long, requires = "one_more_step", default_value_t = 1.0)]
     pub one_more_step_guidance: f64,
+}
+
+/// What only released models (a folder with `model_index.json`) read; see docs/released-models.md.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Released models")]
+pub struct ReleasedArgs {
+    /// What not to draw: guidance leads away from it.
+    #[arg(long, value_name = "TEXT")]
+    pub negative_prompt: Option<String>,
+    /// Pixels; the model's own size by default.
+    #[arg(long)]
+    pub height: Option<usize>,
+    /// Pixels; the model's own size by default.
+    #[arg(long)]
+    pub width: Option<usize>,
+    /// Latents to start from in place of seeded noise: FILE.npy, FILE.safetensors or FILE.safetensors:TENSOR, `[n c h w]`.
+    #[arg(long, value_name = "FILE")]
+    pub noise: Option<String>,
+    /// FLUX: guidance away from the negative prompt, beside the --guidance-scale that the network is told.
+    #[arg(long)]
+    pub true_cfg_scale: Option<f64>,
+    /// Tokens that T5 reads: 256 by default, 512 for FLUX dev.
+    #[arg(long)]
+    pub max_sequence_length: Option<usize>,
+    /// Stable Diffusion 3: layers of CLIP passed over besides the last.
+    #[arg(long)]
+    pub clip_skip: Option<usize>,
+    /// Stable Diffusion 3.5 medium: blocks passed over by skip-layer guidance, such as 7,8,9.
+    #[arg(long, value_delimiter = ',')]
+    pub skip_layers: Vec<usize>,
+    /// How far skip-layer guidance goes: 2.8 by default.
+    #[arg(long, requires = "skip_layers")]
+    pub skip_layer_scale: Option<f64>,
+    /// Share of the steps after which skip-layer guidance begins: 0.01 by default.
+    #[arg(long, requires = "skip_layers")]
+    pub skip_layer_start: Option<f64>,
+    /// Share of the steps before which it ends: 0.2 by default.
+    #[arg(long, requires = "skip_layers")]
+    pub skip_layer_stop: Option<f64>,
+}
+
+impl ReleasedArgs {
+    /// The options that were given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let options = [
+            ("--negative-prompt", self.negative_prompt.is_some()),
+            ("--height", self.height.is_some()),
+            ("--width", self.width.is_some()),
+            ("--noise", self.noise.is_some()),
+            ("--true-cfg-scale", self.true_cfg_scale.is_some()),
+            ("--max-sequence-length", self.max_sequence_length.is_some()),
+            ("--clip-skip", self.clip_skip.is_some()),
+            ("--skip-layers", !self.skip_layers.is_empty()),
+        ];
+        options.into_iter().filter(|(_, given)| *given).map(|(option, _)| option).collect()
+    }
 }
 
 /// How samples are drawn; what is not given comes from the checkpoint's recipe.

@@ -6,6 +6,7 @@ use rectiflow::{
     Context, Error, Model, Precision,
     model::which,
     prelude::OneMoreStep,
+    released::{ReleasedRequest, is_released},
     verbs::{
         self,
         export_schedule::{ExportRequest, export_schedule},
@@ -36,14 +37,24 @@ pub(super) fn prelude(args: args::PreludeArgs) -> Option<(std::path::PathBuf, On
 }
 
 pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Sample { model, solver, path, num, data, class, prompt, output, columns, prelude: before, dry_run } =
-        request;
+    if is_released(&request.model.checkpoint) {
+        return released(request, global, context);
+    }
+    if let Some(option) = request.released.given().first() {
+        return Err(Error::Usage(format!(
+            "{option}: {} is no released model; that is a folder with model_index.json (docs/released-models.md)",
+            request.model.checkpoint.display()
+        )));
+    }
+    let args::Sample {
+        model, solver, path, num, data, class, prompt, output, columns, prelude: before, dry_run, ..
+    } = request;
     let request = SampleRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
         overrides: SampleOverrides { path, ..overrides(&solver) },
         seed: solver.seed.unwrap_or(0),
-        count: num as u64,
+        count: num.unwrap_or(64) as u64,
         data,
         class,
         prompts: prompt,
@@ -62,6 +73,50 @@ pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Conte
         let (count, seconds, nfe) = (report.count, report.seconds, report.nfe);
         format!("{count} samples, {nfe} evaluations each, {seconds:.2} s: {}\n", report.output.display())
     })
+}
+
+/// Draws from a released model; what only runs read is refused.
+fn released(request: args::Sample, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Sample { model, solver, num, prompt, output, released: own, .. } = &request;
+    let runs_only = [
+        ("--ema", model.ema.is_some(), "its weights are one set"),
+        ("--class", request.class.is_some(), "it draws from prompts; use --prompt"),
+        ("--data", request.data.is_some(), "it starts from noise"),
+        ("--path", request.path.is_some(), "it is sampled along its own path"),
+        ("--one-more-step", request.prelude.one_more_step.is_some(), "its levels begin at pure noise"),
+        ("--columns", request.columns != 0, "several pictures make a square sheet, or give --output a folder"),
+        ("--batch-size", solver.batch_size.is_some(), "pictures are drawn one after another"),
+        ("--dry-run", request.dry_run, "drawing checks everything before it begins"),
+    ];
+    if let Some((option, _, why)) = runs_only.iter().find(|(_, given, _)| *given) {
+        return Err(Error::Usage(format!("{option}: {} is a released model: {why}", model.checkpoint.display())));
+    }
+    let skip = (!own.skip_layers.is_empty()).then(|| {
+        let interval = (own.skip_layer_start.unwrap_or(0.01), own.skip_layer_stop.unwrap_or(0.2));
+        (own.skip_layers.clone(), own.skip_layer_scale.unwrap_or(2.8), interval)
+    });
+    let request = ReleasedRequest {
+        folder: model.checkpoint.clone(),
+        prompts: prompt.clone(),
+        negative: own.negative_prompt.clone(),
+        steps: solver.steps,
+        schedule: solver.schedule.clone(),
+        guidance: solver.guidance_scale,
+        true_guidance: own.true_cfg_scale,
+        skip_layers: skip,
+        solver: solver.solver.as_deref().map(verbs::sample::solver).transpose()?,
+        precision: solver.precision.as_deref().and_then(Precision::parse).unwrap_or_default(),
+        height: own.height,
+        width: own.width,
+        seed: solver.seed.unwrap_or(0),
+        count: *num,
+        noise: own.noise.clone(),
+        length: own.max_sequence_length,
+        clip_skip: own.clip_skip,
+        output: output.clone(),
+    };
+    let report = rectiflow::released::sample(&request, context)?;
+    print(global, &report, || format!("{report}"))
 }
 
 pub(super) fn schedule(request: args::Schedule, global: &Global, context: &mut Context) -> Result<(), Error> {

@@ -2,11 +2,10 @@
 
 use super::DitConfig;
 use crate::init::{Init, Weights};
-use crate::layers::{Dropout, Linear, RmsNorm, layer_norm};
+use crate::layers::{Dropout, FeedForward, Linear, RmsNorm, apart, layer_norm};
 use crate::recompute;
 use base::{Pass, Tensor, condition::Tokens};
 use burn::module::Module;
-use kernels::Activation;
 
 /// Self-attention over the tokens of an image.
 #[derive(Module, Debug)]
@@ -80,25 +79,16 @@ impl CrossAttention {
     }
 
     fn forward(&self, x: Tensor<3>, tokens: &Tokens) -> Tensor<3> {
-        let [b, n, d] = x.dims();
+        let [b, _, d] = x.dims();
         let m = tokens.embedding.dims()[1];
         let (heads, size) = (self.heads, d / self.heads);
-        let q = self.q.forward(x).reshape([b, n, heads, size]).swap_dims(1, 2); // [b heads n size]
+        let q = apart(self.q.forward(x), heads); // [b heads n size]
         let kv = self.kv.forward(tokens.embedding.clone()).reshape([b, m, 2, heads, size]);
         let kv: Tensor<5> = kv.permute([2, 0, 3, 1, 4]); // [2 b heads m size]
         let [k, v] = [0, 1].map(|i| kv.clone().narrow(0, i, 1).reshape([b, heads, m, size]));
         let y = kernels::attention(q, k, v, Some(tokens.mask.clone()));
         self.proj.forward(kernels::join_heads(y))
     }
-}
-
-/// Two layers with GELU between.
-#[derive(Module, Debug)]
-pub struct FeedForward {
-    /// Features to hidden.
-    pub fc1: Linear,
-    /// Hidden to features.
-    pub fc2: Linear,
 }
 
 /// One block. The gates start at zero, so at first the block is the identity (adaLN-zero; Peebles and Xie, 2023, fig. 3).
@@ -119,14 +109,10 @@ pub struct Block {
 impl Block {
     pub(super) fn new(init: &Init, config: &DitConfig, number: usize) -> Self {
         let d = config.width;
-        let mlp = init.child("mlp");
         Self {
             attn: Attention::new(&init.child("attn"), config, number),
             cross_attn: (config.condition.tokens > 0).then(|| CrossAttention::new(&init.child("cross_attn"), config)),
-            mlp: FeedForward {
-                fc1: Linear::new(&mlp.child("fc1"), d, config.mlp_ratio * d, Weights::Xavier),
-                fc2: Linear::new(&mlp.child("fc2"), config.mlp_ratio * d, d, Weights::Xavier),
-            },
+            mlp: FeedForward::new(&init.child("mlp"), d, config.mlp_ratio * d),
             modulation: Linear::new(&init.child("modulation"), d, 6 * d, Weights::Zero),
             dropout: ["attn_dropout", "mlp_dropout"].map(|name| Dropout::new(&init.child(name), config.dropout)),
         }
@@ -161,8 +147,7 @@ impl Block {
             let zero = embedding.detach().zeros_like();
             x = x.clone() + cross.forward(layer_norm(x, zero.clone(), zero), tokens);
         }
-        let y = self.mlp.fc1.activated(layer_norm(x.clone(), scale2, shift2), Activation::Gelu);
-        let y = self.mlp.fc2.forward(y);
+        let y = self.mlp.forward(layer_norm(x.clone(), scale2, shift2));
         kernels::gated(x, self.dropout[1].forward(y, pass), gate2)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::condition::{ConditionConfig, Conditioner};
 use crate::cost::{Cost, Tally};
+use crate::init::Init;
 use crate::net::positive;
 use crate::{Dit, NetsError};
 use base::Device;
@@ -103,8 +104,12 @@ impl DitConfig {
     /// # Errors
     /// If a value is out of range or the shape does not divide; the message names both.
     pub fn init(&self, seed: u64, shape: [usize; 3], classes: usize, device: &Device) -> Result<Dit, NetsError> {
+        self.build(&Init::new(seed, device), shape, classes)
+    }
+
+    pub(crate) fn build(&self, init: &Init, shape: [usize; 3], classes: usize) -> Result<Dit, NetsError> {
         let grid = self.grid(shape)?;
-        Ok(Dit::new(self, seed, shape[0], grid, classes, device))
+        Ok(Dit::new(self, init, shape[0], grid, classes))
     }
 
     /// Cost for images `[c h w]`.

@@ -7,14 +7,14 @@
 mod block;
 mod config;
 
-pub use block::{Attention, Block, CrossAttention, FeedForward};
+pub use block::{Attention, Block, CrossAttention};
 pub use config::{DitConfig, Positions};
 
 use crate::condition::Conditioner;
 use crate::init::{Init, Weights};
 use crate::layers::{Linear, layer_norm};
 use crate::unet::{fold, unfold};
-use base::{Condition, Device, Network, Pass, Tensor, TensorData};
+use base::{Condition, Network, Pass, Tensor, TensorData};
 use burn::module::{Module, Param};
 
 /// Last modulation and projection.
@@ -48,13 +48,11 @@ pub struct Dit {
 impl Dit {
     pub(crate) fn new(
         config: &DitConfig,
-        seed: u64,
+        init: &Init,
         image: usize,
         [rows, columns]: [usize; 2],
         classes: usize,
-        device: &Device,
     ) -> Self {
-        let init = Init::new(seed, device);
         let d = config.width;
         let pixels = image * config.patch * config.patch;
         let last = init.child("final_layer");
@@ -64,7 +62,7 @@ impl Dit {
         };
         Self {
             conditioner: Conditioner::new(
-                &init,
+                init,
                 &config.condition,
                 config::TIME_FEATURES,
                 d,

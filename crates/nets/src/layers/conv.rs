@@ -1,6 +1,6 @@
 //! Square two-dimensional convolution with zero padding.
 
-use super::LowRank;
+use super::{LowRank, widen, widened};
 use crate::init::{Init, Weights};
 use base::Tensor;
 use burn::module::{Module, Param};
@@ -17,7 +17,7 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// From `input` to `output` channels with a `kernel` x `kernel` window, `kernel` odd.
+    /// From `input` to `output` channels with a `kernel` x `kernel` window, `kernel` odd unless [`unpadded`](Self::unpadded).
     pub fn new(init: &Init, input: usize, output: usize, kernel: usize, stride: usize, how: Weights) -> Self {
         let (fan_in, fan_out) = (input * kernel * kernel, output * kernel * kernel);
         Self {
@@ -26,6 +26,11 @@ impl Conv2d {
             stride,
             padding: kernel / 2,
         }
+    }
+
+    /// The same layer without its padding, for a caller who pads or a window that tiles the image.
+    pub fn unpadded(self) -> Self {
+        Self { padding: 0, ..self }
     }
 
     /// `[b i h w]` to `[b o h/stride w/stride]`.
@@ -43,9 +48,9 @@ impl Conv2d {
     fn run(&self, x: Tensor<4>, convolve: impl Fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>) -> Tensor<4>) -> Tensor<4> {
         let bias = self.bias.as_ref().map(|b| b.val());
         let Some(low) = self.weight.reparameterization::<LowRank>() else {
-            return convolve(x, self.weight.val(), bias);
+            return convolve(x, widened(&self.weight), bias);
         };
-        let weight = self.weight.base();
+        let weight = widen(self.weight.base());
         let window = weight.dims()[2];
         convolve(x.clone(), weight, bias) + low.conv2d(window, |a| convolve(x, a, None))
     }

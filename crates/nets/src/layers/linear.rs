@@ -1,6 +1,6 @@
 //! `x weight^T + bias` over the last axis.
 
-use super::LowRank;
+use super::{LowRank, widen, widened};
 use crate::init::{Init, Weights};
 use base::Tensor;
 use burn::module::{Module, Param};
@@ -31,8 +31,8 @@ impl Linear {
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let bias = self.bias.as_ref().map(|b| b.val());
         match self.weight.reparameterization::<LowRank>() {
-            None => kernels::linear(x, self.weight.val(), bias),
-            Some(low) => kernels::linear(x.clone(), self.weight.base(), bias) + low.linear(x),
+            None => kernels::linear(x, widened(&self.weight), bias),
+            Some(low) => kernels::linear(x.clone(), widen(self.weight.base()), bias) + low.linear(x),
         }
     }
 
@@ -44,6 +44,6 @@ impl Linear {
                 Activation::Gelu => kernels::gelu(self.forward(x)),
             };
         }
-        kernels::linear_activated(x, self.weight.val(), self.bias.as_ref().map(|b| b.val()), activation)
+        kernels::linear_activated(x, widened(&self.weight), self.bias.as_ref().map(|b| b.val()), activation)
     }
 }

@@ -3,6 +3,7 @@
 use crate::init::Init;
 use base::Tensor;
 use burn::module::{Module, Param};
+use burn::tensor::module;
 
 /// Group normalisation (Wu and He, 2018) of `[b c h w]`, fused with modulation and SiLU.
 #[derive(Module, Debug)]
@@ -27,6 +28,11 @@ impl GroupNorm {
         }
     }
 
+    /// The same layer with another number added to variances than 1e-5.
+    pub fn with_epsilon(self, epsilon: f64) -> Self {
+        Self { epsilon, ..self }
+    }
+
     /// Normalise, then `y (1 + scale) + shift` with `[b c]` each if given, then SiLU if `activate`.
     pub fn forward(&self, x: Tensor<4>, modulation: Option<(Tensor<2>, Tensor<2>)>, activate: bool) -> Tensor<4> {
         kernels::group_norm(x, self.weight.val(), self.bias.val(), self.groups, self.epsilon, modulation, activate)
@@ -49,6 +55,30 @@ impl RmsNorm {
     /// Same shape as `x` `[.. d]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         kernels::rms_norm(x, self.weight.val(), 1e-6)
+    }
+}
+
+/// Layer normalisation with weights (Ba et al., 2016), as text encoders have it.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// `[d]`.
+    pub weight: Param<Tensor<1>>,
+    /// `[d]`.
+    pub bias: Param<Tensor<1>>,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    /// Over `features`, `epsilon` added to variances.
+    pub fn new(init: &Init, features: usize, epsilon: f64) -> Self {
+        let (weight, bias) =
+            (init.child("weight").constant([features], 1.0), init.child("bias").constant([features], 0.0));
+        Self { weight, bias, epsilon }
+    }
+
+    /// Same shape as `x` `[b n d]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        module::layer_norm(x, self.weight.val(), Some(self.bias.val()), self.epsilon)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Transformer blocks that take their order from nothing: sets in, sets out.
 
-use crate::dit::FeedForward;
 use crate::init::{Init, Weights};
+use crate::layers::FeedForward;
 use crate::layers::{Linear, RmsNorm};
 use base::Tensor;
 use burn::module::{Module, Param};

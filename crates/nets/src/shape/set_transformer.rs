@@ -7,8 +7,8 @@
 use super::blocks::{Cross, LayerNorm, Within, perceptron, through};
 use crate::condition::{ConditionConfig, Conditioner};
 use crate::cost::{Cost, Tally};
-use crate::dit::FeedForward;
 use crate::init::{Init, Weights};
+use crate::layers::FeedForward;
 use crate::layers::Linear;
 use crate::{NetsError, net::positive};
 use base::{Condition, Device, Tensor};

@@ -2,12 +2,12 @@
 
 use crate::NetsError;
 use crate::init::{Init, Weights};
-use crate::layers::Linear;
+use crate::layers::{LayerNorm, Linear};
 use crate::net::positive;
 use crate::weights::{Strict, TensorSource, load};
 use base::{Device, Int, Tensor, TensorData, Tokens};
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, activation, module};
+use burn::tensor::{Bool, activation};
 use serde::{Deserialize, Serialize};
 
 /// Sizes of a [`Bert`], under the names of its published config.json; other keys of that file are ignored.
@@ -41,26 +41,6 @@ impl Default for BertConfig {
             max_position_embeddings: 512,
             layer_norm_eps: 1e-12,
         }
-    }
-}
-
-/// Normalisation with weights.
-#[derive(Module, Debug)]
-struct LayerNorm {
-    weight: Param<Tensor<1>>,
-    bias: Param<Tensor<1>>,
-    epsilon: f64,
-}
-
-impl LayerNorm {
-    fn new(init: &Init, features: usize, epsilon: f64) -> Self {
-        let (weight, bias) =
-            (init.child("weight").constant([features], 1.0), init.child("bias").constant([features], 0.0));
-        Self { weight, bias, epsilon }
-    }
-
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        module::layer_norm(x, self.weight.val(), Some(self.bias.val()), self.epsilon)
     }
 }
 
@@ -126,7 +106,7 @@ impl Bert {
                 "bert.num_attention_heads is {heads}, which does not divide {d} features"
             )));
         }
-        let init = Init::new(0, device);
+        let init = Init::declared(device);
         let linear = |i, o| Linear::new(&init, i, o, Weights::Zero);
         let norm = || LayerNorm::new(&init, d, config.layer_norm_eps);
         let layer = |_| Layer {

@@ -2,6 +2,7 @@
 
 use crate::condition::{ConditionConfig, Conditioner};
 use crate::cost::{Cost, Tally};
+use crate::init::Init;
 use crate::net::positive;
 use crate::{NetsError, Unet};
 use base::Device;
@@ -157,8 +158,12 @@ impl UnetConfig {
     /// # Errors
     /// If a value is out of range or the shape does not divide; the message names both.
     pub fn init(&self, seed: u64, shape: [usize; 3], classes: usize, device: &Device) -> Result<Unet, NetsError> {
+        self.build(&Init::new(seed, device), shape, classes)
+    }
+
+    pub(crate) fn build(&self, init: &Init, shape: [usize; 3], classes: usize) -> Result<Unet, NetsError> {
         self.check_shape(shape)?;
-        Ok(Unet::new(self, seed, shape[0], classes, device))
+        Ok(Unet::new(self, init, shape[0], classes))
     }
 
     /// Cost for images `[c h w]`.

@@ -12,7 +12,7 @@ pub use config::{Resampling, UnetConfig};
 use crate::condition::Conditioner;
 use crate::init::{Init, Weights};
 use crate::layers::{Conv2d, GroupNorm};
-use base::{Condition, Device, Network, Pass, Tensor};
+use base::{Condition, Network, Pass, Tensor};
 use burn::module::Module;
 use std::cell::Cell;
 
@@ -48,8 +48,7 @@ pub struct Unet {
 }
 
 impl Unet {
-    pub(crate) fn new(config: &UnetConfig, seed: u64, image: usize, classes: usize, device: &Device) -> Self {
-        let init = Init::new(seed, device);
+    pub(crate) fn new(config: &UnetConfig, init: &Init, image: usize, classes: usize) -> Self {
         let block = |place: &Init, i: usize, input, output| {
             ResBlock::new(&place.child("resnets").child(i), config, input, output, Direction::Level)
         };
@@ -110,7 +109,7 @@ impl Unet {
 
         Self {
             conditioner: Conditioner::new(
-                &init,
+                init,
                 &config.condition,
                 2 * config.channels,
                 config.embedding(),
@@ -193,6 +192,7 @@ pub(crate) fn unfold(x: Tensor<4>, p: usize) -> Tensor<4> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::Device;
 
     #[test]
     fn folding_places_pixels_as_pytorch_does_and_unfolding_restores_them() {

@@ -1,9 +1,8 @@
 //! Loading: everything is compared by name and shape first, so a module is replaced whole or not at all.
 
-use super::{ParamMap, TensorSource, map_named, named_shapes};
+use super::{TensorSource, fill, named_shapes};
 use crate::NetsError;
 use crate::error::Mismatch;
-use base::{Tensor, TensorData};
 use burn::module::Module;
 use std::collections::HashSet;
 
@@ -16,8 +15,8 @@ pub enum Strict {
     AllowUnexpected,
 }
 
-/// The module with every parameter replaced by the stored tensor of its name, on the module's device; gradients are
-/// wanted where they were before.
+/// The module with every parameter replaced by the stored tensor of its name, on the module's device, in its stored type where
+/// the source keeps it (see [`fill`]); gradients are wanted where they were before.
 ///
 /// # Errors
 /// [`NetsError::Weights`] listing what is missing, unexpected or of another shape; [`NetsError::Tensor`] for an element
@@ -55,36 +54,12 @@ pub fn load<M: Module, S: TensorSource + ?Sized>(module: M, source: &S, strict: 
         return Err(NetsError::Weights(Box::new(mismatch)));
     }
 
-    struct Reader<'a, S: ?Sized> {
-        source: &'a S,
-        error: Option<NetsError>,
-    }
-    impl<S: TensorSource + ?Sized> ParamMap for Reader<'_, S> {
-        fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
-            if self.error.is_some() {
-                return tensor;
-            }
-            match self.source.read(name) {
-                Ok(values) if values.len() == tensor.shape().num_elements() => {
-                    Tensor::from_data(TensorData::new(values, tensor.dims()), &tensor.device())
-                }
-                Ok(values) => {
-                    let problem =
-                        format!("holds {} numbers for shape {:?}; the file is damaged", values.len(), tensor.dims());
-                    self.error = Some(NetsError::Tensor { name: name.to_owned(), problem });
-                    tensor
-                }
-                Err(error) => {
-                    self.error = Some(error);
-                    tensor
-                }
-            }
+    fill(module, |name, shape| {
+        let data = source.data(name)?;
+        if data.num_elements() == shape.iter().product::<usize>() {
+            return Ok(data);
         }
-    }
-    let mut reader = Reader { source, error: None };
-    let module = map_named(module, &mut reader);
-    match reader.error {
-        Some(error) => Err(error),
-        None => Ok(module),
-    }
+        let problem = format!("holds {} numbers for shape {shape:?}; the file is damaged", data.num_elements());
+        Err(NetsError::Tensor { name: name.to_owned(), problem })
+    })
 }

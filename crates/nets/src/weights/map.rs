@@ -7,9 +7,9 @@
 //!
 //! To train a module made on a plain device call `module.train()`; for evaluation `module.valid()`, which is cheap.
 
-use base::Tensor;
+use base::{Tensor, TensorData};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::Gradients;
+use burn::tensor::{DType, Gradients};
 
 /// Looks at each parameter.
 pub trait ParamVisit {
@@ -68,6 +68,97 @@ impl<P: ParamMap> GradientMap for WithoutGradient<'_, P> {
 /// `gradients`.
 pub fn map_gradients<M: Module, P: GradientMap>(module: M, gradients: &mut Gradients, map: &mut P) -> M {
     module.map(&mut Mapper { path: Vec::new(), gradients: Some(gradients), only: None, map })
+}
+
+/// Gives every float parameter of `module` the value that `value` has for its name and shape, whether it had one or was only
+/// [declared](crate::init::Init::declared). Matrices, kernels and tables keep the element type of what they are given
+/// (f32, bf16 or f16; layers widen it as they use it), vectors become f32. Gradients are wanted where they were before.
+///
+/// # Errors
+/// The first one of `value`; the module is then lost.
+///
+/// # Panics
+/// If `value` answers with another shape.
+pub fn fill<M: Module, E>(module: M, value: impl FnMut(&str, &[usize]) -> Result<TensorData, E>) -> Result<M, E> {
+    struct Filler<F, E> {
+        path: Vec<String>,
+        value: F,
+        error: Option<E>,
+    }
+    impl<E, F: FnMut(&str, &[usize]) -> Result<TensorData, E>> ModuleMapper for Filler<F, E> {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            enter(&mut self.path, name, container_type);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if self.error.is_some() {
+                return param;
+            }
+            let (name, shape) = (dotted(&self.path), param.lazy_shape().to_vec());
+            let data = match (self.value)(&name, &shape) {
+                Ok(data) => data,
+                Err(error) => {
+                    self.error = Some(error);
+                    return param;
+                }
+            };
+            assert_eq!(data.shape().to_vec(), shape, "{name} was given another shape");
+            let device = param.lazy_device();
+            let dtype = if D == 1 { DType::F32 } else { data.dtype() };
+            if param.is_initialized() {
+                let plain = device.without_autodiff();
+                return replaced(param, |_, _| Tensor::from_data(data, (&plain, dtype)));
+            }
+            Param::initialized(param.id, Tensor::from_data(data, (&device, dtype))).set_require_grad(true)
+        }
+    }
+    let mut filler = Filler { path: Vec::new(), value, error: None };
+    let module = module.map(&mut filler);
+    match filler.error {
+        Some(error) => Err(error),
+        None => Ok(module),
+    }
+}
+
+/// Whether a parameter of `module` is only [declared](crate::init::Init::declared).
+pub fn is_declared<M: Module>(module: &M) -> bool {
+    struct Declared(bool);
+    impl ModuleVisitor for Declared {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 |= !param.is_initialized();
+        }
+    }
+    let mut declared = Declared(false);
+    module.visit(&mut declared);
+    declared.0
+}
+
+/// Name and shape of every parameter, in traversal order, of declared ones as well. Reads no values.
+pub fn named_shapes<M: Module>(module: &M) -> Vec<(String, Vec<usize>)> {
+    struct Shapes {
+        path: Vec<String>,
+        found: Vec<(String, Vec<usize>)>,
+    }
+    impl ModuleVisitor for Shapes {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            enter(&mut self.path, name, container_type);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.found.push((dotted(&self.path), param.lazy_shape().to_vec()));
+        }
+    }
+    let mut shapes = Shapes { path: Vec::new(), found: Vec::new() };
+    module.visit(&mut shapes);
+    shapes.found
 }
 
 /// Replaces a parameter by something that depends on others.
@@ -159,21 +250,34 @@ impl<P: GradientMap> ModuleMapper for Mapper<'_, P> {
         if self.only.is_some_and(|trained| trained != is_trained(&param)) {
             return param;
         }
-        let (id, tensor, mapper) = param.consume();
-        let (on_tape, wants_gradient) = (tensor.is_autodiff(), tensor.is_require_grad());
-        let strategy = tensor.gradient_checkpointing_strategy();
-        let gradient = match &mut self.gradients {
-            Some(gradients) if wants_gradient => tensor.grad_remove(gradients),
-            _ => None,
-        };
-        let mut tensor = self.map.map(&dotted(&self.path), tensor.inner(), gradient).inner();
-        if on_tape {
-            tensor = Tensor::from_inner(tensor);
-            if let Some(strategy) = strategy {
-                tensor = tensor.with_gradient_checkpointing_strategy(strategy);
-            }
-            tensor = tensor.set_require_grad(wants_gradient);
-        }
-        Param::from_mapped_value(id, tensor, mapper)
+        let name = dotted(&self.path);
+        let Self { gradients, map, .. } = self;
+        replaced(param, |tensor, wants_gradient| {
+            let gradient = match gradients {
+                Some(gradients) if wants_gradient => tensor.grad_remove(gradients),
+                _ => None,
+            };
+            map.map(&name, tensor.inner(), gradient)
+        })
     }
+}
+
+/// The parameter with the value that `new` makes of its own (on the tape if the module trains) and of whether it wants
+/// gradients: again a leaf of the tape if it was one.
+fn replaced<const D: usize>(
+    param: Param<Tensor<D>>,
+    new: impl FnOnce(Tensor<D>, bool) -> Tensor<D>,
+) -> Param<Tensor<D>> {
+    let (id, tensor, mapper) = param.consume();
+    let (on_tape, wants_gradient) = (tensor.is_autodiff(), tensor.is_require_grad());
+    let strategy = tensor.gradient_checkpointing_strategy();
+    let mut tensor = new(tensor, wants_gradient).inner();
+    if on_tape {
+        tensor = Tensor::from_inner(tensor);
+        if let Some(strategy) = strategy {
+            tensor = tensor.with_gradient_checkpointing_strategy(strategy);
+        }
+        tensor = tensor.set_require_grad(wants_gradient);
+    }
+    Param::from_mapped_value(id, tensor, mapper)
 }

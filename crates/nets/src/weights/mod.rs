@@ -2,17 +2,25 @@
 //!
 //! A parameter's name is the path of fields to it, joined by dots, with list indices as numbers and without the variant
 //! names of enums: `down_blocks.0.resnets.1.conv1.weight`. Names and layouts are those of the checkpoint on disk.
+//!
+//! A network that is only opened is [declared](crate::init::Init::declared), then [`load`]ed: no random number is drawn and
+//! no value is written twice. [`Stored`] maps safetensors files, one or sharded, and keeps their element types; [`Renamed`]
+//! sees a file of another layout under our names.
 
 mod load;
 mod map;
+mod rename;
 mod source;
+mod stored;
 
 pub use load::{Strict, load};
 pub use map::{
-    GradientMap, ParamMap, ParamVisit, TapeMap, map_gradients, map_named, map_on_tape, map_some, visit_frozen,
-    visit_named, visit_trained,
+    GradientMap, ParamMap, ParamVisit, TapeMap, fill, is_declared, map_gradients, map_named, map_on_tape, map_some,
+    named_shapes, visit_frozen, visit_named, visit_trained,
 };
+pub use rename::{Part, Renamed};
 pub use source::{Prefixed, TensorSource};
+pub use stored::Stored;
 
 use base::Tensor;
 use burn::module::Module;
@@ -36,19 +44,6 @@ pub fn graft<M: Module, F: Module>(module: M, from: &F) -> M {
     }
     let known = named_tensors(from).into_iter().map(|(name, shape, values)| (name, (shape, values)));
     map_named(module, &mut Graft(known.collect()))
-}
-
-/// Name and shape of every parameter, in traversal order. Copies no values.
-pub fn named_shapes<M: Module>(module: &M) -> Vec<(String, Vec<usize>)> {
-    struct Shapes(Vec<(String, Vec<usize>)>);
-    impl ParamVisit for Shapes {
-        fn visit<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>) {
-            self.0.push((name.to_owned(), tensor.dims().to_vec()));
-        }
-    }
-    let mut shapes = Shapes(Vec::new());
-    visit_named(module, &mut shapes);
-    shapes.0
 }
 
 /// Name, shape and values of every parameter, in traversal order, copied to the host as f32.

@@ -1,6 +1,7 @@
 //! Where stored tensors come from.
 
 use crate::NetsError;
+use base::TensorData;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,9 +16,22 @@ pub trait TensorSource {
     /// # Errors
     /// If there is none of this name or its element type cannot become f32.
     fn read(&self, name: &str) -> Result<Vec<f32>, NetsError>;
+    /// The tensor as it is stored where the source keeps the file's memory and type, else [`read`](Self::read) in its shape.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    fn data(&self, name: &str) -> Result<TensorData, NetsError> {
+        let shape = self.shape(name).ok_or_else(|| absent(name))?;
+        let values = self.read(name)?;
+        if values.len() == shape.iter().product::<usize>() {
+            return Ok(TensorData::new(values, shape));
+        }
+        let problem = format!("holds {} numbers for shape {shape:?}; the file is damaged", values.len());
+        Err(NetsError::Tensor { name: name.to_owned(), problem })
+    }
 }
 
-fn absent(name: &str) -> NetsError {
+pub(super) fn absent(name: &str) -> NetsError {
     NetsError::Tensor { name: name.to_owned(), problem: "not in the store; check the file is the right one".into() }
 }
 
@@ -54,23 +68,27 @@ impl TensorSource for SafeTensors<'_> {
 
     fn read(&self, name: &str) -> Result<Vec<f32>, NetsError> {
         let view = self.tensor(name).map_err(|_| absent(name))?;
-        let bytes = view.data();
-        Ok(match view.dtype() {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-            Dtype::F64 => bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
-            // bfloat16 is the upper half of an f32.
-            Dtype::BF16 => {
-                bytes.as_chunks().0.iter().map(|&b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)).collect()
-            }
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| half(u16::from_le_bytes(b))).collect(),
-            other => {
-                return Err(NetsError::Tensor {
-                    name: name.to_owned(),
-                    problem: format!("has element type {other:?}; weights must be F64, F32, F16 or BF16"),
-                });
-            }
-        })
+        widen(name, view.dtype(), view.data())
     }
+}
+
+/// The values of a tensor's bytes as f32.
+pub(super) fn widen(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, NetsError> {
+    Ok(match dtype {
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+        Dtype::F64 => bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
+        // bfloat16 is the upper half of an f32.
+        Dtype::BF16 => {
+            bytes.as_chunks().0.iter().map(|&b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)).collect()
+        }
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| half(u16::from_le_bytes(b))).collect(),
+        other => {
+            return Err(NetsError::Tensor {
+                name: name.to_owned(),
+                problem: format!("has element type {other:?}; weights must be F64, F32, F16 or BF16"),
+            });
+        }
+    })
 }
 
 /// IEEE 754 binary16 to binary32, exactly.
@@ -110,6 +128,10 @@ impl<S: TensorSource + ?Sized> TensorSource for Prefixed<'_, S> {
 
     fn read(&self, name: &str) -> Result<Vec<f32>, NetsError> {
         self.source.read(&format!("{}{name}", self.prefix))
+    }
+
+    fn data(&self, name: &str) -> Result<TensorData, NetsError> {
+        self.source.data(&format!("{}{name}", self.prefix))
     }
 }
 

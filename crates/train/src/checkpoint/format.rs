@@ -250,6 +250,12 @@ impl Checkpoint {
 
     /// Values of the tensor `name` (prefix included), `[n]` in row-major order, in the file's own memory.
     pub fn read(&self, name: &str) -> Result<TensorData, CheckpointError> {
+        let len = self.header.info(name).map_or(0, |info| info.shape.iter().product());
+        self.shaped(name, &[len])
+    }
+
+    /// As [`read`](Self::read), in a shape of as many numbers.
+    pub fn shaped(&self, name: &str, shape: &[usize]) -> Result<TensorData, CheckpointError> {
         let absent = || CheckpointError::Absent {
             path: self.path.clone(),
             what: format!("tensor `{name}`"),
@@ -257,10 +263,11 @@ impl Checkpoint {
         };
         let info = self.header.info(name).ok_or_else(absent)?;
         let (begin, end) = info.data_offsets;
-        if info.dtype != safetensors::Dtype::F32 || end - begin != 4 * info.shape.iter().product::<usize>() {
+        let len = info.shape.iter().product::<usize>();
+        if info.dtype != safetensors::Dtype::F32 || end - begin != 4 * len || len != shape.iter().product::<usize>() {
             let reason = format!("tensor `{name}` is {:?} {:?} in {} bytes", info.dtype, info.shape, end - begin);
             return Err(CheckpointError::Foreign { path: self.path.clone(), reason });
         }
-        Ok(self.file.tensor(self.start + begin..self.start + end, &[info.shape.iter().product()]))
+        Ok(self.file.tensor(self.start + begin..self.start + end, shape))
     }
 }

@@ -43,12 +43,17 @@ pub(crate) fn ema_prefix(decay: f64) -> String {
     format!("ema.{decay}.")
 }
 
-/// The network with the weights `which` of `checkpoint`; names and shapes must agree exactly.
+/// The network with the weights `which` of `checkpoint`; names and shapes must agree exactly. It may be only declared so far.
 ///
 /// # Errors
 /// [`CheckpointError::OtherNetwork`] names what is missing, additional or of another shape, and quotes the recipe.
 pub fn load_weights<M: Module>(module: M, checkpoint: &Checkpoint, which: Which) -> Result<M, CheckpointError> {
     let prefix = which.prefix(checkpoint)?;
+    if nets::weights::is_declared(&module) {
+        let shapes = nets::weights::named_shapes(&module).into_iter();
+        check(checkpoint, &prefix, &shapes.map(|(name, shape)| Info { name, shape }).collect::<Vec<_>>())?;
+        return nets::weights::fill(module, |name, shape| checkpoint.shaped(&format!("{prefix}{name}"), shape));
+    }
     let (infos, frozen) = (params::infos(&module), params::frozen_infos(&module));
     let device = module.devices().first().cloned().unwrap_or_default().without_autodiff();
     if !frozen.is_empty() && is_older(checkpoint, &prefix) {
@@ -68,15 +73,18 @@ pub fn restore(
     infos: &[Info],
     device: &Device,
 ) -> Result<Vec<Tensor<1>>, CheckpointError> {
-    let found = checkpoint.infos(prefix);
-    if let Some(differences) = differences(infos, &found) {
-        let recipe = checkpoint.meta().recipe.clone();
-        return Err(CheckpointError::OtherNetwork { path: checkpoint.path().to_path_buf(), differences, recipe });
-    }
+    check(checkpoint, prefix, infos)?;
     infos
         .iter()
         .map(|info| Ok(Tensor::from_data(checkpoint.read(&format!("{prefix}{}", info.name))?, device)))
         .collect()
+}
+
+/// Refuses another network's checkpoint.
+fn check(checkpoint: &Checkpoint, prefix: &str, infos: &[Info]) -> Result<(), CheckpointError> {
+    let Some(differences) = differences(infos, &checkpoint.infos(prefix)) else { return Ok(()) };
+    let recipe = checkpoint.meta().recipe.clone();
+    Err(CheckpointError::OtherNetwork { path: checkpoint.path().to_path_buf(), differences, recipe })
 }
 
 /// What distinguishes the wanted parameters from those found, in words; `None` when they agree.

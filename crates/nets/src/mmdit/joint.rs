@@ -1,0 +1,257 @@
+//! The joint block of MMDiT (Esser et al., 2024, arXiv 2403.03206, fig. 2b), which FLUX's double block is as well: text and
+//! image keep their own weights and meet in one attention.
+//!
+//! Tensor names are diffusers'. Tokens stand text first, which matters to rotary positions alone.
+
+use crate::init::{Init, Weights};
+use crate::layers::{FeedForward, Linear, RmsNorm, apart, layer_norm};
+use base::Tensor;
+use burn::module::Module;
+
+/// Cosines and sines of the angles by which queries and keys turn, `[n d/2]` each, text first.
+pub type Rotation = (Tensor<2>, Tensor<2>);
+
+/// Sizes of a joint block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Features of a token.
+    pub width: usize,
+    /// Heads, which divide the features.
+    pub heads: usize,
+    /// Whether queries and keys are normalised.
+    pub qk_norm: bool,
+    /// Whether the image has a second attention to itself (SD3.5-medium, MMDiT-X).
+    pub dual: bool,
+    /// Whether the text is read for the last time: it gives keys and values and is dropped.
+    pub last: bool,
+}
+
+/// A linear layer of the activated embedding, in `n` equal parts: shifts, scales and gates, `[b d]` each.
+#[derive(Module, Debug)]
+pub struct Modulation {
+    /// Embedding to all of them, `[n*d d]`.
+    pub linear: Linear,
+}
+
+impl Modulation {
+    /// `parts` vectors of `width` features.
+    pub fn new(init: &Init, width: usize, parts: usize) -> Self {
+        Self { linear: Linear::new(&init.child("linear"), width, parts * width, Weights::Zero) }
+    }
+
+    /// All parts for the activated embedding `[b d]`, `N` of them.
+    pub fn parts<const N: usize>(&self, embedding: &Tensor<2>) -> [Tensor<2>; N] {
+        let d = embedding.dims()[1];
+        let all = self.linear.forward(embedding.clone());
+        std::array::from_fn(|i| all.clone().narrow(1, i * d, d))
+    }
+}
+
+/// Queries, keys and values of one stream, and the layer its heads end in.
+fn linear(init: &Init, name: &str, d: usize) -> Linear {
+    Linear::new(&init.child(name), d, d, Weights::Xavier)
+}
+
+fn norm(init: &Init, name: &str, sizes: Sizes) -> Option<RmsNorm> {
+    sizes.qk_norm.then(|| RmsNorm::new(&init.child(name), sizes.width / sizes.heads))
+}
+
+/// `x` `[b n d]` through `linear`, in heads, normalised where there is a `norm`: `[b heads n d/heads]`.
+pub(crate) fn head(x: &Tensor<3>, linear: &Linear, norm: Option<&RmsNorm>, heads: usize) -> Tensor<4> {
+    let y = apart(linear.forward(x.clone()), heads);
+    match norm {
+        Some(norm) => norm.forward(y),
+        None => y,
+    }
+}
+
+/// Attention over text and image together.
+#[derive(Module, Debug)]
+pub struct JointAttention {
+    /// Queries of the image.
+    pub to_q: Linear,
+    /// Keys of the image.
+    pub to_k: Linear,
+    /// Values of the image.
+    pub to_v: Linear,
+    /// Queries of the text.
+    pub add_q_proj: Linear,
+    /// Keys of the text.
+    pub add_k_proj: Linear,
+    /// Values of the text.
+    pub add_v_proj: Linear,
+    /// Heads of the image back to features.
+    pub to_out: Linear,
+    /// Heads of the text back to features, unless it is dropped.
+    pub to_add_out: Option<Linear>,
+    /// Normalises queries of the image.
+    pub norm_q: Option<RmsNorm>,
+    /// Normalises keys of the image.
+    pub norm_k: Option<RmsNorm>,
+    /// Normalises queries of the text.
+    pub norm_added_q: Option<RmsNorm>,
+    /// Normalises keys of the text.
+    pub norm_added_k: Option<RmsNorm>,
+    heads: usize,
+}
+
+impl JointAttention {
+    fn new(init: &Init, sizes: Sizes) -> Self {
+        let d = sizes.width;
+        Self {
+            to_q: linear(init, "to_q", d),
+            to_k: linear(init, "to_k", d),
+            to_v: linear(init, "to_v", d),
+            add_q_proj: linear(init, "add_q_proj", d),
+            add_k_proj: linear(init, "add_k_proj", d),
+            add_v_proj: linear(init, "add_v_proj", d),
+            to_out: linear(init, "to_out", d),
+            to_add_out: (!sizes.last).then(|| linear(init, "to_add_out", d)),
+            norm_q: norm(init, "norm_q", sizes),
+            norm_k: norm(init, "norm_k", sizes),
+            norm_added_q: norm(init, "norm_added_q", sizes),
+            norm_added_k: norm(init, "norm_added_k", sizes),
+            heads: sizes.heads,
+        }
+    }
+
+    /// Image `[b n d]` and text `[b m d]` to what each is told; nothing for a text that is dropped.
+    fn forward(&self, image: Tensor<3>, text: Tensor<3>, turn: Option<&Rotation>) -> (Tensor<3>, Option<Tensor<3>>) {
+        let (n, m) = (image.dims()[1], text.dims()[1]);
+        let both = |text: Tensor<4>, image: Tensor<4>| Tensor::cat(vec![text, image], 2); // [b heads m+n size]
+        let (h, norm) = (self.heads, Option::as_ref);
+        let q = both(
+            head(&text, &self.add_q_proj, norm(&self.norm_added_q), h),
+            head(&image, &self.to_q, norm(&self.norm_q), h),
+        );
+        let k = both(
+            head(&text, &self.add_k_proj, norm(&self.norm_added_k), h),
+            head(&image, &self.to_k, norm(&self.norm_k), h),
+        );
+        let v = both(head(&text, &self.add_v_proj, None, h), head(&image, &self.to_v, None, h));
+        let y = kernels::join_heads(kernels::attention(turned(q, turn), turned(k, turn), v, None)); // [b m+n d]
+        let image = self.to_out.forward(y.clone().narrow(1, m, n));
+        let text = self.to_add_out.as_ref().map(|layer| layer.forward(y.narrow(1, 0, m)));
+        (image, text)
+    }
+}
+
+/// Queries or keys at their places.
+pub(crate) fn turned(x: Tensor<4>, turn: Option<&Rotation>) -> Tensor<4> {
+    match turn {
+        Some((cosines, sines)) => kernels::rotary(x, cosines.clone(), sines.clone()),
+        None => x,
+    }
+}
+
+/// Attention of the image to itself, beside the joint one (MMDiT-X).
+#[derive(Module, Debug)]
+pub struct ImageAttention {
+    /// Queries.
+    pub to_q: Linear,
+    /// Keys.
+    pub to_k: Linear,
+    /// Values.
+    pub to_v: Linear,
+    /// Heads back to features.
+    pub to_out: Linear,
+    /// Normalises queries.
+    pub norm_q: Option<RmsNorm>,
+    /// Normalises keys.
+    pub norm_k: Option<RmsNorm>,
+    heads: usize,
+}
+
+impl ImageAttention {
+    fn new(init: &Init, sizes: Sizes) -> Self {
+        Self {
+            to_q: linear(init, "to_q", sizes.width),
+            to_k: linear(init, "to_k", sizes.width),
+            to_v: linear(init, "to_v", sizes.width),
+            to_out: linear(init, "to_out", sizes.width),
+            norm_q: norm(init, "norm_q", sizes),
+            norm_k: norm(init, "norm_k", sizes),
+            heads: sizes.heads,
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let q = head(&x, &self.to_q, self.norm_q.as_ref(), self.heads);
+        let k = head(&x, &self.to_k, self.norm_k.as_ref(), self.heads);
+        let v = head(&x, &self.to_v, None, self.heads);
+        self.to_out.forward(kernels::join_heads(kernels::attention(q, k, v, None)))
+    }
+}
+
+/// One joint block.
+#[derive(Module, Debug)]
+pub struct JointBlock {
+    /// Shift, scale and gate of the attention, of the perceptron, and of the second attention where there is one.
+    pub norm1: Modulation,
+    /// The same of the text; scale and shift alone (in this order) where it is dropped.
+    pub norm1_context: Modulation,
+    /// Attention over both.
+    pub attn: JointAttention,
+    /// Attention of the image to itself.
+    pub attn2: Option<ImageAttention>,
+    /// Perceptron of the image.
+    pub ff: FeedForward,
+    /// Perceptron of the text, unless it is dropped.
+    pub ff_context: Option<FeedForward>,
+}
+
+impl JointBlock {
+    pub(crate) fn new(init: &Init, sizes: Sizes) -> Self {
+        let d = sizes.width;
+        let perceptron = |name: &str| FeedForward::new(&init.child(name), d, 4 * d);
+        Self {
+            norm1: Modulation::new(&init.child("norm1"), d, if sizes.dual { 9 } else { 6 }),
+            norm1_context: Modulation::new(&init.child("norm1_context"), d, if sizes.last { 2 } else { 6 }),
+            attn: JointAttention::new(&init.child("attn"), sizes),
+            attn2: sizes.dual.then(|| ImageAttention::new(&init.child("attn2"), sizes)),
+            ff: perceptron("ff"),
+            ff_context: (!sizes.last).then(|| perceptron("ff_context")),
+        }
+    }
+
+    /// Image `[b n d]`, text `[b m d]` and the activated embedding `[b d]` to image and text; a dropped text comes back as
+    /// it was.
+    pub(crate) fn forward(
+        &self,
+        image: Tensor<3>,
+        text: Tensor<3>,
+        embedding: &Tensor<2>,
+        turn: Option<&Rotation>,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let ([shift, scale, gate, shift2, scale2, gate2], second) = match &self.attn2 {
+            None => (self.norm1.parts(embedding), None),
+            Some(attention) => {
+                let [a, b, c, d, e, f, shift, scale, gate] = self.norm1.parts(embedding);
+                ([a, b, c, d, e, f], Some((attention, layer_norm(image.clone(), scale, shift), gate)))
+            }
+        };
+        let read = layer_norm(image.clone(), scale, shift);
+        // The second attention reads the block's own input, whatever the first one says.
+        let after = |told: Tensor<3>| {
+            let mut x = kernels::gated(image, told, gate);
+            if let Some((attention, read, gate)) = second {
+                x = kernels::gated(x, attention.forward(read), gate);
+            }
+            let told = self.ff.forward(layer_norm(x.clone(), scale2, shift2));
+            kernels::gated(x, told, gate2)
+        };
+        let Some(ff_context) = &self.ff_context else {
+            let [scale, shift] = self.norm1_context.parts(embedding);
+            let (told, _) = self.attn.forward(read, layer_norm(text.clone(), scale, shift), turn);
+            return (after(told), text);
+        };
+        let [shift, scale, gate, shift2, scale2, gate2] = self.norm1_context.parts(embedding);
+        let (told, text_told) = self.attn.forward(read, layer_norm(text.clone(), scale, shift), turn);
+        let text = match text_told {
+            Some(told) => kernels::gated(text, told, gate),
+            None => text,
+        };
+        let text_told = ff_context.forward(layer_norm(text.clone(), scale2, shift2));
+        (after(told), kernels::gated(text, text_told, gate2))
+    }
+}

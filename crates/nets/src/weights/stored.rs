@@ -1,0 +1,253 @@
+//! Safetensors files mapped into memory: one file, or several with an index beside them.
+//!
+//! An index, `<name>.safetensors.index.json`, says which shard holds which tensor (`{"weight_map": {tensor: file}}`). Headers
+//! are checked by the `safetensors` crate (bounds, overlaps, byte lengths) before any number is read; tensors are then views
+//! of the mapped files in their stored type.
+
+use super::TensorSource;
+use super::source::{absent, widen};
+use crate::NetsError;
+use base::TensorData;
+use burn::tensor::DType;
+use kernels::Mapped;
+use safetensors::{Dtype, SafeTensors};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// The tensors of a model's files.
+#[derive(Debug)]
+pub struct Stored {
+    path: PathBuf,
+    files: Vec<Mapped>,
+    tensors: BTreeMap<String, Place>,
+}
+
+/// Where a tensor lies.
+#[derive(Debug)]
+struct Place {
+    file: usize,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Range<usize>,
+}
+
+impl Stored {
+    /// Maps the file `path`, or the shards that the index `path` (`*.index.json`) names.
+    ///
+    /// # Errors
+    /// [`NetsError::File`] naming the file: one that is missing, truncated or damaged, an index that names other folders'
+    /// files, a tensor that its shard lacks or that two shards hold.
+    pub fn open(path: &Path) -> Result<Self, NetsError> {
+        let mut stored = Self { path: path.to_path_buf(), files: Vec::new(), tensors: BTreeMap::new() };
+        if !path.to_string_lossy().ends_with(".json") {
+            stored.add(path)?;
+            return Ok(stored);
+        }
+        let index = index(path)?;
+        let shards: BTreeSet<&String> = index.values().collect();
+        for shard in shards {
+            stored.add(&path.with_file_name(shard))?;
+        }
+        let lost = index.iter().find(|(tensor, _)| !stored.tensors.contains_key(*tensor));
+        if let Some((tensor, shard)) = lost {
+            let problem = format!("says that `{tensor}` is in {shard}, which lacks it; fetch both files again");
+            return Err(NetsError::file(path, problem));
+        }
+        Ok(stored)
+    }
+
+    /// The weights called `name` in `folder`: `name.safetensors`, an index of shards, or either with `.fp16` before its ending.
+    ///
+    /// # Errors
+    /// [`NetsError::File`] saying which files were looked for and what stands there instead; those of [`Stored::open`].
+    pub fn in_folder(folder: &Path, name: &str) -> Result<Self, NetsError> {
+        let names = [
+            format!("{name}.safetensors"),
+            format!("{name}.safetensors.index.json"),
+            format!("{name}.fp16.safetensors"),
+            format!("{name}.safetensors.index.fp16.json"),
+        ];
+        if let Some(found) = names.iter().map(|name| folder.join(name)).find(|path| path.is_file()) {
+            return Self::open(&found);
+        }
+        let pickled = std::fs::read_dir(folder).ok().and_then(|files| {
+            let mut names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
+            names.find(|name| name.ends_with(".bin") || name.ends_with(".ckpt") || name.ends_with(".pt"))
+        });
+        let instead = match pickled {
+            Some(name) => format!("; {name} is a pickle, convert it to safetensors first"),
+            None => String::new(),
+        };
+        Err(NetsError::file(folder, format!("holds neither {} nor {}{instead}", names[0], names[1])))
+    }
+
+    /// What was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of all files together.
+    pub fn size(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes().len() as u64).sum()
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), NetsError> {
+        let unreadable = |error: std::io::Error| NetsError::file(path, format!("cannot be read: {error}"));
+        let file = Mapped::open(&File::open(path).map_err(unreadable)?).map_err(unreadable)?;
+        let damaged = |error| {
+            let fault = "is no whole safetensors file";
+            NetsError::file(path, format!("{fault} ({error}); fetch it again"))
+        };
+        // The second reading checks that the tensors fill the file.
+        let (header, metadata) = SafeTensors::read_metadata(file.bytes()).map_err(damaged)?;
+        SafeTensors::deserialize(file.bytes()).map_err(damaged)?;
+        let start = 8 + header;
+        for (name, info) in metadata.tensors() {
+            let (begin, end) = info.data_offsets;
+            let place = Place {
+                file: self.files.len(),
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                bytes: start + begin..start + end,
+            };
+            if self.tensors.insert(name.clone(), place).is_some() {
+                return Err(NetsError::file(path, format!("holds `{name}`, which another shard holds as well")));
+            }
+        }
+        self.files.push(file);
+        Ok(())
+    }
+
+    fn place(&self, name: &str) -> Result<(&Place, &Mapped), NetsError> {
+        let place = self.tensors.get(name).ok_or_else(|| absent(name))?;
+        Ok((place, &self.files[place.file]))
+    }
+}
+
+/// Tensor to shard, as an index says; shards lie beside it.
+fn index(path: &Path) -> Result<BTreeMap<String, String>, NetsError> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let text = std::fs::read(path).map_err(|error| NetsError::file(path, format!("cannot be read: {error}")))?;
+    let index: Index = serde_json::from_slice(&text)
+        .map_err(|error| NetsError::file(path, format!("is no index of shards: {error}")))?;
+    let elsewhere = index.weight_map.values().find(|shard| {
+        let mut parts = Path::new(shard.as_str()).components();
+        !(matches!(parts.next(), Some(std::path::Component::Normal(_))) && parts.next().is_none())
+    });
+    if let Some(shard) = elsewhere {
+        return Err(NetsError::file(path, format!("names the shard `{shard}`; shards must lie beside their index")));
+    }
+    if index.weight_map.is_empty() {
+        return Err(NetsError::file(path, "names no tensor; fetch it again"));
+    }
+    Ok(index.weight_map)
+}
+
+impl TensorSource for Stored {
+    fn names(&self) -> Vec<String> {
+        self.tensors.keys().cloned().collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.tensors.get(name).map(|place| place.shape.clone())
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>, NetsError> {
+        let (place, file) = self.place(name)?;
+        widen(name, place.dtype, &file.bytes()[place.bytes.clone()])
+    }
+
+    fn data(&self, name: &str) -> Result<TensorData, NetsError> {
+        let (place, file) = self.place(name)?;
+        let dtype = match place.dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::BF16 => DType::BF16,
+            Dtype::F16 => DType::F16,
+            _ => return Ok(TensorData::new(self.read(name)?, place.shape.clone())),
+        };
+        Ok(file.typed(place.bytes.clone(), &place.shape, dtype))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::TensorView;
+
+    fn write(path: &Path, tensors: &[(&str, Dtype, Vec<usize>, Vec<u8>)]) {
+        let view = |(name, dtype, shape, bytes): &(&str, Dtype, Vec<usize>, Vec<u8>)| {
+            (name.to_string(), TensorView::new(*dtype, shape.clone(), bytes).unwrap().to_owned_parts())
+        };
+        let parts: Vec<_> = tensors.iter().map(view).collect();
+        let views = parts.iter().map(|(name, (d, s, b))| (name.clone(), TensorView::new(*d, s.clone(), b).unwrap()));
+        std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+    }
+
+    trait OwnedParts {
+        fn to_owned_parts(&self) -> (Dtype, Vec<usize>, Vec<u8>);
+    }
+
+    impl OwnedParts for TensorView<'_> {
+        fn to_owned_parts(&self) -> (Dtype, Vec<usize>, Vec<u8>) {
+            (self.dtype(), self.shape().to_vec(), self.data().to_vec())
+        }
+    }
+
+    fn f32s(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    /// Two shards, one in halves; every type reads as the same numbers and keeps its own.
+    #[test]
+    fn shards_are_one_store_in_their_own_types() {
+        let dir = tempfile::tempdir().unwrap();
+        let halves: Vec<u8> = [0x3f80u16, 0xc000].iter().flat_map(|v| v.to_le_bytes()).collect();
+        write(&dir.path().join("m-1.safetensors"), &[("a", Dtype::F32, vec![2, 2], f32s(&[1.0, 2.0, 3.0, 4.0]))]);
+        write(&dir.path().join("m-2.safetensors"), &[("b", Dtype::BF16, vec![2], halves)]);
+        let index = r#"{"metadata":{"total_size":20},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors"}}"#;
+        std::fs::write(dir.path().join("m.safetensors.index.json"), index).unwrap();
+        let stored = Stored::in_folder(dir.path(), "m").unwrap();
+        assert_eq!(stored.names(), ["a", "b"]);
+        assert_eq!((stored.shape("a"), stored.shape("c")), (Some(vec![2, 2]), None));
+        assert_eq!(stored.read("b").unwrap(), [1.0, -2.0]);
+        assert_eq!(stored.data("b").unwrap().dtype(), DType::BF16);
+        assert_eq!(stored.data("a").unwrap().try_to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn damaged_and_hostile_files_are_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let refused = |name: &str| Stored::open(&at(name)).unwrap_err().to_string();
+        write(&at("m-1.safetensors"), &[("a", Dtype::F32, vec![2], f32s(&[1.0, 2.0]))]);
+        let whole = std::fs::read(at("m-1.safetensors")).unwrap();
+        std::fs::write(at("short.safetensors"), &whole[..whole.len() - 3]).unwrap();
+        std::fs::write(at("empty.safetensors"), []).unwrap();
+        std::fs::write(at("huge.safetensors"), u64::MAX.to_le_bytes()).unwrap();
+        for name in ["short", "empty", "huge", "absent"] {
+            let said = refused(&format!("{name}.safetensors"));
+            assert!(said.contains(name), "{said}");
+        }
+        let index = |map: &str| std::fs::write(at("i.index.json"), format!(r#"{{"weight_map":{map}}}"#)).unwrap();
+        for (map, why) in [
+            (r#"{"a":"../m-1.safetensors"}"#, "beside their index"),
+            (r#"{"a":"/etc/passwd"}"#, "beside their index"),
+            (r#"{"a":"m-3.safetensors"}"#, "m-3.safetensors"),
+            (r#"{"b":"m-1.safetensors"}"#, "says that `b` is in m-1.safetensors"),
+            ("{}", "names no tensor"),
+            ("7", "no index of shards"),
+        ] {
+            index(map);
+            let said = refused("i.index.json");
+            assert!(said.contains(why), "{map}: {said}");
+        }
+        std::fs::write(at("w.bin"), b"PK").unwrap();
+        let said = Stored::in_folder(dir.path(), "w").unwrap_err().to_string();
+        assert!(said.contains("w.safetensors") && said.contains("pickle"), "{said}");
+    }
+}

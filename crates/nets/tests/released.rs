@@ -1,0 +1,317 @@
+//! Released layouts against the reference libraries' own numbers: every module alone, on the tiny models of `fixtures/`.
+//!
+//! Tolerance 1e-4 absolute for answers of size one; the reference differs from itself in f64 by up to 1e-5.
+
+use base::{Device, Tensor, TensorData};
+use burn::module::Module;
+use nets::{
+    AutoencoderConfig, FluxConfig, MmditConfig,
+    published::{Published, read},
+    text::{ClipConfig, T5Config, WordPieces},
+    weights::{Stored, TensorSource},
+};
+use std::path::{Path, PathBuf};
+
+const TOLERANCE: f32 = 1e-4;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
+}
+
+fn config<T: Published>(folder: &Path) -> T {
+    let (config, unknown) = read(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    assert!(unknown.is_empty(), "{}: {unknown:?}", folder.display());
+    config
+}
+
+struct Golden(Stored);
+
+impl Golden {
+    fn of(name: &str) -> Self {
+        Self(Stored::open(&folder(name).join("golden.safetensors")).unwrap())
+    }
+
+    fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
+        let (shape, values) = (self.0.shape(name).unwrap(), self.0.read(name).unwrap());
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
+    /// Whole numbers, stored as such.
+    fn ids(&self, name: &str) -> (Vec<i64>, [usize; 2]) {
+        let file = std::fs::read(self.0.path()).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+        let view = tensors.tensor(name).unwrap();
+        let ids = match view.dtype() {
+            safetensors::Dtype::I64 => view.data().as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
+            safetensors::Dtype::I32 => {
+                view.data().as_chunks().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect()
+            }
+            other => panic!("{name} is {other:?}"),
+        };
+        (ids, [view.shape()[0], view.shape()[1]])
+    }
+
+    fn holds<const D: usize>(&self, name: &str, got: Tensor<D>) {
+        let want = self.tensor::<D>(name);
+        assert_eq!(got.dims(), want.dims(), "{name}");
+        let far = (got - want).abs().max().into_scalar::<f32>();
+        println!("{name}: {far:e}");
+        assert!(far < TOLERANCE, "{name} is off by {far:e}");
+    }
+}
+
+fn stored(folder: &Path, name: &str) -> Stored {
+    Stored::in_folder(folder, name).unwrap()
+}
+
+const WEIGHTS: &str = "diffusion_pytorch_model";
+
+#[test]
+fn mmdit_answers_as_the_reference() {
+    let device = Device::flex();
+    for name in ["sd3_tiny", "sd35m_tiny"] {
+        let (at, golden) = (folder(name).join("transformer"), Golden::of(name));
+        let config: MmditConfig = config(&at);
+        let net = config.load(&stored(&at, WEIGHTS), &device).unwrap();
+        let tensor = |name: &str| golden.tensor::<1>(name);
+        let answer = net.forward(
+            golden.tensor("fwd.x"),
+            tensor("fwd.t"),
+            golden.tensor("fwd.pooled"),
+            golden.tensor("fwd.ctx"),
+            &[],
+        );
+        golden.holds("fwd.out", answer);
+    }
+}
+
+#[test]
+fn flux_answers_as_the_reference() {
+    let device = Device::flex();
+    for name in ["flux_schnell_tiny", "flux_dev_tiny"] {
+        let (at, golden) = (folder(name).join("transformer"), Golden::of(name));
+        let config: FluxConfig = config(&at);
+        let net = config.load(&stored(&at, WEIGHTS), &device).unwrap();
+        let guidance = net.guided().then(|| golden.tensor::<1>("fwd.guidance"));
+        assert_eq!(net.guided(), name == "flux_dev_tiny");
+        // The reference's call takes tokens of a 3x5 grid.
+        let x = nets::flux::unpack(golden.tensor("fwd.x"), 6, 10);
+        let answer =
+            net.forward(x, golden.tensor("fwd.t"), guidance, golden.tensor("fwd.pooled"), golden.tensor("fwd.ctx"));
+        golden.holds("fwd.out", nets::flux::pack(answer));
+    }
+}
+
+#[test]
+fn autoencoder_encodes_and_decodes_as_the_reference() {
+    let device = Device::flex();
+    for name in ["sd3_tiny", "flux_schnell_tiny"] {
+        let (at, golden) = (folder(name).join("vae"), Golden::of(name));
+        let config: AutoencoderConfig = config(&at);
+        let net = config.load(&stored(&at, WEIGHTS), &device).unwrap();
+        let latent = net.encode(golden.tensor("vae.encode.image"));
+        golden.holds("vae.encode.mean", latent.mean.clone());
+        golden.holds("vae.encode.logvar", latent.logvar);
+        golden.holds("vae.encode.latent_mode", net.scaled(latent.mean));
+        let last = golden.tensor::<4>("image").dims();
+        let latents = match name {
+            "sd3_tiny" => golden.tensor("latents.step4"),
+            _ => {
+                nets::flux::unpack(golden.tensor("latents.step4"), last[2] / config.factor(), last[3] / config.factor())
+            }
+        };
+        golden.holds("image", net.decode(latents));
+    }
+}
+
+#[test]
+fn clip_reads_as_the_reference() {
+    let device = Device::flex();
+    // Both ways of finding a text's end: the historic 2 in the first encoder, a real id in the second.
+    let golden = Golden::of("sd3_tiny");
+    for (part, name) in [("text_encoder", "clip_l"), ("text_encoder_2", "clip_g")] {
+        let at = folder("sd3_tiny").join(part);
+        let config: ClipConfig = config(&at);
+        assert_eq!(config.eos_token_id == 2, name == "clip_l");
+        let net = config.load(true, &stored(&at, "model"), &device).unwrap();
+        for side in ["pos", "neg"] {
+            let (ids, shape) = golden.ids(&format!("text.{side}.{name}.ids"));
+            let read = net.read(&ids, shape, 1, &device);
+            golden.holds(&format!("text.{side}.{name}.hidden"), read.tokens);
+            golden.holds(&format!("text.{side}.{name}.pooled"), read.pooled);
+        }
+    }
+    // Without a projection and without `text_model.` in its names.
+    let golden = Golden::of("flux_schnell_tiny");
+    let at = folder("flux_schnell_tiny").join("text_encoder");
+    let net = config::<ClipConfig>(&at).load(false, &stored(&at, "model"), &device).unwrap();
+    let (ids, shape) = golden.ids("text.clip.ids");
+    let read = net.read(&ids, shape, 0, &device);
+    golden.holds("text.clip.last", read.tokens);
+    golden.holds("text.clip.pooled", read.pooled);
+}
+
+#[test]
+fn t5_reads_as_the_reference() {
+    let device = Device::flex();
+    let golden = Golden::of("flux_dev_tiny");
+    let at = folder("flux_dev_tiny").join("text_encoder_2");
+    let net = config::<T5Config>(&at).load(&stored(&at, "model"), &device).unwrap();
+    let (ids, shape) = golden.ids("text.t5.ids");
+    golden.holds("text.t5.hidden", net.read(&ids, shape, &device));
+}
+
+/// Fourteen texts with apostrophes, digits, scripts, ligatures, white space and special words.
+#[test]
+fn texts_are_split_as_by_the_reference() {
+    let at = folder("sd3_tiny");
+    let golden = Golden::of("sd3_tiny");
+    let texts: serde_json::Value = serde_json::from_slice(&std::fs::read(at.join("golden.json")).unwrap()).unwrap();
+    let texts: Vec<String> = serde_json::from_value(texts["tok_texts"].clone()).unwrap();
+    let file = |name: &str| std::fs::read(at.join(name)).unwrap();
+    let vocabulary = |folder: &str| WordPieces::parse(&file(&format!("{folder}/tokenizer.json"))).unwrap();
+    let merges = String::from_utf8(file("tokenizer/merges.txt")).unwrap();
+    let older = WordPieces::clip(&file("tokenizer/vocab.json"), &merges).unwrap();
+    let end = "<|endoftext|>";
+    for (name, words) in [
+        ("tok.clip_l", vocabulary("tokenizer").padded_with(end).unwrap()),
+        ("tok.clip_l", older.padded_with(end).unwrap()),
+        ("tok.clip_g", vocabulary("tokenizer_2").padded_with("!").unwrap()),
+        ("tok.t5", vocabulary("tokenizer_3")),
+    ] {
+        let (ids, [_, length]) = golden.ids(name);
+        for (text, want) in texts.iter().zip(ids.chunks(length)) {
+            let pieces = words.split(text, length).unwrap();
+            assert_eq!(pieces.ids, want, "{name}: {text:?}");
+            assert_eq!(pieces.cut.is_some(), text.starts_with("mountains"), "{name}: {text:?}");
+        }
+    }
+    let cut = vocabulary("tokenizer").split("red fox, snow", 4).unwrap().cut;
+    assert!(cut.as_ref().is_some_and(|cut| !cut.is_empty() && "red fox, snow".ends_with(cut.as_str())), "{cut:?}");
+}
+
+/// Released sizes, counted without a single number being allocated.
+#[test]
+fn released_sizes_have_the_published_parameter_counts() {
+    let device = Device::flex();
+    let sd3 = MmditConfig {
+        num_layers: 24,
+        num_attention_heads: 24,
+        caption_projection_dim: 1536,
+        pos_embed_max_size: 192,
+        ..MmditConfig::default()
+    };
+    let medium = MmditConfig {
+        pos_embed_max_size: 384,
+        dual_attention_layers: (0..13).collect(),
+        qk_norm: Some("rms_norm".into()),
+        ..sd3.clone()
+    };
+    let large = MmditConfig {
+        num_layers: 38,
+        num_attention_heads: 38,
+        caption_projection_dim: 2432,
+        qk_norm: Some("rms_norm".into()),
+        ..sd3.clone()
+    };
+    // Published parameters leave the table of positions out. Published tensors (491, 665, 923) are those of single files, whose
+    // queries, keys and values are one: eight fewer a block, twelve with a second attention.
+    for (config, billions, tensors) in [(&sd3, 2.0283, 683), (&medium, 2.2432, 909), (&large, 8.0566, 1227)] {
+        let net = config.declare(&device).unwrap();
+        let table = config.pos_embed_max_size.pow(2) * config.width();
+        let counted = (net.num_params() - table) as f64 / 1e9;
+        assert!((counted - billions).abs() < 5e-5, "{counted} B against {billions} B");
+        assert_eq!(nets::weights::named_shapes(&net).len(), tensors);
+    }
+    let dev = FluxConfig { guidance_embeds: true, ..FluxConfig::default() };
+    let counted = dev.declare(&device).unwrap().num_params() as f64 / 1e9;
+    assert!((counted - 11.901).abs() < 5e-4, "{counted} B");
+
+    let sixteen = AutoencoderConfig {
+        latent_channels: 16,
+        block_out_channels: vec![128, 256, 512, 512],
+        layers_per_block: 2,
+        use_quant_conv: false,
+        use_post_quant_conv: false,
+        ..AutoencoderConfig::default()
+    };
+    let four =
+        AutoencoderConfig { latent_channels: 4, use_quant_conv: true, use_post_quant_conv: true, ..sixteen.clone() };
+    let counted = |config: &AutoencoderConfig| {
+        let net = config.declare(&device).unwrap();
+        (nets::weights::named_shapes(&net).len(), net.num_params())
+    };
+    assert_eq!(counted(&four), (248, 83_653_863));
+    let (tensors, parameters) = counted(&sixteen);
+    assert!(tensors == 244 && (parameters as f64 / 1e6 - 83.82).abs() < 5e-3, "{tensors} {parameters}");
+
+    let clip = ClipConfig {
+        hidden_size: 768,
+        intermediate_size: 3072,
+        num_attention_heads: 12,
+        projection_dim: 768,
+        ..ClipConfig::default()
+    };
+    let net = clip.declare(false, &device).unwrap();
+    assert_eq!((nets::weights::named_shapes(&net).len(), net.num_params()), (196, 123_060_480));
+}
+
+/// Weights of another model, by the names of what is amiss.
+#[test]
+fn weights_that_do_not_fit_are_named() {
+    let device = Device::flex();
+    let at = folder("sd3_tiny").join("transformer");
+    let store = stored(&at, WEIGHTS);
+    let config: MmditConfig = config(&at);
+    let said = |config: MmditConfig| config.load(&store, &device).unwrap_err().to_string();
+    let deeper = said(MmditConfig { num_layers: 4, ..config.clone() });
+    assert!(
+        deeper.contains("28 missing")
+            && deeper.contains("norm1_context.linear.weight: expected [192, 32], found [64, 32]"),
+        "{deeper}"
+    );
+    let shallower = said(MmditConfig { num_layers: 2, ..config.clone() });
+    assert!(shallower.contains("unexpected: `transformer_blocks."), "{shallower}");
+    let wider = said(MmditConfig { joint_attention_dim: 48, ..config.clone() });
+    assert!(wider.contains("context_embedder.weight: expected [32, 48], found [32, 64]"), "{wider}");
+    let normal = said(MmditConfig { qk_norm: Some("layer_norm".into()), ..config });
+    assert!(normal.contains("qk_norm"), "{normal}");
+}
+
+/// bf16 on disk stays bf16 in memory and answers as the widened numbers do.
+#[test]
+fn halves_are_kept_and_answer_as_their_values() {
+    let device = Device::flex();
+    let (at, golden) = (folder("sd3_tiny").join("transformer"), Golden::of("sd3_tiny"));
+    let store = stored(&at, WEIGHTS);
+    let dir = tempfile::tempdir().unwrap();
+    let halves: Vec<(String, Vec<usize>, Vec<u8>)> = store
+        .names()
+        .into_iter()
+        .map(|name| {
+            let upper = |x: f32| ((x.to_bits() >> 16) as u16).to_le_bytes();
+            let values = store.read(&name).unwrap().into_iter().flat_map(upper).collect();
+            (name.clone(), store.shape(&name).unwrap(), values)
+        })
+        .collect();
+    let views = halves.iter().map(|(name, shape, bytes)| {
+        (name, safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, shape.clone(), bytes).unwrap())
+    });
+    std::fs::write(dir.path().join("m.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    let store = Stored::in_folder(dir.path(), "m").unwrap();
+    let config: MmditConfig = config(&at);
+    let kept = config.load(&store, &device).unwrap();
+    assert_eq!(kept.context_embedder.weight.val().dtype(), burn::tensor::DType::BF16);
+    // The same numbers as f32, from a source that keeps no types.
+    let widened: std::collections::BTreeMap<_, _> = store
+        .names()
+        .into_iter()
+        .map(|name| (name.clone(), (store.shape(&name).unwrap(), store.read(&name).unwrap())))
+        .collect();
+    let plain = config.load(&widened, &device).unwrap();
+    let answer = |net: &nets::Mmdit| {
+        let (x, t) = (golden.tensor("fwd.x"), golden.tensor("fwd.t"));
+        net.forward(x, t, golden.tensor("fwd.pooled"), golden.tensor("fwd.ctx"), &[]).into_data()
+    };
+    assert_eq!(answer(&kept), answer(&plain));
+}

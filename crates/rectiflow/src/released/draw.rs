@@ -1,0 +1,200 @@
+//! From a released model's folder and a prompt to a picture.
+
+use super::{Asked, Family, Folder, Network, Prompted, ReleasedRequest, encode, folder, noise, schedule};
+use crate::{
+    Error,
+    context::{Context, Event},
+    memory, sampling, schedules,
+};
+use base::Condition;
+use flow::solve_with;
+use media::{Bitmap, Grid, Images};
+use nets::AutoencoderConfig;
+use serde::Serialize;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// What was drawn.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sampled {
+    /// The file or folder.
+    pub output: PathBuf,
+    /// Number of pictures.
+    pub count: usize,
+    /// Pixels, height first.
+    pub size: [usize; 2],
+    /// Steps of the solver.
+    pub steps: usize,
+    /// Evaluations of the field for each picture.
+    pub nfe: usize,
+    /// Seconds of reading the prompts, encoders opened and dropped.
+    pub text_seconds: f64,
+    /// Seconds of drawing, network opened.
+    pub seconds: f64,
+    /// Seconds of decoding, autoencoder opened.
+    pub decode_seconds: f64,
+}
+
+impl std::fmt::Display for Sampled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { output, count, size: [height, width], nfe, text_seconds, seconds, decode_seconds, .. } = self;
+        writeln!(
+            f,
+            "{count} picture(s) of {width}x{height}, {nfe} evaluations each: {text_seconds:.2} s for the prompts, {seconds:.2} s \
+             for the flow, {decode_seconds:.2} s for the pixels: {}",
+            output.display()
+        )
+    }
+}
+
+/// Draws pictures from a released model and writes them.
+///
+/// # Errors
+/// A folder that is no model this program draws from, files that are missing or do not fit, settings it cannot serve; all before
+/// any long work. What the solver says, a place that cannot be written, [`Error::Interrupted`].
+pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sampled, Error> {
+    let model = Folder::open(&request.folder)?;
+    let family = Family::of(&model)?;
+    check_output(&request.output)?;
+    let network = Network::of(&model, family, &mut |line| context.note(line))?;
+    let settled = request.settle(family, network.told(), network.blocks())?;
+    let vae = model.part("vae", &["AutoencoderKL"])?;
+    let codec: AutoencoderConfig = folder::config(&vae, &mut |line| context.note(line))?;
+    if codec.latent_channels != network.channels() {
+        let (has, reads) = (codec.latent_channels, network.channels());
+        let path = model.path().display();
+        return Err(Error::Failure(format!(
+            "{path}: its autoencoder has latents of {has} channels and its network reads {reads}; the parts are of two models"
+        )));
+    }
+    let [height, width] = size(request, &network, codec.factor())?;
+    let (h, w) = (height / codec.factor(), width / codec.factor());
+    memory::check_samples(settled.count as u64, [3, height, width].into())?;
+    let times = match &request.schedule {
+        Some(file) => schedules::read(file)?.build(settled.steps)?,
+        None => schedule(&model, family, settled.steps, (h / network.patch()) * (w / network.patch()))?,
+    };
+    let device = context.device.device.clone();
+    if let Some(reason) = request.precision.fallback(&device) {
+        context.note(reason);
+    }
+    let solver = request.solver();
+    let start =
+        noise::start(request.noise.as_deref(), request.seed, [settled.count, network.channels(), h, w], &device)?;
+
+    let began = Instant::now();
+    let negative = settled.contrast.map(|_| request.negative.clone().unwrap_or_default());
+    let asked = Asked { length: settled.length, clip_skip: request.clip_skip.unwrap_or(0) };
+    let conditions = encode(&model, family, &request.prompts, negative.as_ref(), network.text_width(), asked, context)?;
+    let text_seconds = began.elapsed().as_secs_f64();
+
+    let began = Instant::now();
+    let flow = network.open(settled.told, &device)?;
+    let field = Prompted { flow: &flow, contrast: settled.contrast, skip: request.skip(times.times()) };
+    let mut latents = Vec::with_capacity(settled.count);
+    let mut nfe = 0;
+    let steps = times.steps();
+    let total = (settled.count * steps) as u64;
+    context.tell(Event::Begin { what: "steps", total });
+    for i in 0..settled.count {
+        context.go_on()?;
+        let condition: &Condition = &conditions[i % request.prompts.len()];
+        let paths = sampling::paths(request.seed, &[i as u64]);
+        let mut observe = |seen: flow::solver::Observation<4>| {
+            context.tell(Event::Advance { done: (i * steps + seen.step + 1) as u64 });
+        };
+        let x = start.clone().narrow(0, i, 1);
+        let draw = || solve_with(&field, x, condition, &solver, &times, &paths, Some(&mut observe));
+        let solution = request.precision.scope(draw)?;
+        nfe = nfe.max(solution.nfe);
+        latents.push(solution.x);
+    }
+    context.tell(Event::End);
+    drop(field);
+    drop(flow);
+    let seconds = began.elapsed().as_secs_f64();
+
+    let began = Instant::now();
+    let net = folder::weights(&vae, "diffusion_pytorch_model", |stored| codec.load(stored, &device))?;
+    let mut values = Vec::with_capacity(settled.count * 3 * height * width);
+    let shape = [codec.out_channels, height, width];
+    for latent in latents {
+        context.go_on()?;
+        values.extend(sampling::host(net.decode(latent))?);
+    }
+    let images = Images::new(values, settled.count, shape)?;
+    let decode_seconds = began.elapsed().as_secs_f64();
+    write(request, &images, steps, settled.contrast.unwrap_or(settled.told))?;
+    let (output, count) = (request.output.clone(), settled.count);
+    Ok(Sampled { output, count, size: [height, width], steps, nfe, text_seconds, seconds, decode_seconds })
+}
+
+/// Pixels of a picture, which the autoencoder and the network must divide.
+fn size(request: &ReleasedRequest, network: &Network, factor: usize) -> Result<[usize; 2], Error> {
+    let habit = network.side() * factor;
+    let size = [request.height.unwrap_or(habit), request.width.unwrap_or(habit)];
+    let step = factor * network.patch();
+    if let Some(bad) = size.iter().find(|n| **n == 0 || !n.is_multiple_of(step)) {
+        let (below, above) = (bad / step * step, (bad / step + 1).saturating_mul(step));
+        let near = if below == 0 { above.to_string() } else { format!("{below} or {above}") };
+        return Err(Error::Usage(format!(
+            "--height {} --width {}: both must be multiples of {step}; for {bad} use {near}",
+            size[0], size[1]
+        )));
+    }
+    let latent = size.map(|n| n / factor);
+    network.check_size(latent[0], latent[1]).map_err(|error| Error::Usage(format!("--height, --width: {error}")))?;
+    Ok(size)
+}
+
+const KINDS: [&str; 3] = ["png", "npy", "safetensors"];
+
+fn extension(output: &Path) -> Option<String> {
+    output.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase)
+}
+
+/// Refuses a kind of file that cannot be written, before the work.
+fn check_output(output: &Path) -> Result<(), Error> {
+    match extension(output) {
+        Some(other) if !KINDS.contains(&other.as_str()) => Err(Error::Usage(format!(
+            "--output {}: cannot write `.{other}`; use .png, .npy, .safetensors, or a folder for single images",
+            output.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn write(request: &ReleasedRequest, images: &Images, steps: usize, scale: f64) -> Result<(), Error> {
+    let [c, h, w] = images.shape();
+    let axes = [images.len(), c, h, w];
+    // The lines that image viewers of the field read.
+    let line = |prompts: &[&str]| {
+        let negative = request.negative.as_ref().map_or(String::new(), |text| format!("Negative prompt: {text}\n"));
+        let (solver, seed, model) = (request.solver().name(), request.seed, request.folder.display());
+        format!(
+            "{}\n{negative}Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {seed}, Size: {w}x{h}, Model: {model}",
+            prompts.join("\n")
+        )
+    };
+    let prompt = |i: usize| request.prompts[i % request.prompts.len()].as_str();
+    let all: Vec<&str> = request.prompts.iter().map(String::as_str).collect();
+    let save = |path: &Path, bitmap: &Bitmap, line: String| media::png::save(path, bitmap, &[("parameters", &line)]);
+    match extension(&request.output).as_deref() {
+        Some("npy") => media::arrays::save_npy(&request.output, &axes, images.values())?,
+        Some("safetensors") => {
+            let metadata = HashMap::from([("parameters".to_string(), line(&all))]);
+            media::arrays::save_safetensors(&request.output, &axes, images.values(), None, metadata)?;
+        }
+        Some(_) if images.len() == 1 => save(&request.output, &images.bitmap(0), line(&all[..1]))?,
+        Some(_) => save(&request.output, &Grid { upscale: 1, ..Grid::default() }.draw(images), line(&all))?,
+        None => {
+            for i in 0..images.len() {
+                save(&request.output.join(format!("{i:06}.png")), &images.bitmap(i), line(&[prompt(i)]))?;
+            }
+        }
+    }
+    Ok(())
+}

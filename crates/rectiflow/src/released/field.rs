@@ -1,0 +1,152 @@
+//! A released network as a velocity field: times, signs and scales of its authors turned into this project's, guidance around it.
+
+use base::{Condition, Tensor, Times};
+use flow::{Field, Frame, Path};
+use nets::{Flux, Mmdit};
+
+/// A released network with its path.
+#[derive(Debug)]
+pub struct Flow {
+    net: Net,
+    path: Path,
+}
+
+/// The networks.
+#[derive(Debug)]
+enum Net {
+    Mmdit(Box<Mmdit>),
+    Flux(Box<Flux>, f64),
+}
+
+/// Guidance away from the network without some of its blocks (SD3.5-medium), at the steps of an interval of times.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SkipLayers {
+    /// Blocks that are passed over.
+    pub layers: Vec<usize>,
+    /// How far.
+    pub scale: f64,
+    /// Times, inclusive, at which it acts.
+    pub interval: (f64, f64),
+}
+
+impl Flow {
+    /// Stable Diffusion 3.
+    pub fn mmdit(net: Mmdit) -> Self {
+        Self { net: Net::Mmdit(Box::new(net)), path: Path::Linear {} }
+    }
+
+    /// FLUX, told the guidance scale that its training distilled, where it has an ear for it.
+    pub fn flux(net: Flux, guidance: f64) -> Self {
+        Self { net: Net::Flux(Box::new(net), guidance), path: Path::Linear {} }
+    }
+
+    /// The velocity towards the data, blocks in `skip` passed over. The condition has a vector and tokens.
+    fn ask(&self, x: Tensor<4>, t: &Times, condition: &Condition, skip: &[usize]) -> Tensor<4> {
+        let (b, device) = (x.dims()[0], x.device());
+        // In f64 until here: near the data little is left of the noise.
+        let sigmas = |scale: f64| {
+            let noise = |t: &f64| scale * (1.0 - t);
+            Times::new(t.values().iter().map(noise).collect()).tensor(&device)
+        };
+        let (vector, tokens) = (condition.vector.clone(), condition.tokens.clone().map(|tokens| tokens.embedding));
+        // Nothing said is zeros, as for the encoders that a model is drawn without.
+        let vector = |width: usize| vector.unwrap_or_else(|| Tensor::zeros([b, width], &device));
+        let tokens = |width: usize| tokens.unwrap_or_else(|| Tensor::zeros([b, 1, width], &device));
+        let width = |linear: &nets::layers::Linear| linear.weight.val().dims()[1];
+        let away = match &self.net {
+            Net::Mmdit(net) => {
+                let vector = vector(width(&net.time_text_embed.text_embedder.linear_1));
+                net.forward(x, sigmas(1000.0), vector, tokens(width(&net.context_embedder)), skip)
+            }
+            Net::Flux(net, guidance) => {
+                let vector = vector(width(&net.time_text_embed.text_embedder.linear_1));
+                let guidance = net.guided().then(|| Times::all(*guidance, b).tensor(&device));
+                net.forward(x, sigmas(1.0), guidance, vector, tokens(width(&net.context_embedder)))
+            }
+        };
+        away.neg()
+    }
+}
+
+impl Field<4> for Flow {
+    fn velocity(&self, x: Tensor<4>, t: &Times, condition: &Condition) -> Tensor<4> {
+        self.ask(x, t, condition, &[])
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        Some(Frame { path: &self.path, independent: true })
+    }
+}
+
+/// A flow under guidance: away from a condition's null (the negative prompt's, see [`Condition::contrasted`]), and from itself
+/// with blocks passed over.
+#[derive(Debug)]
+pub struct Prompted<'a> {
+    /// The flow.
+    pub flow: &'a Flow,
+    /// How far from the null: `n + g (c - n)`; none asks for the condition alone.
+    pub contrast: Option<f64>,
+    /// Skip-layer guidance.
+    pub skip: Option<SkipLayers>,
+}
+
+impl Field<4> for Prompted<'_> {
+    fn velocity(&self, x: Tensor<4>, t: &Times, condition: &Condition) -> Tensor<4> {
+        let asked = match self.contrast {
+            None => {
+                let asked = self.flow.ask(x.clone(), t, condition, &[]);
+                (asked.clone(), asked)
+            }
+            Some(scale) => {
+                let b = x.dims()[0];
+                let both = Tensor::cat(vec![x.clone(), x.clone()], 0);
+                let both = self.flow.ask(both, &t.cat(t), &condition.doubled(), &[]);
+                let (positive, negative) = (both.clone().narrow(0, 0, b), both.narrow(0, b, b));
+                (positive.clone(), negative.clone() + (positive - negative) * scale)
+            }
+        };
+        let (conditional, guided) = asked;
+        let Some(skip) = &self.skip else { return guided };
+        let (from, to) = skip.interval;
+        // Solvers of fixed steps ask all rows at one time.
+        if !t.values().iter().all(|t| (from..=to).contains(t)) {
+            return guided;
+        }
+        let without = self.flow.ask(x, t, condition, &skip.layers);
+        guided + (conditional - without) * skip.scale
+    }
+
+    // Guidance is linear with factors that sum to one; see `flow::guidance`.
+    fn frame(&self) -> Option<Frame<'_>> {
+        self.flow.frame()
+    }
+}
+
+/// The times at which step `i` of a schedule begins, for the steps with `from < i / steps < to`, ends included; nothing where
+/// there is none.
+pub(super) fn steps_between(times: &[f64], from: f64, to: f64) -> Option<(f64, f64)> {
+    let steps = times.len() - 1;
+    let inside = |i: &usize| *i as f64 > steps as f64 * from && (*i as f64) < steps as f64 * to;
+    let mut within = (0..steps).filter(inside);
+    let first = within.next()?;
+    let last = within.last().unwrap_or(first);
+    // A time may have been a noise level and come back.
+    let slack = 1e-9;
+    Some((times[first] - slack, times[last] + slack))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::steps_between;
+
+    /// The reference's rule, strict on both sides, counted from 0.
+    #[test]
+    fn steps_are_counted_as_by_the_reference() {
+        let times: Vec<f64> = (0..=4).map(|i| f64::from(i) / 4.0).collect();
+        let (from, to) = steps_between(&times, 0.01, 0.6).unwrap(); // steps 1 and 2
+        assert!((from - 0.25).abs() < 1e-8 && (to - 0.5).abs() < 1e-8);
+        assert_eq!(steps_between(&times, 0.0, 0.25), None); // 0 < i < 1
+        let (from, to) = steps_between(&times, 0.25, 0.75).unwrap(); // step 2 alone
+        assert!(from < 0.5 && to > 0.5 && to - from < 1e-8);
+    }
+}

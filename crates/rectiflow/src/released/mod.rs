@@ -1,0 +1,59 @@
+//! Released models: a folder in diffusers' layout, opened as it came from its authors, and drawn from.
+//!
+//! Stable Diffusion 3 and 3.5 (Esser et al., 2024, arXiv 2403.03206) and FLUX.1 (Black Forest Labs, 2024). A folder says what it
+//! is in `model_index.json`; each part is read from its own folder by its own configuration. Parts are opened when they are
+//! needed and dropped when they have spoken: text encoders, then the network, then the autoencoder.
+//!
+//! Here the models' frame meets this project's: they count noise fractions ([`flow::schedule::Sigma`], 1 at the noise) and point
+//! from data to noise; [`Flow`] is a [`flow::Field`] like any other, 0 at the noise, pointing to the data.
+
+mod draw;
+mod field;
+mod folder;
+mod network;
+mod noise;
+mod request;
+mod text;
+mod times;
+
+pub use draw::{Sampled, sample};
+pub use field::{Flow, Prompted, SkipLayers};
+pub use folder::Folder;
+pub use network::Network;
+pub use request::ReleasedRequest;
+pub use text::{Asked, encode};
+pub use times::schedule;
+
+use crate::Error;
+use std::path::Path;
+
+/// Models this program draws from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Stable Diffusion 3, 3.5 medium and large.
+    Sd3,
+    /// FLUX.1 schnell and dev.
+    Flux,
+}
+
+impl Family {
+    /// What `model_index.json` calls a model's pipeline.
+    ///
+    /// # Errors
+    /// A pipeline that is not drawn from here, with those that are.
+    pub fn of(folder: &Folder) -> Result<Self, Error> {
+        match folder.class() {
+            "StableDiffusion3Pipeline" => Ok(Self::Sd3),
+            "FluxPipeline" => Ok(Self::Flux),
+            other => Err(Error::Failure(format!(
+                "{}: it is a {other}; StableDiffusion3Pipeline and FluxPipeline can be drawn from",
+                folder.path().join(folder::INDEX).display()
+            ))),
+        }
+    }
+}
+
+/// Whether `path` is a released model's folder rather than a run or a checkpoint.
+pub fn is_released(path: &Path) -> bool {
+    path.join(folder::INDEX).is_file()
+}

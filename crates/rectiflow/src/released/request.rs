@@ -1,0 +1,156 @@
+//! What to draw from a released model, and which of it the model can serve.
+
+use super::{Family, SkipLayers};
+use crate::Error;
+use flow::Solver;
+use kernels::Precision;
+use std::path::PathBuf;
+
+/// What to draw from a released model; what is not given is the model's own habit.
+#[derive(Clone, Debug)]
+pub struct ReleasedRequest {
+    /// The model's folder.
+    pub folder: PathBuf,
+    /// What to draw, in turn.
+    pub prompts: Vec<String>,
+    /// What not to draw, for guidance to lead away from.
+    pub negative: Option<String>,
+    /// Steps of the solver.
+    pub steps: Option<usize>,
+    /// Guidance: SD3's contrast with the negative prompt, the number FLUX dev is told.
+    pub guidance: Option<f64>,
+    /// FLUX: contrast with the negative prompt, on top of the number it is told.
+    pub true_guidance: Option<f64>,
+    /// Skip-layer guidance: blocks, scale, and the shares of the steps between which it acts.
+    pub skip_layers: Option<(Vec<usize>, f64, (f64, f64))>,
+    /// A schedule file in place of the model's own levels.
+    pub schedule: Option<PathBuf>,
+    /// The solver; Euler where absent.
+    pub solver: Option<Solver>,
+    /// Operands of the network's products.
+    pub precision: Precision,
+    /// Pixels.
+    pub height: Option<usize>,
+    /// Pixels.
+    pub width: Option<usize>,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Pictures; one for each prompt where absent.
+    pub count: Option<usize>,
+    /// The latents to start from, `[n c h w]`, in place of seeded noise: `FILE.npy`, `FILE.safetensors`, or
+    /// `FILE.safetensors:TENSOR`.
+    pub noise: Option<String>,
+    /// Tokens that T5 reads.
+    pub length: Option<usize>,
+    /// Layers of CLIP passed over besides the last (SD3).
+    pub clip_skip: Option<usize>,
+    /// `.png`, `.npy`, `.safetensors`, or a folder.
+    pub output: PathBuf,
+}
+
+/// A request with the model's habits filled in.
+pub(super) struct Settled {
+    pub steps: usize,
+    /// The number the network is told.
+    pub told: f64,
+    /// How far from the negative prompt, if at all.
+    pub contrast: Option<f64>,
+    pub length: usize,
+    pub count: usize,
+}
+
+impl ReleasedRequest {
+    /// Fills in what the family's pipelines do by default and refuses what the model cannot serve. `told` is whether the
+    /// network is told a guidance scale, `blocks` how many it has.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the reason.
+    pub(super) fn settle(&self, family: Family, told: bool, blocks: usize) -> Result<Settled, Error> {
+        let refuse = |why: String| Err(Error::Usage(why));
+        if self.prompts.is_empty() {
+            return refuse("--prompt is missing: say what to draw".into());
+        }
+        let count = self.count.unwrap_or(self.prompts.len());
+        if count == 0 {
+            return refuse("--num 0: ask for at least one picture".into());
+        }
+        for (name, value) in [("--guidance-scale", self.guidance), ("--true-cfg-scale", self.true_guidance)] {
+            if let Some(value) = value.filter(|value| !(value.is_finite() && *value >= 0.0)) {
+                return refuse(format!("{name} {value}: it must be zero or more; 1 means none"));
+            }
+        }
+        if let Some(length) = self.length.filter(|length| !(2..=512).contains(length)) {
+            return refuse(format!("--max-sequence-length {length}: use 2 to 512 tokens"));
+        }
+        let settled = match family {
+            Family::Sd3 => {
+                if self.true_guidance.is_some() {
+                    return refuse("--true-cfg-scale: for SD3 that is --guidance-scale".into());
+                }
+                let scale = self.guidance.unwrap_or(7.0);
+                // As the reference: guidance up to one asks for the prompt alone.
+                let contrast = (scale > 1.0).then_some(scale);
+                Settled {
+                    steps: self.steps.unwrap_or(28),
+                    told: 0.0,
+                    contrast,
+                    length: self.length.unwrap_or(256),
+                    count,
+                }
+            }
+            Family::Flux => {
+                if self.skip_layers.is_some() {
+                    return refuse(
+                        "--skip-layers: FLUX was not trained for skip-layer guidance; it is SD3.5-medium's".into(),
+                    );
+                }
+                if self.clip_skip.is_some() {
+                    return refuse("--clip-skip: FLUX reads CLIP's pooled vector alone, which skips nothing".into());
+                }
+                let scale = self.guidance.unwrap_or(3.5);
+                if !told && self.guidance.is_some_and(|scale| scale != 0.0 && scale != 1.0) {
+                    return refuse(format!(
+                        "--guidance-scale {scale}: this network is told none (it is distilled without, like schnell); leave it \
+                         out, or contrast with a negative prompt by --true-cfg-scale"
+                    ));
+                }
+                let contrast = self.true_guidance.filter(|scale| *scale > 1.0);
+                let (steps, length) = if told { (28, 512) } else { (4, 256) };
+                let (steps, length) = (self.steps.unwrap_or(steps), self.length.unwrap_or(length));
+                Settled { steps, told: scale, contrast, length, count }
+            }
+        };
+        if self.negative.is_some() && settled.contrast.is_none() {
+            let how = match family {
+                Family::Sd3 => "--guidance-scale above 1",
+                Family::Flux => "--true-cfg-scale above 1",
+            };
+            return refuse(format!("--negative-prompt: nothing leads away from it without {how}"));
+        }
+        if let Some((layers, scale, (from, to))) = &self.skip_layers {
+            if let Some(layer) = layers.iter().find(|layer| **layer >= blocks) {
+                return refuse(format!(
+                    "--skip-layers: there is no block {layer}; the network has {blocks}, counted from 0"
+                ));
+            }
+            if layers.is_empty() || !scale.is_finite() || !(0.0 <= *from && from < to && *to <= 1.0) {
+                return refuse(
+                    "--skip-layers: give blocks, a scale, and shares of the steps in 0..1, first before last".into(),
+                );
+            }
+        }
+        Ok(settled)
+    }
+
+    /// The solver.
+    pub(super) fn solver(&self) -> Solver {
+        self.solver.clone().unwrap_or(Solver::Euler {})
+    }
+
+    /// Skip-layer guidance along `times`, where any step has it.
+    pub(super) fn skip(&self, times: &[f64]) -> Option<SkipLayers> {
+        let (layers, scale, (from, to)) = self.skip_layers.clone()?;
+        let interval = super::field::steps_between(times, from, to)?;
+        Some(SkipLayers { layers, scale, interval })
+    }
+}

@@ -1,0 +1,229 @@
+//! Prompts to conditions, by the encoders that a model was trained with and in the way it was.
+//!
+//! SD3: both CLIP encoders' states before their last layer, side by side by features, padded with zeros to T5's width and
+//! followed by T5's tokens; both pooled vectors, projected (arXiv 2403.03206, app. A.1, fig. 2a). FLUX: T5's tokens and CLIP's pooled
+//! vector, not projected. Padding is read like any word: the networks were trained without masks.
+
+use super::{
+    Family, Folder,
+    folder::{at, config, read, weights},
+};
+use crate::{Context, Error};
+use base::{Condition, Device, Tensor, Tokens};
+use nets::text::{ClipConfig, Reading, T5Config, WordPieces};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// How texts are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Tokens that T5 reads.
+    pub length: usize,
+    /// Layers of CLIP that are passed over for prompts, beyond those the model passes over itself (SD3). Negative prompts are
+    /// read without, as by the reference.
+    pub clip_skip: usize,
+}
+
+/// The conditions of `prompts`, whose null is the encoded `negative` prompt where there is one; each encoder is opened, asked for
+/// all of them, and dropped. `width` is that of a token.
+///
+/// # Errors
+/// An encoder or a vocabulary that is missing or cannot be read; settings that the encoders cannot serve.
+pub fn encode(
+    folder: &Folder,
+    family: Family,
+    prompts: &[String],
+    negative: Option<&String>,
+    width: usize,
+    asked: Asked,
+    context: &mut Context,
+) -> Result<Vec<Condition>, Error> {
+    let device = context.device.device.clone();
+    let texts: Vec<String> = prompts.iter().chain(negative).cloned().collect();
+    let texts = &texts[..];
+    let (tokens, pooled) = match family {
+        Family::Sd3 => {
+            let early: Vec<usize> =
+                (0..texts.len()).map(|i| if i < prompts.len() { 1 + asked.clip_skip } else { 1 }).collect();
+            sd3(folder, texts, width, asked.length, &early, context)?
+        }
+        Family::Flux => {
+            let tokens = t5(folder, ["tokenizer_2", "text_encoder_2"], texts, asked.length, &device, context)?;
+            let early = vec![0; texts.len()];
+            (tokens, clip(folder, ["tokenizer", "text_encoder"], texts, &early, &device, context)?.pooled)
+        }
+    };
+    if tokens.dims()[2] != width {
+        let has = tokens.dims()[2];
+        return Err(Error::Failure(format!(
+            "{}: its text encoders give {has} features a token and its network reads {width}; the parts are of two models",
+            folder.path().display()
+        )));
+    }
+    let one = |i: usize| {
+        let embedding = tokens.clone().narrow(0, i, 1);
+        let mask = Tensor::<2>::ones([1, embedding.dims()[1]], &device).greater_elem(0.0);
+        let tokens = Some(Tokens { embedding, mask });
+        Condition { vector: Some(pooled.clone().narrow(0, i, 1)), tokens, ..Condition::none() }
+    };
+    let all: Vec<Condition> = (0..texts.len()).map(one).collect();
+    let (prompts, negatives) = all.split_at(prompts.len());
+    let Some(negative) = negatives.first() else { return Ok(prompts.to_vec()) };
+    let contrasted = prompts.iter().map(|prompt| prompt.clone().contrasted(negative.clone()));
+    contrasted.collect::<Result<_, _>>().map_err(|error| Error::Failure(error.to_string()))
+}
+
+fn sd3(
+    folder: &Folder,
+    texts: &[String],
+    width: usize,
+    length: usize,
+    early: &[usize],
+    context: &mut Context,
+) -> Result<(Tensor<3>, Tensor<2>), Error> {
+    let device = &context.device.device.clone();
+    let small = clip(folder, ["tokenizer", "text_encoder"], texts, early, device, context)?;
+    let large = clip(folder, ["tokenizer_2", "text_encoder_2"], texts, early, device, context)?;
+    let b = texts.len();
+    let both = Tensor::cat(vec![small.tokens, large.tokens], 2); // [b 77 small+large]
+    let [_, n, features] = both.dims();
+    if features > width {
+        return Err(Error::Failure(format!(
+            "{}: its CLIP encoders give {features} features together and its network reads {width}; the parts are of two \
+             models",
+            folder.path().display()
+        )));
+    }
+    let both = Tensor::cat(vec![both, Tensor::zeros([b, n, width - features], device)], 2);
+    let t5 = if folder.has("text_encoder_3") {
+        t5(folder, ["tokenizer_3", "text_encoder_3"], texts, length, device, context)?
+    } else {
+        context.note("the model is without T5: zeros stand for its tokens");
+        Tensor::zeros([b, length, width], device)
+    };
+    Ok((Tensor::cat(vec![both, t5], 1), Tensor::cat(vec![small.pooled, large.pooled], 1)))
+}
+
+/// Each text read before the last `early` layers, one number for each.
+fn clip(
+    folder: &Folder,
+    [words, encoder]: [&str; 2],
+    texts: &[String],
+    early: &[usize],
+    device: &Device,
+    context: &mut Context,
+) -> Result<Reading, Error> {
+    let at_encoder = folder.part(encoder, &["CLIPTextModel", "CLIPTextModelWithProjection"])?;
+    let projected = folder.class_of(encoder) == Some("CLIPTextModelWithProjection");
+    let settings: ClipConfig = config(&at_encoder, &mut |line| context.note(line))?;
+    let depth = settings.num_hidden_layers;
+    if let Some(early) = early.iter().find(|early| **early > depth) {
+        return Err(Error::Usage(format!(
+            "--clip-skip {}: {} has {depth} layers, of which {early} would be passed over",
+            early - 1,
+            at_encoder.display()
+        )));
+    }
+    let words = vocabulary(&folder.part(words, &["CLIPTokenizer", "CLIPTokenizerFast"])?)?;
+    let (length, known) = (settings.max_position_embeddings, settings.vocab_size);
+    let ids = ids(&words, texts, length, known, &at_encoder, context)?;
+    let net = weights(&at_encoder, "model", |stored| settings.load(projected, stored, device))?;
+    let read = ids.chunks(length).zip(early).map(|(ids, early)| net.read(ids, [1, length], *early, device));
+    let (tokens, pooled) = read.map(|read| (read.tokens, read.pooled)).unzip();
+    Ok(Reading { tokens: Tensor::cat(tokens, 0), pooled: Tensor::cat(pooled, 0) })
+}
+
+fn t5(
+    folder: &Folder,
+    [words, encoder]: [&str; 2],
+    texts: &[String],
+    length: usize,
+    device: &Device,
+    context: &mut Context,
+) -> Result<Tensor<3>, Error> {
+    let at_encoder = folder.part(encoder, &["T5EncoderModel"])?;
+    let settings: T5Config = config(&at_encoder, &mut |line| context.note(line))?;
+    let words = vocabulary(&folder.part(words, &["T5Tokenizer", "T5TokenizerFast"])?)?;
+    let ids = ids(&words, texts, length, settings.vocab_size, &at_encoder, context)?;
+    let net = weights(&at_encoder, "model", |stored| settings.load(stored, device))?;
+    Ok(net.read(&ids, [texts.len(), length], device))
+}
+
+/// Ids `[b length]` of texts, with a line for each that is cut.
+fn ids(
+    words: &WordPieces,
+    texts: &[String],
+    length: usize,
+    known: usize,
+    encoder: &Path,
+    context: &mut Context,
+) -> Result<Vec<i64>, Error> {
+    let mut ids = Vec::with_capacity(texts.len() * length);
+    for text in texts {
+        let pieces = words.split(text, length)?;
+        if let Some(cut) = pieces.cut {
+            let name = encoder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            context.note(format!("{name} reads {length} tokens; what it does not see of the prompt: {cut}"));
+        }
+        ids.extend(pieces.ids);
+    }
+    match ids.iter().find(|id| !(0..known as i64).contains(id)) {
+        None => Ok(ids),
+        Some(id) => Err(Error::Failure(format!(
+            "{}: its tokenizer gives word {id} and it knows {known}; the two are of two models",
+            encoder.display()
+        ))),
+    }
+}
+
+/// The vocabulary in a tokenizer's folder, with the padding its files name.
+///
+/// # Errors
+/// Files that are missing or cannot be read.
+fn vocabulary(folder: &Path) -> Result<WordPieces, Error> {
+    let file = |name: &str| -> Option<PathBuf> { Some(folder.join(name)).filter(|path| path.is_file()) };
+    let (path, words) = match (file("tokenizer.json"), file("vocab.json"), file("merges.txt")) {
+        (Some(path), ..) => {
+            let words = WordPieces::parse(&read(&path)?).map_err(|error| at(&path, error))?;
+            (path, words)
+        }
+        (None, Some(path), Some(merges)) => {
+            let pairs = String::from_utf8(read(&merges)?)
+                .map_err(|_| Error::Failure(format!("{}: is no text; fetch it again", merges.display())))?;
+            let words = WordPieces::clip(&read(&path)?, &pairs).map_err(|error| at(&path, error))?;
+            (path, words)
+        }
+        _ if file("spiece.model").is_some() => {
+            return Err(Error::Failure(format!(
+                "{}: holds spiece.model alone; this program reads tokenizer.json, which the same release has or \
+                 transformers' T5TokenizerFast writes",
+                folder.display()
+            )));
+        }
+        _ => {
+            let wanted = "tokenizer.json, nor vocab.json with merges.txt";
+            return Err(Error::Failure(format!("{}: holds neither {wanted}; fetch it again", folder.display())));
+        }
+    };
+    match padding(folder)? {
+        Some(padding) => words.padded_with(&padding).map_err(|error| at(&path, error)),
+        None => Ok(words),
+    }
+}
+
+/// The word that a tokenizer's files say is padding, if they say.
+fn padding(folder: &Path) -> Result<Option<String>, Error> {
+    for name in ["tokenizer_config.json", "special_tokens_map.json"] {
+        let path = folder.join(name);
+        if !path.is_file() {
+            continue;
+        }
+        let settings: Value = serde_json::from_slice(&read(&path)?)
+            .map_err(|error| Error::Failure(format!("{}: is no JSON ({error}); fetch it again", path.display())))?;
+        let word = settings.get("pad_token").map(|word| word.get("content").unwrap_or(word));
+        if let Some(word) = word.and_then(Value::as_str) {
+            return Ok(Some(word.to_owned()));
+        }
+    }
+    Ok(None)
+}

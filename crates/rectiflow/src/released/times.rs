@@ -1,0 +1,40 @@
+//! When a released model is asked: the noise levels of its `scheduler_config.json`, laid out as its own library does.
+
+use super::{Family, Folder, folder::read};
+use crate::{Error, scheduler_config};
+use flow::{Schedule, ScheduleConfig, schedule::Sigma};
+use serde_json::Value;
+
+/// The times of `steps` steps for an image of `tokens` tokens.
+///
+/// SD3's levels are shifted twice at their low end, as diffusers does when it is asked for a number of steps (its issue 13243);
+/// FLUX's pipeline gives equal levels down to `1/steps` itself, and they are shifted once.
+///
+/// # Errors
+/// A scheduler that cannot be followed, with its file; no steps.
+pub fn schedule(folder: &Folder, family: Family, steps: usize, tokens: usize) -> Result<Schedule, Error> {
+    let part = folder.part("scheduler", &[scheduler_config::FLOW_MATCH])?;
+    let path = part.join("scheduler_config.json");
+    let refused = |why: String| Error::Failure(format!("{}: {why}", path.display()));
+    let Value::Object(config) = serde_json::from_slice(&read(&path)?).map_err(|error| refused(error.to_string()))?
+    else {
+        return Err(refused("is no JSON object; fetch it again".into()));
+    };
+    if steps == 0 {
+        return Err(Error::Usage("--steps 0: ask for at least one step".into()));
+    }
+    // Before the settings are checked: dynamic shifting asks for the number of tokens, which no file knows.
+    let mut config = config;
+    config.insert("image_seq_len".into(), Value::from(tokens));
+    let ScheduleConfig::FlowMatch(mut settings) = scheduler_config::import(config).map_err(refused)?.schedule else {
+        return Err(refused("lists its levels itself; leave `sigmas` out".into()));
+    };
+    let sigmas = match family {
+        Family::Sd3 => {
+            settings.legacy_double_shift = true;
+            settings.sigmas(steps)?
+        }
+        Family::Flux => settings.laid_out((0..steps).map(|i| 1.0 - i as f64 / steps as f64).collect())?,
+    };
+    Ok(Schedule::new(sigmas.into_iter().map(Sigma::time).collect())?)
+}

@@ -1,0 +1,404 @@
+//! Released models from their folders alone: texts, latents after each step and pictures against the reference's own.
+//!
+//! Tolerance 1e-4 absolute; the reference's own final latents differ between f32 and f64 by up to 9e-6.
+
+use base::{Condition, Device, Tensor, TensorData};
+use nets::weights::{Stored, TensorSource};
+use rectiflow::{
+    Context, Precision,
+    released::{Asked, Family, Folder, Network, Prompted, ReleasedRequest, encode, is_released, sample, schedule},
+};
+use std::path::{Path, PathBuf};
+
+const TOLERANCE: f32 = 1e-4;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
+}
+
+fn tensor<const D: usize>(store: &Stored, name: &str) -> Tensor<D> {
+    let (shape, values) = (store.shape(name).unwrap(), store.read(name).unwrap());
+    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+}
+
+fn holds<const D: usize>(golden: &Stored, name: &str, got: Tensor<D>) {
+    let want = tensor::<D>(golden, name);
+    assert_eq!(got.dims(), want.dims(), "{name}");
+    let far = (got - want).abs().max().into_scalar::<f32>();
+    println!("{name}: {far:e}");
+    assert!(far < TOLERANCE, "{name} is off by {far:e}");
+}
+
+/// Prompt and negative prompt of a folder's golden run.
+fn texts(name: &str) -> [String; 2] {
+    let text = std::fs::read(fixture(name).join("golden.json")).unwrap();
+    let golden: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    ["prompt", "negative_prompt"].map(|key| golden[key].as_str().unwrap().to_owned())
+}
+
+fn request(name: &str) -> ReleasedRequest {
+    let [prompt, _] = texts(name);
+    ReleasedRequest {
+        folder: fixture(name),
+        prompts: vec![prompt],
+        negative: None,
+        steps: Some(4),
+        schedule: None,
+        guidance: None,
+        true_guidance: None,
+        skip_layers: None,
+        solver: None,
+        precision: Precision::default(),
+        height: Some(32),
+        width: Some(48),
+        seed: 0,
+        count: None,
+        noise: Some(fixture(name).join("golden.safetensors:latents.init").display().to_string()),
+        length: None,
+        clip_skip: None,
+        output: PathBuf::new(),
+    }
+}
+
+/// What the sample verb writes for a request, `[n 3 h w]`.
+fn drawn(request: &ReleasedRequest) -> Tensor<4> {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("picture.safetensors");
+    let report =
+        sample(&ReleasedRequest { output: output.clone(), ..request.clone() }, &mut Context::silent()).unwrap();
+    assert_eq!(report.output, output);
+    tensor(&Stored::open(&output).unwrap(), "images")
+}
+
+/// How a flow is asked in a golden run.
+struct Run {
+    /// Away from the negative prompt, this far.
+    contrast: Option<f64>,
+    /// The number the network is told.
+    told: f64,
+    asked: Asked,
+    /// Skip-layer guidance: blocks, scale, times.
+    skip: Option<rectiflow::released::SkipLayers>,
+    without: Option<&'static str>,
+}
+
+impl Run {
+    fn new(contrast: Option<f64>) -> Self {
+        Self { contrast, told: 0.0, asked: Asked { length: 256, clip_skip: 0 }, skip: None, without: None }
+    }
+}
+
+/// The conditions of the golden texts and the latents after each step.
+fn steps(name: &str, run: &Run) -> (Vec<Condition>, Vec<Tensor<4>>) {
+    let mut context = Context::silent();
+    let mut folder = Folder::open(&fixture(name)).unwrap();
+    if let Some(part) = run.without {
+        folder = folder.without(part);
+    }
+    let family = Family::of(&folder).unwrap();
+    let mut unknown = Vec::new();
+    let network = Network::of(&folder, family, &mut |line| unknown.push(line)).unwrap();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    let prompts = texts(name);
+    let conditions =
+        encode(&folder, family, &prompts[..1], prompts.get(1), network.text_width(), run.asked, &mut context).unwrap();
+    let flow = network.open(run.told, &Device::flex()).unwrap();
+    let field = Prompted { flow: &flow, contrast: run.contrast, skip: run.skip.clone() };
+    let golden = golden(name);
+    let start = match family {
+        Family::Sd3 => tensor(&golden, "latents.init"),
+        Family::Flux => tensor::<4>(&golden, "latents.init_unpacked"),
+    };
+    let [_, _, h, w] = start.dims();
+    let times = schedule(&folder, family, 4, h * w / 4).unwrap();
+    let mut seen = Vec::new();
+    let mut observe = |step: flow::solver::Observation<4>| seen.push(step.next);
+    let euler = flow::Solver::Euler {};
+    flow::solver::solve(&field, start, &conditions[0], &euler, &times, Some(&mut observe)).unwrap();
+    (conditions, seen)
+}
+
+fn golden(name: &str) -> Stored {
+    Stored::open(&fixture(name).join("golden.safetensors")).unwrap()
+}
+
+#[test]
+fn sd3_walks_the_golden_latents_and_draws_the_golden_picture() {
+    for name in ["sd3_tiny", "sd35m_tiny"] {
+        let golden = golden(name);
+        let (conditions, latents) = steps(name, &Run::new(Some(4.5)));
+        for (condition, side) in [(conditions[0].clone(), "pos"), (conditions[0].null(), "neg")] {
+            let tokens = condition.tokens.clone().unwrap();
+            holds(&golden, &format!("text.{side}.prompt_embeds"), tokens.embedding);
+            holds(&golden, &format!("text.{side}.pooled"), condition.vector.clone().unwrap());
+        }
+        for (i, latents) in latents.into_iter().enumerate() {
+            holds(&golden, &format!("latents.step{}", i + 1), latents);
+        }
+        let [_, negative] = texts(name);
+        let request = ReleasedRequest { guidance: Some(4.5), negative: Some(negative), ..request(name) };
+        holds(&golden, "image", drawn(&request));
+    }
+}
+
+#[test]
+fn sd3_without_guidance_without_t5_and_with_clip_skip() {
+    for name in ["sd3_tiny", "sd35m_tiny"] {
+        let golden = golden(name);
+        let last = |run: Run| steps(name, &run).1.pop().unwrap();
+        holds(&golden, "cfg1.latents.final", last(Run::new(None)));
+        let short = Run { asked: Asked { length: 77, clip_skip: 1 }, ..Run::new(Some(4.5)) };
+        holds(&golden, "clipskip1_t5len77.latents.final", last(short));
+        let deaf = Run { without: Some("text_encoder_3"), ..Run::new(Some(4.5)) };
+        holds(&golden, "no_t5.latents.final", last(deaf));
+    }
+}
+
+/// Block 1 passed over from 0.01 to 0.6 of four steps, that is in steps 1 and 2.
+#[test]
+fn skip_layer_guidance_acts_in_its_steps() {
+    let golden = golden("sd35m_tiny");
+    let folder = Folder::open(&fixture("sd35m_tiny")).unwrap();
+    let times = schedule(&folder, Family::Sd3, 4, 24).unwrap();
+    let interval = (times.times()[1] - 1e-6, times.times()[2] + 1e-6);
+    let skip = rectiflow::released::SkipLayers { layers: vec![1], scale: 2.8, interval };
+    let (_, mut latents) = steps("sd35m_tiny", &Run { skip: Some(skip), ..Run::new(Some(4.5)) });
+    holds(&golden, "slg.latents.final", latents.pop().unwrap());
+    let [_, negative] = texts("sd35m_tiny");
+    let request = ReleasedRequest {
+        guidance: Some(4.5),
+        negative: Some(negative),
+        skip_layers: Some((vec![1], 2.8, (0.01, 0.6))),
+        ..request("sd35m_tiny")
+    };
+    // The verb counts the same steps: the picture is that of the golden latents.
+    let plain = drawn(&ReleasedRequest { skip_layers: None, ..request.clone() });
+    let skipped = drawn(&request);
+    assert!((skipped.clone() - plain).abs().max().into_scalar::<f32>() > 1e-2, "skipping a block changes the picture");
+    let folder = Folder::open(&fixture("sd35m_tiny")).unwrap();
+    let vae = folder.part("vae", &["AutoencoderKL"]).unwrap();
+    let (config, _) =
+        nets::published::read::<nets::AutoencoderConfig>(&std::fs::read(vae.join("config.json")).unwrap()).unwrap();
+    let net = config.load(&Stored::in_folder(&vae, "diffusion_pytorch_model").unwrap(), &Device::flex()).unwrap();
+    let far = (net.decode(tensor(&golden, "slg.latents.final")) - skipped).abs().max().into_scalar::<f32>();
+    assert!(far < TOLERANCE, "{far:e}");
+}
+
+#[test]
+fn flux_walks_the_golden_latents_and_draws_the_golden_picture() {
+    for (name, told, length) in [("flux_schnell_tiny", 0.0, 256), ("flux_dev_tiny", 3.5, 512)] {
+        let golden = golden(name);
+        let run = Run { told, asked: Asked { length, clip_skip: 0 }, ..Run::new(None) };
+        let (conditions, latents) = steps(name, &run);
+        holds(&golden, "text.t5.hidden", conditions[0].tokens.clone().unwrap().embedding);
+        holds(&golden, "text.clip.pooled", conditions[0].vector.clone().unwrap());
+        for (i, latents) in latents.into_iter().enumerate() {
+            holds(&golden, &format!("latents.step{}", i + 1), nets::flux::pack(latents));
+        }
+        // The model's own habits: schnell hears no guidance and 256 tokens, dev 3.5 and 512.
+        let noise = fixture(name).join("golden.safetensors:latents.init_unpacked").display().to_string();
+        holds(&golden, "image", drawn(&ReleasedRequest { noise: Some(noise), ..request(name) }));
+    }
+    let golden = golden("flux_dev_tiny");
+    let run = Run { told: 3.5, asked: Asked { length: 512, clip_skip: 0 }, ..Run::new(Some(2.0)) };
+    let (_, mut latents) = steps("flux_dev_tiny", &run);
+    holds(&golden, "truecfg.latents.final", nets::flux::pack(latents.pop().unwrap()));
+}
+
+#[test]
+fn a_seed_gives_a_picture_whatever_else_is_drawn() {
+    let one = ReleasedRequest { noise: None, seed: 7, guidance: Some(1.0), ..request("sd3_tiny") };
+    let first = drawn(&one);
+    let [prompt, other] = texts("sd3_tiny");
+    let both = drawn(&ReleasedRequest { prompts: vec![prompt, other], ..one.clone() });
+    assert_eq!(both.dims(), [2, 3, 32, 48]);
+    assert_eq!(both.clone().narrow(0, 0, 1).into_data(), first.into_data());
+    assert!((both.clone().narrow(0, 1, 1) - both.narrow(0, 0, 1)).abs().max().into_scalar::<f32>() > 1e-2);
+}
+
+#[test]
+fn what_a_folder_cannot_serve_is_refused_before_any_work() {
+    let sd3 = request("sd3_tiny");
+    let noise = fixture("flux_schnell_tiny").join("golden.safetensors:latents.init_unpacked").display().to_string();
+    let flux = ReleasedRequest { noise: Some(noise), ..request("flux_schnell_tiny") };
+    let folder = tempfile::tempdir().unwrap();
+    let said = |request: ReleasedRequest| {
+        let output = folder.path().join("x.png");
+        let output = if request.output == Path::new("") { output } else { request.output.clone() };
+        let error = sample(&ReleasedRequest { output, ..request }, &mut Context::silent()).unwrap_err();
+        (error.exit_code(), error.to_string())
+    };
+    let cases = [
+        (ReleasedRequest { prompts: vec![], ..sd3.clone() }, 2, "--prompt"),
+        (ReleasedRequest { steps: Some(0), ..sd3.clone() }, 2, "--steps 0"),
+        (ReleasedRequest { height: Some(36), ..sd3.clone() }, 2, "use 32 or 40"),
+        (ReleasedRequest { width: Some(400), ..sd3.clone() }, 2, "at most 24"),
+        (ReleasedRequest { count: Some(0), ..sd3.clone() }, 2, "--num 0"),
+        (ReleasedRequest { negative: Some("x".into()), guidance: Some(1.0), ..sd3.clone() }, 2, "--negative-prompt"),
+        (ReleasedRequest { guidance: Some(f64::NAN), ..sd3.clone() }, 2, "--guidance-scale"),
+        (ReleasedRequest { true_guidance: Some(2.0), ..sd3.clone() }, 2, "--true-cfg-scale"),
+        (ReleasedRequest { skip_layers: Some((vec![3], 2.8, (0.0, 1.0))), ..sd3.clone() }, 2, "no block 3"),
+        (ReleasedRequest { clip_skip: Some(2), ..sd3.clone() }, 2, "--clip-skip 2"),
+        (ReleasedRequest { output: "x.bmp".into(), ..sd3.clone() }, 2, ".bmp"),
+        (ReleasedRequest { noise: Some("absent.npy".into()), ..sd3.clone() }, 1, "absent.npy"),
+        (ReleasedRequest { height: Some(40), ..sd3 }, 2, "[1, 16, 10, 12]"),
+        (ReleasedRequest { guidance: Some(3.5), ..flux.clone() }, 2, "--true-cfg-scale"),
+        (ReleasedRequest { clip_skip: Some(1), ..flux.clone() }, 2, "--clip-skip"),
+        (
+            ReleasedRequest {
+                noise: Some(fixture("flux_schnell_tiny").join("golden.safetensors").display().to_string()),
+                ..flux
+            },
+            2,
+            "FILE.safetensors:NAME",
+        ),
+    ];
+    for (request, code, why) in cases {
+        let (got, said) = said(request);
+        assert!(got == code && said.contains(why), "{why}: {got} {said}");
+    }
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "a refused request writes nothing");
+}
+
+/// A copy of a folder in which one thing is broken.
+fn broken(name: &str, change: impl FnOnce(&Path)) -> (i32, String) {
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().flatten() {
+            let to = to.join(entry.file_name());
+            match entry.path().is_dir() {
+                true => copy(&entry.path(), &to),
+                false => std::fs::write(to, std::fs::read(entry.path()).unwrap()).unwrap(),
+            }
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("model");
+    copy(&fixture(name), &folder);
+    change(&folder);
+    assert!(is_released(&folder));
+    let noise = fixture(name).join("golden.safetensors").display().to_string();
+    let noise = Some(noise + if name.starts_with("flux") { ":latents.init_unpacked" } else { ":latents.init" });
+    let request = ReleasedRequest { folder, noise, output: dir.path().join("x.png"), ..request(name) };
+    let error = sample(&request, &mut Context::silent()).unwrap_err();
+    assert!(!dir.path().join("x.png").exists());
+    (i32::from(error.exit_code()), error.to_string())
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
+    let mut value: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    change(value.as_object_mut().unwrap());
+    std::fs::write(path, value.to_string()).unwrap();
+}
+
+#[test]
+fn broken_folders_are_refused_by_file_and_key() {
+    type Change = fn(&Path);
+    let sd3: &[(Change, &[&str])] = &[
+        (|f| std::fs::write(f.join("model_index.json"), "{").unwrap(), &["model_index.json", "no JSON object"]),
+        (
+            |f| edit(&f.join("model_index.json"), |i| drop(i.insert("_class_name".into(), "WanPipeline".into()))),
+            &["WanPipeline", "FluxPipeline"],
+        ),
+        (|f| edit(&f.join("model_index.json"), |i| drop(i.remove("vae"))), &["no `vae`"]),
+        (
+            |f| edit(&f.join("model_index.json"), |i| i["vae"][1] = "AutoencoderTiny".into()),
+            &["AutoencoderTiny", "AutoencoderKL"],
+        ),
+        (|f| std::fs::remove_dir_all(f.join("text_encoder_2")).unwrap(), &["text_encoder_2", "no such folder"]),
+        (|f| std::fs::remove_file(f.join("vae/config.json")).unwrap(), &["vae/config.json"]),
+        (
+            |f| std::fs::remove_file(f.join("transformer/diffusion_pytorch_model.safetensors")).unwrap(),
+            &["transformer", "diffusion_pytorch_model.safetensors"],
+        ),
+        (
+            |f| {
+                let path = f.join("transformer/diffusion_pytorch_model.safetensors");
+                let bytes = std::fs::read(&path).unwrap();
+                std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+            },
+            &["diffusion_pytorch_model.safetensors", "fetch it again"],
+        ),
+        (
+            |f| edit(&f.join("transformer/config.json"), |c| drop(c.insert("num_layers".into(), 4.into()))),
+            &["missing", "transformer_blocks.2.ff_context"],
+        ),
+        (
+            |f| edit(&f.join("transformer/config.json"), |c| drop(c.insert("num_layers".into(), "many".into()))),
+            &["transformer/config.json"],
+        ),
+        (
+            |f| edit(&f.join("transformer/config.json"), |c| drop(c.insert("num_attention_heads".into(), 0.into()))),
+            &["num_attention_heads is 0"],
+        ),
+        (
+            |f| edit(&f.join("text_encoder/config.json"), |c| drop(c.insert("hidden_act".into(), "relu".into()))),
+            &["hidden_act", "quick_gelu"],
+        ),
+        (
+            |f| edit(&f.join("text_encoder_3/config.json"), |c| drop(c.insert("vocab_size".into(), 12.into()))),
+            &["text_encoder_3", "word"],
+        ),
+        (|f| std::fs::remove_file(f.join("tokenizer_3/tokenizer.json")).unwrap(), &["tokenizer_3", "tokenizer.json"]),
+        (
+            |f| edit(&f.join("scheduler/scheduler_config.json"), |c| drop(c.insert("shift".into(), (-1.0).into()))),
+            &["scheduler_config.json", "shift"],
+        ),
+        (
+            |f| {
+                edit(&f.join("scheduler/scheduler_config.json"), |c| {
+                    drop(c.insert("invert_sigmas".into(), true.into()))
+                })
+            },
+            &["invert_sigmas"],
+        ),
+    ];
+    for (change, words) in sd3 {
+        let (code, said) = broken("sd3_tiny", change);
+        assert!(code == 1 && words.iter().all(|word| said.contains(word)), "{words:?}: {code} {said}");
+    }
+    let shard = "transformer/diffusion_pytorch_model-00003-of-00004.safetensors";
+    let (code, said) = broken("flux_schnell_tiny", |f| std::fs::remove_file(f.join(shard)).unwrap());
+    assert!(code == 1 && said.contains("00003-of-00004"), "{said}");
+}
+
+/// CLIP's older vocabulary files serve where tokenizer.json is not, and unknown keys are told, not refused.
+#[test]
+fn older_vocabularies_and_unknown_keys_are_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("model");
+    std::fs::create_dir_all(&folder).unwrap();
+    for entry in std::fs::read_dir(fixture("sd3_tiny")).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
+        let to = folder.join(entry.file_name());
+        std::fs::create_dir_all(&to).unwrap();
+        for file in std::fs::read_dir(entry.path()).unwrap().flatten() {
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+    std::fs::copy(fixture("sd3_tiny").join("model_index.json"), folder.join("model_index.json")).unwrap();
+    for words in ["tokenizer", "tokenizer_2"] {
+        std::fs::remove_file(folder.join(words).join("tokenizer.json")).unwrap();
+    }
+    edit(&folder.join("transformer/config.json"), |config| drop(config.insert("novelty".into(), 1.into())));
+    let mut told = Vec::new();
+    let [_, negative] = texts("sd3_tiny");
+    let output = dir.path().join("x.safetensors");
+    let request = ReleasedRequest {
+        folder,
+        guidance: Some(4.5),
+        negative: Some(negative),
+        output: output.clone(),
+        ..request("sd3_tiny")
+    };
+    {
+        let listen = |event: rectiflow::Event| {
+            if let rectiflow::Event::Note(line) = event {
+                told.push(line.to_owned());
+            }
+        };
+        let mut context = Context::new(rectiflow::device::Chosen::cpu(), Default::default(), listen);
+        sample(&request, &mut context).unwrap();
+    }
+    holds(&golden("sd3_tiny"), "image", tensor::<4>(&Stored::open(&output).unwrap(), "images"));
+    assert!(told.iter().any(|line| line.contains("novelty")), "{told:?}");
+}
