@@ -51,7 +51,7 @@ impl Bars {
             }
             Event::Note(line) => match &self.work {
                 Some(bar) if !bar.is_hidden() => bar.println(line),
-                _ => eprintln!("{line}"),
+                _ => crate::say::line(line),
             },
         }
     }

@@ -3,8 +3,9 @@
 mod args;
 mod bars;
 mod run;
+mod say;
+mod signals;
 
-use clap::Parser;
 use rectiflow::Error;
 use std::{process::ExitCode, sync::Arc, sync::atomic::AtomicBool, sync::atomic::Ordering};
 
@@ -14,20 +15,20 @@ static ALLOCATOR: rectiflow::allocator::MiMalloc = rectiflow::allocator::MiMallo
 fn main() -> ExitCode {
     install_panic_hook();
     rectiflow::allocator::keep_pages();
-    let cli = args::Cli::parse();
+    let cli = args::Cli::typed();
     let stop = Arc::new(AtomicBool::new(false));
     let outcome = run::run(cli, stop.clone());
-    // Stopped by Ctrl-C: whatever was whole is on disk, and scripts learn that it is not all.
+    // Stopped by a signal: whatever was whole is on disk, and scripts learn that it is not all.
     let stopped = stop.load(Ordering::Relaxed);
     match outcome {
-        Ok(()) if stopped => ExitCode::from(130),
+        Ok(()) if stopped => ExitCode::from(signals::exit_code()),
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Interrupted) => {
-            eprintln!("stopped");
-            ExitCode::from(130)
+            say::line("stopped");
+            ExitCode::from(signals::exit_code())
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            say::line(format_args!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -38,14 +39,10 @@ fn install_panic_hook() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(|at| format!(" at {at}")).unwrap_or_default();
         let what = info.payload_as_str().unwrap_or("no message");
-        // A closed pipe (`rectiflow ... | head`) is the reader's choice, not a fault.
-        if what.contains("Broken pipe") {
-            std::process::exit(0);
-        }
-        eprintln!("rectiflow {} has a bug: {what}{place}", env!("CARGO_PKG_VERSION"));
-        eprintln!("Please report this line with the command that led to it. Finished checkpoints are intact.");
+        say::line(format_args!("rectiflow {} has a bug: {what}{place}", env!("CARGO_PKG_VERSION")));
+        say::line("Please report this line with the command that led to it. Finished checkpoints are intact.");
         if std::env::var_os("RUST_BACKTRACE").is_some() {
-            eprintln!("{}", std::backtrace::Backtrace::force_capture());
+            say::line(std::backtrace::Backtrace::force_capture());
         }
         std::process::exit(101);
     }));

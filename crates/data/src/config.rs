@@ -48,7 +48,7 @@ pub struct DataConfig {
     /// A named set (`rectiflow data list`); not together with `path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// A file or folder: images in class folders or flat, idx, CIFAR-10 batches, npy, npz, webdataset tars.
+    /// A file or folder: images in class folders or flat, idx, CIFAR batches, npy, npz, webdataset tars.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Training or test part.
@@ -72,8 +72,13 @@ pub struct DataConfig {
     pub classes: Vec<String>,
     /// Fraction in [0, 0.5] kept apart as the test part when the set has none of its own.
     pub holdout: f64,
-    /// Whether files of a folder that are not readable images are passed over instead of refused.
+    /// Whether images that cannot be read, samples without their image and images beside class folders are passed over (and
+    /// counted) instead of refused.
     pub skip_unreadable: bool,
+    /// Images of more million pixels are refused: small files can unpack to more than a machine has.
+    pub max_megapixels: usize,
+    /// Files that take more MiB, packed or unpacked, are refused.
+    pub max_file_mib: usize,
     /// Sets that take at most so many MiB as bytes are decoded once and kept in memory.
     pub memory_mib: usize,
 }
@@ -93,6 +98,8 @@ impl Default for DataConfig {
             classes: Vec::new(),
             holdout: 0.05,
             skip_unreadable: false,
+            max_megapixels: 200,
+            max_file_mib: 4096,
             memory_mib: 1024,
         }
     }
@@ -128,6 +135,11 @@ impl DataConfig {
         }
         if let Some(channels) = self.channels.filter(|&channels| channels != 1 && channels != 3) {
             return Err(DataError::config("channels", format!("is {channels}"), "give 1 (grey) or 3 (RGB)"));
+        }
+        for (key, value) in [("max_megapixels", self.max_megapixels), ("max_file_mib", self.max_file_mib)] {
+            if value == 0 {
+                return Err(DataError::config(key, "is 0", "give at least 1"));
+            }
         }
         if self.limit == Some(0) {
             return Err(DataError::config("limit", "is 0", "give at least 1, or leave it out"));

@@ -1,7 +1,10 @@
 //! Image files to pixels, and pixels to the shape a network wants.
 
+use crate::jpeg;
+use crate::read::Limits;
 use crate::{DataError, Fit, Result};
 use image::imageops::{self, FilterType};
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Luma, Pixel, Rgb};
 use std::io::Cursor;
 use std::path::Path;
@@ -15,43 +18,75 @@ pub(crate) struct Raw {
     pub(crate) channels: usize,
 }
 
+/// The shape of an image, as it will be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Header {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+}
+
+fn broken(path: &Path, what: impl Into<String>) -> DataError {
+    DataError::malformed(path, what, "replace or remove it")
+}
+
+/// A decoder of `bytes` that has read what stands before the pixels, with what it says of them.
+fn begin<'a>(path: &Path, bytes: &'a [u8], limits: Limits) -> Result<(impl ImageDecoder + 'a, Header, Orientation)> {
+    if bytes.is_empty() {
+        return Err(broken(path, "the file is empty"));
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| broken(path, e.to_string()))?;
+    let Some(format) = reader.format() else {
+        return Err(broken(path, "not an image of a known format (PNG, JPEG, WebP, BMP, GIF)"));
+    };
+    let fault = if format == ImageFormat::Jpeg { jpeg::fault(bytes) } else { None };
+    if let Some(fault) = fault {
+        return Err(broken(path, fault));
+    }
+    let what = |e: image::ImageError| broken(path, format!("not a whole {format:?} image ({e})"));
+    let mut decoder = reader.into_decoder().map_err(what)?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > limits.pixels {
+        let (size, most) = (pixels as f64 / 1e6, limits.pixels / 1_000_000);
+        let what = format!("{width} x {height} are {size:.0} million pixels, more than data.max_megapixels = {most}");
+        return Err(DataError::malformed(path, what, "shrink it, or raise that limit if the machine has the memory"));
+    }
+    if pixels == 0 {
+        return Err(broken(path, "an image without pixels"));
+    }
+    let orientation = decoder.orientation().map_err(what)?;
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    let turned = matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH);
+    let (width, height) = if turned { (height, width) } else { (width, height) };
+    let channels = if decoder.color_type().has_color() { 3 } else { 1 };
+    Ok((decoder, Header { height: height as usize, width: width as usize, channels }, orientation))
+}
+
+/// The shape of the image in `bytes`, the content of `path`.
+pub(crate) fn header(path: &Path, bytes: &[u8], limits: Limits) -> Result<Header> {
+    begin(path, bytes, limits).map(|(_, header, _)| header)
+}
+
 /// Decodes `bytes`, the content of `path`. The format is told by the content, not by the name; the camera's rotation is applied;
 /// transparent parts become white.
-pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Raw> {
-    let broken = |what: String| DataError::malformed(path, what, "replace or remove it");
-    if bytes.is_empty() {
-        return Err(broken("the file is empty".to_string()));
-    }
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| broken(e.to_string()))?;
-    let Some(format) = reader.format() else {
-        return Err(broken("not an image of a known format (PNG, JPEG, WebP, BMP, GIF)".to_string()));
-    };
-    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
-        return Err(broken("a truncated JPEG image: its end marker is missing".to_string()));
-    }
-    let what = |e: image::ImageError| broken(format!("not a whole {format:?} image ({e})"));
-    let mut decoder = reader.into_decoder().map_err(what)?;
-    let orientation = decoder.orientation().map_err(what)?;
+pub(crate) fn decode(path: &Path, bytes: &[u8], limits: Limits) -> Result<Raw> {
+    let (decoder, Header { height, width, channels }, orientation) = begin(path, bytes, limits)?;
+    let what = |e: image::ImageError| broken(path, format!("not a whole {} image ({e})", format_of(bytes)));
     let mut image = DynamicImage::from_decoder(decoder).map_err(what)?;
     image.apply_orientation(orientation);
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    if width == 0 || height == 0 {
-        return Err(broken("an image without pixels".to_string()));
-    }
-    let grey = !image.color().has_color();
+    let grey = channels == 1;
     let pixels = match (image.color().has_alpha(), grey) {
         (false, true) => image.into_luma8().into_raw(),
         (false, false) => image.into_rgb8().into_raw(),
         (true, true) => over_white::<1>(image.into_luma_alpha8().as_raw()),
         (true, false) => over_white::<3>(image.into_rgba8().as_raw()),
     };
-    Ok(Raw { pixels, height, width, channels: if grey { 1 } else { 3 } })
+    Ok(Raw { pixels, height, width, channels })
 }
 
-// JPEG decoders fill what is missing with grey. Inside coded data 0xFF is always followed by 0, so the end marker cannot appear by chance.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    let scan = bytes.windows(2).rposition(|pair| pair == [0xff, 0xda]);
-    scan.is_some_and(|scan| bytes[scan..].windows(2).any(|pair| pair == [0xff, 0xd9]))
+fn format_of(bytes: &[u8]) -> String {
+    image::guess_format(bytes).map_or_else(|_| "known".into(), |format| format!("{format:?}"))
 }
 
 /// `C` colours and alpha, composed over white.
@@ -71,6 +106,7 @@ pub(crate) struct Form {
     /// Side of the square; `None` leaves the size alone.
     pub(crate) size: Option<usize>,
     pub(crate) fit: Fit,
+    pub(crate) limits: Limits,
 }
 
 impl Form {

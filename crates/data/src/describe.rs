@@ -1,8 +1,11 @@
 //! What a data set contains, in figures.
 
-use crate::{Dataset, Result};
+use crate::open::chosen;
+use crate::read::Ask;
+use crate::{DataConfig, Dataset, LeftOut, Result};
 use rayon::prelude::*;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Figures of a data set.
@@ -26,6 +29,24 @@ pub struct Summary {
     pub std: Vec<f64>,
     /// [`Dataset::fingerprint`].
     pub fingerprint: String,
+    /// [`Dataset::left_out`].
+    pub left_out: Vec<LeftOut>,
+}
+
+/// The sizes `[h w]` of the images that `config` describes before they are brought to one, most frequent first, with how many
+/// have each. Images whose size cannot be told are not among them.
+///
+/// # Errors
+/// What finding them may say.
+pub fn sizes(config: &DataConfig) -> Result<Vec<([usize; 2], usize)>> {
+    let (_, source) = chosen(config)?;
+    let limits = Ask::of(config).limits;
+    let headers: Vec<_> = source.entries.par_iter().filter_map(|entry| entry.pixels.header(limits).ok()).collect();
+    let mut counts: BTreeMap<[usize; 2], usize> = BTreeMap::new();
+    headers.iter().for_each(|header| *counts.entry([header.height, header.width]).or_default() += 1);
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    Ok(counts)
 }
 
 /// Looks at every sample of `dataset`.
@@ -77,6 +98,7 @@ pub fn describe(dataset: &dyn Dataset) -> Result<Summary> {
         mean,
         std,
         fingerprint: dataset.fingerprint().to_string(),
+        left_out: dataset.left_out().to_vec(),
     })
 }
 
@@ -96,6 +118,9 @@ impl fmt::Display for Summary {
         }
         if self.unlabelled > 0 {
             writeln!(f, "{:>8}  (no class)", self.unlabelled)?;
+        }
+        for kind in &self.left_out {
+            writeln!(f, "not used: {kind}")?;
         }
         Ok(())
     }

@@ -3,16 +3,17 @@
 use crate::decode::Form;
 use crate::fingerprint::Fingerprint;
 use crate::read::{Entry, Source};
-use crate::{DataError, Dataset, Result, Sample};
+use crate::{Dataset, LeftOut, Result, Sample};
 
 /// A data set whose images are decoded when they are asked for.
 pub(crate) struct Lazy {
     name: String,
     shape: [usize; 3],
     form: Form,
-    pub(crate) class_names: Vec<String>,
-    pub(crate) entries: Vec<Entry>,
+    class_names: Vec<String>,
+    entries: Vec<Entry>,
     fingerprint: String,
+    left_out: Vec<LeftOut>,
 }
 
 impl Lazy {
@@ -22,8 +23,9 @@ impl Lazy {
         for entry in &source.entries {
             hash.add(entry.label, entry.caption.as_deref(), &entry.pixels.identity());
         }
-        let Source { class_names, entries, .. } = source;
-        Self { name: name.to_string(), shape, form, class_names, entries, fingerprint: hash.finish() }
+        let Source { class_names, entries, found, .. } = source;
+        let (name, left_out) = (name.to_string(), found.into_list());
+        Self { name, shape, form, class_names, entries, fingerprint: hash.finish(), left_out }
     }
 }
 
@@ -34,21 +36,8 @@ impl Dataset for Lazy {
 
     fn get(&self, index: usize) -> Result<Sample> {
         let entry = &self.entries[index];
-        let path = entry.pixels.path();
-        let raw = self.form.apply(entry.pixels.decode()?, &path)?;
-        if [raw.channels, raw.height, raw.width] != self.shape {
-            let [_, height, width] = self.shape;
-            let what = format!("{} x {} pixels, the first image has {width} x {height}", raw.width, raw.height);
-            return Err(DataError::malformed(&path, what, "set `data.size` to bring all images to one size"));
-        }
-        Ok(Sample {
-            pixels: raw.pixels,
-            height: raw.height,
-            width: raw.width,
-            channels: raw.channels,
-            label: entry.label,
-            caption: entry.caption.clone(),
-        })
+        let raw = self.form.apply(entry.pixels.decode(self.form.limits)?, &entry.pixels.path())?;
+        entry.sample(raw, self.shape)
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -77,5 +66,9 @@ impl Dataset for Lazy {
 
     fn in_memory(&self) -> bool {
         false
+    }
+
+    fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 }

@@ -1,7 +1,7 @@
 //! Data sets held in memory as bytes: what small sets are decoded into once.
 
 use crate::fingerprint::Fingerprint;
-use crate::{DataError, Dataset, Result, Sample};
+use crate::{DataError, Dataset, LeftOut, Result, Sample};
 
 /// A data set in memory.
 #[derive(Clone, Debug)]
@@ -14,6 +14,7 @@ pub struct InMemory {
     keys: Vec<Option<String>>,
     class_names: Vec<String>,
     fingerprint: String,
+    left_out: Vec<LeftOut>,
 }
 
 impl InMemory {
@@ -45,12 +46,18 @@ impl InMemory {
             captions.push(sample.caption);
         }
         let (name, fingerprint) = (name.to_string(), hash.finish());
-        Ok(Self { name, shape, pixels, labels, captions, keys: Vec::new(), class_names, fingerprint })
+        let (keys, left_out) = Default::default();
+        Ok(Self { name, shape, pixels, labels, captions, keys, class_names, fingerprint, left_out })
     }
 
     /// The same with the name of each sample's file, see [`Dataset::key`].
     pub(crate) fn with_keys(self, keys: Vec<Option<String>>) -> Self {
         Self { keys, ..self }
+    }
+
+    /// The same with what was found beside the samples, see [`Dataset::left_out`].
+    pub(crate) fn with_left_out(self, left_out: Vec<LeftOut>) -> Self {
+        Self { left_out, ..self }
     }
 }
 
@@ -98,5 +105,9 @@ impl Dataset for InMemory {
 
     fn in_memory(&self) -> bool {
         true
+    }
+
+    fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 }

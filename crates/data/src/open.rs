@@ -1,17 +1,17 @@
 //! From a [`DataConfig`] to a data set: find it, choose its part, classes and samples, bring the images to one form.
 
-use crate::decode::Form;
+use crate::decode::{Form, Raw};
 use crate::fetch::registry::{self, Kind};
 use crate::fetch::{cache_dir, is_fetched};
 use crate::lazy::Lazy;
 use crate::memory::InMemory;
 use crate::moving::{MOVING, clips};
 use crate::order::Order;
-use crate::read::{Entry, Pixels, Source, cifar, emoji, folder, idx, npy, webdataset};
-use crate::{DataConfig, DataError, Dataset, EMBEDDED, Label, Result, Sample, Split};
+use crate::read::{Ask, Entry, Pixels, Source, idx, layout, npy, tree, webdataset};
+use crate::{DataConfig, DataError, Dataset, EMBEDDED, Label, Result, Split};
 use rayon::prelude::*;
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 const TRAIN_IMAGES: &[u8] = include_bytes!("../assets/train-images-idx3-ubyte.gz");
@@ -37,6 +37,42 @@ pub fn open(config: &DataConfig) -> Result<Arc<dyn Dataset>> {
     if config.name.as_deref() == Some(MOVING) {
         return Ok(Arc::new(moving_garments(config)?));
     }
+    let (name, source) = chosen(config)?;
+    finish(&name, source, config)
+}
+
+/// The part of a set that is judged on.
+pub struct TestPart {
+    /// Its samples.
+    pub set: Arc<dyn Dataset>,
+    /// Whether it comes with the set, rather than being held out of it.
+    pub is_own: bool,
+}
+
+/// The part of the set that is judged on; `None` where nothing is kept apart: a set of too few samples without a test part of its
+/// own, or `holdout = 0`.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_test(config: &DataConfig) -> Result<Option<TestPart>> {
+    let test = config.with_split(Split::Test);
+    test.check()?;
+    if test.name.as_deref() == Some(MOVING) {
+        return Ok(Some(TestPart { set: Arc::new(moving_garments(&test)?), is_own: true }));
+    }
+    match chosen(&test) {
+        Ok((_, source)) if source.entries.is_empty() && !source.own_split => Ok(None),
+        Ok((name, source)) => {
+            let is_own = source.own_split;
+            Ok(Some(TestPart { set: finish(&name, source, &test)?, is_own }))
+        }
+        Err(DataError::Config { key: "holdout", .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The samples that `config` describes, before they are decoded, with the set's name.
+pub(crate) fn chosen(config: &DataConfig) -> Result<(String, Source)> {
     let (name, source) = source(config)?;
     let name = if config.split == Split::Test { format!("{name} (test)") } else { name };
     let source = hold_out(source, config, &name)?;
@@ -51,7 +87,7 @@ pub fn open(config: &DataConfig) -> Result<Arc<dyn Dataset>> {
     };
     let mut source = choose_classes(source, config)?;
     source.entries.truncate(config.limit.unwrap_or(usize::MAX));
-    finish(&name, source, config)
+    Ok((name, source))
 }
 
 /// The clips made of the embedded set. What would change the garments' form is refused rather than passed over.
@@ -68,18 +104,43 @@ fn moving_garments(config: &DataConfig) -> Result<InMemory> {
 }
 
 fn source(config: &DataConfig) -> Result<(String, Source)> {
+    let ask = Ask::of(config);
     if let Some(path) = &config.path {
-        return Ok((path.display().to_string(), at_path(path, config.split)?));
+        let mut source = at_path(path, ask)?;
+        if source.own_split && ask.split == Split::Test && !source.class_names.is_empty() {
+            let training = at_path(path, Ask { split: Split::Train, ..ask })?;
+            as_in_training(&mut source, training.class_names);
+        }
+        return Ok((path.display().to_string(), source));
     }
     let name = config.name.as_deref().unwrap_or(EMBEDDED);
     if name == EMBEDDED {
-        return Ok((name.to_string(), embedded(config.split)?));
+        return Ok((name.to_string(), embedded(ask)?));
     }
-    Ok((name.to_string(), named(name, &cache_dir()?, config.split)?))
+    Ok((name.to_string(), named(name, &cache_dir()?, ask)?))
+}
+
+/// Numbers the classes of a test part as in its training part, which may have more of them.
+fn as_in_training(test: &mut Source, class_names: Vec<String>) {
+    if test.class_names == class_names {
+        return;
+    }
+    let number = |label: u32| class_names.iter().position(|name| *name == test.class_names[label as usize]);
+    let numbers: HashMap<u32, Option<u32>> =
+        (0..test.class_names.len() as u32).map(|label| (label, number(label).map(|at| at as u32))).collect();
+    for entry in &mut test.entries {
+        let Some(label) = entry.label else { continue };
+        entry.label = numbers.get(&label).copied().flatten();
+        if entry.label.is_none() {
+            let name = test.class_names[label as usize].clone();
+            test.found.note("labels of the test part", name, "the training part has no such class");
+        }
+    }
+    test.class_names = class_names;
 }
 
 /// A set that was fetched into `cache`. One that is there in part is as good as not there.
-fn named(name: &str, cache: &Path, split: Split) -> Result<Source> {
+fn named(name: &str, cache: &Path, ask: Ask) -> Result<Source> {
     let dir = registry::folder(name, cache)?;
     let set = registry::find(name);
     if !set.map_or(dir.is_dir(), |set| is_fetched(set, cache)) {
@@ -94,27 +155,27 @@ fn named(name: &str, cache: &Path, split: Split) -> Result<Source> {
         let remedy = format!("look at it with `rectiflow shape show {}`", dir.display());
         return Err(DataError::config("name", what, remedy));
     }
-    let mut source = at_path(&dir, split)?;
+    let mut source = at_path(&dir, ask)?;
     if let Some(set) = set.filter(|set| set.classes.len() == source.class_names.len()) {
         source.class_names = set.classes.iter().map(|class| class.to_string()).collect();
     }
     Ok(source)
 }
 
-fn embedded(split: Split) -> Result<Source> {
-    let (images, labels) = match split {
+fn embedded(ask: Ask) -> Result<Source> {
+    let (images, labels) = match ask.split {
         Split::Train => (TRAIN_IMAGES, TRAIN_LABELS),
         Split::Test => (TEST_IMAGES, TEST_LABELS),
     };
     let path = Path::new("embedded Fashion-MNIST");
-    let source = idx::read((path, images.to_vec()), Some((path, labels.to_vec())))?;
+    let source = idx::read((path, images.to_vec()), Some((path, labels.to_vec())), ask.limits)?;
     Ok(Source { class_names: registry::FASHION.map(String::from).to_vec(), ..source })
 }
 
 /// The set at `path`, whichever reader it needs.
-fn at_path(path: &Path, split: Split) -> Result<Source> {
+fn at_path(path: &Path, ask: Ask) -> Result<Source> {
     if path.is_dir() {
-        return in_folder(path, split);
+        return layout::open(path, ask);
     }
     if !path.exists() {
         let remedy = "check `data.path`; relative paths start at the current folder".to_string();
@@ -122,48 +183,24 @@ fn at_path(path: &Path, split: Split) -> Result<Source> {
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if name.ends_with(".tar") {
-        webdataset::open(&[path.to_path_buf()], false)
+        webdataset::open(&[path.to_path_buf()], false, ask)
     } else if name.ends_with(".npy") || name.ends_with(".npz") {
-        npy::open_file(path)
+        npy::open_file(path, ask)
     } else if name.contains("idx") || name.contains("ubyte") {
-        idx::open_file(path)
+        idx::open_file(path, ask)
+    } else if tree::begins_as_image(path) {
+        let bytes = std::fs::metadata(path).map_err(|e| DataError::io(path, "read", e))?.len();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let pixels = Pixels::File { path: path.to_path_buf(), name, bytes };
+        Ok(Source { entries: vec![Entry { label: None, caption: None, pixels }], ..Source::default() })
     } else {
-        let remedy = "give a folder, or a file whose name contains `idx` or `ubyte` or ends in .npy, .npz or .tar";
+        let packed = [".zip", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"].iter().any(|ending| name.ends_with(ending));
+        let remedy = match packed {
+            true => "unpack it and give the folder",
+            false => "give a folder, an image, or a file whose name contains `idx` or `ubyte` or ends in .npy, .npz or .tar",
+        };
         Err(DataError::malformed(path, "no data set file this program knows by its name", remedy))
     }
-}
-
-fn in_folder(dir: &Path, split: Split) -> Result<Source> {
-    let both = [Split::Train, Split::Test];
-    if both.iter().any(|&split| idx::find(dir, split).is_some()) {
-        return idx::open_dir(dir, split);
-    }
-    if both.iter().any(|&split| cifar::find(dir, split).is_some()) {
-        return cifar::open_dir(dir, split);
-    }
-    if let Some(tar) = emoji::find(dir) {
-        return emoji::open(dir, &tar);
-    }
-    let (tars, own_split) = webdataset::find(dir, split)?;
-    if !tars.is_empty() {
-        return webdataset::open(&tars, own_split);
-    }
-    let train = part(dir, Split::Train);
-    let (Some(train), test) = (train, part(dir, Split::Test)) else { return folder::open_dir(dir) };
-    let own_split = test.is_some();
-    let path = if split == Split::Test { test.unwrap_or(train) } else { train };
-    let source = if path.is_dir() { folder::open_dir(&path)? } else { npy::open_file(&path)? };
-    Ok(Source { own_split, ..source })
-}
-
-/// The sub-folder or array file of `split`, by the usual names.
-fn part(dir: &Path, split: Split) -> Option<PathBuf> {
-    let stems: &[&str] = match split {
-        Split::Train => &["train", "training"],
-        Split::Test => &["test", "val", "valid", "validation"],
-    };
-    let names = stems.iter().flat_map(|stem| [stem.to_string(), format!("{stem}.npz"), format!("{stem}.npy")]);
-    names.map(|name| dir.join(name)).find(|path| path.is_dir() || (path.is_file() && path.extension().is_some()))
 }
 
 /// Takes the test part off a set that has none of its own: the same samples for the same number of files, whole groups where
@@ -180,9 +217,28 @@ fn hold_out(source: Source, config: &DataConfig, name: &str) -> Result<Source> {
     let group = |index: usize| source.groups.get(index).map_or(index, |&group| group as usize);
     let groups = (0..count).map(group).max().map_or(0, |last| last + 1);
     let held = (groups as f64 * config.holdout).ceil() as usize;
+    let mut members: Vec<Vec<usize>> = vec![Vec::new(); groups];
+    (0..count).for_each(|index| members[group(index)].push(index));
+    // No class may lose its last sample, and a set not all of it.
+    let label = |index: usize| source.entries[index].label;
+    let mut left: HashMap<Option<u32>, usize> = HashMap::new();
+    (0..count).for_each(|index| *left.entry(label(index)).or_default() += 1);
     let mut is_test = vec![false; groups];
     let mut order = Order::new(groups, Some(0)); // not the run's seed: the parts must not change with it
-    (0..held as u64).for_each(|position| is_test[order.at(position)] = true);
+    let mut taken = 0;
+    for position in 0..groups as u64 {
+        if taken == held {
+            break;
+        }
+        let chosen = order.at(position);
+        let mut rest = left.clone();
+        members[chosen].iter().for_each(|&index| *rest.entry(label(index)).or_default() -= 1);
+        if members[chosen].iter().any(|&index| rest[&label(index)] == 0) {
+            continue;
+        }
+        (left, is_test[chosen]) = (rest, true);
+        taken += 1;
+    }
     let wanted = config.split == Split::Test;
     let kept: Vec<bool> = (0..count).map(|index| is_test[group(index)] == wanted).collect();
     let chosen = source.entries.into_iter().zip(kept).filter(|(_, kept)| *kept);
@@ -240,49 +296,100 @@ fn choose_classes(source: Source, config: &DataConfig) -> Result<Source> {
     Ok(Source { entries, class_names, ..source })
 }
 
-fn finish(name: &str, mut source: Source, config: &DataConfig) -> Result<Arc<dyn Dataset>> {
-    let empty = || DataError::config("path", format!("{name} has no samples"), "choose another set, part or class");
+/// `source` as a data set.
+pub(crate) fn finish(name: &str, mut source: Source, config: &DataConfig) -> Result<Arc<dyn Dataset>> {
+    let limits = Ask::of(config).limits;
     let files = source.entries.iter().any(|entry| !matches!(entry.pixels, Pixels::Row { .. }));
-    if files && config.skip_unreadable {
-        let readable: Vec<bool> = source.entries.par_iter().map(|entry| entry.pixels.decode().is_ok()).collect();
-        let mut readable = readable.into_iter();
-        source.entries.retain(|_| readable.next().unwrap_or(false));
-    }
-    // Grey only if all of these are grey: a folder whose first picture is grey must not lose its colours.
-    let step = source.entries.len().div_ceil(64).max(1);
-    let probes: Vec<_> = source.entries.iter().step_by(step).filter_map(|entry| entry.pixels.decode().ok()).collect();
-    let Some(first) = probes.first() else {
-        return Err(match source.entries.first() {
-            None => empty(),
-            Some(_) => unreadable(&source.entries).unwrap_or_else(empty),
-        });
-    };
-    let colours = probes.iter().map(|raw| raw.channels).max().unwrap_or(1);
-    let form = Form { channels: config.channels.unwrap_or(colours), size: config.size, fit: config.fit };
-    let shape = [form.channels, form.size.unwrap_or(first.height), form.size.unwrap_or(first.width)];
+    let (form, shape) = form(name, &source, config)?;
     let bytes = source.entries.len().saturating_mul(shape.iter().product());
-    let lazy = Lazy::new(name, shape, form, source);
-    if bytes > config.memory_mib.saturating_mul(1 << 20) {
-        return Ok(Arc::new(lazy));
+    let large = bytes > config.memory_mib.saturating_mul(1 << 20);
+    if large {
+        if files && config.skip_unreadable {
+            let readable = source.entries.par_iter().map(|entry| entry.pixels.decode(limits).map(drop)).collect();
+            let _: Vec<()> = keep_readable(name, &mut source, readable)?;
+        }
+        return Ok(Arc::new(Lazy::new(name, shape, form, source)));
     }
-    let samples: Result<Vec<Sample>> = (0..lazy.len()).into_par_iter().map(|index| lazy.get(index)).collect();
-    // Told in name order and with their number, whichever thread met the first.
-    let samples = samples.map_err(|e| unreadable(&lazy.entries).filter(|_| files).unwrap_or(e))?;
-    let keys = lazy.entries.iter().map(|entry| entry.pixels.key().map(String::from)).collect();
-    Ok(Arc::new(InMemory::new(name, shape, lazy.class_names, samples)?.with_keys(keys)))
+    // Every image is decoded once, and at once brought to its form, which is small.
+    let decode = |entry: &Entry| -> Result<Result<Raw>> {
+        Ok(form.apply(entry.pixels.decode(limits)?, &entry.pixels.path()))
+    };
+    let decoded: Vec<Result<Result<Raw>>> = source.entries.par_iter().map(decode).collect();
+    let formed: Vec<Result<Raw>> = if files && config.skip_unreadable {
+        keep_readable(name, &mut source, decoded)?
+    } else {
+        // Told in name order and with their number, whichever thread met the first.
+        all_readable(&source.entries, decoded)?
+    };
+    let mut samples = Vec::with_capacity(formed.len());
+    for (entry, raw) in source.entries.iter().zip(formed) {
+        samples.push(entry.sample(raw?, shape)?);
+    }
+    let keys = source.entries.iter().map(|entry| entry.pixels.key().map(String::from)).collect();
+    let set = InMemory::new(name, shape, source.class_names, samples)?.with_keys(keys);
+    Ok(Arc::new(set.with_left_out(source.found.into_list())))
 }
 
-/// The error for the entries that cannot be decoded, if there are any.
-fn unreadable(entries: &[Entry]) -> Option<DataError> {
-    let failed = |entry: &Entry| entry.pixels.decode().err().map(|error| (entry.pixels.path(), error));
-    let errors: Vec<_> = entries.par_iter().filter_map(failed).collect();
-    let count = errors.len();
-    let (first, error) = errors.into_iter().next()?;
-    let reason = match error {
-        DataError::Malformed { what, .. } => what,
-        other => return Some(other),
+/// The form that the images of `source` are brought to, and the shape `[c h w]` this gives them.
+fn form(name: &str, source: &Source, config: &DataConfig) -> Result<(Form, [usize; 3])> {
+    let limits = Ask::of(config).limits;
+    let step = source.entries.len().div_ceil(64).max(1);
+    let probes: Vec<_> = source.entries.iter().step_by(step).collect();
+    let probes: Vec<_> = probes.par_iter().filter_map(|entry| entry.pixels.header(limits).ok()).collect();
+    let Some(first) = probes.first() else {
+        let what = format!("{name} has no samples{}", source.found.told());
+        let empty = DataError::config("path", what, "choose another set, part or class");
+        let decoded = source.entries.par_iter().map(|entry| entry.pixels.decode(limits)).collect();
+        return Err(all_readable(&source.entries, decoded).err().unwrap_or(empty));
     };
-    Some(DataError::Unreadable { first, reason, count, total: entries.len() })
+    // Grey only if all of these are grey: a folder whose first picture is grey must not lose its colours.
+    let colours = probes.iter().map(|header| header.channels).max().unwrap_or(1);
+    let form = Form { channels: config.channels.unwrap_or(colours), size: config.size, fit: config.fit, limits };
+    let shape = [form.channels, form.size.unwrap_or(first.height), form.size.unwrap_or(first.width)];
+    Ok((form, shape))
+}
+
+/// What was decoded of the entries that could be; the others leave `source` and are counted as left out.
+fn keep_readable<T>(name: &str, source: &mut Source, decoded: Vec<Result<T>>) -> Result<Vec<T>> {
+    let mut kept = Vec::with_capacity(decoded.len());
+    let mut entries = Vec::with_capacity(decoded.len());
+    for (entry, decoded) in std::mem::take(&mut source.entries).into_iter().zip(decoded) {
+        match decoded {
+            Ok(decoded) => {
+                kept.push(decoded);
+                entries.push(entry);
+            }
+            Err(error) => {
+                let path = entry.pixels.path();
+                let why = match error {
+                    DataError::Malformed { what, .. } => what,
+                    other => other.to_string(),
+                };
+                source.found.note("images that cannot be read", path.display().to_string(), &why);
+            }
+        }
+    }
+    if entries.is_empty() {
+        let what = format!("{name} has no samples{}", source.found.told());
+        return Err(DataError::config("path", what, "choose another set, part or class"));
+    }
+    source.entries = entries;
+    Ok(kept)
+}
+
+/// What was decoded of all `entries`, or the error for those that could not be.
+fn all_readable<T>(entries: &[Entry], decoded: Vec<Result<T>>) -> Result<Vec<T>> {
+    let count = decoded.iter().filter(|decoded| decoded.is_err()).count();
+    let first = decoded.iter().position(|decoded| decoded.is_err());
+    decoded.into_iter().collect::<Result<Vec<T>>>().map_err(|error| {
+        let Some(first) = first.and_then(|first| entries.get(first)) else { return error };
+        match error {
+            DataError::Malformed { what, .. } if !matches!(first.pixels, Pixels::Row { .. }) => {
+                DataError::Unreadable { first: first.pixels.path(), reason: what, count, total: entries.len() }
+            }
+            other => other,
+        }
+    })
 }
 
 #[cfg(test)]
@@ -294,7 +401,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(cache.path().join("mnist/.download")).unwrap();
         std::fs::write(cache.path().join("mnist/train-images-idx3-ubyte"), b"x").unwrap();
-        let error = named("mnist", cache.path(), Split::Train).unwrap_err();
+        let error = named("mnist", cache.path(), Ask::of(&DataConfig::default())).unwrap_err();
         assert!(matches!(error, DataError::NotFetched { .. }), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! The samples of a data set and what a data set is: a fixed-length, random-access list of images with labels and captions.
 
-use crate::Result;
+use crate::{LeftOut, Result};
 use std::collections::HashMap;
 
 /// One image with what is known about it.
@@ -92,6 +92,11 @@ pub trait Dataset: Send + Sync {
 
     /// Whether [`Dataset::get`] is a copy from memory rather than a file to decode.
     fn in_memory(&self) -> bool;
+
+    /// What was found beside the samples and is not used, each kind counted, named and with its reason.
+    fn left_out(&self) -> &[LeftOut] {
+        &[]
+    }
 }
 
 /// For each sample of `a` its counterpart in `b`: the one whose file has the same name.

@@ -11,6 +11,7 @@ pub mod judge;
 pub mod machine;
 pub mod memory;
 pub mod model;
+pub mod output;
 pub mod pairs;
 mod perceptual;
 pub mod prelude;

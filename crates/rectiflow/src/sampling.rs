@@ -59,25 +59,42 @@ pub enum Classes {
 /// Classes that a message names before it counts the rest.
 const SHOWN: usize = 20;
 
+/// The class called `word`: to the letter, else whatever the case where that leaves one only.
+fn named(names: &[String], word: &str) -> Option<usize> {
+    let exact = names.iter().position(|name| name == word);
+    let mut alike = (0..names.len()).filter(|&at| names[at].to_lowercase() == word.to_lowercase());
+    exact.or_else(|| alike.next().filter(|_| alike.next().is_none()))
+}
+
+/// `text` split at commas, but for those inside the names of classes: the longest name that fits is taken first.
+fn listed<'a>(names: &[String], text: &'a str) -> Vec<&'a str> {
+    let commas = |from: usize| text[from..].match_indices(',').map(move |(at, _)| from + at).chain([text.len()]);
+    let (mut words, mut from) = (Vec::new(), 0);
+    while from <= text.len() {
+        let ends: Vec<usize> = commas(from).collect();
+        let whole = ends.iter().rev().find(|&&end| named(names, text[from..end].trim()).is_some());
+        let end = *whole.unwrap_or(&ends[0]);
+        words.push(text[from..end].trim());
+        from = end + 1;
+    }
+    words
+}
+
 impl Classes {
     /// All classes of a model in turn, or none where it has none.
     pub fn all(model: &Model) -> Self {
         if model.classes() == 0 { Self::None } else { Self::InTurn((0..model.classes() as i64).collect()) }
     }
 
-    /// From `3`, `Sneaker`, `0,1,Bag` or `none`.
+    /// From `3`, `Sneaker`, `0,1,Bag` or `none` (`-1` where a class has that name).
     ///
     /// # Errors
     /// [`Error::Usage`] for a class the model does not have, with those it has.
     pub fn parse(text: &str, model: &Model) -> Result<Self, Error> {
-        if text == "none" {
-            return Ok(Self::None);
-        }
         let names = &model.subject.classes;
+        let number = |word: &str| word.parse::<usize>().ok().filter(|number| *number < names.len());
         let one = |word: &str| {
-            let by_name = names.iter().position(|name| name.eq_ignore_ascii_case(word));
-            let by_number = word.parse::<usize>().ok().filter(|number| *number < names.len());
-            by_name.or(by_number).map(|class| class as i64).ok_or_else(|| {
+            named(names, word).or_else(|| number(word)).map(|class| class as i64).ok_or_else(|| {
                 let known: Vec<String> =
                     names.iter().enumerate().take(SHOWN).map(|(i, name)| format!("{i} {name}")).collect();
                 let known = match names.len() {
@@ -89,7 +106,11 @@ impl Classes {
                 Error::Usage(format!("--class {word}: this model's classes are {known}"))
             })
         };
-        text.split(',').map(|word| one(word.trim())).collect::<Result<_, _>>().map(Self::InTurn)
+        match named(names, text.trim()) {
+            Some(class) => Ok(Self::InTurn(vec![class as i64])),
+            None if text == "none" || text == "-1" => Ok(Self::None),
+            None => listed(names, text).iter().map(|word| one(word)).collect::<Result<_, _>>().map(Self::InTurn),
+        }
     }
 
     /// The class of sample `index`.
@@ -142,6 +163,18 @@ pub fn draw(
     draw_from(model, &start, config, classes, seed, range, context)
 }
 
+/// Refuses what [`draw_from`] would refuse before the first of `count` samples.
+///
+/// # Errors
+/// Settings out of range, a solver, path or guidance that this model does not go with, samples that do not fit the memory.
+pub(crate) fn check(model: &Model, config: &SampleConfig, count: u64) -> Result<(), Error> {
+    config.check().map_err(Error::Usage)?;
+    along(model.field(&config.guidance, config.precision)?, &model.recipe.path, config.path.as_ref())?;
+    config.schedule.build(config.steps)?;
+    model.recipe.check_solver(&config.solver).map_err(|reason| Error::Usage(reason.into()))?;
+    memory::check_samples(count, model.subject.shape)
+}
+
 /// Draws the samples of `range`, which begin at `start`: noise under `seed`, or images in their order.
 ///
 /// # Errors
@@ -155,7 +188,7 @@ pub fn draw_from(
     range: Range<u64>,
     context: &mut Context,
 ) -> Result<Drawn, Error> {
-    config.check().map_err(Error::Usage)?;
+    check(model, config, range.end - range.start)?;
     let began = Instant::now();
     let device = context.device.device.clone();
     let shape = model.subject.shape;
@@ -165,7 +198,6 @@ pub fn draw_from(
         context.note(reason);
     }
     let schedule = config.schedule.build(config.steps)?;
-    model.recipe.check_solver(&config.solver).map_err(|reason| Error::Usage(reason.into()))?;
     if let Some(advice) = model.recipe.advice(&config.solver) {
         context.note(advice);
     }
@@ -175,7 +207,6 @@ pub fn draw_from(
     }
     let noise = noise(seed);
     let (total, first) = (range.end - range.start, range.start);
-    memory::check_samples(total, shape)?;
     let rows = Vec::with_capacity(total as usize * shape.numel());
     let mut drawn = Drawn { rows, shape, classes: vec![], nfe: 0, seconds: 0.0 };
     context.tell(Event::Begin { what: "samples", total });
@@ -213,4 +244,20 @@ pub fn draw_from(
 pub(crate) fn host<const D: usize>(tensor: base::Tensor<D>) -> Result<Vec<f32>, Error> {
     let read = tensor.try_into_vec_as::<f32>();
     read.map_err(|error| Error::Failure(format!("a tensor could not be read back from its device: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_classes_may_have_commas_and_differ_by_case() {
+        let names = ["cat", "cat, tabby", "Dog", "dog", "3"].map(String::from);
+        assert_eq!(listed(&names, "cat, tabby,Dog , 0"), ["cat, tabby", "Dog", "0"]);
+        assert_eq!(listed(&names, "cat,dog"), ["cat", "dog"]);
+        assert_eq!(named(&names, "Dog"), Some(2));
+        assert_eq!(named(&names, "dog"), Some(3));
+        assert_eq!((named(&names, "DOG"), named(&names, "CAT")), (None, Some(0)));
+        assert_eq!((named(&names, "3"), named(&names, "none")), (Some(4), None));
+    }
 }

@@ -1,7 +1,7 @@
 //! Schedules as files: the times of a few-step sampler, and the same as the sigma list of diffusers.
 //!
 //! A file says `times` (noise at 0, rising) and, for other programs, `sigmas` (`1 - t`, noise at 1, falling to 0); either
-//! alone is enough to read it back. A `scheduler_config.json` of diffusers' flow-matching scheduler is read as its settings.
+//! alone is enough to read it back; `sigmas` that stop above 0, as pipelines of diffusers take them, go on to it. A `scheduler_config.json` of diffusers' flow-matching scheduler is read as its settings.
 
 use crate::{
     Error,
@@ -31,17 +31,25 @@ struct Document {
 pub fn read(file: &Path) -> Result<ScheduleConfig, Error> {
     let at = |why: String| Error::Failure(format!("schedule {}: {why}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| at(format!("cannot be read: {error}")))?;
-    if let Ok(Value::Object(config)) = serde_json::from_str(&text)
+    let text = text.trim_start_matches('\u{feff}'); // a byte-order mark
+    if let Ok(Value::Object(config)) = serde_json::from_str(text)
         && config.contains_key("_class_name")
     {
         return diffusers(config).map_err(at);
     }
-    let document: Document = serde_json::from_str(&text).map_err(|error| {
+    let document: Document = serde_json::from_str(text).map_err(|error| {
         at(format!(
             "is no schedule ({error}); it should be a JSON object with `times`, as `rectiflow schedule` writes it"
         ))
     })?;
-    let from_sigmas = |sigmas: Vec<f64>| sigmas.iter().map(|sigma| 1.0 - sigma).collect::<Vec<_>>();
+    // Pipelines take the list without its end: the last step goes to sigma 0. With `times` beside it the list is whole.
+    let open = document.times.is_none();
+    let from_sigmas = |mut sigmas: Vec<f64>| {
+        if open && sigmas.last().is_some_and(|&last| last > 0.0) && sigmas.is_sorted_by(|a, b| a > b) {
+            sigmas.push(0.0);
+        }
+        sigmas.iter().map(|sigma| 1.0 - sigma).collect::<Vec<_>>()
+    };
     let times = match (document.times, document.sigmas.map(from_sigmas)) {
         (Some(times), Some(other)) => {
             let far = |(a, b): (&f64, &f64)| (a - b).abs() > 1e-6;
@@ -139,6 +147,9 @@ mod tests {
         let file = folder.path().join("s.json");
         std::fs::write(&file, r#"{"sigmas": [1.0, 0.75, 0.0]}"#).unwrap();
         assert_eq!(read(&file).unwrap(), ScheduleConfig::Custom { times: vec![0.0, 0.25, 1.0] });
+        // As diffusers' pipelines take it, without its end; and with a byte-order mark.
+        std::fs::write(&file, "\u{feff}{\"sigmas\": [1.0, 0.75, 0.5, 0.25]}").unwrap();
+        assert_eq!(read(&file).unwrap(), ScheduleConfig::Custom { times: vec![0.0, 0.25, 0.5, 0.75, 1.0] });
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! runs/<name>/
 //!   recipe.toml        the resolved recipe
 //!   stats.jsonl        one JSON object per line: training, validation, events
+//!   data.json          what was trained on, and what was found beside it and not used
 //!   checkpoints/       000000012800.safetensors ...
 //!   samples/           grids of fixed seeds
 //!   events.out.tfevents.<time>.rectiflow
@@ -49,6 +50,11 @@ impl RunDir {
         self.0.join("stats.jsonl")
     }
 
+    /// What was trained on.
+    pub fn data(&self) -> PathBuf {
+        self.0.join("data.json")
+    }
+
     /// Folder of checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.0.join("checkpoints")
@@ -65,20 +71,46 @@ impl RunDir {
         replace_file(file, text.as_bytes())
     }
 
-    /// Takes the lock; it is released when the value is dropped or the process ends, however it ends.
+    /// Takes the lock and signs it; it is released when the value is dropped or the process ends, however it ends.
     pub fn lock(&self) -> Result<RunLock, TrainError> {
+        let mut lock = self.hold()?;
+        lock.sign()?;
+        Ok(lock)
+    }
+
+    /// Refuses a place where no run can be: a file, or a folder that cannot be written. Changes nothing.
+    pub fn check(path: &Path) -> Result<(), TrainError> {
+        let mut folder = path;
+        while !folder.exists() {
+            folder = match folder.parent() {
+                Some(above) if !above.as_os_str().is_empty() => above,
+                _ => Path::new("."),
+            };
+        }
+        let open = |folder: &Path| -> std::io::Result<()> {
+            if !folder.is_dir() {
+                return Err(std::io::Error::new(std::io::ErrorKind::NotADirectory, "it is a file"));
+            }
+            tempfile::tempfile_in(folder).map(drop)
+        };
+        open(folder).map_err(TrainError::io("write into", folder))
+    }
+
+    /// Takes away what [`RunDir::create`] made, where nothing was put into it.
+    pub fn abandon(&self) {
+        let _ = std::fs::remove_file(self.0.join(".lock"));
+        for folder in [self.checkpoints(), self.samples(), self.0.clone()] {
+            let _ = std::fs::remove_dir(folder); // refused where it is not empty
+        }
+    }
+
+    /// Takes the lock without signing it: the folder stays as it is.
+    pub fn hold(&self) -> Result<RunLock, TrainError> {
         let path = self.0.join(".lock");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open.map_err(TrainError::io("open", &path))?;
         match file.try_lock() {
-            Ok(()) => {
-                let write = file
-                    .set_len(0)
-                    .and_then(|()| file.seek(SeekFrom::Start(0)))
-                    .and_then(|_| writeln!(file, "{}", std::process::id()));
-                write.map_err(TrainError::io("write", &path))?;
-                Ok(RunLock { _file: file })
-            }
+            Ok(()) => Ok(RunLock { file, path }),
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 // Only for the message: a lock whose holder is not readable is still a lock.
@@ -93,7 +125,20 @@ impl RunDir {
 /// The right to write into a run directory.
 #[derive(Debug)]
 pub struct RunLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
+}
+
+impl RunLock {
+    /// Says in the folder who trains there.
+    pub fn sign(&mut self) -> Result<(), TrainError> {
+        let file = &mut self.file;
+        let write = file
+            .set_len(0)
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| writeln!(file, "{}", std::process::id()));
+        write.map_err(TrainError::io("write", &self.path))
+    }
 }
 
 /// Replaces a small file atomically: temporary file in the same folder, sync, rename.

@@ -71,6 +71,24 @@ fn identity(content: &str, config: &LoaderConfig) -> String {
     format!("{content}, {order}{}", if config.flip { ", flipped" } else { "" })
 }
 
+/// Whether two fingerprints of sources mean the same samples in the same order. What a data set is called is no part of that: a
+/// folder may have moved, or be spelled in another way.
+pub(crate) fn same(a: &str, b: &str) -> bool {
+    fn content(fingerprint: &str) -> Vec<&str> {
+        let is_digest = |word: &str| {
+            word.strip_suffix(',').is_some_and(|word| word.len() == 16 && word.bytes().all(|b| b.is_ascii_hexdigit()))
+        };
+        let (mut kept, mut inside) = (Vec::new(), false);
+        for word in fingerprint.split(' ') {
+            inside = is_digest(word) || inside && word != "to";
+            kept.extend(inside.then_some(word));
+        }
+        kept
+    }
+    let (found, wanted) = (content(a), content(b));
+    if found.is_empty() || wanted.is_empty() { a == b } else { found == wanted }
+}
+
 impl Source for ImageSource {
     fn seek(&mut self, images: u64) -> Result<(), TrainError> {
         self.loader = Some(Loader::new(self.dataset.clone(), &self.config, images).map_err(failed)?);
@@ -226,6 +244,18 @@ mod tests {
         }
         // How many are read at once is no part of the order.
         assert_eq!(all[0], of(LoaderConfig { batch: 2, prefetch: 1, ..config() }));
+    }
+
+    #[test]
+    fn the_name_of_a_set_is_no_part_of_what_a_run_resumes_on() {
+        let of = |name: &str, digest: &str, seed: u64| format!("{name} {digest}, shuffled by seed {seed}");
+        let (a, b) = ("3c80626be8d2e207", "7efab646226c3e09");
+        assert!(same(&of("case", a, 1), &of("/home/me/my case to keep/", a, 1)));
+        assert!(!same(&of("case", a, 1), &of("case", b, 1)) && !same(&of("case", a, 1), &of("case", a, 2)));
+        let both = |x: &str, y: &str| format!("from {} to {}", of(x, a, 1), of(y, b, 2));
+        assert!(same(&both("x", "y"), &both("./x", "z/y")));
+        assert!(!same(&both("x", "y"), &of("y", b, 2)));
+        assert!(same("points", "points") && !same("points", "moons"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Arguments of the verbs that draw samples, or prepare how they are drawn.
 
-use super::{ModelArgs, PreludeArgs, ReleasedArgs, SolverArgs};
+use super::{ModelArgs, PreludeArgs, ReleasedArgs, SolverArgs, seed};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
@@ -60,7 +60,7 @@ pub struct Schedule {
     #[arg(long, visible_alias = "cfg-scale", allow_negative_numbers = true)]
     pub guidance_scale: Option<f64>,
     /// Seed of the noise.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed)]
     pub seed: u64,
     /// Folder for the files schedule-STEPS.json.
     #[arg(long, short, visible_alias = "output-dir", default_value = "schedules", value_hint = ValueHint::DirPath)]

@@ -1,6 +1,6 @@
 //! Arguments of the verbs that measure.
 
-use super::{ModelArgs, PreludeArgs};
+use super::{ModelArgs, PreludeArgs, seed};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub struct Eval {
     #[arg(long, default_value_t = 250)]
     pub batch_size: usize,
     /// Seed of the noise.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed)]
     pub seed: u64,
     /// Features to compare in: pixels, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless fetched;
     /// the classifier's by default.
@@ -54,7 +54,7 @@ pub struct Diagnose {
     #[arg(long, short, default_value_t = 64)]
     pub num: usize,
     /// Seed of the noise.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed)]
     pub seed: u64,
     /// Classifier-free guidance; 1 is none.
     #[arg(long, visible_alias = "cfg-scale", default_value_t = 1.0, allow_negative_numbers = true)]
@@ -93,7 +93,7 @@ pub struct Likelihood {
     #[arg(long, conflicts_with_all = ["probes", "gaussian"])]
     pub exact: bool,
     /// Seed of the spread over 8-bit cells and of the probes.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed)]
     pub seed: u64,
 }
 
@@ -105,6 +105,9 @@ pub struct Score {
     /// The images to compare with: a named data set, or a file or folder.
     #[arg(long, default_value = "fashion-mnist-mini", value_hint = ValueHint::AnyPath)]
     pub data: String,
+    /// Bring samples and images to squares of this side.
+    #[arg(long)]
+    pub size: Option<usize>,
     /// How many of them.
     #[arg(long, default_value_t = 10000)]
     pub reference: usize,

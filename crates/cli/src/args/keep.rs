@@ -1,6 +1,6 @@
 //! Arguments of the verbs around the models.
 
-use super::ModelArgs;
+use super::{ModelArgs, seed};
 use clap::{Args, Subcommand, ValueHint};
 use std::path::PathBuf;
 
@@ -9,6 +9,9 @@ pub struct Inspect {
     /// A checkpoint file, a run's folder, a pair store, or data.
     #[arg(value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
+    /// Bring the images of a data set to squares of this side.
+    #[arg(long)]
+    pub size: Option<usize>,
 }
 
 #[derive(Args, Debug)]
@@ -48,6 +51,12 @@ pub enum DataVerb {
         /// Number of images on the sheet.
         #[arg(long, short, default_value_t = 64)]
         num: usize,
+        /// Bring the images to squares of this side.
+        #[arg(long)]
+        size: Option<usize>,
+        /// Pass over (and count) images that cannot be read.
+        #[arg(long)]
+        skip_unreadable: bool,
     },
 }
 
@@ -68,7 +77,7 @@ pub enum ClassifierVerb {
         #[arg(long)]
         epochs: Option<usize>,
         /// Seed of all randomness.
-        #[arg(long, default_value_t = 0)]
+        #[arg(long, default_value_t = 0, value_parser = seed)]
         seed: u64,
         /// Where the weights go.
         #[arg(long, short, default_value = "classifier.safetensors", value_hint = ValueHint::FilePath)]

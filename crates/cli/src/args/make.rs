@@ -1,6 +1,6 @@
 //! Arguments of the verbs that train.
 
-use super::{ModelArgs, RecipeArgs, RunArgs, SolverArgs};
+use super::{ModelArgs, RecipeArgs, RunArgs, SolverArgs, seed};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
@@ -100,7 +100,7 @@ pub struct Demo {
     #[arg(long)]
     pub smoke: bool,
     /// Seed of all randomness.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = seed)]
     pub seed: u64,
     /// The run's folder.
     #[arg(long, visible_alias = "output", short, default_value = "runs/demo", value_hint = ValueHint::DirPath)]

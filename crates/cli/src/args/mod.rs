@@ -1,6 +1,8 @@
 //! What a user can type: the one definition behind parsing, `--help`, completions and the man page.
 
 mod align;
+#[cfg(test)]
+mod docs;
 mod draw;
 mod judge;
 mod keep;
@@ -16,7 +18,7 @@ pub use make::{Demo, Fast, Pairs, Plan, Student, Toy, Train};
 pub use shape::{Extract, Place, Shape, ShapeVerb};
 pub use use_it::{Edit, Restore};
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
 
 /// Train, straighten, distil and sample rectified flows.
@@ -30,6 +32,31 @@ pub struct Cli {
     pub verb: Verb,
     #[command(flatten)]
     pub global: Global,
+}
+
+impl Cli {
+    /// What was typed; ends the program with a message where it makes no sense.
+    pub fn typed() -> Self {
+        let mut command = numbers_may_be_negative(Self::command());
+        let typed = Self::from_arg_matches(&command.get_matches_mut());
+        typed.unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+}
+
+/// `-1` is a value that may be refused for what it is, not the name of an option.
+pub(crate) fn numbers_may_be_negative(command: Command) -> Command {
+    command
+        .mut_args(|arg| match arg.get_action() {
+            ArgAction::Set | ArgAction::Append => arg.allow_negative_numbers(true),
+            _ => arg,
+        })
+        .mut_subcommands(numbers_may_be_negative)
+}
+
+/// A seed.
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
+    let most = i64::MAX as u64; // TOML's integers end there
+    text.parse().ok().filter(|seed| *seed <= most).ok_or_else(|| format!("a seed is a whole number from 0 to {most}"))
 }
 
 /// Options of every verb.
@@ -127,7 +154,7 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Seed of all randomness (key `seed`).
-    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))] // TOML's integers end there
+    #[arg(long, value_parser = seed)]
     pub seed: Option<u64>,
     /// Images per step (key `train.batch`).
     #[arg(long)]
@@ -265,6 +292,6 @@ pub struct SolverArgs {
     #[arg(long)]
     pub batch_size: Option<usize>,
     /// Seed of the noise; sample i depends on the seed and i alone.
-    #[arg(long)]
+    #[arg(long, value_parser = seed)]
     pub seed: Option<u64>,
 }

@@ -3,8 +3,7 @@
 use super::print;
 use crate::args::{self, Global, SolverArgs};
 use rectiflow::{
-    Context, Error, Model, Precision,
-    model::which,
+    Context, Error, Precision,
     prelude::OneMoreStep,
     released::{ReleasedRequest, is_released},
     verbs::{
@@ -12,7 +11,7 @@ use rectiflow::{
         export_schedule::{ExportRequest, export_schedule},
         inspect,
         retrieve::RetrieveRequest,
-        sample::{SampleOverrides, SampleRequest, solver},
+        sample::{Prepared, SampleOverrides, SampleRequest, prepare, solver},
         schedule::{ScheduleRequest, StepsizeConfig},
         transfer::TransferRequest,
     },
@@ -63,8 +62,7 @@ pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Conte
         prelude: prelude(before),
     };
     if dry_run {
-        let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
-        let config = request.overrides.apply(&model.recipe.sample)?;
+        let Prepared { model, config, .. } = prepare(&request, context)?;
         let facts = json!({ "checkpoint": model.file.display().to_string(), "sample": config, "seed": request.seed, "count": request.count });
         return print(global, &facts, || inspect::text(&facts));
     }

@@ -95,9 +95,10 @@ pub(super) fn likelihood(request: args::Likelihood, global: &Global, context: &m
 }
 
 pub(super) fn score(request: args::Score, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Score { samples, data, reference, features, classifier } = request;
-    let request =
-        ScoreRequest { samples, data: data::config(&data), reference, judge: JudgeConfig { features, classifier } };
+    let args::Score { samples, data, size, reference, features, classifier } = request;
+    let mut data = data::config(&data);
+    data.size = size;
+    let request = ScoreRequest { samples, data, reference, judge: JudgeConfig { features, classifier } };
     let (figures, judge) = verbs::score::score(&request, context)?;
     print(global, &figures, || {
         let line = |name: &str, value: Option<f64>| value.map(|v| format!("{name:<16}{v:.4}\n")).unwrap_or_default();

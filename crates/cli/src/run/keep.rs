@@ -1,7 +1,10 @@
 //! Verbs around the models: data, classifiers, citations, the manual.
 
 use super::print;
-use crate::args::{self, Cli, Global};
+use crate::{
+    args::{self, Cli, Global},
+    say,
+};
 use clap::CommandFactory;
 use rectiflow::{
     Context, Error, Recipe,
@@ -21,8 +24,7 @@ pub(super) fn manual() -> Result<(), Error> {
         let verb = verb.clone().name(name);
         clap_mangen::Man::new(verb).render(&mut page).map_err(failed)?;
     }
-    use std::io::Write;
-    std::io::stdout().write_all(&page).map_err(failed)
+    say::result(&page)
 }
 
 pub(super) fn print_citations(request: &args::Cite) -> Result<(), Error> {
@@ -30,8 +32,7 @@ pub(super) fn print_citations(request: &args::Cite) -> Result<(), Error> {
         None => cite::ALL.to_vec(),
         Some(path) => cite::papers(&recipe_of(path)?),
     };
-    print!("{}", cite::bibliography(&papers));
-    Ok(())
+    say::result(cite::bibliography(&papers).as_bytes())
 }
 
 /// The recipe in a TOML file, or inside a run's checkpoint.
@@ -45,9 +46,11 @@ fn recipe_of(path: &Path) -> Result<Recipe, Error> {
 
 pub(super) fn data(action: args::DataVerb, global: &Global, context: &mut Context) -> Result<(), Error> {
     match action {
-        args::DataVerb::Show { what, output, num } => {
-            let facts = data::show(&data::config(&what), &output, num)?;
-            print(global, &facts, || format!("{}sheet              {}\n", inspect::text(&facts), output.display()))
+        args::DataVerb::Show { what, output, num, size, skip_unreadable } => {
+            let mut config = data::config(&what);
+            (config.size, config.skip_unreadable) = (size, skip_unreadable);
+            let facts = data::show(&config, &output, num)?;
+            print(global, &facts, || inspect::text(&facts))
         }
         args::DataVerb::List => {
             let sets = data::list();

@@ -1,6 +1,6 @@
 //! Verbs that train: networks, students, pairs for them, and the demo.
 
-use super::{layers, print};
+use super::{layers, print, report};
 use crate::args::{self, Global};
 use rectiflow::{
     Context, Error, Model, Precision, Recipe,
@@ -22,13 +22,14 @@ use serde_json::json;
 
 pub(super) fn train(request: args::Train, global: &Global, context: &mut Context) -> Result<(), Error> {
     let recipe = layers(Layers::new(), request.recipe.as_deref(), &request.overrides)?.build()?;
-    train::check(&recipe)?;
+    let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
+    let resume = request.run.resume.as_deref().map(Resume::parse);
     if request.run.dry_run {
+        train::rehearse(&recipe, &folder, resume, context)?;
         return dry_run(&recipe, global);
     }
-    let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
-    let report = train::train(&recipe, &folder, request.run.resume.as_deref().map(Resume::parse), context)?;
-    print(global, &report, || finished(&report))
+    let done = train::train(&recipe, &folder, resume, context)?;
+    report(global, &done, || finished(&done))
 }
 
 fn finished(report: &train::TrainReport) -> String {
@@ -84,13 +85,15 @@ pub(super) fn student(
         }
         Ok(layers)
     })?;
-    if request.run.dry_run {
-        return print(global, &json!({ "recipe": recipe }), || recipe.to_toml());
-    }
     let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
     let resume = request.run.resume.as_deref().map(Resume::parse);
-    let report = verbs::student::student(method, &recipe, teacher, request.pairs.as_deref(), &folder, resume, context)?;
-    print(global, &report, || finished(&report.train))
+    let pairs = request.pairs.as_deref();
+    if request.run.dry_run {
+        verbs::student::rehearse(method, &recipe, &teacher, pairs, &folder, resume.as_ref(), context)?;
+        return print(global, &json!({ "recipe": recipe }), || recipe.to_toml());
+    }
+    let done = verbs::student::student(method, &recipe, teacher, pairs, &folder, resume, context)?;
+    report(global, &done, || finished(&done.train))
 }
 
 pub(super) fn fast(request: args::Fast, global: &Global, context: &mut Context) -> Result<(), Error> {
@@ -109,12 +112,13 @@ pub(super) fn fast(request: args::Fast, global: &Global, context: &mut Context) 
 pub(super) fn toy(request: args::Toy, global: &Global, context: &mut Context) -> Result<(), Error> {
     let recipe = layers(toy::layers()?, request.recipe.as_deref(), &request.overrides)?.build()?;
     let points = toy::points(&recipe)?;
+    let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
+    let resume = request.run.resume.as_deref().map(Resume::parse);
+    train::place(&folder, resume.as_ref())?;
     if request.run.dry_run {
         let facts = json!({ "recipe": recipe, "points": points });
         return print(global, &facts, || recipe.to_toml());
     }
-    let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
-    let resume = request.run.resume.as_deref().map(Resume::parse);
     let report = toy::toy(&recipe, &folder, resume, context)?;
     print(global, &report, || format!("{}\npage: {}\n", report.text(), report.page.display()))
 }
@@ -123,6 +127,7 @@ pub(super) fn demo(request: args::Demo, global: &Global, context: &mut Context) 
     let args::Demo { minutes, smoke, seed, output_dir, dry_run: dry } = request;
     let request = DemoRequest { minutes, smoke, seed, folder: output_dir };
     if dry {
+        train::place(&request.folder, Some(&Resume::Latest))?; // an interrupted demo continues
         return dry_run(&request.base()?, global);
     }
     let report = verbs::demo::demo(&request, context)?;

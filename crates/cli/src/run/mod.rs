@@ -11,6 +11,7 @@ mod use_it;
 use crate::{
     args::{self, Cli, Global, RecipeArgs, Verb},
     bars::Bars,
+    say, signals,
 };
 use clap::CommandFactory;
 use rectiflow::{
@@ -23,10 +24,7 @@ use rectiflow::{
 use serde_json::json;
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 /// Does what was asked.
@@ -34,13 +32,14 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
     let Cli { verb, global } = cli;
     match &verb {
         Verb::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "rectiflow", &mut std::io::stdout());
-            return Ok(());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "rectiflow", &mut script);
+            return say::result(&script);
         }
         Verb::Man => return keep::manual(),
         Verb::Cite(request) => return keep::print_citations(request),
         Verb::Inspect(request) => {
-            let facts = inspect::inspect(&request.path)?;
+            let facts = inspect::inspect(&request.path, request.size)?;
             return print(&global, &facts, || inspect::text(&facts));
         }
         Verb::Slim(args::Slim { model, output }) => {
@@ -55,7 +54,7 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
     }
     device::start_threads(global.threads)?;
     let chosen = device::choose(&global.device)?;
-    watch_ctrl_c(stop.clone());
+    signals::watch(stop.clone());
     device::on_a_worker(move || work(verb, global, chosen, stop))
 }
 
@@ -97,27 +96,21 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
     }
 }
 
-/// The first Ctrl-C asks for a checkpoint and an end, the second ends at once.
-fn watch_ctrl_c(stop: Arc<AtomicBool>) {
-    let handler = move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("\nstopping after this step (Ctrl-C again to stop at once)");
-    };
-    // Without a handler Ctrl-C still stops the program, only less gently.
-    let _ = ctrlc::set_handler(handler);
-}
-
 /// A result as JSON or as text.
 fn print(global: &Global, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<(), Error> {
     if global.json {
         let json = serde_json::to_string_pretty(value);
-        println!("{}", json.map_err(|error| Error::Failure(format!("cannot write JSON: {error}")))?);
+        let json = json.map_err(|error| Error::Failure(format!("cannot write JSON: {error}")))?;
+        say::result(format!("{json}\n").as_bytes())
     } else {
-        print!("{}", text());
+        say::result(text().as_bytes())
     }
-    Ok(())
+}
+
+/// What became of a run, whose result is its folder: as text it is a line of the log, and a log may be lost.
+fn report(global: &Global, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<(), Error> {
+    let written = print(global, value, text);
+    if global.json { written } else { Ok(()) }
 }
 
 /// The file and every override, in the order of their authority.

@@ -3,7 +3,8 @@
 //! Classes are the top-level categories, captions the names. The skin tones of one emoji form a group, so that no part of a
 //! split sees another tone of what it is judged on.
 
-use super::{Entry, Pixels, Source, webdataset};
+use super::{Ask, Entry, Pixels, Source, webdataset};
+use crate::found::Found;
 use crate::{DataError, Result};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -34,7 +35,7 @@ pub(crate) fn find(dir: &Path) -> Option<PathBuf> {
 }
 
 /// The emoji in `tar` with what the JSON beside it says of them, in its order.
-pub(crate) fn open(dir: &Path, tar: &Path) -> Result<Source> {
+pub(crate) fn open(dir: &Path, tar: &Path, ask: Ask) -> Result<Source> {
     let json = dir.join(JSON);
     let text = std::fs::read(&json).map_err(|e| DataError::io(&json, "read", e))?;
     let emoji: Vec<Emoji> = serde_json::from_slice(&text)
@@ -43,7 +44,7 @@ pub(crate) fn open(dir: &Path, tar: &Path) -> Result<Source> {
         Pixels::Member { name, .. } => name.clone(),
         _ => String::new(),
     };
-    let images = webdataset::open(&[tar.to_path_buf()], false)?.entries;
+    let images = webdataset::open(&[tar.to_path_buf()], false, ask)?.entries;
     let mut images: HashMap<String, Entry> = images.into_iter().map(|entry| (name(&entry), entry)).collect();
     let classes: BTreeSet<&str> = emoji.iter().map(|emoji| emoji.category.as_str()).collect();
     let class_names: Vec<String> = classes.into_iter().map(String::from).collect();
@@ -63,5 +64,9 @@ pub(crate) fn open(dir: &Path, tar: &Path) -> Result<Source> {
     if entries.is_empty() {
         return Err(DataError::malformed(&json, "none of its images is in emoji.tar", AGAIN));
     }
-    Ok(Source { class_names, entries, own_split: false, groups })
+    let mut found = Found::default();
+    let mut strangers: Vec<String> = images.into_keys().collect();
+    strangers.sort();
+    strangers.into_iter().for_each(|name| found.note("images of emoji.tar", name, "emoji.json does not name them"));
+    Ok(Source { class_names, entries, own_split: false, groups, found })
 }

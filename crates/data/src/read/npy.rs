@@ -1,113 +1,130 @@
-//! NumPy arrays: `.npy` with labels beside it, `.npz` with both inside.
+//! NumPy files: `.npy` with labels beside it, `.npz` with both inside, perhaps in parts (`x_train`, `test_images`, ...).
 //!
-//! Images are `[n h w]`, `[n h w c]` or `[n c h w]` with c = 1 or 3. Bytes are taken as they are; floating-point arrays are in
-//! [-1, 1] if any number is negative, in [0, 1] if none is above 1, else in [0, 255], and are rounded to bytes.
+//! Images are `[n h w]`, `[n h w c]` or `[n c h w]` with c = 1 or 3; what numbers mean is told in [`super::array`].
 
-use super::{Block, Source, numbered_classes, rows};
-use crate::{DataError, Result, denormalize};
-use npyz::{DType, NpyFile, Order, TypeChar};
+use super::array::{Array, REMEDY};
+use super::{Ask, Block, Source, annotation, rows};
+use crate::found::Found;
+use crate::{DataError, Result, Split};
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-const REMEDY: &str = "save it with numpy.save as uint8 or float32, [n h w] or [n h w c]";
-const IMAGE_KEYS: [&str; 7] = ["images", "x", "x_train", "x_test", "data", "samples", "arr_0"];
-const LABEL_KEYS: [&str; 6] = ["labels", "label", "y", "y_train", "y_test", "arr_1"];
+const IMAGES: [&str; 9] = ["images", "x", "data", "samples", "arr_0", "image", "imgs", "features", "pixels"];
+const LABELS: [&str; 7] = ["labels", "label", "y", "arr_1", "targets", "classes", "fine_labels"];
+const TRAIN: [&str; 2] = ["train", "training"];
+const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
 
 /// The images of a `.npy` or `.npz` file.
-pub(crate) fn open_file(path: &Path) -> Result<Source> {
-    let read = |path: &Path| std::fs::read(path).map_err(|e| DataError::io(path, "read", e));
-    let bytes = read(path)?;
+pub(crate) fn open_file(path: &Path, ask: Ask) -> Result<Source> {
+    let bytes = ask.limits.read(path)?;
     if bytes.is_empty() {
         return Err(DataError::malformed(path, "the file is empty", REMEDY));
     }
-    let (images, labels) = if bytes.starts_with(b"PK") {
-        members(path, bytes)?
+    let mut found = Found::default();
+    let (images, labels, own_split) = if bytes.starts_with(b"PK") {
+        members(path, bytes, ask, &mut found)?
     } else {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let names =
-            [format!("{stem}_labels.npy"), format!("{stem}.labels.npy"), stem.replace("images", "labels") + ".npy"];
-        let beside = names.iter().map(|name| path.with_file_name(name)).find(|file| file.is_file() && file != path);
-        (bytes, beside.map(|file| read(&file)).transpose()?)
+        let beside = label_files(path).into_iter().map(|name| path.with_file_name(name));
+        let beside = beside.into_iter().find(|file| file.is_file() && file != path);
+        (bytes, beside.map(|file| ask.limits.read(&file)).transpose()?, false)
     };
-    let block = block(path, &images)?;
-    let labels = labels.map(|bytes| integers(path, &bytes)).transpose()?;
-    if let Some(labels) = &labels
-        && labels.len() != block.len()
-    {
-        let what = format!("{} labels for {} images", labels.len(), block.len());
-        return Err(DataError::malformed(path, what, "save one label per image"));
-    }
-    let class_names = numbered_classes(path, labels.as_deref().unwrap_or_default())?;
-    Ok(Source { class_names, entries: rows(block, labels.as_deref()), own_split: false, ..Source::default() })
+    let block = block(path, &images, &mut found)?;
+    drop(images);
+    let said = labels.map(|bytes| Array::new(path, &bytes)?.labels(block.len(), &mut found)).transpose()?.flatten();
+    let (class_names, labels) = match &said {
+        Some(said) => annotation::classes(path, said)?,
+        None => (Vec::new(), Vec::new()),
+    };
+    let mut entries = rows(block, None);
+    entries.iter_mut().zip(labels).for_each(|(entry, label)| entry.label = label);
+    Ok(Source { class_names, entries, own_split, found, ..Source::default() })
 }
 
-/// The image and label arrays of an archive, as npy files.
-fn members(path: &Path, bytes: Vec<u8>) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
+/// Names under which the labels of an array are looked for.
+fn label_files(path: &Path) -> [String; 3] {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    [format!("{stem}_labels.npy"), format!("{stem}.labels.npy"), stem.replace("images", "labels") + ".npy"]
+}
+
+/// Whether a file by its name holds labels.
+pub(crate) fn is_labels(path: &Path) -> bool {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    stem == "y" || stem.starts_with("y_") || stem.contains("label")
+}
+
+/// Keys of the arrays of `names` (any case) with a part's name before or after them.
+fn keys(names: &[&str], part: &[&str]) -> Vec<String> {
+    let both = |part: &str, name: &str| [format!("{part}_{name}"), format!("{name}_{part}")];
+    part.iter().flat_map(|part| names.iter().flat_map(move |name| both(part, name))).collect()
+}
+
+/// The image and label arrays of an archive, as npy files, and whether it keeps a test part.
+fn members(path: &Path, bytes: Vec<u8>, ask: Ask, found: &mut Found) -> Result<(Vec<u8>, Option<Vec<u8>>, bool)> {
     let broken =
         |e: &dyn std::fmt::Display| DataError::malformed(path, format!("not a whole npz file ({e})"), "save it again");
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| broken(&e))?;
-    let mut find = |keys: &[&str]| -> Result<Option<Vec<u8>>> {
-        for key in keys {
-            let mut content = Vec::new();
-            match archive.by_name(&format!("{key}.npy")) {
-                Ok(mut member) => {
-                    member.read_to_end(&mut content).map_err(|e| broken(&e))?;
-                    return Ok(Some(content));
-                }
-                Err(zip::result::ZipError::FileNotFound) => {}
-                Err(e) => return Err(broken(&e)),
-            }
+    let names: Result<Vec<String>, _> = archive.file_names().map(|name| name.map(|name| name.into_owned())).collect();
+    let names = names.map_err(|e| broken(&e))?;
+    let find = |keys: &[String]| {
+        let of = |key: &String| names.iter().position(|name| name.strip_suffix(".npy").is_some_and(|n| n.eq_ignore_ascii_case(key)));
+        keys.iter().find_map(of)
+    };
+    let plain = |list: &[&str]| list.iter().map(|key| key.to_string()).collect::<Vec<_>>();
+    let part = |split: Split| {
+        let part: &[&str] = if split == Split::Train { &TRAIN } else { &TEST };
+        find(&keys(&IMAGES, part)).map(|images| (images, find(&label_keys(&names[images], part))))
+    };
+    let (train, test) = (part(Split::Train), part(Split::Test));
+    let own_split = train.is_some() && test.is_some();
+    let whole = find(&plain(&IMAGES)).map(|images| (images, find(&plain(&LABELS))));
+    let chosen = match (train, test, ask.split) {
+        (Some(_), Some(test), Split::Test) => Some(test),
+        (Some(train), Some(_), Split::Train) => Some(train),
+        (train, test, _) => whole.or(train).or(test),
+    };
+    let Some((images, labels)) = chosen else {
+        let remedy = format!("name it one of {}", IMAGES.join(", "));
+        return Err(DataError::malformed(path, format!("no array of images in it ({})", names.join(", ")), remedy));
+    };
+    let of_part = |part: Option<(usize, Option<usize>)>, at: usize| part.is_some_and(|(i, l)| i == at || l == Some(at));
+    for (at, name) in names.iter().enumerate() {
+        let used = of_part(chosen, at) || own_split && (of_part(train, at) || of_part(test, at));
+        if !used {
+            found.note("arrays of the archive", name.clone(), "others in it are the data");
         }
-        Ok(None)
+    }
+    let mut read = |at: usize| -> Result<Vec<u8>> {
+        let mut member = archive.by_name(&names[at]).map_err(|e| broken(&e))?;
+        ask.limits.unpacked(path, member.size())?;
+        let mut content = Vec::new();
+        member.by_ref().take(ask.limits.bytes).read_to_end(&mut content).map_err(|e| broken(&e))?;
+        Ok(content)
     };
-    let images = find(&IMAGE_KEYS)?.ok_or_else(|| {
-        DataError::malformed(path, "no array of images in it", format!("name it one of {}", IMAGE_KEYS.join(", ")))
-    })?;
-    Ok((images, find(&LABEL_KEYS)?))
+    Ok((read(images)?, labels.map(&mut read).transpose()?, own_split))
 }
 
-fn header<'a>(path: &Path, bytes: &'a [u8]) -> Result<(NpyFile<&'a [u8]>, TypeChar, u64)> {
-    let broken = |what: String| DataError::malformed(path, what, REMEDY);
-    let file = NpyFile::new(bytes).map_err(|e| broken(format!("not an npy array ({e})")))?;
-    if file.order() != Order::C {
-        return Err(broken("stored column by column (Fortran order)".to_string()));
-    }
-    let DType::Plain(kind) = file.dtype() else {
-        return Err(broken("an array of records".to_string()));
-    };
-    let numbers = file.shape().iter().try_fold(1u64, |product, &side| product.checked_mul(side));
-    let size = numbers.and_then(|numbers| numbers.checked_mul(kind.size_field()));
-    // Checked before reading, so that a damaged header cannot ask for more memory than the file could fill.
-    if size.is_none_or(|size| size > bytes.len() as u64) {
-        return Err(broken(format!("truncated: shape {:?} does not fit in {} bytes", file.shape(), bytes.len())));
-    }
-    Ok((file, kind.type_char(), kind.size_field()))
+/// Where the labels of the images `images` of a part are looked for: under the same word for the part first.
+fn label_keys(images: &str, part: &[&str]) -> Vec<String> {
+    let images = images.to_ascii_lowercase();
+    let mut part = part.to_vec();
+    part.sort_by_key(|word| !images.contains(word));
+    keys(&LABELS, &part)
 }
 
-fn block(path: &Path, bytes: &[u8]) -> Result<Block> {
-    let broken = |what: String| DataError::malformed(path, what, REMEDY);
-    let unreadable = |e: std::io::Error| broken(format!("truncated or damaged ({e})"));
-    let (file, kind, size) = header(path, bytes)?;
-    let shape: Vec<usize> = file.shape().iter().map(|&side| side as usize).collect();
+fn block(path: &Path, bytes: &[u8], found: &mut Found) -> Result<Block> {
+    let array = Array::new(path, bytes)?;
+    let broken = || DataError::malformed(path, format!("an array of shape {:?}", array.shape), REMEDY);
     let colours = |c: usize| c == 1 || c == 3;
-    let (planar, height, width, channels) = match shape[..] {
+    let (planar, height, width, channels) = match array.shape[..] {
         [_, h, w] => (false, h, w, 1),
         [_, h, w, c] if colours(c) => (false, h, w, c),
         [_, c, h, w] if colours(c) => (true, h, w, c),
-        _ => return Err(broken(format!("an array of shape {shape:?}"))),
+        _ => return Err(broken()),
     };
     if height == 0 || width == 0 {
-        return Err(broken(format!("an array of shape {shape:?}")));
+        return Err(broken());
     }
-    let mut values = match (kind, size) {
-        (TypeChar::Uint, 1) => file.into_vec::<u8>().map_err(unreadable)?,
-        (TypeChar::Float, 4) => to_bytes(path, &file.into_vec::<f32>().map_err(unreadable)?)?,
-        (TypeChar::Float, 8) => {
-            let wide = file.into_vec::<f64>().map_err(unreadable)?;
-            to_bytes(path, &wide.into_iter().map(|v| v as f32).collect::<Vec<_>>())?
-        }
-        _ => return Err(broken(format!("numbers of kind {kind:?} with {size} bytes"))),
-    };
+    let mut values = array.bytes(found)?;
     if planar {
         let plane = height * width;
         let interleave = |image: &[u8]| -> Vec<u8> {
@@ -116,36 +133,4 @@ fn block(path: &Path, bytes: &[u8]) -> Result<Block> {
         values = values.chunks_exact(plane * channels).flat_map(interleave).collect();
     }
     Ok(Block { path: path.to_path_buf(), height, width, channels, bytes: values })
-}
-
-fn to_bytes(path: &Path, values: &[f32]) -> Result<Vec<u8>> {
-    if let Some((at, &value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-        let remedy = "find out where it comes from, or leave that image out".to_string();
-        return Err(DataError::NotFinite { path: path.to_path_buf(), what: format!("number {at}"), value, remedy });
-    }
-    let least = values.iter().copied().fold(0.0, f32::min);
-    let most = values.iter().copied().fold(0.0, f32::max);
-    let signed: fn(f32) -> f32 = match (least < 0.0, most > 1.0) {
-        (true, false) if least >= -1.0 => |v| v,
-        (false, false) => |v| 2.0 * v - 1.0,
-        (false, true) if most <= 255.0 => |v| v / 127.5 - 1.0,
-        _ => {
-            let what = format!("numbers from {least} to {most}");
-            return Err(DataError::malformed(path, what, "bring them to [-1, 1], [0, 1] or [0, 255]"));
-        }
-    };
-    Ok(values.iter().map(|&value| denormalize(signed(value))).collect())
-}
-
-fn integers(path: &Path, bytes: &[u8]) -> Result<Vec<u32>> {
-    let broken = |what: String| DataError::malformed(path, what, "save labels as integers, [n]");
-    let unreadable = |e: std::io::Error| broken(format!("labels truncated or damaged ({e})"));
-    let (file, kind, size) = header(path, bytes)?;
-    let wide: Vec<i64> = match (kind, size) {
-        (TypeChar::Uint, 1) => file.into_vec::<u8>().map_err(unreadable)?.into_iter().map(i64::from).collect(),
-        (TypeChar::Int, 4) => file.into_vec::<i32>().map_err(unreadable)?.into_iter().map(i64::from).collect(),
-        (TypeChar::Int, 8) => file.into_vec::<i64>().map_err(unreadable)?,
-        _ => return Err(broken(format!("labels of kind {kind:?} with {size} bytes"))),
-    };
-    wide.into_iter().map(|v| u32::try_from(v).map_err(|_| broken(format!("label {v}")))).collect()
 }

@@ -1,26 +1,21 @@
 //! Webdataset shards: tar files whose members with one stem form a sample (`0001.jpg`, `0001.cls`, `0001.txt`, `0001.json`).
 
-use super::{Entry, Pixels, Source, numbered_classes};
-use crate::{DataError, Result, Split};
-use serde_json::Value;
+use super::annotation::{self, Annotation};
+use super::tree::IMAGES;
+use super::{Ask, Entry, Pixels, Source, folder::said};
+use crate::found::Found;
+use crate::{DataError, Result, Split, text};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const IMAGES: [&str; 6] = ["png", "jpg", "jpeg", "webp", "bmp", "gif"];
 const AGAIN: &str = "download or copy it again";
+const TEXTS: [&str; 4] = ["cls", "txt", "caption", "json"];
 
-/// The shards of `split` in `dir`, in name order; empty if there are none.
-pub(crate) fn find(dir: &Path, split: Split) -> Result<(Vec<PathBuf>, bool)> {
-    let mut tars = Vec::new();
-    for item in std::fs::read_dir(dir).map_err(|e| DataError::io(dir, "read", e))? {
-        let path = item.map_err(|e| DataError::io(dir, "read", e))?.path();
-        if path.extension().is_some_and(|ending| ending == "tar") {
-            tars.push(path);
-        }
-    }
-    tars.sort();
+/// Those of `tars` that are `split`, and whether they keep a test part apart.
+pub(crate) fn part(mut tars: Vec<PathBuf>, split: Split) -> (Vec<PathBuf>, bool) {
     let is_test = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         name.starts_with("test") || name.starts_with("val")
@@ -29,42 +24,54 @@ pub(crate) fn find(dir: &Path, split: Split) -> Result<(Vec<PathBuf>, bool)> {
     if own_split {
         tars.retain(|path| is_test(path) == (split == Split::Test));
     }
-    Ok((tars, own_split))
+    (tars, own_split)
 }
 
-/// A sample being put together.
+/// The members of one stem.
 #[derive(Default)]
 struct Parts {
     stem: String,
-    image: Option<(String, u64, u64)>,
-    label: Option<u32>,
-    caption: Option<String>,
+    images: Vec<Member>,
+    texts: Vec<(String, Annotation)>,
+}
+
+struct Member {
+    name: String,
+    offset: u64,
+    bytes: u64,
 }
 
 /// The samples of `tars`, in order.
-pub(crate) fn open(tars: &[PathBuf], own_split: bool) -> Result<Source> {
-    let mut entries = Vec::new();
+pub(crate) fn open(tars: &[PathBuf], own_split: bool, ask: Ask) -> Result<Source> {
+    let (mut entries, mut all, mut found) = (Vec::new(), Vec::new(), Found::default());
     for path in tars {
-        shard(path, &mut entries)?;
+        shard(path, ask, &mut entries, &mut all, &mut found)?;
     }
-    let labels: Vec<u32> = entries.iter().filter_map(|entry: &Entry| entry.label).collect();
-    let class_names = match tars.first() {
-        Some(path) => numbered_classes(path, &labels)?,
-        None => Vec::new(),
+    let (class_names, labels) = match tars.first() {
+        Some(path) => annotation::classes(path, &all)?,
+        None => Default::default(),
     };
-    Ok(Source { class_names, entries, own_split, ..Source::default() })
+    entries.iter_mut().zip(labels).for_each(|(entry, label)| entry.label = label);
+    if class_names.is_empty() {
+        let folders: BTreeSet<&str> = entries.iter().filter_map(|entry| entry.pixels.key()?.rsplit_once('/')).map(|(dir, _)| dir).collect();
+        if let (Some(first), true) = (folders.first(), folders.len() > 1) {
+            let why = "they say nothing here; unpack the archive to have them as classes";
+            found.count("folders inside an archive", folders.len(), format!("{first}/"), why);
+        }
+    }
+    Ok(Source { class_names, entries, own_split, found, ..Source::default() })
 }
 
-fn shard(path: &Path, entries: &mut Vec<Entry>) -> Result<()> {
+fn shard(path: &Path, ask: Ask, entries: &mut Vec<Entry>, all: &mut Vec<Annotation>, found: &mut Found) -> Result<()> {
     let broken = |e: std::io::Error| DataError::malformed(path, format!("not a whole tar file ({e})"), AGAIN);
     let file = File::open(path).map_err(|e| DataError::io(path, "read", e))?;
     let length = file.metadata().map_err(|e| DataError::io(path, "read", e))?.len();
     if length == 0 {
         return Err(DataError::malformed(path, "the file is empty", AGAIN));
     }
-    let tar = Arc::new(path.to_path_buf());
     let mut archive = tar::Archive::new(BufReader::new(file));
-    let (mut parts, before) = (Parts::default(), entries.len());
+    // Samples in the order of their first member; members of one sample may stand apart.
+    let (mut samples, mut places): (Vec<Parts>, HashMap<String, usize>) = Default::default();
     for member in archive.entries_with_seek().map_err(broken)? {
         let mut member = member.map_err(broken)?;
         if !member.header().entry_type().is_file() {
@@ -75,62 +82,99 @@ fn shard(path: &Path, entries: &mut Vec<Entry>) -> Result<()> {
         if offset.saturating_add(bytes) > length {
             return Err(DataError::malformed(path, format!("truncated: it ends inside {name}"), AGAIN));
         }
-        // The stem ends at the first dot of the file's own name; folders may have dots.
         let base = name.rfind('/').map_or(0, |at| at + 1);
-        let Some(dot) = name[base..].find('.').map(|at| base + at) else { continue };
-        let (stem, ending) = (&name[..dot], name[dot + 1..].to_lowercase());
-        if parts.stem != stem {
-            finish(std::mem::take(&mut parts), &tar, entries)?;
-            parts.stem = stem.to_string();
+        if name[base..].starts_with('.') || name.starts_with("__MACOSX/") || name.contains("/__MACOSX/") {
+            found.note("hidden or system files", name, "names that begin with a dot are passed over");
+            continue;
         }
-        if IMAGES.contains(&ending.as_str()) {
-            parts.image = Some((name, offset, bytes));
-        } else if ["cls", "txt", "json"].contains(&ending.as_str()) {
-            let mut text = String::new();
-            member.read_to_string(&mut text).map_err(|e| {
-                DataError::malformed(&path.join(&name), format!("not readable as text ({e})"), "mend the shard")
-            })?;
-            annotate(&mut parts, &ending, &text, &path.join(&name))?;
-        }
-    }
-    finish(parts, &tar, entries)?;
-    if entries.len() == before {
-        return Err(DataError::malformed(
-            path,
-            "no image in it",
-            "a shard holds members such as 0001.jpg and 0001.txt",
-        ));
-    }
-    Ok(())
-}
-
-fn annotate(parts: &mut Parts, ending: &str, text: &str, member: &Path) -> Result<()> {
-    let bad = |what: String| DataError::malformed(member, what, "mend the shard");
-    let number = |value: &str| value.parse().map_err(|_| bad(format!("class `{value}` is not a number")));
-    match ending {
-        "cls" => parts.label = Some(number(text.trim())?),
-        "txt" => parts.caption = Some(text.trim().to_string()),
-        _ => {
-            let value: Value = serde_json::from_str(text).map_err(|e| bad(format!("not JSON ({e})")))?;
-            let caption = value.get("caption").or(value.get("text")).and_then(Value::as_str);
-            parts.caption = parts.caption.take().or(caption.map(String::from));
-            if let Some(label) = value.get("label").or(value.get("cls")).and_then(Value::as_u64) {
-                parts.label = parts.label.or(Some(number(&label.to_string())?));
+        // The stem ends at the first dot of the file's own name; folders may have dots.
+        let dots = name[base..].find('.').zip(name.rfind('.').filter(|dot| *dot > base));
+        let ending = dots.map(|(_, last)| name[last + 1..].to_lowercase()).unwrap_or_default();
+        let is_image = IMAGES.contains(&&*ending);
+        let (Some((first, _)), true) = (dots, is_image || TEXTS.contains(&&*ending)) else {
+            found.note("members of a kind that is not read", name, "images, .cls, .txt, .caption and .json are");
+            continue;
+        };
+        let stem = name[..base + first].to_string();
+        let known = places.get(&stem).copied();
+        let same = |parts: &Parts| parts.images.iter().any(|m| m.name == name) || parts.texts.iter().any(|(n, _)| *n == name);
+        let place = match known.filter(|&place| !same(&samples[place])) {
+            Some(place) => place,
+            None => {
+                samples.push(Parts { stem: stem.clone(), ..Parts::default() });
+                places.insert(stem, samples.len() - 1);
+                samples.len() - 1
             }
+        };
+        if is_image {
+            samples[place].images.push(Member { name, offset, bytes });
+            continue;
         }
+        let at = path.join(&name);
+        let mut content = Vec::new();
+        member.read_to_end(&mut content).map_err(broken)?;
+        let content = text::decode(&at, &content)?;
+        samples[place].texts.push((name, said(&at, &content)?));
+    }
+    let (tar, before) = (Arc::new(path.to_path_buf()), entries.len());
+    let empty = samples.iter().all(|sample| sample.images.is_empty());
+    for sample in samples {
+        finish(sample, &tar, ask, (&mut *entries, &mut *all), found, empty)?;
+    }
+    if entries.len() == before {
+        let remedy = "a shard holds members such as 0001.jpg and 0001.txt";
+        return Err(DataError::malformed(path, format!("no image in it{}", found.told()), remedy));
     }
     Ok(())
 }
 
-fn finish(parts: Parts, tar: &Arc<PathBuf>, entries: &mut Vec<Entry>) -> Result<()> {
-    let Some((name, offset, bytes)) = parts.image else {
-        if parts.label.is_some() || parts.caption.is_some() {
-            let what = format!("sample {} has no image", parts.stem);
-            return Err(DataError::malformed(tar, what, "members of one sample must stand together"));
+/// The sample, or the samples: where names have dots, one first stem may hold several (`a.1.png`, `a.1.txt`, `a.2.png`, ...).
+fn finish(
+    parts: Parts,
+    tar: &Arc<PathBuf>,
+    ask: Ask,
+    (entries, all): (&mut Vec<Entry>, &mut Vec<Annotation>),
+    found: &mut Found,
+    empty: bool,
+) -> Result<()> {
+    let Parts { stem, mut images, texts } = parts;
+    if images.is_empty() {
+        if !ask.skip && !empty {
+            let what = format!("sample {stem} has no image, only {}", texts.first().map_or("", |(name, _)| name));
+            return Err(DataError::malformed(tar, what, "add it, remove its texts, or set `data.skip_unreadable = true`"));
+        }
+        found.note("samples without an image", stem, "only their texts are there");
+        return Ok(());
+    }
+    let cut = |name: &str| name[..name.rfind('.').unwrap_or(name.len())].to_string();
+    let own = |image: &Member| texts.iter().filter(|(name, _)| cut(name) == cut(&image.name)).count();
+    let shared = texts.iter().any(|(name, _)| cut(name) == stem);
+    if images.len() > 1 && !shared && (texts.is_empty() || images.iter().any(|image| own(image) > 0)) {
+        for image in images {
+            let mut said = Annotation::default();
+            for (_, more) in texts.iter().filter(|(name, _)| cut(name) == cut(&image.name)) {
+                said = said.or(more.clone());
+            }
+            push(image, said, tar, entries, all);
         }
         return Ok(());
-    };
-    let pixels = Pixels::Member { tar: tar.clone(), name, offset, bytes };
-    entries.push(Entry { label: parts.label, caption: parts.caption, pixels });
+    }
+    // Several images of one sample: the one named plainly, else the first.
+    let chosen = images.iter().position(|image| cut(&image.name) == stem).unwrap_or(0);
+    let image = images.remove(chosen);
+    for other in images {
+        found.note("further images of a sample", other.name, "one image of each is used");
+    }
+    // A plain text has the first word.
+    let (plain, json): (Vec<_>, Vec<_>) = texts.into_iter().partition(|(name, _)| !name.to_lowercase().ends_with("json"));
+    let said = plain.into_iter().chain(json).fold(Annotation::default(), |said, (_, more)| said.or(more));
+    push(image, said, tar, entries, all);
     Ok(())
+}
+
+fn push(image: Member, said: Annotation, tar: &Arc<PathBuf>, entries: &mut Vec<Entry>, all: &mut Vec<Annotation>) {
+    let Member { name, offset, bytes } = image;
+    let pixels = Pixels::Member { tar: tar.clone(), name, offset, bytes };
+    entries.push(Entry { label: None, caption: said.caption.clone(), pixels });
+    all.push(said);
 }

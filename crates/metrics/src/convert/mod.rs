@@ -3,11 +3,8 @@
 //!
 //! Write the result with [`Weights::write`](crate::weights::Weights::write) and load it from there afterwards.
 
-mod machine;
 mod numpy;
-mod pickle;
 mod torch;
-mod values;
 
 pub use numpy::numpy_pickle;
 pub use torch::torch_legacy;

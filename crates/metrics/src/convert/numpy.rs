@@ -1,8 +1,8 @@
 //! Weights pickled as nested dictionaries of numpy arrays, as JAX projects publish them.
 
-use super::values::{Graph, Id, Value};
 use crate::MetricsError;
 use crate::weights::{HostTensor, Weights, half_to_f32};
+use pickle::{Graph, Id, Value};
 use std::path::Path;
 
 /// Reads a pickle of nested dictionaries of float arrays; names are the keys joined with `.`, shapes as stored

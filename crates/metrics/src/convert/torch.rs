@@ -2,7 +2,7 @@
 //! the pickled list of storage keys, then for each storage its length as `i64` and its raw little-endian numbers.
 
 use super::numpy::number;
-use super::values::{Failure, Graph, Id, Value};
+use pickle::{Failure, Graph, Id, Value};
 use crate::MetricsError;
 use crate::weights::{HostTensor, Weights};
 use std::collections::HashMap;

@@ -1,9 +1,9 @@
 //! `data`: the named sets, fetching one, and what a data set is with a sheet of its first images.
 
-use super::inspect::dataset;
-use crate::{Context, Error, context::Event};
+use super::inspect;
+use crate::{Context, Error, context::Event, output};
 use data::{
-    DataConfig, EMBEDDED, Loader, LoaderConfig,
+    DataConfig, Dataset, EMBEDDED, LeftOut, Loader, LoaderConfig,
     fetch::{self, Origin, registry},
 };
 use media::{Grid, Images};
@@ -22,15 +22,99 @@ pub fn config(name_or_path: &str) -> DataConfig {
 /// # Errors
 /// Data that cannot be read; a sheet that cannot be written.
 pub fn show(config: &DataConfig, sheet: &Path, count: usize) -> Result<Value, Error> {
-    let facts = dataset(config)?;
-    let set = data::open(config)?;
+    output::file(sheet, &["png"])?;
+    let (mut facts, set) = inspect::surveyed(config)?;
     let count = count.clamp(1, set.len());
     let mut loader = Loader::new(set.clone(), &LoaderConfig::once(count), 0)?;
     if let Some(batch) = loader.next().transpose()? {
         let images = Images::new(batch.images, batch.shape[0], set.shape())?;
         media::png::save(sheet, &Grid::default().draw(&images), &[("parameters", set.name())])?;
+        facts["sheet"] = sheet.display().to_string().into();
     }
     Ok(facts)
+}
+
+/// What a run is told and keeps of its data.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct DataRecord {
+    /// Name or path.
+    pub name: String,
+    /// [`data::Dataset::fingerprint`].
+    pub fingerprint: String,
+    /// `[c h w]`.
+    pub shape: [usize; 3],
+    /// Training samples.
+    pub samples: usize,
+    /// Samples that are kept apart to judge with, where the run looks at them.
+    pub held_out: usize,
+    /// Classes and the training samples of each.
+    pub classes: Vec<(String, usize)>,
+    /// Training samples without a class.
+    pub unlabelled: usize,
+    /// What was found and not used.
+    pub left_out: Vec<LeftOut>,
+    /// Whether validation was asked for and there is nothing to validate with.
+    #[serde(skip)]
+    pub unwatched: bool,
+}
+
+/// Classes that a line names before it counts the rest.
+const NAMED: usize = 5;
+
+impl DataRecord {
+    /// Of the training part.
+    pub fn of(dataset: &dyn Dataset) -> Self {
+        let mut counts = vec![0; dataset.classes()];
+        let mut unlabelled = 0;
+        for index in 0..dataset.len() {
+            match dataset.label(index).and_then(|label| counts.get_mut(label as usize)) {
+                Some(count) => *count += 1,
+                None => unlabelled += 1,
+            }
+        }
+        Self {
+            name: dataset.name().into(),
+            fingerprint: dataset.fingerprint().into(),
+            shape: dataset.shape(),
+            samples: dataset.len(),
+            held_out: 0,
+            classes: dataset.class_names().iter().cloned().zip(counts).collect(),
+            unlabelled,
+            left_out: dataset.left_out().to_vec(),
+            unwatched: false,
+        }
+    }
+
+    /// Adds what another part or set leaves out, as far as it is not told yet.
+    pub fn not_used(&mut self, more: &[LeftOut]) {
+        let new: Vec<LeftOut> = more.iter().filter(|kind| !self.left_out.contains(kind)).cloned().collect();
+        self.left_out.extend(new);
+    }
+
+    /// For the start of a run: what it trains on and what it passes over.
+    pub fn lines(&self) -> Vec<String> {
+        let Self { name, samples, held_out, classes, unlabelled, .. } = self;
+        let held = if *held_out > 0 { format!(", {held_out} held out to validate") } else { String::new() };
+        let all = if classes.is_empty() { String::new() } else { format!(" in {} classes", classes.len()) };
+        let none = if classes.is_empty() || *unlabelled == 0 { String::new() } else { format!(", {unlabelled} without class") };
+        let mut lines = vec![format!("data: {samples} images of {name}{all}{none}{held}")];
+        let empty: Vec<&str> = classes.iter().filter(|(_, count)| *count == 0).map(|(name, _)| &**name).collect();
+        if !empty.is_empty() {
+            let more = if empty.len() > NAMED { ", ..." } else { "" };
+            let names = empty.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+            lines.push(format!("warning: {} classes have no image to train on ({names}{more})", empty.len()));
+        }
+        if self.unwatched {
+            lines.push("nothing is held out, so there is no validation loss".into());
+        }
+        lines.extend(self.left_out.iter().map(|kind| format!("not used: {kind}")));
+        lines
+    }
+
+    /// As the run keeps it.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("names and numbers are always JSON") + "\n"
+    }
 }
 
 /// A named set and whether it is on this machine.

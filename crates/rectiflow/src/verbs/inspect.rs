@@ -1,16 +1,16 @@
 //! `inspect`: what a checkpoint, a run, a pair store or a data set is.
 
 use crate::{Error, model::find};
-use data::DataConfig;
+use data::{DataConfig, Dataset};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use train::{RunDir, checkpoint::Checkpoint};
 
-/// Facts about whatever lies at `path`, as JSON with `kind` = "checkpoint", "run", "pairs" or "data".
+/// Facts about whatever lies at `path` (images brought to `size`, where it is given), as JSON with `kind` = "checkpoint", "run", "pairs" or "data".
 ///
 /// # Errors
 /// A path that is none of these, or a damaged file: what is wrong with it.
-pub fn inspect(path: &Path) -> Result<Value, Error> {
+pub fn inspect(path: &Path, size: Option<usize>) -> Result<Value, Error> {
     if !path.exists() {
         return Err(Error::Failure(format!("{}: no such file or folder", path.display())));
     }
@@ -23,7 +23,7 @@ pub fn inspect(path: &Path) -> Result<Value, Error> {
     if let Some(pairs) = crate::pairs::describe(path)? {
         return Ok(pairs);
     }
-    dataset(&DataConfig::at(path))
+    dataset(&DataConfig { size, ..DataConfig::at(path) })
 }
 
 fn checkpoint(found: &Checkpoint) -> Value {
@@ -69,11 +69,59 @@ fn run(path: &Path) -> Result<Value, Error> {
 /// # Errors
 /// What opening it may say.
 pub fn dataset(config: &DataConfig) -> Result<Value, Error> {
-    let facts = data::describe(&*data::open(config)?)?;
-    let mut facts = serde_json::to_value(facts).expect("figures and names are always JSON");
-    facts["kind"] = "data".into();
-    Ok(facts)
+    surveyed(config).map(|(facts, _)| facts)
 }
+
+/// Side to which images of several sizes are brought to be looked at, where none is asked for.
+const LOOK: usize = 64;
+
+/// Facts about a data set, held-out samples counted with the others, and its training part. Images of several sizes are counted by
+/// size and brought to one.
+///
+/// # Errors
+/// What opening it may say.
+pub(crate) fn surveyed(config: &DataConfig) -> Result<(Value, Arc<dyn Dataset>), Error> {
+    let sizes = match (&config.path, config.size) {
+        (Some(_), None) => data::sizes(&DataConfig { holdout: 0.0, ..config.clone() })?,
+        _ => Vec::new(),
+    };
+    let mixed = sizes.len() > 1;
+    let config = DataConfig { size: if mixed { Some(LOOK) } else { config.size }, ..config.clone() };
+    let set = data::open(&config)?;
+    let mut summary = data::describe(&*set)?;
+    let mut test_samples = None;
+    let mut held_out = 0;
+    match data::open_test(&config)? {
+        Some(test) if test.is_own => test_samples = Some(test.set.len()),
+        Some(test) => {
+            let apart = data::describe(&*test.set)?;
+            held_out = apart.samples;
+            summary.samples += apart.samples;
+            summary.unlabelled += apart.unlabelled;
+            summary.captioned += apart.captioned;
+            summary.classes.iter_mut().zip(&apart.classes).for_each(|(all, apart)| all.1 += apart.1);
+            let new = apart.left_out.into_iter().filter(|kind| !summary.left_out.contains(kind)).collect::<Vec<_>>();
+            summary.left_out.extend(new);
+        }
+        None => {}
+    }
+    let mut facts = serde_json::to_value(summary).expect("figures and names are always JSON");
+    facts["kind"] = "data".into();
+    match test_samples {
+        Some(count) => facts["test_samples"] = count.into(),
+        None => facts["held_out"] = held_out.into(),
+    }
+    if mixed {
+        let one = |([h, w], count): &([usize; 2], usize)| json!({ "size": format!("{w}x{h}"), "count": count });
+        facts["sizes"] = sizes.iter().map(one).collect::<Vec<_>>().into();
+        let hint = format!("{LOOK}x{LOOK}, as these images have {} sizes; set data.size, or --size here", sizes.len());
+        facts["shown_at"] = hint.into();
+    }
+    Ok((facts, set))
+}
+
+/// Items of a list that are shown.
+const LISTED: usize = 20;
 
 /// [`inspect`]'s facts as lines of text.
 pub fn text(facts: &Value) -> String {
@@ -92,9 +140,25 @@ pub fn text(facts: &Value) -> String {
                 }
                 Value::String(text) => *out += &format!("{pad}{key:<18} {text}\n"),
                 Value::Null => {}
+                Value::Array(items) if items.iter().any(Value::is_object) => {
+                    let shown = items.iter().take(LISTED).map(item).collect::<Vec<_>>();
+                    shown.iter().for_each(|line| *out += &format!("{pad}{key:<18} {line}\n"));
+                    if items.len() > LISTED {
+                        *out += &format!("{pad}{key:<18} and {} more\n", items.len() - LISTED);
+                    }
+                }
+                Value::Array(items) if items.is_empty() => {}
                 other => *out += &format!("{pad}{key:<18} {other}\n"),
             }
         }
+    }
+    /// An object of a list in one line: a thing left out as a sentence, anything else by its values.
+    fn item(item: &Value) -> String {
+        if let Ok(kind) = serde_json::from_value::<data::LeftOut>(item.clone()) {
+            return kind.to_string();
+        }
+        let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+        item.as_object().map_or_else(|| word(item), |keys| keys.values().map(word).collect::<Vec<_>>().join("  "))
     }
     let mut out = String::new();
     lines(facts, 0, &mut out);

@@ -4,6 +4,7 @@ use crate::{
     Error, Model, Start,
     context::Context,
     model::which,
+    output::Output,
     prelude::{OneMoreStep, Prelude},
     recipe::SampleConfig,
     sampling::{Classes, Drawn, draw_from},
@@ -148,9 +149,38 @@ pub struct SampleReport {
 /// # Errors
 /// A checkpoint that cannot be used, options that make no sense, a place that cannot be written.
 pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleReport, Error> {
+    let Prepared { model, config, classes, start, count, output } = prepare(request, context)?;
+    if let Some(dataset) = start.dataset() {
+        let (all, name) = (dataset.len(), dataset.name());
+        context.note(format!("from {} of the {all} images of {name}", count.min(all as u64)));
+    }
+    let drawn = draw_from(&model, &start, &config, &classes, request.seed, 0..count, context)?;
+    let note = Note { model: &model, config: &config, seed: request.seed };
+    write(&output, &drawn, &start, request.columns, &note)?;
+    Ok(SampleReport { output: request.output.clone(), count: drawn.len(), nfe: drawn.nfe, seconds: drawn.seconds })
+}
+
+/// Samples about to be drawn.
+pub struct Prepared {
+    /// The network.
+    pub model: Model,
+    /// How it will be sampled.
+    pub config: SampleConfig,
+    classes: Classes,
+    start: Start,
+    count: u64,
+    output: Output,
+}
+
+/// Makes every check that [`sample`] makes before the first sample, and writes nothing.
+///
+/// # Errors
+/// Those of [`sample`].
+pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, Error> {
     if request.count == 0 {
         return Err(Error::Usage("--num 0: ask for at least one sample".into()));
     }
+    let output = Output::parse(&request.output)?;
     let mut model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     if let Some((file, step)) = &request.prelude {
         model.prelude = Some(Box::new(Prelude::open(file, step.clone(), &model, &context.device)?));
@@ -172,14 +202,12 @@ pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleRe
     }
     let start = beginning(&model, request.data.as_deref())?;
     let count = start.count().map_or(request.count, |most| most.min(request.count));
-    if let Some(dataset) = start.dataset() {
-        let (all, name) = (dataset.len(), dataset.name());
-        context.note(format!("from {} of the {all} images of {name}", count.min(all as u64)));
+    if let (Output::Png(_) | Output::Folder(_), Err(error)) = (&output, model.subject.shape.image()) {
+        let place = request.output.display();
+        return Err(Error::Usage(format!("--output {place}: {error}; write .npy or .safetensors")));
     }
-    let drawn = draw_from(&model, &start, &config, &classes, request.seed, 0..count, context)?;
-    let note = Note { model: &model, config: &config, seed: request.seed };
-    write(&request.output, &drawn, &start, request.columns, &note)?;
-    Ok(SampleReport { output: request.output.clone(), count: drawn.len(), nfe: drawn.nfe, seconds: drawn.seconds })
+    crate::sampling::check(&model, &config, count)?;
+    Ok(Prepared { model, config, classes, start, count, output })
 }
 
 /// What samples begin at: noise, or images of `data` brought to the form of the model's source.
@@ -247,39 +275,32 @@ impl Note<'_> {
     }
 }
 
-fn write(output: &Path, drawn: &Drawn, start: &Start, columns: usize, note: &Note) -> Result<(), Error> {
-    let extension = output.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &Note) -> Result<(), Error> {
     let images = || {
-        let told = |error| Error::Usage(format!("--output {}: {error}; use .npy or .safetensors", output.display()));
+        let told = |error| Error::Usage(format!("--output: {error}; write .npy or .safetensors"));
         drawn.images().map_err(told)
     };
     let axes = drawn.shape.batch(drawn.len());
     let png = |path: &Path, bitmap: &Bitmap, classes: &[i64]| {
         media::png::save(path, bitmap, &[("parameters", &note.line()), ("rectiflow", &note.json(classes))])
     };
-    match extension.as_deref() {
-        Some("png") => png(output, &Grid { columns, ..Grid::default() }.draw(&images()?), &drawn.classes)?,
-        Some("npy") => media::arrays::save_npy(output, &axes, &drawn.rows)?,
-        Some("safetensors") => {
+    match output {
+        Output::Png(path) => png(path, &Grid { columns, ..Grid::default() }.draw(&images()?), &drawn.classes)?,
+        Output::Npy(path) => media::arrays::save_npy(path, &axes, &drawn.rows)?,
+        Output::Safetensors(path) => {
             let metadata = HashMap::from([
                 ("parameters".to_string(), note.line()),
                 ("rectiflow".to_string(), note.json(&drawn.classes)),
             ]);
-            media::arrays::save_safetensors(output, &axes, &drawn.rows, Some(&drawn.classes), metadata)?;
+            media::arrays::save_safetensors(path, &axes, &drawn.rows, Some(&drawn.classes), metadata)?;
         }
-        Some(other) => {
-            return Err(Error::Usage(format!(
-                "--output {}: cannot write `.{other}`; use .png, .npy, .safetensors, or a folder for single images",
-                output.display()
-            )));
-        }
-        None => {
+        Output::Folder(folder) => {
             let images = images()?;
             for i in 0..images.len() {
                 // An image that was somebody's keeps its name.
                 let key = start.dataset().and_then(|dataset| dataset.key(i)).map(|key| key.replace(['/', '\\'], "_"));
                 let name = format!("{}.png", key.unwrap_or_else(|| format!("{i:06}")));
-                png(&output.join(name), &images.bitmap(i), &drawn.classes[i..=i])?;
+                png(&folder.join(name), &images.bitmap(i), &drawn.classes[i..=i])?;
             }
         }
     }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 pub struct ScoreRequest {
     /// A folder of images, an `.npy` file (labels in `NAME_labels.npy`) or an `.npz` file (`images`, `labels`).
     pub samples: PathBuf,
-    /// The images to compare with.
+    /// The images to compare with. A size that is set holds for the samples as well.
     pub data: DataConfig,
     /// How many of them.
     pub reference: usize,
@@ -32,8 +32,12 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<(Figures, 
     let dataset = data::open(&request.data)?;
     let judge = Judge::new(&dataset, request.reference, &request.judge, &context.device)?;
     // All of them: nothing is held out of a set that is only measured.
-    let samples =
-        data::open(&DataConfig { holdout: 0.0, ..DataConfig::at(&request.samples) }.with_split(Split::Train))?;
+    let DataConfig { size, channels, .. } = request.data;
+    let own = DataConfig { holdout: 0.0, size, channels, ..DataConfig::at(&request.samples) };
+    let samples = data::open(&own.with_split(Split::Train))?;
+    for (set, left_out) in [(&dataset, dataset.left_out()), (&samples, samples.left_out())] {
+        left_out.iter().for_each(|kind| context.note(format!("{}: not used: {kind}", set.name())));
+    }
     if samples.shape() != dataset.shape() {
         return Err(Error::Usage(format!(
             "{} holds images of {:?} [c h w], {} of {:?}; measure against data of the same shape, or convert the samples",

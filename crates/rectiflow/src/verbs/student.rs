@@ -1,9 +1,11 @@
 //! `reflow`, `distill` and `one-more-step`: from a teacher, by way of its pairs or of its data, to a student.
 
-use super::train::{Job, Resume, TrainReport, stream};
+use super::data::DataRecord;
+use super::train::{Job, Resume, Stream, TrainReport, place, stream};
 use crate::{
     Error, Model, Recipe, Start,
     context::Context,
+    memory::Need,
     model::Subject,
     pairs::{self, PairsReport},
     prelude, prompts,
@@ -23,7 +25,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use train::{Batch, PairSource, Source};
+use train::PairSource;
 
 /// What a student learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +143,62 @@ pub fn student(
     resume: Option<Resume>,
     context: &mut Context,
 ) -> Result<StudentReport, Error> {
+    let Checked { subject, premetric, start } =
+        check(method, recipe, &teacher, existing, folder, resume.as_ref(), context)?;
+    let (Stream { mut source, validation, data }, made, pair_count) = match recipe.needs_pairs() {
+        true => from_pairs(recipe, &teacher, existing, folder, context)?,
+        false => (from_data(recipe, &subject)?, None, 0),
+    };
+    let teacher = (recipe.target != Target::Path).then(|| Teacher {
+        net: teacher.net,
+        recipe: teacher.recipe,
+        guidance: recipe.pairs.guidance.clone(),
+    });
+    let source = &mut *source;
+    let data = (!recipe.needs_pairs()).then_some(data);
+    let job = Job { recipe, subject, source, validation, start, teacher, premetric, folder, resume, data };
+    let train = job.run(context)?;
+    Ok(StudentReport { pairs: made, pair_count, train })
+}
+
+/// Makes the checks that [`student`] makes before its first step, as far as they need no pairs that are still to be made, and
+/// changes nothing.
+///
+/// # Errors
+/// Those of [`student`].
+pub fn rehearse(
+    method: Method,
+    recipe: &Recipe,
+    teacher: &Model,
+    existing: Option<&Path>,
+    folder: &Path,
+    resume: Option<&Resume>,
+    context: &mut Context,
+) -> Result<(), Error> {
+    let Checked { subject, .. } = check(method, recipe, teacher, existing, folder, resume, context)?;
+    match (recipe.needs_pairs(), existing) {
+        (true, Some(store)) => open_pairs(recipe, teacher, store).map(drop),
+        (true, None) => Ok(()),
+        (false, _) => from_data(recipe, &subject).map(drop),
+    }
+}
+
+/// What is settled before pairs are made, which takes hours.
+struct Checked {
+    subject: Subject,
+    premetric: Option<Box<dyn flow::Premetric<4>>>,
+    start: Option<Net>,
+}
+
+fn check(
+    method: Method,
+    recipe: &Recipe,
+    teacher: &Model,
+    existing: Option<&Path>,
+    folder: &Path,
+    resume: Option<&Resume>,
+    context: &mut Context,
+) -> Result<Checked, Error> {
     recipe.check()?;
     if method == Method::OneMoreStep && recipe.source.is_some() {
         return Err(Error::Usage(
@@ -149,39 +207,35 @@ pub fn student(
                 .into(),
         ));
     }
+    if existing.is_some() && !recipe.needs_pairs() {
+        let name = recipe.target.name();
+        return Err(Error::Usage(format!("--pairs: target `{name}` learns from data and needs none; leave it out")));
+    }
+    place(folder, resume)?;
     let subject = Subject { stage: method.name().into(), ..teacher.subject.clone() };
-    let premetric = crate::perceptual::of(recipe, subject.shape, &context.device)?; // before pairs are made
-    let start = start(method, recipe, &teacher, context)?;
-    let (mut source, validation, made, pair_count) = match recipe.needs_pairs() {
-        true => from_pairs(recipe, &teacher, existing, folder, context)?,
-        false if existing.is_some() => {
-            let name = recipe.target.name();
-            return Err(Error::Usage(format!(
-                "--pairs: target `{name}` learns from data and needs none; leave it out"
-            )));
-        }
-        false => from_data(recipe, &subject)?,
-    };
-    let teacher = (recipe.target != Target::Path).then(|| Teacher {
-        net: teacher.net,
-        recipe: teacher.recipe,
-        guidance: recipe.pairs.guidance.clone(),
-    });
-    let job = Job { recipe, subject, source: &mut *source, validation, start, teacher, premetric, folder, resume };
-    let train = job.run(context)?;
-    Ok(StudentReport { pairs: made, pair_count, train })
+    let need = Need::of(recipe, subject.shape, subject.classes.len())?;
+    if context.device.name == "cpu" {
+        need.check()?;
+    }
+    let (batch, count) = (recipe.train.micro_batch() as u64, recipe.pairs.count);
+    if recipe.needs_pairs() && existing.is_none() && batch > count {
+        return Err(Error::Usage(format!(
+            "train.batch = {batch} is larger than pairs.count = {count}: lower the one or raise the other"
+        )));
+    }
+    let premetric = crate::perceptual::of(recipe, subject.shape, &context.device)?;
+    let start = start(method, recipe, teacher, context)?;
+    Ok(Checked { subject, premetric, start })
 }
 
-type Stream = (Box<dyn Source>, Option<Batch>, Option<PairsReport>, u64);
-
-/// The pairs of `existing`, or those that `teacher` makes into `folder`.
+/// The pairs of `existing`, or those that `teacher` makes into `folder`; what was made, and how many there are.
 fn from_pairs(
     recipe: &Recipe,
     teacher: &Model,
     existing: Option<&Path>,
     folder: &Path,
     context: &mut Context,
-) -> Result<Stream, Error> {
+) -> Result<(Stream, Option<PairsReport>, u64), Error> {
     let (made, store) = match existing {
         Some(folder) => (None, folder.to_path_buf()),
         None => {
@@ -189,7 +243,19 @@ fn from_pairs(
             (Some(pairs::make(teacher, &recipe.pairs, &store, context)?), store)
         }
     };
-    let store = Arc::new(PairStore::open(&store)?);
+    let (store, loader) = open_pairs(recipe, teacher, &store)?;
+    let validation = match recipe.train.validate_every {
+        0 => None,
+        _ => pairs::held_out(teacher, &recipe.pairs, recipe.train.validation_samples, context)?,
+    };
+    let count = store.len() as u64;
+    let source = Box::new(PairSource::new(store, loader));
+    Ok((Stream { source, validation, data: DataRecord::default() }, made, count))
+}
+
+/// The pair store, which must be of this teacher and these pieces, and how it will be read.
+fn open_pairs(recipe: &Recipe, teacher: &Model, folder: &Path) -> Result<(Arc<PairStore>, LoaderConfig), Error> {
+    let store = Arc::new(PairStore::open(folder)?);
     pairs::check(&store, teacher)?;
     let (cuts, stored) = (recipe.pairs.generate.times(), &store.meta().times);
     if cuts != *stored {
@@ -202,19 +268,14 @@ fn from_pairs(
     let (batch, flip) = (recipe.train.micro_batch(), recipe.data.flip);
     let loader = LoaderConfig { batch, flip, seed: recipe.seed, ..LoaderConfig::default() };
     PairLoader::new(store.clone(), &loader, 0)?; // refuses a batch larger than the store before anything is written
-    let validation = match recipe.train.validate_every {
-        0 => None,
-        _ => pairs::held_out(teacher, &recipe.pairs, recipe.train.validation_samples, context)?,
-    };
-    let count = store.len() as u64;
-    Ok((Box::new(PairSource::new(store, loader)), validation, made, count))
+    Ok((store, loader))
 }
 
 /// The recipe's data, which must be of the teacher's kind.
 fn from_data(recipe: &Recipe, subject: &Subject) -> Result<Stream, Error> {
     if let Some(points) = recipe.data.name.as_deref().and_then(data::Points::named) {
         let source = train::PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
-        return Ok((Box::new(source), None, None, 0));
+        return Ok(Stream { source: Box::new(source), validation: None, data: DataRecord::default() });
     }
     let dataset = data::open(&recipe.data)?;
     if Shape::from(dataset.shape()) != subject.shape || dataset.class_names().len() != subject.classes.len() {
@@ -227,8 +288,7 @@ fn from_data(recipe: &Recipe, subject: &Subject) -> Result<Stream, Error> {
         )));
     }
     let start = Start::of(recipe, subject.shape, Split::Train)?;
-    let (source, validation) = stream(recipe, dataset, &start)?;
-    Ok((source, validation, None, 0))
+    stream(recipe, dataset, &start)
 }
 
 /// Where the student's weights start: at the teacher's where the networks are the same, apart from being told how far ahead

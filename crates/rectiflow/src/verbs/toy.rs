@@ -163,8 +163,8 @@ fn learn(
     let mut source = PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
     let job = |recipe, source, folder, resume| {
         let subject = subject.clone();
-        let (validation, start, teacher, premetric) = (None, None, None, None);
-        Job { recipe, subject, source, validation, start, teacher, premetric, folder, resume }
+        let (validation, start, teacher, premetric, data) = (None, None, None, None, None);
+        Job { recipe, subject, source, validation, start, teacher, premetric, folder, resume, data }
     };
     if !recipe.needs_pairs() {
         return job(recipe, &mut source, folder, resume).run(context);

@@ -8,6 +8,7 @@ use crate::{
     prompts,
     recipe::SampleConfig,
     taught::{TaughtTask, Teacher},
+    verbs::data::DataRecord,
 };
 use ::train::{
     Batch, ImageSource, Outcome, RunDir, Setup, Source, Task, TrainError, TransferSource,
@@ -79,6 +80,24 @@ pub fn train(
     resume: Option<Resume>,
     context: &mut Context,
 ) -> Result<TrainReport, Error> {
+    with_job(recipe, folder, resume, context, |job, context| job.run(context))
+}
+
+/// Makes every check that [`train`] makes before its first step, and changes nothing.
+///
+/// # Errors
+/// Those of [`train`].
+pub fn rehearse(recipe: &Recipe, folder: &Path, resume: Option<Resume>, context: &mut Context) -> Result<(), Error> {
+    with_job(recipe, folder, resume, context, |job, context| job.check(context).map(drop))
+}
+
+fn with_job<T>(
+    recipe: &Recipe,
+    folder: &Path,
+    resume: Option<Resume>,
+    context: &mut Context,
+    then: impl FnOnce(Job, &mut Context) -> Result<T, Error>,
+) -> Result<T, Error> {
     check(recipe)?;
     if let Some(points) = recipe.data.name.as_deref().and_then(data::Points::named) {
         let name = points.name();
@@ -87,11 +106,19 @@ pub fn train(
     let dataset = data::open(&recipe.data)?;
     let start = Start::of(recipe, dataset.shape(), Split::Train)?;
     let subject = Subject::base(&*dataset, &start);
-    let (mut source, validation) = stream(recipe, dataset, &start)?;
+    let Stream { mut source, validation, data } = stream(recipe, dataset, &start)?;
     let premetric = crate::perceptual::of(recipe, subject.shape, &context.device)?;
-    let source = &mut *source;
-    let job = Job { recipe, subject, source, validation, start: None, teacher: None, premetric, folder, resume };
-    job.run(context)
+    let (source, data) = (&mut *source, Some(data));
+    let job = Job { recipe, subject, source, validation, start: None, teacher: None, premetric, folder, resume, data };
+    then(job, context)
+}
+
+/// What a stage learns from.
+pub(crate) struct Stream {
+    pub source: Box<dyn Source>,
+    /// What validation watches; `None` where it is off or nothing is kept apart.
+    pub validation: Option<Batch>,
+    pub data: DataRecord,
 }
 
 /// The batches of `dataset`, those of a second data set to start from beside them where `start` is one, and what validation
@@ -103,11 +130,15 @@ pub(crate) fn stream(
     recipe: &Recipe,
     dataset: Arc<dyn Dataset>,
     start: &Start,
-) -> Result<(Box<dyn Source>, Option<Batch>), Error> {
+) -> Result<Stream, Error> {
     let (batch, flip) = (recipe.train.micro_batch(), recipe.data.flip);
     let loader = LoaderConfig { batch, flip, seed: recipe.seed, ..LoaderConfig::default() };
     let shape = dataset.shape();
     Loader::new(dataset.clone(), &loader, 0)?;
+    let mut data = DataRecord::of(&*dataset);
+    if let Some(from) = start.dataset() {
+        data.not_used(from.left_out());
+    }
     let source: Box<dyn Source> = match start {
         Start::Noise { .. } => Box::new(ImageSource::new(dataset, loader)),
         Start::Data { dataset: from, flip } => {
@@ -119,12 +150,19 @@ pub(crate) fn stream(
     let validation = match recipe.train.validate_every {
         0 => None,
         _ => {
-            let test = data::open(&recipe.data.with_split(Split::Test))?;
             let starts = Start::held_out(recipe, shape)?;
-            held_out(&test, starts.dataset(), recipe.train.validation_samples)?
+            match ::data::open_test(&recipe.data)? {
+                None => None,
+                Some(::data::TestPart { set: test, .. }) => {
+                    data.held_out = test.len();
+                    data.not_used(test.left_out());
+                    held_out(&test, starts.dataset(), recipe.train.validation_samples)?
+                }
+            }
         }
     };
-    Ok((source, validation))
+    data.unwatched = recipe.train.validate_every > 0 && validation.is_none();
+    Ok(Stream { source, validation, data })
 }
 
 /// Refuses recipes that `train` cannot follow.
@@ -192,29 +230,53 @@ pub(crate) struct Job<'a> {
     pub premetric: Option<Box<dyn Premetric<2>>>,
     pub folder: &'a Path,
     pub resume: Option<Resume>,
+    /// What is told and kept of the data; `None` for stored pairs and points.
+    pub data: Option<DataRecord>,
+}
+
+/// What a stage is about to start with.
+pub(crate) struct Ready {
+    checkpoint: Option<Checkpoint>,
+    net: Net,
+    starts: Start,
 }
 
 impl Job<'_> {
-    pub fn run(self, context: &mut Context) -> Result<TrainReport, Error> {
-        let Self { recipe, subject, source, validation, start, teacher, premetric, folder, resume } = self;
-        let device = context.device.device.clone();
-        let classes = subject.classes.len();
+    /// All that can be refused before anything is written: a network that does not fit the data or the machine, a folder that
+    /// holds another run or cannot be written.
+    pub fn check(&self, context: &Context) -> Result<Ready, Error> {
+        let Self { recipe, subject, start, folder, resume, .. } = self;
         if let (true, Err(error)) = (recipe.train.sample_every > 0, subject.shape.image()) {
             return Err(Error::Usage(format!("sample sheets are pictures, and {error}; set train.sample_every = 0")));
         }
-        // Before anything is written: a network that does not fit the data or the machine, a folder that holds another run.
-        let need = Need::of(recipe, subject.shape, classes)?;
+        let need = Need::of(recipe, subject.shape, subject.classes.len())?;
         if context.device.name == "cpu" {
             need.check()?;
         }
+        RunDir::check(folder)?;
         let checkpoint = starting_point(folder, resume.as_ref())?;
         let net = match start {
-            Some(net) => net,
-            None => prompts::network(recipe, subject.shape, &subject.classes, &device)?,
+            Some(net) => net.clone(),
+            None => prompts::network(recipe, subject.shape, &subject.classes, &context.device.device)?,
         };
+        let starts = match recipe.train.sample_every {
+            0 => Start::Noise { shape: subject.shape }, // no sheet will ask
+            _ => Start::held_out(recipe, subject.shape)?,
+        };
+        Ok(Ready { checkpoint, net, starts })
+    }
+
+    pub fn run(self, context: &mut Context) -> Result<TrainReport, Error> {
+        let Ready { checkpoint, net, starts } = self.check(context)?;
+        let Self { recipe, subject, source, validation, teacher, premetric, folder, data, .. } = self;
+        let device = context.device.device.clone();
+        let classes = subject.classes.len();
+        if let Some(data) = &data {
+            data.lines().iter().for_each(|line| context.note(line));
+        }
+        let is_new = !folder.exists();
         let run = RunDir::create(folder)?;
-        let _lock = run.lock()?;
-        run.write(&run.recipe(), &recipe.to_toml())?;
+        let mut lock = run.hold()?;
         let config = &recipe.train;
         let flow = recipe.task(classes);
         let (target, reaching) = (recipe.target.clone(), recipe.network.reaches());
@@ -235,18 +297,30 @@ impl Job<'_> {
             stop: context.stop.clone(),
         };
         context.tell(Event::Stage { name: &subject.stage });
-        let mut stats = Stats::open(run.stats(), images)?;
-        let mut events = EventFile::create(run.path())?;
-        let starts = match config.sample_every {
-            0 => Start::Noise { shape: subject.shape }, // no sheet will ask
-            _ => Start::held_out(recipe, subject.shape)?,
-        };
+        // Opened at the first event: until then a run may be refused, and a refused command changes no file.
+        let mut logs: Option<(Stats, EventFile)> = None;
+        let mut log_failed = false;
         let mut sheets = Sheets { recipe, subject: &subject, starts, run: &run, device: device.clone() };
         let mut observer = |event: &::train::Event<'_>| {
             use ::train::Observer;
-            // Both files and the sheet are told before the listener, which may print that they exist.
-            let _ = stats.event(event)?; // they never ask to stop
-            let _ = events.event(event)?;
+            let (stats, events) = match &mut logs {
+                Some(logs) => logs,
+                None => {
+                    lock.sign()?;
+                    run.write(&run.recipe(), &recipe.to_toml())?;
+                    if let Some(data) = &data {
+                        run.write(&run.data(), &data.to_json())?;
+                    }
+                    logs.insert((Stats::open(run.stats(), images)?, EventFile::create(run.path())?))
+                }
+            };
+            // Both files and the sheet are told before the listener, which may print that they exist. They never ask to stop,
+            // and a full disk under them does not stop training: what cannot be lost is in the checkpoints.
+            let told = [stats.event(event).err(), events.event(event).err()];
+            if let Some(error) = told.into_iter().flatten().next().filter(|_| !log_failed) {
+                log_failed = true;
+                context.note(format!("warning: {error}; training goes on without that log"));
+            }
             if let ::train::Event::Samples { images, network } = event {
                 sheets.draw(*images, *network)?;
             }
@@ -254,14 +328,17 @@ impl Job<'_> {
             Ok(ControlFlow::Continue(()))
         };
         let net = match &recipe.lora {
-            None => net,
-            Some(lora) => lora.init(net, recipe.seed, &device)?,
+            None => Ok(net),
+            Some(lora) => lora.init(net, recipe.seed, &device).map_err(Error::from),
         };
-        let outcome = match checkpoint {
-            Some(from) => ::train::resume(net, from, setup, &mut observer)?,
-            None => ::train::train(net, setup, &mut observer)?,
-        };
-        report(outcome, folder)
+        let outcome = net.and_then(|net| match checkpoint {
+            Some(from) => ::train::resume(net, from, setup, &mut observer).map_err(Error::from),
+            None => ::train::train(net, setup, &mut observer).map_err(Error::from),
+        });
+        if outcome.is_err() && logs.is_none() && is_new {
+            run.abandon();
+        }
+        report(outcome?, folder)
     }
 }
 
@@ -276,6 +353,15 @@ pub(crate) fn report<M: Module>(outcome: Outcome<M>, folder: &Path) -> Result<Tr
         parameters: state.parameters(),
         stopped,
     })
+}
+
+/// Refuses a folder where a run cannot be, or that holds another one.
+///
+/// # Errors
+/// [`Error::Usage`] or what the system says.
+pub fn place(folder: &Path, resume: Option<&Resume>) -> Result<(), Error> {
+    RunDir::check(folder)?;
+    starting_point(folder, resume).map(drop)
 }
 
 /// The checkpoint to continue from; a folder that already holds a run is not overwritten.

@@ -4,6 +4,7 @@ use crate::TrainError;
 use crate::event::{Event, Log, Observer};
 use crate::memory::human_bytes;
 use indicatif::{FormattedDuration, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -31,7 +32,12 @@ impl Progress {
     }
 
     fn say(&self, line: &str) {
-        if self.bar.is_hidden() { eprintln!("{}: {line}", self.name) } else { self.bar.println(line) }
+        if self.bar.is_hidden() {
+            // A closed pipe or a full disk under the log does not stop training.
+            let _ = writeln!(std::io::stderr(), "{}: {line}", self.name);
+        } else {
+            self.bar.println(line);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Globals are refused unless on [`ALLOWED`], and even those are never called: "reduce" only records its function's name
 //! and arguments. Every length is checked against the bytes there are, so memory is bounded by the file's size.
 
-use super::values::{Id, Value};
+use crate::values::{Id, Value};
 
 /// The only names a file may mention.
 const ALLOWED: &[&str] = &[
@@ -29,7 +29,7 @@ const LIMIT: usize = 4_000_000;
 type Memo = std::collections::HashMap<usize, Id>;
 
 /// What a program has made so far.
-pub(super) struct Machine<'a> {
+pub(crate) struct Machine<'a> {
     bytes: &'a [u8],
     /// Where the next byte lies.
     pub at: usize,
@@ -41,7 +41,7 @@ pub(super) struct Machine<'a> {
 }
 
 /// What an operation gives, or what is wrong with the file.
-pub(super) type Step<T> = Result<T, String>;
+pub(crate) type Step<T> = Result<T, String>;
 
 impl<'a> Machine<'a> {
     /// A machine about to read the program that starts at `at`.

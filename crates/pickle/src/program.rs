@@ -1,13 +1,16 @@
 //! A restricted reader of Python's pickle format, protocols 2 to 4: its operations, carried out by a [`Machine`].
 //!
-//! It builds a graph of plain values, for the two callers to interpret. A damaged file is an error, never a panic.
+//! It builds a graph of plain values, for callers to interpret. A damaged file is an error, never a panic.
 
-use super::machine::{Machine, Step};
-use super::values::{Failure, Graph, Id, Value};
+use crate::machine::{Machine, Step};
+use crate::values::{Failure, Graph, Id, Value};
 
 impl<'a> Graph<'a> {
     /// Reads the pickle that starts at `start`.
-    pub(super) fn read(bytes: &'a [u8], start: usize) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// A damaged file, or one that names something other than arrays and weights.
+    pub fn read(bytes: &'a [u8], start: usize) -> Result<Self, Failure> {
         let mut machine = Machine::new(bytes, start);
         let root = machine.run().map_err(|message| Failure { offset: machine.at, message })?;
         Ok(Self { values: machine.values, root, end: machine.at })

@@ -1,27 +1,40 @@
 //! The values a pickle holds, as a graph: nothing in it was ever called.
 
 /// Index of a value in its graph.
-pub(super) type Id = usize;
+pub type Id = usize;
 
 /// A Python value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
+    /// Nothing.
     None,
+    /// A truth value.
     Bool(bool),
+    /// An integer of at most eight bytes.
     Int(i64),
+    /// A number.
     Float(f64),
     /// An integer of more than eight bytes, little-endian two's complement.
     Big(&'a [u8]),
+    /// Text, or a Python 2 string that is UTF-8.
     Text(&'a str),
+    /// Bytes.
     Bytes(&'a [u8]),
+    /// A tuple.
     Tuple(Vec<Id>),
+    /// A list.
     List(Vec<Id>),
+    /// A dictionary, in the order it was filled.
     Dict(Vec<(Id, Id)>),
+    /// A name of a module's member.
     Global(String),
     /// `function(arguments)` that was not called, and the state it was to be given.
     Call {
+        /// What would be called.
         function: Id,
+        /// A tuple.
         arguments: Id,
+        /// What the result was to be given.
         state: Option<Id>,
     },
     /// A reference to something outside the pickle.
@@ -30,37 +43,42 @@ pub(super) enum Value<'a> {
 
 /// A failure at a byte.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) offset: usize,
-    pub(super) message: String,
+pub struct Failure {
+    /// Where in the bytes.
+    pub offset: usize,
+    /// What is wrong.
+    pub message: String,
 }
 
 /// The values of one pickle and its result.
-pub(super) struct Graph<'a> {
-    pub(super) values: Vec<Value<'a>>,
-    pub(super) root: Id,
+pub struct Graph<'a> {
+    pub(crate) values: Vec<Value<'a>>,
+    pub(crate) root: Id,
     /// Position behind the pickle.
-    pub(super) end: usize,
+    pub end: usize,
 }
 
 impl<'a> Graph<'a> {
-    pub(super) fn root(&self) -> &Value<'a> {
+    /// What the program left.
+    pub fn root(&self) -> &Value<'a> {
         self.get(self.root)
     }
 
-    pub(super) fn get(&self, id: Id) -> &Value<'a> {
+    /// A value.
+    pub fn get(&self, id: Id) -> &Value<'a> {
         &self.values[id]
     }
 
     /// The items of a tuple.
-    pub(super) fn tuple(&self, id: Id) -> Option<&[Id]> {
+    pub fn tuple(&self, id: Id) -> Option<&[Id]> {
         match self.get(id) {
             Value::Tuple(items) => Some(items),
             _ => None,
         }
     }
 
-    pub(super) fn text(&self, id: Id) -> Option<&'a str> {
+    /// A text.
+    pub fn text(&self, id: Id) -> Option<&'a str> {
         match self.get(id) {
             Value::Text(text) => Some(text),
             _ => None,
@@ -68,7 +86,7 @@ impl<'a> Graph<'a> {
     }
 
     /// A non-negative integer.
-    pub(super) fn size(&self, id: Id) -> Option<usize> {
+    pub fn size(&self, id: Id) -> Option<usize> {
         match self.get(id) {
             Value::Int(value) => usize::try_from(*value).ok(),
             _ => None,
@@ -76,20 +94,31 @@ impl<'a> Graph<'a> {
     }
 
     /// A tuple of non-negative integers.
-    pub(super) fn sizes(&self, id: Id) -> Option<Vec<usize>> {
+    pub fn sizes(&self, id: Id) -> Option<Vec<usize>> {
         self.tuple(id)?.iter().map(|&i| self.size(i)).collect()
     }
 
     /// The name of a global.
-    pub(super) fn global(&self, id: Id) -> Option<&str> {
+    pub fn global(&self, id: Id) -> Option<&str> {
         match self.get(id) {
             Value::Global(name) => Some(name),
             _ => None,
         }
     }
 
+    /// The value of a key of a dictionary, where keys are texts or, as Python 3 reads Python 2, bytes.
+    pub fn item(&self, dictionary: &Value, key: &str) -> Option<Id> {
+        let Value::Dict(entries) = dictionary else { return None };
+        let is = |id: Id| match self.get(id) {
+            Value::Text(text) => *text == key,
+            Value::Bytes(bytes) => *bytes == key.as_bytes(),
+            _ => false,
+        };
+        entries.iter().rev().find(|(found, _)| is(*found)).map(|(_, value)| *value)
+    }
+
     /// Function name, arguments and state of a recorded call.
-    pub(super) fn call(&self, id: Id) -> Option<(&str, &[Id], Option<Id>)> {
+    pub fn call(&self, id: Id) -> Option<(&str, &[Id], Option<Id>)> {
         match self.get(id) {
             Value::Call { function, arguments, state } => {
                 Some((self.global(*function)?, self.tuple(*arguments)?, *state))
