@@ -24,15 +24,25 @@ fn pictures(names: &[&str], side: u32) -> TempDir {
 
 fn picture(path: &Path, side: u32, number: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    image::RgbImage::from_fn(side, side, |x, y| image::Rgb([9 * x as u8, 9 * y as u8, 20 * number])).save(path).unwrap();
+    image::RgbImage::from_fn(side, side, |x, y| image::Rgb([9 * x as u8, 9 * y as u8, 20 * number]))
+        .save(path)
+        .unwrap();
 }
 
 const CASE: [&str; 8] = ["a/0.png", "a/1.png", "A/0.png", "A/1.png", "b/0.png", "b/1.png", "B/0.png", "B/1.png"];
 
 /// Overrides that make a network and its training tiny.
 const TINY: [&str; 10] = [
-    "--set", "network.channels=8", "--set", "network.groups=4", "--set", "train.batch=4", "--set", "train.validate_every=0",
-    "--set", "train.log_every=1",
+    "--set",
+    "network.channels=8",
+    "--set",
+    "network.groups=4",
+    "--set",
+    "train.batch=4",
+    "--set",
+    "train.validate_every=0",
+    "--set",
+    "train.log_every=1",
 ];
 
 fn train(data: &Path, images: u64, out: &Path) -> assert_cmd::Command {
@@ -58,7 +68,11 @@ fn content(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
     for item in fs::read_dir(dir).unwrap().flatten() {
         let path = item.path();
-        if path.is_dir() { all.extend(content(&path)) } else { drop(all.insert(path.clone(), fs::read(&path).unwrap())) }
+        if path.is_dir() {
+            all.extend(content(&path))
+        } else {
+            drop(all.insert(path.clone(), fs::read(&path).unwrap()))
+        }
     }
     all
 }
@@ -79,7 +93,10 @@ fn a_refused_resume_changes_no_file_and_a_moved_folder_resumes() {
     for (extra, word) in [
         (&[][..], ""),
         (&["--data", here, "--seed", "7"], "seed"),
-        (&["--data", here, "--set", "network.channels=16", "--set", "network.groups=4", "--set", "train.batch=4"], "network"),
+        (
+            &["--data", here, "--set", "network.channels=16", "--set", "network.groups=4", "--set", "train.batch=4"],
+            "network",
+        ),
         (&["--data", "/nowhere"], "/nowhere"),
     ] {
         let output = more(extra);
@@ -155,7 +172,12 @@ fn a_dry_run_refuses_what_the_run_refuses() {
     let held_out = pictures(&["0.png", "1.png", "2.png"], 16);
     // Whichever part it falls into.
     fs::write(held_out.path().join("2.png"), "junk").unwrap();
-    let held = json(rectiflow().args(["data", "show", "--skip-unreadable", "-o"]).arg(out.path().join("d.png")).arg(held_out.path()));
+    let held = json(
+        rectiflow()
+            .args(["data", "show", "--skip-unreadable", "-o"])
+            .arg(out.path().join("d.png"))
+            .arg(held_out.path()),
+    );
     assert_eq!(held["samples"], 2);
     let cases: [(&Path, &[&str], &Path); 5] = [
         (single.path(), &["--set", "train.batch=64"], &out.path().join("a")),
@@ -173,7 +195,12 @@ fn a_dry_run_refuses_what_the_run_refuses() {
         assert!(dry.0 != Some(0) && dry == real, "{dry:?} {real:?}");
     }
     // What both accept: a single image, with a word about what is not watched.
-    let ok = train(single.path(), 2, &out.path().join("one")).args(["--set", "train.batch=1", "--set", "train.validate_every=1"]);
+    let ok = train(single.path(), 2, &out.path().join("one")).args([
+        "--set",
+        "train.batch=1",
+        "--set",
+        "train.validate_every=1",
+    ]);
     let mut ok = ok;
     ok.assert().success().stderr(predicates::str::contains("no validation loss"));
 }
@@ -202,12 +229,23 @@ fn samples_go_where_they_are_asked_or_are_refused_before_they_are_drawn() {
 
 #[test]
 fn names_of_classes_are_taken_whole() {
-    let (data, out) = (pictures(&["cat, tabby/0.png", "cat, tabby/1.png", "none/0.png", "none/1.png"], 16), tempfile::tempdir().unwrap());
+    let (data, out) = (
+        pictures(&["cat, tabby/0.png", "cat, tabby/1.png", "none/0.png", "none/1.png"], 16),
+        tempfile::tempdir().unwrap(),
+    );
     let run = out.path().join("run");
     train(data.path(), 4, &run).assert().success();
-    for (class, numbers) in [("cat, tabby", "[0,0]"), ("none,cat, tabby", "[1,0]"), ("none", "[1,1]"), ("-1", "[-1,-1]")] {
+    for (class, numbers) in
+        [("cat, tabby", "[0,0]"), ("none,cat, tabby", "[1,0]"), ("none", "[1,1]"), ("-1", "[-1,-1]")]
+    {
         let sheet = out.path().join("s.png");
-        rectiflow().arg("sample").arg(&run).args(["-n", "2", "--steps", "1", "--class", class, "-o"]).arg(&sheet).assert().success();
+        rectiflow()
+            .arg("sample")
+            .arg(&run)
+            .args(["-n", "2", "--steps", "1", "--class", class, "-o"])
+            .arg(&sheet)
+            .assert()
+            .success();
         let text = String::from_utf8_lossy(&fs::read(&sheet).unwrap()).into_owned();
         assert!(text.contains(&format!("\"classes\":{numbers}")), "{class}: {text:.600}");
     }
@@ -224,12 +262,23 @@ fn photos_of_several_sizes_are_shown_and_scored_at_one() {
     assert_eq!(facts["sizes"], serde_json::json!([{"size": "16x16", "count": 4}, {"size": "20x20", "count": 1}]));
     assert_eq!((&facts["samples"], &facts["held_out"], sheet.is_file()), (&5.into(), &1.into(), true));
     assert_eq!(facts["left_out"][0]["first"], serde_json::json!(["notes.md"]));
-    rectiflow().arg("inspect").arg(mixed.path()).assert().success().stdout(predicates::str::contains("16x16").and(predicates::str::contains("notes.md")));
+    rectiflow()
+        .arg("inspect")
+        .arg(mixed.path())
+        .assert()
+        .success()
+        .stdout(predicates::str::contains("16x16").and(predicates::str::contains("notes.md")));
     let facts = json(rectiflow().arg("inspect").arg(mixed.path()).args(["--size", "8"]));
     assert_eq!(facts["shape"], serde_json::json!([3, 8, 8]));
     let score = |extra: &[&str]| {
         let mut command = rectiflow();
-        command.arg("score").arg(mixed.path()).arg("--data").arg(mixed.path()).args(["--features", "pixels"]).args(extra);
+        command
+            .arg("score")
+            .arg(mixed.path())
+            .arg("--data")
+            .arg(mixed.path())
+            .args(["--features", "pixels"])
+            .args(extra);
         command
     };
     score(&[]).assert().failure().stderr(predicates::str::contains("--size"));
@@ -249,7 +298,8 @@ fn own_arrays_are_read_back() {
 
 #[test]
 fn what_is_not_used_is_told_at_the_start_and_kept_in_the_run() {
-    let (data, out) = (pictures(&["car/0.png", "car/1.png", "train/0.png", "train/1.png"], 16), tempfile::tempdir().unwrap());
+    let (data, out) =
+        (pictures(&["car/0.png", "car/1.png", "train/0.png", "train/1.png"], 16), tempfile::tempdir().unwrap());
     fs::write(data.path().join("README.md"), "words").unwrap();
     fs::write(data.path().join("old.zip"), "PK").unwrap();
     let run = out.path().join("run");

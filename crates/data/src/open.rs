@@ -194,10 +194,13 @@ fn at_path(path: &Path, ask: Ask) -> Result<Source> {
         let pixels = Pixels::File { path: path.to_path_buf(), name, bytes };
         Ok(Source { entries: vec![Entry { label: None, caption: None, pixels }], ..Source::default() })
     } else {
-        let packed = [".zip", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"].iter().any(|ending| name.ends_with(ending));
+        let packed =
+            [".zip", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"].iter().any(|ending| name.ends_with(ending));
         let remedy = match packed {
             true => "unpack it and give the folder",
-            false => "give a folder, an image, or a file whose name contains `idx` or `ubyte` or ends in .npy, .npz or .tar",
+            false => {
+                "give a folder, an image, or a file whose name contains `idx` or `ubyte` or ends in .npy, .npz or .tar"
+            }
         };
         Err(DataError::malformed(path, "no data set file this program knows by its name", remedy))
     }
@@ -311,9 +314,8 @@ pub(crate) fn finish(name: &str, mut source: Source, config: &DataConfig) -> Res
         return Ok(Arc::new(Lazy::new(name, shape, form, source)));
     }
     // Every image is decoded once, and at once brought to its form, which is small.
-    let decode = |entry: &Entry| -> Result<Result<Raw>> {
-        Ok(form.apply(entry.pixels.decode(limits)?, &entry.pixels.path()))
-    };
+    let decode =
+        |entry: &Entry| -> Result<Result<Raw>> { Ok(form.apply(entry.pixels.decode(limits)?, &entry.pixels.path())) };
     let decoded: Vec<Result<Result<Raw>>> = source.entries.par_iter().map(decode).collect();
     let formed: Vec<Result<Raw>> = if files && config.skip_unreadable {
         keep_readable(name, &mut source, decoded)?

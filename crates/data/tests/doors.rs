@@ -227,7 +227,10 @@ fn images_beyond_the_limits_are_refused_before_they_are_unpacked() {
     let limited = |max_megapixels| DataConfig { max_megapixels, size: Some(4), ..config(dir.path()) };
     assert_eq!(open(&limited(6)).unwrap().len(), 2);
     let error = open(&limited(5)).err().unwrap().to_string();
-    assert!(error.contains("large.png") && error.contains("6 million pixels") && error.contains("max_megapixels"), "{error}");
+    assert!(
+        error.contains("large.png") && error.contains("6 million pixels") && error.contains("max_megapixels"),
+        "{error}"
+    );
     let set = open(&DataConfig { skip_unreadable: true, ..limited(5) }).unwrap();
     assert_eq!((set.len(), left_out(&*set, "images that cannot be read").0), (1, 1));
     // Archives of nothing but zeros, and a file larger than allowed.
@@ -269,7 +272,13 @@ fn shards_as_people_make_them() {
         whole(&dir.path().join("a.tar"))
     };
     // Made on a Mac.
-    let set = shard(&[("._0.png", b"x"), ("0.png", &images[0]), ("._0.txt", b"x"), ("0.txt", b"red"), ("__MACOSX/._1", b"x")]);
+    let set = shard(&[
+        ("._0.png", b"x"),
+        ("0.png", &images[0]),
+        ("._0.txt", b"x"),
+        ("0.txt", b"red"),
+        ("__MACOSX/._1", b"x"),
+    ]);
     assert_eq!((captions(&*set), left_out(&*set, "hidden or system files")), (vec![(text("red"), 0)], (3, "._0.png")));
     // Labels as names, in .cls or JSON; a null caption beside a text; members of one sample that stand apart.
     let set = shard(&[
@@ -332,7 +341,17 @@ fn arrays_of_every_kind_and_order() {
     let set = whole(&dir.path().join("a.npy"));
     assert_eq!((set.get(0).unwrap().pixels, set.get(1).unwrap().pixels), (vec![0, 1, 2], vec![3, 4, 5]));
     // What a sampler overshoots is clamped, and said.
-    let own: Vec<f32> = (0..16).map(|i| if i == 3 { 1.17 } else if i == 5 { -1.19 } else { i as f32 / 8.0 - 1.0 }).collect();
+    let own: Vec<f32> = (0..16)
+        .map(|i| {
+            if i == 3 {
+                1.17
+            } else if i == 5 {
+                -1.19
+            } else {
+                i as f32 / 8.0 - 1.0
+            }
+        })
+        .collect();
     put(&dir, "a.npy", &npy("<f4", &[1, 4, 4], &floats(&own)));
     let set = whole(&dir.path().join("a.npy"));
     let pixels = set.get(0).unwrap().pixels;
@@ -369,7 +388,12 @@ fn archives_of_arrays_keep_their_parts() {
         ("val_labels.npy", column(&[0])),
         ("test_labels.npy", column(&[1, 2])),
     ];
-    let keras = [("x_test.npy", one(&[5, 6])), ("x_train.npy", one(&[1, 2, 3])), ("y_train.npy", one(&[0, 1, 2])), ("y_test.npy", one(&[1, 2]))];
+    let keras = [
+        ("x_test.npy", one(&[5, 6])),
+        ("x_train.npy", one(&[1, 2, 3])),
+        ("y_train.npy", one(&[0, 1, 2])),
+        ("y_test.npy", one(&[1, 2])),
+    ];
     for (name, members, others) in [("pathmnist.npz", &medmnist[..], 2), ("mnist.npz", &keras[..], 0)] {
         put(&dir, name, &zip(members));
         let path = dir.path().join(name);
@@ -390,7 +414,11 @@ fn samples_of(set: &dyn Dataset) -> Vec<(Option<u32>, u8)> {
 fn emnist_is_upright_and_has_its_characters() {
     let dir = tempfile::tempdir().unwrap();
     for (part, labels) in [("train", [1, 26]), ("test", [2, 3])] {
-        put(&dir, &format!("emnist-letters-{part}-images-idx3-ubyte"), &idx([0, 0, 8, 3], &[2, 2, 2], &[1, 2, 3, 4, 5, 6, 7, 8]));
+        put(
+            &dir,
+            &format!("emnist-letters-{part}-images-idx3-ubyte"),
+            &idx([0, 0, 8, 3], &[2, 2, 2], &[1, 2, 3, 4, 5, 6, 7, 8]),
+        );
         put(&dir, &format!("emnist-letters-{part}-labels-idx1-ubyte"), &idx([0, 0, 8, 1], &[2], &labels));
     }
     let set = whole(dir.path());

@@ -64,6 +64,14 @@ pub fn file(path: &Path, endings: &[&str]) -> Result<(), Error> {
     writable(path, path.parent().unwrap_or(Path::new("")))
 }
 
+/// Refuses a folder `path` in which no file could be made; it may be still to be created.
+///
+/// # Errors
+/// As [`Output::parse`].
+pub fn folder(path: &Path) -> Result<(), Error> {
+    writable(path, path)
+}
+
 /// Refuses `path` if no file can be made in `folder`, which may be still to be created. Changes nothing.
 fn writable(path: &Path, folder: &Path) -> Result<(), Error> {
     let mut folder = folder;
@@ -100,7 +108,11 @@ mod tests {
         assert!(matches!(refused(at("x.jpg")), Error::Usage(text) if text.contains(".jpg")));
         assert!(matches!(refused(at("file/a.png")), Error::Failure(text) if text.contains("is a file")));
         assert!(matches!(refused("/proc/x/a.png".into()), Error::Failure(_)));
-        assert!(file(&at("a.jpg"), &["png"]).is_err() && file(&at("o.d"), &[]).is_err() && file(&at("a.png"), &["png"]).is_ok());
+        assert!(
+            file(&at("a.jpg"), &["png"]).is_err()
+                && file(&at("o.d"), &[]).is_err()
+                && file(&at("a.png"), &["png"]).is_ok()
+        );
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "a check leaves nothing behind");
     }
 }

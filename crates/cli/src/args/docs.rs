@@ -67,7 +67,8 @@ fn commands(line: &str) -> Vec<Vec<String>> {
 
 /// What follows the program's name, if it is this program.
 fn arguments(words: &[String]) -> Option<Vec<String>> {
-    let words: Vec<&str> = words.iter().map(String::as_str).skip_while(|word| *word == "do" || word.contains('=')).collect();
+    let words: Vec<&str> =
+        words.iter().map(String::as_str).skip_while(|word| *word == "do" || word.contains('=')).collect();
     let rest = match words[..] {
         ["rectiflow" | "target/release/rectiflow" | "./target/release/rectiflow", ref rest @ ..] => rest,
         ["cargo", "run", ref rest @ ..] => &rest[rest.iter().position(|word| *word == "--")? + 1..],
@@ -96,7 +97,9 @@ fn every_command_of_the_pages_is_understood() {
                 }
                 let Some(mut arguments) = arguments(&words) else { continue };
                 if let Some((name, value)) = &turn {
-                    let put = |word: &String| word.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value);
+                    let put = |word: &String| {
+                        word.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
+                    };
                     arguments = arguments.iter().map(put).collect();
                 }
                 checked += 1;
@@ -107,7 +110,10 @@ fn every_command_of_the_pages_is_understood() {
                     _ => {}
                 }
                 let missing = arguments.iter().find(|word| {
-                    word.starts_with("recipes/") && word.ends_with(".toml") && !word.contains('$') && !root.join(word).is_file()
+                    word.starts_with("recipes/")
+                        && word.ends_with(".toml")
+                        && !word.contains('$')
+                        && !root.join(word).is_file()
                 });
                 wrong.extend(missing.map(|file| format!("{place}\nthere is no {file}")));
             }

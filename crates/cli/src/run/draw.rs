@@ -3,7 +3,7 @@
 use super::print;
 use crate::args::{self, Global, SolverArgs};
 use rectiflow::{
-    Context, Error, Precision,
+    Context, Error, Precision, output as place,
     prelude::OneMoreStep,
     released::{ReleasedRequest, is_released},
     verbs::{
@@ -118,7 +118,11 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
 }
 
 pub(super) fn schedule(request: args::Schedule, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Schedule { model, steps, anchors, num, batch_size, guidance_scale, seed, output, .. } = request;
+    let args::Schedule { model, steps, anchors, num, batch_size, guidance_scale, seed, output: folder, .. } = request;
+    match &request.export {
+        Some(file) => place::file(file, &[])?,
+        None => place::folder(&folder)?,
+    }
     if let Some(file) = request.export {
         if steps.len() > 1 {
             return Err(Error::Usage("--export writes one schedule: give --steps one number".into()));
@@ -132,13 +136,14 @@ pub(super) fn schedule(request: args::Schedule, global: &Global, context: &mut C
     let (samples, validation, batch) = (num, num, batch_size);
     let config = StepsizeConfig { anchors, samples, validation, batch, seed, ..StepsizeConfig::default() };
     let (checkpoint, ema) = (model.checkpoint, model.ema);
-    let request = ScheduleRequest { checkpoint, ema, steps, config, guidance: guidance_scale, output };
+    let request = ScheduleRequest { checkpoint, ema, steps, config, guidance: guidance_scale, output: folder };
     let report = verbs::schedule::schedule(&request, context)?;
     print(global, &report, || format!("{report}"))
 }
 
 pub(super) fn transfer(request: args::Transfer, global: &Global, context: &mut Context) -> Result<(), Error> {
     let args::Transfer { model, steps, solver: name, num, lpips, lpips_size, output, rows } = request;
+    output.as_deref().map_or(Ok(()), |sheet| place::file(sheet, &["png"]))?;
     let request = TransferRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
@@ -155,6 +160,7 @@ pub(super) fn transfer(request: args::Transfer, global: &Global, context: &mut C
 pub(super) fn retrieve(request: args::Retrieve, global: &Global, context: &mut Context) -> Result<(), Error> {
     let args::Retrieve { model, steps, solver: name, guidance_scale, num, among, features, against, output, rows } =
         request;
+    output.as_deref().map_or(Ok(()), |sheet| place::file(sheet, &["png"]))?;
     let request = RetrieveRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,

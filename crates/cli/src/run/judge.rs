@@ -5,6 +5,7 @@ use crate::args::{self, Global};
 use rectiflow::{
     Context, Error,
     judge::JudgeConfig,
+    output as place,
     recipe::EvaluateConfig,
     verbs::{
         self, data,
@@ -31,6 +32,7 @@ pub(super) fn eval(request: args::Eval, global: &Global, context: &mut Context) 
         prelude: before,
         output,
     } = request;
+    output.as_deref().map_or(Ok(()), place::folder)?;
     let config = EvaluateConfig {
         steps,
         solver: solver(&name)?,
@@ -57,6 +59,7 @@ pub(super) fn eval(request: args::Eval, global: &Global, context: &mut Context) 
 
 pub(super) fn diagnose(request: args::Diagnose, global: &Global, context: &mut Context) -> Result<(), Error> {
     let args::Diagnose { model, steps, num, seed, guidance_scale, pairs, output } = request;
+    output.as_deref().map_or(Ok(()), place::folder)?;
     let request = DiagnoseRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,

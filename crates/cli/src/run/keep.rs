@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::CommandFactory;
 use rectiflow::{
-    Context, Error, Recipe,
+    Context, Error, Recipe, output as place,
     recipe::Layers,
     verbs::{cite, classifier, data, inspect},
 };
@@ -71,6 +71,7 @@ pub(super) fn data(action: args::DataVerb, global: &Global, context: &mut Contex
 
 pub(super) fn classifier(action: args::ClassifierVerb, global: &Global, context: &mut Context) -> Result<(), Error> {
     let args::ClassifierVerb::Train { data: set, epochs, seed, output } = action;
+    place::file(&output, &[])?;
     let set = set.map_or_else(Default::default, |set| data::config(&set));
     let report = classifier::train(epochs, seed, &set, &output, context)?;
     print(global, &report, || {

@@ -5,7 +5,7 @@ use crate::args::{self, Global};
 use rectiflow::{
     Context, Error, Model, Precision, Recipe,
     model::which,
-    pairs,
+    output as place, pairs,
     recipe::Layers,
     verbs::{
         self,
@@ -50,6 +50,7 @@ fn commented(text: &str) -> String {
 }
 
 pub(super) fn pairs(request: args::Pairs, global: &Global, context: &mut Context) -> Result<(), Error> {
+    place::folder(&request.output)?;
     let teacher = Model::open(&request.model.checkpoint, which(request.model.ema.as_deref())?, &context.device)?;
     let mut recipe = teacher.recipe.pairs.clone();
     recipe.count = request.num as u64;
@@ -104,6 +105,7 @@ pub(super) fn fast(request: args::Fast, global: &Global, context: &mut Context) 
         checkpoint.with_file_name(format!("{name}-fast"))
     };
     let folder = output_dir.unwrap_or_else(beside);
+    place::folder(&folder)?;
     let request = FastRequest { checkpoint, ema, nfe, budget, samples: num, folder };
     let report = fast::fast(&request, context)?;
     print(global, &report, || format!("{report}"))
@@ -125,9 +127,9 @@ pub(super) fn toy(request: args::Toy, global: &Global, context: &mut Context) ->
 
 pub(super) fn demo(request: args::Demo, global: &Global, context: &mut Context) -> Result<(), Error> {
     let args::Demo { minutes, smoke, seed, output_dir, dry_run: dry } = request;
+    place::folder(&output_dir)?;
     let request = DemoRequest { minutes, smoke, seed, folder: output_dir };
     if dry {
-        train::place(&request.folder, Some(&Resume::Latest))?; // an interrupted demo continues
         return dry_run(&request.base()?, global);
     }
     let report = verbs::demo::demo(&request, context)?;

@@ -137,7 +137,8 @@ pub(crate) fn classes(path: &Path, said: &[Annotation]) -> Result<(Vec<String>, 
     let numbers = words().any(|word| matches!(word, Word::Number(_)));
     let names = words().any(|word| matches!(word, Word::Name(_)));
     if !numbers {
-        let names: BTreeSet<&str> = words().filter_map(|word| if let Word::Name(name) = word { Some(&**name) } else { None }).collect();
+        let names: BTreeSet<&str> =
+            words().filter_map(|word| if let Word::Name(name) = word { Some(&**name) } else { None }).collect();
         let names: Vec<String> = names.into_iter().map(String::from).collect();
         let number = |said: &Annotation| match &said.label {
             Some(Word::Name(name)) => names.binary_search(name).ok().map(|at| at as u32),

@@ -41,7 +41,8 @@ impl<'a> Array<'a> {
         };
         let numbers = header.shape().iter().try_fold(1u64, |product, &side| product.checked_mul(side));
         // Checked before reading, so that a damaged header cannot ask for more memory than the file could fill.
-        let length = numbers.and_then(|numbers| numbers.checked_mul(size)).filter(|&length| length <= bytes.len() as u64);
+        let length =
+            numbers.and_then(|numbers| numbers.checked_mul(size)).filter(|&length| length <= bytes.len() as u64);
         let Some(length) = length else {
             let what = format!("truncated: shape {:?} does not fit in {} bytes", header.shape(), bytes.len());
             return Err(broken(what));
@@ -80,7 +81,8 @@ impl<'a> Array<'a> {
                 }
             };
         }
-        let read: fn(&[u8]) -> f64 = kind!(Uint 2 u16, Uint 4 u32, Uint 8 u64, Int 2 i16, Int 4 i32, Int 8 i64, Float 4 f32, Float 8 f64);
+        let read: fn(&[u8]) -> f64 =
+            kind!(Uint 2 u16, Uint 4 u32, Uint 8 u64, Int 2 i16, Int 4 i32, Int 8 i64, Float 4 f32, Float 8 f64);
         Ok(read)
     }
 
@@ -117,7 +119,12 @@ impl<'a> Array<'a> {
                 }
                 if outside > 0 {
                     let name = format!("{least} to {most}");
-                    found.count("numbers outside [-1, 1]", outside, name, "the nearest of -1 and 1 is taken, as in a PNG");
+                    found.count(
+                        "numbers outside [-1, 1]",
+                        outside,
+                        name,
+                        "the nearest of -1 and 1 is taken, as in a PNG",
+                    );
                 }
                 |v| denormalize(v as f32)
             }
@@ -172,7 +179,11 @@ impl<'a> Array<'a> {
             let word = |name: String| Some(name).filter(|name| !name.is_empty()).map(Word::Name);
             return Ok(Some(names.into_iter().map(word).map(said).collect()));
         }
-        let numbers = self.in_order(self.numbers().map_err(|_| broken(format!("labels of kind {:?} with {} bytes", self.kind, self.size)))?.collect());
+        let numbers = self.in_order(
+            self.numbers()
+                .map_err(|_| broken(format!("labels of kind {:?} with {} bytes", self.kind, self.size)))?
+                .collect(),
+        );
         let class = |v: f64| match v {
             -1.0 => Ok(None),
             v if v.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&v) => Ok(Some(Word::Number(v as u32))),
@@ -187,7 +198,8 @@ impl<'a> Array<'a> {
                 };
                 let classes: Option<Vec<u32>> = numbers.chunks_exact(width.max(1)).map(hot).collect();
                 if classes.is_none() {
-                    let name = format!("{} [{rows} {width}]", self.path.file_name().unwrap_or_default().to_string_lossy());
+                    let name =
+                        format!("{} [{rows} {width}]", self.path.file_name().unwrap_or_default().to_string_lossy());
                     found.note("arrays of labels", name, "an image has several labels there, and a class is one");
                 }
                 Ok(classes.map(|classes| classes.into_iter().map(|class| said(Some(Word::Number(class)))).collect()))
@@ -201,7 +213,8 @@ impl<'a> Array<'a> {
             TypeChar::ByteStr => String::from_utf8(bytes.to_vec()).ok()?,
             _ => {
                 let (words, _) = bytes.as_chunks::<4>();
-                let word = |word: &[u8; 4]| if self.big { u32::from_be_bytes(*word) } else { u32::from_le_bytes(*word) };
+                let word =
+                    |word: &[u8; 4]| if self.big { u32::from_be_bytes(*word) } else { u32::from_le_bytes(*word) };
                 words.iter().map(|bytes| char::from_u32(word(bytes))).collect::<Option<String>>()?
             }
         };
@@ -227,7 +240,9 @@ mod tests {
 
     #[test]
     fn half_precision_is_read_exactly() {
-        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333251953125), (0x0001, 2f64.powi(-24)), (0x7bff, 65504.0)] {
+        for (bits, value) in
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333251953125), (0x0001, 2f64.powi(-24)), (0x7bff, 65504.0)]
+        {
             assert_eq!(half(bits), value);
         }
         assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan());

@@ -75,7 +75,8 @@ pub(crate) fn owns(path: &Path) -> bool {
 /// The `split` of a folder of batches.
 pub(crate) fn open_dir(dir: &Path, ask: Ask) -> Result<Source> {
     let split = ask.split;
-    let remedy = "a CIFAR-10 folder needs data_batch_1..5 and test_batch, as .bin, .png or Python's pickles".to_string();
+    let remedy =
+        "a CIFAR-10 folder needs data_batch_1..5 and test_batch, as .bin, .png or Python's pickles".to_string();
     let missing = || DataError::Missing { path: dir.join("data_batch_1.bin"), remedy };
     let layout = Layout::ALL.into_iter().find(|layout| layout.is_in(dir, split)).ok_or_else(missing)?;
     let files = layout.files(dir, split);
@@ -103,9 +104,11 @@ pub(crate) fn open_dir(dir: &Path, ask: Ask) -> Result<Source> {
     }
     let class_names: Vec<String> = match layout.names(dir) {
         None => CLASSES.map(String::from).to_vec(),
-        Some(path) if layout == Layout::Bin100 => {
-            crate::text::read(&path)?.lines().map(|line| line.trim().to_string()).filter(|line| !line.is_empty()).collect()
-        }
+        Some(path) if layout == Layout::Bin100 => crate::text::read(&path)?
+            .lines()
+            .map(|line| line.trim().to_string())
+            .filter(|line| !line.is_empty())
+            .collect(),
         Some(path) => python_names(&path, &read(&path)?)?,
     };
     if let Some(label) = labels.iter().find(|&&label| label as usize >= class_names.len()) {

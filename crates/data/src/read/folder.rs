@@ -22,8 +22,12 @@ pub(crate) fn open(tree: &Tree, dir: &Path, ask: Ask) -> Result<Source> {
     for kind in [Kind::Shard, Kind::Archive] {
         for item in tree.of(kind).filter(inside) {
             let why = match item.path.extension() {
-                Some(ending) if ending.eq_ignore_ascii_case("parquet") => "parquet is not read; export the images as files",
-                Some(ending) if ending.eq_ignore_ascii_case("tar") => "the images beside them are the data; to use one, name it",
+                Some(ending) if ending.eq_ignore_ascii_case("parquet") => {
+                    "parquet is not read; export the images as files"
+                }
+                Some(ending) if ending.eq_ignore_ascii_case("tar") => {
+                    "the images beside them are the data; to use one, name it"
+                }
                 _ => "archives are not read; unpack them",
             };
             found.note("archives", tree.name(&item.path), why);
@@ -74,7 +78,8 @@ impl<'a> Places<'a> {
         for item in tree.of(Kind::Image) {
             paths.insert(&*item.path);
             let words = [item.path.file_name(), item.path.file_stem()];
-            for word in BTreeSet::from_iter(words.into_iter().flatten().map(|word| word.to_string_lossy().into_owned())) {
+            for word in BTreeSet::from_iter(words.into_iter().flatten().map(|word| word.to_string_lossy().into_owned()))
+            {
                 names.entry(word).and_modify(|one| *one = None).or_insert(Some(&item.path));
             }
         }
@@ -117,7 +122,11 @@ fn named_in(
                 if !ask.skip && (folder == dir || folder.starts_with(dir)) {
                     return Err(DataError::Missing { path, remedy });
                 }
-                found.note("records without their image", record.file.clone(), &format!("{} names them", tree.name(&table.path)));
+                found.note(
+                    "records without their image",
+                    record.file.clone(),
+                    &format!("{} names them", tree.name(&table.path)),
+                );
                 continue;
             };
             used = true;
@@ -129,7 +138,11 @@ fn named_in(
                 Some(&place) => {
                     let known = std::mem::take(&mut chosen[place].1);
                     chosen[place].1 = known.or(record.said.clone());
-                    found.note("further records of one image", record.file.clone(), "what the first leaves open is taken from them");
+                    found.note(
+                        "further records of one image",
+                        record.file.clone(),
+                        "what the first leaves open is taken from them",
+                    );
                 }
                 None => {
                     at.insert(path, chosen.len());
@@ -176,7 +189,8 @@ fn unnamed(tree: &Tree, dir: &Path, images: &[&Item], ask: Ask, found: &mut Foun
             found.note("images", tree.name(&image.path), "they lie beside the class folders");
         } else {
             let what = format!("lies beside the class folders of {}", dir.display());
-            let remedy = "move it into a class folder, all images into one folder, or set `data.skip_unreadable = true`";
+            let remedy =
+                "move it into a class folder, all images into one folder, or set `data.skip_unreadable = true`";
             return Err(DataError::malformed(&image.path, what, remedy));
         }
     }
@@ -234,7 +248,11 @@ impl<'a> Sidecars<'a> {
     }
 
     fn beside(&self, image: &Path) -> impl Iterator<Item = &'a Path> + '_ {
-        [image.with_extension(""), image.to_path_buf()].into_iter().filter_map(|stem| self.files.get(&stem)).flatten().copied()
+        [image.with_extension(""), image.to_path_buf()]
+            .into_iter()
+            .filter_map(|stem| self.files.get(&stem))
+            .flatten()
+            .copied()
     }
 
     fn of(&self, image: &Path) -> Result<Annotation> {

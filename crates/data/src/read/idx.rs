@@ -65,12 +65,7 @@ pub(crate) fn read(images: (&Path, Vec<u8>), labels: Option<(&Path, Vec<u8>)>, l
             class_names = characters.into_iter().map(String::from).collect();
         }
     }
-    Ok(Source {
-        class_names,
-        entries: rows(block, labels.as_deref()),
-        own_split: true,
-        ..Source::default()
-    })
+    Ok(Source { class_names, entries: rows(block, labels.as_deref()), own_split: true, ..Source::default() })
 }
 
 /// The images file `path` with the labels file beside it, if there is one.
@@ -92,9 +87,11 @@ fn candidates(dir: &Path, split: Split) -> Vec<PathBuf> {
         Split::Train => &["train"],
         Split::Test => &["t10k", "test"],
     };
-    let names = stems.iter().flat_map(|stem| ["-images-idx3-ubyte", "-images.idx3-ubyte"].map(|tail| format!("{stem}{tail}")));
+    let names =
+        stems.iter().flat_map(|stem| ["-images-idx3-ubyte", "-images.idx3-ubyte"].map(|tail| format!("{stem}{tail}")));
     let names: Vec<String> = names.collect();
-    let mut files: Vec<PathBuf> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|item| item.path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|item| item.path()).collect();
     files.retain(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let plain = name.strip_suffix(".gz").unwrap_or(&name);

@@ -39,7 +39,8 @@ fn in_tree(dir: &Path, tree: &Tree, ask: Ask) -> Result<Source> {
     if let Some(image) = tree.of(Kind::Image).find(|image| direct(&image.path))
         && shards.iter().any(|shard| direct(shard))
     {
-        let what = format!("holds {count} images ({}, ...) and {} tars: two data sets", tree.name(&image.path), shards.len());
+        let what =
+            format!("holds {count} images ({}, ...) and {} tars: two data sets", tree.name(&image.path), shards.len());
         return Err(DataError::malformed(dir, what, "move one of them away, or name a tar as the data"));
     }
     if count == 0 {
@@ -53,9 +54,11 @@ fn in_tree(dir: &Path, tree: &Tree, ask: Ask) -> Result<Source> {
         folders.entry(name).or_default().push(&image.path);
     }
     let is = |list: &[&str], name: &str| list.iter().position(|known| name.eq_ignore_ascii_case(known));
-    let best = |list: &[&str]| folders.keys().filter_map(|name| Some((is(list, name)?, name))).min().map(|(_, name)| name);
+    let best =
+        |list: &[&str]| folders.keys().filter_map(|name| Some((is(list, name)?, name))).min().map(|(_, name)| name);
     let (train, test) = (best(&TRAIN), best(&TEST));
-    let others: Vec<&String> = folders.keys().filter(|name| is(&TRAIN, name).is_none() && is(&TEST, name).is_none()).collect();
+    let others: Vec<&String> =
+        folders.keys().filter(|name| is(&TRAIN, name).is_none() && is(&TEST, name).is_none()).collect();
     let deep = |name: &String| folders[name].iter().any(|path| path.parent() != Some(dir.join(name).as_path()));
     let train = match (train, test) {
         // `train` among other folders is a class, unless it is plainly a part: it has folders of its own, and there is a test part.
@@ -93,10 +96,15 @@ fn in_tree(dir: &Path, tree: &Tree, ask: Ask) -> Result<Source> {
 fn arrays(dir: &Path, tree: &Tree, ask: Ask) -> Result<Source> {
     let all: Vec<&Path> = tree.of(Kind::Array).map(|item| &*item.path).collect();
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let part = |list: &[&str]| list.iter().find_map(|known| all.iter().find(|path| stem(path) == *known && path.parent() == Some(dir)).copied());
+    let part = |list: &[&str]| {
+        list.iter()
+            .find_map(|known| all.iter().find(|path| stem(path) == *known && path.parent() == Some(dir)).copied())
+    };
     let images: Vec<&Path> = all.iter().copied().filter(|path| !npy::is_labels(path)).collect();
     let (file, own_split) = match (part(&TRAIN), part(&TEST), &images[..]) {
-        (Some(train), test, _) => (if ask.split == Split::Test { test.unwrap_or(train) } else { train }, test.is_some()),
+        (Some(train), test, _) => {
+            (if ask.split == Split::Test { test.unwrap_or(train) } else { train }, test.is_some())
+        }
         (None, _, [one]) => (*one, false),
         (None, _, []) => return rest(tree, &[], Source::default()),
         (None, _, [first, ..]) => {
@@ -106,7 +114,10 @@ fn arrays(dir: &Path, tree: &Tree, ask: Ask) -> Result<Source> {
     };
     let mut source = npy::open_file(file, ask)?;
     source.own_split |= own_split;
-    for other in images.iter().filter(|other| **other != file && !(own_split && [part(&TRAIN), part(&TEST)].contains(&Some(**other)))) {
+    for other in images
+        .iter()
+        .filter(|other| **other != file && !(own_split && [part(&TRAIN), part(&TEST)].contains(&Some(**other))))
+    {
         source.found.note("arrays", tree.name(other), "another one is the data");
     }
     rest(tree, &[Kind::Array], source)
@@ -117,7 +128,9 @@ fn rest(tree: &Tree, used: &[Kind], mut source: Source) -> Result<Source> {
     for item in tree.items.iter().filter(|item| !used.contains(&item.kind)) {
         let (what, why) = match item.kind {
             Kind::Array => ("arrays", "something else is the data"),
-            Kind::Shard | Kind::Archive => ("archives", "archives are not read; unpack them (parquet: export the images as files)"),
+            Kind::Shard | Kind::Archive => {
+                ("archives", "archives are not read; unpack them (parquet: export the images as files)")
+            }
             Kind::Image => ("images", "something else is the data"),
             Kind::Table => ("tables", "there are no images beside them"),
             Kind::Text | Kind::Other => ("files that are no images", "not read"),
@@ -130,10 +143,16 @@ fn rest(tree: &Tree, used: &[Kind], mut source: Source) -> Result<Source> {
 /// `source`, whose files lie directly in `dir`, with the images, arrays and archives beside them counted as left out.
 fn beside(dir: &Path, mut source: Source) -> Result<Source> {
     let tree = Tree::new(dir)?;
-    for item in tree.items.iter().filter(|item| matches!(item.kind, Kind::Image | Kind::Array | Kind::Shard | Kind::Archive)) {
+    for item in
+        tree.items.iter().filter(|item| matches!(item.kind, Kind::Image | Kind::Array | Kind::Shard | Kind::Archive))
+    {
         let name = item.path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         if !name.contains("ubyte") && !cifar::owns(&item.path) {
-            source.found.note("images, arrays and archives", tree.name(&item.path), "the files of a known data set beside them are the data");
+            source.found.note(
+                "images, arrays and archives",
+                tree.name(&item.path),
+                "the files of a known data set beside them are the data",
+            );
         }
     }
     Ok(source)

@@ -66,7 +66,9 @@ fn members(path: &Path, bytes: Vec<u8>, ask: Ask, found: &mut Found) -> Result<(
     let names: Result<Vec<String>, _> = archive.file_names().map(|name| name.map(|name| name.into_owned())).collect();
     let names = names.map_err(|e| broken(&e))?;
     let find = |keys: &[String]| {
-        let of = |key: &String| names.iter().position(|name| name.strip_suffix(".npy").is_some_and(|n| n.eq_ignore_ascii_case(key)));
+        let of = |key: &String| {
+            names.iter().position(|name| name.strip_suffix(".npy").is_some_and(|n| n.eq_ignore_ascii_case(key)))
+        };
         keys.iter().find_map(of)
     };
     let plain = |list: &[&str]| list.iter().map(|key| key.to_string()).collect::<Vec<_>>();

@@ -113,7 +113,8 @@ fn columns(path: &Path, content: &str, tabs: bool) -> Result<Vec<Record>> {
     };
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(content.as_bytes());
     let damaged = |e: csv::Error| DataError::malformed(path, e.to_string(), "mend that line");
-    let header: Vec<String> = reader.headers().map_err(damaged)?.iter().map(|h| h.trim().to_ascii_lowercase()).collect();
+    let header: Vec<String> =
+        reader.headers().map_err(damaged)?.iter().map(|h| h.trim().to_ascii_lowercase()).collect();
     let file = FILES.iter().find_map(|key| header.iter().position(|h| h == key));
     let (Some(file), true) = (file, header.iter().any(|h| says(h))) else {
         let what = format!("its first line names the columns {}", header.join(", "));
@@ -129,7 +130,11 @@ fn columns(path: &Path, content: &str, tabs: bool) -> Result<Vec<Record>> {
         }
         let keys = header.iter().zip(&row).filter(|(key, _)| says(key));
         let keys = keys.map(|(key, value)| (key.clone(), Value::from(value)));
-        rows.push(Record { file: name, line, said: Annotation::of(&keys.collect()).map_err(|what| at(path, line, what))? });
+        rows.push(Record {
+            file: name,
+            line,
+            said: Annotation::of(&keys.collect()).map_err(|what| at(path, line, what))?,
+        });
     }
     // Everything is text in such a file: labels are numbers if all of them are.
     let number = |row: &Record| match &row.said.label {

@@ -28,8 +28,8 @@ pub(crate) enum Kind {
 
 /// Endings of images that are read, and of those that are images nevertheless: silence about them would lose them.
 pub(crate) const IMAGES: [&str; 24] = [
-    "png", "jpg", "jpeg", "webp", "bmp", "gif", "jpe", "jfif", "dib", "apng", "tif", "tiff", "avif", "heic", "heif", "jxl", "jp2",
-    "ppm", "pgm", "pbm", "pnm", "tga", "qoi", "exr",
+    "png", "jpg", "jpeg", "webp", "bmp", "gif", "jpe", "jfif", "dib", "apng", "tif", "tiff", "avif", "heic", "heif",
+    "jxl", "jp2", "ppm", "pgm", "pbm", "pnm", "tga", "qoi", "exr",
 ];
 const TEXTS: [&str; 4] = ["txt", "caption", "cls", "json"];
 const ARCHIVES: [&str; 9] = ["zip", "tgz", "gz", "bz2", "xz", "zst", "7z", "rar", "parquet"];
@@ -54,8 +54,7 @@ pub(crate) struct Tree {
 impl Tree {
     /// Looks through `top`.
     pub(crate) fn new(top: &Path) -> Result<Self> {
-        let mut tree =
-            Self { top: top.to_path_buf(), items: Vec::new(), folders: Vec::new(), found: Found::default() };
+        let mut tree = Self { top: top.to_path_buf(), items: Vec::new(), folders: Vec::new(), found: Found::default() };
         tree.walk(top, DEPTH)?;
         Ok(tree)
     }
@@ -78,7 +77,11 @@ impl Tree {
         for path in paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with('.') || matches!(name.as_str(), "__MACOSX" | "@eaDir") {
-                self.found.note("hidden or system files", self.name(&path), "names that begin with a dot are passed over");
+                self.found.note(
+                    "hidden or system files",
+                    self.name(&path),
+                    "names that begin with a dot are passed over",
+                );
                 continue;
             }
             let kind = match fs::metadata(&path) {
@@ -137,5 +140,6 @@ pub(crate) fn begins_as_image(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(32).read_to_end(&mut start));
     // BMP's two letters begin many a text.
-    read.is_ok() && image::guess_format(&start).is_ok_and(|format| format.reading_enabled() && format != image::ImageFormat::Bmp)
+    read.is_ok()
+        && image::guess_format(&start).is_ok_and(|format| format.reading_enabled() && format != image::ImageFormat::Bmp)
 }

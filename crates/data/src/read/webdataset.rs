@@ -53,7 +53,8 @@ pub(crate) fn open(tars: &[PathBuf], own_split: bool, ask: Ask) -> Result<Source
     };
     entries.iter_mut().zip(labels).for_each(|(entry, label)| entry.label = label);
     if class_names.is_empty() {
-        let folders: BTreeSet<&str> = entries.iter().filter_map(|entry| entry.pixels.key()?.rsplit_once('/')).map(|(dir, _)| dir).collect();
+        let folders: BTreeSet<&str> =
+            entries.iter().filter_map(|entry| entry.pixels.key()?.rsplit_once('/')).map(|(dir, _)| dir).collect();
         if let (Some(first), true) = (folders.first(), folders.len() > 1) {
             let why = "they say nothing here; unpack the archive to have them as classes";
             found.count("folders inside an archive", folders.len(), format!("{first}/"), why);
@@ -97,7 +98,8 @@ fn shard(path: &Path, ask: Ask, entries: &mut Vec<Entry>, all: &mut Vec<Annotati
         };
         let stem = name[..base + first].to_string();
         let known = places.get(&stem).copied();
-        let same = |parts: &Parts| parts.images.iter().any(|m| m.name == name) || parts.texts.iter().any(|(n, _)| *n == name);
+        let same =
+            |parts: &Parts| parts.images.iter().any(|m| m.name == name) || parts.texts.iter().any(|(n, _)| *n == name);
         let place = match known.filter(|&place| !same(&samples[place])) {
             Some(place) => place,
             None => {
@@ -141,7 +143,11 @@ fn finish(
     if images.is_empty() {
         if !ask.skip && !empty {
             let what = format!("sample {stem} has no image, only {}", texts.first().map_or("", |(name, _)| name));
-            return Err(DataError::malformed(tar, what, "add it, remove its texts, or set `data.skip_unreadable = true`"));
+            return Err(DataError::malformed(
+                tar,
+                what,
+                "add it, remove its texts, or set `data.skip_unreadable = true`",
+            ));
         }
         found.note("samples without an image", stem, "only their texts are there");
         return Ok(());
@@ -166,7 +172,8 @@ fn finish(
         found.note("further images of a sample", other.name, "one image of each is used");
     }
     // A plain text has the first word.
-    let (plain, json): (Vec<_>, Vec<_>) = texts.into_iter().partition(|(name, _)| !name.to_lowercase().ends_with("json"));
+    let (plain, json): (Vec<_>, Vec<_>) =
+        texts.into_iter().partition(|(name, _)| !name.to_lowercase().ends_with("json"));
     let said = plain.into_iter().chain(json).fold(Annotation::default(), |said, (_, more)| said.or(more));
     push(image, said, tar, entries, all);
     Ok(())

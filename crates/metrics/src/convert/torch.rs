@@ -2,9 +2,9 @@
 //! the pickled list of storage keys, then for each storage its length as `i64` and its raw little-endian numbers.
 
 use super::numpy::number;
-use pickle::{Failure, Graph, Id, Value};
 use crate::MetricsError;
 use crate::weights::{HostTensor, Weights};
+use pickle::{Failure, Graph, Id, Value};
 use std::collections::HashMap;
 use std::path::Path;
 

@@ -96,7 +96,11 @@ impl DataRecord {
         let Self { name, samples, held_out, classes, unlabelled, .. } = self;
         let held = if *held_out > 0 { format!(", {held_out} held out to validate") } else { String::new() };
         let all = if classes.is_empty() { String::new() } else { format!(" in {} classes", classes.len()) };
-        let none = if classes.is_empty() || *unlabelled == 0 { String::new() } else { format!(", {unlabelled} without class") };
+        let none = if classes.is_empty() || *unlabelled == 0 {
+            String::new()
+        } else {
+            format!(", {unlabelled} without class")
+        };
         let mut lines = vec![format!("data: {samples} images of {name}{all}{none}{held}")];
         let empty: Vec<&str> = classes.iter().filter(|(_, count)| *count == 0).map(|(name, _)| &**name).collect();
         if !empty.is_empty() {

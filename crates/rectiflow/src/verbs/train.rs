@@ -126,11 +126,7 @@ pub(crate) struct Stream {
 ///
 /// # Errors
 /// A batch larger than the data, before anything is written.
-pub(crate) fn stream(
-    recipe: &Recipe,
-    dataset: Arc<dyn Dataset>,
-    start: &Start,
-) -> Result<Stream, Error> {
+pub(crate) fn stream(recipe: &Recipe, dataset: Arc<dyn Dataset>, start: &Start) -> Result<Stream, Error> {
     let (batch, flip) = (recipe.train.micro_batch(), recipe.data.flip);
     let loader = LoaderConfig { batch, flip, seed: recipe.seed, ..LoaderConfig::default() };
     let shape = dataset.shape();
