@@ -195,13 +195,8 @@ fn a_dry_run_refuses_what_the_run_refuses() {
         assert!(dry.0 != Some(0) && dry == real, "{dry:?} {real:?}");
     }
     // What both accept: a single image, with a word about what is not watched.
-    let ok = train(single.path(), 2, &out.path().join("one")).args([
-        "--set",
-        "train.batch=1",
-        "--set",
-        "train.validate_every=1",
-    ]);
-    let mut ok = ok;
+    let mut ok = train(single.path(), 2, &out.path().join("one"));
+    ok.args(["--set", "train.batch=1", "--set", "train.validate_every=1"]);
     ok.assert().success().stderr(predicates::str::contains("no validation loss"));
 }
 
