@@ -186,7 +186,7 @@ pub fn rehearse(
 /// What is settled before pairs are made, which takes hours.
 struct Checked {
     subject: Subject,
-    premetric: Option<Box<dyn flow::Premetric<4>>>,
+    premetric: Option<Box<dyn flow::Premetric<2>>>,
     start: Option<Net>,
 }
 
