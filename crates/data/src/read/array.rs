@@ -92,8 +92,7 @@ impl<'a> Array<'a> {
 
     /// The numbers as bytes of images, in C order.
     pub(crate) fn bytes(&self, found: &mut Found) -> Result<Vec<u8>> {
-        let values = self.in_order(self.levels(found)?);
-        Ok(values)
+        Ok(self.in_order(self.levels(found)?))
     }
 
     fn levels(&self, found: &mut Found) -> Result<Vec<u8>> {
