@@ -32,7 +32,9 @@ fn picture(path: &Path, side: u32, number: u8) {
 const CASE: [&str; 8] = ["a/0.png", "a/1.png", "A/0.png", "A/1.png", "b/0.png", "b/1.png", "B/0.png", "B/1.png"];
 
 /// Overrides that make a network and its training tiny.
-const TINY: [&str; 10] = [
+const TINY: [&str; 12] = [
+    "--set",
+    "data.holdout=0",
     "--set",
     "network.channels=8",
     "--set",
@@ -85,18 +87,15 @@ fn a_refused_resume_changes_no_file_and_a_moved_folder_resumes() {
     let before = content(&run);
     let more = |extra: &[&str]| {
         let mut command = rectiflow();
-        command.args(["train", "--images", "16", "--resume", "latest"]).args(extra).arg("-o").arg(&run);
+        command.arg("train").args(TINY).args(["--images", "16", "--resume", "latest"]).args(extra).arg("-o").arg(&run);
         command.output().unwrap()
     };
-    // Other data, another seed, another network, unreadable data: refused, and nothing has changed.
+    // Other data, another seed, another network, no data: refused, and nothing has changed.
     let here = data.path().to_str().unwrap();
     for (extra, word) in [
-        (&[][..], ""),
+        (&[][..], "trained with data"),
         (&["--data", here, "--seed", "7"], "seed"),
-        (
-            &["--data", here, "--set", "network.channels=16", "--set", "network.groups=4", "--set", "train.batch=4"],
-            "network",
-        ),
+        (&["--data", here, "--set", "network.channels=16"], "another network"),
         (&["--data", "/nowhere"], "/nowhere"),
     ] {
         let output = more(extra);
@@ -182,7 +181,11 @@ fn a_dry_run_refuses_what_the_run_refuses() {
     let cases: [(&Path, &[&str], &Path); 5] = [
         (single.path(), &["--set", "train.batch=64"], &out.path().join("a")),
         (strip.path(), &["--set", "train.batch=1"], &out.path().join("b")),
-        (held_out.path(), &["--set", "train.batch=1", "--set", "train.validate_every=1"], &out.path().join("c")),
+        (
+            held_out.path(),
+            &["--set", "train.batch=1", "--set", "train.validate_every=1", "--set", "data.holdout=0.3"],
+            &out.path().join("c"),
+        ),
         (single.path(), &["--set", "train.batch=1"], &file),
         (single.path(), &["--set", "train.batch=1"], &run()),
     ];

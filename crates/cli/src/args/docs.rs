@@ -3,6 +3,8 @@
 use super::{Cli, numbers_may_be_negative};
 use clap::CommandFactory;
 use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -86,22 +88,29 @@ fn every_command_of_the_pages_is_understood() {
     files.sort();
     let (mut checked, mut wrong) = (0, Vec::new());
     for page in files {
-        // `for n in 1 2 4; do ... $n ...` stands for its first turn.
-        let mut turn: Option<(String, String)> = None;
+        // What `$n` stands for: a value given before, or the first of `for n in 1 2 4; do`.
+        let mut known: BTreeMap<Reverse<usize>, Vec<(String, String)>> = BTreeMap::new(); // longest names first
         for (number, line) in shell(&fs::read_to_string(&page).unwrap()) {
             for words in commands(&line) {
-                if let [begin, name, within, first, ..] = &words[..]
-                    && (begin.as_str(), within.as_str()) == ("for", "in")
-                {
-                    turn = Some((name.clone(), first.clone()));
+                let given = match &words[..] {
+                    [begin, name, within, first, ..] if begin == "for" && within == "in" => Some((&**name, &**first)),
+                    [one] => one.split_once('='),
+                    _ => None,
+                };
+                if let Some((name, value)) = given {
+                    known.entry(Reverse(name.len())).or_default().insert(0, (name.into(), value.into()));
                 }
-                let Some(mut arguments) = arguments(&words) else { continue };
-                if let Some((name, value)) = &turn {
-                    let put = |word: &String| {
+                let Some(arguments) = arguments(&words) else { continue };
+                let put = |word: &String| {
+                    let put = |word: String, (name, value): &(String, String)| {
                         word.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
                     };
-                    arguments = arguments.iter().map(put).collect();
-                }
+                    let whole = known.values().flatten().fold(word.clone(), put);
+                    // A value stands for several words where nothing but its name stands there.
+                    let several = word.starts_with('$') && !word.contains(['/', '.', '-']);
+                    if several { whole.split_whitespace().map(String::from).collect() } else { vec![whole] }
+                };
+                let arguments: Vec<String> = arguments.iter().flat_map(put).collect();
                 checked += 1;
                 let typed = std::iter::once("rectiflow".to_string()).chain(arguments.clone());
                 let place = format!("{}:{number}: {}", page.display(), arguments.join(" "));
