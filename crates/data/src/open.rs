@@ -222,7 +222,7 @@ fn hold_out(source: Source, config: &DataConfig, name: &str) -> Result<Source> {
     let held = (groups as f64 * config.holdout).ceil() as usize;
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); groups];
     (0..count).for_each(|index| members[group(index)].push(index));
-    // No class may lose its last sample, and a set not all of it.
+    // No class may lose its last sample, and a set not all of it. Groups are told apart by more than their class.
     let label = |index: usize| source.entries[index].label;
     let mut left: HashMap<Option<u32>, usize> = HashMap::new();
     (0..count).for_each(|index| *left.entry(label(index)).or_default() += 1);
@@ -236,7 +236,7 @@ fn hold_out(source: Source, config: &DataConfig, name: &str) -> Result<Source> {
         let chosen = order.at(position);
         let mut rest = left.clone();
         members[chosen].iter().for_each(|&index| *rest.entry(label(index)).or_default() -= 1);
-        if members[chosen].iter().any(|&index| rest[&label(index)] == 0) {
+        if source.groups.is_empty() && members[chosen].iter().any(|&index| rest[&label(index)] == 0) {
             continue;
         }
         (left, is_test[chosen]) = (rest, true);
