@@ -14,6 +14,7 @@ mod jpeg;
 mod lazy;
 mod loader;
 mod memory;
+pub mod mixture;
 mod moving;
 mod open;
 mod order;
@@ -22,6 +23,7 @@ mod points;
 mod prefetch;
 mod read;
 mod sample;
+pub mod sounds;
 mod text;
 mod write;
 

@@ -146,8 +146,9 @@ fn named(name: &str, cache: &Path, ask: Ask) -> Result<Source> {
     if !set.map_or(dir.is_dir(), |set| is_fetched(set, cache)) {
         return Err(DataError::NotFetched { name: name.to_string(), dir });
     }
-    if set.is_some_and(|set| set.kind == Kind::Weights) {
-        let what = format!("`{name}` is a set of weights for metrics, not of images");
+    if let Some(set) = set.filter(|set| matches!(set.kind, Kind::Weights | Kind::Sounds)) {
+        let what = if set.kind == Kind::Weights { "weights for metrics" } else { "sounds" };
+        let what = format!("`{name}` is a set of {what}, not of images");
         return Err(DataError::config("name", what, "`rectiflow data list` shows the sets of images"));
     }
     if set.is_some_and(|set| set.kind == Kind::Shapes) {

@@ -1,5 +1,5 @@
-//! What leaves the program for human eyes and other programs: image grids, PNG with its generation parameters inside,
-//! sample sets as npy and safetensors; and shapes, from and to mesh files.
+//! What leaves the program for human eyes and ears and other programs: image grids, PNG with its generation parameters
+//! inside, sample sets as npy and safetensors; shapes, from and to mesh files; and sound with its spectra ([`audio`]).
 //!
 //! Nothing here knows a network or a tensor: images arrive as host numbers in [-1, 1].
 //!
@@ -15,6 +15,7 @@
 pub mod animation;
 pub mod arrays;
 pub mod atomic;
+pub mod audio;
 pub mod canvas;
 pub mod grid;
 pub mod images;
@@ -56,12 +57,20 @@ pub enum MediaError {
     /// A file that is there but is not what it should be.
     #[error("{} is not a readable {kind} file: {reason}", path.display())]
     Format {
-        /// "PNG", "npy" or "safetensors".
+        /// "PNG", "npy", "safetensors", "WAV" ...
         kind: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Something that was asked for and cannot be.
+    #[error("{what}; {remedy}")]
+    Setting {
+        /// What cannot be.
+        what: String,
+        /// What can.
+        remedy: String,
     },
 }
 
@@ -69,6 +78,10 @@ impl MediaError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn setting(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Setting { what: what.into(), remedy: remedy.into() }
     }
 }
 

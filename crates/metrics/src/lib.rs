@@ -1,7 +1,7 @@
 //! Figures that say how good samples are. (How straight a flow is, `flow::diagnostics` says: that needs the field.)
 //!
 //! Statistics are pure functions on host matrices: [`frechet_distance`], [`kid`], [`precision_recall`],
-//! [`sliced_wasserstein`], [`class_accuracy`], [`psnr`] and [`ssim`]; [`Lpips`] compares images as people do. Images become rows of a matrix through an [`Extractor`]; a figure is always reported with its
+//! [`sliced_wasserstein`], [`class_accuracy`], [`psnr`] and [`ssim`]; [`Lpips`] compares images as people do; [`sound`] has the measures of separated sounds. Images become rows of a matrix through an [`Extractor`]; a figure is always reported with its
 //! extractor's name, because distances in the features of different networks cannot be compared. [`Evaluator`] runs
 //! them all over a stream of batches. Surfaces and sets of surfaces are compared by [`shape`].
 
@@ -16,6 +16,7 @@ pub mod matrix;
 pub mod oracles;
 pub mod shape;
 pub mod similarity;
+pub mod sound;
 pub mod statistics;
 pub mod weights;
 

@@ -38,6 +38,7 @@ pub mod reward;
 pub mod shape;
 pub mod text;
 pub mod unet;
+pub mod vocoder;
 pub mod weights;
 
 pub use autoencoder::{Autoencoder, AutoencoderConfig};
@@ -57,3 +58,4 @@ pub use reward::{Reward, RewardConfig};
 pub use shape::{SetTransformer, SetTransformerConfig, ShapeCodec, ShapeCodecConfig};
 pub use text::TextEncoder;
 pub use unet::{Resampling, Unet, UnetConfig};
+pub use vocoder::{HifiGan, HifiGanConfig};

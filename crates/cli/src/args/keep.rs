@@ -41,14 +41,14 @@ pub enum DataVerb {
         #[arg(long, value_hint = ValueHint::AnyPath)]
         from: Option<PathBuf>,
     },
-    /// Describe a data set and draw a sheet of its first images.
+    /// Describe a data set and draw a sheet of its first images, or of the spectrograms of its recordings.
     Show {
         /// A name in the list, or a file or folder.
         what: String,
         /// Where the sheet goes.
         #[arg(long, short, default_value = "data.png", value_hint = ValueHint::FilePath)]
         output: PathBuf,
-        /// Number of images on the sheet.
+        /// Number of images or recordings on the sheet.
         #[arg(long, short, default_value_t = 64)]
         num: usize,
         /// Bring the images to squares of this side.

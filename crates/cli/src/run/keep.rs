@@ -9,7 +9,7 @@ use clap::CommandFactory;
 use rectiflow::{
     Context, Error, Recipe, output as place,
     recipe::Layers,
-    verbs::{cite, classifier, data, inspect},
+    verbs::{cite, classifier, data, inspect, sounds},
 };
 use serde_json::json;
 use std::path::Path;
@@ -47,9 +47,13 @@ fn recipe_of(path: &Path) -> Result<Recipe, Error> {
 pub(super) fn data(action: args::DataVerb, global: &Global, context: &mut Context) -> Result<(), Error> {
     match action {
         args::DataVerb::Show { what, output, num, size, skip_unreadable } => {
-            let mut config = data::config(&what);
-            (config.size, config.skip_unreadable) = (size, skip_unreadable);
-            let facts = data::show(&config, &output, num)?;
+            let facts = if sounds::are_at(&what) {
+                sounds::show(&what, &output, num)?
+            } else {
+                let mut config = data::config(&what);
+                (config.size, config.skip_unreadable) = (size, skip_unreadable);
+                data::show(&config, &output, num)?
+            };
             print(global, &facts, || inspect::text(&facts))
         }
         args::DataVerb::List => {

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 pub enum Kind {
     /// Images to train on.
     Images,
+    /// Recordings, or a bank of instruments to render them from.
+    Sounds,
     /// Weights of a published network, for metrics.
     Weights,
     /// Meshes: LDraw parts or catalogues of furniture.
@@ -51,22 +53,39 @@ pub struct Content {
     pub file: &'static str,
     /// sha256 of its content.
     pub sha256: &'static str,
-    /// Of a folder: the ending of the files that are kept, at any depth; without one the PNGs in the folder itself.
-    pub below: Option<&'static str>,
+    /// Which files of a folder are taken.
+    pub takes: Takes,
+}
+
+/// Which files of a folder are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// The PNGs that lie in the folder itself.
+    Images,
+    /// Those that end with this, at any depth.
+    Ending(&'static str),
+    /// Recordings anywhere below the folder, with the texts beside them; spoken descriptions (`_desc`) are left out.
+    Sounds,
+}
+
+impl Takes {
+    /// Whether the file `inside` the folder is taken.
+    pub(crate) fn file(self, inside: &str) -> bool {
+        match self {
+            Self::Images => inside.ends_with(".png") && !inside.contains('/'),
+            Self::Ending(ending) => inside.ends_with(ending),
+            Self::Sounds => {
+                let is_sound = [".wav", ".flac", ".ogg", ".txt"].iter().any(|end| inside.ends_with(end));
+                is_sound && !inside.contains("_desc")
+            }
+        }
+    }
 }
 
 impl Content {
     /// Whether it is a folder, whose files are kept as one tar.
     pub fn is_folder(&self) -> bool {
         self.member.ends_with('/')
-    }
-
-    /// Whether the file `inside` the folder is kept.
-    pub(super) fn keeps(&self, inside: &str) -> bool {
-        match self.below {
-            Some(ending) => inside.ends_with(ending),
-            None => inside.ends_with(".png") && !inside.contains('/'),
-        }
     }
 }
 
@@ -75,7 +94,7 @@ impl Content {
 pub struct NamedSet {
     /// Its name in recipes.
     pub name: &'static str,
-    /// Images, weights or shapes.
+    /// Images, sounds, weights or shapes.
     pub kind: Kind,
     /// One line about it.
     pub about: &'static str,
@@ -85,7 +104,7 @@ pub struct NamedSet {
     pub package: Package,
     /// What is taken out.
     pub contents: &'static [Content],
-    /// Names of its classes; empty for weights and shapes.
+    /// Names of its classes; empty for sounds, weights and shapes.
     pub classes: &'static [&'static str],
 }
 

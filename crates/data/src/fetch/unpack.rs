@@ -30,7 +30,7 @@ impl Wanted<'_> {
             return place(&self.files.remove(at), stream, self.dir, self.progress);
         }
         for (content, found) in &mut self.folders {
-            let Some(inside) = name.strip_prefix(content.member).filter(|inside| content.keeps(inside)) else {
+            let Some(inside) = name.strip_prefix(content.member).filter(|inside| content.takes.file(inside)) else {
                 continue;
             };
             let mut bytes = Vec::new();
@@ -79,20 +79,23 @@ fn bundle(files: &BTreeMap<String, Vec<u8>>, path: &Path) -> Result<Vec<u8>> {
 /// Places the content that is a folder from the folder `from` of an unpacked package.
 pub(super) fn folder(content: &Content, from: &Path, dir: &Path, progress: &mut dyn FnMut(&Progress)) -> Result<()> {
     let mut files = BTreeMap::new();
-    let mut open = vec![(from.to_path_buf(), String::new())];
-    while let Some((folder, above)) = open.pop() {
-        let io = |e| DataError::io(&folder, "read", e);
-        for item in fs::read_dir(&folder).map_err(io)? {
-            let path = item.map_err(io)?.path();
-            let name = above.clone() + &path.file_name().unwrap_or_default().to_string_lossy();
-            if path.is_dir() && content.below.is_some() {
-                open.push((path, name + "/"));
-            } else if content.keeps(&name) {
-                files.insert(name, fs::read(&path).map_err(|e| DataError::io(&path, "read", e))?);
-            }
+    collect(content, from, "", &mut files)?;
+    place(content, &mut Cursor::new(bundle(&files, from)?), dir, progress)
+}
+
+/// The files below `from` that `content` takes, under their names with `before` in front.
+fn collect(content: &Content, from: &Path, before: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
+    let io = |e| DataError::io(from, "read", e);
+    for item in fs::read_dir(from).map_err(io)? {
+        let path = item.map_err(io)?.path();
+        let name = format!("{before}{}", path.file_name().unwrap_or_default().to_string_lossy());
+        if path.is_dir() {
+            collect(content, &path, &format!("{name}/"), files)?;
+        } else if content.takes.file(&name) {
+            files.insert(name, fs::read(&path).map_err(|e| DataError::io(&path, "read", e))?);
         }
     }
-    place(content, &mut Cursor::new(bundle(&files, from)?), dir, progress)
+    Ok(())
 }
 
 /// Takes `contents` out of the package at `path` into `dir`.

@@ -21,6 +21,7 @@ pub mod schedule;
 pub mod score;
 pub mod shape;
 pub mod slim;
+pub mod sounds;
 pub mod student;
 pub mod toy;
 pub mod train;

@@ -1,0 +1,242 @@
+//! Recordings: what a folder or set of them holds, with a sheet of spectrograms, and the library that mixtures are made of.
+
+use crate::Error;
+use base::{Key, Purpose};
+use data::fetch::registry::{self, Kind};
+use data::mixture::{Clip, Library};
+use data::sounds::{Recording, Recordings, has_recordings, recordings};
+use media::audio::{self, Levels, Mel, MelConfig, Normalise, Reading, Sound, picture};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Seconds of each recording on a sheet.
+const SHOWN: f64 = 1.0;
+
+/// Whether `what` is a named set of recordings, or a folder with some.
+pub fn are_at(what: &str) -> bool {
+    let named = registry::find(what).map(|set| set.kind == Kind::Sounds);
+    named.unwrap_or_else(|| has_recordings(Path::new(what)))
+}
+
+/// Facts about the recordings at `what`; spectrograms of `count` of them, evenly chosen, go to `sheet`.
+///
+/// # Errors
+/// No recordings there, or none that can be read; a sheet that cannot be written.
+pub fn show(what: &str, sheet: &Path, count: usize) -> Result<Value, Error> {
+    let recordings = recordings(what)?;
+    let (mut labels, mut rates, mut channels) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut seconds, mut shortest, mut longest) = (0.0, f64::INFINITY, 0.0f64);
+    let mut left_out = recordings.left_out.clone();
+    let mut remarks = Vec::new();
+    let mut pictures = Vec::new();
+    let mel = Mel::new(&MelConfig::default())?;
+    let readable = recordings.found.len();
+    for (i, recording) in recordings.found.iter().enumerate() {
+        let reading = match read(&recordings, recording) {
+            Ok(reading) => reading,
+            Err(error) => {
+                left_out.push(error.to_string());
+                continue;
+            }
+        };
+        let sound = &reading.sound;
+        *labels.entry(recording.label.clone()).or_insert(0usize) += 1;
+        *rates.entry(sound.rate).or_insert(0usize) += 1;
+        *channels.entry(sound.channels.len()).or_insert(0usize) += 1;
+        seconds += sound.seconds();
+        shortest = shortest.min(sound.seconds());
+        longest = longest.max(sound.seconds());
+        let mut found = Levels::of(sound).complaints();
+        if reading.damaged > 0 {
+            found.push(format!("{} damaged packets passed over", reading.damaged));
+        }
+        if !found.is_empty() {
+            remarks.push(format!("{}: {}", recording.name, found.join(", ")));
+        }
+        // Evenly over the set, so that a sheet of few shows more than the first label.
+        if (i * count) / readable != ((i + 1) * count) / readable {
+            let start = Sound { rate: sound.rate, channels: vec![first(sound)] };
+            let heard = audio::resample(&start, mel.config().rate)?;
+            pictures.push(mel.log_mel(&heard.channels[0])?);
+        }
+    }
+    if seconds == 0.0 {
+        let first = left_out.first().cloned().unwrap_or_default();
+        return Err(Error::Failure(format!(
+            "{}: none of its recordings could be read; first: {first}",
+            recordings.place.display()
+        )));
+    }
+    let frames = (SHOWN * f64::from(mel.config().rate)) as usize / mel.config().hop;
+    let bitmap = picture::sheet(&pictures, frames, 6, 2);
+    media::png::save(sheet, &bitmap, &[("parameters", what)])?;
+    let count: usize = labels.values().sum();
+    Ok(json!({
+        "kind": "sounds",
+        "place": recordings.place.display().to_string(),
+        "recordings": count,
+        "captioned": recordings.found.iter().filter(|r| r.caption.is_some()).count(),
+        "seconds": (seconds * 100.0).round() / 100.0,
+        "shortest_seconds": (shortest * 1000.0).round() / 1000.0,
+        "longest_seconds": (longest * 1000.0).round() / 1000.0,
+        "labels": named(&labels),
+        "rates_hz": named(&rates),
+        "channels": named(&channels),
+        "sheet": sheet.display().to_string(),
+        "remarks": remarks.join("\n"),
+        "left_out": left_out.join("\n"),
+    }))
+}
+
+fn named<K: ToString>(counts: &BTreeMap<K, usize>) -> Value {
+    counts.iter().map(|(name, count)| (name.to_string(), Value::from(*count))).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// The first second of a recording, in one channel.
+fn first(sound: &Sound) -> Vec<f32> {
+    let mut samples = sound.mixed_down();
+    samples.truncate((SHOWN * f64::from(sound.rate)).ceil() as usize);
+    samples
+}
+
+fn read(recordings: &Recordings, recording: &Recording) -> Result<Reading, Error> {
+    Ok(audio::from_bytes(recording.bytes()?, &recordings.place.join(&recording.name))?)
+}
+
+/// Which recordings of a label are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All but every `held_out`-th.
+    Train,
+    /// Every `held_out`-th: at least one of a label that has two.
+    Test,
+}
+
+/// What a library is made of.
+#[derive(Clone, Debug)]
+pub struct LibraryConfig<'a> {
+    /// A named set or a folder.
+    pub what: &'a str,
+    /// Rate of the mixtures.
+    pub rate: u32,
+    /// Labels taken; all where empty.
+    pub labels: &'a [String],
+    /// One in this many recordings of a label is held out.
+    pub held_out: usize,
+    /// Which part.
+    pub part: Part,
+}
+
+/// Recordings as clips of one channel and rate, without offset, their peak at one half. Also what was left out, and why.
+///
+/// # Errors
+/// No recordings there; a label that is not there; fewer than two labels.
+pub fn library(config: &LibraryConfig) -> Result<(Library, Vec<String>), Error> {
+    let recordings = recordings(config.what)?;
+    let mut labels: Vec<String> = match config.labels {
+        [] => recordings.found.iter().map(|r| r.label.clone()).collect(),
+        some => some.to_vec(),
+    };
+    labels.sort();
+    labels.dedup();
+    if let Some(missing) = labels.iter().find(|label| recordings.found.iter().all(|r| r.label != **label)) {
+        let known: std::collections::BTreeSet<&str> = recordings.found.iter().map(|r| r.label.as_str()).collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(Error::Usage(format!("{} has no recording of `{missing}`; it has {known}", config.what)));
+    }
+    let mut left_out = recordings.left_out.clone();
+    let mut clips = Vec::new();
+    for (number, label) in labels.iter().enumerate() {
+        let mut of: Vec<&Recording> = recordings.found.iter().filter(|r| r.label == *label).collect();
+        // Names come sorted by kind and loudness; which of them are held out should not.
+        let key = Key::new(0, Purpose::Order).fold(number as u64);
+        of.sort_by_key(|r| key.bits(r.name.bytes().fold(0u64, |h, b| h.wrapping_mul(0x0100_0000_01b3) ^ u64::from(b))));
+        for (i, recording) in of.into_iter().enumerate() {
+            let held = config.held_out > 0 && i % config.held_out == config.held_out - 1;
+            if held != (config.part == Part::Test) {
+                continue;
+            }
+            let prepared = read(&recordings, recording).and_then(|reading| prepare(&reading.sound, config.rate));
+            match prepared {
+                Ok(samples) if samples.iter().any(|v| *v != 0.0) => {
+                    clips.push(Clip { samples, label: number, name: recording.name.clone() });
+                }
+                Ok(_) => left_out.push(format!("{}: silent", recording.name)),
+                Err(error) => left_out.push(error.to_string()),
+            }
+        }
+    }
+    Ok((Library::new(&recordings.place, labels, clips)?, left_out))
+}
+
+/// One channel at `rate`, its mean taken away, its peak at one half.
+///
+/// # Errors
+/// A rate that cannot be reached.
+pub fn prepare(sound: &Sound, rate: u32) -> Result<Vec<f32>, Error> {
+    let mut mono = audio::resample(&Sound::mono(sound.rate, sound.mixed_down()), rate)?;
+    audio::level::remove_offset(&mut mono);
+    let gain = Normalise::Peak { peak: 0.5 }.gain(&mono);
+    audio::level::amplify(&mut mono, gain);
+    Ok(mono.channels.swap_remove(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media::audio::Depth;
+
+    fn folder() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (label, hertz, rate) in [("low", 200.0, 8000u32), ("high", 2000.0, 44_100)] {
+            for i in 0..4 {
+                let wave = |k: usize| 0.3 + 0.2 * (k as f32 * std::f32::consts::TAU * hertz / rate as f32).sin();
+                let tone: Vec<f32> = (0..rate as usize / (2 + i)).map(wave).collect();
+                let sound = Sound { rate, channels: vec![tone; 1 + i % 2] };
+                audio::write(&root.path().join(format!("{label}/{i}.wav")), &sound, Depth::Int24).unwrap();
+            }
+        }
+        std::fs::write(root.path().join("low/broken.wav"), b"RIFF\0\0\0\0WAVE").unwrap();
+        std::fs::write(root.path().join("notes.md"), b"x").unwrap();
+        root
+    }
+
+    #[test]
+    fn a_folder_is_shown_with_everything_that_was_left_out() {
+        let root = folder();
+        let what = root.path().to_str().unwrap();
+        let sheet = root.path().join("sheet.png");
+        assert!(are_at(what) && !are_at("minilm") && are_at("sonic-pi"));
+        let facts = show(what, &sheet, 5).unwrap();
+        assert_eq!(facts["recordings"], 8);
+        assert_eq!(facts["labels"], json!({ "low": 4, "high": 4 }));
+        assert_eq!(facts["rates_hz"], json!({ "8000": 4, "44100": 4 }));
+        assert_eq!(facts["channels"], json!({ "1": 4, "2": 4 }));
+        let left = facts["left_out"].as_str().unwrap();
+        assert!(left.contains("notes.md") && left.contains("broken.wav"), "{left}");
+        assert!(facts["remarks"].as_str().unwrap().contains("offset of 0.3"));
+        assert!((facts["seconds"].as_f64().unwrap() - 2.0 * (0.5 + 1.0 / 3.0 + 0.25 + 0.2)).abs() < 0.02);
+        assert!(sheet.is_file());
+    }
+
+    #[test]
+    fn a_library_is_split_without_overlap_and_prepared() {
+        let root = folder();
+        let what = root.path().to_str().unwrap();
+        let of = |part| LibraryConfig { what, rate: 16_000, labels: &[], held_out: 4, part };
+        let (train, left) = library(&of(Part::Train)).unwrap();
+        let (test, _) = library(&of(Part::Test)).unwrap();
+        assert_eq!((train.clips().len(), test.clips().len(), left.len()), (6, 2, 2));
+        assert_eq!(train.labels(), ["high", "low"]);
+        assert!(train.clips().iter().all(|a| test.clips().iter().all(|b| a.name != b.name)));
+        for clip in train.clips() {
+            let peak = clip.samples.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            let mean = clip.samples.iter().sum::<f32>() / clip.samples.len() as f32;
+            assert!((peak - 0.5).abs() < 1e-5 && mean.abs() < 1e-4, "{peak} {mean}");
+        }
+        let labels = ["violin".to_owned()];
+        let said = library(&LibraryConfig { labels: &labels, ..of(Part::Train) }).unwrap_err();
+        assert!(said.exit_code() == 2 && said.to_string().contains("it has high, low"), "{said}");
+    }
+}
