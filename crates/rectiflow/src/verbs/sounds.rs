@@ -223,11 +223,12 @@ mod tests {
     #[test]
     fn a_library_is_split_without_overlap_and_prepared() {
         let root = folder();
+        std::fs::remove_file(root.path().join("low/broken.wav")).unwrap();
         let what = root.path().to_str().unwrap();
         let of = |part| LibraryConfig { what, rate: 16_000, labels: &[], held_out: 4, part };
         let (train, left) = library(&of(Part::Train)).unwrap();
         let (test, _) = library(&of(Part::Test)).unwrap();
-        assert_eq!((train.clips().len(), test.clips().len(), left.len()), (6, 2, 2));
+        assert_eq!((train.clips().len(), test.clips().len(), left.len()), (6, 2, 1));
         assert_eq!(train.labels(), ["high", "low"]);
         assert!(train.clips().iter().all(|a| test.clips().iter().all(|b| a.name != b.name)));
         for clip in train.clips() {
