@@ -1,6 +1,6 @@
 //! Recordings: what a folder or set of them holds, with a sheet of spectrograms, and the library that mixtures are made of.
 
-use crate::Error;
+use crate::{Error, output};
 use base::{Key, Purpose};
 use data::fetch::registry::{self, Kind};
 use data::mixture::{Clip, Library};
@@ -24,6 +24,7 @@ pub fn are_at(what: &str) -> bool {
 /// # Errors
 /// No recordings there, or none that can be read; a sheet that cannot be written.
 pub fn show(what: &str, sheet: &Path, count: usize) -> Result<Value, Error> {
+    output::file(sheet, &["png"])?;
     let recordings = recordings(what)?;
     let (mut labels, mut rates, mut channels) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let (mut seconds, mut shortest, mut longest) = (0.0, f64::INFINITY, 0.0f64);
