@@ -13,8 +13,6 @@ fn main() -> Result<(), Error> {
     let mut recipe = Layers::new().text(
         "name = \"own-images\"
          seed = 3
-         [data]
-         flip = true
          [network]
          type = \"unet\"
          channels = 32

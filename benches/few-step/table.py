@@ -24,7 +24,7 @@ ROWS = [
     ("distill", "distilled from 2-rectified flow++"),
     ("slim-naive", "a quarter of the parameters, distilled from the base model's pairs"),
     ("slim-reflow", "reflow into a quarter of the parameters"),
-    ("slim-annealed", "the same annealed and mirrored (SlimFlow)"),
+    ("slim-annealed", "the same annealed, and mirrored where the base was (SlimFlow)"),
     ("slim-distill", "then distilled on its pairs"),
     ("slim-guided", "then distilled, flow-guided (SlimFlow)"),
     ("straighten", "BOSS, both stages"),

@@ -149,7 +149,6 @@ def main():
     def base_batch():
         i = torch.randint(len(images), (a.batch,))
         x1 = images[i].float() / 127.5 - 1
-        x1 = torch.where(torch.rand(a.batch, 1, 1, 1) < 0.5, x1.flip(3), x1)
         y = torch.where(torch.rand(a.batch) < 0.1, 10, labels[i])
         return torch.randn_like(x1), x1, torch.sigmoid(torch.randn(a.batch)), y
 

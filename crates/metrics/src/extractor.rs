@@ -27,22 +27,33 @@ pub trait Extractor: Send + Sync {
     }
 }
 
-/// The pixels themselves as features, for small images and tests.
+/// The pixels themselves as features, or those of a shrunk image.
 #[derive(Clone, Debug)]
 pub struct Pixels {
     dim: usize,
+    side: Option<usize>,
+    name: String,
 }
 
 impl Pixels {
     /// Pixels of images of `c * h * w` numbers.
     pub fn new(dim: usize) -> Self {
-        Self { dim }
+        Self { dim, side: None, name: "pixels".into() }
+    }
+
+    /// Pixels of images of `channels` brought to `side` x `side`: what is seen from afar, at a fixed cost.
+    pub fn shrunk(channels: usize, side: usize) -> Self {
+        Self { dim: channels * side * side, side: Some(side), name: format!("pixels@{side}") }
     }
 }
 
 impl Extractor for Pixels {
     fn features(&self, images: &[f32], shape: [usize; 4]) -> Result<Matrix, MetricsError> {
         check_images("pixels", images, shape)?;
+        let [n, c, h, w] = shape;
+        if let Some(side) = self.side.filter(|side| c * side * side == self.dim) {
+            return Matrix::new(crate::features::resize(images, [n * c, h, w], side, side), n, self.dim);
+        }
         if shape[1..].iter().product::<usize>() != self.dim {
             let message = format!("images of {:?} do not have {} numbers", &shape[1..], self.dim);
             return Err(MetricsError::Shape { what: "pixels", message });
@@ -51,7 +62,7 @@ impl Extractor for Pixels {
     }
 
     fn name(&self) -> &str {
-        "pixels"
+        &self.name
     }
 
     fn dim(&self) -> usize {

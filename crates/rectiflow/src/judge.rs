@@ -1,20 +1,33 @@
 //! Who judges samples: features of real images to compare with, and, where there is a classifier, the right class.
 
-use crate::{Error, device::Chosen, report::Figures, sampling::Drawn};
-use base::Device;
+use crate::{
+    Error,
+    device::Chosen,
+    report::{Distance, Figures},
+    sampling::Drawn,
+};
+use base::{Device, Key, NULL_CLASS, Purpose};
 use data::{
-    Dataset, Loader, LoaderConfig,
+    DataConfig, Dataset, Loader, LoaderConfig, Split,
     fetch::{self, registry},
 };
 use metrics::{
-    EvalConfig, Evaluator, Extractor, KidConfig, Lpips, LpipsConfig, MetricsError, Pixels, Reference,
+    Bootstrap, EvalConfig, Evaluator, Extractor, Gaussian, KidConfig, Lpips, LpipsConfig, MetricsError, Neighbourhood,
+    Pixels, Reference,
     classifier::Classifier,
-    features::{EfficientNetLite0, InceptionV3, Vgg16},
+    defects::DEFECTS,
+    features::{EfficientNetLite0, Grain, InceptionV3, Vgg16},
+    frechet_distance, frechet_error,
+    sensitivity::{Pool, sensitivity},
 };
 use std::{
+    cell::OnceCell,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+pub use metrics::sensitivity::Sensitivity;
 
 /// Reference statistics, the network that gives features, and the one that tells classes (often the same).
 pub struct Judge {
@@ -22,20 +35,31 @@ pub struct Judge {
     features: Option<Box<dyn Extractor>>,
     classifier: Option<Classifier>,
     reference: Reference,
+    /// Classes of the reference images.
+    classes: Vec<i64>,
+    /// Where a sample's nearest reference image is; looked at once somebody asks.
+    known: OnceCell<Neighbourhood>,
+    /// Others whose Fréchet distance stands beside.
+    also: Vec<(Box<dyn Extractor>, Reference)>,
 }
 
 /// Which networks to judge with; each is chosen by the data where nothing is said.
 #[derive(Clone, Debug, Default)]
 pub struct JudgeConfig {
-    /// `pixels`, `vgg16`, `efficientnet-lite0` or `inception`, the last three with `:FILE` unless `rectiflow data get`
+    /// `pixels`, `pixels@16`, `grain`, `vgg16`, `efficientnet-lite0` or `inception`, the last three with `:FILE` unless `rectiflow data get`
     /// has fetched their weights.
     pub features: Option<String>,
     /// A classifier's file.
     pub classifier: Option<PathBuf>,
+    /// Further features, named as in `features`, whose Fréchet distance stands beside; `none` for none. Without, the pixels of
+    /// shrunk images and their grain, which no network was trained to see.
+    pub also: Vec<String>,
 }
 
 /// Reference rows for the figures whose cost grows with the square of their number.
 const ROWS: usize = 2000;
+/// Who judges beside where nobody is named.
+const BESIDE: [&str; 2] = ["pixels@16", "grain"];
 
 impl Judge {
     /// Looks at the first `count` images of `dataset` (the training part, by custom). Statistics are kept in the cache
@@ -58,8 +82,21 @@ impl Judge {
             (None, Some(classifier)) => classifier,
             (None, None) => return Err(Error::Failure("there are no features to judge with".into())),
         };
-        let reference = reference(chosen, dataset, count.min(dataset.len()))?;
-        Ok(Self { features, classifier, reference })
+        let count = count.min(dataset.len());
+        let reference = reference(chosen, dataset, count)?;
+        let named: Vec<&str> = match &config.also[..] {
+            [] if dataset.shape()[1..].iter().any(|side| *side < 8) => BESIDE[..1].to_vec(), // too small for grain
+            [] => BESIDE.to_vec(),
+            names => names.iter().map(String::as_str).filter(|name| *name != "none").collect(),
+        };
+        let mut also = Vec::new();
+        for name in named {
+            let other = extractor(name, dataset, device)?;
+            let reference = self::reference(&*other, dataset, count)?;
+            also.push((other, reference));
+        }
+        let classes = (0..count).map(|i| dataset.label(i).map_or(NULL_CLASS, i64::from)).collect();
+        Ok(Self { features, classifier, reference, classes, known: OnceCell::new(), also })
     }
 
     fn extractor(&self) -> &dyn Extractor {
@@ -85,7 +122,7 @@ impl Judge {
     /// # Errors
     /// Samples that are not finite or of another shape.
     pub fn figures(&self, drawn: &Drawn) -> Result<Figures, Error> {
-        let rows = drawn.len().min(self.reference.features().rows());
+        let rows = drawn.len().min(self.reference.features().rows()).min(ROWS);
         let kid = KidConfig { subset_size: KidConfig::default().subset_size.min(rows), ..KidConfig::default() };
         let mut evaluator = Evaluator::new(self.extractor(), EvalConfig { kid, keep: ROWS, ..EvalConfig::default() });
         let conditional = drawn.classes.iter().all(|class| *class >= 0);
@@ -95,16 +132,74 @@ impl Judge {
         let (images, shape) = shown(drawn)?;
         evaluator.add(&images, shape, conditional.then_some(&drawn.classes))?;
         let figures = evaluator.finish(&self.reference)?;
+        let known = match self.known.get() {
+            Some(known) => known,
+            None => {
+                let known = Neighbourhood::of(self.reference.features())?;
+                self.known.get_or_init(|| known)
+            }
+        };
+        let labelled = self.classes.iter().all(|class| *class >= 0);
+        let mut also = BTreeMap::new();
+        for (other, reference) in &self.also {
+            let features = other.features(&images, shape)?;
+            let frechet = frechet_distance(reference.gaussian(), &Gaussian::of(&features)?)?;
+            let error = 2.0 * frechet_error(reference.gaussian(), &features, &Bootstrap::default())?;
+            also.insert(other.label(), Distance { frechet, error });
+        }
         Ok(Figures {
             frechet: Some(figures.frechet),
+            frechet_error: Some(figures.frechet_error),
             kid: Some(figures.kid.mean),
+            kid_error: Some(figures.kid.std),
             precision: Some(figures.manifold.precision),
             recall: Some(figures.manifold.recall),
+            density: Some(figures.manifold.density),
+            coverage: Some(figures.manifold.coverage),
+            class_precision: match labelled {
+                true => evaluator.class_precision(&self.reference, &self.classes)?,
+                false => Vec::new(),
+            },
+            nearest: Some(known.nearest(evaluator.kept())?),
             sliced_wasserstein: Some(figures.sliced),
             class_accuracy: figures.accuracy.map(|accuracy| accuracy.overall),
+            also,
             seconds: drawn.seconds,
             samples: drawn.len(),
         })
+    }
+
+    /// What `count` real images that the reference does not hold get: the floor under every figure. `None` where the data have no test
+    /// part.
+    ///
+    /// # Errors
+    /// Images that cannot be read.
+    pub fn floor(&self, data: &DataConfig, count: usize) -> Result<Option<Figures>, Error> {
+        let Some(held) = HeldOut::of(data, count)? else { return Ok(None) };
+        let [_, c, h, w] = held.shape;
+        let (rows, shape) = (held.images, [c, h, w].into());
+        Ok(Some(self.figures(&Drawn { rows, shape, classes: held.classes, nfe: 0, seconds: 0.0 })?))
+    }
+
+    /// Which defects of real images this judge sees, each judge by itself: its own features first, then those beside.
+    ///
+    /// # Errors
+    /// Images that cannot be read; data without a test part.
+    pub fn sensitivity(&self, data: &DataConfig, count: usize) -> Result<Vec<Sensitivity>, Error> {
+        // Doubling a class of ten takes a tenth more of it than there is.
+        let held = HeldOut::of(data, 2 * count)?.ok_or_else(|| {
+            Error::Usage("the data have no test part, so nothing real is left to spoil; set data.holdout".into())
+        })?;
+        let pool = Pool { images: &held.images, shape: held.shape, classes: &held.classes };
+        let count = count.min(held.shape[0] / 2);
+        let mut all = Vec::new();
+        let own = (self.extractor(), &self.reference, self.classifier.as_ref());
+        for (extractor, reference, reads) in
+            std::iter::once(own).chain(self.also.iter().map(|(other, reference)| (other.as_ref(), reference, None)))
+        {
+            all.push(sensitivity(extractor, reads, reference.gaussian(), pool, count, DEFECTS)?);
+        }
+        Ok(all)
     }
 
     /// Share of conditional samples with the class they were asked for; `None` without classes.
@@ -122,10 +217,39 @@ impl Judge {
     }
 }
 
-/// What a screen would show: values beyond the range are clamped before anybody looks.
+/// Images of the test part, spread over it in an order of their own, with their classes.
+struct HeldOut {
+    images: Vec<f32>,
+    shape: [usize; 4],
+    classes: Vec<i64>,
+}
+
+impl HeldOut {
+    fn of(data: &DataConfig, count: usize) -> Result<Option<Self>, Error> {
+        let set = data::open(&data.with_split(Split::Test))?;
+        // A set sorted by class must not give its first classes alone.
+        let key = Key::new(0, Purpose::Order).fold(31);
+        let mut rows: Vec<usize> = (0..set.len()).collect();
+        rows.sort_by_cached_key(|&row| key.bits(row as u64));
+        rows.truncate(count);
+        if rows.len() < FEWEST {
+            return Ok(None);
+        }
+        let batch = data::gather(&*set, &rows)?;
+        Ok(Some(Self { images: batch.images, shape: batch.shape, classes: batch.labels }))
+    }
+}
+
+/// Fewer held-out images are no floor.
+const FEWEST: usize = 16;
+
+/// What an image file would hold: the nearest of 256 levels, as the real images have. So a sample gets the same figures from memory and from
+/// a file.
 fn shown(drawn: &Drawn) -> Result<(Vec<f32>, [usize; 4]), Error> {
     let [c, h, w] = drawn.shape.image()?;
-    Ok((drawn.rows.iter().map(|v| v.clamp(-1.0, 1.0)).collect(), [drawn.len(), c, h, w]))
+    // What is no number stays none, and is refused.
+    let level = |v: &f32| if v.is_nan() { *v } else { data::normalize(data::denormalize(*v)) };
+    Ok((drawn.rows.iter().map(level).collect(), [drawn.len(), c, h, w]))
 }
 
 /// The shipped classifier, where it knows these images.
@@ -141,6 +265,8 @@ pub(crate) fn extractor(name: &str, dataset: &Arc<dyn Dataset>, device: &Chosen)
     let weights = |set: &str| file.clone().map_or_else(|| fetched(set), Ok);
     Ok(match kind {
         "pixels" => Box::new(Pixels::new(dataset.shape().iter().product())),
+        "pixels@16" => Box::new(Pixels::shrunk(dataset.shape()[0], 16)),
+        "grain" => Box::new(Grain),
         "vgg16" => Box::new(Vgg16::load(&weights("lpips-vgg")?, &device.device)?),
         "efficientnet-lite0" => Box::new(EfficientNetLite0::load(&weights("efficientnet-lite0")?, &device.device)?),
         "inception" => {
@@ -148,7 +274,7 @@ pub(crate) fn extractor(name: &str, dataset: &Arc<dyn Dataset>, device: &Chosen)
             Box::new(InceptionV3::load(&file.clone().ok_or_else(missing)?, &device.device)?)
         }
         _ => {
-            let known = "pixels, vgg16, efficientnet-lite0 and inception:FILE";
+            let known = "pixels, pixels@16, grain, vgg16, efficientnet-lite0 and inception:FILE";
             return Err(Error::Usage(format!("--features {name} is unknown; there are {known}")));
         }
     })
@@ -190,8 +316,8 @@ fn reference(extractor: &dyn Extractor, dataset: &Arc<dyn Dataset>, count: usize
     let name = format!("{} first {count}", dataset.fingerprint());
     let folder = fetch::cache_dir().map(|cache| cache.join("reference")).ok().filter(|folder| writable(folder));
     let made = match folder {
-        Some(folder) => Reference::cached(&folder, extractor, &name, ROWS, || batches),
-        None => Reference::build(extractor, &name, ROWS, batches),
+        Some(folder) => Reference::cached(&folder, extractor, &name, count, || batches),
+        None => Reference::build(extractor, &name, count, batches),
     };
     match failed {
         Some(error) => Err(error.into()),

@@ -25,6 +25,7 @@ pub mod scheduler_config;
 pub mod schedules;
 mod stage;
 pub mod start;
+pub mod symmetry;
 mod taught;
 pub mod toy;
 pub mod verbs;

@@ -29,13 +29,19 @@ pub struct Eval {
     /// Seed of the noise.
     #[arg(long, default_value_t = 0, value_parser = seed)]
     pub seed: u64,
-    /// Features to compare in: pixels, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless fetched;
+    /// Features to compare in: pixels, pixels@16, grain, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless fetched;
     /// the classifier's by default.
     #[arg(long)]
     pub features: Option<String>,
     /// Classifier file for class accuracy; the shipped one where it knows the data.
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub classifier: Option<PathBuf>,
+    /// Further features whose Fréchet distance stands beside, as for --features; pixels@16 and grain by default, none for none.
+    #[arg(long, value_delimiter = ',')]
+    pub also: Vec<String>,
+    /// Say which defects of real images these judges see.
+    #[arg(long)]
+    pub explain: bool,
     #[command(flatten)]
     pub prelude: PreludeArgs,
     /// Write the report into this folder.
@@ -111,13 +117,19 @@ pub struct Score {
     /// How many of them.
     #[arg(long, default_value_t = 10000)]
     pub reference: usize,
-    /// Features to compare in: pixels, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless fetched;
+    /// Features to compare in: pixels, pixels@16, grain, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless fetched;
     /// the classifier's by default.
     #[arg(long)]
     pub features: Option<String>,
     /// Classifier file for class accuracy; the shipped one where it knows the data.
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub classifier: Option<PathBuf>,
+    /// Further features whose Fréchet distance stands beside, as for --features; pixels@16 and grain by default, none for none.
+    #[arg(long, value_delimiter = ',')]
+    pub also: Vec<String>,
+    /// Say which defects of real images these judges see.
+    #[arg(long)]
+    pub explain: bool,
 }
 
 #[derive(Args, Debug)]

@@ -4,9 +4,10 @@ use super::{draw::prelude, print};
 use crate::args::{self, Global};
 use rectiflow::{
     Context, Error,
-    judge::JudgeConfig,
+    judge::{JudgeConfig, Sensitivity},
     output as place,
     recipe::EvaluateConfig,
+    report::{Figures, summary::with_error},
     verbs::{
         self, data,
         diagnose::DiagnoseRequest,
@@ -29,6 +30,8 @@ pub(super) fn eval(request: args::Eval, global: &Global, context: &mut Context) 
         seed,
         features,
         classifier,
+        also,
+        explain,
         prelude: before,
         output,
     } = request;
@@ -48,13 +51,21 @@ pub(super) fn eval(request: args::Eval, global: &Global, context: &mut Context) 
         ema: model.ema,
         config,
         schedule,
-        judge: JudgeConfig { features, classifier },
+        judge: JudgeConfig { features, classifier, also },
+        explain,
         prelude: prelude(before),
         output,
         command: format!("rectiflow {}", command[1..].join(" ")),
     };
     let summary = verbs::eval::eval(&request, context)?;
-    print(global, &summary, || format!("{}features: {}\n", summary.table(), summary.evaluator))
+    print(global, &summary, || {
+        format!("{}features: {}\n{}", summary.table(), summary.evaluator, explained(&summary.sensitivity))
+    })
+}
+
+/// The tables of sensitivities, if there are any.
+fn explained(tables: &[Sensitivity]) -> String {
+    tables.iter().map(|table| format!("\n{}", table.table())).collect()
 }
 
 pub(super) fn diagnose(request: args::Diagnose, global: &Global, context: &mut Context) -> Result<(), Error> {
@@ -98,22 +109,40 @@ pub(super) fn likelihood(request: args::Likelihood, global: &Global, context: &m
 }
 
 pub(super) fn score(request: args::Score, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Score { samples, data, size, reference, features, classifier } = request;
+    let args::Score { samples, data, size, reference, features, classifier, also, explain } = request;
     let mut data = data::config(&data);
     data.size = size;
-    let request = ScoreRequest { samples, data, reference, judge: JudgeConfig { features, classifier } };
-    let (figures, judge) = verbs::score::score(&request, context)?;
-    print(global, &figures, || {
-        let line = |name: &str, value: Option<f64>| value.map(|v| format!("{name:<16}{v:.4}\n")).unwrap_or_default();
-        [
-            line("Fréchet", figures.frechet),
-            line("KID", figures.kid),
-            line("precision", figures.precision),
-            line("recall", figures.recall),
-            line("sliced W2", figures.sliced_wasserstein),
-            line("class accuracy", figures.class_accuracy),
-            format!("features        {judge}\nsamples         {}\n", figures.samples),
-        ]
-        .concat()
+    let judge = JudgeConfig { features, classifier, also };
+    let request = ScoreRequest { samples, data, reference, judge, explain };
+    let report = verbs::score::score(&request, context)?;
+    print(global, &report, || {
+        let (figures, real) = (&report.figures, report.real.as_ref());
+        let mut out = format!("{:<28}{:>18}{:>18}\n", "", "samples", "real images");
+        let mut line = |name: &str, of: &dyn Fn(&Figures) -> Option<(f64, Option<f64>)>| {
+            let shown = |f: Option<&Figures>| {
+                f.and_then(of).map_or("–".into(), |(value, error)| with_error(Some(value), error, 4))
+            };
+            if of(figures).is_some() {
+                out += &format!("{name:<28}{:>18}{:>18}\n", shown(Some(figures)), shown(real));
+            }
+        };
+        line("Fréchet ± 2 errors", &|f| Some((f.frechet?, f.frechet_error)));
+        for other in figures.also.keys() {
+            let found = |f: &Figures| f.also.get(other).map(|d| (d.frechet, Some(d.error)));
+            line(&format!("  in {other}"), &found);
+        }
+        line("KID ± deviation", &|f| Some((f.kid?, f.kid_error)));
+        line("precision", &|f| Some((f.precision?, None)));
+        line("  by class, mean", &|f| Some((f.precision_by_class()?, None)));
+        line("recall", &|f| Some((f.recall?, None)));
+        line("density", &|f| Some((f.density?, None)));
+        line("coverage", &|f| Some((f.coverage?, None)));
+        line("nearest training image", &|f| Some((f.nearest?.distance, None)));
+        line("copies of training images", &|f| Some((f.nearest?.copies, None)));
+        line("sliced W2", &|f| Some((f.sliced_wasserstein?, None)));
+        line("class accuracy", &|f| Some((f.class_accuracy?, None)));
+        out += &format!("features  {}\n", report.evaluator);
+        out += &format!("samples   {} and {} real ones\n", figures.samples, real.map_or(0, |real| real.samples));
+        out + &explained(&report.sensitivity)
     })
 }

@@ -11,6 +11,8 @@ pub struct ClassifierConfig {
     pub name: String,
     /// Channels at full, half and quarter resolution; multiples of 8.
     pub widths: [usize; 3],
+    /// Cells per side over which the last block is averaged.
+    pub pool: usize,
     /// Dimension of the features.
     pub features: usize,
     /// Passes over the data, at least 1.
@@ -23,10 +25,13 @@ pub struct ClassifierConfig {
     pub weight_decay: f64,
     /// Share of each label spread over all classes, 0 to below 1.
     pub label_smoothing: f64,
-    /// Mirror half of the images.
+    /// Mirror half of the images: what a classifier was taught not to see, its features cannot tell of samples.
     pub flip: bool,
-    /// Largest shift in pixels.
+    /// Largest shift in pixels; of it the same is true.
     pub shift: usize,
+    /// Weight of a second task beside the classes: half of the images are spoiled (mirrored, shifted, blurred, noisy, another
+    /// background), and the features must tell how. 0 leaves it out.
+    pub tell: f64,
     /// Seed of weights, order and augmentation.
     pub seed: u64,
 }
@@ -34,16 +39,18 @@ pub struct ClassifierConfig {
 impl Default for ClassifierConfig {
     fn default() -> Self {
         Self {
-            name: "fashion-cnn".into(),
+            name: "fashion-cnn-2".into(),
             widths: [16, 48, 96],
+            pool: 2,
             features: 128,
             epochs: 5,
             batch: 128,
             learning_rate: 4e-3,
             weight_decay: 0.05,
             label_smoothing: 0.05,
-            flip: true,
-            shift: 1,
+            flip: false,
+            shift: 0,
+            tell: 0.2,
             seed: 0,
         }
     }
@@ -64,6 +71,9 @@ impl ClassifierConfig {
         }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return range("classifier.weight_decay", self.weight_decay.to_string(), "0 or more");
+        }
+        if !(self.tell.is_finite() && self.tell >= 0.0) {
+            return range("classifier.tell", self.tell.to_string(), "0 or more");
         }
         if !(0.0..1.0).contains(&self.label_smoothing) {
             return range("classifier.label_smoothing", self.label_smoothing.to_string(), "0 to below 1");

@@ -6,6 +6,7 @@ pub mod augment;
 mod config;
 pub mod network;
 mod optimizer;
+mod spoil;
 pub mod train;
 
 pub use config::{ClassifierConfig, Labelled};
@@ -29,10 +30,19 @@ pub struct Layout {
     pub input: [usize; 3],
     /// Channels at full, half and quarter resolution; multiples of 8.
     pub widths: [usize; 3],
+    /// Cells per side over whose positions the last block is averaged before the hidden layer: 1 for the whole image, more to keep where
+    /// things are.
+    #[serde(default = "one")]
+    pub pool: usize,
     /// Dimension of the penultimate layer.
     pub features: usize,
     /// Names of the classes, in the order of the labels.
     pub classes: Vec<String>,
+}
+
+/// Cells per side of files from before there was a choice.
+fn one() -> usize {
+    1
 }
 
 impl Layout {
@@ -48,6 +58,9 @@ impl Layout {
         }
         if self.input[0] > 64 || self.widths.iter().any(|&w| w == 0 || w % 8 != 0 || w > 4096) {
             return range("classifier.widths", format!("{:?}", self.widths), "multiples of 8 up to 4096");
+        }
+        if !(1..=8).contains(&self.pool) {
+            return range("classifier.pool", self.pool.to_string(), "1 to 8");
         }
         if self.features == 0 || self.features > 65_536 {
             return range("classifier.features", self.features.to_string(), "1 to 65536");

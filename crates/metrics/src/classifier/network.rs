@@ -1,5 +1,5 @@
-//! The classifier's network: five 3x3 convolutions with group normalisation, two of them residual, a mean over the
-//! positions, one hidden layer (the features) and a linear head. PyTorch layouts and names.
+//! The classifier's network: five 3x3 convolutions with group normalisation, two of them residual, means over
+//! the cells of a coarse grid, one hidden layer (the features) and a linear head. PyTorch layouts and names.
 
 use super::Layout;
 use crate::MetricsError;
@@ -28,7 +28,8 @@ pub(super) fn parameters(layout: &Layout) -> Vec<(String, Vec<usize>)> {
         out.push((format!("norm.{i}.weight"), vec![to]));
         out.push((format!("norm.{i}.bias"), vec![to]));
     }
-    for (name, from, to) in [("hidden", w2, layout.features), ("head", layout.features, layout.classes.len())] {
+    let pooled = w2 * layout.pool * layout.pool;
+    for (name, from, to) in [("hidden", pooled, layout.features), ("head", layout.features, layout.classes.len())] {
         out.push((format!("{name}.weight"), vec![to, from]));
         out.push((format!("{name}.bias"), vec![to]));
     }
@@ -53,6 +54,28 @@ impl SmallCnn {
         };
         let leaves = parameters(layout).into_iter().enumerate().map(leaf).collect();
         Self { leaves, layout: layout.clone() }
+    }
+
+    /// The network with a second head behind the features, which training has and a saved classifier has not.
+    pub(super) fn with_second_head(mut self, outputs: usize, key: Key, device: &Device) -> Self {
+        let inputs = self.layout.features;
+        let values = key.normals(0, outputs * inputs).map(|v| v / (inputs as f32).sqrt()).collect::<Vec<_>>();
+        self.leaves.push(Tensor::from_data(TensorData::new(values, [outputs * inputs]), device));
+        self.leaves.push(Tensor::zeros([outputs], device));
+        self
+    }
+
+    /// The network without it.
+    pub(super) fn without_second_head(mut self) -> Self {
+        self.leaves.truncate(parameters(&self.layout).len());
+        self
+    }
+
+    /// What the second head says of features `[b features]`; `None` without one.
+    pub(super) fn second_head(&self, features: Tensor<2>) -> Option<Tensor<2>> {
+        let first = parameters(&self.layout).len();
+        let outputs = self.leaves.get(first + 1)?.dims()[0];
+        Some(self.linear(features, first, outputs))
     }
 
     /// The network with other parameter leaves of the same shapes.
@@ -88,11 +111,30 @@ impl SmallCnn {
         let x = self.block(x.clone(), 2, [w1, w1], 1) + x;
         let x = self.block(x, 3, [w2, w1], 2);
         let x = self.block(x.clone(), 4, [w2, w2], 1) + x;
-        let [b, c, h, w] = x.dims();
-        let pooled = x.reshape([b, c, h * w]).mean_dim(2).reshape([b, c]);
-        let features = silu(self.linear(pooled, 15, self.layout.features));
+        let features = silu(self.linear(self.pooled(x), 15, self.layout.features));
         let logits = self.head(features.clone());
         (features, logits)
+    }
+
+    /// `[b c h w]` to `[b c pool^2]`: means over cells, which share a row or column of positions where sides do not divide.
+    fn pooled(&self, x: Tensor<4>) -> Tensor<2> {
+        let ([b, c, h, w], p) = (x.dims(), self.layout.pool);
+        let x = x.reshape([b * c, h * w]);
+        if p == 1 {
+            return x.mean_dim(1).reshape([b, c]);
+        }
+        let span = |cell: usize, size: usize| (cell * size / p, ((cell + 1) * size).div_ceil(p));
+        let mut means = vec![0.0f32; h * w * p * p];
+        for cell in 0..p * p {
+            let ((top, bottom), (left, right)) = (span(cell / p, h), span(cell % p, w));
+            for y in top..bottom {
+                for x in left..right {
+                    means[(y * w + x) * p * p + cell] = 1.0 / ((bottom - top) * (right - left)) as f32;
+                }
+            }
+        }
+        let means = Tensor::<2>::from_data(TensorData::new(means, [h * w, p * p]), &x.device());
+        x.matmul(means).reshape([b, c * p * p])
     }
 
     /// Class scores `[b classes]` of features `[b features]`.
@@ -110,5 +152,30 @@ impl SmallCnn {
     fn linear(&self, x: Tensor<2>, leaf: usize, to: usize) -> Tensor<2> {
         let from = x.dims()[1];
         linear(x, self.leaves[leaf].clone().reshape([to, from]), Some(self.leaves[leaf + 1].clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A 3 x 3 image in four cells of 2 x 2 that share the middle. Mutant: rows and columns exchanged.
+    #[test]
+    fn cells_are_means_over_their_positions() {
+        let layout = |pool| Layout {
+            name: "t".into(),
+            input: [1, 12, 12],
+            widths: [8; 3],
+            pool,
+            features: 2,
+            classes: vec!["a".into(), "b".into()],
+        };
+        let device = Device::flex();
+        let x = Tensor::<1>::from_floats([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], &device).reshape([1, 1, 3, 3]);
+        let pooled = |pool| -> Vec<f32> {
+            SmallCnn::init(&layout(pool), 0, &device).pooled(x.clone()).into_data().iter::<f32>().collect()
+        };
+        assert_eq!(pooled(1), [4.0]);
+        assert_eq!(pooled(2), [2.0, 3.0, 5.0, 6.0]);
     }
 }

@@ -7,6 +7,7 @@ use base::Tensor;
 pub(super) struct AdamW {
     moments: Vec<(Tensor<1>, Tensor<1>)>,
     decay: Vec<f64>,
+    tell: f64,
     steps: i32,
 }
 
@@ -14,21 +15,30 @@ impl AdamW {
     pub fn new(layout: &Layout, network: &SmallCnn, config: &ClassifierConfig) -> Self {
         let moments = network.leaves.iter().map(|l| (l.zeros_like(), l.zeros_like())).collect();
         // Biases and normalisation weights are not decayed.
-        let decay = parameters(layout)
+        let mut decay: Vec<f64> = parameters(layout)
             .iter()
             .map(|(_, shape)| if shape.len() > 1 { config.weight_decay } else { 0.0 })
             .collect();
-        Self { moments, decay, steps: 0 }
+        decay.resize(network.leaves.len(), 0.0); // the second head's two
+        Self { moments, decay, tell: config.tell, steps: 0 }
     }
 
-    /// One step on a batch: the new network and the batch's loss before it.
-    pub fn step(&mut self, network: &SmallCnn, x: Tensor<4>, target: Tensor<2>, rate: f64) -> (SmallCnn, f64) {
+    /// One step on a batch with its classes and its spoilings: the new network and the batch's loss before it.
+    pub fn step(&mut self, network: &SmallCnn, x: Tensor<4>, targets: [Tensor<2>; 2], rate: f64) -> (SmallCnn, f64) {
         const BETA: (f64, f64) = (0.9, 0.99);
         let leaves: Vec<Tensor<1>> =
             network.leaves.iter().map(|l| Tensor::from_inner(l.clone()).require_grad()).collect();
-        let (_, logits) = network.with_leaves(leaves.clone()).forward(x);
+        let live = network.with_leaves(leaves.clone());
+        let (features, logits) = live.forward(x);
+        let [target, spoiled] = targets;
         let b = target.dims()[0] as f64;
-        let loss = (burn::tensor::activation::log_softmax(logits, 1) * target).sum() * (-1.0 / b);
+        let cross = |logits: Tensor<2>, target: Tensor<2>| {
+            (burn::tensor::activation::log_softmax(logits, 1) * target).sum() * (-1.0 / b)
+        };
+        let mut loss = cross(logits, target);
+        if let Some(told) = live.second_head(features) {
+            loss = loss + cross(told, spoiled) * self.tell;
+        }
         let mut gradients = loss.backward();
         self.steps += 1;
         let correction = (1.0 - BETA.0.powi(self.steps), 1.0 - BETA.1.powi(self.steps));

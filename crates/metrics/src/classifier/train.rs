@@ -1,6 +1,7 @@
 //! Training of the classifier: the cross entropy with smoothed labels, one warm-up and cosine decay over all epochs.
 
 use super::augment::{augment, to_unit};
+use super::spoil::{KINDS, spoil};
 use super::{Classifier, ClassifierConfig, Labelled, Layout, SmallCnn, optimizer::AdamW};
 use crate::{Matrix, MetricsError, class_accuracy};
 use base::{Device, Key, Purpose, Tensor, TensorData};
@@ -42,6 +43,7 @@ pub fn train(
         name: config.name.clone(),
         input: data.input,
         widths: config.widths,
+        pool: config.pool,
         features: config.features,
         classes: data.classes.clone(),
     };
@@ -58,15 +60,18 @@ pub fn train(
     let batch = config.batch.min(n);
     let (per_epoch, total) = (n / batch, n / batch * config.epochs);
     let mut network = SmallCnn::init(&layout, config.seed, device);
+    if config.tell > 0.0 {
+        network = network.with_second_head(KINDS, Key::new(config.seed, Purpose::Init).fold(1), device);
+    }
     let mut optimizer = AdamW::new(&layout, &network, config);
     let mut average = f64::NAN;
     'epochs: for epoch in 0..config.epochs {
         let order = shuffled(n, Key::new(config.seed, Purpose::Order), epoch as u64);
         let key = Key::new(config.seed, Purpose::Augment).fold(epoch as u64);
         for step in 0..per_epoch {
-            let (x, target) = batch_of(config, data, &order[step * batch..(step + 1) * batch], key, device);
+            let (x, targets) = batch_of(config, data, &order[step * batch..(step + 1) * batch], key, device);
             let done = epoch * per_epoch + step;
-            let (next, loss) = optimizer.step(&network, x, target, rate(config, done, total));
+            let (next, loss) = optimizer.step(&network, x, targets, rate(config, done, total));
             network = next;
             if !loss.is_finite() {
                 let value = loss;
@@ -75,7 +80,10 @@ pub fn train(
             average = if average.is_nan() { loss } else { average + (loss - average) * 0.02 };
             let last = step + 1 == per_epoch;
             let accuracy = match test.filter(|_| last) {
-                Some(test) => Some(accuracy(&Classifier::new(layout.clone(), network.clone(), device.clone()), test)?),
+                Some(test) => Some(accuracy(
+                    &Classifier::new(layout.clone(), network.clone().without_second_head(), device.clone()),
+                    test,
+                )?),
                 None => None,
             };
             let seconds = start.elapsed().as_secs_f64();
@@ -86,7 +94,7 @@ pub fn train(
             }
         }
     }
-    Ok(Classifier::new(layout, network, device.clone()))
+    Ok(Classifier::new(layout, network.without_second_head(), device.clone()))
 }
 
 /// Overall accuracy of a classifier on labelled images, in [0, 1].
@@ -124,26 +132,30 @@ fn shuffled(n: usize, key: Key, epoch: u64) -> Vec<usize> {
     order
 }
 
-/// Augmented images `[b c h w]` and smoothed targets `[b classes]`.
+/// Augmented images `[b c h w]`, smoothed targets `[b classes]`, and how the images were spoiled, `[b kinds]`.
 fn batch_of(
     config: &ClassifierConfig,
     data: &Labelled,
     indices: &[usize],
     key: Key,
     device: &Device,
-) -> (Tensor<4>, Tensor<2>) {
+) -> (Tensor<4>, [Tensor<2>; 2]) {
     let [c, h, w] = data.input;
     let (size, b, classes) = (c * h * w, indices.len(), data.classes.len());
     let mut images = vec![0.0; b * size];
+    let mut spoiled = vec![0.0; b * KINDS];
     let mut targets = vec![(config.label_smoothing / classes as f64) as f32; b * classes];
     for (row, &i) in indices.iter().enumerate() {
         let (pixels, out) = (&data.pixels[i * size..(i + 1) * size], &mut images[row * size..(row + 1) * size]);
         augment(pixels, data.input, config.flip, config.shift, key, i as u64, out);
+        let kind = if config.tell > 0.0 { spoil(out, data.input, key.fold(1), i as u64) } else { 0 };
+        spoiled[row * KINDS + kind] = 1.0;
         targets[row * classes + data.labels[i] as usize] += 1.0 - config.label_smoothing as f32;
     }
     let autodiff = device.clone().autodiff();
     let images = Tensor::from_data(TensorData::new(images, [b, c, h, w]), &autodiff);
-    (images, Tensor::from_data(TensorData::new(targets, [b, classes]), &autodiff))
+    let targets = Tensor::from_data(TensorData::new(targets, [b, classes]), &autodiff);
+    (images, [targets, Tensor::from_data(TensorData::new(spoiled, [b, KINDS]), &autodiff)])
 }
 
 #[cfg(test)]
@@ -225,6 +237,7 @@ mod tests {
             ClassifierConfig { widths: [8, 9, 8], ..config() },
             ClassifierConfig { learning_rate: f64::NAN, ..config() },
             ClassifierConfig { label_smoothing: 1.0, ..config() },
+            ClassifierConfig { tell: -1.0, ..config() },
         ] {
             assert!(train(&bad, &data, None, &device, &mut quiet).is_err());
         }

@@ -8,8 +8,8 @@ pub use reference::Reference;
 use crate::classifier::Classifier;
 use crate::statistics::manifold::NEIGHBOURS;
 use crate::{
-    Accuracy, Extractor, Kid, KidConfig, Manifold, Matrix, MetricsError, SlicedConfig, class_accuracy,
-    frechet_distance, kid, precision_recall, sliced_wasserstein,
+    Accuracy, Bootstrap, Extractor, Kid, KidConfig, Manifold, Matrix, MetricsError, SlicedConfig, class_accuracy,
+    class_precision, frechet_distance, frechet_error, kid, precision_recall, sliced_wasserstein,
 };
 use rows::Rows;
 use serde::{Deserialize, Serialize};
@@ -24,13 +24,21 @@ pub struct EvalConfig {
     pub neighbours: usize,
     /// Sliced Wasserstein distance of the features.
     pub sliced: SlicedConfig,
+    /// Errors of the Fréchet distance.
+    pub bootstrap: Bootstrap,
     /// Rows kept of each set for the figures that compare rows (all but the Fréchet distance), drawn evenly; at least 2.
     pub keep: usize,
 }
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { kid: KidConfig::default(), neighbours: NEIGHBOURS, sliced: SlicedConfig::default(), keep: 10_000 }
+        Self {
+            kid: KidConfig::default(),
+            neighbours: NEIGHBOURS,
+            sliced: SlicedConfig::default(),
+            bootstrap: Bootstrap::default(),
+            keep: 10_000,
+        }
     }
 }
 
@@ -60,6 +68,8 @@ pub struct Figures {
     pub reference: usize,
     /// Fréchet distance.
     pub frechet: f64,
+    /// Two standard errors of it, by bootstrap over the samples.
+    pub frechet_error: f64,
     /// Kernel distance.
     pub kid: Kid,
     /// Precision, recall, density and coverage.
@@ -77,6 +87,7 @@ impl Figures {
         let named = |name: &str| format!("{name} ({})", self.extractor);
         let mut rows = vec![
             (named(distance), self.frechet),
+            (format!("two standard errors of {distance}"), self.frechet_error),
             (named("KID"), self.kid.mean),
             (named("precision"), self.manifold.precision),
             (named("recall"), self.manifold.recall),
@@ -112,14 +123,17 @@ pub struct Evaluator<'a> {
     config: EvalConfig,
     rows: Rows,
     logits: Matrix,
+    /// Classes of the samples that were judged.
     classes: Vec<i64>,
+    /// Classes of all samples, where all came with theirs.
+    asked: Vec<i64>,
 }
 
 impl<'a> Evaluator<'a> {
     /// Nothing gathered yet.
     pub fn new(extractor: &'a dyn Extractor, config: EvalConfig) -> Self {
         let rows = Rows::new(extractor.dim(), config.keep);
-        Self { extractor, judge: None, config, rows, logits: Matrix::empty(0), classes: Vec::new() }
+        Self { extractor, judge: None, config, rows, logits: Matrix::empty(0), classes: Vec::new(), asked: Vec::new() }
     }
 
     /// Also measures class accuracy with `judge`, which may be the extractor itself.
@@ -150,6 +164,7 @@ impl<'a> Evaluator<'a> {
             None => (self.extractor.features(images, shape)?, None),
         };
         self.rows.add(&features)?;
+        self.asked.extend_from_slice(classes.unwrap_or_default());
         if let (Some((_, classes)), Some(logits)) = (judged, logits) {
             self.logits.extend(&logits)?;
             self.classes.extend_from_slice(classes);
@@ -168,12 +183,17 @@ impl<'a> Evaluator<'a> {
             );
             return Err(MetricsError::Shape { what: "evaluation", message });
         }
-        let (real, fake) = (reference.features(), self.rows.kept());
+        let (real, _) = reference.even(self.config.keep);
+        let (real, fake) = (&real, self.rows.kept());
+        // The error of all samples, from those that were kept.
+        let share = fake.rows() as f64 / self.rows.count().max(1) as f64;
+        let error = frechet_error(reference.gaussian(), fake, &self.config.bootstrap)? * share.sqrt();
         Ok(Figures {
             extractor: self.extractor.label(),
             samples: self.rows.count(),
             reference: reference.gaussian().count,
             frechet: frechet_distance(reference.gaussian(), &self.rows.gaussian()?)?,
+            frechet_error: 2.0 * error,
             kid: kid(real, fake, &self.config.kid)?,
             manifold: precision_recall(real, fake, self.config.neighbours)?,
             sliced: sliced_wasserstein(real, fake, &self.config.sliced)?,
@@ -182,6 +202,33 @@ impl<'a> Evaluator<'a> {
                 false => Some(class_accuracy(&self.logits, &self.classes)?),
             },
         })
+    }
+}
+
+impl Evaluator<'_> {
+    /// Features of the kept samples.
+    pub fn kept(&self) -> &Matrix {
+        self.rows.kept()
+    }
+
+    /// Precision of each class by itself; `classes` are those of the reference's kept images. Empty where samples came without
+    /// classes.
+    ///
+    /// # Errors
+    /// As many classes as kept reference images are needed.
+    pub fn class_precision(&self, reference: &Reference, classes: &[i64]) -> Result<Vec<Option<f64>>, MetricsError> {
+        if self.asked.len() != self.rows.count() || self.asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        if classes.len() != reference.features().rows() {
+            let message = format!("{} classes for {} reference images", classes.len(), reference.features().rows());
+            return Err(MetricsError::Shape { what: "class-wise precision", message });
+        }
+        let (real, places) = reference.even(self.config.keep);
+        let real_classes: Vec<i64> = places.iter().map(|&i| classes[i]).collect();
+        let kept = rows::places(self.rows.count(), self.config.keep);
+        let asked: Vec<i64> = kept.iter().map(|&i| self.asked[i]).collect();
+        class_precision(&real, &real_classes, self.rows.kept(), &asked, self.config.neighbours)
     }
 }
 
@@ -218,6 +265,8 @@ mod tests {
         let (real, fake) = (reference.features(), Matrix::new(fake, 200, 6).unwrap());
         let frechet = crate::frechet_distance_of(real, &fake).unwrap();
         assert!((got.frechet - frechet).abs() < 1e-6 * frechet);
+        // 200 samples of 6 numbers, 0.4 apart: the error of |m|^2 is 2 |m| / sqrt(200) = 0.14, doubled, and a little more.
+        assert!((0.2..0.5).contains(&got.frechet_error), "{}", got.frechet_error);
         assert_eq!(got.kid, kid(real, &fake, &config().kid).unwrap());
         assert_eq!(got.manifold, precision_recall(real, &fake, 3).unwrap());
         assert_eq!((got.samples, got.reference, got.accuracy), (200, 300, None));
@@ -248,6 +297,37 @@ mod tests {
         let expected = class_accuracy(&judge.logits(&real, shape).unwrap(), &classes).unwrap();
         assert_eq!(accuracy(&judge), expected);
         assert_eq!(accuracy(&Pixels::new(784)), expected);
+    }
+
+    /// Reference rows and samples are thinned out, and each keeps its own class. Mutants: the first classes for the kept rows;
+    /// samples' classes taken for the reference's.
+    #[test]
+    fn class_wise_precision_follows_the_rows_that_are_kept() {
+        let pixels = Pixels::new(6);
+        let place = |class: i64| 100.0 * class as f32;
+        let classes: Vec<i64> = (0..300).map(|i| i / 60).collect();
+        let all: Vec<f32> = images(1, 300, 0.0)
+            .chunks(6)
+            .zip(&classes)
+            .flat_map(|(row, c)| row.iter().map(|v| v + place(*c)).collect::<Vec<_>>())
+            .collect();
+        let shape = [300, 1, 2, 3];
+        let reference = Reference::build(&pixels, "test", 300, std::iter::once(Ok((all.clone(), shape)))).unwrap();
+        let precision = |asked: &[i64]| {
+            let mut evaluator = Evaluator::new(&pixels, EvalConfig { keep: 120, ..config() });
+            evaluator.add(&all, shape, Some(asked)).unwrap();
+            evaluator.class_precision(&reference, &classes).unwrap()
+        };
+        let own = precision(&classes);
+        assert!(own.len() == 5 && own.iter().all(|p| p.unwrap() > 0.5), "{own:?}");
+        let wrong = precision(&classes.iter().map(|c| (c + 1) % 5).collect::<Vec<_>>());
+        assert!(wrong.iter().all(|p| *p == Some(0.0)), "{wrong:?}");
+        let mut evaluator = Evaluator::new(&pixels, config());
+        evaluator.add(&all, shape, None).unwrap();
+        assert!(evaluator.class_precision(&reference, &classes).unwrap().is_empty());
+        evaluator = Evaluator::new(&pixels, config());
+        evaluator.add(&all, shape, Some(&classes)).unwrap();
+        assert!(evaluator.class_precision(&reference, &classes[1..]).is_err());
     }
 
     #[test]

@@ -78,6 +78,12 @@ impl Reference {
         &self.features
     }
 
+    /// `keep` of the kept images' features, spread evenly, and which they are.
+    pub fn even(&self, keep: usize) -> (Matrix, Vec<usize>) {
+        let places = super::rows::places(self.features.rows(), keep);
+        (self.features.select(&places), places)
+    }
+
     /// Mean and covariance of all images' features.
     pub fn gaussian(&self) -> &Gaussian {
         &self.gaussian

@@ -21,14 +21,10 @@ impl Rows {
     pub fn add(&mut self, rows: &Matrix) -> Result<(), MetricsError> {
         let first = self.moments.count();
         self.moments.add(rows)?;
-        let key = Key::new(0, Purpose::Probe).fold(3);
         let free = self.keep.saturating_sub(first).min(rows.rows());
         self.kept.extend(&rows.select(&(0..free).collect::<Vec<_>>()))?;
         for i in free..rows.rows() {
-            let index = (first + i) as u64;
-            let place = key.at(index).random_range(0..=index);
-            if let Ok(place) = usize::try_from(place).map_err(drop).and_then(|p| (p < self.keep).then_some(p).ok_or(()))
-            {
+            if let Some(place) = place(first + i, self.keep) {
                 self.kept.replace(place, rows.row(i));
             }
         }
@@ -46,6 +42,24 @@ impl Rows {
     pub fn gaussian(&self) -> Result<Gaussian, MetricsError> {
         self.moments.gaussian()
     }
+}
+
+/// Where row `index` goes among the `keep` kept, if it is kept for now; `index` is at least `keep`.
+fn place(index: usize, keep: usize) -> Option<usize> {
+    let index = index as u64;
+    let place = Key::new(0, Purpose::Probe).fold(3).at(index).random_range(0..=index);
+    usize::try_from(place).ok().filter(|place| *place < keep)
+}
+
+/// Which of `count` rows are the ones kept, in the order in which they are kept.
+pub(super) fn places(count: usize, keep: usize) -> Vec<usize> {
+    let mut kept: Vec<usize> = (0..count.min(keep)).collect();
+    for index in keep..count {
+        if let Some(place) = place(index, keep) {
+            kept[place] = index;
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -66,6 +80,8 @@ mod tests {
         };
         let kept = run(64);
         assert_eq!(kept, run(700));
+        assert_eq!(kept, places(2000, 500).iter().map(|&i| i as f32).collect::<Vec<_>>());
+        assert_eq!(places(3, 500), [0, 1, 2]);
         assert_eq!(kept.len(), 500);
         let mean = kept.iter().sum::<f32>() / 500.0;
         // The deviation of a mean of 500 of 0..2000 is 577/sqrt(500) = 26; four of them.

@@ -4,6 +4,7 @@
 
 mod alexnet;
 mod efficientnet;
+mod grain;
 mod inception;
 mod layers;
 mod lpips;
@@ -12,6 +13,7 @@ mod vgg16;
 
 pub use alexnet::AlexNet;
 pub use efficientnet::EfficientNetLite0;
+pub use grain::Grain;
 pub use inception::InceptionV3;
 pub use layers::Pooling;
 pub use lpips::{Lpips, LpipsConfig, LpipsNet};

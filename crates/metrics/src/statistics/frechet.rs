@@ -51,29 +51,36 @@ pub fn frechet_distance_of(a: &Matrix, b: &Matrix) -> Result<f64, MetricsError> 
 
 /// `tr (S_a S_b)^(1/2)`.
 fn trace_of_root(a: &Gaussian, b: &Gaussian) -> Result<f64, MetricsError> {
-    let failed = |_| MetricsError::NoConvergence { what: "Fréchet distance" };
     let d = a.dim();
-    let s_a = MatRef::from_row_major_slice(&a.covariance, d, d);
-    let s_b = MatRef::from_row_major_slice(&b.covariance, d, d);
-    let eigen = s_a.self_adjoint_eigen(Side::Lower).map_err(failed)?;
-    let values: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
-    let floor = noise_floor(&values, d);
-    // Eigenvalues ascend, so the kept ones are a tail.
-    let first = values.iter().position(|&v| v > floor).unwrap_or(d);
-    let rank = d - first;
-    if rank == 0 {
+    let c = root(a)?;
+    if c.ncols() == 0 {
         return Ok(0.0);
     }
-    let u = eigen.U();
-    let c = Mat::from_fn(d, rank, |i, j| u[(i, first + j)] * values[first + j].sqrt());
+    let s_b = MatRef::from_row_major_slice(&b.covariance, d, d);
     let m = c.transpose() * (s_b * &c);
     let values = m.self_adjoint_eigenvalues(Side::Lower).map_err(failed)?;
     let floor = noise_floor(&values, d);
     Ok(values.iter().filter(|&&v| v > floor).map(|v| v.sqrt()).sum())
 }
 
+/// `C` `[d r]` with `C C^T` the covariance, `r` its rank.
+pub(super) fn root(g: &Gaussian) -> Result<Mat<f64>, MetricsError> {
+    let d = g.dim();
+    let eigen = MatRef::from_row_major_slice(&g.covariance, d, d).self_adjoint_eigen(Side::Lower).map_err(failed)?;
+    let values: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
+    let floor = noise_floor(&values, d);
+    // Eigenvalues ascend, so the kept ones are a tail.
+    let first = values.iter().position(|&v| v > floor).unwrap_or(d);
+    let u = eigen.U();
+    Ok(Mat::from_fn(d, d - first, |i, j| u[(i, first + j)] * values[first + j].sqrt()))
+}
+
+fn failed(_: faer::linalg::solvers::EvdError) -> MetricsError {
+    MetricsError::NoConvergence { what: "Fréchet distance" }
+}
+
 /// Eigenvalues at or below this are rounding errors of a positive semi-definite matrix.
-fn noise_floor(values: &[f64], d: usize) -> f64 {
+pub(super) fn noise_floor(values: &[f64], d: usize) -> f64 {
     d as f64 * f64::EPSILON * values.iter().fold(0.0, |m: f64, &v| m.max(v.abs()))
 }
 

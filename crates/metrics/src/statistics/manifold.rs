@@ -65,8 +65,48 @@ pub fn precision_recall(real: &Matrix, fake: &Matrix, k: usize) -> Result<Manifo
     })
 }
 
+/// Precision of each class by itself: the share of a class's samples inside the manifold of that class's real images, so a
+/// bag drawn for a shoe does not pass for being a good bag. `None` for a class with `k` rows or fewer on a side.
+///
+/// ```
+/// use metrics::{Matrix, statistics::manifold::class_precision};
+/// let real = Matrix::new(vec![0.0, 1.0, 2.0, 10.0, 11.0, 12.0], 6, 1)?;
+/// let fake = Matrix::new(vec![0.5, 10.5, 10.5, 11.5], 4, 1)?;
+/// let (real_classes, asked) = ([0, 0, 0, 1, 1, 1], [0, 0, 1, 1]);
+/// assert_eq!(class_precision(&real, &real_classes, &fake, &asked, 1)?, [Some(0.5), Some(1.0)]);
+/// # Ok::<(), metrics::MetricsError>(())
+/// ```
+///
+/// # Errors
+/// As many classes as rows are needed on both sides; `k` at least 1.
+pub fn class_precision(
+    real: &Matrix,
+    real_classes: &[i64],
+    fake: &Matrix,
+    fake_classes: &[i64],
+    k: usize,
+) -> Result<Vec<Option<f64>>, MetricsError> {
+    if real.rows() != real_classes.len() || fake.rows() != fake_classes.len() {
+        let (r, rc, f, fc) = (real.rows(), real_classes.len(), fake.rows(), fake_classes.len());
+        let message = format!("{rc} classes for {r} real rows, {fc} for {f} samples");
+        return Err(MetricsError::Shape { what: "class-wise precision", message });
+    }
+    let of = |x: &Matrix, classes: &[i64], class: i64| {
+        x.select(&(0..classes.len()).filter(|&i| classes[i] == class).collect::<Vec<_>>())
+    };
+    let last = real_classes.iter().chain(fake_classes).copied().max().unwrap_or(-1);
+    let one = |class: i64| {
+        let (real, fake) = (of(real, real_classes, class), of(fake, fake_classes, class));
+        if real.rows() <= k || fake.rows() <= k {
+            return Ok(None);
+        }
+        Ok(Some(precision_recall(&real, &fake, k)?.precision))
+    };
+    (0..=last).map(one).collect()
+}
+
 /// Squared distance of each row to its `k`-th nearest other row.
-fn radii(x: &Matrix, k: usize, shift: &[f64]) -> Vec<f64> {
+pub(super) fn radii(x: &Matrix, k: usize, shift: &[f64]) -> Vec<f64> {
     let mut nearest = vec![vec![f64::INFINITY; k]; x.rows()];
     distances(x, x, shift, |i, start, row| {
         let best = &mut nearest[i];
@@ -85,7 +125,7 @@ fn radii(x: &Matrix, k: usize, shift: &[f64]) -> Vec<f64> {
 const BLOCK: usize = 1024;
 
 /// Calls `visit(i, j0, d)` with the squared distances of row `i` of `a` to rows `j0..j0 + d.len()` of `b`.
-fn distances(a: &Matrix, b: &Matrix, shift: &[f64], mut visit: impl FnMut(usize, usize, &[f64])) {
+pub(super) fn distances(a: &Matrix, b: &Matrix, shift: &[f64], mut visit: impl FnMut(usize, usize, &[f64])) {
     let d = a.columns();
     let norms = |block: &[f64]| block.chunks_exact(d).map(|r| r.iter().map(|v| v * v).sum()).collect::<Vec<f64>>();
     for i in (0..a.rows()).step_by(BLOCK) {
@@ -164,6 +204,21 @@ mod tests {
         let collapsed: Vec<f32> = normals(3, 200, 2, 0.0).data().iter().map(|v| v * 0.01).collect();
         let collapsed = precision_recall(&real, &Matrix::new(collapsed, 200, 2).unwrap(), 3).unwrap();
         assert!(collapsed.precision > 0.99 && collapsed.recall < 0.02, "{collapsed:?}");
+    }
+
+    /// Two classes whose samples are exchanged have the precision of the whole and none of their own. Mutant: classes ignored.
+    #[test]
+    fn a_sample_of_the_wrong_class_is_not_precise() {
+        let (left, right) = (normals(1, 60, 2, 0.0), normals(2, 60, 2, 100.0));
+        let mut real = left.clone();
+        real.extend(&right).unwrap();
+        let classes: Vec<i64> = (0..120).map(|i| i / 60).collect();
+        let swapped: Vec<i64> = classes.iter().map(|c| 1 - c).collect();
+        let own = class_precision(&real, &classes, &real, &classes, 3).unwrap();
+        assert_eq!(own, [Some(1.0), Some(1.0)]);
+        assert_eq!(class_precision(&real, &classes, &real, &swapped, 3).unwrap(), [Some(0.0), Some(0.0)]);
+        assert_eq!(class_precision(&left, &classes[..60], &right, &classes[60..], 3).unwrap(), [None, None]);
+        assert!(class_precision(&left, &classes, &right, &classes[60..], 3).is_err());
     }
 
     #[test]

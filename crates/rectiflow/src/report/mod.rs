@@ -7,7 +7,7 @@ pub mod plot;
 pub mod summary;
 mod words;
 
-pub use summary::{Figures, Guided, Stage, Straightness, Summary};
+pub use summary::{Distance, Figures, Guided, Stage, Straightness, Summary};
 
 use crate::Error;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use super::{
     Report,
     charts::{clock, curves, legend, seconds_plot, straightness},
     plot::{self, Labels, Series, Style},
-    summary::number,
+    summary::{Figures, number, percent, with_error},
     words::{color, duration, grouped, title},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -95,8 +95,27 @@ fn samples(report: &Report) -> Markup {
     }
 }
 
+/// The cells between the Fréchet distance and the times.
+fn rest(f: &Figures, others: &[&String]) -> Markup {
+    html! {
+        td { (with_error(f.kid.map(|v| v * 1e3), f.kid_error.map(|v| v * 1e3), 2)) }
+        td { (number(f.precision, 3)) }
+        td { (number(f.recall, 3)) }
+        td { (number(f.precision_by_class(), 3)) }
+        td { (number(f.coverage, 3)) }
+        td { (percent(f.nearest.map(|n| n.copies), 0)) }
+        td { (percent(f.class_accuracy, 1)) }
+        @for name in others {
+            @let found = f.also.get(*name);
+            td { (with_error(found.map(|d| d.frechet), found.map(|d| d.error), 2)) }
+        }
+    }
+}
+
 fn figures(report: &Report) -> Markup {
     let stages = &report.summary.stages;
+    let rows = report.summary.real.iter().chain(stages.iter().flat_map(|stage| stage.nfe.values()));
+    let others: Vec<&String> = rows.flat_map(|f| f.also.keys()).collect::<BTreeSet<_>>().into_iter().collect();
     let series: Vec<Series> = stages
         .iter()
         .map(|stage| Series {
@@ -115,20 +134,24 @@ fn figures(report: &Report) -> Markup {
     };
     html! {
         h2 { "Figures" }
-        p.note { "Lower is better for the Fréchet distance and KID, higher for the rest. The best Fréchet distance at each "
-            "number of evaluations (NFE) is marked." }
+        p.note { "Lower is better for the Fréchet distances and KID, higher for precision, recall, coverage and accuracy. ± is two "
+            "standard errors by bootstrap over the samples. The best Fréchet distance at each number of evaluations (NFE) is "
+            "marked; no model can be expected below the row of real images, which the reference does not hold. Copies are samples "
+            "nearer to a training image than that is to any other: more than real images have means learned by heart." }
         div.card.scroll { table {
             thead { tr { th { "Stage" } th { "NFE" } th { "Fréchet" } th { "KID ×10³" } th { "Precision" } th { "Recall" }
-                th { "Class accuracy" } th { "ms / image" } th { "Seconds" } } }
-            tbody { @for stage in stages { @for (row, (nfe, f)) in stage.nfe.iter().enumerate() {
+                th { "by class" } th { "Coverage" } th { "Copies" } th { "Class accuracy" }
+                @for name in &others { th { "Fréchet in " (name) } }
+                th { "ms / image" } th { "Seconds" } } }
+            tbody {
+            @if let Some(real) = &report.summary.real { tr { td { "Real images" } td { "–" } td { (with_error(real.frechet, real.frechet_error, 2)) }
+                (rest(real, &others)) td { "–" } td { "–" } } }
+            @for stage in stages { @for (row, (nfe, f)) in stage.nfe.iter().enumerate() {
                 tr.first[row == 0] {
                     td { @if row == 0 { span class=(format!("dot {}", stage.name)) {} (title(&stage.name)) } }
                     td { (nfe) }
-                    td.best[f.frechet.is_some_and(|v| v <= best(*nfe))] { (number(f.frechet, 2)) }
-                    td { (number(f.kid.map(|v| v * 1e3), 2)) }
-                    td { (number(f.precision, 3)) }
-                    td { (number(f.recall, 3)) }
-                    td { (f.class_accuracy.map_or("–".into(), |v| format!("{:.1} %", v * 100.0))) }
+                    td.best[f.frechet.is_some_and(|v| v <= best(*nfe))] { (with_error(f.frechet, f.frechet_error, 2)) }
+                    (rest(f, &others))
                     td { (format!("{:.2}", 1e3 * f.seconds / f.samples.max(1) as f64)) }
                     td { (format!("{:.1}", f.seconds)) }
                 }
@@ -167,7 +190,7 @@ fn provenance(report: &Report) -> Markup {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Curve, Figures, Guided, Sheet, Stage, Straightness, Summary, summary::SCHEMA};
+    use super::super::{Curve, Distance, Guided, Sheet, Stage, Straightness, Summary, summary::SCHEMA};
     use super::*;
     use crate::machine::Machine;
 
@@ -190,8 +213,13 @@ mod tests {
                         recall: Some(0.5),
                         sliced_wasserstein: Some(0.2),
                         class_accuracy: Some(0.9 - 0.01 * factor / nfe as f64),
+                        frechet_error: Some(0.25),
+                        nearest: Some(metrics::Nearest { distance: 0.1, copies: 0.52 }),
+                        class_precision: vec![Some(0.5), None, Some(0.7)],
+                        also: [("pixels@16, 256-d".to_string(), Distance { frechet: 1.5, error: 0.125 })].into(),
                         seconds: 0.4 * nfe as f64,
                         samples: 2000,
+                        ..Figures::default()
                     };
                     (nfe, f)
                 })
@@ -221,6 +249,8 @@ mod tests {
                 samples: 2000,
                 seconds: 561.0,
                 peak_memory_mb: 1423.0,
+                real: Some(Figures { frechet: Some(0.125), samples: 2000, ..Figures::default() }),
+                sensitivity: Vec::new(),
                 stage_order: names,
                 stages,
                 timings: [
@@ -242,7 +272,19 @@ mod tests {
     #[test]
     fn the_page_is_whole_and_stands_alone() {
         let page = invented().html();
-        for part in ["Rectified flow on Fashion-MNIST", "14.8×", "<svg", "data:image/png;base64,", "rectiflow demo"] {
+        for part in [
+            "Real images",
+            "0.12</td>",
+            "0.600",
+            "52 %",
+            "1.50 ± 0.12",
+            "± 0.25",
+            "Rectified flow on Fashion-MNIST",
+            "14.8×",
+            "<svg",
+            "data:image/png;base64,",
+            "rectiflow demo",
+        ] {
             assert!(page.contains(part), "{part} is missing");
         }
         for address in ["src=\"http", "href=\"http", "url(http", "@import"] {
@@ -261,7 +303,7 @@ mod tests {
         assert_eq!(json["stages"]["base"]["straightness"]["s"], 0.31);
         assert_eq!(json["stage_order"][2], "distill");
         let table = invented().summary.table();
-        assert!(table.contains("reflow") && table.lines().count() == 1 + 15 + 3, "{table}");
+        assert!(table.contains("reflow") && table.lines().count() == 1 + 1 + 15 + 3, "{table}");
         assert!(invented().summary.verdict().contains("14.8 times straighter"));
     }
 }

@@ -15,8 +15,9 @@
 //! ```
 
 use crate::machine::Machine;
+use metrics::{Nearest, sensitivity::Sensitivity};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The version of `summary.json`'s keys.
 pub const SCHEMA: u32 = 1;
@@ -38,6 +39,11 @@ pub struct Summary {
     pub seconds: f64,
     /// Largest resident memory, in mebibytes.
     pub peak_memory_mb: f64,
+    /// What real images get that the reference does not hold: the floor under every figure; absent without a test part.
+    pub real: Option<Figures>,
+    /// Which defects of real images the judges see, where it was asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sensitivity: Vec<Sensitivity>,
     /// Names of the stages in the order they were made.
     pub stage_order: Vec<String>,
     /// The stages by name.
@@ -80,20 +86,53 @@ pub struct Stage {
 pub struct Figures {
     /// Fréchet distance between sample and reference features; 0 is best.
     pub frechet: Option<f64>,
+    /// Two standard errors of it, by bootstrap over the samples.
+    pub frechet_error: Option<f64>,
     /// Kernel distance (KID, unbiased; may be slightly negative).
     pub kid: Option<f64>,
+    /// Its standard deviation over random subsets.
+    pub kid_error: Option<f64>,
     /// Share of samples within the reference manifold, 0 to 1.
     pub precision: Option<f64>,
     /// Share of the reference within the sample manifold, 0 to 1.
     pub recall: Option<f64>,
+    /// How densely samples lie within the reference manifold; about 1 for real images.
+    pub density: Option<f64>,
+    /// Share of the reference with a sample nearby, 0 to 1.
+    pub coverage: Option<f64>,
+    /// Precision of each class by itself; empty without classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_precision: Vec<Option<f64>>,
+    /// How near samples are to their nearest reference image, and how many are copies.
+    pub nearest: Option<Nearest>,
     /// Sliced Wasserstein distance between sample and reference features; 0 is best.
     pub sliced_wasserstein: Option<f64>,
     /// Share of conditional samples that the classifier gives the class they were asked for, 0 to 1.
     pub class_accuracy: Option<f64>,
+    /// Fréchet distances in other features, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub also: BTreeMap<String, Distance>,
     /// Seconds to draw all samples.
     pub seconds: f64,
     /// Number of samples drawn.
     pub samples: usize,
+}
+
+/// A Fréchet distance and two standard errors of it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Distance {
+    /// The distance; 0 is best.
+    pub frechet: f64,
+    /// Two standard errors, by bootstrap over the samples.
+    pub error: f64,
+}
+
+impl Figures {
+    /// Mean over the classes of [`class_precision`](Self::class_precision).
+    pub fn precision_by_class(&self) -> Option<f64> {
+        let known: Vec<f64> = self.class_precision.iter().copied().flatten().collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    }
 }
 
 /// Straightness and its companions: sums over the numbers of an image, means over samples.
@@ -134,6 +173,11 @@ impl Summary {
         self.stages.iter().find(|stage| stage.name == name)
     }
 
+    /// The figures of real images and of every stage.
+    fn figures(&self) -> impl Iterator<Item = &Figures> {
+        self.real.iter().chain(self.stages.iter().flat_map(|stage| stage.nfe.values()))
+    }
+
     /// How many times smaller `after`'s straightness is than `before`'s.
     pub fn straightness_ratio(&self, before: &str, after: &str) -> Option<f64> {
         let s = |name| Some(self.stage(name)?.straightness.as_ref()?.s);
@@ -171,23 +215,41 @@ impl Summary {
         said.join(" ")
     }
 
-    /// The table of figures as plain text, one row per stage and number of evaluations.
+    /// The table of figures as plain text, one row per stage and number of evaluations, under the row of real images.
     pub fn table(&self) -> String {
-        let mut text = String::from("stage    NFE   Fréchet      KID  precision  recall  class acc.   ms/image\n");
+        let others: Vec<&String> =
+            self.figures().flat_map(|f| f.also.keys()).collect::<BTreeSet<_>>().into_iter().collect();
+        let mut text = String::from(
+            "stage    NFE        Fréchet          KID  precision  recall  coverage  copies  class acc.   ms/image",
+        );
+        others.iter().for_each(|name| text += &format!("  FD in {name:>18}"));
+        let mut line = |name: &str, nfe: String, f: &Figures| {
+            let ms = 1e3 * f.seconds / f.samples.max(1) as f64;
+            text += &format!(
+                "\n{name:<8} {nfe:>3} {:>14} {:>12} {:>10} {:>7} {:>9} {:>7} {:>11} {:>10}",
+                with_error(f.frechet, f.frechet_error, 2),
+                number(f.kid, 4),
+                number(f.precision, 3),
+                number(f.recall, 3),
+                number(f.coverage, 3),
+                percent(f.nearest.map(|n| n.copies), 0),
+                percent(f.class_accuracy, 1),
+                if ms > 0.0 { format!("{ms:.2}") } else { "–".into() },
+            );
+            for name in &others {
+                let found = f.also.get(*name);
+                text += &format!("{:>26}", with_error(found.map(|d| d.frechet), found.map(|d| d.error), 2));
+            }
+        };
+        if let Some(real) = &self.real {
+            line("real", "–".into(), real);
+        }
         for stage in &self.stages {
             for (nfe, f) in &stage.nfe {
-                let ms = 1e3 * f.seconds / f.samples.max(1) as f64;
-                text += &format!(
-                    "{:<8} {nfe:>3} {:>9} {:>8} {:>10} {:>7} {:>11} {ms:>10.2}\n",
-                    stage.name,
-                    number(f.frechet, 2),
-                    number(f.kid, 4),
-                    number(f.precision, 3),
-                    number(f.recall, 3),
-                    f.class_accuracy.map_or("–".into(), |v| format!("{:.1} %", v * 100.0)),
-                );
+                line(&stage.name, nfe.to_string(), f);
             }
         }
+        text += "\n";
         for stage in &self.stages {
             if let Some(s) = &stage.straightness {
                 let (s, cost, distance) = (s.s, s.transport_cost, s.one_step_distance);
@@ -199,6 +261,19 @@ impl Summary {
         }
         text
     }
+}
+
+/// `value ± error` with `digits` decimals, or a dash.
+pub fn with_error(value: Option<f64>, error: Option<f64>, digits: usize) -> String {
+    match error {
+        Some(error) if value.is_some() => format!("{} ± {error:.digits$}", number(value, digits)),
+        _ => number(value, digits),
+    }
+}
+
+/// `value` in hundredths with `digits` decimals, or a dash.
+pub fn percent(value: Option<f64>, digits: usize) -> String {
+    value.map_or("–".into(), |v| format!("{:.digits$} %", v * 100.0))
 }
 
 /// `value` with `digits` decimals, or a dash.

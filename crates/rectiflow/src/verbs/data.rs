@@ -1,7 +1,7 @@
 //! `data`: the named sets, fetching one, and what a data set is with a sheet of its first images.
 
 use super::inspect;
-use crate::{Context, Error, context::Event, output};
+use crate::{Context, Error, context::Event, output, symmetry};
 use data::{
     DataConfig, Dataset, EMBEDDED, LeftOut, Loader, LoaderConfig,
     fetch::{self, Origin, registry},
@@ -17,13 +17,21 @@ pub fn config(name_or_path: &str) -> DataConfig {
     if is_path { DataConfig::at(name_or_path) } else { DataConfig::named(name_or_path) }
 }
 
-/// Facts about a data set; its first `count` images go to `sheet`.
+/// Facts about a data set, among them whether mirrored images would change it; its first `count` images go to `sheet`.
 ///
 /// # Errors
 /// Data that cannot be read; a sheet that cannot be written.
 pub fn show(config: &DataConfig, sheet: &Path, count: usize) -> Result<Value, Error> {
     output::file(sheet, &["png"])?;
     let (mut facts, set) = inspect::surveyed(config)?;
+    if let Some(found) = symmetry::mirrored(&*set)? {
+        facts["mirror"] = serde_json::json!({
+            "told_apart": found.told,
+            "images": found.images,
+            "p": found.p,
+            "says": symmetry::advice(&found),
+        });
+    }
     let count = count.clamp(1, set.len());
     let mut loader = Loader::new(set.clone(), &LoaderConfig::once(count), 0)?;
     if let Some(batch) = loader.next().transpose()? {

@@ -35,6 +35,8 @@ pub struct EvalRequest {
     pub judge: JudgeConfig,
     /// One more step before every sample: its checkpoint, and how it is taken.
     pub prelude: Option<(PathBuf, OneMoreStep)>,
+    /// Whether to say which defects of real images the judges see.
+    pub explain: bool,
     /// Folder for a report; none without.
     pub output: Option<PathBuf>,
     /// The command to print in the report.
@@ -63,7 +65,11 @@ pub fn eval(request: &EvalRequest, context: &mut Context) -> Result<Summary, Err
     let judge = Judge::new(&dataset, config.reference, &request.judge, &context.device)?;
     let measured = measure(&model, &judge, &config, context)?;
     let stage = stage(&model, &measured);
-    let mut summary = summary(&model, &judge, &config, context);
+    let mut summary = summary(&model, &judge, &config, context)?;
+    if request.explain {
+        context.note("spoiling real images in known ways, to say what these judges see");
+        summary.sensitivity = judge.sensitivity(&model.recipe.data, SPOILED)?;
+    }
     summary.stage_order = vec![stage.name.clone()];
     summary.timings = vec![("evaluation".into(), began.elapsed().as_secs_f64())];
     summary.seconds = began.elapsed().as_secs_f64();
@@ -203,8 +209,14 @@ pub fn stage(model: &Model, measured: &Measured) -> Stage {
     }
 }
 
+/// Real images behind each row of a sensitivity table.
+pub const SPOILED: usize = 1000;
+
 /// A summary without stages, times and commands.
-pub fn summary(model: &Model, judge: &Judge, config: &EvaluateConfig, context: &Context) -> Summary {
+///
+/// # Errors
+/// Held-out images that cannot be read.
+pub fn summary(model: &Model, judge: &Judge, config: &EvaluateConfig, context: &Context) -> Result<Summary, Error> {
     let what = match model.subject.shape.image() {
         Ok([1, h, w]) => format!("grey images of {w}×{h}"),
         Ok([_, h, w]) => format!("colour images of {w}×{h}"),
@@ -214,7 +226,7 @@ pub fn summary(model: &Model, judge: &Judge, config: &EvaluateConfig, context: &
         0 => "without classes".into(),
         n => format!("in {n} classes"),
     };
-    Summary {
+    Ok(Summary {
         schema: SCHEMA,
         name: model.recipe.name.clone(),
         data: format!("{}: {what} {classes}", model.subject.data),
@@ -222,12 +234,14 @@ pub fn summary(model: &Model, judge: &Judge, config: &EvaluateConfig, context: &
         samples: config.samples,
         seconds: 0.0,
         peak_memory_mb: 0.0,
+        real: judge.floor(&model.recipe.data, config.samples)?,
+        sensitivity: Vec::new(),
         stage_order: Vec::new(),
         stages: Vec::new(),
         timings: Vec::new(),
         machine: Machine::here(&context.device.name),
         commands: Vec::new(),
-    }
+    })
 }
 
 /// The loss curve of the run in `folder`; `None` where it is no run.

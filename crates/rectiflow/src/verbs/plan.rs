@@ -2,7 +2,7 @@
 //!
 //! Parameters, work and what must fit are computed from the configuration; time and memory come from real steps on noise.
 
-use crate::{Error, Recipe, Start, context::Context, memory::Need, prompts};
+use crate::{Error, Recipe, Start, context::Context, memory::Need, prompts, symmetry};
 use ::train::{Batch, Setup, Source, TrainConfig, TrainError, memory::Memory};
 use base::{Key, Purpose, Shape};
 use data::Split;
@@ -59,6 +59,7 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     if context.device.name == "cpu" {
         need.check()?;
     }
+    symmetry::warn(recipe, &*dataset, context)?;
     context.note("measuring some training steps on noise, a second or more");
     if recipe.perceptual.is_some() || recipe.target != methods::Target::Path {
         context

@@ -2,6 +2,7 @@
 //!
 //! One judge for all comers: another program's samples are measured with the same features against the same images.
 
+use super::eval::SPOILED;
 use crate::{
     Context, Error,
     judge::{Judge, JudgeConfig},
@@ -9,6 +10,8 @@ use crate::{
     sampling::Drawn,
 };
 use data::{DataConfig, Split};
+use metrics::sensitivity::Sensitivity;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// What to measure, and against what.
@@ -22,13 +25,30 @@ pub struct ScoreRequest {
     pub reference: usize,
     /// Who judges.
     pub judge: JudgeConfig,
+    /// Whether to say which defects of real images the judges see.
+    pub explain: bool,
 }
 
-/// Measures the samples; also says who judged.
+/// What the judges said.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScoreReport {
+    /// Of the samples.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Whose features.
+    pub evaluator: String,
+    /// Of as many real images that the reference does not hold, where the data have a test part.
+    pub real: Option<Figures>,
+    /// Which defects the judges see, where it was asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sensitivity: Vec<Sensitivity>,
+}
+
+/// Measures the samples, and real images beside them.
 ///
 /// # Errors
 /// Samples or data that cannot be read, or that differ in shape.
-pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<(Figures, String), Error> {
+pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<ScoreReport, Error> {
     let dataset = data::open(&request.data)?;
     let judge = Judge::new(&dataset, request.reference, &request.judge, &context.device)?;
     // All of them: nothing is held out of a set that is only measured.
@@ -51,5 +71,14 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<(Figures, 
     let batch = data::gather(&*samples, &rows)?;
     let drawn =
         Drawn { rows: batch.images, shape: samples.shape().into(), classes: batch.labels, nfe: 0, seconds: 0.0 };
-    Ok((judge.figures(&drawn)?, judge.label()))
+    let figures = judge.figures(&drawn)?;
+    let real = judge.floor(&request.data, rows.len())?;
+    let sensitivity = match request.explain {
+        true => {
+            context.note("spoiling real images in known ways, to say what these judges see");
+            judge.sensitivity(&request.data, SPOILED)?
+        }
+        false => Vec::new(),
+    };
+    Ok(ScoreReport { figures, evaluator: judge.label(), real, sensitivity })
 }

@@ -7,6 +7,7 @@ use crate::{
     model::{Subject, find},
     prompts,
     recipe::SampleConfig,
+    symmetry,
     taught::{TaughtTask, Teacher},
     verbs::data::DataRecord,
 };
@@ -106,6 +107,7 @@ fn with_job<T>(
     let dataset = data::open(&recipe.data)?;
     let start = Start::of(recipe, dataset.shape(), Split::Train)?;
     let subject = Subject::base(&*dataset, &start);
+    symmetry::warn(recipe, &*dataset, context)?;
     let Stream { mut source, validation, data } = stream(recipe, dataset, &start)?;
     let premetric = crate::perceptual::of(recipe, subject.shape, &context.device)?;
     let (source, data) = (&mut *source, Some(data));
