@@ -10,7 +10,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -53,12 +53,29 @@ fn train(data: &Path, images: u64, out: &Path) -> assert_cmd::Command {
     command
 }
 
-/// The same as a process that can be watched.
+/// The same as a process that can be watched. `env` gives back the signals that whoever runs the tests in the background
+/// ignores: the program leaves those alone.
 fn start(data: &Path, images: u64, out: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rectiflow"));
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT,HUP").arg(env!("CARGO_BIN_EXE_rectiflow"));
     command.args(["--threads", "1", "train"]).args(TINY).args(["--images", &images.to_string(), "--data"]).arg(data);
     command.arg("-o").arg(out).stdout(Stdio::null()).stderr(Stdio::null());
     command
+}
+
+/// How `child` ends, which must not take longer than two minutes.
+fn ended(child: &mut Child) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begun.elapsed() > Duration::from_secs(120) {
+            child.kill().unwrap();
+            panic!("the program did not end");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn checkpoints(run: &Path) -> usize {
@@ -132,7 +149,7 @@ fn every_signal_that_asks_to_stop_leaves_a_checkpoint() {
         }
         let killed = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap();
         assert!(killed.success());
-        assert_eq!(child.wait().unwrap().code(), Some(code), "SIG{signal}");
+        assert_eq!(ended(&mut child).code(), Some(code), "SIG{signal}");
         assert_eq!(checkpoints(&run), 1, "SIG{signal}");
     }
 }
@@ -171,13 +188,6 @@ fn a_dry_run_refuses_what_the_run_refuses() {
     let held_out = pictures(&["0.png", "1.png", "2.png"], 16);
     // Whichever part it falls into.
     fs::write(held_out.path().join("2.png"), "junk").unwrap();
-    let held = json(
-        rectiflow()
-            .args(["data", "show", "--skip-unreadable", "-o"])
-            .arg(out.path().join("d.png"))
-            .arg(held_out.path()),
-    );
-    assert_eq!(held["samples"], 2);
     let cases: [(&Path, &[&str], &Path); 5] = [
         (single.path(), &["--set", "train.batch=64"], &out.path().join("a")),
         (strip.path(), &["--set", "train.batch=1"], &out.path().join("b")),
@@ -208,12 +218,12 @@ fn samples_go_where_they_are_asked_or_are_refused_before_they_are_drawn() {
     let out = tempfile::tempdir().unwrap();
     let sample = |output: &Path, extra: &[&str]| {
         let mut command = rectiflow();
-        command.arg("sample").arg(run()).args(["-n", "2", "--steps", "1", "-o"]).arg(output).args(extra);
+        command.arg("sample").arg(run()).arg("-o").arg(output).args(extra);
         command.output().unwrap()
     };
     fs::create_dir(out.path().join("o.d")).unwrap();
     for name in ["samples-0.5", "o.d", "plain"] {
-        assert!(sample(&out.path().join(name), &[]).status.success());
+        assert!(sample(&out.path().join(name), &["-n", "2", "--steps", "1"]).status.success());
         assert_eq!(fs::read_dir(out.path().join(name)).unwrap().count(), 2, "{name}");
     }
     for (name, code) in [("x.jpg", 2), ("o.d/0.jpeg", 2), ("plain/000000.png/a.png", 1)] {
@@ -280,7 +290,7 @@ fn photos_of_several_sizes_are_shown_and_scored_at_one() {
         command
     };
     score(&[]).assert().failure().stderr(predicates::str::contains("--size"));
-    score(&["--size", "8"]).assert().success().stdout(predicates::str::contains("samples         5"));
+    score(&["--size", "8"]).assert().success().stdout(predicates::str::contains("samples   5 and 0 real ones"));
 }
 
 #[test]

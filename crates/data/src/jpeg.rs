@@ -34,7 +34,7 @@ pub(crate) fn fault(bytes: &[u8]) -> Option<&'static str> {
                 return Some("a JPEG image of more than 256 scans, which would take minutes to read");
             }
             // Coded data: 0xFF is followed by 0 or by a restart marker there.
-            let coded = |pair: &[u8]| !(pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xd0..=0xd7 | 0xff));
+            let coded = |pair: &[u8]| pair[0] != 0xff || matches!(pair[1], 0x00 | 0xd0..=0xd7 | 0xff);
             match bytes.get(at..).and_then(|rest| rest.windows(2).position(|pair| !coded(pair))) {
                 Some(end) => at += end,
                 None => return TRUNCATED,

@@ -22,11 +22,15 @@ fn tensor<const D: usize>(store: &Stored, name: &str) -> Tensor<D> {
 }
 
 fn holds<const D: usize>(golden: &Stored, name: &str, got: Tensor<D>) {
+    within(golden, name, got, TOLERANCE);
+}
+
+fn within<const D: usize>(golden: &Stored, name: &str, got: Tensor<D>, tolerance: f32) {
     let want = tensor::<D>(golden, name);
     assert_eq!(got.dims(), want.dims(), "{name}");
     let far = (got - want).abs().max().into_scalar::<f32>();
     println!("{name}: {far:e}");
-    assert!(far < TOLERANCE, "{name} is off by {far:e}");
+    assert!(far < tolerance, "{name} is off by {far:e}");
 }
 
 /// Prompt and negative prompt of a folder's golden run.
@@ -150,7 +154,9 @@ fn sd3_without_guidance_without_t5_and_with_clip_skip() {
         let short = Run { asked: Asked { length: 77, clip_skip: 1 }, ..Run::new(Some(4.5)) };
         holds(&golden, "clipskip1_t5len77.latents.final", last(short));
         let deaf = Run { without: Some("text_encoder_3"), ..Run::new(Some(4.5)) };
-        holds(&golden, "no_t5.latents.final", last(deaf));
+        // Rows of zeros become one bias in all 256 places: what is rounded there is rounded the same way everywhere, and four
+        // guided steps carry it to 1.1e-4. With 77 rows in place of 256 it would be off by 2.
+        within(&golden, "no_t5.latents.final", last(deaf), 2e-4);
     }
 }
 

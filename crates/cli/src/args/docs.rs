@@ -73,6 +73,8 @@ fn arguments(words: &[String]) -> Option<Vec<String>> {
         words.iter().map(String::as_str).skip_while(|word| *word == "do" || word.contains('=')).collect();
     let rest = match words[..] {
         ["rectiflow" | "target/release/rectiflow" | "./target/release/rectiflow", ref rest @ ..] => rest,
+        // An example has arguments of its own.
+        ["cargo", "run", ref rest @ ..] if rest.contains(&"--example") => return None,
         ["cargo", "run", ref rest @ ..] => &rest[rest.iter().position(|word| *word == "--")? + 1..],
         _ => return None,
     };

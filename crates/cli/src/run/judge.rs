@@ -18,6 +18,9 @@ use rectiflow::{
     },
 };
 
+/// A figure and its error, where there is one.
+type Reading<'a> = dyn Fn(&Figures) -> Option<(f64, Option<f64>)> + 'a;
+
 pub(super) fn eval(request: args::Eval, global: &Global, context: &mut Context) -> Result<(), Error> {
     let args::Eval {
         model,
@@ -118,7 +121,7 @@ pub(super) fn score(request: args::Score, global: &Global, context: &mut Context
     print(global, &report, || {
         let (figures, real) = (&report.figures, report.real.as_ref());
         let mut out = format!("{:<28}{:>18}{:>18}\n", "", "samples", "real images");
-        let mut line = |name: &str, of: &dyn Fn(&Figures) -> Option<(f64, Option<f64>)>| {
+        let mut line = |name: &str, of: &Reading| {
             let shown = |f: Option<&Figures>| {
                 f.and_then(of).map_or("–".into(), |(value, error)| with_error(Some(value), error, 4))
             };

@@ -177,7 +177,10 @@ pub(crate) fn classes(path: &Path, said: &[Annotation]) -> Result<(Vec<String>, 
 mod tests {
     use super::*;
 
-    fn said(lines: &[&str]) -> Result<(Vec<String>, Vec<Option<u32>>, Vec<Option<String>>)> {
+    /// Names of classes, labels and captions.
+    type Said = (Vec<String>, Vec<Option<u32>>, Vec<Option<String>>);
+
+    fn said(lines: &[&str]) -> Result<Said> {
         let path = Path::new("metadata.jsonl");
         let all = lines.iter().map(|line| Annotation::json(line).map_err(|what| DataError::malformed(path, what, "x")));
         let all = all.collect::<Result<Vec<_>>>()?;

@@ -77,7 +77,7 @@ impl Layout {
 /// ```
 /// use metrics::{Extractor, classifier::Classifier};
 /// let judge = Classifier::fashion_mnist(&base::Device::flex())?;
-/// assert_eq!(judge.label(), "fashion-cnn, 128-d");
+/// assert_eq!(judge.label(), "fashion-cnn-2, 128-d");
 /// let logits = judge.logits(&vec![-1.0; 2 * 28 * 28], [2, 1, 28, 28])?;
 /// assert_eq!((logits.rows(), logits.columns()), (2, 10));
 /// # Ok::<(), metrics::MetricsError>(())

@@ -15,7 +15,7 @@ use faer::{Mat, Side};
 use rand::RngExt;
 
 /// How many resamples, and of which seed.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Bootstrap {
     /// Resamples, at least 2; the error itself is uncertain by `1 / sqrt(2 resamples)`. `None`: 30, fewer for more than 500
@@ -23,12 +23,6 @@ pub struct Bootstrap {
     pub resamples: Option<usize>,
     /// Seed of the draws.
     pub seed: u64,
-}
-
-impl Default for Bootstrap {
-    fn default() -> Self {
-        Self { resamples: None, seed: 0 }
-    }
 }
 
 /// Standard error of the Fréchet distance of the rows of `fake` to `real`; report twice as much.

@@ -47,7 +47,7 @@ impl ConvUnet {
             conv_in: conv("conv_in".into(), 3, 64, 1),
             down: blocks("down", &[(64, 64), (64, 64), (64, 128), (128, 128), (128, 128), (128, 128)]),
             halve: vec![conv("halve.0".into(), 64, 64, 2), conv("halve.1".into(), 128, 128, 2)],
-            attention: SelfAttention::new(&init.child("attention"), &config, 128),
+            attention: SelfAttention::new(&init.child("attention"), &config, 128, 0),
             mid: blocks("mid", &[(128, 128), (128, 128)]),
             up: blocks("up", &[(256, 128), (256, 128), (256, 128), (256, 128), (192, 64), (128, 64)]),
             double: (0..2).map(|i| conv(format!("double.{i}"), 128, 128, 1)).collect(),

@@ -129,7 +129,7 @@ pub(super) fn steps_between(times: &[f64], from: f64, to: f64) -> Option<(f64, f
     let inside = |i: &usize| *i as f64 > steps as f64 * from && (*i as f64) < steps as f64 * to;
     let mut within = (0..steps).filter(inside);
     let first = within.next()?;
-    let last = within.last().unwrap_or(first);
+    let last = within.next_back().unwrap_or(first);
     // A time may have been a noise level and come back.
     let slack = 1e-9;
     Some((times[first] - slack, times[last] + slack))
