@@ -51,7 +51,7 @@ fn figures_stand_beside_real_images_and_say_what_they_see() {
         assert!(factor(1) > factor(0) && factor(0) > 1.0, "mirrored images: {table}");
     }
     // The same figures for samples in a file.
-    let samples = folder.path().join("samples.npz");
+    let samples = folder.path().join("samples.npy");
     rectiflow().arg("sample").arg(run()).args(["--num", "80", "--output"]).arg(&samples).assert().success();
     let score = ["--data", "fashion-mnist-mini", "--reference", "96", "--also", "none"];
     let found = json(rectiflow().arg("score").arg(&samples).args(score));

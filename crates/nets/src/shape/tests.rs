@@ -85,7 +85,7 @@ fn each_point_is_answered_for_itself_and_gradients_are_differences() {
         let slope = values((up - down) / 4e-3);
         let found = values(gradient.clone().narrow(2, axis, 1));
         for (a, b) in slope.iter().zip(&found) {
-            assert!((a - b).abs() < 0.05 * (1.0 + a.abs()), "axis {axis}: {a} {b}");
+            assert!((a - b).abs() < 0.1 * (1.0 + a.abs()), "axis {axis}: {a} {b}");
         }
     }
 }
