@@ -93,22 +93,30 @@ pub fn in_folder(place: &Path) -> Result<Recordings> {
     sort(place, files, of_folder)
 }
 
-/// Whether anything below `place` is a recording, looking no further than the first.
-pub fn has_recordings(place: &Path) -> bool {
-    let Ok(items) = fs::read_dir(place) else { return false };
-    let (folders, files): (Vec<_>, Vec<_>) = items.flatten().map(|i| i.path()).partition(|p| p.is_dir());
-    files.iter().any(|path| is_sound(&path.to_string_lossy())) || folders.iter().any(|folder| has_recordings(folder))
+/// Whether the folder `place` is one of recordings: it has some below it, and more of them than pictures.
+pub fn are_in(place: &Path) -> bool {
+    let mut files = BTreeMap::new();
+    if walk(place, "", &mut files).is_err() {
+        return false; // whoever opens it as pictures says why
+    }
+    let pictures = ["png", "jpg", "jpeg", "webp", "bmp", "gif"];
+    let picture =
+        |name: &&String| name.rsplit_once('.').is_some_and(|(_, e)| pictures.contains(&e.to_lowercase().as_str()));
+    let (sounds, pictures) = (files.keys().filter(|name| is_sound(name)).count(), files.keys().filter(picture).count());
+    sounds > pictures
 }
 
 fn walk(folder: &Path, before: &str, files: &mut BTreeMap<String, Where>) -> Result<()> {
     let io = |e| DataError::io(folder, "read", e);
     for item in fs::read_dir(folder).map_err(io)? {
-        let path = item.map_err(io)?.path();
+        let item = item.map_err(io)?;
+        let (path, kind) = (item.path(), item.file_type().map_err(io)?);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.starts_with('.') {
             continue;
         }
-        if path.is_dir() {
+        // A link to a folder may lead back to where it lies: it is left out, and said to be.
+        if kind.is_dir() {
             walk(&path, &format!("{before}{name}/"), files)?;
         } else {
             files.insert(format!("{before}{name}"), Where::File(path));
@@ -270,13 +278,27 @@ mod tests {
         );
         assert_eq!(recordings.left_out, ["notes.md"]);
         assert_eq!(recordings.found[1].bytes().unwrap(), b"fLaC");
-        assert!(has_recordings(root.path()));
+        assert!(are_in(root.path()));
+        for name in ["1.png", "2.JPG", "3.png", "4.webp"] {
+            put(name, "x");
+        }
+        assert!(!are_in(root.path()), "as many pictures: a folder of pictures with sounds beside them");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_that_leads_back_is_left_out_and_named() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a.wav"), "RIFF").unwrap();
+        std::os::unix::fs::symlink(root.path(), root.path().join("again")).unwrap();
+        let recordings = in_folder(root.path()).unwrap();
+        assert_eq!((recordings.found.len(), recordings.left_out), (1, vec!["again".to_owned()]));
     }
 
     #[test]
     fn what_is_no_place_of_sounds_is_said() {
         let root = tempfile::tempdir().unwrap();
-        assert!(!has_recordings(root.path()));
+        assert!(!are_in(root.path()) && !are_in(&root.path().join("nowhere")));
         assert!(in_folder(root.path()).unwrap_err().to_string().contains("no WAV"));
         assert!(in_folder(&root.path().join("x")).unwrap_err().to_string().contains("not found"));
         assert!(recordings("minilm").unwrap_err().to_string().contains("not a set of sounds"));

@@ -4,7 +4,7 @@ use crate::{Error, output};
 use base::{Key, Purpose};
 use data::fetch::registry::{self, Kind};
 use data::mixture::{Clip, Library};
-use data::sounds::{Recording, Recordings, has_recordings, recordings};
+use data::sounds::{Recording, Recordings, are_in, recordings};
 use media::audio::{self, Levels, Mel, MelConfig, Normalise, Reading, Sound, picture};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,10 +13,10 @@ use std::path::Path;
 /// Seconds of each recording on a sheet.
 const SHOWN: f64 = 1.0;
 
-/// Whether `what` is a named set of recordings, or a folder with some.
+/// Whether `what` is a named set of recordings, or a folder with more of them than pictures.
 pub fn are_at(what: &str) -> bool {
     let named = registry::find(what).map(|set| set.kind == Kind::Sounds);
-    named.unwrap_or_else(|| has_recordings(Path::new(what)))
+    named.unwrap_or_else(|| are_in(Path::new(what)))
 }
 
 /// Facts about the recordings at `what`; spectrograms of `count` of them, evenly chosen, go to `sheet`.
