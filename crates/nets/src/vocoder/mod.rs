@@ -5,6 +5,9 @@
 //! blocks of several windows and dilations are averaged ("multi-receptive field fusion", sec. 2.2).
 
 mod layers;
+mod spectra;
+
+pub use spectra::MelTransform;
 
 use crate::NetsError;
 use crate::init::Init;
@@ -185,12 +188,6 @@ impl HifiGan {
         source: &S,
         device: &Device,
     ) -> Result<Self, NetsError> {
-        if config.normalize_before {
-            // Not yet the reference's numbers: better refused than wrong.
-            return Err(NetsError::config(
-                "vocoder: normalize_before = true is not supported yet; use a vocoder without it",
-            ));
-        }
         load(Self::new(config, 0, device)?, source, Strict::Exact)
     }
 
