@@ -55,7 +55,10 @@ fn row(mel: &Mel, mixture: &Mixture) -> Result<([f64; 6], [LogMel; 4]), Failure>
 
 fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let count = args.get(1).map_or(Ok(20), |count| count.parse())?;
+    let count: u64 = args.get(1).map_or(Ok(20), |count| count.parse())?;
+    if count == 0 {
+        return Err("at least one mixture is needed".into());
+    }
     let labels = LABELS.map(String::from);
     let library = match args.first() {
         None => one_shots()?,
@@ -82,15 +85,12 @@ fn main() -> Result<(), Failure> {
         "target energy lost by that mask, %",
     ];
     println!("{count} mixtures of {} recordings", library.clips().len());
+    println!("{:<54} {:>8} {:>8} {:>8}", "", "tenth", "median", "ninetieth");
     for (k, name) in names.iter().enumerate() {
-        let mean = rows.iter().map(|row| row[k]).sum::<f64>() / rows.len() as f64;
         let mut sorted: Vec<f64> = rows.iter().map(|row| row[k]).collect();
         sorted.sort_by(f64::total_cmp);
-        println!(
-            "{name:<54} mean {mean:8.3}   tenth {:8.3}   ninetieth {:8.3}",
-            sorted[rows.len() / 10],
-            sorted[rows.len() * 9 / 10]
-        );
+        let [low, middle, high] = [10, 50, 90].map(|share| sorted[share * sorted.len() / 100]);
+        println!("{name:<54} {low:8.3} {middle:8.3} {high:8.3}");
     }
     Ok(())
 }
