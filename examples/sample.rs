@@ -23,7 +23,7 @@ fn main() -> Result<(), Error> {
 
     // Sample i is a function of the seed and i alone: ask for any range, in batches of any size.
     let config = rectiflow::recipe::SampleConfig { steps, ..model.recipe.sample.clone() };
-    let drawn = draw(&model, &config, &Classes::all(&model), 42, 0..64, &mut context)?;
+    let drawn = draw(&model, &config, &Classes::all(&model)?, 42, 0..64, &mut context)?;
     println!("{} samples of {} evaluations each in {:.2} s", drawn.len(), drawn.nfe, drawn.seconds);
 
     let sheet = media::Grid { columns: 8, ..Default::default() }.draw(&drawn.images()?);

@@ -97,8 +97,7 @@ fn write_pictures(folder: &Path) {
     }
 }
 
-const SETS: [&str; 13] = [
-    "data.label=caption",
+const SETS: [&str; 12] = [
     "data.holdout=0.4",
     "text={length=5}",
     "network={type='dit',width=16,depth=1,heads=2,patch=2,condition={tokens=8,vector=8}}",
@@ -131,9 +130,8 @@ fn prompts_go_from_training_to_one_step() {
     }
     assert_eq!(json(&mut train)["images"], 256);
     let facts = json(program().arg("inspect").arg(at("base")));
-    let classes: Vec<String> = serde_json::from_str(facts["newest"]["about"]["classes"].as_str().unwrap()).unwrap();
-    let shown = classes.first().expect("captions are classes").as_str();
-    assert!(shown.split(' ').count() == 3 && classes.len() < 36, "{classes:?}");
+    assert_eq!(facts["newest"]["about"]["classes"], "[]", "captions travel with the data, not in the checkpoint");
+    let shown = "red square one";
 
     let draw = |model: &str, prompts: &[&str], more: &[&str]| -> Vec<u8> {
         let mut sample = program();
@@ -151,10 +149,16 @@ fn prompts_go_from_training_to_one_step() {
     assert_ne!(first, draw("base", &["green red stripe purple"], &[]));
     assert_ne!(first, draw("base", &[shown], &["--guidance-scale", "3"]));
     assert_ne!(first, draw("base", &[], &["--class", "none"]));
-    // A class is its caption, and the table that the cache kept says the same as the encoder.
-    assert_eq!(first, draw("base", &[], &["--class", "0"]));
-    assert!(fs::read_dir(at("cache/prompts")).unwrap().count() > 0);
-    // Held-out captions that training never saw are conditioned on nothing, here and in validation.
+    // There is no class to ask for; without a prompt the captions it was trained on are asked for in turn.
+    let mut class = program();
+    class.arg("sample").arg(at("base")).args(["--class", "0", "-o"]).arg(at("no.npy"));
+    class.assert().code(2).stderr(predicate::str::contains("--prompt"));
+    assert_ne!(draw("base", &[], &[]), draw("base", &[], &["--class", "none"]));
+    // What the cache kept says the same as the encoder, and so does an encoder without it.
+    fs::remove_dir_all(at("cache/words")).unwrap();
+    assert_eq!(first, draw("base", &[shown], &[]));
+    assert_eq!(first, draw("base", &[shown], &[]));
+    assert!(fs::read_dir(at("cache/words")).unwrap().count() > 0);
     let likelihood = json(program().args(["likelihood", "--num", "4", "--steps", "2"]).arg(at("base")));
     assert!(likelihood["bits_per_dimension"].as_f64().is_some(), "{likelihood}");
 
@@ -194,6 +198,31 @@ fn prompts_go_from_training_to_one_step() {
     assert_eq!(draw("slim/one.safetensors", &["red square"], &[]), draw("one", &["red square"], &[]));
 }
 
+/// A checkpoint of the time when captions were classes (`fixtures/old-layout`): it opens, reads prompts, and says what it said.
+#[test]
+fn captions_that_were_classes_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write_encoder(&at("cache"));
+    let old = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/old-layout").join(name);
+    let mut sample = rectiflow();
+    sample.env("RECTIFLOW_DATA", at("cache")).arg("sample").arg(old("words.safetensors"));
+    sample.args(["-n", "4", "--seed", "3", "--prompt", "red square one", "--prompt", "green red stripe purple"]);
+    sample.args(["--guidance-scale", "2", "-o"]).arg(at("words.npy")).assert().success();
+    let numbers = |file: &Path| -> Vec<f32> {
+        let bytes = fs::read(file).unwrap();
+        bytes[bytes.len() - 4 * 4 * 192..].chunks(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+    };
+    let (now, then) = (numbers(&at("words.npy")), numbers(&old("words.npy")));
+    let gap = now.iter().zip(&then).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // Other processors round otherwise; other prompts, or none, differ by tenths.
+    assert!(gap < 2e-3, "{gap}");
+    // Asked for nothing it takes its captions, which it carries itself, in turn.
+    let mut sample = rectiflow();
+    sample.env("RECTIFLOW_DATA", at("cache")).arg("sample").arg(old("words.safetensors"));
+    sample.args(["-n", "2", "-o"]).arg(at("own.npy")).assert().success();
+}
+
 #[test]
 fn what_cannot_be_read_is_refused_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
@@ -213,7 +242,7 @@ fn what_cannot_be_read_is_refused_with_the_remedy() {
     };
     refused(&[], "empty", 1, "rectiflow data get minilm");
     write_encoder(&at("cache"));
-    refused(&[("data.label", "class")], "cache", 2, "data.label = \"caption\"");
+    refused(&[("text", ""), ("data.label", "caption")], "cache", 2, "set `text");
     refused(&[("text", "{encoder='clip'}")], "cache", 2, "there is `minilm`");
     refused(&[("text", "{length=7}")], "cache", 2, "text.length is 7");
     let network = "{type='dit',width=16,depth=1,heads=2,patch=2,condition={tokens=9}}";
@@ -226,7 +255,7 @@ fn what_cannot_be_read_is_refused_with_the_remedy() {
         .iter()
         .filter(|path| path.extension().is_some_and(|end| end == "txt"))
         .for_each(|path| fs::remove_file(path).unwrap());
-    refused(&[], "cache", 1, "no sample of");
+    refused(&[], "cache", 2, "no sample of");
 
     // A student reads what its teacher reads, and nobody is told three thousand captions.
     let model = common::run();

@@ -18,15 +18,13 @@ pub enum Split {
     Test,
 }
 
-/// What tells the samples of a set apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What told the samples of a set apart when captions were classes with long names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Label {
     /// The set's classes.
-    #[default]
     Class,
-    /// Their captions: every caption of the training part is a class of its own, in alphabetical order. In the test part a
-    /// caption that training never saw is no class.
+    /// Their captions.
     Caption,
 }
 
@@ -66,8 +64,9 @@ pub struct DataConfig {
     /// Only the first so many samples (after `classes`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Whether samples are told apart by class or by caption.
-    pub label: Label,
+    /// Of recipes that earlier versions wrote. Captions travel with their samples now, and `[text]` reads them.
+    #[serde(skip_serializing)]
+    pub label: Option<Label>,
     /// Only these classes, by name or number; they are numbered anew in this order. Empty: all.
     pub classes: Vec<String>,
     /// Fraction in [0, 0.5] kept apart as the test part when the set has none of its own.
@@ -94,7 +93,7 @@ impl Default for DataConfig {
             fit: Fit::Crop,
             flip: false,
             limit: None,
-            label: Label::Class,
+            label: None,
             classes: Vec::new(),
             holdout: 0.05,
             skip_unreadable: false,

@@ -44,6 +44,10 @@ impl Dataset for Lazy {
         self.entries[index].label
     }
 
+    fn caption(&self, index: usize) -> Option<&str> {
+        self.entries[index].caption.as_deref()
+    }
+
     fn key(&self, index: usize) -> Option<&str> {
         self.entries[index].pixels.key()
     }

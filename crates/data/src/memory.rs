@@ -83,6 +83,10 @@ impl Dataset for InMemory {
         self.labels[index]
     }
 
+    fn caption(&self, index: usize) -> Option<&str> {
+        self.captions[index].as_deref()
+    }
+
     fn key(&self, index: usize) -> Option<&str> {
         self.keys.get(index)?.as_deref()
     }

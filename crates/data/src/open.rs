@@ -8,9 +8,9 @@ use crate::memory::InMemory;
 use crate::moving::{MOVING, clips};
 use crate::order::Order;
 use crate::read::{Ask, Entry, Pixels, Source, idx, layout, npy, tree, webdataset};
-use crate::{DataConfig, DataError, Dataset, EMBEDDED, Label, Result, Split};
+use crate::{DataConfig, DataError, Dataset, EMBEDDED, Result, Split};
 use rayon::prelude::*;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -76,15 +76,6 @@ pub(crate) fn chosen(config: &DataConfig) -> Result<(String, Source)> {
     let (name, source) = source(config)?;
     let name = if config.split == Split::Test { format!("{name} (test)") } else { name };
     let source = hold_out(source, config, &name)?;
-    let source = match (config.label, config.split) {
-        (Label::Class, _) => source,
-        (Label::Caption, Split::Train) => by_caption(captions(&source), source, &name)?,
-        (Label::Caption, Split::Test) => {
-            let part = config.with_split(Split::Train);
-            let training = hold_out(self::source(&part)?.1, &part, &name)?;
-            by_caption(captions(&training), source, &name)?
-        }
-    };
     let mut source = choose_classes(source, config)?;
     source.entries.truncate(config.limit.unwrap_or(usize::MAX));
     Ok((name, source))
@@ -247,25 +238,6 @@ fn hold_out(source: Source, config: &DataConfig, name: &str) -> Result<Source> {
     let kept: Vec<bool> = (0..count).map(|index| is_test[group(index)] == wanted).collect();
     let chosen = source.entries.into_iter().zip(kept).filter(|(_, kept)| *kept);
     Ok(Source { entries: chosen.map(|(entry, _)| entry).collect(), groups: Vec::new(), ..source })
-}
-
-/// The different captions, in order.
-fn captions(source: &Source) -> Vec<String> {
-    let different: BTreeSet<&String> = source.entries.iter().filter_map(|entry| entry.caption.as_ref()).collect();
-    different.into_iter().cloned().collect()
-}
-
-/// Every one of `captions` a class; samples with another, or without one, have none.
-fn by_caption(captions: Vec<String>, mut source: Source, name: &str) -> Result<Source> {
-    if captions.is_empty() {
-        let what = format!("is `caption`, and no sample of {name} has one");
-        return Err(DataError::config("label", what, "leave it out, or put `.txt` files beside the images"));
-    }
-    for entry in &mut source.entries {
-        let caption = entry.caption.as_ref().and_then(|caption| captions.binary_search(caption).ok());
-        entry.label = caption.map(|at| at as u32);
-    }
-    Ok(Source { class_names: captions, ..source })
 }
 
 fn choose_classes(source: Source, config: &DataConfig) -> Result<Source> {

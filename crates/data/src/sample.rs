@@ -64,6 +64,12 @@ pub trait Dataset: Send + Sync {
     /// The label of sample `index`, without decoding it.
     fn label(&self, index: usize) -> Option<u32>;
 
+    /// The caption of sample `index`, without decoding it.
+    fn caption(&self, index: usize) -> Option<&str> {
+        let _ = index;
+        None
+    }
+
     /// The name of sample `index`'s file without its ending, relative to the set: counterparts in two sets have the same.
     /// `None` where samples are rows of an array.
     fn key(&self, index: usize) -> Option<&str> {

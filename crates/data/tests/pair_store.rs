@@ -78,12 +78,38 @@ fn writers_share_a_store_and_gaps_are_filled() {
     assert_eq!(store.batch(&(0..25).collect::<Vec<_>>()).unwrap().index, (0..25).collect::<Vec<_>>());
 }
 
+/// Mutants: letters counted for bytes; an empty caption taken for none; captions of another row.
+#[test]
+fn captions_come_back_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = PairMeta { captions: true, ..meta() };
+    let captions = [Some("a red square"), None, Some("Füße, 東京"), Some(""), Some("a red square")];
+    let mut writer = PairWriter::open(dir.path(), &meta, 0..5).unwrap().rows_per_shard(3);
+    for (index, caption) in captions.into_iter().enumerate() {
+        let (x0, x1) = pair(index as u64);
+        writer.push(PairRecord { index: index as u64, x0: &x0, x1: &x1, class: -1, caption }).unwrap();
+    }
+    writer.finish().unwrap();
+    let store = PairStore::open(dir.path()).unwrap();
+    let batch = store.batch(&[2, 4, 1, 3]).unwrap();
+    assert_eq!(batch.captions, [captions[2], captions[4], None, Some("")].map(|text| text.map(str::to_string)));
+    // A key that is there on one side alone is a difference too.
+    let other = PairWriter::open(dir.path(), &PairMeta { captions: false, ..meta }, 0..9).unwrap_err();
+    assert!(other.to_string().contains("captions = true, these with as usual"), "{other}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = PairWriter::open(dir.path(), &common::meta(), 0..1).unwrap();
+    let (x0, x1) = pair(0);
+    let said = writer.push(PairRecord { index: 0, x0: &x0, x1: &x1, class: 0, caption: Some("x") }).unwrap_err();
+    assert!(said.to_string().contains("caption"), "{said}");
+}
+
 #[test]
 fn wrong_pairs_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = PairWriter::open(dir.path(), &meta(), 0..9).unwrap();
     let (x0, x1) = pair(0);
-    let record = PairRecord { index: 0, x0: &x0, x1: &x1, class: 0 };
+    let record = PairRecord { index: 0, x0: &x0, x1: &x1, class: 0, caption: None };
     assert!(writer.push(PairRecord { index: 1, ..record }).is_err());
     assert!(writer.push(PairRecord { x0: &x0[..3], ..record }).is_err());
     let nan = [0.0, f32::NAN, 0.0, 0.0];
@@ -178,7 +204,7 @@ fn a_full_disk_is_told_and_leaves_what_was_written() {
     let mut error = None;
     for index in 0..100_000 {
         let (x0, x1) = pair(index);
-        error = writer.push(PairRecord { index, x0: &x0, x1: &x1, class: (index % 10) as i64 }).err();
+        error = writer.push(PairRecord { index, x0: &x0, x1: &x1, class: (index % 10) as i64, caption: None }).err();
         if error.is_some() {
             break;
         }

@@ -5,9 +5,8 @@
 
 use crate::init::{Init, Weights};
 use crate::layers::{Embedding, Linear};
-use crate::text::Prompts;
 use crate::{NetsError, cost::Tally};
-use base::{Condition, Device, Tensor, TensorData, Tokens};
+use base::{Condition, Device, Tensor, TensorData};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
@@ -111,9 +110,6 @@ pub struct Conditioner {
     pub vector_embedding: Option<Linear>,
     /// The reach's share, zero at first.
     pub reach_embedding: Option<TimeEmbedding>,
-    /// What class indices mean, where they are prompts. Not a parameter: it is encoded anew from the classes' names.
-    #[module(skip)]
-    prompts: Option<Prompts>,
 }
 
 impl Conditioner {
@@ -136,19 +132,7 @@ impl Conditioner {
             vector_embedding: (config.vector > 0)
                 .then(|| Linear::without_bias(&init.child("vector_embedding"), config.vector, width, how)),
             reach_embedding: config.reach.then(|| times("reach_embedding", Weights::Zero)),
-            prompts: None,
         }
-    }
-
-    /// Reads class indices as prompts from now on.
-    pub(crate) fn read(&mut self, prompts: Prompts) {
-        self.prompts = Some(prompts);
-    }
-
-    /// The tokens of a condition: its own, or those of the prompts its classes stand for.
-    pub(crate) fn tokens(&self, condition: &Condition) -> Option<Tokens> {
-        let prompts = || Some(self.prompts.as_ref()?.tokens(condition.class.as_ref()?, self.device().is_autodiff()));
-        condition.tokens.clone().or_else(prompts)
     }
 
     pub(crate) fn tally(tally: &mut Tally, config: &ConditionConfig, features: usize, width: usize, classes: usize) {
@@ -179,9 +163,7 @@ impl Conditioner {
             };
         }
         if let Some(linear) = &self.vector_embedding {
-            let prompts =
-                || Some(self.prompts.as_ref()?.sentences(condition.class.as_ref()?, y.device().is_autodiff()));
-            if let Some(vector) = condition.vector.clone().or_else(prompts) {
+            if let Some(vector) = condition.vector.clone() {
                 y = y + linear.forward(vector);
             }
         }

@@ -1,6 +1,5 @@
 //! One type for every network a recipe can name.
 
-use crate::text::Prompts;
 use crate::{ConditionConfig, Cost, Dit, DitConfig, Init, Mlp, MlpConfig, NetsError, Unet, UnetConfig};
 use base::{Condition, Device, Network, Pass, Shape, Tensor};
 use burn::module::Module;
@@ -146,32 +145,6 @@ enum Kind {
 }
 
 impl Net {
-    /// The same network, its class indices read as prompts: as tokens where its `condition.tokens` are so wide, as a vector
-    /// where its `condition.vector` is. For networks made without classes.
-    ///
-    /// # Errors
-    /// If `config`, which made it, reads neither, or in another width.
-    pub fn reading(mut self, config: &NetConfig, prompts: Prompts) -> Result<Self, NetsError> {
-        let (condition, width) = (config.condition(), prompts.features());
-        if [condition.tokens, condition.vector].iter().any(|asked| *asked != 0 && *asked != width) {
-            return Err(NetsError::config(format!(
-                "network.condition has tokens = {} and vector = {}, and the encoder gives {width} features; use {width} or 0",
-                condition.tokens, condition.vector
-            )));
-        }
-        if condition.tokens == 0 && condition.vector == 0 {
-            return Err(NetsError::config(format!(
-                "this network reads no text; set network.condition.vector = {width}, or tokens = {width} for a dit"
-            )));
-        }
-        match &mut self.kind {
-            Kind::Mlp(net) => net.conditioner.read(prompts),
-            Kind::Unet(net) => net.conditioner.read(prompts),
-            Kind::Dit(net) => net.conditioner.read(prompts),
-        }
-        Ok(self)
-    }
-
     /// The shape of the samples it was made for.
     pub fn shape(&self) -> Shape {
         self.shape

@@ -15,7 +15,6 @@ pub mod output;
 pub mod pairs;
 mod perceptual;
 pub mod prelude;
-pub mod prompts;
 pub mod recipe;
 pub mod released;
 pub mod report;
@@ -29,6 +28,7 @@ pub mod symmetry;
 mod taught;
 pub mod toy;
 pub mod verbs;
+pub mod words;
 
 pub use context::{Context, Event};
 pub use error::Error;

@@ -1,13 +1,20 @@
 //! A trained network with everything that gives it meaning: its recipe, the shape of its data and its classes.
 
-use crate::{Error, Recipe, Start, device::Chosen, prelude::Prelude, prompts};
-use base::{Condition, Shape, Taps, Tensor, Times};
+use crate::{
+    Error, Recipe, Start,
+    device::Chosen,
+    prelude::Prelude,
+    sampling::Classes,
+    words::{Words, captions},
+};
+use base::{Condition, Device, NULL_CLASS, Shape, Taps, Tensor, Times};
 use flow::{Field, Frame, Guided, Parameterization, ScoreField, guidance::GuidanceConfig};
 use kernels::Precision;
 use nets::Net;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use train::{
     RunDir,
@@ -21,7 +28,7 @@ pub struct Subject {
     pub stage: String,
     /// The shape of a sample.
     pub shape: Shape,
-    /// Names of the classes; empty for unconditional networks.
+    /// Names of the classes; empty for networks that are told none: unconditional ones and those that read text.
     pub classes: Vec<String>,
     /// What the data are called.
     pub data: String,
@@ -29,9 +36,10 @@ pub struct Subject {
 
 impl Subject {
     /// A first stage on `dataset`. Between two data sets the network has no classes: an image keeps what it shows.
-    pub fn base(dataset: &dyn data::Dataset, start: &Start) -> Self {
+    pub fn base(recipe: &Recipe, dataset: &dyn data::Dataset, start: &Start) -> Self {
         let (shape, classes, name) =
             (dataset.shape().into(), dataset.class_names().to_vec(), dataset.name().to_string());
+        let classes = if recipe.text.is_some() { Vec::new() } else { classes };
         let stage = "base".to_string();
         match start.dataset() {
             None => Self { stage, shape, classes, data: name },
@@ -79,6 +87,10 @@ pub struct Model {
     pub parameters: u64,
     /// Fingerprint of the training data.
     pub data: String,
+    /// Who reads its prompts, where it is asked in words.
+    pub words: Option<Arc<Words>>,
+    /// The captions it was trained on, in models of the time when these were classes.
+    captions: Vec<String>,
     /// One more step before every sample, where the model was given one.
     pub prelude: Option<Box<Prelude>>,
 }
@@ -93,12 +105,14 @@ impl Model {
         let meta = checkpoint.meta().clone();
         let file = checkpoint.path().to_path_buf();
         let recipe = Recipe::parse(&meta.recipe, &format!("recipe inside {}", file.display()))?;
-        let subject = Subject::from_extra(&meta.extra, &file)?;
-        let (shape, classes) = (subject.shape, &subject.classes);
+        let mut subject = Subject::from_extra(&meta.extra, &file)?;
+        let captions = if recipe.text.is_some() { std::mem::take(&mut subject.classes) } else { Vec::new() };
+        let words = Words::of(&recipe)?;
+        let (shape, classes) = (subject.shape, subject.classes.len());
         // Corrections of low rank are hung on weights that exist.
         let net = match &recipe.lora {
-            None => prompts::declared(&recipe, shape, classes, &device.device)?,
-            Some(_) => prompts::network(&recipe, shape, classes, &device.device)?,
+            None => recipe.network.declare(shape, classes, &device.device)?,
+            Some(_) => recipe.network.init(recipe.seed, shape, classes, &device.device)?,
         };
         let parameters = burn::module::Module::num_params(&net) as u64;
         let net = match &recipe.lora {
@@ -108,7 +122,8 @@ impl Model {
             }
         };
         let prelude = None;
-        Ok(Self { net, recipe, subject, file, images: meta.images, parameters, data: meta.data, prelude })
+        let (images, data) = (meta.images, meta.data);
+        Ok(Self { net, recipe, subject, file, images, parameters, data, words, captions, prelude })
     }
 
     /// The network as a velocity field from noise to data, under guidance, its products in `precision`.
@@ -141,21 +156,62 @@ impl Model {
         Ok(Rounded { field: Guided::new(field, guidance.scale, guidance.interval)?, precision })
     }
 
-    /// Takes `prompts` for its classes, whatever they were.
+    /// Refuses to be asked in words where it reads none.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a model that reads no text; an encoder that is not here.
-    pub fn ask(&mut self, prompts: &[String], device: &Chosen) -> Result<(), Error> {
-        if self.recipe.text.is_none() {
-            return Err(Error::Usage(format!(
-                "--prompt: {} reads no text; ask for a class with --class, or train with `[text]`",
-                self.file.display()
-            )));
+    /// [`Error::Usage`].
+    pub fn check_reads(&self) -> Result<(), Error> {
+        if self.words.is_some() {
+            return Ok(());
         }
-        self.net = prompts::read(&self.recipe, self.net.clone(), prompts, &device.device)?;
-        self.subject.classes = prompts.to_vec();
-        // The step before the first reads the same numbers.
-        self.prelude.as_mut().map_or(Ok(()), |prelude| prelude.model.ask(prompts, device))
+        Err(Error::Usage(format!(
+            "--prompt: {} reads no text; ask for a class with --class, or train with `[text]`",
+            self.file.display()
+        )))
+    }
+
+    /// The captions that were its classes, in models of the time when they were; else none.
+    pub fn named_captions(&self) -> &[String] {
+        &self.captions
+    }
+
+    /// The different captions it was trained on.
+    ///
+    /// # Errors
+    /// Data that are not here any more.
+    pub fn captions(&self) -> Result<Vec<String>, Error> {
+        if !self.captions.is_empty() {
+            return Ok(self.captions.clone());
+        }
+        captions(&*data::open(&self.recipe.data)?)
+    }
+
+    /// What samples of `indices` are conditioned on when asked for `classes`.
+    ///
+    /// # Errors
+    /// What the reader of prompts may say.
+    pub fn condition(&self, classes: &Classes, indices: &[u64], device: &Device) -> Result<Condition, Error> {
+        classes.condition(self.words.as_ref(), indices, device)
+    }
+
+    /// What samples of a data set are conditioned on: their captions or classes, or nothing where one has no class.
+    ///
+    /// # Errors
+    /// What the reader of prompts may say.
+    pub fn condition_of(
+        &self,
+        classes: &[i64],
+        captions: &[Option<String>],
+        device: &Device,
+    ) -> Result<Condition, Error> {
+        if self.words.is_some() && captions.is_empty() {
+            return Ok(Condition::none());
+        }
+        if let Some(words) = &self.words {
+            return words.condition(&captions.iter().map(Option::as_deref).collect::<Vec<_>>(), device);
+        }
+        let known = self.classes() > 0 && !classes.is_empty() && !classes.contains(&NULL_CLASS);
+        Ok(if known { methods::Labels::condition(classes, device) } else { Condition::none() })
     }
 
     /// Number of classes.

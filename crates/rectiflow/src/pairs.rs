@@ -5,8 +5,9 @@ use crate::{
     context::{Context, Event},
     recipe::PairsRecipe,
     sampling::host,
+    words::Captioned,
 };
-use base::{Device, Key, NULL_CLASS, Purpose, Tensor};
+use base::{Condition, Device, Key, NULL_CLASS, Purpose, Tensor};
 use data::pairs::{FORMAT, PairMeta, PairRecord, PairStore, PairWriter};
 use data::{Dataset, Split};
 use flow::Solver;
@@ -33,8 +34,9 @@ pub struct PairsReport {
     pub seconds: f64,
 }
 
-fn labels(teacher: &Model) -> Labels {
-    match teacher.classes() {
+/// Every class, or every caption, equally often.
+fn labels(teacher: &Model, prompts: &[String]) -> Labels {
+    match teacher.classes() + prompts.len() {
         0 => Labels::None {},
         classes => Labels::Balanced { classes },
     }
@@ -53,6 +55,8 @@ struct Ends<'a> {
     teacher: &'a Model,
     start: Start,
     data: Option<Arc<dyn Dataset>>,
+    /// What labels stand for where the teacher is asked in words, in alphabetical order.
+    prompts: Vec<String>,
     seed: u64,
     device: Device,
 }
@@ -69,7 +73,8 @@ impl<'a> Ends<'a> {
             true => Some(data::open(&teacher.recipe.data.with_split(split))?),
             false => None,
         };
-        Ok(Self { teacher, start, data, seed: recipe.generate.seed, device: context.device.device.clone() })
+        let prompts = if teacher.words.is_some() { teacher.captions()? } else { Vec::new() };
+        Ok(Self { teacher, start, data, prompts, seed: recipe.generate.seed, device: context.device.device.clone() })
     }
 
     /// Refuses more pairs than there are different ones.
@@ -93,6 +98,11 @@ impl<'a> Ends<'a> {
     }
 }
 
+/// The prompt that a label stands for.
+fn prompt(prompts: &[String], label: i64) -> Option<&str> {
+    Some(prompts.get(usize::try_from(label).ok()?)?.as_str())
+}
+
 impl Supply<2> for Ends<'_> {
     fn source(&mut self, numbers: &[u64]) -> Result<Tensor<2>, Failure> {
         let key = Key::new(self.seed, Purpose::Noise);
@@ -103,11 +113,22 @@ impl Supply<2> for Ends<'_> {
     fn data(&mut self, numbers: &[u64]) -> Result<(Tensor<2>, Vec<i64>), Failure> {
         let data = self.data.as_ref().ok_or("the teacher's data were not opened")?;
         let class = |&number: &u64| {
+            if self.teacher.words.is_some() {
+                let caption = data.caption((number % data.len() as u64) as usize);
+                let place = caption.and_then(|caption| self.prompts.binary_search_by(|p| p.as_str().cmp(caption)).ok());
+                return place.map_or(NULL_CLASS, |place| place as i64);
+            }
             let label = data.label((number % data.len() as u64) as usize).filter(|_| self.teacher.classes() > 0);
             label.map_or(NULL_CLASS, i64::from)
         };
         let points = crate::start::images(data, false, numbers, &self.device)?;
         Ok((points, numbers.iter().map(class).collect()))
+    }
+
+    fn condition(&mut self, labels: &[i64], device: &Device) -> Result<Condition, Failure> {
+        let Some(words) = &self.teacher.words else { return Ok(Labels::condition(labels, device)) };
+        let texts: Vec<Option<&str>> = labels.iter().map(|label| prompt(&self.prompts, *label)).collect();
+        Ok(words.condition(&texts, device)?)
     }
 }
 
@@ -130,6 +151,7 @@ fn meta(teacher: &Model, recipe: &PairsRecipe, start: &Start) -> PairMeta {
         times: recipe.generate.times(),
         start: start.identity(),
         inverted: recipe.generate.inverted,
+        captions: teacher.words.is_some(),
     }
 }
 
@@ -175,7 +197,9 @@ pub fn make(teacher: &Model, recipe: &PairsRecipe, folder: &Path, context: &mut 
         let size = x0.len() / chunk.indices.len().max(1);
         for (i, (&index, &class)) in chunk.indices.iter().zip(&chunk.labels).enumerate() {
             let part = i * size..(i + 1) * size;
-            writer.push(PairRecord { index, x0: &x0[part.clone()], x1: &x1[part], class })?;
+            let caption = prompt(&ends.prompts, class);
+            let class = if teacher.words.is_some() { NULL_CLASS } else { class };
+            writer.push(PairRecord { index, x0: &x0[part.clone()], x1: &x1[part], class, caption })?;
         }
         report.made += run;
         context.tell(Event::Advance { done: writer.next_index() });
@@ -190,6 +214,7 @@ pub fn make(teacher: &Model, recipe: &PairsRecipe, folder: &Path, context: &mut 
 /// Pairs `range` of the teacher, in one batch or a few.
 fn chunk(ends: &mut Ends, recipe: &PairsRecipe, range: std::ops::Range<u64>) -> Result<PairChunk<2>, Error> {
     let (teacher, device) = (ends.teacher, ends.device.clone());
+    let labels = labels(teacher, &ends.prompts);
     let field = teacher.field(&recipe.guidance, recipe.precision)?;
     let mut made = None;
     let mut sink = |chunk: PairChunk<2>| {
@@ -197,7 +222,7 @@ fn chunk(ends: &mut Ends, recipe: &PairsRecipe, range: std::ops::Range<u64>) -> 
         Ok(())
     };
     let config = methods::PairsConfig { batch: (range.end - range.start).max(1) as usize, ..recipe.generate.clone() };
-    generate_from(&field, ends, &labels(teacher), &config, range, &device, &mut sink)?;
+    generate_from(&field, ends, &labels, &config, range, &device, &mut sink)?;
     made.ok_or_else(|| Error::Failure("no pairs were made: the range is empty".into()))
 }
 
@@ -217,20 +242,23 @@ pub fn held_out(
     let first = 1 << 40;
     let mut ends = Ends::of(teacher, recipe, Split::Test, context)?;
     let chunk = chunk(&mut ends, recipe, first..first + count as u64)?;
+    let captions: Vec<Option<String>> = match teacher.words {
+        Some(_) => chunk.labels.iter().map(|label| prompt(&ends.prompts, *label).map(str::to_string)).collect(),
+        None => Vec::new(),
+    };
     let classes = if teacher.classes() > 0 { chunk.labels } else { Vec::new() };
     let meta = meta(teacher, recipe, &ends.start);
-    Ok(Some(Batch {
-        x1: host(chunk.x1)?,
+    let batch = Batch {
         x0: Some(host(chunk.x0)?),
-        shape: teacher.subject.shape,
         classes,
+        captions,
         spans: match recipe.generate.cuts.is_empty() {
             true => Vec::new(),
             false => chunk.indices.iter().map(|&index| meta.span(index)).collect(),
         },
-        indices: chunk.indices.clone(),
-        places: chunk.indices,
-    }))
+        ..Batch::new(host(chunk.x1)?, teacher.subject.shape, chunk.indices)
+    };
+    Captioned::read(batch, teacher.words.as_ref()).map(Some)
 }
 
 /// Refuses a store whose pairs are not this teacher's kind, or do not look like (noise, data).
@@ -249,8 +277,14 @@ pub fn check(store: &PairStore, teacher: &Model) -> Result<(), Error> {
     if meta.shape != teacher.subject.shape {
         return differ("shape", &meta.shape, &teacher.subject.shape);
     }
-    if meta.classes != teacher.classes() {
+    // Pairs of the time when captions were classes, of a teacher of that time.
+    let named = teacher.named_captions().len();
+    let of_old = !meta.captions && named > 0 && meta.classes == named;
+    if meta.classes != teacher.classes() && !of_old {
         return differ("number of classes", &meta.classes, &teacher.classes());
+    }
+    if meta.captions != teacher.words.is_some() && !of_old {
+        return differ("captions:", &meta.captions, &teacher.words.is_some());
     }
     let start = Start::of(recipe, meta.shape, Split::Train)?;
     if meta.start != start.identity() {

@@ -5,12 +5,13 @@ use crate::{
     context::{Context, Event},
     memory,
     recipe::SampleConfig,
+    words::Words,
 };
-use base::{Key, NULL_CLASS, Purpose, Shape};
+use base::{Condition, Device, Key, NULL_CLASS, Purpose, Shape};
 use flow::{Brownian, Field, path::Changed, solve_with};
 use media::Images;
 use methods::Labels;
-use std::{ops::Range, time::Instant};
+use std::{ops::Range, sync::Arc, time::Instant};
 
 /// Samples and what they cost.
 #[derive(Clone, Debug)]
@@ -47,13 +48,15 @@ impl Drawn {
     }
 }
 
-/// Which class sample `i` is asked for.
+/// What sample `i` is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Classes {
     /// No class.
     None,
     /// These in turn.
     InTurn(Vec<i64>),
+    /// These prompts in turn.
+    Prompts(Arc<Vec<String>>),
 }
 
 /// Classes that a message names before it counts the rest.
@@ -81,9 +84,25 @@ fn listed<'a>(names: &[String], text: &'a str) -> Vec<&'a str> {
 }
 
 impl Classes {
-    /// All classes of a model in turn, or none where it has none.
-    pub fn all(model: &Model) -> Self {
-        if model.classes() == 0 { Self::None } else { Self::InTurn((0..model.classes() as i64).collect()) }
+    /// All classes of a model in turn, the captions it was trained on where it reads text, or none where it has none.
+    ///
+    /// # Errors
+    /// Captions of data that are not here.
+    pub fn all(model: &Model) -> Result<Self, Error> {
+        Ok(match (&model.words, model.classes()) {
+            (Some(_), _) => Self::prompts(model.captions()?),
+            (None, classes) => Self::first(classes),
+        })
+    }
+
+    /// The classes from 0 to `count` in turn; none for 0.
+    pub fn first(count: usize) -> Self {
+        if count == 0 { Self::None } else { Self::InTurn((0..count as i64).collect()) }
+    }
+
+    /// These prompts in turn.
+    pub fn prompts(prompts: Vec<String>) -> Self {
+        Self::Prompts(Arc::new(prompts))
     }
 
     /// From `3`, `Sneaker`, `0,1,Bag` or `none` (`-1` where a class has that name).
@@ -98,11 +117,12 @@ impl Classes {
                 let known: Vec<String> =
                     names.iter().enumerate().take(SHOWN).map(|(i, name)| format!("{i} {name}")).collect();
                 let known = match names.len() {
+                    0 if model.words.is_some() => "none".into(),
                     0 => "none: it is unconditional".into(),
                     all if all > SHOWN => format!("{} and {} more", known.join(", "), all - SHOWN),
                     _ => known.join(", "),
                 };
-                let known = known + if model.recipe.text.is_some() { "; ask in words with --prompt" } else { "" };
+                let known = known + if model.words.is_some() { "; ask in words with --prompt" } else { "" };
                 Error::Usage(format!("--class {word}: this model's classes are {known}"))
             })
         };
@@ -119,6 +139,27 @@ impl Classes {
             Self::InTurn(classes) if !classes.is_empty() => classes[(index % classes.len() as u64) as usize],
             _ => NULL_CLASS,
         }
+    }
+
+    /// The prompt of sample `index`.
+    pub fn prompt(&self, index: u64) -> Option<&str> {
+        match self {
+            Self::Prompts(prompts) if !prompts.is_empty() => {
+                Some(prompts[(index % prompts.len() as u64) as usize].as_str())
+            }
+            _ => None,
+        }
+    }
+
+    /// What the samples `indices` are conditioned on, their prompts read by `words`.
+    ///
+    /// # Errors
+    /// What the reader may say.
+    pub fn condition(&self, words: Option<&Arc<Words>>, indices: &[u64], device: &Device) -> Result<Condition, Error> {
+        if let (Self::Prompts(_), Some(words)) = (self, words) {
+            return words.condition(&indices.iter().map(|index| self.prompt(*index)).collect::<Vec<_>>(), device);
+        }
+        Ok(Labels::condition(&indices.iter().map(|index| self.of(*index)).collect::<Vec<_>>(), device))
     }
 }
 
@@ -216,7 +257,7 @@ pub fn draw_from(
         let indices: Vec<u64> = (next..range.end.min(next + config.batch as u64)).collect();
         next += indices.len() as u64;
         let asked: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
-        let condition = Labels::condition(&asked, &device);
+        let condition = model.condition(classes, &indices, &device)?;
         let prelude = match &model.prelude {
             Some(prelude) => {
                 let own = noise.normal_tensor(&indices, [0, shape.numel()], &device);

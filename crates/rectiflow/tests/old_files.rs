@@ -25,7 +25,7 @@ fn says_what_it_said(name: &str, shape: impl Into<Shape>, count: u64) {
     let model = Model::open(&fixture(&format!("{name}.safetensors")), Default::default(), &context.device).unwrap();
     assert_eq!(model.subject.shape, shape);
     let config = SampleConfig { steps: 4, ..model.recipe.sample.clone() };
-    let drawn = draw(&model, &config, &Classes::all(&model), 3, 0..count, &mut context).unwrap();
+    let drawn = draw(&model, &config, &Classes::all(&model).unwrap(), 3, 0..count, &mut context).unwrap();
     let then = numbers(&format!("{name}.npy"), count as usize * shape.numel());
     assert_eq!(drawn.rows.len(), then.len());
     // Other processors round otherwise; two exchanged samples or axes differ by far more.
@@ -53,7 +53,7 @@ fn a_pair_store_opens_and_is_continued() {
     let mut writer = PairWriter::open(folder.path(), old.meta(), 0..66).unwrap();
     assert_eq!(writer.missing(9), [64, 65]);
     for index in [64, 65] {
-        writer.push(PairRecord { index, x0: &[0.5, -0.5], x1: &[1.0, -1.0], class: -1 }).unwrap();
+        writer.push(PairRecord { index, x0: &[0.5, -0.5], x1: &[1.0, -1.0], class: -1, caption: None }).unwrap();
     }
     writer.finish().unwrap();
     let both = PairStore::open(folder.path()).unwrap();

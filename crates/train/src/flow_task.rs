@@ -3,7 +3,7 @@
 use crate::TrainError;
 use crate::source::{Batch, Origin};
 use crate::task::{Live, Task};
-use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, Times};
+use base::{Condition, Device, Int, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, TensorData, Times};
 use flow::coupling::Draw;
 use flow::exercise::{ends_through, source_of_start};
 use flow::{Coupling, Ends, Objective};
@@ -130,17 +130,28 @@ impl FlowTask {
         Ends { x0, x1, z }
     }
 
-    /// The classes of the batch's rows (or of `rows` of it), some of them dropped.
+    /// What the batch's rows (or `rows` of it) are conditioned on, some of them on nothing.
     fn condition(&self, batch: &Batch, rows: Option<&[usize]>, dropout: f64, device: &Device) -> Condition {
-        if !self.conditional || batch.classes.is_empty() {
-            return Condition::none();
-        }
         let key = Key::new(self.seed, Purpose::ConditionDrop);
         let drop = |index: u64| dropout > 0.0 && key.uniform(index) < dropout;
+        let dropped: Vec<bool> = batch.indices.iter().map(|index| drop(*index)).collect();
+        let beside = batch.condition.on(device);
+        let beside = match rows {
+            Some(rows) => {
+                let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+                let count = rows.len();
+                beside.select(&Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), device))
+            }
+            None => beside,
+        };
+        let beside = beside.without(&dropped);
+        if !self.conditional || batch.classes.is_empty() {
+            return beside;
+        }
         let class = |place: usize| batch.classes[rows.map_or(place, |rows| rows[place])];
-        let places = batch.indices.iter().enumerate();
-        let classes: Vec<i64> = places.map(|(place, i)| if drop(*i) { NULL_CLASS } else { class(place) }).collect();
-        Condition::classes(&classes, device)
+        let places = dropped.iter().enumerate();
+        let classes: Vec<i64> = places.map(|(place, gone)| if *gone { NULL_CLASS } else { class(place) }).collect();
+        Condition { class: Condition::classes(&classes, device).class, ..beside }
     }
 }
 
@@ -296,6 +307,39 @@ mod tests {
         let zero = with(Coupling::Stored {}, &stored).unwrap();
         let other = with(Coupling::Independent {}, &fresh).unwrap();
         assert_ne!(values(zero), values(other));
+    }
+
+    /// Mutants: what stands beside the class not dropped with it, or left behind when the coupling moves the data.
+    #[test]
+    fn what_comes_with_the_data_is_moved_and_dropped_with_its_class() {
+        let device = Device::flex();
+        let batch = TinySource::new(32).next().unwrap();
+        // A vector that repeats the class, so that the two can be compared row by row.
+        let vector: Vec<f32> = batch.classes.iter().map(|class| *class as f32).collect();
+        let vector = Some(Tensor::from_data(TensorData::new(vector, [32, 1]), &device));
+        let empty = Condition { vector: Some(Tensor::from_floats([[-1.0]], &device)), ..Condition::none() };
+        let condition = Condition { vector, ..Condition::none() }.contrasted(empty).unwrap();
+        let batch = Batch { condition, ..batch };
+        // Exact transport moves the noise; this one draws both ends of a pair.
+        let drawn = Coupling::Unbalanced {
+            epsilon: 0.05,
+            relaxation: 1.0,
+            iterations: 200,
+            within_class: false,
+            condition_weight: 0.0,
+        };
+        let task = FlowTask { coupling: drawn, condition_dropout: 0.4, ..task() };
+        let drawn = task.draw(&batch, &device).unwrap();
+        let classes: Vec<f32> = drawn.condition.class.clone().unwrap().into_data().iter::<f32>().collect();
+        let beside: Vec<f32> = drawn.condition.vector.clone().unwrap().into_data().iter::<f32>().collect();
+        assert_eq!(classes, beside);
+        assert!(classes.contains(&-1.0) && classes.iter().any(|class| *class >= 0.0));
+        // Each data point is a constant of its class: the coupling took both along.
+        let x1: Vec<f32> = drawn.ends.x1.into_data().iter::<f32>().collect();
+        for (x1, class) in x1.chunks(4).zip(&classes).filter(|(_, class)| **class >= 0.0) {
+            assert!((x1[0] - (class / 5.0 - 0.9)).abs() < 1e-6);
+        }
+        assert!(batch.classes.iter().zip(&classes).any(|(a, b)| *b >= 0.0 && *a as f32 != *b), "nothing was moved");
     }
 
     #[test]

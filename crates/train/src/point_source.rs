@@ -30,8 +30,7 @@ impl Source for PointSource {
         let indices: Vec<u64> = (self.next..self.next + self.batch as u64).collect();
         self.next += self.batch as u64;
         let x1 = indices.iter().flat_map(|&index| self.points.point(self.seed, index)).collect();
-        let places = indices.clone();
-        Ok(Batch { x1, x0: None, shape: [2].into(), classes: Vec::new(), indices, places, spans: Vec::new() })
+        Ok(Batch::new(x1, [2].into(), indices))
     }
 
     fn fingerprint(&self) -> String {

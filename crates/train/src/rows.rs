@@ -67,8 +67,7 @@ impl Source for Rows {
         }
         let x1 = self.take(&self.x1, 1, &indices)?;
         self.next += self.batch as u64;
-        let (shape, places) = (self.shape, indices.clone());
-        Ok(Batch { x1, x0, shape, classes: Vec::new(), indices, places, spans: Vec::new() })
+        Ok(Batch { x0, ..Batch::new(x1, self.shape, indices) })
     }
 
     fn fingerprint(&self) -> String {

@@ -2,7 +2,7 @@
 
 use crate::TrainError;
 use crate::task::Samples;
-use base::{Device, Shape, Tensor, TensorData};
+use base::{Condition, Device, Shape, Tensor, TensorData};
 
 /// Where flows start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub struct Batch {
     pub shape: Shape,
     /// Class of each sample, `-1` for none; empty for data without classes.
     pub classes: Vec<i64>,
+    /// What each sample is said to show; empty for data without captions.
+    pub captions: Vec<Option<String>>,
+    /// What the samples are conditioned on besides their classes: encoded captions, maps beside them.
+    pub condition: Condition,
     /// Sample counter of each sample, `[b]`: counts images seen since the start of the run, so an image seen again in a
     /// later epoch has another counter, and with it other noise and another time.
     pub indices: Vec<u64>,
@@ -36,6 +40,13 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Data points `x1`, rows of `shape`, with these counters and nothing else.
+    pub fn new(x1: Vec<f32>, shape: Shape, indices: Vec<u64>) -> Self {
+        let (classes, captions, condition) = (Vec::new(), Vec::new(), Condition::none());
+        let places = indices.clone();
+        Self { x1, x0: None, shape, classes, captions, condition, indices, places, spans: Vec::new() }
+    }
+
     /// Number of samples.
     pub fn len(&self) -> usize {
         self.indices.len()

@@ -151,13 +151,10 @@ impl From<data::Batch> for Batch {
     fn from(batch: data::Batch) -> Self {
         let [_, c, h, w] = batch.shape;
         Self {
-            x1: batch.images,
-            x0: None,
-            shape: [c, h, w].into(),
             classes: batch.labels,
-            indices: batch.indices,
+            captions: batch.captions,
             places: batch.source,
-            spans: Vec::new(),
+            ..Self::new(batch.images, [c, h, w].into(), batch.indices)
         }
     }
 }
@@ -165,13 +162,12 @@ impl From<data::Batch> for Batch {
 impl From<PairBatch> for Batch {
     fn from(batch: PairBatch) -> Self {
         Self {
-            x1: batch.x1,
             x0: Some(batch.x0),
-            shape: batch.shape,
             classes: batch.labels,
-            indices: batch.indices,
+            captions: batch.captions,
             places: batch.index,
             spans: batch.spans,
+            ..Self::new(batch.x1, batch.shape, batch.indices)
         }
     }
 }
@@ -284,11 +280,14 @@ mod tests {
             times: vec![0.0, 1.0],
             start: "noise".into(),
             inverted: 0.0,
+            captions: false,
         };
         let mut writer = PairWriter::open(folder.path(), &meta, 0..8).unwrap();
         for index in 0..8u64 {
             let v = index as f32;
-            writer.push(PairRecord { index, x0: &[v, v + 0.5], x1: &[-v, -v - 0.5], class: -1 }).unwrap();
+            writer
+                .push(PairRecord { index, x0: &[v, v + 0.5], x1: &[-v, -v - 0.5], class: -1, caption: None })
+                .unwrap();
         }
         writer.finish().unwrap();
         let store = Arc::new(PairStore::open(folder.path()).unwrap());

@@ -164,7 +164,7 @@ impl Source for TinySource {
             x1[4 * i + (*index % 4) as usize] = f32::NAN;
         }
         let places = classes.iter().map(|c| *c as u64).collect();
-        Ok(Batch { x1, x0: None, shape: [1, 2, 2].into(), classes, indices, places, spans: Vec::new() })
+        Ok(Batch { classes, places, ..Batch::new(x1, [1, 2, 2].into(), indices) })
     }
 
     fn fingerprint(&self) -> String {

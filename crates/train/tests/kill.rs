@@ -162,13 +162,14 @@ fn write_pairs(path: &Path, count: u64) {
         times: vec![0.0, 1.0],
         start: "noise".into(),
         inverted: 0.0,
+        captions: false,
     };
     let mut writer = PairWriter::open(path, &meta, 0..count).unwrap().rows_per_shard(8);
     let key = Key::new(1, Purpose::Noise);
     for index in writer.missing(count as usize) {
         let x0: Vec<f32> = key.normals(index, 64).collect();
         let x1: Vec<f32> = x0.iter().map(|v| v.tanh()).collect();
-        writer.push(PairRecord { index, x0: &x0, x1: &x1, class: (index % 10) as i64 }).unwrap();
+        writer.push(PairRecord { index, x0: &x0, x1: &x1, class: (index % 10) as i64, caption: None }).unwrap();
     }
     writer.finish().unwrap();
 }

@@ -164,6 +164,30 @@ impl Each for &mut Seen {
     }
 }
 
+/// Whether two conditions say the same.
+struct Same(bool);
+
+impl Each for &mut Same {
+    fn part<K: Kind>(
+        &mut self,
+        _: &'static str,
+        own: &Option<K>,
+        other: Option<&Option<K>>,
+    ) -> Result<Option<K>, ConditionError> {
+        self.0 &= own.as_ref().map(Kind::data) == other.and_then(Option::as_ref).map(Kind::data);
+        Ok(None)
+    }
+}
+
+/// By the numbers, wherever they lie.
+impl PartialEq for Condition {
+    fn eq(&self, other: &Self) -> bool {
+        let mut same = Same(self.null == other.null);
+        self.each(Some(other), &mut same).expect("looking refuses nothing");
+        same.0
+    }
+}
+
 impl Condition {
     /// No condition at all.
     pub fn none() -> Self {

@@ -1,7 +1,7 @@
 //! Kinds of parts of a condition, and what is done to their rows: each operation is said once and holds for every kind.
 
 use super::{Dense, NULL_CLASS, Tokens};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::ops::Range;
 
 /// Something done to the rows of a part, or to those of the same part of several conditions.
@@ -74,6 +74,8 @@ pub(super) trait Kind: Clone {
     /// What stands for none; itself where it stays.
     fn null(&self) -> Self;
     fn device(&self) -> Device;
+    /// All its numbers, for comparison.
+    fn data(&self) -> Vec<TensorData>;
 }
 
 impl Kind for Tensor<1, Int> {
@@ -93,6 +95,9 @@ impl Kind for Tensor<1, Int> {
     }
     fn device(&self) -> Device {
         Tensor::device(self)
+    }
+    fn data(&self) -> Vec<TensorData> {
+        vec![self.to_data()]
     }
 }
 
@@ -114,6 +119,9 @@ impl Kind for Tensor<1> {
     fn device(&self) -> Device {
         Tensor::device(self)
     }
+    fn data(&self) -> Vec<TensorData> {
+        vec![self.to_data()]
+    }
 }
 
 impl Kind for Tensor<2> {
@@ -133,6 +141,9 @@ impl Kind for Tensor<2> {
     }
     fn device(&self) -> Device {
         Tensor::device(self)
+    }
+    fn data(&self) -> Vec<TensorData> {
+        vec![self.to_data()]
     }
 }
 
@@ -159,6 +170,9 @@ impl Kind for Tokens {
     }
     fn device(&self) -> Device {
         self.embedding.device()
+    }
+    fn data(&self) -> Vec<TensorData> {
+        vec![self.embedding.to_data(), self.mask.to_data()]
     }
 }
 
@@ -197,5 +211,9 @@ impl Kind for Dense {
     }
     fn device(&self) -> Device {
         self.rows.device()
+    }
+    fn data(&self) -> Vec<TensorData> {
+        let shape: Vec<i64> = self.shape.lengths().iter().map(|length| *length as i64).collect();
+        vec![self.rows.to_data(), TensorData::from(shape.as_slice())]
     }
 }

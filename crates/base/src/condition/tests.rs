@@ -63,6 +63,16 @@ fn every_part_keeps_its_samples() {
 }
 
 #[test]
+fn conditions_are_equal_by_their_numbers() {
+    assert_eq!(whole(), whole().on(&device()));
+    assert_ne!(whole(), whole().null());
+    assert_ne!(whole(), Condition { class: None, ..whole() });
+    assert_ne!(whole(), Condition { reach: None, ..whole() });
+    let null = Condition { vector: Some(rows(&[9.0], 1)), ..Condition::none() };
+    assert_ne!(whole(), whole().contrasted(null).unwrap());
+}
+
+#[test]
 fn nothing_is_left_out_of_a_join() {
     let said = |a: &Condition, b: &Condition| a.cat(b).unwrap_err().to_string();
     let bare = Condition::classes(&[1], &device());

@@ -1,7 +1,8 @@
 //! The pair store: `(x0, x1, class)` made by a teacher, on disk between `pairs` and `reflow`/`distill`.
 //!
 //! A folder of safetensors files named `pairs-<first index>.safetensors`. Each holds a run of consecutive samples as
-//! tensors `x0` and `x1` (`f32`, `n` points of the store's shape), `class` and `index` (`i64 [n]`), and in its metadata how the pairs were made
+//! tensors `x0` and `x1` (`f32`, `n` points of the store's shape), `class` and `index` (`i64 [n]`), where there are captions
+//! their letters one after another in `caption` (`u8`) and their lengths in `caption_length` (`i64 [n]`, -1 for none), and in its metadata how the pairs were made
 //! ([`PairMeta`]) and a CRC-32C over the whole file, so that a flipped bit anywhere is found. Files are written beside
 //! their place, synced and renamed: a killed writer leaves whole files only and continues at [`PairWriter::next_index`].
 //! Several writers may fill different ranges of indices of one folder at once.
@@ -61,6 +62,9 @@ pub struct PairMeta {
     /// Where the pairs start: `noise`, or the fingerprint of a second data set.
     #[serde(default = "noise")]
     pub start: String,
+    /// Whether each pair has a caption; stores made before there was a choice have none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub captions: bool,
     /// Share of the pairs whose data end is real and whose source end the backward flow found.
     #[serde(default)]
     pub inverted: f64,
@@ -110,11 +114,13 @@ impl PairMeta {
     fn require_same(&self, other: &Self, file: &Path) -> Result<()> {
         let json = |meta: &Self| serde_json::to_value(meta).unwrap_or_default();
         let (ours, theirs) = (json(self), json(other));
-        let keys = ours.as_object().into_iter().flatten();
-        let Some((key, value)) = keys.into_iter().find(|(key, value)| theirs.get(key.as_str()) != Some(*value)) else {
+        // A key that is not written has its usual value, on either side.
+        let keys = [&ours, &theirs].into_iter().filter_map(|meta| meta.as_object()).flat_map(|meta| meta.keys());
+        let Some(key) = keys.into_iter().find(|key| ours.get(key.as_str()) != theirs.get(key.as_str())) else {
             return Ok(());
         };
-        let what = format!("its pairs were made with {key} = {}, these with {value}", theirs[key.as_str()]);
+        let said = |meta: &serde_json::Value| meta.get(key).map_or("as usual".to_string(), ToString::to_string);
+        let what = format!("its pairs were made with {key} = {}, these with {}", said(&theirs), said(&ours));
         Err(DataError::malformed(file, what, "one store holds pairs of one kind: use another folder"))
     }
 }
@@ -130,4 +136,6 @@ pub struct PairRecord<'a> {
     pub x1: &'a [f32],
     /// Its class; -1 for none.
     pub class: i64,
+    /// Its caption; kept where the store has captions.
+    pub caption: Option<&'a str>,
 }

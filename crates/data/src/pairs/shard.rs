@@ -17,6 +17,7 @@ pub(super) struct Rows {
     pub(super) x0: Vec<f32>,
     pub(super) x1: Vec<f32>,
     pub(super) class: Vec<i64>,
+    pub(super) captions: Vec<Option<String>>,
     pub(super) index: Vec<i64>,
 }
 
@@ -29,6 +30,8 @@ pub(super) struct Shard {
     /// Sample numbers of its rows.
     pub(super) indices: Range<u64>,
     pub(super) class: Vec<i64>,
+    /// Of each row; empty where the store has none.
+    pub(super) captions: Vec<Option<String>>,
     file: File,
     x0: u64,
     x1: u64,
@@ -57,12 +60,20 @@ pub(super) fn encode(meta: &PairMeta, rows: &Rows) -> Result<Vec<u8>, Box<dyn Er
     let (class, index) = (integers(&rows.class), integers(&rows.index));
     let count = rows.index.len();
     let shape = meta.shape.batch(count);
-    let tensors = [
+    let letters: Vec<u8> = rows.captions.iter().flatten().flat_map(|caption| caption.bytes()).collect();
+    let lengths: Vec<i64> =
+        rows.captions.iter().map(|caption| caption.as_ref().map_or(-1, |caption| caption.len() as i64)).collect();
+    let lengths = integers(&lengths);
+    let mut tensors = vec![
         ("x0", TensorView::new(Dtype::F32, shape.clone(), &x0)?),
         ("x1", TensorView::new(Dtype::F32, shape, &x1)?),
         ("class", TensorView::new(Dtype::I64, vec![count], &class)?),
         ("index", TensorView::new(Dtype::I64, vec![count], &index)?),
     ];
+    if meta.captions {
+        tensors.push(("caption", TensorView::new(Dtype::U8, vec![letters.len()], &letters)?));
+        tensors.push(("caption_length", TensorView::new(Dtype::I64, vec![count], &lengths)?));
+    }
     let meta = serde_json::to_string(meta)?;
     let metadata = HashMap::from([("pairs".to_string(), meta), ("crc32c".to_string(), BLANK.to_string())]);
     let mut bytes = sort_header(serialize(tensors, Some(metadata))?)?;
@@ -129,7 +140,7 @@ impl Shard {
     }
 
     /// From here on the bytes are those that were written; what can still be wrong is another writer's doing.
-    fn check(path: &Path, file: File, head: &[u8], length: u64, checksum: String) -> Result<Self> {
+    fn check(path: &Path, file: File, head: &[u8], file_length: u64, checksum: String) -> Result<Self> {
         let broken = |what: String| DataError::malformed(path, what, REMEDY);
         let header: Metadata =
             serde_json::from_slice(&head[8..]).map_err(|e| broken(format!("not safetensors ({e})")))?;
@@ -146,7 +157,7 @@ impl Shard {
             let info = header.info(name).ok_or_else(|| broken(format!("it has no tensor `{name}`")))?;
             if info.dtype != dtype
                 || !same_points(&info.shape, shape)
-                || (head.len() + info.data_offsets.1) as u64 > length
+                || (head.len() + info.data_offsets.1) as u64 > file_length
             {
                 return Err(broken(format!(
                     "`{name}` is {:?} {:?}, expected {dtype:?} {shape:?}",
@@ -163,13 +174,32 @@ impl Shard {
             let bytes = read_at(&file, path, offset, count * 8)?;
             Ok(bytes.as_chunks::<8>().0.iter().map(|&chunk| i64::from_le_bytes(chunk)).collect())
         };
+        let captions = match meta.captions {
+            true => {
+                let lengths = integers(place("caption_length", Dtype::I64, &[count])?)?;
+                let total = lengths.iter().try_fold(0usize, |sum, &length| {
+                    sum.checked_add(usize::try_from(length.max(0)).ok()?).filter(|&sum| sum as u64 <= file_length)
+                });
+                let total = total.ok_or_else(|| broken("its captions are longer than the file".to_string()))?;
+                let letters = read_at(&file, path, place("caption", Dtype::U8, &[total])?, total)?;
+                let mut rest = letters.as_slice();
+                let mut next = |length: i64| {
+                    let (text, after) = rest.split_at(length.max(0) as usize);
+                    rest = after;
+                    let text = std::str::from_utf8(text).map_err(|_| broken("a caption is no text".to_string()))?;
+                    Ok((length >= 0).then(|| text.to_string()))
+                };
+                lengths.iter().map(|&length| next(length)).collect::<Result<_>>()?
+            }
+            false => Vec::new(),
+        };
         let (class, index) = (integers(class)?, integers(index)?);
         let first = u64::try_from(index.first().copied().unwrap_or(0)).unwrap_or(u64::MAX);
         if index.iter().zip(first..).any(|(&found, expected)| found as u64 != expected) {
             return Err(broken("its sample numbers are not consecutive".to_string()));
         }
         let indices = first..first + count as u64;
-        Ok(Self { path: path.to_path_buf(), meta, checksum, indices, class, file, x0, x1 })
+        Ok(Self { path: path.to_path_buf(), meta, checksum, indices, class, captions, file, x0, x1 })
     }
 
     /// Appends row `row` of `x0` and of `x1` to the two vectors.

@@ -29,6 +29,8 @@ pub struct PairBatch {
     pub shape: Shape,
     /// Class of each pair, `[b]`; -1 for none.
     pub labels: Vec<i64>,
+    /// Caption of each pair, `[b]`; empty for stores without.
+    pub captions: Vec<Option<String>>,
     /// Sample number of each pair, `[b]`: the one its noise was made with.
     pub index: Vec<u64>,
     /// Number of each sample in the whole stream since the start of training, `[b]`; its row when read by
@@ -112,6 +114,7 @@ impl PairStore {
     pub fn batch(&self, rows: &[usize]) -> Result<PairBatch> {
         let numbers = rows.len() * self.meta.len();
         let (mut x0, mut x1) = (Vec::with_capacity(numbers), Vec::with_capacity(numbers));
+        let mut captions = Vec::new();
         let (mut labels, mut index) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for &row in rows {
             if row >= self.len() {
@@ -122,11 +125,12 @@ impl PairStore {
             let (shard, within) = (&self.shards[number], row - self.starts[number]);
             shard.read_row(within, &mut x0, &mut x1)?;
             labels.push(shard.class[within]);
+            captions.extend(shard.captions.get(within).cloned());
             index.push(shard.indices.start + within as u64);
         }
         let indices = rows.iter().map(|&row| row as u64).collect();
         let whole = self.meta.is_whole();
         let spans = if whole { Vec::new() } else { index.iter().map(|&i| self.meta.span(i)).collect() };
-        Ok(PairBatch { x0, x1, shape: self.meta.shape, labels, index, indices, spans })
+        Ok(PairBatch { x0, x1, shape: self.meta.shape, labels, captions, index, indices, spans })
     }
 }

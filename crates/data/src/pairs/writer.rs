@@ -18,11 +18,11 @@ use std::path::{Path, PathBuf};
 ///     format: FORMAT, teacher: "base".into(), path: "linear".into(), parameterization: "velocity".into(),
 ///     solver: "euler".into(), schedule: "uniform".into(), steps: 20, precision: "f32".into(),
 ///     guidance: 1.0, seed: 7, shape: [2].into(), classes: 0, data: String::new(), times: vec![0.0, 1.0],
-///     start: "noise".into(), inverted: 0.0,
+///     start: "noise".into(), inverted: 0.0, captions: false,
 /// };
 /// let mut writer = PairWriter::open(dir, &meta, 0..100)?;
 /// for index in writer.missing(4) {
-///     writer.push(PairRecord { index, x0: &[0.5, -0.5], x1: &[1.0, -1.0], class: -1 })?;
+///     writer.push(PairRecord { index, x0: &[0.5, -0.5], x1: &[1.0, -1.0], class: -1, caption: None })?;
 /// }
 /// writer.finish()?;
 /// assert_eq!(PairWriter::open(dir, &meta, 0..100)?.next_index(), 4); // where the next run continues
@@ -109,7 +109,7 @@ impl PairWriter {
     /// # Errors
     /// A pair that is not the next one, of another shape, or with a number that is not finite; a full disk.
     pub fn push(&mut self, record: PairRecord<'_>) -> Result<()> {
-        let PairRecord { index, x0, x1, class } = record;
+        let PairRecord { index, x0, x1, class, caption } = record;
         if index != self.next || !self.range.contains(&index) {
             let what = format!("sample {index} pushed, the next of {:?} is {}", self.range, self.next);
             return Err(DataError::config("pairs", what, "push samples in the order of `missing`"));
@@ -119,6 +119,10 @@ impl PairWriter {
                 format!("x0 has {} and x1 {} numbers, the store's shape is {}", x0.len(), x1.len(), self.meta.shape);
             return Err(DataError::config("pairs", what, "push points of the store's shape"));
         }
+        if caption.is_some() && !self.meta.captions {
+            let what = format!("sample {index} has a caption, the store none");
+            return Err(DataError::config("pairs", what, "make the store with captions"));
+        }
         for (name, values) in [("x0", x0), ("x1", x1)] {
             if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
                 return Err(shard::not_finite(&self.dir, format!("a number of {name} of sample {index}"), value));
@@ -127,6 +131,7 @@ impl PairWriter {
         self.rows.x0.extend_from_slice(x0);
         self.rows.x1.extend_from_slice(x1);
         self.rows.class.push(class);
+        self.rows.captions.push(caption.map(str::to_string));
         self.rows.index.push(index as i64);
         self.next = after(&self.stored, index + 1);
         // A file holds consecutive samples, so it ends where samples already stored follow.

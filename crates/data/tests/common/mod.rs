@@ -96,6 +96,7 @@ pub fn meta() -> PairMeta {
         times: vec![0.0, 1.0],
         start: "noise".to_string(),
         inverted: 0.0,
+        captions: false,
     }
 }
 
@@ -109,6 +110,6 @@ pub fn pair(index: u64) -> ([f32; 4], [f32; 4]) {
 pub fn push(writer: &mut PairWriter, count: usize) {
     for index in writer.missing(count) {
         let (x0, x1) = pair(index);
-        writer.push(PairRecord { index, x0: &x0, x1: &x1, class: (index % 10) as i64 }).unwrap();
+        writer.push(PairRecord { index, x0: &x0, x1: &x1, class: (index % 10) as i64, caption: None }).unwrap();
     }
 }

@@ -41,7 +41,7 @@ impl<const D: usize> Maker<'_, D> {
             let numbers: Vec<u64> = forward.iter().map(|&i| i - config.inverted_of(i)).collect();
             let x0 = supply.source(&numbers).map_err(&lost)?;
             let classes = self.classes(&forward);
-            let condition = Labels::condition(&classes, self.device);
+            let condition = supply.condition(&classes, self.device).map_err(&lost)?;
             let paths = Brownian::new(Key::new(config.seed, Purpose::Latent), &forward);
             let from = self.scaled(x0.clone(), self.scale);
             let end = solve_with(self.field, from, &condition, &config.solver, steps, &paths, None)?;
@@ -51,7 +51,7 @@ impl<const D: usize> Maker<'_, D> {
         if !backward.is_empty() {
             let numbers: Vec<u64> = backward.iter().map(|&i| config.inverted_of(i)).collect();
             let (x1, classes) = supply.data(&numbers).map_err(&lost)?;
-            let condition = Labels::condition(&classes, self.device);
+            let condition = supply.condition(&classes, self.device).map_err(&lost)?;
             let start = solve(self.field, x1.clone(), &condition, &config.solver, &steps.reversed(), None)?;
             nfe += start.nfe;
             ends.push((self.scaled(start.x, 1.0 / self.scale), x1, classes));
@@ -87,7 +87,7 @@ impl<const D: usize> Maker<'_, D> {
         let end = indices.last().map_or(0, |i| i / pieces + 1);
         let trajectories: Vec<u64> = (first..end).collect();
         let classes = self.classes(&trajectories);
-        let condition = Labels::condition(&classes, self.device);
+        let condition = supply.condition(&classes, self.device).map_err(lost(indices))?;
         let source = supply.source(&trajectories).map_err(lost(indices))?;
         let (mut ends, mut nfe) = (vec![self.scaled(source, self.scale)], 0);
         for (piece, steps) in grid.iter().enumerate() {

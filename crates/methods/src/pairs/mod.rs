@@ -15,7 +15,7 @@ pub use config::PairsConfig;
 pub use labels::Labels;
 
 use crate::{MethodError, error::Failure};
-use base::{Device, Key, Purpose, Tensor};
+use base::{Condition, Device, Key, Purpose, Tensor};
 use flow::Field;
 use maker::{Made, Maker};
 use std::ops::Range;
@@ -35,6 +35,14 @@ pub trait Supply<const D: usize> {
     /// # Errors
     /// Whatever keeps it from having them.
     fn data(&mut self, numbers: &[u64]) -> Result<(Tensor<D>, Vec<i64>), Failure>;
+
+    /// What pairs with these labels are conditioned on: classes, unless labels are numbers of something else (captions).
+    ///
+    /// # Errors
+    /// Whatever keeps it from having them.
+    fn condition(&mut self, labels: &[i64], device: &Device) -> Result<Condition, Failure> {
+        Ok(Labels::condition(labels, device))
+    }
 }
 
 /// Standard normal noise by counter, and no data.

@@ -104,9 +104,9 @@ impl Network<4> for Dit {
         };
         let mut h = h + positions;
         let reads = self.blocks.iter().any(|block| block.cross_attn.is_some());
-        let tokens = if reads { self.conditioner.tokens(condition) } else { None };
+        let tokens = condition.tokens.as_ref().filter(|_| reads);
         for block in &self.blocks {
-            h = block.forward(h, &embedding, tokens.as_ref(), pass);
+            h = block.forward(h, &embedding, tokens, pass);
         }
         let both = self.final_layer.modulation.forward(embedding); // [b 2d]
         let (shift, scale) = (both.clone().narrow(1, 0, d), both.narrow(1, d, d));

@@ -7,18 +7,25 @@
 
 mod bert;
 mod clip;
-mod prompts;
 mod t5;
 mod words;
 
 pub use bert::{Bert, BertConfig};
 pub use clip::{Clip, ClipConfig, Reading};
-pub use prompts::Prompts;
 pub use t5::{T5, T5Config};
 pub use words::{Pieces, WordPieces};
 
 use crate::NetsError;
 use base::{Device, Tensor, Tokens};
+
+/// One vector per text `[b d]` from its tokens: their sum, its elements of mean square one; zeros where there is no token.
+pub fn pooled(tokens: &Tokens) -> Tensor<2> {
+    let [b, _, d] = tokens.embedding.dims();
+    let keep = tokens.mask.clone().float().unsqueeze_dim::<3>(2);
+    let sum: Tensor<2> = (tokens.embedding.clone() * keep).sum_dim(1).reshape([b, d]);
+    let norm = sum.clone().square().sum_dim(1).sqrt() + 1e-12;
+    sum / norm * (d as f64).sqrt()
+}
 
 /// A frozen encoder with its vocabulary.
 #[derive(Debug)]

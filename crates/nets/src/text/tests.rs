@@ -124,76 +124,16 @@ fn it_computes_what_the_reference_does_with_the_published_weights() {
     assert!(TextEncoder::new(encoder.bert, encoder.words, 513, &device).unwrap_err().to_string().contains("3 to 512"));
 }
 
-/// A class that stands for a prompt says what the prompt's tokens and its sentence say; none says nothing.
+/// The mutants: padding counted in, a mean in place of a direction, no text taken for a number that is none.
 #[test]
-fn prompts_are_read_by_number() {
-    use crate::{ConditionConfig, DitConfig, NetConfig, UnetConfig};
-    use base::{Condition, NULL_CLASS, Network, Pass, Tensor, Tokens};
+fn a_text_is_pooled_over_its_tokens() {
+    use base::Tensor;
     let device = Device::flex();
-    let wave = |n: usize, by: f32| (0..n).map(|i| (by * i as f32).sin()).collect::<Vec<f32>>();
-    let embedding: Tensor<3> = Tensor::<1>::from_floats(wave(2 * 3 * 4, 1.3).as_slice(), &device).reshape([2, 3, 4]);
-    let mask = Tensor::<2>::from_floats([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &device);
-    let embedding = embedding * mask.clone().unsqueeze_dim::<3>(2);
-    let tokens = Tokens { embedding: embedding.clone(), mask: mask.clone().greater_elem(0.5) };
-    let prompts = super::Prompts::new(&tokens);
-    assert_eq!((prompts.len(), prompts.features()), (2, 4));
-    let class = |classes: &[i64]| Condition::classes(classes, &device);
-    let sentences = prompts.sentences(&class(&[1, NULL_CLASS]).class.unwrap(), false);
-    let second: Vec<f32> = wave(24, 1.3)[12..16].to_vec(); // its only token
-    let length = second.iter().map(|x| x * x).sum::<f32>().sqrt() / 2.0;
-    let want: Vec<f32> = second.iter().map(|x| x / length).chain([0.0; 4]).collect();
-    assert_near(&sentences.into_data().try_to_vec::<f32>().unwrap(), &want, 1e-6);
-
-    let condition = ConditionConfig { tokens: 4, vector: 4, ..ConditionConfig::default() };
-    let config = NetConfig::Dit(DitConfig { width: 16, depth: 2, heads: 2, condition, ..DitConfig::default() });
-    struct Shake;
-    impl crate::weights::ParamMap for Shake {
-        fn map<const D: usize>(&mut self, _: &str, x: Tensor<D>) -> Tensor<D> {
-            let n = x.shape().num_elements();
-            let shake = Tensor::<1>::from_floats(
-                (0..n).map(|i| 0.1 * (i as f32).cos()).collect::<Vec<_>>().as_slice(),
-                &x.device(),
-            );
-            x.clone() + shake.reshape(x.dims())
-        }
-    }
-    let plain = crate::weights::map_named(config.init(1, [1, 8, 8], 0, &device).unwrap(), &mut Shake);
-    let reading = plain.clone().reading(&config, prompts.clone()).unwrap();
-    let x = Tensor::<1>::from_floats(wave(2 * 64, 0.7).as_slice(), &device).reshape([2, 64]);
-    let t = Tensor::<1>::from_floats([0.3, 0.6], &device);
-    let host = |y: Tensor<2>| y.into_data().try_to_vec::<f32>().unwrap();
-    let say = |net: &crate::Net, c: &Condition| host(net.predict(x.clone(), t.clone(), c, &Pass::Infer));
-    // Sample 0 asks for prompt 1 and sample 1 for prompt 0.
-    let rows = |order: [usize; 2]| {
-        let pick = |x: Tensor<3>| Tensor::cat(order.map(|i| x.clone().narrow(0, i, 1)).to_vec(), 0);
-        Tokens {
-            embedding: pick(embedding.clone()),
-            mask: pick(mask.clone().unsqueeze_dim::<3>(2)).squeeze_dim::<2>(2).greater_elem(0.5),
-        }
-    };
-    let given = Condition {
-        tokens: Some(rows([1, 0])),
-        vector: Some(prompts.sentences(&class(&[1, 0]).class.unwrap(), false)),
-        ..Condition::none()
-    };
-    assert_near(&say(&reading, &class(&[1, 0])), &say(&plain, &given), 1e-6);
-    let none = say(&plain, &Condition::none());
-    assert_near(&say(&reading, &class(&[NULL_CLASS; 2])), &none, 1e-6);
-    assert_near(&say(&reading, &Condition::none()), &none, 1e-6);
-    assert!(say(&reading, &class(&[1, 0])).iter().zip(&none).any(|(a, b)| (a - b).abs() > 1e-3));
-    // On the tape the same, and the table gets no gradient.
-    use burn::module::Module;
-    let (net, tape) = (reading.clone().train(), device.clone().autodiff());
-    let (xt, tt) = (Tensor::from_inner(x.clone()), Tensor::from_inner(t.clone()));
-    let taped = net.predict(xt, tt, &Condition::classes(&[1, 0], &tape), &Pass::Infer);
-    assert_near(&host(taped.clone().inner()), &say(&plain, &given), 1e-6);
-    taped.sum().backward();
-
-    let unet = NetConfig::Unet(UnetConfig { channels: 8, ..UnetConfig::default() });
-    let refused = unet.init(1, [1, 8, 8], 0, &device).unwrap().reading(&unet, prompts.clone()).unwrap_err();
-    assert!(refused.to_string().contains("condition.vector = 4"), "{refused}");
-    let wide = ConditionConfig { vector: 5, ..ConditionConfig::default() };
-    let wide = NetConfig::Unet(UnetConfig { channels: 8, condition: wide, ..UnetConfig::default() });
-    let refused = wide.init(1, [1, 8, 8], 0, &device).unwrap().reading(&wide, prompts).unwrap_err();
-    assert!(refused.to_string().contains("gives 4 features"), "{refused}");
+    let embedding: Tensor<3> = Tensor::<1>::from_floats([3.0, 0.0, 0.0, 4.0, 9.0, 9.0], &device).reshape([1, 3, 2]);
+    let embedding = Tensor::cat(vec![embedding.clone(), embedding], 0);
+    let mask = Tensor::<2>::from_floats([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]], &device).greater_elem(0.5);
+    let pooled = super::pooled(&base::Tokens { embedding, mask });
+    // (3, 4) at length sqrt 2; the second text has no token.
+    let want = [0.6 * 2f32.sqrt(), 0.8 * 2f32.sqrt(), 0.0, 0.0];
+    assert_near(&pooled.into_data().try_to_vec::<f32>().unwrap(), &want, 1e-6);
 }

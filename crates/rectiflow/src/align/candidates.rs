@@ -30,6 +30,9 @@ impl Candidates {
         context: &mut Context,
     ) -> Result<Self, Error> {
         let classes = match model.classes() as i64 {
+            0 if model.words.is_some() => {
+                Classes::prompts(model.captions()?.into_iter().flat_map(|caption| [caption.clone(), caption]).collect())
+            }
             0 => Classes::None,
             count => Classes::InTurn((0..count).flat_map(|class| [class, class]).collect()),
         };

@@ -40,7 +40,7 @@ impl Source for Chosen {
         let places: Vec<u64> = indices.iter().map(place).collect();
         let x1 = places.iter().flat_map(|p| &self.rows[*p as usize * numbers..][..numbers]).copied().collect();
         let classes = places.iter().map(|p| self.classes[*p as usize]).collect();
-        Ok(Batch { x1, x0: None, shape: self.shape, classes, indices, places, spans: Vec::new() })
+        Ok(Batch { classes, places, ..Batch::new(x1, self.shape, indices) })
     }
 
     fn fingerprint(&self) -> String {

@@ -2,7 +2,7 @@
 //! take instead.
 
 use super::Recipe;
-use crate::{Error, prompts::TextConfig};
+use crate::{Error, words::TextConfig};
 use flow::{Coupling, JointField, Parameterization, Solver, TimeLaw};
 use methods::Target;
 
@@ -80,10 +80,8 @@ impl Recipe {
             return Ok(());
         }
         if self.text.is_some() {
-            return Err(
-                "`text` reads the names of classes, and a flow between two data sets is learned without them; leave \
-                        one of the two out",
-            );
+            return Err("`text` reads captions, and a flow between two data sets is learned without them; leave \
+                        one of the two out");
         }
         let first = self.path.at(0.0);
         if (first.alpha - 1.0).abs() + first.beta.abs() > 1e-9 || matches!(self.path, flow::Path::Mirror { .. }) {
@@ -125,6 +123,12 @@ impl Recipe {
     }
 
     fn combination(&self) -> Result<(), &'static str> {
+        if self.data.label == Some(data::Label::Caption) && self.text.is_none() {
+            return Err(
+                "`data.label` = caption made classes of captions; captions are read by an encoder now: leave it \
+                        out and set `text = { encoder = \"minilm\" }`",
+            );
+        }
         let one_time = matches!(self.time.law, TimeLaw::Constant { .. } | TimeLaw::Steps { .. });
         // At pure noise v-prediction is the data alone, which independent pairs do teach (One More Step).
         let mean_at_noise = self.parameterization == (Parameterization::VPrediction {})

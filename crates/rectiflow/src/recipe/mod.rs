@@ -15,7 +15,7 @@ pub use evaluate::EvaluateConfig;
 pub use layers::Layers;
 pub use sample::{PairsRecipe, SampleConfig};
 
-use crate::{Error, prompts::TextConfig};
+use crate::{Error, words::TextConfig};
 use base::Network;
 use data::DataConfig;
 use flow::{Coupling, Loss, Native, Objective, Parameterization, PathField, Perceptual, TimeConfig, Weighting};
@@ -79,7 +79,7 @@ pub struct Recipe {
     /// unpaired and without regard to classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<DataConfig>,
-    /// Reads the names of the data's classes as prompts, by a frozen encoder.
+    /// Reads the data's captions, by a frozen encoder, in place of their classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<TextConfig>,
     /// The network.
@@ -171,7 +171,7 @@ impl Recipe {
             origin: if self.source.is_some() { Origin::Data } else { Origin::Noise },
             coupling: self.coupling.clone(),
             condition_dropout: self.train.condition_dropout,
-            conditional: classes > 0,
+            conditional: self.rows(classes) > 0,
             seed: self.seed,
         }
     }

@@ -18,7 +18,6 @@ use data::{
 };
 use flow::{Ends, Field, ScheduleConfig, Solver, coupling::Draw, diagnostics, guidance::GuidanceConfig};
 use kernels::Precision;
-use methods::Labels as Given;
 use plotters::style::RGBColor;
 use serde::Serialize;
 use std::{
@@ -101,9 +100,7 @@ pub fn diagnose(request: &DiagnoseRequest, context: &mut Context) -> Result<Diag
     let device = context.device.device.clone();
     let indices: Vec<u64> = (0..request.samples as u64).collect();
     let starts = Start::held_out(&model.recipe, model.subject.shape)?;
-    let classes = Classes::all(&model);
-    let asked: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
-    let condition = Given::condition(&asked, &device);
+    let condition = model.condition(&Classes::all(&model)?, &indices, &device)?;
     let x0 = starts.points(noise(request.seed), &indices, &model.recipe.path, &device)?;
 
     context.tell(Event::Begin { what: "parts", total: 3 });
@@ -200,17 +197,19 @@ fn training_pairs(
     }
     let tensor = |values: &[f32]| batch.rows(values, device);
     let classes = Some(batch.classes.as_slice()).filter(|classes| !classes.is_empty() && model.classes() > 0);
-    let condition = |classes: &[i64]| Given::condition(classes, device);
+    let captions = batch.captions.as_slice();
+    let condition = |classes: &[i64], captions: &[Option<String>]| model.condition_of(classes, captions, device);
     if let Some(x0) = &batch.x0 {
         let (x0, x1) = (tensor(x0), tensor(&batch.x1));
-        return Ok(Ok(Pairs { x0, x1, condition: classes.map_or(Condition::none(), condition) }));
+        return Ok(Ok(Pairs { x0, x1, condition: condition(classes.unwrap_or_default(), captions)? }));
     }
     let key = Key::new(request.seed, Purpose::Noise).fold(3);
     let x0 = Start::of(recipe, model.subject.shape, Split::Train)?.points(key, &batch.indices, &recipe.path, device)?;
     let x1 = tensor(&batch.x1);
     let pairing = recipe.coupling.pair(&x0, &x1, &Draw::new(recipe.seed, &batch.indices).with_classes(classes))?;
-    let classes = classes.map(|classes| pairing.data.iter().map(|row| classes[*row]).collect::<Vec<_>>());
-    let condition = classes.map_or(Condition::none(), |classes| condition(&classes));
+    let classes: Vec<i64> = classes.map_or(Vec::new(), |all| pairing.data.iter().map(|row| all[*row]).collect());
+    let captions: Vec<_> = pairing.data.iter().filter_map(|row| captions.get(*row).cloned()).collect();
+    let condition = condition(&classes, &captions)?;
     Ok(Ok(Pairs { x0: pairing.apply(x0), x1: pairing.apply_data(x1), condition }))
 }
 

@@ -164,7 +164,7 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
     if request.output.is_file() {
         return Err(Error::Usage(format!("--output {}: it is a file; give a folder", request.output.display())));
     }
-    let mut model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     let shape = model.subject.shape.image()?;
     if model.classes() == 0 || model.recipe.source.is_some() {
         return Err(Error::Usage(format!(
@@ -188,7 +188,7 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
     let count = request.count.unwrap_or(usize::MAX).min(set.len());
     let batch = data::gather(&*set, &(0..count).collect::<Vec<_>>())?;
     let known = set.class_names() == model.subject.classes;
-    let (source, target) = asked(request, &mut model, known.then_some(&batch.labels), count, context)?;
+    let (source, target) = asked(request, &model, known.then_some(&batch.labels), count)?;
     let layers = model.net.attentions();
     let range = request.blocks.clone().unwrap_or(layers / 2..layers);
     let shares = request.methods.iter().any(|method| matches!(method, Editing::RfEdit(edit) if edit.inject > 0));
@@ -247,14 +247,12 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
 /// What every picture is, and what it is asked to be.
 fn asked(
     request: &EditRequest,
-    model: &mut Model,
+    model: &Model,
     labels: Option<&Vec<i64>>,
     count: usize,
-    context: &Context,
 ) -> Result<(Vec<i64>, Vec<i64>), Error> {
     if request.prompts {
-        let source = request.source.clone().unwrap_or_default();
-        model.ask(&[source, request.target.clone()], &context.device)?;
+        model.check_reads()?;
         return Ok((vec![0; count], vec![1; count]));
     }
     let target = Classes::parse(&request.target, model)?;
@@ -297,8 +295,16 @@ impl Run<'_> {
             let indices: Vec<u64> = rows.clone().map(|i| i as u64).collect();
             let values = self.pictures[rows.start * size..rows.end * size].to_vec();
             let x = Tensor::<2>::from_data(TensorData::new(values, [rows.len(), size]), &device);
-            let conditions = [&self.source[rows.clone()], &self.target[rows.clone()]];
-            let [source, target] = conditions.map(|labels| Labels::condition(labels, &device));
+            let prompts = [self.request.source.as_deref().unwrap_or_default(), self.request.target.as_str()];
+            let conditions =
+                [(0, &self.source[rows.clone()]), (1, &self.target[rows.clone()])].map(|(side, labels)| {
+                    match self.model.words.as_ref().filter(|_| self.request.prompts) {
+                        Some(words) => words.condition(&vec![Some(prompts[side]); labels.len()], &device),
+                        None => Ok(Labels::condition(labels, &device)),
+                    }
+                });
+            let [source, target] = conditions;
+            let (source, target) = (source?, target?);
             let bus = Bus::new(self.blocks.clone(), Parts::default());
             // The way back is never guided.
             let [back, forth] = [&GuidanceConfig::default(), &config.guidance].map(|guidance| {

@@ -13,7 +13,7 @@ use crate::{
 };
 use flow::{ScheduleConfig, Solver, diagnostics, guidance::GuidanceConfig};
 use media::Grid;
-use methods::Labels;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -112,7 +112,7 @@ pub fn measure(
     config: &EvaluateConfig,
     context: &mut Context,
 ) -> Result<Measured, Error> {
-    let classes = Classes::all(model);
+    let classes = Classes::all(model)?;
     let start = Start::held_out(&model.recipe, model.subject.shape)?;
     // The same image twice says nothing new.
     let most = |wanted: usize| start.count().map_or(wanted as u64, |count| count.min(wanted as u64));
@@ -178,8 +178,7 @@ fn straightness(
         context.go_on()?;
         let indices: Vec<u64> = (next..(next + config.batch as u64).min(samples)).collect();
         next += indices.len() as u64;
-        let asked: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
-        let condition = Labels::condition(&asked, &device);
+        let condition = model.condition(classes, &indices, &device)?;
         let x0 = start.points(noise(config.seed), &indices, &model.recipe.path, &device)?;
         let solved = diagnostics::straightness(&field, x0.clone(), &condition, &Solver::Euler {}, &fine)?;
         cost.extend(diagnostics::transport_cost(&x0, &solved.x, 2.0)?);

@@ -6,12 +6,11 @@
 pub use flow::likelihood::{Divergence, Probe};
 
 use crate::{Context, Error, Model, context::Event, device::Chosen, model::which, verbs::sample::solver};
-use base::{Condition, Key, NULL_CLASS, Purpose, Shape, Tensor, TensorData};
+use base::{Key, Purpose, Shape, Tensor, TensorData};
 use data::Split;
 use flow::likelihood::{ByAutodiff, bits_per_dimension, dequantise, normal_log_density, ode};
 use flow::{ScheduleConfig, Solver, guidance::GuidanceConfig, kl::summary};
 use kernels::Precision;
-use methods::Labels;
 use serde::Serialize;
 use std::{path::PathBuf, time::Instant};
 
@@ -104,8 +103,7 @@ pub fn likelihood(request: &LikelihoodRequest, context: &mut Context) -> Result<
         let batch = data::gather(&*dataset, &rows)?;
         let x = Tensor::<2>::from_data(TensorData::new(batch.images, [rows.len(), size]), &context.device.device);
         let x = dequantise(x, CELL, key.fold(0), &indices);
-        let known = model.classes() > 0 && batch.labels.iter().all(|&label| label != NULL_CLASS);
-        let condition = if known { Labels::condition(&batch.labels, &taped.device) } else { Condition::none() };
+        let condition = model.condition_of(&batch.labels, &batch.captions, &taped.device)?;
         let how = (&solver, &schedule);
         let found = ode(&field, x, &condition, how, &request.divergence, &prior, key.fold(1), &indices)?;
         nfe = nfe.max(found.nfe);

@@ -2,9 +2,9 @@
 //!
 //! Parameters, work and what must fit are computed from the configuration; time and memory come from real steps on noise.
 
-use crate::{Error, Recipe, Start, context::Context, memory::Need, prompts, symmetry};
+use crate::{Error, Recipe, Start, context::Context, memory::Need, symmetry, words::Words};
 use ::train::{Batch, Setup, Source, TrainConfig, TrainError, memory::Memory};
-use base::{Key, Purpose, Shape};
+use base::{Condition, Key, Purpose, Shape};
 use data::Split;
 use kernels::Precision;
 use serde::Serialize;
@@ -52,9 +52,8 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     let dataset = data::open(&recipe.data)?;
     let (shape, config) = (Shape::from(dataset.shape()), &recipe.train);
     let start = Start::of(recipe, shape, Split::Train)?;
-    let names = if start.dataset().is_some() { &[][..] } else { dataset.class_names() };
-    let classes = names.len();
-    let cost = recipe.network.cost(shape, recipe.rows(classes))?;
+    let classes = if start.dataset().is_some() { 0 } else { recipe.rows(dataset.class_names().len()) };
+    let cost = recipe.network.cost(shape, classes)?;
     let need = Need::of(recipe, shape, classes)?;
     if context.device.name == "cpu" {
         need.check()?;
@@ -65,7 +64,7 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
         context
             .note("`target` and `perceptual` cost extra passes of this and other networks, which are not in the speed");
     }
-    let images_per_second = measure(recipe, shape, names, context)?;
+    let images_per_second = measure(recipe, shape, classes, context)?;
     let peak_bytes = if context.device.name == "cpu" { Memory::now().peak } else { 0 };
     let by_images = config.total_images().map(|images| images as f64 / images_per_second);
     let by_time = (config.seconds > 0.0).then_some(config.seconds);
@@ -98,14 +97,13 @@ const STEPS: usize = 8;
 const SECONDS: [f64; 2] = [1.5, 20.0];
 
 /// Images per second over a second or more, the first steps (allocation, page faults) not counted.
-pub(crate) fn measure(recipe: &Recipe, shape: Shape, names: &[String], context: &Context) -> Result<f64, Error> {
+pub(crate) fn measure(recipe: &Recipe, shape: Shape, classes: usize, context: &Context) -> Result<f64, Error> {
     let device = &context.device.device;
-    let net = prompts::network(recipe, shape, names, device)?;
+    let net = recipe.network.init(recipe.seed, shape, recipe.rows(classes), device)?;
     let net = match &recipe.lora {
         None => net,
         Some(lora) => lora.init(net, recipe.seed, device)?,
     };
-    let classes = names.len();
     let config = TrainConfig {
         seconds: SECONDS[1],
         images: 0,
@@ -118,7 +116,12 @@ pub(crate) fn measure(recipe: &Recipe, shape: Shape, names: &[String], context: 
     if recipe.needs_pairs() {
         task.coupling = flow::Coupling::Independent {}; // the pairs are not there yet; noise costs the same
     }
-    let mut source = Noise { shape, classes, transfer: recipe.source.is_some(), batch: config.micro_batch(), next: 0 };
+    let (batch, transfer) = (config.micro_batch(), recipe.source.is_some());
+    let condition = match Words::of(recipe)? {
+        Some(words) => words.condition(&vec![Some("a picture"); batch], &base::Device::flex())?,
+        None => Condition::none(),
+    };
+    let mut source = Noise { shape, classes, condition, transfer, batch, next: 0 };
     let (seed, stop) = (recipe.seed, context.stop.clone());
     let setup = Setup { seed, stop, ..Setup::new(&config, &task, &mut source) };
     let mut marks: Vec<(Instant, u64)> = Vec::new();
@@ -144,6 +147,7 @@ pub(crate) fn measure(recipe: &Recipe, shape: Shape, names: &[String], context: 
 struct Noise {
     shape: Shape,
     classes: usize,
+    condition: Condition,
     /// Whether flows start from a second data set.
     transfer: bool,
     batch: usize,
@@ -165,8 +169,8 @@ impl Source for Noise {
         let class = |index: &u64| (index % self.classes as u64) as i64;
         let classes = if self.classes == 0 { Vec::new() } else { indices.iter().map(class).collect() };
         let x0 = self.transfer.then(|| x1.iter().map(|v| -v).collect());
-        let (shape, places, spans) = (self.shape, indices.clone(), Vec::new());
-        Ok(Batch { x1, x0, shape, classes, places, indices, spans })
+        let condition = self.condition.clone();
+        Ok(Batch { x0, classes, condition, ..Batch::new(x1, self.shape, indices) })
     }
 
     fn fingerprint(&self) -> String {

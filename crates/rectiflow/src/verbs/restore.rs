@@ -12,7 +12,6 @@ use crate::{
 use base::{Key, Purpose, Tensor, TensorData};
 use flow::Field;
 use media::Images;
-use methods::Labels;
 use methods::steer::{Lifted, Measurement, Operator, Problem, Steering};
 use serde::Serialize;
 use std::{
@@ -221,8 +220,7 @@ impl Run<'_> {
         for first in (0..total).step_by(config.batch) {
             context.go_on()?;
             let indices: Vec<u64> = (first as u64..total.min(first + config.batch) as u64).collect();
-            let asked: Vec<i64> = indices.iter().map(|index| self.classes.of(*index)).collect();
-            let condition = Labels::condition(&asked, &self.device.device);
+            let condition = self.model.condition(self.classes, &indices, &self.device.device)?;
             let known = self.inputs.measured[first * m..(first + indices.len()) * m].to_vec();
             let known = Tensor::<2>::from_data(TensorData::new(known, [indices.len(), m]), plain);
             let cost = Measurement::new(self.operator.clone(), known, self.request.noise)?;

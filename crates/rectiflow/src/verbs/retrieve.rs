@@ -106,18 +106,17 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
     if request.steps.is_empty() || request.steps.contains(&0) {
         return Err(Error::Usage("--steps: give one or more numbers of at least 1".into()));
     }
-    let mut model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
-    if model.recipe.text.is_none() {
+    let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    if model.words.is_none() {
         let file = model.file.display();
         return Err(Error::Usage(format!("{file} reads no text: there is no prompt to retrieve; train with `[text]`")));
     }
     let held_out = data::open(&model.recipe.data.with_split(Split::Test))?;
-    let (captions, rows) = unseen(&*held_out, request.count)?;
+    let (captions, rows) = unseen(&*held_out, &model.captions()?, request.count)?;
     if !(2..=rows.len()).contains(&request.among) {
         let (among, found) = (request.among, rows.len());
         return Err(Error::Usage(format!("--among {among}: there are {found} held-out captions; give 2 to {found}")));
     }
-    model.ask(&captions, &context.device)?;
     let real = data::gather(&*held_out, &rows)?.images;
     let eye = extractor(&request.features, &held_out, &context.device)?;
     let shape = model.subject.shape.image()?;
@@ -136,7 +135,7 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
         figures.push(judge.row(other.name(), 0, &data::gather(&*other, &theirs)?.images, &places)?);
     }
     let places: Vec<usize> = (0..captions.len()).collect();
-    let classes = Classes::InTurn(places.iter().map(|place| *place as i64).collect());
+    let classes = Classes::prompts(captions.clone());
     let mut columns = vec![real.clone()];
     for &steps in &request.steps {
         let mut how = SampleConfig { steps, ..model.recipe.sample.clone() };
@@ -170,12 +169,11 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
 }
 
 /// Captions that training never saw and the first picture of each, in their order; at most `count` of them.
-fn unseen(dataset: &dyn Dataset, count: Option<usize>) -> Result<(Vec<String>, Vec<usize>), Error> {
+fn unseen(dataset: &dyn Dataset, seen: &[String], count: Option<usize>) -> Result<(Vec<String>, Vec<usize>), Error> {
     let mut first = BTreeMap::new();
-    for row in (0..dataset.len()).filter(|row| dataset.label(*row).is_none()) {
-        if let Some(caption) = dataset.get(row)?.caption {
-            first.entry(caption).or_insert(row);
-        }
+    for row in 0..dataset.len() {
+        let new = dataset.caption(row).filter(|caption| seen.binary_search_by(|s| s.as_str().cmp(caption)).is_err());
+        new.map(|caption| first.entry(caption.to_string()).or_insert(row));
     }
     Ok(first.into_iter().take(count.unwrap_or(usize::MAX)).unzip())
 }

@@ -17,6 +17,7 @@ use media::{Bitmap, Grid};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -155,7 +156,7 @@ pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleRe
         context.note(format!("from {} of the {all} images of {name}", count.min(all as u64)));
     }
     let drawn = draw_from(&model, &start, &config, &classes, request.seed, 0..count, context)?;
-    let note = Note { model: &model, config: &config, seed: request.seed };
+    let note = Note { model: &model, config: &config, classes: &classes, seed: request.seed };
     write(&output, &drawn, &start, request.columns, &note)?;
     Ok(SampleReport { output: request.output.clone(), count: drawn.len(), nfe: drawn.nfe, seconds: drawn.seconds })
 }
@@ -187,13 +188,15 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
     }
     let config = request.overrides.apply(&model.recipe.sample)?;
     if !request.prompts.is_empty() {
-        model.ask(&request.prompts, &context.device)?;
+        model.check_reads()?;
     }
     let classes = match &request.class {
         Some(text) => Classes::parse(text, &model)?,
-        None => Classes::all(&model),
+        None if !request.prompts.is_empty() => Classes::prompts(request.prompts.clone()),
+        None => Classes::all(&model)?,
     };
-    if config.guidance.scale != 1.0 && model.classes() > 0 && model.recipe.train.condition_dropout == 0.0 {
+    let conditional = model.classes() > 0 || model.words.is_some();
+    if config.guidance.scale != 1.0 && conditional && model.recipe.train.condition_dropout == 0.0 {
         return Err(Error::Usage(format!(
             "--guidance-scale {}: this model was trained with train.condition_dropout = 0, so it has no unconditional \
              side to contrast with",
@@ -233,6 +236,7 @@ fn beginning(model: &Model, data: Option<&str>) -> Result<Start, Error> {
 struct Note<'a> {
     model: &'a Model,
     config: &'a SampleConfig,
+    classes: &'a Classes,
     seed: u64,
 }
 
@@ -252,15 +256,15 @@ impl Note<'_> {
         )
     }
 
-    /// What was asked for in words, where the model reads them.
-    fn prompts(&self, classes: &[i64]) -> Option<Vec<&str>> {
-        self.model.recipe.text.as_ref()?;
-        let names = &self.model.subject.classes;
-        let name = |class: &i64| usize::try_from(*class).ok().and_then(|class| names.get(class)).map_or("", |n| n);
-        Some(classes.iter().map(name).collect())
+    /// What samples `range` were asked for in words, where the model reads them.
+    fn prompts(&self, range: Range<u64>) -> Option<Vec<&str>> {
+        self.model.words.as_ref()?;
+        Some(range.map(|index| self.classes.prompt(index).unwrap_or_default()).collect())
     }
 
-    fn json(&self, classes: &[i64]) -> String {
+    /// Of the samples from `first` on, asked for these classes.
+    fn json(&self, first: usize, classes: &[i64]) -> String {
+        let range = first as u64..(first + classes.len()) as u64;
         let note = serde_json::json!({
             "program": concat!("rectiflow ", env!("CARGO_PKG_VERSION")),
             "checkpoint": self.model.file.display().to_string(),
@@ -269,7 +273,7 @@ impl Note<'_> {
             "seed": self.seed,
             "sample": self.config,
             "classes": classes,
-            "prompts": self.prompts(classes),
+            "prompts": self.prompts(range),
         });
         note.to_string()
     }
@@ -281,16 +285,16 @@ fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &N
         drawn.images().map_err(told)
     };
     let axes = drawn.shape.batch(drawn.len());
-    let png = |path: &Path, bitmap: &Bitmap, classes: &[i64]| {
-        media::png::save(path, bitmap, &[("parameters", &note.line()), ("rectiflow", &note.json(classes))])
+    let png = |path: &Path, bitmap: &Bitmap, first: usize, classes: &[i64]| {
+        media::png::save(path, bitmap, &[("parameters", &note.line()), ("rectiflow", &note.json(first, classes))])
     };
     match output {
-        Output::Png(path) => png(path, &Grid { columns, ..Grid::default() }.draw(&images()?), &drawn.classes)?,
+        Output::Png(path) => png(path, &Grid { columns, ..Grid::default() }.draw(&images()?), 0, &drawn.classes)?,
         Output::Npy(path) => media::arrays::save_npy(path, &axes, &drawn.rows)?,
         Output::Safetensors(path) => {
             let metadata = HashMap::from([
                 ("parameters".to_string(), note.line()),
-                ("rectiflow".to_string(), note.json(&drawn.classes)),
+                ("rectiflow".to_string(), note.json(0, &drawn.classes)),
             ]);
             media::arrays::save_safetensors(path, &axes, &drawn.rows, Some(&drawn.classes), metadata)?;
         }
@@ -300,7 +304,7 @@ fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &N
                 // An image that was somebody's keeps its name.
                 let key = start.dataset().and_then(|dataset| dataset.key(i)).map(|key| key.replace(['/', '\\'], "_"));
                 let name = format!("{}.png", key.unwrap_or_else(|| format!("{i:06}")));
-                png(&folder.join(name), &images.bitmap(i), &drawn.classes[i..=i])?;
+                png(&folder.join(name), &images.bitmap(i), i, &drawn.classes[i..=i])?;
             }
         }
     }

@@ -14,10 +14,7 @@ use crate::{
 use data::Split;
 use flow::{Schedule, ScheduleConfig, Solver, guidance::GuidanceConfig, solve};
 pub use methods::StepsizeConfig;
-use methods::{
-    Labels,
-    stepsize::{self, Amplification, Candidate, Costs},
-};
+use methods::stepsize::{self, Amplification, Candidate, Costs};
 use serde::Serialize;
 use std::{
     path::{Path, PathBuf},
@@ -103,18 +100,17 @@ pub fn schedule(request: &ScheduleRequest, context: &mut Context) -> Result<Sche
     let fine = ScheduleConfig::Uniform {}.build(config.anchors)?;
     let field = model.field(&guidance, model.recipe.sample.precision)?;
     let device = context.device.device.clone();
-    let classes = Classes::all(&model);
+    let classes = Classes::all(&model)?;
     // A schedule is judged on source images that it was not found on.
     let [searched, judged] = [Start::of(&model.recipe, shape, Split::Train)?, Start::held_out(&model.recipe, shape)?];
     let path = &model.recipe.path;
-    let (classes, device) = (&classes, &device);
+    let (classes, device, model) = (&classes, &device, &model);
     let starts = |part: u64, count: u64| {
         let start = if part == 2 { &judged } else { &searched };
         let seed = config.seed.wrapping_mul(3).wrapping_add(part);
         stepsize::numbers(start.count().map_or(count, |most| most.min(count)), config.batch).map(move |indices| {
-            let labels: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
             let x0 = start.points(stepsize::key(seed), &indices, path, device)?;
-            Ok::<_, Error>((x0, Labels::condition(&labels, device)))
+            Ok::<_, Error>((x0, model.condition(classes, &indices, device)?))
         })
     };
     context.tell(Event::Begin { what: "trajectories", total: config.samples + config.validation });
@@ -152,7 +148,7 @@ pub fn schedule(request: &ScheduleRequest, context: &mut Context) -> Result<Sche
         context.go_on()?;
         let candidates = stepsize::search(&field, &costs, growth.as_ref(), steps, &validation)?;
         let file = request.output.join(format!("schedule-{steps}.json"));
-        save(&file, &candidates, &model, &guidance, config)?;
+        save(&file, &candidates, model, &guidance, config)?;
         found.push(Found { steps, file, candidates });
     }
     Ok(ScheduleReport { schedules: found, nfe, seconds: began.elapsed().as_secs_f64() })

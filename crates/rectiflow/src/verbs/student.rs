@@ -8,9 +8,11 @@ use crate::{
     memory::Need,
     model::Subject,
     pairs::{self, PairsReport},
-    prelude, prompts,
+    prelude,
     recipe::Layers,
+    sampling::Classes,
     taught::Teacher,
+    words::{Captioned, captions},
 };
 use base::Shape;
 use data::{
@@ -147,8 +149,10 @@ pub fn student(
         check(method, recipe, &teacher, existing, folder, resume.as_ref(), context)?;
     let (Stream { mut source, validation, data }, made, pair_count) = match recipe.needs_pairs() {
         true => from_pairs(recipe, &teacher, existing, folder, context)?,
-        false => (from_data(recipe, &subject)?, None, 0),
+        false => (from_data(recipe, &teacher)?, None, 0),
     };
+    let words = teacher.words.clone();
+    let asked = if recipe.train.sample_every > 0 { Classes::all(&teacher)? } else { Classes::None };
     let teacher = (recipe.target != Target::Path).then(|| Teacher {
         net: teacher.net,
         recipe: teacher.recipe,
@@ -156,7 +160,8 @@ pub fn student(
     });
     let source = &mut *source;
     let data = (!recipe.needs_pairs()).then_some(data);
-    let job = Job { recipe, subject, source, validation, start, teacher, premetric, folder, resume, data };
+    let job =
+        Job { recipe, subject, source, validation, start, teacher, premetric, words, asked, folder, resume, data };
     let train = job.run(context)?;
     Ok(StudentReport { pairs: made, pair_count, train })
 }
@@ -175,11 +180,11 @@ pub fn rehearse(
     resume: Option<&Resume>,
     context: &mut Context,
 ) -> Result<(), Error> {
-    let Checked { subject, .. } = check(method, recipe, teacher, existing, folder, resume, context)?;
+    check(method, recipe, teacher, existing, folder, resume, context)?;
     match (recipe.needs_pairs(), existing) {
         (true, Some(store)) => open_pairs(recipe, teacher, store).map(drop),
         (true, None) => Ok(()),
-        (false, _) => from_data(recipe, &subject).map(drop),
+        (false, _) => from_data(recipe, teacher).map(drop),
     }
 }
 
@@ -249,7 +254,8 @@ fn from_pairs(
         _ => pairs::held_out(teacher, &recipe.pairs, recipe.train.validation_samples, context)?,
     };
     let count = store.len() as u64;
-    let source = Box::new(PairSource::new(store, loader));
+    let names = if store.meta().captions { Vec::new() } else { teacher.named_captions().to_vec() };
+    let source = Captioned::named(Box::new(PairSource::new(store, loader)), teacher.words.as_ref(), names);
     Ok((Stream { source, validation, data: DataRecord::default() }, made, count))
 }
 
@@ -272,23 +278,28 @@ fn open_pairs(recipe: &Recipe, teacher: &Model, folder: &Path) -> Result<(Arc<Pa
 }
 
 /// The recipe's data, which must be of the teacher's kind.
-fn from_data(recipe: &Recipe, subject: &Subject) -> Result<Stream, Error> {
+fn from_data(recipe: &Recipe, teacher: &Model) -> Result<Stream, Error> {
+    let subject = &teacher.subject;
     if let Some(points) = recipe.data.name.as_deref().and_then(data::Points::named) {
         let source = train::PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
         return Ok(Stream { source: Box::new(source), validation: None, data: DataRecord::default() });
     }
     let dataset = data::open(&recipe.data)?;
-    if Shape::from(dataset.shape()) != subject.shape || dataset.class_names().len() != subject.classes.len() {
+    if teacher.words.is_some() {
+        captions(&*dataset)?; // refuses data without any
+    }
+    let classes = recipe.rows(dataset.class_names().len());
+    if Shape::from(dataset.shape()) != subject.shape || classes != subject.classes.len() {
         return Err(Error::Usage(format!(
             "the data are {:?} in {} classes but the teacher knows {} in {}: give the teacher's data (--data)",
             dataset.shape(),
-            dataset.class_names().len(),
+            classes,
             subject.shape,
             subject.classes.len()
         )));
     }
     let start = Start::of(recipe, subject.shape, Split::Train)?;
-    stream(recipe, dataset, &start)
+    stream(recipe, dataset, &start, teacher.words.as_ref())
 }
 
 /// Where the student's weights start: at the teacher's where the networks are the same, apart from being told how far ahead
@@ -303,7 +314,7 @@ fn start(method: Method, recipe: &Recipe, teacher: &Model, context: &mut Context
     }
     let Subject { shape, classes, .. } = &teacher.subject;
     if recipe.network == theirs.clone().reaching(true) {
-        let net = prompts::network(recipe, *shape, classes, &context.device.device)?;
+        let net = recipe.network.init(recipe.seed, *shape, classes.len(), &context.device.device)?;
         return Ok(Some(graft(net, &teacher.net)));
     }
     if recipe.lora.is_some() {

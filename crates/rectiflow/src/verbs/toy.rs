@@ -13,6 +13,7 @@ use crate::{
         panels::{self, Panel, page},
         plot::{self, Labels, Series, Style},
     },
+    sampling::Classes,
     toy::{Tracks, density, diffused, follow, held_out, noise, on_path, pairs, pictures},
 };
 use data::Points;
@@ -100,6 +101,9 @@ pub fn toy(recipe: &Recipe, folder: &Path, resume: Option<Resume>, context: &mut
             "`perceptual` looks at images, and the points of a toy are none: leave it out".into(),
         ));
     }
+    if recipe.text.is_some() {
+        return Err(Error::Usage("`text` reads captions, and the points of a toy have none: leave it out".into()));
+    }
     let again = resume.is_some().then_some(Resume::Latest);
     let train = learn(recipe, points, folder, resume, context)?;
     let model = Model::open(folder, Which::Best, &context.device)?;
@@ -163,8 +167,9 @@ fn learn(
     let mut source = PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
     let job = |recipe, source, folder, resume| {
         let subject = subject.clone();
-        let (validation, start, teacher, premetric, data) = (None, None, None, None, None);
-        Job { recipe, subject, source, validation, start, teacher, premetric, folder, resume, data }
+        let (validation, start, teacher, premetric, words, data) = (None, None, None, None, None, None);
+        let asked = Classes::None;
+        Job { recipe, subject, source, validation, start, teacher, premetric, words, asked, folder, resume, data }
     };
     if !recipe.needs_pairs() {
         return job(recipe, &mut source, folder, resume).run(context);

@@ -5,11 +5,12 @@ use crate::{
     context::{Context, Event},
     memory::Need,
     model::{Subject, find},
-    prompts,
     recipe::SampleConfig,
+    sampling::Classes,
     symmetry,
     taught::{TaughtTask, Teacher},
     verbs::data::DataRecord,
+    words::{Captioned, Words, captions},
 };
 use ::train::{
     Batch, ImageSource, Outcome, RunDir, Setup, Source, Task, TrainError, TransferSource,
@@ -106,12 +107,18 @@ fn with_job<T>(
     }
     let dataset = data::open(&recipe.data)?;
     let start = Start::of(recipe, dataset.shape(), Split::Train)?;
-    let subject = Subject::base(&*dataset, &start);
+    let subject = Subject::base(recipe, &*dataset, &start);
     symmetry::warn(recipe, &*dataset, context)?;
-    let Stream { mut source, validation, data } = stream(recipe, dataset, &start)?;
+    let words = Words::of(recipe)?;
+    let asked = match &words {
+        Some(_) => Classes::prompts(captions(&*dataset)?.into_iter().take(SHEET as usize).collect()),
+        None => Classes::first(subject.classes.len()),
+    };
+    let Stream { mut source, validation, data } = stream(recipe, dataset, &start, words.as_ref())?;
     let premetric = crate::perceptual::of(recipe, subject.shape, &context.device)?;
-    let (source, data) = (&mut *source, Some(data));
-    let job = Job { recipe, subject, source, validation, start: None, teacher: None, premetric, folder, resume, data };
+    let (source, data, start, teacher) = (&mut *source, Some(data), None, None);
+    let job =
+        Job { recipe, subject, source, validation, start, teacher, premetric, words, asked, folder, resume, data };
     then(job, context)
 }
 
@@ -128,7 +135,12 @@ pub(crate) struct Stream {
 ///
 /// # Errors
 /// A batch larger than the data, before anything is written.
-pub(crate) fn stream(recipe: &Recipe, dataset: Arc<dyn Dataset>, start: &Start) -> Result<Stream, Error> {
+pub(crate) fn stream(
+    recipe: &Recipe,
+    dataset: Arc<dyn Dataset>,
+    start: &Start,
+    words: Option<&Arc<Words>>,
+) -> Result<Stream, Error> {
     let (batch, flip) = (recipe.train.micro_batch(), recipe.data.flip);
     let loader = LoaderConfig { batch, flip, seed: recipe.seed, ..LoaderConfig::default() };
     let shape = dataset.shape();
@@ -160,7 +172,8 @@ pub(crate) fn stream(recipe: &Recipe, dataset: Arc<dyn Dataset>, start: &Start) 
         }
     };
     data.unwatched = recipe.train.validate_every > 0 && validation.is_none();
-    Ok(Stream { source, validation, data })
+    let validation = validation.map(|batch| Captioned::read(batch, words)).transpose()?;
+    Ok(Stream { source: Captioned::new(source, words), validation, data })
 }
 
 /// Refuses recipes that `train` cannot follow.
@@ -226,6 +239,9 @@ pub(crate) struct Job<'a> {
     pub teacher: Option<Teacher>,
     /// The distance that the recipe's `perceptual` weighs.
     pub premetric: Option<Box<dyn Premetric<2>>>,
+    /// Who reads prompts, and what sample sheets ask for.
+    pub words: Option<Arc<Words>>,
+    pub asked: Classes,
     pub folder: &'a Path,
     pub resume: Option<Resume>,
     /// What is told and kept of the data; `None` for stored pairs and points.
@@ -255,7 +271,10 @@ impl Job<'_> {
         let checkpoint = starting_point(folder, resume.as_ref())?;
         let net = match start {
             Some(net) => net.clone(),
-            None => prompts::network(recipe, subject.shape, &subject.classes, &context.device.device)?,
+            None => {
+                let classes = recipe.rows(subject.classes.len());
+                recipe.network.init(recipe.seed, subject.shape, classes, &context.device.device)?
+            }
         };
         let starts = match recipe.train.sample_every {
             0 => Start::Noise { shape: subject.shape }, // no sheet will ask
@@ -266,7 +285,7 @@ impl Job<'_> {
 
     pub fn run(self, context: &mut Context) -> Result<TrainReport, Error> {
         let Ready { checkpoint, net, starts } = self.check(context)?;
-        let Self { recipe, subject, source, validation, teacher, premetric, folder, data, .. } = self;
+        let Self { recipe, subject, source, validation, teacher, premetric, words, asked, folder, data, .. } = self;
         let device = context.device.device.clone();
         let classes = subject.classes.len();
         if let Some(data) = &data {
@@ -298,7 +317,7 @@ impl Job<'_> {
         // Opened at the first event: until then a run may be refused, and a refused command changes no file.
         let mut logs: Option<(Stats, EventFile)> = None;
         let mut log_failed = false;
-        let mut sheets = Sheets { recipe, subject: &subject, starts, run: &run, device: device.clone() };
+        let mut sheets = Sheets { recipe, subject: &subject, starts, words, asked, run: &run, device: device.clone() };
         let mut observer = |event: &::train::Event<'_>| {
             use ::train::Observer;
             let (stats, events) = match &mut logs {
@@ -381,6 +400,8 @@ struct Sheets<'a> {
     recipe: &'a Recipe,
     subject: &'a Subject,
     starts: Start,
+    words: Option<Arc<Words>>,
+    asked: Classes,
     run: &'a RunDir,
     device: base::Device,
 }
@@ -394,10 +415,8 @@ impl Sheets<'_> {
         let network = Precise { network, precision: *precision };
         let field = self.recipe.field(&network);
         let indices: Vec<u64> = (0..self.starts.count().unwrap_or(SHEET).min(SHEET)).collect();
-        let classes = self.subject.classes.len() as u64;
-        let asked: Vec<i64> =
-            indices.iter().map(|i| if classes == 0 { base::NULL_CLASS } else { (i % classes) as i64 }).collect();
-        let condition = methods::Labels::condition(&asked, &self.device);
+        let condition = self.asked.condition(self.words.as_ref(), &indices, &self.device);
+        let condition = condition.map_err(|error| wrong(&error))?;
         let noise = crate::sampling::noise(self.recipe.seed);
         let x0 = self.starts.points(noise, &indices, path.as_ref().unwrap_or(&self.recipe.path), &self.device);
         let x0 = x0.map_err(|error| wrong(&error))?;

@@ -63,7 +63,7 @@ pub fn winrate(
     }
     let judge = Judge::parse(judge, first, &context.device)?;
     let weights = weights(weighing, &judge.axes())?;
-    let classes = Classes::all(first);
+    let classes = Classes::all(first)?;
     let mut scores = Vec::new();
     for model in [first, second] {
         scores.push(judge.score(&draw(model, config, &classes, seed, 0..pairs as u64, context)?)?);

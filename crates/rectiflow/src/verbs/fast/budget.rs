@@ -76,7 +76,7 @@ impl Speed {
         let began = Instant::now();
         ask();
         let evaluation = began.elapsed().as_secs_f64() / 100.0;
-        let per_second = plan::measure(&model.recipe, model.subject.shape, &model.subject.classes, context)?;
+        let per_second = plan::measure(&model.recipe, model.subject.shape, model.classes(), context)?;
         Ok(Self { evaluation, image: 1.0 / per_second.max(1e-9) })
     }
 }

@@ -1,0 +1,194 @@
+//! Text-to-image: captions travel with their samples and are read by a frozen encoder as they come.
+//!
+//! A recipe's `[text]` table names the encoder. Whatever asks in words (a batch, stored pairs, `--prompt`) hands its texts to
+//! [`Words::condition`]; what has been encoded once is kept on disk ([`store`]), so that a set of captions may be as large as it
+//! likes and a prompt that nobody has seen is a prompt like any other.
+
+mod encoded;
+mod source;
+mod store;
+
+pub use source::Captioned;
+
+use crate::{Error, Recipe, judge::fetched};
+use base::{Condition, Device};
+use data::{Dataset, fetch};
+use encoded::Encoded;
+use nets::{
+    NetConfig, TextEncoder,
+    text::{Bert, BertConfig, WordPieces, pooled},
+};
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+use store::Store;
+
+/// How prompts are read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TextConfig {
+    /// A frozen encoder that `rectiflow data get` brings: `minilm`, 384 features.
+    pub encoder: String,
+    /// Tokens of a prompt at most, marks at both ends included; longer prompts are cut.
+    pub length: usize,
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self { encoder: "minilm".into(), length: 16 }
+    }
+}
+
+impl TextConfig {
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.encoder != "minilm" {
+            return Err(format!("text.encoder = \"{}\" is unknown; there is `minilm`", self.encoder));
+        }
+        if !(3..=512).contains(&self.length) {
+            return Err(format!("text.length = {} must be 3 to 512 tokens", self.length));
+        }
+        Ok(())
+    }
+}
+
+/// Prompts are encoded so many at a time.
+const BATCH: usize = 64;
+
+/// A reader of prompts for one network.
+pub struct Words {
+    config: TextConfig,
+    weights: PathBuf,
+    sizes: BertConfig,
+    /// Whether the network reads tokens, and whether it reads a vector.
+    reads: [bool; 2],
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    store: Store,
+    /// Opened when something is asked that the store does not know.
+    encoder: Option<TextEncoder>,
+}
+
+impl Words {
+    /// The reader that `recipe` asks for; `None` where it reads no text.
+    ///
+    /// # Errors
+    /// [`Error::Failure`] for an encoder that is not here, with the command that brings it; [`Error::Usage`] for a network that
+    /// reads no text, or in another width.
+    pub fn of(recipe: &Recipe) -> Result<Option<Arc<Self>>, Error> {
+        let Some(config) = &recipe.text else { return Ok(None) };
+        let weights = fetched(&config.encoder)?;
+        let sizes: BertConfig = serde_json::from_slice(&read(&weights.with_file_name("config.json"))?)
+            .map_err(|error| Error::Failure(format!("{}: its config.json: {error}", weights.display())))?;
+        let reads = reading(&recipe.network, sizes.hidden_size)?;
+        let most = sizes.max_position_embeddings;
+        if !(3..=most).contains(&config.length) {
+            return Err(Error::Usage(format!("text.length is {}; use 3 to {most} tokens", config.length)));
+        }
+        // Weights of another size are another encoder.
+        let bytes = std::fs::metadata(&weights).map_or(0, |about| about.len());
+        let name = format!("{}-{}-{}-{bytes}", config.encoder, config.length, sizes.hidden_size);
+        let folder = fetch::cache_dir().ok().map(|cache| cache.join("words").join(name));
+        let store = Store::new(folder, sizes.hidden_size, config.length);
+        let kept = Mutex::new(Kept { store, encoder: None });
+        Ok(Some(Arc::new(Self { config: config.clone(), weights, sizes, reads, kept })))
+    }
+
+    /// What these texts say, on `device`: their tokens, and the mean of each text's tokens at mean square one. A sample without
+    /// a text, and the null, have no token and a vector of zeros.
+    ///
+    /// # Errors
+    /// An encoder that cannot be opened or does not go with its vocabulary.
+    pub fn condition(&self, texts: &[Option<&str>], device: &Device) -> Result<Condition, Error> {
+        let known = self.known(texts)?;
+        let rows: Vec<Option<&Encoded>> =
+            texts.iter().map(|text| text.and_then(|text| known.get(text)).map(|found| &**found)).collect();
+        let tokens = Encoded::padded(&rows, self.config.length, self.sizes.hidden_size, device);
+        let [of_tokens, of_vector] = self.reads;
+        let vector = of_vector.then(|| pooled(&tokens));
+        Ok(Condition { tokens: of_tokens.then_some(tokens), vector, ..Condition::none() })
+    }
+
+    /// What each of `texts` is encoded as.
+    fn known<'a>(&self, texts: &[Option<&'a str>]) -> Result<HashMap<&'a str, Arc<Encoded>>, Error> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kept { store, encoder } = &mut *kept;
+        let (mut known, mut missing) = (HashMap::new(), Vec::new());
+        for text in texts.iter().flatten().copied().collect::<BTreeSet<_>>() {
+            match store.get(text) {
+                Some(found) => drop(known.insert(text, found)),
+                None => missing.push(text),
+            }
+        }
+        for texts in missing.chunks(BATCH) {
+            let encoder = match encoder {
+                Some(encoder) => encoder,
+                None => encoder.insert(self.open()?),
+            };
+            let rows = Encoded::rows(encoder.encode(texts)?)?;
+            for (text, row) in texts.iter().zip(rows) {
+                known.insert(text, store.put(text, row));
+            }
+        }
+        Ok(known)
+    }
+
+    fn open(&self) -> Result<TextEncoder, Error> {
+        let device = Device::flex();
+        let bytes = read(&self.weights)?;
+        let tensors = SafeTensors::deserialize(&bytes)
+            .map_err(|error| Error::Failure(format!("{}: {error}; fetch it again", self.weights.display())))?;
+        let words = WordPieces::parse(&read(&self.weights.with_file_name("tokenizer.json"))?)?;
+        let bert = Bert::load(&self.sizes, &tensors, &device)?;
+        TextEncoder::new(bert, words, self.config.length, &device).map_err(|error| Error::Usage(error.to_string()))
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(file).map_err(|error| Error::Failure(format!("cannot read {}: {error}", file.display())))
+}
+
+/// Whether the network reads tokens, and whether it reads a vector, of `width` features.
+fn reading(network: &NetConfig, width: usize) -> Result<[bool; 2], Error> {
+    let condition = network.condition();
+    let asked = [condition.tokens, condition.vector];
+    if asked.iter().any(|asked| *asked != 0 && *asked != width) {
+        return Err(Error::Usage(format!(
+            "network.condition has tokens = {} and vector = {}, and the encoder gives {width} features; use {width} or 0",
+            condition.tokens, condition.vector
+        )));
+    }
+    if asked == [0, 0] {
+        return Err(Error::Usage(format!(
+            "this network reads no text; set network.condition.vector = {width}, or tokens = {width} for a dit"
+        )));
+    }
+    Ok(asked.map(|asked| asked != 0))
+}
+
+/// The different captions of a data set, in alphabetical order.
+///
+/// # Errors
+/// [`Error::Usage`] where there is none.
+pub fn captions(dataset: &dyn Dataset) -> Result<Vec<String>, Error> {
+    let different: BTreeSet<&str> = (0..dataset.len()).filter_map(|index| dataset.caption(index)).collect();
+    if different.is_empty() {
+        return Err(Error::Usage(format!(
+            "`text` reads captions, and no sample of {} has one; put `.txt` files beside the images, or leave `text` out",
+            dataset.name()
+        )));
+    }
+    Ok(different.into_iter().map(str::to_string).collect())
+}
+
+impl Recipe {
+    /// Of `classes` classes, those that the network is told: none where it reads captions.
+    pub fn rows(&self, classes: usize) -> usize {
+        if self.text.is_some() { 0 } else { classes }
+    }
+}
