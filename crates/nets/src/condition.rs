@@ -24,7 +24,7 @@ pub struct ConditionConfig {
     pub class_std: f64,
     /// Width of the vector condition; 0 for none.
     pub vector: usize,
-    /// Width of the token embeddings (DiT only); 0 for none.
+    /// Width of the token embeddings (DiT and MMDiT); 0 for none.
     pub tokens: usize,
     /// Whether the network is told how far ahead in time its answer should hold ([`Condition::reach`]), as MeanFlow and
     /// shortcut models need. The new embedding starts at zero, so a trained network can be given it and answers as before.

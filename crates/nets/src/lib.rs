@@ -50,7 +50,7 @@ pub use flux::{Flux, FluxConfig};
 pub use init::Init;
 pub use lora::LoraConfig;
 pub use mlp::{Mlp, MlpConfig};
-pub use mmdit::{Mmdit, MmditConfig};
+pub use mmdit::{JointDit, JointDitConfig, Mmdit, MmditConfig};
 pub use net::{Net, NetConfig};
 pub use precise::Precise;
 pub use recompute::Recomputing;

@@ -127,7 +127,7 @@ impl Reparameterizer for Attach {
 mod tests {
     use super::*;
     use crate::weights::{ParamMap, map_named, named_tensors};
-    use crate::{DitConfig, MlpConfig, Net, NetConfig, UnetConfig};
+    use crate::{ConditionConfig, DitConfig, JointDitConfig, MlpConfig, Net, NetConfig, UnetConfig};
     use base::{Condition, Network, Pass};
 
     fn networks() -> Vec<Net> {
@@ -285,9 +285,13 @@ mod tests {
     fn what_corrections_cost_is_known_beforehand() {
         let device = Device::flex();
         let unet = UnetConfig { channels: 8, multipliers: vec![1, 2], groups: 4, ..UnetConfig::default() };
-        for config in
-            [NetConfig::Unet(unet), NetConfig::Dit(DitConfig::default()), NetConfig::Mlp(MlpConfig::default())]
-        {
+        let condition = ConditionConfig { tokens: 5, ..ConditionConfig::default() };
+        for config in [
+            NetConfig::Unet(unet),
+            NetConfig::Dit(DitConfig::default()),
+            NetConfig::Mmdit(JointDitConfig { condition, ..JointDitConfig::default() }),
+            NetConfig::Mlp(MlpConfig::default()),
+        ] {
             let net = config.init(1, [1, 4, 4], 3, &device).unwrap();
             let before = net.num_params();
             let lora = LoraConfig { rank: 3, alpha: 1.0 }.init(net, 5, &device).unwrap();

@@ -1,11 +1,13 @@
 //! One type for every network a recipe can name.
 
-use crate::{ConditionConfig, Cost, Dit, DitConfig, Init, Mlp, MlpConfig, NetsError, Unet, UnetConfig};
+use crate::{
+    ConditionConfig, Cost, Dit, DitConfig, Init, JointDit, JointDitConfig, Mlp, MlpConfig, NetsError, Unet, UnetConfig,
+};
 use base::{Condition, Device, Network, Pass, Shape, Tensor};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
-/// A network by configuration: `type = "mlp" | "unet" | "dit"` and that network's keys.
+/// A network by configuration: `type = "mlp" | "unet" | "dit" | "mmdit"` and that network's keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum NetConfig {
@@ -15,6 +17,8 @@ pub enum NetConfig {
     Unet(UnetConfig),
     /// Diffusion transformer over images.
     Dit(DitConfig),
+    /// Transformer in which text and image attend together.
+    Mmdit(JointDitConfig),
 }
 
 impl Default for NetConfig {
@@ -30,6 +34,7 @@ impl NetConfig {
             Self::Mlp(_) => "mlp",
             Self::Unet(_) => "unet",
             Self::Dit(_) => "dit",
+            Self::Mmdit(_) => "mmdit",
         }
     }
 
@@ -42,6 +47,7 @@ impl NetConfig {
             Self::Mlp(config) => config.check(),
             Self::Unet(config) => config.check(),
             Self::Dit(config) => config.check(),
+            Self::Mmdit(config) => config.check(),
         }
     }
 
@@ -51,6 +57,7 @@ impl NetConfig {
             Self::Mlp(config) => &config.condition,
             Self::Unet(config) => &config.condition,
             Self::Dit(config) => &config.condition,
+            Self::Mmdit(config) => &config.condition,
         }
     }
 
@@ -70,6 +77,7 @@ impl NetConfig {
             Self::Mlp(config) => config.condition.reach = reach,
             Self::Unet(config) => config.condition.reach = reach,
             Self::Dit(config) => config.condition.reach = reach,
+            Self::Mmdit(config) => config.condition.reach = reach,
         }
         self
     }
@@ -98,6 +106,7 @@ impl NetConfig {
             Self::Mlp(config) => Kind::Mlp(config.build(init, shape.numel(), classes)?),
             Self::Unet(config) => Kind::Unet(config.build(init, self.image(shape)?, classes)?),
             Self::Dit(config) => Kind::Dit(config.build(init, self.image(shape)?, classes)?),
+            Self::Mmdit(config) => Kind::Mmdit(config.build(init, self.image(shape)?, classes)?),
         };
         Ok(Net { kind, shape })
     }
@@ -119,6 +128,7 @@ impl NetConfig {
             Self::Mlp(config) => Ok(config.cost(shape.numel(), classes)),
             Self::Unet(config) => config.cost(self.image(shape)?, classes),
             Self::Dit(config) => config.cost(self.image(shape)?, classes),
+            Self::Mmdit(config) => config.cost(self.image(shape)?, classes),
         }
     }
 }
@@ -142,6 +152,8 @@ enum Kind {
     Unet(Unet),
     /// See [`Dit`].
     Dit(Dit),
+    /// See [`JointDit`].
+    Mmdit(JointDit),
 }
 
 impl Net {
@@ -168,6 +180,7 @@ impl Net {
                 levels.map(|level| level.attentions.len()).sum()
             }
             Kind::Dit(net) => net.blocks.len(),
+            Kind::Mmdit(net) => net.blocks.len(),
         }
     }
 }
@@ -178,6 +191,7 @@ impl Network<2> for Net {
             Kind::Mlp(net) => net.predict(x, t, condition, pass),
             Kind::Unet(net) => self.images(x, |x| net.predict(x, t.clone(), condition, pass)),
             Kind::Dit(net) => self.images(x, |x| net.predict(x, t.clone(), condition, pass)),
+            Kind::Mmdit(net) => self.images(x, |x| net.predict(x, t.clone(), condition, pass)),
         }
     }
 }

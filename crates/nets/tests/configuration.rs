@@ -1,7 +1,7 @@
 //! Configurations: their work counted by hand, what they refuse and how they read from a recipe.
 
 use base::Device;
-use nets::{ConditionConfig, DitConfig, NetConfig, Resampling, UnetConfig};
+use nets::{ConditionConfig, DitConfig, JointDitConfig, NetConfig, Resampling, UnetConfig};
 
 #[test]
 fn flops_match_a_count_by_hand() {
@@ -20,6 +20,14 @@ fn flops_match_a_count_by_hand() {
     let block = 8 * 48 + 4 * (8 * 24 + 8 * 8 + 8 * 32 + 32 * 8) + 2 * 4 * 4 * 8;
     let macs = embedding + 4 * 8 + block + 8 * 16 + 4 * 8;
     assert_eq!(NetConfig::Dit(dit).cost([1, 2, 2], 0).unwrap().forward_flops_per_sample, 2 * macs as u64);
+
+    // Two blocks of width 8, four image tokens and sixteen of text; the second block's text gives keys and values alone.
+    let condition = ConditionConfig { tokens: 3, ..ConditionConfig::default() };
+    let mmdit = JointDitConfig { patch: 1, width: 8, depth: 2, heads: 2, condition, ..Default::default() };
+    let whole = |rows: usize| 8 * 48 + rows * (4 * 8 * 8 + 2 * 8 * 32);
+    let blocks = 2 * whole(4) + whole(16) + (8 * 16 + 16 * 2 * 8 * 8) + 2 * 20 * 20 * 8 + 2 * 4 * 20 * 8;
+    let macs = embedding + 4 * 8 + 16 * 3 * 8 + blocks + 8 * 16 + 4 * 8;
+    assert_eq!(NetConfig::Mmdit(mmdit).cost([1, 2, 2], 0).unwrap().forward_flops_per_sample, 2 * macs as u64);
 }
 
 #[test]
@@ -41,6 +49,17 @@ fn impossible_configurations_are_refused_with_their_numbers() {
     }
     let dit = NetConfig::Dit(DitConfig { patch: 3, ..DitConfig::default() });
     assert!(dit.cost([1, 28, 28], 0).unwrap_err().to_string().contains("dit.patch = 3"));
+    let mmdit = |text: &str, shape: [usize; 3]| {
+        toml::from_str::<NetConfig>(&format!("type = \"mmdit\"\n{text}"))
+            .unwrap()
+            .cost(shape, 0)
+            .unwrap_err()
+            .to_string()
+    };
+    let tokens = "[condition]\ntokens = 384";
+    assert!(mmdit("", [1, 28, 28]).contains("condition.tokens is 0"));
+    assert!(mmdit(&format!("heads = 5\n{tokens}"), [1, 28, 28]).contains("mmdit.heads (5)"));
+    assert!(mmdit(&format!("patch = 3\n{tokens}"), [1, 28, 28]).contains("mmdit.patch = 3"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Shape, Te
 use burn::module::Module;
 use burn::tensor::Gradients;
 use nets::weights::{ParamMap, ParamVisit, map_named, visit_named};
-use nets::{ConditionConfig, Dit, DitConfig, MlpConfig, NetConfig, Positions, Resampling, UnetConfig};
+use nets::{ConditionConfig, Dit, DitConfig, JointDitConfig, MlpConfig, NetConfig, Positions, Resampling, UnetConfig};
 
 const VECTOR: usize = 3;
 const TOKEN: usize = 5;
@@ -17,6 +17,7 @@ fn condition(tokens: bool) -> ConditionConfig {
 fn zoo() -> Vec<(&'static str, NetConfig, Shape)> {
     let unet = UnetConfig { channels: 8, groups: 4, heads: 2, condition: condition(false), ..UnetConfig::default() };
     let dit = DitConfig { width: 16, depth: 2, heads: 2, patch: 2, condition: condition(true), ..DitConfig::default() };
+    let mmdit = JointDitConfig { width: 16, depth: 2, heads: 2, patch: 2, condition: condition(true), qk_norm: true };
     let image = |shape: [usize; 3]| Shape::from(shape);
     vec![
         ("mlp", NetConfig::Mlp(MlpConfig { width: 16, depth: 2, condition: condition(false) }), Shape::from([2])),
@@ -48,6 +49,12 @@ fn zoo() -> Vec<(&'static str, NetConfig, Shape)> {
             NetConfig::Dit(DitConfig { positions: Positions::Learned {}, qk_norm: false, dropout: 0.1, ..dit }),
             image([3, 4, 6]),
         ),
+        ("mmdit", NetConfig::Mmdit(mmdit.clone()), image([1, 8, 8])),
+        (
+            "mmdit no norm, one block",
+            NetConfig::Mmdit(JointDitConfig { qk_norm: false, depth: 1, ..mmdit }),
+            image([3, 4, 6]),
+        ),
     ]
 }
 
@@ -62,7 +69,7 @@ fn inputs(b: usize, shape: Shape, config: &NetConfig) -> (Tensor<2>, Tensor<1>, 
     let classes: Vec<i64> = (0..b as i64).map(|i| i % 3).collect();
     let mut condition = Condition::classes(&classes, &device);
     condition.vector = Some(noise([b, VECTOR], 2));
-    if matches!(config, NetConfig::Dit(_)) {
+    if matches!(config, NetConfig::Dit(_) | NetConfig::Mmdit(_)) {
         let mask = Tensor::<2>::ones([b, 4], &device).greater_elem(0.0);
         condition.tokens = Some(Tokens { embedding: noise([b, 4, TOKEN], 3), mask });
     }
@@ -304,6 +311,32 @@ fn fixed_positions_serve_images_of_another_size() {
     assert_eq!(values(run(small)), values(run(large)));
 }
 
+/// Padding is nothing, in a caption of any length, and the order of samples' captions is theirs.
+///
+/// Mutants: the mask forgotten; set beside the wrong end of the joint sequence; the image masked with the text.
+#[test]
+fn an_mmdit_does_not_read_padding() {
+    let (_, config, shape) = zoo().into_iter().find(|(name, ..)| *name == "mmdit").unwrap();
+    let net = shaken(config.init(1, shape, 3, &Device::flex()).unwrap());
+    let (x, t, c) = inputs(2, shape, &config);
+    let tokens = c.tokens.clone().unwrap(); // [2 4 5]
+    let masked = |embedding: Tensor<3>, real: [usize; 2]| {
+        let n = embedding.dims()[1];
+        let mask: Vec<f32> = real.iter().flat_map(|real| (0..n).map(|i| f32::from(u8::from(i < *real)))).collect();
+        let mask = Tensor::<2>::from_data(TensorData::new(mask, [2, n]), &Device::flex()).greater_elem(0.5);
+        let tokens = Some(Tokens { embedding, mask });
+        net.predict(x.clone(), t.clone(), &Condition { tokens, ..c.clone() }, &Pass::Infer)
+    };
+    let junk = noise([2, 3, TOKEN], 9) * 5.0;
+    let long = Tensor::cat(vec![tokens.embedding.clone(), junk], 1);
+    let all = masked(tokens.embedding.clone(), [4, 4]);
+    assert!(distance(all.clone(), masked(long.clone(), [4, 4])) < 1e-5);
+    // Two tokens of the second sample alone: the first sample says what it said, the second something else.
+    let fewer = masked(long, [4, 2]);
+    assert!(distance(all.clone().narrow(0, 0, 1), fewer.clone().narrow(0, 0, 1)) < 1e-5);
+    assert!(distance(all.narrow(0, 1, 1), fewer.narrow(0, 1, 1)) > 1e-4);
+}
+
 mod random {
     use super::*;
     use proptest::prelude::*;
@@ -344,8 +377,23 @@ mod random {
         )
     }
 
+    fn mmdit() -> impl Strategy<Value = JointDitConfig> {
+        (1usize..4, 1usize..4, 1usize..3, any::<bool>()).prop_map(|(patch, depth, heads, qk_norm)| JointDitConfig {
+            patch,
+            width: 8,
+            depth,
+            heads,
+            qk_norm,
+            condition: condition(true),
+        })
+    }
+
     fn any_net() -> impl Strategy<Value = NetConfig> {
-        prop_oneof![unet().prop_map(NetConfig::Unet), dit().prop_map(NetConfig::Dit)]
+        prop_oneof![
+            unet().prop_map(NetConfig::Unet),
+            dit().prop_map(NetConfig::Dit),
+            mmdit().prop_map(NetConfig::Mmdit)
+        ]
     }
 
     proptest! {
@@ -357,6 +405,7 @@ mod random {
             let step = match &config {
                 NetConfig::Unet(unet) => unet.patch << (unet.multipliers.len() - 1),
                 NetConfig::Dit(dit) => dit.patch,
+                NetConfig::Mmdit(mmdit) => mmdit.patch,
                 NetConfig::Mlp(_) => 1,
             };
             let shape = Shape::from([c, h * step, w * step]);

@@ -4,7 +4,7 @@ use base::{Condition, Device, Key, Network, Pass, Purpose, Shape, Tensor};
 use burn::module::Module;
 use kernels::adamw::{AdamW, step};
 use nets::weights::{GradientMap, map_gradients};
-use nets::{DitConfig, MlpConfig, NetConfig, UnetConfig};
+use nets::{ConditionConfig, DitConfig, JointDitConfig, MlpConfig, NetConfig, UnetConfig};
 use std::collections::HashMap;
 
 /// AdamW over flat parameters.
@@ -76,4 +76,11 @@ fn the_unet_learns_eight_images_by_heart() {
 fn the_dit_learns_eight_images_by_heart() {
     let config = DitConfig { patch: 2, width: 64, depth: 2, heads: 2, ..DitConfig::default() };
     assert_learns(NetConfig::Dit(config), [1, 8, 8], 3e-3, 100);
+}
+
+#[test]
+fn the_mmdit_learns_eight_images_by_heart() {
+    let condition = ConditionConfig { tokens: 5, ..ConditionConfig::default() };
+    let config = JointDitConfig { patch: 2, width: 64, depth: 2, heads: 2, condition, ..JointDitConfig::default() };
+    assert_learns(NetConfig::Mmdit(config), [1, 8, 8], 3e-3, 100);
 }

@@ -1,7 +1,7 @@
 //! Taps: every attention layer offers itself once per pass, in order; what is put back is what the network goes on with.
 
 use base::{Condition, Device, Features, Key, Network, Pass, Purpose, Tap, Taps, Tensor};
-use nets::{DitConfig, Net, NetConfig, UnetConfig};
+use nets::{ConditionConfig, DitConfig, JointDitConfig, Net, NetConfig, UnetConfig};
 use std::sync::{Arc, Mutex};
 
 /// Writes down who was asked, and changes the part of one layer.
@@ -49,7 +49,13 @@ fn networks() -> Vec<(Net, Vec<[usize; 3]>)> {
         let net = config.init(3, [1, 8, 8], 0, &device).unwrap();
         stirred(net)
     };
-    vec![(made(NetConfig::Dit(dit)), vec![[2, 16, 16]; 3]), (made(NetConfig::Unet(unet)), vec![])]
+    let condition = ConditionConfig { tokens: 5, ..ConditionConfig::default() };
+    let mmdit = JointDitConfig { patch: 2, width: 16, depth: 3, heads: 2, qk_norm: false, condition };
+    vec![
+        (made(NetConfig::Dit(dit)), vec![[2, 16, 16]; 3]),
+        (made(NetConfig::Mmdit(mmdit)), vec![[2, 16, 16]; 3]),
+        (made(NetConfig::Unet(unet)), vec![]),
+    ]
 }
 
 /// The same network with every parameter moved a little.

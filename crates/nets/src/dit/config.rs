@@ -59,7 +59,7 @@ impl Default for DitConfig {
 }
 
 /// Sinusoids of the time, as in the published DiT.
-pub(super) const TIME_FEATURES: usize = 256;
+pub(crate) const TIME_FEATURES: usize = 256;
 
 impl DitConfig {
     /// Ranges, apart from what depends on the image size.

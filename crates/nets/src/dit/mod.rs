@@ -14,7 +14,7 @@ use crate::condition::Conditioner;
 use crate::init::{Init, Weights};
 use crate::layers::{Linear, layer_norm};
 use crate::unet::{fold, unfold};
-use base::{Condition, Network, Pass, Tensor, TensorData};
+use base::{Condition, Device, Network, Pass, Tensor, TensorData};
 use burn::module::{Module, Param};
 
 /// Last modulation and projection.
@@ -24,6 +24,38 @@ pub struct FinalLayer {
     pub modulation: Linear,
     /// Features to the pixels of a patch; starts at zero.
     pub linear: Linear,
+}
+
+impl FinalLayer {
+    pub(crate) fn new(init: &Init, d: usize, pixels: usize) -> Self {
+        Self {
+            modulation: Linear::new(&init.child("modulation"), d, 2 * d, Weights::Zero),
+            linear: Linear::new(&init.child("linear"), d, pixels, Weights::Zero),
+        }
+    }
+
+    /// Tokens `[b n d]` of a grid and the activated embedding `[b d]` to `[b c h w]`.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<3>,
+        embedding: Tensor<2>,
+        [rows, columns]: [usize; 2],
+        patch: usize,
+    ) -> Tensor<4> {
+        let [b, _, d] = x.dims();
+        let both = self.modulation.forward(embedding); // [b 2d]
+        let (shift, scale) = (both.clone().narrow(1, 0, d), both.narrow(1, d, d));
+        let y = self.linear.forward(layer_norm(x, scale, shift)); // [b n c*p*p]
+        let pixels = y.dims()[2];
+        unfold(y.swap_dims(1, 2).reshape([b, pixels, rows, columns]), patch)
+    }
+}
+
+/// Images `[b c h w]` as tokens `[b n c*p*p]`, row by row, and the rows and columns of their grid.
+pub(crate) fn patches(x: Tensor<4>, patch: usize) -> (Tensor<3>, [usize; 2]) {
+    let folded = fold(x, patch); // [b c*p*p rows columns]
+    let [b, pixels, rows, columns] = folded.dims();
+    (folded.reshape([b, pixels, rows * columns]).swap_dims(1, 2), [rows, columns])
 }
 
 /// The network of [`DitConfig`].
@@ -55,7 +87,6 @@ impl Dit {
     ) -> Self {
         let d = config.width;
         let pixels = image * config.patch * config.patch;
-        let last = init.child("final_layer");
         let (pos_embed, fixed) = match config.positions {
             Positions::Learned {} => (Some(init.child("pos_embed").normal([rows * columns, d], 0.02)), vec![]),
             Positions::SinCos {} => (None, sin_cos(rows, columns, d)),
@@ -72,10 +103,7 @@ impl Dit {
             x_embedder: Linear::new(&init.child("x_embedder"), pixels, d, Weights::Xavier),
             pos_embed,
             blocks: (0..config.depth).map(|i| Block::new(&init.child("blocks").child(i), config, i)).collect(),
-            final_layer: FinalLayer {
-                modulation: Linear::new(&last.child("modulation"), d, 2 * d, Weights::Zero),
-                linear: Linear::new(&last.child("linear"), d, pixels, Weights::Zero),
-            },
+            final_layer: FinalLayer::new(&init.child("final_layer"), d, pixels),
             fixed,
             columns,
             patch: config.patch,
@@ -86,21 +114,16 @@ impl Dit {
 impl Network<4> for Dit {
     fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
         let embedding = kernels::silu(self.conditioner.forward(t, condition)); // [b d]
-        let folded = fold(x, self.patch); // [b c*p*p rows columns]
-        let [b, pixels, rows, columns] = folded.dims();
-        let patches = folded.reshape([b, pixels, rows * columns]).swap_dims(1, 2); // [b n c*p*p]
+        let (patches, grid) = patches(x, self.patch);
         let h = self.x_embedder.forward(patches); // [b n d]
         let d = h.dims()[2];
         let positions = match &self.pos_embed {
             Some(learned) => learned.val().unsqueeze::<3>(),
-            None => {
-                // Fixed positions exist for any grid; the one of the configuration is at hand.
-                let table = match self.fixed.len() == rows * columns * d && columns == self.columns {
-                    true => self.fixed.clone(),
-                    false => sin_cos(rows, columns, d),
-                };
-                Tensor::from_data(TensorData::new(table, [1, rows * columns, d]), &h.device())
+            // Fixed positions exist for any grid; the one of the configuration is at hand.
+            None if self.fixed.len() == grid[0] * grid[1] * d && grid[1] == self.columns => {
+                table(self.fixed.clone(), d, &h.device())
             }
+            None => places(grid, d, &h.device()),
         };
         let mut h = h + positions;
         let reads = self.blocks.iter().any(|block| block.cross_attn.is_some());
@@ -108,11 +131,18 @@ impl Network<4> for Dit {
         for block in &self.blocks {
             h = block.forward(h, &embedding, tokens, pass);
         }
-        let both = self.final_layer.modulation.forward(embedding); // [b 2d]
-        let (shift, scale) = (both.clone().narrow(1, 0, d), both.narrow(1, d, d));
-        let y = self.final_layer.linear.forward(layer_norm(h, scale, shift)); // [b n c*p*p]
-        unfold(y.swap_dims(1, 2).reshape([b, pixels, rows, columns]), self.patch)
+        self.final_layer.forward(h, embedding, grid, self.patch)
     }
+}
+
+/// The positions of a grid, `[1 rows*columns d]`.
+pub(crate) fn places([rows, columns]: [usize; 2], features: usize, device: &Device) -> Tensor<3> {
+    table(sin_cos(rows, columns, features), features, device)
+}
+
+fn table(values: Vec<f32>, features: usize, device: &Device) -> Tensor<3> {
+    let n = values.len() / features;
+    Tensor::from_data(TensorData::new(values, [1, n, features]), device)
 }
 
 /// Sinusoids of the row in the first half of `features` and of the column in the second, each sines before cosines;

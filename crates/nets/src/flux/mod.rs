@@ -11,7 +11,7 @@ pub use single::{SingleAttention, SingleBlock};
 
 use crate::init::{Init, Weights};
 use crate::layers::{Linear, layer_norm};
-use crate::mmdit::joint::Sizes;
+use crate::mmdit::joint::{Sizes, Told};
 use crate::mmdit::{JointBlock, Modulation, Rotation, TimeText};
 use base::{Device, Tensor, TensorData};
 use burn::module::Module;
@@ -41,7 +41,7 @@ impl Flux {
         let d = config.width();
         let heads = config.num_attention_heads;
         let linear = |name: &str, input, output| Linear::new(&init.child(name), input, output, Weights::Xavier);
-        let double = Sizes { width: d, heads, qk_norm: true, dual: false, last: false };
+        let double = Sizes { width: d, heads, qk_norm: true, dual: false, last: false, asks: true };
         let joint = |i: usize| JointBlock::new(&init.child("transformer_blocks").child(i), double);
         let single = |i: usize| SingleBlock::new(&init.child("single_transformer_blocks").child(i), d, heads);
         let (pooled, guided) = (config.pooled_projection_dim, config.guidance_embeds);
@@ -87,7 +87,7 @@ impl Flux {
         let mut image = self.x_embedder.forward(packed);
         let mut text = self.context_embedder.forward(tokens);
         for block in &self.transformer_blocks {
-            (image, text) = block.forward(image, text, &embedding, Some(&turn));
+            (image, text) = block.forward(image, text, &embedding, Told { turn: Some(&turn), ..Told::default() });
         }
         let mut both = Tensor::cat(vec![text, image], 1);
         for block in &self.single_transformer_blocks {

@@ -5,7 +5,7 @@
 
 use crate::init::{Init, Weights};
 use crate::layers::{FeedForward, Linear, RmsNorm, apart, layer_norm};
-use base::Tensor;
+use base::{Bool, Features, Taps, Tensor};
 use burn::module::Module;
 
 /// Cosines and sines of the angles by which queries and keys turn, `[n d/2]` each, text first.
@@ -24,6 +24,19 @@ pub(crate) struct Sizes {
     pub dual: bool,
     /// Whether the text is read for the last time: it gives keys and values and is dropped.
     pub last: bool,
+    /// Whether a text that is dropped still asks, as in released files; nobody hears its answer.
+    pub asks: bool,
+}
+
+/// What a joint attention is told beside its tokens.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Told<'a> {
+    /// Where tokens stand, in networks that turn queries and keys by it.
+    pub turn: Option<&'a Rotation>,
+    /// Which text tokens are real, `[b m]`; all where absent.
+    pub mask: Option<&'a Tensor<2, Bool>>,
+    /// Who looks at the image's features, and the layer's number.
+    pub taps: Option<(usize, &'a Taps)>,
 }
 
 /// A linear layer of the activated embedding, in `n` equal parts: shifts, scales and gates, `[b d]` each.
@@ -58,7 +71,11 @@ fn norm(init: &Init, name: &str, sizes: Sizes) -> Option<RmsNorm> {
 
 /// `x` `[b n d]` through `linear`, in heads, normalised where there is a `norm`: `[b heads n d/heads]`.
 pub(crate) fn head(x: &Tensor<3>, linear: &Linear, norm: Option<&RmsNorm>, heads: usize) -> Tensor<4> {
-    let y = apart(linear.forward(x.clone()), heads);
+    in_heads(linear.forward(x.clone()), norm, heads)
+}
+
+fn in_heads(y: Tensor<3>, norm: Option<&RmsNorm>, heads: usize) -> Tensor<4> {
+    let y = apart(y, heads);
     match norm {
         Some(norm) => norm.forward(y),
         None => y,
@@ -74,8 +91,8 @@ pub struct JointAttention {
     pub to_k: Linear,
     /// Values of the image.
     pub to_v: Linear,
-    /// Queries of the text.
-    pub add_q_proj: Linear,
+    /// Queries of the text, where it asks.
+    pub add_q_proj: Option<Linear>,
     /// Keys of the text.
     pub add_k_proj: Linear,
     /// Values of the text.
@@ -98,41 +115,58 @@ pub struct JointAttention {
 impl JointAttention {
     fn new(init: &Init, sizes: Sizes) -> Self {
         let d = sizes.width;
+        let asks = !sizes.last || sizes.asks;
         Self {
             to_q: linear(init, "to_q", d),
             to_k: linear(init, "to_k", d),
             to_v: linear(init, "to_v", d),
-            add_q_proj: linear(init, "add_q_proj", d),
+            add_q_proj: asks.then(|| linear(init, "add_q_proj", d)),
             add_k_proj: linear(init, "add_k_proj", d),
             add_v_proj: linear(init, "add_v_proj", d),
             to_out: linear(init, "to_out", d),
             to_add_out: (!sizes.last).then(|| linear(init, "to_add_out", d)),
             norm_q: norm(init, "norm_q", sizes),
             norm_k: norm(init, "norm_k", sizes),
-            norm_added_q: norm(init, "norm_added_q", sizes),
+            norm_added_q: if asks { norm(init, "norm_added_q", sizes) } else { None },
             norm_added_k: norm(init, "norm_added_k", sizes),
             heads: sizes.heads,
         }
     }
 
     /// Image `[b n d]` and text `[b m d]` to what each is told; nothing for a text that is dropped.
-    fn forward(&self, image: Tensor<3>, text: Tensor<3>, turn: Option<&Rotation>) -> (Tensor<3>, Option<Tensor<3>>) {
-        let (n, m) = (image.dims()[1], text.dims()[1]);
+    fn forward(&self, image: Tensor<3>, text: Tensor<3>, told: Told) -> (Tensor<3>, Option<Tensor<3>>) {
+        let ([b, n, _], m) = (image.dims(), text.dims()[1]);
         let both = |text: Tensor<4>, image: Tensor<4>| Tensor::cat(vec![text, image], 2); // [b heads m+n size]
         let (h, norm) = (self.heads, Option::as_ref);
-        let q = both(
-            head(&text, &self.add_q_proj, norm(&self.norm_added_q), h),
-            head(&image, &self.to_q, norm(&self.norm_q), h),
-        );
-        let k = both(
-            head(&text, &self.add_k_proj, norm(&self.norm_added_k), h),
-            head(&image, &self.to_k, norm(&self.norm_k), h),
-        );
-        let v = both(head(&text, &self.add_v_proj, None, h), head(&image, &self.to_v, None, h));
-        let y = kernels::join_heads(kernels::attention(turned(q, turn), turned(k, turn), v, None)); // [b m+n d]
-        let image = self.to_out.forward(y.clone().narrow(1, m, n));
+        let of_image = [&self.to_q, &self.to_k, &self.to_v].map(|layer| layer.forward(image.clone()));
+        let [q, k, v] = shown(of_image, told.taps); // [b n d] each
+        let q = in_heads(q, norm(&self.norm_q), h);
+        let q = match &self.add_q_proj {
+            Some(layer) => both(head(&text, layer, norm(&self.norm_added_q), h), q),
+            None => q,
+        };
+        let k = both(head(&text, &self.add_k_proj, norm(&self.norm_added_k), h), in_heads(k, norm(&self.norm_k), h));
+        let v = both(head(&text, &self.add_v_proj, None, h), in_heads(v, None, h));
+        let mask = told.mask.map(|real| {
+            let image = Tensor::<2>::ones([b, n], &real.device()).greater_elem(0.5);
+            Tensor::cat(vec![real.clone(), image], 1) // [b m+n]
+        });
+        let y = kernels::join_heads(kernels::attention(turned(q, told.turn), turned(k, told.turn), v, mask));
+        let asked = y.dims()[1]; // m+n, or n where the text does not ask
+        let image = self.to_out.forward(y.clone().narrow(1, asked - n, n));
         let text = self.to_add_out.as_ref().map(|layer| layer.forward(y.narrow(1, 0, m)));
         (image, text)
+    }
+}
+
+/// Queries, keys and values, or what somebody who looks puts in their place.
+fn shown([query, key, value]: [Tensor<3>; 3], taps: Option<(usize, &Taps)>) -> [Tensor<3>; 3] {
+    match taps {
+        Some((number, taps)) if taps.0.wants(number) => {
+            let Features { query, key, value } = taps.0.attend(number, Features { query, key, value });
+            [query, key, value]
+        }
+        _ => [query, key, value],
     }
 }
 
@@ -221,7 +255,7 @@ impl JointBlock {
         image: Tensor<3>,
         text: Tensor<3>,
         embedding: &Tensor<2>,
-        turn: Option<&Rotation>,
+        beside: Told,
     ) -> (Tensor<3>, Tensor<3>) {
         let ([shift, scale, gate, shift2, scale2, gate2], second) = match &self.attn2 {
             None => (self.norm1.parts(embedding), None),
@@ -242,11 +276,11 @@ impl JointBlock {
         };
         let Some(ff_context) = &self.ff_context else {
             let [scale, shift] = self.norm1_context.parts(embedding);
-            let (told, _) = self.attn.forward(read, layer_norm(text.clone(), scale, shift), turn);
+            let (told, _) = self.attn.forward(read, layer_norm(text.clone(), scale, shift), beside);
             return (after(told), text);
         };
         let [shift, scale, gate, shift2, scale2, gate2] = self.norm1_context.parts(embedding);
-        let (told, text_told) = self.attn.forward(read, layer_norm(text.clone(), scale, shift), turn);
+        let (told, text_told) = self.attn.forward(read, layer_norm(text.clone(), scale, shift), beside);
         let text = match text_told {
             Some(told) => kernels::gated(text, told, gate),
             None => text,

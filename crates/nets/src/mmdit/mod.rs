@@ -2,19 +2,25 @@
 //!
 //! The network speaks its authors' language: `timestep` is 1000 times the noise fraction, and the answer points from data to
 //! noise. Adapters outside turn both into this project's frame. Tensor names are diffusers', so a released file fills it.
+//!
+//! [`JointDit`] is what is trained here: the same blocks between the ends of our [`Dit`](crate::Dit), in this project's frame.
 
 mod config;
 pub(crate) mod joint;
+mod trained;
+mod trained_config;
 
 pub use config::MmditConfig;
 pub use joint::{ImageAttention, JointAttention, JointBlock, Modulation, Rotation};
+pub use trained::JointDit;
+pub use trained_config::JointDitConfig;
 
 use crate::condition::TimeEmbedding;
 use crate::init::{Init, Weights};
 use crate::layers::{Conv2d, Linear, layer_norm};
 use base::Tensor;
 use burn::module::{Module, Param};
-use joint::Sizes;
+use joint::{Sizes, Told};
 
 /// Sinusoids of a timestep.
 pub(crate) const TIME_FEATURES: usize = 256;
@@ -103,6 +109,7 @@ impl Mmdit {
                 qk_norm: config.qk_norm.is_some(),
                 dual: config.dual_attention_layers.contains(&i),
                 last: i + 1 == config.num_layers,
+                asks: true,
             };
             JointBlock::new(&init.child("transformer_blocks").child(i), sizes)
         };
@@ -142,7 +149,7 @@ impl Mmdit {
         let mut text = self.context_embedder.forward(tokens);
         for (i, block) in self.transformer_blocks.iter().enumerate() {
             if !skip.contains(&i) {
-                (image, text) = block.forward(image, text, &embedding, None);
+                (image, text) = block.forward(image, text, &embedding, Told::default());
             }
         }
         let [scale, shift] = self.norm_out.parts(&embedding);

@@ -229,6 +229,7 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
         NetConfig::Mlp(_) => {}
         NetConfig::Unet(_) => cite(&[DDPM, ADM]),
         NetConfig::Dit(_) => cite(&[DIT]),
+        NetConfig::Mmdit(_) => cite(&[DIT, SD3]),
     }
     if recipe.sample.guidance.scale != 1.0 || recipe.pairs.guidance.scale != 1.0 {
         cite(&[GUIDANCE]);

@@ -61,6 +61,7 @@ pub fn usual(model: &Model) -> RewardRecipe {
         NetConfig::Dit(dit) => {
             NetConfig::Dit(DitConfig { depth: dit.depth.min(3), condition: ConditionConfig::default(), ..dit.clone() })
         }
+        NetConfig::Mmdit(mmdit) => NetConfig::Dit(DitConfig { depth: mmdit.depth.min(3), ..mmdit.without_text() }),
         NetConfig::Mlp(mlp) => NetConfig::Mlp(MlpConfig { condition: ConditionConfig::default(), ..mlp.clone() }),
     };
     let mut recipe = RewardRecipe { reward: RewardConfig { network, ..RewardConfig::default() }, ..Default::default() };

@@ -165,7 +165,7 @@ fn reading(network: &NetConfig, width: usize) -> Result<[bool; 2], Error> {
     }
     if asked == [0, 0] {
         return Err(Error::Usage(format!(
-            "this network reads no text; set network.condition.vector = {width}, or tokens = {width} for a dit"
+            "this network reads no text; set network.condition.vector = {width}, or tokens = {width} for a dit or an mmdit"
         )));
     }
     Ok(asked.map(|asked| asked != 0))
