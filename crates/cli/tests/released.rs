@@ -45,7 +45,11 @@ fn sample(name: &str, noise: &str) -> assert_cmd::Command {
 fn sample_draws_the_golden_pictures_from_folders_alone() {
     let dir = tempfile::tempdir().unwrap();
     for (name, noise, more) in [
-        ("sd3_tiny", "latents.init", &["--steps", "4", "--guidance-scale", "4.5", "--negative-prompt"][..]),
+        (
+            "sd3_tiny",
+            "latents.init",
+            &["--double-shift", "--steps", "4", "--guidance-scale", "4.5", "--negative-prompt"][..],
+        ),
         ("flux_schnell_tiny", "latents.init_unpacked", &[]),
     ] {
         let output = dir.path().join(name).with_extension("png");

@@ -39,7 +39,8 @@ fn curve_following_solvers_have_their_orders() {
                 (error(160) / error(640)).log2() / 2.0
             };
             let even = |steps| uniform(from, to, steps);
-            for solver in [Solver::Ddim { eta: 0.0 }, Solver::DpmSolver {}, Solver::Unipc { order: 2 }] {
+            for solver in [Solver::Ddim { eta: 0.0 }, Solver::DpmSolver {}, Solver::Plms {}, Solver::Unipc { order: 2 }]
+            {
                 let found = slope(&solver, &even);
                 let what = format!("{solver:?} on {} from {from} to {to}: slope {found}", path.name());
                 assert!((found - solver.order()).abs() < 0.1, "{what}");
@@ -70,6 +71,7 @@ fn curve_following_solvers_run_from_end_to_end() {
         for (solver, room) in [
             (Solver::Ddim { eta: 0.0 }, 0.08),
             (Solver::DpmSolver {}, 0.01),
+            (Solver::Plms {}, 0.05),
             (Solver::Unipc { order: 2 }, 0.015),
             (Solver::Unipc { order: 3 }, 0.015),
         ] {

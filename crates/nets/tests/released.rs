@@ -8,6 +8,7 @@ use nets::{
     AutoencoderConfig, FluxConfig, MmditConfig,
     published::{Published, read},
     text::{ClipConfig, T5Config, WordPieces},
+    text_unet::TextUnetConfig,
     weights::{Stored, TensorSource},
 };
 use std::path::{Path, PathBuf};
@@ -159,6 +160,33 @@ fn t5_reads_as_the_reference() {
     let net = config::<T5Config>(&at).load(&stored(&at, "model"), &device).unwrap();
     let (ids, shape) = golden.ids("text.t5.ids");
     golden.holds("text.t5.hidden", net.read(&ids, shape, &device));
+}
+
+/// Several times, whole and not; a batch of two times; sides that two does not divide.
+#[test]
+fn text_unet_answers_as_the_reference() {
+    let device = Device::flex();
+    let name = "instaflow_tiny";
+    let (at, golden) = (folder(name).join("unet"), Golden::of(name));
+    let config: TextUnetConfig = config(&at);
+    let net = config.load(&stored(&at, WEIGHTS), &device).unwrap();
+    let prompt = || golden.tensor::<3>("text.pos.hidden");
+    for time in ["0", "1", "500.5", "666.667", "999", "1000"] {
+        let t = Tensor::<1>::from_floats([time.parse::<f32>().unwrap()], &device);
+        golden.holds(&format!("unet.t{time}"), net.forward(golden.tensor("latents.init"), t, prompt()));
+    }
+    let batch =
+        net.forward(golden.tensor("unet.batch.x"), golden.tensor("unet.batch.t"), golden.tensor("unet.batch.ctx"));
+    golden.holds("unet.batch.out", batch);
+    let t = Tensor::<1>::from_floats([400.0], &device);
+    golden.holds("unet.odd.out", net.forward(golden.tensor("unet.odd.x"), t, prompt()));
+    let mut odd = config.clone();
+    odd.others.insert("class_embed_type".into(), "timestep".into());
+    assert!(odd.declare(&device).unwrap_err().to_string().contains("class_embed_type"));
+    // Stable Diffusion 1.5.
+    let size = TextUnetConfig { cross_attention_dim: 768, ..TextUnetConfig::default() };
+    let net = size.declare(&device).unwrap();
+    assert_eq!((nets::weights::named_shapes(&net).len(), net.num_params()), (686, 859_520_964));
 }
 
 /// Fourteen texts with apostrophes, digits, scripts, ligatures, white space and special words.

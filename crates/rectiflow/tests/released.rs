@@ -3,7 +3,7 @@
 //! Tolerance 1e-4 absolute; the reference's own final latents differ between f32 and f64 by up to 9e-6.
 
 use base::{Condition, Device, Tensor, TensorData};
-use nets::weights::{Stored, TensorSource};
+use nets::weights::{Corrections, Stored, TensorSource};
 use rectiflow::{
     Context, Precision,
     released::{Asked, Family, Folder, Network, Prompted, ReleasedRequest, encode, is_released, sample, schedule},
@@ -60,6 +60,8 @@ fn request(name: &str) -> ReleasedRequest {
         noise: Some(fixture(name).join("golden.safetensors:latents.init").display().to_string()),
         length: None,
         clip_skip: None,
+        double_shift: name.starts_with("sd3"),
+        loras: Vec::new(),
         output: PathBuf::new(),
     }
 }
@@ -84,16 +86,21 @@ struct Run {
     /// Skip-layer guidance: blocks, scale, times.
     skip: Option<rectiflow::released::SkipLayers>,
     without: Option<&'static str>,
+    lora: Option<&'static str>,
 }
 
 impl Run {
     fn new(contrast: Option<f64>) -> Self {
-        Self { contrast, told: 0.0, asked: Asked { length: 256, clip_skip: 0 }, skip: None, without: None }
+        Self { contrast, told: 0.0, asked: Asked { length: 256, clip_skip: 0 }, skip: None, without: None, lora: None }
     }
 }
 
 /// The conditions of the golden texts and the latents after each step.
 fn steps(name: &str, run: &Run) -> (Vec<Condition>, Vec<Tensor<4>>) {
+    in_steps(name, run, 4)
+}
+
+fn in_steps(name: &str, run: &Run, count: usize) -> (Vec<Condition>, Vec<Tensor<4>>) {
     let mut context = Context::silent();
     let mut folder = Folder::open(&fixture(name)).unwrap();
     if let Some(part) = run.without {
@@ -106,19 +113,22 @@ fn steps(name: &str, run: &Run) -> (Vec<Condition>, Vec<Tensor<4>>) {
     let prompts = texts(name);
     let conditions =
         encode(&folder, family, &prompts[..1], prompts.get(1), network.text_width(), run.asked, &mut context).unwrap();
-    let flow = network.open(run.told, &Device::flex()).unwrap();
+    let corrections: Vec<Corrections> =
+        run.lora.iter().map(|file| Corrections::open(&fixture(file), 0.8).unwrap()).collect();
+    let flow = network.open(run.told, &corrections, &Device::flex(), &mut |line| unknown.push(line)).unwrap();
+    let corrected = |line: &String| line.contains("layers corrected") && !line.contains("no place");
+    assert!(unknown.len() == corrections.len() && unknown.iter().all(corrected), "{unknown:?}");
     let field = Prompted { flow: &flow, contrast: run.contrast, skip: run.skip.clone() };
     let golden = golden(name);
     let start = match family {
-        Family::Sd3 => tensor(&golden, "latents.init"),
         Family::Flux => tensor::<4>(&golden, "latents.init_unpacked"),
+        _ => tensor(&golden, "latents.init"),
     };
     let [_, _, h, w] = start.dims();
-    let times = schedule(&folder, family, 4, h * w / 4).unwrap();
+    let times = schedule(&folder, family, count, h * w / 4, true).unwrap();
     let mut seen = Vec::new();
     let mut observe = |step: flow::solver::Observation<4>| seen.push(step.next);
-    let euler = flow::Solver::Euler {};
-    flow::solver::solve(&field, start, &conditions[0], &euler, &times, Some(&mut observe)).unwrap();
+    flow::solver::solve(&field, start, &conditions[0], &network.solver(), &times, Some(&mut observe)).unwrap();
     (conditions, seen)
 }
 
@@ -165,7 +175,7 @@ fn sd3_without_guidance_without_t5_and_with_clip_skip() {
 fn skip_layer_guidance_acts_in_its_steps() {
     let golden = golden("sd35m_tiny");
     let folder = Folder::open(&fixture("sd35m_tiny")).unwrap();
-    let times = schedule(&folder, Family::Sd3, 4, 24).unwrap();
+    let times = schedule(&folder, Family::Sd3, 4, 24, true).unwrap();
     let interval = (times.times()[1] - 1e-6, times.times()[2] + 1e-6);
     let skip = rectiflow::released::SkipLayers { layers: vec![1], scale: 2.8, interval };
     let (_, mut latents) = steps("sd35m_tiny", &Run { skip: Some(skip), ..Run::new(Some(4.5)) });
@@ -209,6 +219,93 @@ fn flux_walks_the_golden_latents_and_draws_the_golden_picture() {
     let run = Run { told: 3.5, asked: Asked { length: 512, clip_skip: 0 }, ..Run::new(Some(2.0)) };
     let (_, mut latents) = steps("flux_dev_tiny", &run);
     holds(&golden, "truecfg.latents.final", nets::flux::pack(latents.pop().unwrap()));
+}
+
+/// Times run backwards in its pipeline, and its velocity points to the data.
+#[test]
+fn instaflow_draws_in_one_step_and_in_several() {
+    let name = "instaflow_tiny";
+    let golden = golden(name);
+    let (conditions, latents) = in_steps(name, &Run::new(None), 3);
+    holds(&golden, "text.pos.hidden", conditions[0].tokens.clone().unwrap().embedding);
+    for (i, latents) in latents.into_iter().enumerate() {
+        holds(&golden, &format!("rf3.latents.step{}", i + 1), latents);
+    }
+    let (_, latents) = in_steps(name, &Run::new(Some(1.5)), 4);
+    for (i, latents) in latents.into_iter().enumerate() {
+        holds(&golden, &format!("rf4cfg.latents.step{}", i + 1), latents);
+    }
+    // One step is its habit.
+    holds(&golden, "rf1.image", drawn(&ReleasedRequest { steps: None, ..request(name) }));
+    holds(&golden, "rf3.image", drawn(&ReleasedRequest { steps: Some(3), ..request(name) }));
+}
+
+/// PNDM's first step is made twice, which the reference counts as two.
+#[test]
+fn stable_diffusion_walks_the_golden_latents_and_draws_the_golden_picture() {
+    let name = "sd15_tiny";
+    let golden = golden(name);
+    let (conditions, latents) = in_steps(name, &Run::new(Some(7.5)), 5);
+    holds(&golden, "text.pos.hidden", conditions[0].tokens.clone().unwrap().embedding);
+    holds(&golden, "text.neg.hidden", conditions[0].null().tokens.unwrap().embedding);
+    for (i, latents) in latents.into_iter().enumerate() {
+        holds(&golden, &format!("pndm.latents.step{}", i + 2), latents);
+    }
+    let [_, negative] = texts(name);
+    // 7.5 is its habit.
+    let request = ReleasedRequest { steps: Some(5), negative: Some(negative), ..request(name) };
+    holds(&golden, "pndm.image", drawn(&request));
+}
+
+/// Files of PEFT with and without alpha, and of kohya under the names of FLUX's authors, fused layers taken apart.
+///
+/// Mutants: alpha taken for the rank; queries, keys and values in another order; a fused correction given whole to each.
+#[test]
+fn corrections_of_low_rank_move_the_golden_latents() {
+    let last = |name: &str, run: &Run| steps(name, run).1.pop().unwrap();
+    for kind in ["noalpha", "transformer"] {
+        let file: &'static str =
+            if kind == "noalpha" { "lora/sd3_noalpha.safetensors" } else { "lora/sd3_transformer.safetensors" };
+        let golden = Stored::open(&fixture("lora/sd3_golden.safetensors")).unwrap();
+        let latents = last("sd3_tiny", &Run { lora: Some(file), ..Run::new(Some(4.5)) });
+        holds(&golden, &format!("{kind}.latents.final"), latents);
+    }
+    let golden = Stored::open(&fixture("lora/flux_golden.safetensors")).unwrap();
+    for (kind, file) in [
+        ("peft", "lora/flux_peft.safetensors"),
+        ("peft_alpha", "lora/flux_peft_alpha.safetensors"),
+        ("kohya_full", "lora/flux_kohya_full.safetensors"),
+        ("kohya_no_linear1", "lora/flux_kohya_no_linear1.safetensors"),
+    ] {
+        let run = Run { told: 3.5, lora: Some(file), asked: Asked { length: 512, clip_skip: 0 }, ..Run::new(None) };
+        holds(&golden, &format!("{kind}.latents.final"), nets::flux::pack(last("flux_dev_tiny", &run)));
+    }
+}
+
+/// Mutant: the switch without effect.
+#[test]
+fn levels_are_shifted_once_unless_asked() {
+    let folder = Folder::open(&fixture("sd3_tiny")).unwrap();
+    let low = |double| {
+        let times = schedule(&folder, Family::Sd3, 4, 96, double).unwrap();
+        1.0 - times.times()[3]
+    };
+    // Shift 3 of 0.001, and of that again.
+    assert!((low(false) - 0.0029940).abs() < 1e-6, "{}", low(false));
+    assert!((low(true) - 0.0089286).abs() < 1e-6, "{}", low(true));
+}
+
+#[test]
+fn corrections_made_for_another_model_are_refused_before_the_work() {
+    let refused = |name: &str, file: &str| {
+        let output = tempfile::tempdir().unwrap().path().join("x.png");
+        let request = ReleasedRequest { loras: vec![(fixture(file), 1.0)], output, ..request(name) };
+        sample(&request, &mut Context::silent()).unwrap_err().to_string()
+    };
+    let said = refused("sd15_tiny", "lora/flux_kohya_full.safetensors");
+    assert!(said.contains("flux_kohya_full") && said.contains("another"), "{said}");
+    let said = refused("sd3_tiny", "sd3_tiny/transformer/diffusion_pytorch_model.safetensors");
+    assert!(said.contains("no corrections"), "{said}");
 }
 
 #[test]

@@ -238,6 +238,12 @@ pub struct ReleasedArgs {
     /// Stable Diffusion 3: layers of CLIP passed over besides the last.
     #[arg(long)]
     pub clip_skip: Option<usize>,
+    /// Stable Diffusion 3: shift the lowest noise levels twice, as diffusers does.
+    #[arg(long)]
+    pub double_shift: bool,
+    /// A file of corrections of low rank (LoRA) for a released model, as FILE or FILE:SCALE; may be repeated.
+    #[arg(long)]
+    pub lora: Vec<String>,
     /// Stable Diffusion 3.5 medium: blocks passed over by skip-layer guidance, such as 7,8,9.
     #[arg(long, value_delimiter = ',')]
     pub skip_layers: Vec<usize>,
@@ -264,6 +270,8 @@ impl ReleasedArgs {
             ("--max-sequence-length", self.max_sequence_length.is_some()),
             ("--clip-skip", self.clip_skip.is_some()),
             ("--skip-layers", !self.skip_layers.is_empty()),
+            ("--lora", !self.lora.is_empty()),
+            ("--double-shift", self.double_shift),
         ];
         options.into_iter().filter(|(_, given)| *given).map(|(option, _)| option).collect()
     }

@@ -111,10 +111,20 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
         noise: own.noise.clone(),
         length: own.max_sequence_length,
         clip_skip: own.clip_skip,
+        double_shift: own.double_shift,
+        loras: own.lora.iter().map(|text| lora(text)).collect(),
         output: output.clone(),
     };
     let report = rectiflow::released::sample(&request, context)?;
     print(global, &report, || format!("{report}"))
+}
+
+/// `FILE` or `FILE:SCALE`.
+fn lora(text: &str) -> (std::path::PathBuf, f64) {
+    match text.rsplit_once(':').and_then(|(file, scale)| Some((file, scale.parse().ok()?))) {
+        Some((file, scale)) => (file.into(), scale),
+        None => (text.into(), 1.0),
+    }
 }
 
 pub(super) fn schedule(request: args::Schedule, global: &Global, context: &mut Context) -> Result<(), Error> {

@@ -44,6 +44,12 @@ impl Node {
         velocity.clone() * (self.c.alpha / det) - x.clone() * (self.c.d_alpha / det)
     }
 
+    /// `E[x0 | x]` from a point and its velocity.
+    pub fn source<const D: usize>(&self, x: &Tensor<D>, velocity: &Tensor<D>) -> Tensor<D> {
+        let det = self.c.determinant();
+        x.clone() * (self.c.d_beta / det) - velocity.clone() * (self.c.beta / det)
+    }
+
     /// `keep alpha_to E[x0|x] + beta_to E[x1|x]` from a point and its velocity: with `keep = 1` the curved Euler step.
     pub fn step<const D: usize>(&self, x: Tensor<D>, velocity: Tensor<D>, to: &Node, keep: f64) -> Tensor<D> {
         let (c, det) = (&self.c, self.c.determinant());

@@ -73,6 +73,10 @@ pub enum Solver {
     /// from pure noise and to pure data), one evaluation per step.
     #[serde(alias = "dpmpp_2m")]
     DpmSolver {},
+    /// PLMS (PNDM without its Runge–Kutta start): DDIM's step with the source estimate extrapolated from up to four steps, by
+    /// weights for even steps. Order 2, one evaluation per step and one more for the first; what Stable Diffusion is drawn with.
+    #[serde(alias = "pndm")]
+    Plms {},
     /// UniPC with `B(h) = e^h - 1`: predictor of this order, raised by one by the corrector; order 3 after published
     /// lower-order first steps. One evaluation per step.
     #[serde(alias = "uni_pc")]
@@ -173,6 +177,7 @@ impl Solver {
             Self::bogacki_shampine(),
             Self::Ddim { eta: 0.0 },
             Self::DpmSolver {},
+            Self::Plms {},
             Self::Unipc { order: 2 },
             Self::Anchored { corrected: false },
             Self::Consistency {},
@@ -199,6 +204,7 @@ impl Solver {
             Self::BogackiShampine { .. } => "bogacki_shampine",
             Self::Ddim { .. } => "ddim",
             Self::DpmSolver {} => "dpm_solver",
+            Self::Plms {} => "plms",
             Self::Unipc { .. } => "unipc",
             Self::Anchored { .. } => "anchored",
             Self::Consistency {} => "consistency",
@@ -221,7 +227,7 @@ impl Solver {
             Self::EulerMaruyama(_) | Self::SdeHeun(_) => 1.0,
             Self::DpmSolverSde { .. } | Self::NoiseRefresh { .. } | Self::Overshooting { .. } => 1.0,
             Self::StochasticRk(_) => 1.5,
-            Self::Midpoint {} | Self::Heun {} | Self::Fireflow {} | Self::DpmSolver {} => 2.0,
+            Self::Midpoint {} | Self::Heun {} | Self::Fireflow {} | Self::DpmSolver {} | Self::Plms {} => 2.0,
             Self::RfSolver { order } | Self::AdamsBashforth { order } => f64::from(*order),
             Self::Unipc { .. } | Self::BogackiShampine { .. } => 3.0,
             Self::Rk4 {} => 4.0,
@@ -241,7 +247,7 @@ impl Solver {
             return Some(sde.evaluations(scheme, steps));
         }
         match self {
-            Self::Fireflow {} => Some(steps + 1),
+            Self::Fireflow {} | Self::Plms {} => Some(steps + 1),
             Self::Anchored { corrected: true } => Some(2 * steps - 1),
             Self::AdamsBashforth { order } => {
                 let first = steps.min(usize::from(*order).saturating_sub(1));
@@ -276,6 +282,7 @@ impl Solver {
             self,
             Self::Ddim { .. }
                 | Self::DpmSolver {}
+                | Self::Plms {}
                 | Self::Unipc { .. }
                 | Self::Anchored { .. }
                 | Self::Consistency {}

@@ -16,6 +16,7 @@ mod inverse;
 mod method;
 mod multistep;
 mod noise;
+mod plms;
 mod sde;
 mod stepper;
 mod tableau;
@@ -178,6 +179,7 @@ fn plan<'a, const D: usize>(
         Solver::Consistency {} => along(false, Keep::Nothing)?,
         Solver::NoiseRefresh { rate } => along(false, Keep::Diffuse { eta: rate })?,
         Solver::Overshooting { strength } => exponential::overshoot(field, x, condition, strength, schedule, noise)?,
+        Solver::Plms {} => plms::steps(field, condition)?,
         Solver::Unipc { order } => unipc::steps(field, condition, order)?,
         _ => {
             let what = "steps that all samples share";

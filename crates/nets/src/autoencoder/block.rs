@@ -16,13 +16,15 @@ pub(super) fn conv(init: &Init, name: &str, input: usize, output: usize, kernel:
     Conv2d::new(&init.child(name), input, output, kernel, 1, Weights::Torch)
 }
 
-/// Normalise, activate, convolve, twice, beside a shortcut.
+/// Normalise, activate, convolve, twice, beside a shortcut; an embedding, where there is one, is added between.
 #[derive(Module, Debug)]
 pub struct PlainBlock {
     /// Before the first convolution.
     pub norm1: GroupNorm,
     /// Input to output channels.
     pub conv1: Conv2d,
+    /// Embedding to output channels, in networks that hear the time.
+    pub time_emb_proj: Option<Linear>,
     /// Before the second convolution.
     pub norm2: GroupNorm,
     /// Output to output channels.
@@ -32,18 +34,33 @@ pub struct PlainBlock {
 }
 
 impl PlainBlock {
-    pub(super) fn new(init: &Init, input: usize, output: usize, groups: usize) -> Self {
+    /// From `input` to `output` channels, `epsilon` added to variances; `embedding` is the width of what it hears.
+    pub(crate) fn new(
+        init: &Init,
+        [input, output]: [usize; 2],
+        groups: usize,
+        epsilon: f64,
+        embedding: Option<usize>,
+    ) -> Self {
+        let norm = |name: &str, channels| GroupNorm::new(&init.child(name), channels, groups).with_epsilon(epsilon);
+        let hear = |width| Linear::new(&init.child("time_emb_proj"), width, output, Weights::Torch);
         Self {
-            norm1: group_norm(init, "norm1", input, groups),
+            norm1: norm("norm1", input),
             conv1: conv(init, "conv1", input, output, 3),
-            norm2: group_norm(init, "norm2", output, groups),
+            time_emb_proj: embedding.map(hear),
+            norm2: norm("norm2", output),
             conv2: conv(init, "conv2", output, output, 3),
             conv_shortcut: (input != output).then(|| conv(init, "conv_shortcut", input, output, 1)),
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let h = self.conv1.forward(self.norm1.forward(x.clone(), None, true));
+    /// `[b i h w]` and the activated embedding `[b e]` to `[b o h w]`.
+    pub(crate) fn forward(&self, x: Tensor<4>, embedding: Option<&Tensor<2>>) -> Tensor<4> {
+        let mut h = self.conv1.forward(self.norm1.forward(x.clone(), None, true));
+        if let (Some(layer), Some(embedding)) = (&self.time_emb_proj, embedding) {
+            let [b, c, _, _] = h.dims();
+            h = h + layer.forward(embedding.clone()).reshape([b, c, 1, 1]);
+        }
         let h = self.conv2.forward(self.norm2.forward(h, None, true));
         match &self.conv_shortcut {
             Some(conv) => conv.forward(x) + h,
@@ -111,7 +128,7 @@ impl PlainLevel {
     pub(super) fn new(init: &Init, input: usize, output: usize, count: usize, groups: usize) -> Self {
         let block = |i: usize| {
             let input = if i == 0 { input } else { output };
-            PlainBlock::new(&init.child("resnets").child(i), input, output, groups)
+            PlainBlock::new(&init.child("resnets").child(i), [input, output], groups, EPSILON, None)
         };
         Self { resnets: (0..count).map(block).collect(), downsamplers: Vec::new(), upsamplers: Vec::new() }
     }
@@ -132,7 +149,7 @@ impl PlainLevel {
 
     pub(super) fn forward(&self, mut x: Tensor<4>) -> Tensor<4> {
         for block in &self.resnets {
-            x = block.forward(x);
+            x = block.forward(x, None);
         }
         for sampler in &self.downsamplers {
             let [b, c, h, w] = x.dims();
@@ -158,14 +175,14 @@ pub struct Middle {
 
 impl Middle {
     pub(super) fn new(init: &Init, channels: usize, groups: usize, attends: bool) -> Self {
-        let block = |i: usize| PlainBlock::new(&init.child("resnets").child(i), channels, channels, groups);
+        let block = |i: usize| PlainBlock::new(&init.child("resnets").child(i), [channels; 2], groups, EPSILON, None);
         let attention = || PixelAttention::new(&init.child("attentions").child(0), channels, groups);
         Self { resnets: (0..2).map(block).collect(), attentions: attends.then(attention).into_iter().collect() }
     }
 
     pub(super) fn forward(&self, mut x: Tensor<4>) -> Tensor<4> {
         for (i, block) in self.resnets.iter().enumerate() {
-            x = block.forward(x);
+            x = block.forward(x, None);
             if let Some(attention) = self.attentions.get(i) {
                 x = attention.forward(x);
             }

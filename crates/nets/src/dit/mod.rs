@@ -5,7 +5,7 @@
 //! published DiT with `modulation` for `adaLN_modulation.1`.
 
 mod block;
-mod config;
+pub(crate) mod config;
 
 pub use block::{Attention, Block, CrossAttention};
 pub use config::{DitConfig, Positions};

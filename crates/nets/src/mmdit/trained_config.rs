@@ -3,7 +3,7 @@
 use super::JointDit;
 use crate::condition::{ConditionConfig, Conditioner};
 use crate::cost::{Cost, Tally};
-use crate::dit::TIME_FEATURES;
+use crate::dit::config::TIME_FEATURES;
 use crate::init::Init;
 use crate::net::positive;
 use crate::{DitConfig, NetsError};

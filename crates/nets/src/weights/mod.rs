@@ -5,14 +5,16 @@
 //!
 //! A network that is only opened is [declared](crate::init::Init::declared), then [`load`]ed: no random number is drawn and
 //! no value is written twice. [`Stored`] maps safetensors files, one or sharded, and keeps their element types; [`Renamed`]
-//! sees a file of another layout under our names.
+//! sees a file of another layout under our names, [`Corrected`] with corrections of low rank added.
 
+mod corrected;
 mod load;
 mod map;
 mod rename;
 mod source;
 mod stored;
 
+pub use corrected::{Corrected, Corrections};
 pub use load::{Strict, load};
 pub use map::{
     GradientMap, ParamMap, ParamVisit, TapeMap, fill, is_declared, map_gradients, map_named, map_on_tape, map_some,

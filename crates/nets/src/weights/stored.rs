@@ -11,7 +11,7 @@ use base::TensorData;
 use burn::tensor::DType;
 use kernels::Mapped;
 use safetensors::{Dtype, SafeTensors};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub struct Stored {
     path: PathBuf,
     files: Vec<Mapped>,
     tensors: BTreeMap<String, Place>,
+    /// What the files say besides.
+    notes: HashMap<String, String>,
 }
 
 /// Where a tensor lies.
@@ -40,7 +42,8 @@ impl Stored {
     /// [`NetsError::File`] naming the file: one that is missing, truncated or damaged, an index that names other folders'
     /// files, a tensor that its shard lacks or that two shards hold.
     pub fn open(path: &Path) -> Result<Self, NetsError> {
-        let mut stored = Self { path: path.to_path_buf(), files: Vec::new(), tensors: BTreeMap::new() };
+        let mut stored =
+            Self { path: path.to_path_buf(), files: Vec::new(), tensors: BTreeMap::new(), notes: HashMap::new() };
         if !path.to_string_lossy().ends_with(".json") {
             stored.add(path)?;
             return Ok(stored);
@@ -93,6 +96,11 @@ impl Stored {
         self.files.iter().map(|file| file.bytes().len() as u64).sum()
     }
 
+    /// What the files say of `key` besides their tensors.
+    pub fn note(&self, key: &str) -> Option<&str> {
+        self.notes.get(key).map(String::as_str)
+    }
+
     fn add(&mut self, path: &Path) -> Result<(), NetsError> {
         let unreadable = |error: std::io::Error| NetsError::file(path, format!("cannot be read: {error}"));
         let file = Mapped::open(&File::open(path).map_err(unreadable)?).map_err(unreadable)?;
@@ -103,6 +111,7 @@ impl Stored {
         // The second reading checks that the tensors fill the file.
         let (header, metadata) = SafeTensors::read_metadata(file.bytes()).map_err(damaged)?;
         SafeTensors::deserialize(file.bytes()).map_err(damaged)?;
+        self.notes.extend(metadata.metadata().clone().unwrap_or_default());
         let start = 8 + header;
         for (name, info) in metadata.tensors() {
             let (begin, end) = info.data_offsets;

@@ -7,9 +7,9 @@ use crate::{
     memory, sampling, schedules,
 };
 use base::Condition;
-use flow::solve_with;
+use flow::{Solver, solve_with};
 use media::{Bitmap, Grid, Images};
-use nets::AutoencoderConfig;
+use nets::{AutoencoderConfig, weights::Corrections};
 use serde::Serialize;
 use std::{
     collections::HashMap,
@@ -60,6 +60,9 @@ pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sample
     let family = Family::of(&model)?;
     check_output(&request.output)?;
     let network = Network::of(&model, family, &mut |line| context.note(line))?;
+    if model.has("safety_checker") {
+        context.note("the model has a safety checker; this program does not run it");
+    }
     let settled = request.settle(family, network.told(), network.blocks())?;
     let vae = model.part("vae", &["AutoencoderKL"])?;
     let codec: AutoencoderConfig = folder::config(&vae, &mut |line| context.note(line))?;
@@ -75,13 +78,19 @@ pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sample
     memory::check_samples(settled.count as u64, [3, height, width].into())?;
     let times = match &request.schedule {
         Some(file) => schedules::read(file)?.build(settled.steps)?,
-        None => schedule(&model, family, settled.steps, (h / network.patch()) * (w / network.patch()))?,
+        None => {
+            let tokens = (h / network.patch()) * (w / network.patch());
+            schedule(&model, family, settled.steps, tokens, request.double_shift)?
+        }
     };
+    let corrections = request.loras.iter().map(|(file, scale)| Corrections::open(file, *scale));
+    let corrections: Vec<Corrections> = corrections.collect::<Result<_, _>>()?;
+    network.check_corrections(&corrections)?;
     let device = context.device.device.clone();
     if let Some(reason) = request.precision.fallback(&device) {
         context.note(reason);
     }
-    let solver = request.solver();
+    let solver = request.solver.clone().unwrap_or_else(|| network.solver());
     let start =
         noise::start(request.noise.as_deref(), request.seed, [settled.count, network.channels(), h, w], &device)?;
 
@@ -92,7 +101,7 @@ pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sample
     let text_seconds = began.elapsed().as_secs_f64();
 
     let began = Instant::now();
-    let flow = network.open(settled.told, &device)?;
+    let flow = network.open(settled.told, &corrections, &device, &mut |line| context.note(line))?;
     let field = Prompted { flow: &flow, contrast: settled.contrast, skip: request.skip(times.times()) };
     let mut latents = Vec::with_capacity(settled.count);
     let mut nfe = 0;
@@ -127,7 +136,7 @@ pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sample
     }
     let images = Images::new(values, settled.count, shape)?;
     let decode_seconds = began.elapsed().as_secs_f64();
-    write(request, &images, steps, settled.contrast.unwrap_or(settled.told))?;
+    write(request, &images, &solver, steps, settled.contrast.unwrap_or(settled.told))?;
     let (output, count) = (request.output.clone(), settled.count);
     Ok(Sampled { output, count, size: [height, width], steps, nfe, text_seconds, seconds, decode_seconds })
 }
@@ -167,16 +176,19 @@ fn check_output(output: &Path) -> Result<(), Error> {
     }
 }
 
-fn write(request: &ReleasedRequest, images: &Images, steps: usize, scale: f64) -> Result<(), Error> {
+fn write(request: &ReleasedRequest, images: &Images, solver: &Solver, steps: usize, scale: f64) -> Result<(), Error> {
     let [c, h, w] = images.shape();
     let axes = [images.len(), c, h, w];
     // The lines that image viewers of the field read.
     let line = |prompts: &[&str]| {
         let negative = request.negative.as_ref().map_or(String::new(), |text| format!("Negative prompt: {text}\n"));
-        let (solver, seed, model) = (request.solver().name(), request.seed, request.folder.display());
+        let (solver, seed, model) = (solver.name(), request.seed, request.folder.display());
+        let loras: Vec<String> =
+            request.loras.iter().map(|(file, scale)| format!(", Lora: {}:{scale}", file.display())).collect();
         format!(
-            "{}\n{negative}Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {seed}, Size: {w}x{h}, Model: {model}",
-            prompts.join("\n")
+            "{}\n{negative}Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {seed}, Size: {w}x{h}, Model: {model}{}",
+            prompts.join("\n"),
+            loras.concat()
         )
     };
     let prompt = |i: usize| request.prompts[i % request.prompts.len()].as_str();

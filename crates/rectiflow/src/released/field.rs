@@ -1,8 +1,8 @@
 //! A released network as a velocity field: times, signs and scales of its authors turned into this project's, guidance around it.
 
 use base::{Condition, Tensor, Times};
-use flow::{Field, Frame, Path};
-use nets::{Flux, Mmdit};
+use flow::{Field, Frame, Parameterization, Path, path::diffusion::Discrete};
+use nets::{Flux, Mmdit, TextUnet};
 
 /// A released network with its path.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Flow {
 enum Net {
     Mmdit(Box<Mmdit>),
     Flux(Box<Flux>, f64),
+    /// What it says where it is a diffusion; else a velocity towards the data.
+    Unet(Box<TextUnet>, Option<Parameterization>),
 }
 
 /// Guidance away from the network without some of its blocks (SD3.5-medium), at the steps of an interval of times.
@@ -40,6 +42,16 @@ impl Flow {
         Self { net: Net::Flux(Box::new(net), guidance), path: Path::Linear {} }
     }
 
+    /// InstaFlow, whose U-Net counts like a diffusion and points to the data like this project.
+    pub fn instaflow(net: TextUnet) -> Self {
+        Self { net: Net::Unet(Box::new(net), None), path: Path::Linear {} }
+    }
+
+    /// Stable Diffusion, whose network says `output` on its path.
+    pub fn diffusion(net: TextUnet, path: Discrete, output: Parameterization) -> Self {
+        Self { net: Net::Unet(Box::new(net), Some(output)), path: Path::Ddpm(path) }
+    }
+
     /// The velocity towards the data, blocks in `skip` passed over. The condition has a vector and tokens.
     fn ask(&self, x: Tensor<4>, t: &Times, condition: &Condition, skip: &[usize]) -> Tensor<4> {
         let (b, device) = (x.dims()[0], x.device());
@@ -52,20 +64,34 @@ impl Flow {
         // Nothing said is zeros, as for the encoders that a model is drawn without.
         let vector = |width: usize| vector.unwrap_or_else(|| Tensor::zeros([b, width], &device));
         let tokens = |width: usize| tokens.unwrap_or_else(|| Tensor::zeros([b, 1, width], &device));
-        let width = |linear: &nets::layers::Linear| linear.weight.val().dims()[1];
         let away = match &self.net {
             Net::Mmdit(net) => {
-                let vector = vector(width(&net.time_text_embed.text_embedder.linear_1));
-                net.forward(x, sigmas(1000.0), vector, tokens(width(&net.context_embedder)), skip)
+                let vector = vector(width_of(&net.time_text_embed.text_embedder.linear_1));
+                net.forward(x, sigmas(1000.0), vector, tokens(width_of(&net.context_embedder)), skip)
             }
             Net::Flux(net, guidance) => {
-                let vector = vector(width(&net.time_text_embed.text_embedder.linear_1));
+                let vector = vector(width_of(&net.time_text_embed.text_embedder.linear_1));
                 let guidance = net.guided().then(|| Times::all(*guidance, b).tensor(&device));
-                net.forward(x, sigmas(1.0), guidance, vector, tokens(width(&net.context_embedder)))
+                net.forward(x, sigmas(1.0), guidance, vector, tokens(width_of(&net.context_embedder)))
+            }
+            Net::Unet(net, output) => {
+                let tokens = tokens(net.text_width());
+                let (Some(output), Path::Ddpm(levels)) = (output, &self.path) else {
+                    return net.forward(x, sigmas(1000.0), tokens);
+                };
+                // Training steps are counted from 0 next to the data; there is none nearer.
+                let step = |t: &f64| ((1.0 - t) * levels.steps as f64 - 1.0).max(0.0);
+                let steps = Times::new(t.values().iter().map(step).collect()).tensor(&device);
+                return output.to_velocity(&self.path, x.clone(), net.forward(x, steps, tokens), t);
             }
         };
         away.neg()
     }
+}
+
+/// Features that a layer reads.
+fn width_of(linear: &nets::layers::Linear) -> usize {
+    linear.weight.val().dims()[1]
 }
 
 impl Field<4> for Flow {

@@ -1,12 +1,13 @@
 //! Released models: a folder in diffusers' layout, opened as it came from its authors, and drawn from.
 //!
-//! Stable Diffusion 3 and 3.5 (Esser et al., 2024, arXiv 2403.03206) and FLUX.1 (Black Forest Labs, 2024). A folder says what it
-//! is in `model_index.json`; each part is read from its own folder by its own configuration. Parts are opened when they are
+//! Stable Diffusion 3 and 3.5 (Esser et al., 2024, arXiv 2403.03206), FLUX.1 (Black Forest Labs, 2024) InstaFlow (Liu et al., 2023,
+//! arXiv 2309.06380) and Stable Diffusion 1 and 2 (Rombach et al., 2022, arXiv 2112.10752). A folder says what it is in `model_index.json`; each part is read from its own folder by its own configuration. Parts are opened when they are
 //! needed and dropped when they have spoken: text encoders, then the network, then the autoencoder.
 //!
 //! Here the models' frame meets this project's: they count noise fractions ([`flow::schedule::Sigma`], 1 at the noise) and point
 //! from data to noise; [`Flow`] is a [`flow::Field`] like any other, 0 at the noise, pointing to the data.
 
+mod diffusion;
 mod draw;
 mod field;
 mod folder;
@@ -16,6 +17,7 @@ mod request;
 mod text;
 mod times;
 
+pub use diffusion::Diffusion;
 pub use draw::{Sampled, sample};
 pub use field::{Flow, Prompted, SkipLayers};
 pub use folder::Folder;
@@ -34,6 +36,10 @@ pub enum Family {
     Sd3,
     /// FLUX.1 schnell and dev.
     Flux,
+    /// InstaFlow and 2-rectified flow on Stable Diffusion 1.5's parts.
+    InstaFlow,
+    /// Stable Diffusion 1.x and 2.x.
+    StableDiffusion,
 }
 
 impl Family {
@@ -45,8 +51,10 @@ impl Family {
         match folder.class() {
             "StableDiffusion3Pipeline" => Ok(Self::Sd3),
             "FluxPipeline" => Ok(Self::Flux),
+            "RectifiedFlowPipeline" => Ok(Self::InstaFlow),
+            "StableDiffusionPipeline" => Ok(Self::StableDiffusion),
             other => Err(Error::Failure(format!(
-                "{}: it is a {other}; StableDiffusion3Pipeline and FluxPipeline can be drawn from",
+                "{}: it is a {other}; StableDiffusion3Pipeline, FluxPipeline, StableDiffusionPipeline and RectifiedFlowPipeline can be drawn from",
                 folder.path().join(folder::INDEX).display()
             ))),
         }

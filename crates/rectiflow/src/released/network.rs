@@ -1,12 +1,16 @@
 //! The network of a released model: what its configuration says before its weights are read, and the flow they make.
 
 use super::{
-    Family, Flow, Folder,
+    Diffusion, Family, Flow, Folder,
     folder::{config, weights},
 };
 use crate::Error;
 use base::Device;
-use nets::{FluxConfig, MmditConfig, NetsError};
+use flow::Solver;
+use nets::{
+    FluxConfig, MmditConfig, NetsError, TextUnetConfig,
+    weights::{Corrected, Corrections},
+};
 use std::path::PathBuf;
 
 /// A released network, not opened yet.
@@ -20,6 +24,7 @@ pub struct Network {
 enum Kind {
     Mmdit(MmditConfig),
     Flux(FluxConfig),
+    Unet(Box<TextUnetConfig>, Option<Diffusion>),
 }
 
 impl Network {
@@ -28,14 +33,21 @@ impl Network {
     /// # Errors
     /// A part that is missing, of another class, or asks for what is not built here.
     pub fn of(folder: &Folder, family: Family, note: &mut dyn FnMut(String)) -> Result<Self, Error> {
-        let class = match family {
-            Family::Sd3 => "SD3Transformer2DModel",
-            Family::Flux => "FluxTransformer2DModel",
+        let (part, class) = match family {
+            Family::Sd3 => ("transformer", "SD3Transformer2DModel"),
+            Family::Flux => ("transformer", "FluxTransformer2DModel"),
+            Family::InstaFlow | Family::StableDiffusion => ("unet", "UNet2DConditionModel"),
         };
-        let folder = folder.part("transformer", &[class])?;
+        let model = folder;
+        let folder = model.part(part, &[class])?;
         let kind = match family {
             Family::Sd3 => Kind::Mmdit(config(&folder, note)?),
             Family::Flux => Kind::Flux(config(&folder, note)?),
+            Family::InstaFlow => Kind::Unet(Box::new(config(&folder, note)?), None),
+            Family::StableDiffusion => {
+                let diffusion = Diffusion::of(model, note)?;
+                Kind::Unet(Box::new(config(&folder, note)?), Some(diffusion))
+            }
         };
         Ok(Self { folder, kind })
     }
@@ -50,6 +62,7 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.num_layers,
             Kind::Flux(config) => config.num_layers,
+            Kind::Unet(..) => 0,
         }
     }
 
@@ -58,6 +71,7 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.in_channels,
             Kind::Flux(config) => config.in_channels / 4,
+            Kind::Unet(config, _) => config.in_channels,
         }
     }
 
@@ -66,6 +80,7 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.joint_attention_dim,
             Kind::Flux(config) => config.joint_attention_dim,
+            Kind::Unet(config, _) => config.cross_attention_dim,
         }
     }
 
@@ -74,6 +89,7 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.sample_size,
             Kind::Flux(_) => 128,
+            Kind::Unet(config, _) => config.sample_size,
         }
     }
 
@@ -82,6 +98,7 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.patch_size,
             Kind::Flux(_) => 2,
+            Kind::Unet(..) => 1,
         }
     }
 
@@ -93,18 +110,49 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.check_size(height, width),
             Kind::Flux(config) => config.check_size(height, width),
+            Kind::Unet(..) => Ok(()), // any
         }
     }
 
-    /// The flow, its weights mapped; `told` is the guidance scale that a network with an ear for it is told.
+    /// What it is drawn with where nobody says.
+    pub fn solver(&self) -> Solver {
+        match &self.kind {
+            Kind::Unet(_, Some(diffusion)) => diffusion.solver.clone(),
+            _ => Solver::Euler {},
+        }
+    }
+
+    /// Refuses corrections that were made for another model, before any work.
     ///
     /// # Errors
-    /// Weights that cannot be read or do not fit, by name.
-    pub fn open(&self, told: f64, device: &Device) -> Result<Flow, Error> {
+    /// With the file and the layer.
+    pub fn check_corrections(&self, corrections: &[Corrections]) -> Result<(), Error> {
+        weights(&self.folder, "diffusion_pytorch_model", |stored| Corrected::new(stored, corrections).map(drop))
+    }
+
+    /// The flow, its weights mapped but for those that `corrections` change; `told` is the guidance scale that a network with an
+    /// ear for it is told. What of the corrections has a place and what has none is told to `note`.
+    ///
+    /// # Errors
+    /// Weights that cannot be read or do not fit, by name; corrections made for another model.
+    pub fn open(
+        &self,
+        told: f64,
+        corrections: &[Corrections],
+        device: &Device,
+        note: &mut dyn FnMut(String),
+    ) -> Result<Flow, Error> {
         weights(&self.folder, "diffusion_pytorch_model", |stored| {
+            let corrected = Corrected::new(stored, corrections)?;
+            corrected.lines().into_iter().for_each(note);
             Ok(match &self.kind {
-                Kind::Mmdit(config) => Flow::mmdit(config.load(stored, device)?),
-                Kind::Flux(config) => Flow::flux(config.load(stored, device)?, told),
+                Kind::Mmdit(config) => Flow::mmdit(config.load(&corrected, device)?),
+                Kind::Flux(config) => Flow::flux(config.load(&corrected, device)?, told),
+                Kind::Unet(config, None) => Flow::instaflow(config.load(&corrected, device)?),
+                Kind::Unet(config, Some(diffusion)) => {
+                    let net = config.load(&corrected, device)?;
+                    Flow::diffusion(net, diffusion.path.clone(), diffusion.output)
+                }
             })
         })
     }

@@ -25,7 +25,7 @@ pub struct ReleasedRequest {
     pub skip_layers: Option<(Vec<usize>, f64, (f64, f64))>,
     /// A schedule file in place of the model's own levels.
     pub schedule: Option<PathBuf>,
-    /// The solver; Euler where absent.
+    /// The solver; Euler where absent, and a diffusion's own.
     pub solver: Option<Solver>,
     /// Operands of the network's products.
     pub precision: Precision,
@@ -44,6 +44,10 @@ pub struct ReleasedRequest {
     pub length: Option<usize>,
     /// Layers of CLIP passed over besides the last (SD3).
     pub clip_skip: Option<usize>,
+    /// Whether SD3's lowest levels are shifted twice, as by diffusers.
+    pub double_shift: bool,
+    /// Files of corrections of low rank, and how often each counts.
+    pub loras: Vec<(PathBuf, f64)>,
     /// `.png`, `.npy`, `.safetensors`, or a folder.
     pub output: PathBuf,
 }
@@ -78,6 +82,12 @@ impl ReleasedRequest {
             if let Some(value) = value.filter(|value| !(value.is_finite() && *value >= 0.0)) {
                 return refuse(format!("{name} {value}: it must be zero or more; 1 means none"));
             }
+        }
+        if self.double_shift && (family != Family::Sd3 || self.schedule.is_some()) {
+            return refuse("--double-shift: it is for the levels of Stable Diffusion 3's own scheduler".into());
+        }
+        if let Some((file, scale)) = self.loras.iter().find(|(_, scale)| !scale.is_finite()) {
+            return refuse(format!("--lora {}:{scale}: its scale must be a number, 1 by default", file.display()));
         }
         if let Some(length) = self.length.filter(|length| !(2..=512).contains(length)) {
             return refuse(format!("--max-sequence-length {length}: use 2 to 512 tokens"));
@@ -119,10 +129,25 @@ impl ReleasedRequest {
                 let (steps, length) = (self.steps.unwrap_or(steps), self.length.unwrap_or(length));
                 Settled { steps, told: scale, contrast, length, count }
             }
+            Family::InstaFlow | Family::StableDiffusion => {
+                let given = [
+                    ("--true-cfg-scale", self.true_guidance.is_some()),
+                    ("--skip-layers", self.skip_layers.is_some()),
+                    ("--max-sequence-length", self.length.is_some()),
+                    ("--clip-skip", self.clip_skip.is_some()),
+                ];
+                if let Some((name, _)) = given.iter().find(|(_, given)| *given) {
+                    return refuse(format!("{name}: this model's U-Net and single CLIP encoder have no use for it"));
+                }
+                // InstaFlow's reflow has the guidance inside; what is left is the prompt alone.
+                let (steps, scale) = if family == Family::InstaFlow { (1, 1.0) } else { (50, 7.5) };
+                let contrast = Some(self.guidance.unwrap_or(scale)).filter(|scale| *scale > 1.0);
+                Settled { steps: self.steps.unwrap_or(steps), told: 1.0, contrast, length: 77, count }
+            }
         };
         if self.negative.is_some() && settled.contrast.is_none() {
             let how = match family {
-                Family::Sd3 => "--guidance-scale above 1",
+                Family::Sd3 | Family::InstaFlow | Family::StableDiffusion => "--guidance-scale above 1",
                 Family::Flux => "--true-cfg-scale above 1",
             };
             return refuse(format!("--negative-prompt: nothing leads away from it without {how}"));
@@ -140,11 +165,6 @@ impl ReleasedRequest {
             }
         }
         Ok(settled)
-    }
-
-    /// The solver.
-    pub(super) fn solver(&self) -> Solver {
-        self.solver.clone().unwrap_or(Solver::Euler {})
     }
 
     /// Skip-layer guidance along `times`, where any step has it.

@@ -2,7 +2,8 @@
 //!
 //! SD3: both CLIP encoders' states before their last layer, side by side by features, padded with zeros to T5's width and
 //! followed by T5's tokens; both pooled vectors, projected (arXiv 2403.03206, app. A.1, fig. 2a). FLUX: T5's tokens and CLIP's pooled
-//! vector, not projected. Padding is read like any word: the networks were trained without masks.
+//! vector, not projected. InstaFlow and Stable
+//! Diffusion: CLIP's last tokens. Padding is read like any word: the networks were trained without masks.
 
 use super::{
     Family, Folder,
@@ -42,6 +43,11 @@ pub fn encode(
     let texts: Vec<String> = prompts.iter().chain(negative).cloned().collect();
     let texts = &texts[..];
     let (tokens, pooled) = match family {
+        Family::InstaFlow | Family::StableDiffusion => {
+            let early = vec![0; texts.len()];
+            let read = clip(folder, ["tokenizer", "text_encoder"], texts, &early, &device, context)?;
+            (read.tokens, read.pooled)
+        }
         Family::Sd3 => {
             let early: Vec<usize> =
                 (0..texts.len()).map(|i| if i < prompts.len() { 1 + asked.clip_skip } else { 1 }).collect();

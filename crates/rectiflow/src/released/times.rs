@@ -1,18 +1,28 @@
 //! When a released model is asked: the noise levels of its `scheduler_config.json`, laid out as its own library does.
 
-use super::{Family, Folder, folder::read};
+use super::{Diffusion, Family, Folder, folder::read};
 use crate::{Error, scheduler_config};
 use flow::{Schedule, ScheduleConfig, schedule::Sigma};
 use serde_json::Value;
 
 /// The times of `steps` steps for an image of `tokens` tokens.
 ///
-/// SD3's levels are shifted twice at their low end, as diffusers does when it is asked for a number of steps (its issue 13243);
-/// FLUX's pipeline gives equal levels down to `1/steps` itself, and they are shifted once.
+/// SD3's levels are shifted once; `double` shifts their low end twice, as diffusers does when it is asked for a number of steps (its
+/// issue 13243). FLUX's pipeline gives equal levels down to `1/steps` itself, and they are shifted once.
 ///
 /// # Errors
 /// A scheduler that cannot be followed, with its file; no steps.
-pub fn schedule(folder: &Folder, family: Family, steps: usize, tokens: usize) -> Result<Schedule, Error> {
+pub fn schedule(folder: &Folder, family: Family, steps: usize, tokens: usize, double: bool) -> Result<Schedule, Error> {
+    if steps == 0 {
+        return Err(Error::Usage("--steps 0: ask for at least one step".into()));
+    }
+    if family == Family::StableDiffusion {
+        return Diffusion::of(folder, &mut |_| ())?.times(steps); // what it does not know was told with the network
+    }
+    if family == Family::InstaFlow {
+        // Its scheduler's file is Stable Diffusion's, left there; the model is a flow in equal steps.
+        return Ok(ScheduleConfig::Uniform {}.build(steps)?);
+    }
     let part = folder.part("scheduler", &[scheduler_config::FLOW_MATCH])?;
     let path = part.join("scheduler_config.json");
     let refused = |why: String| Error::Failure(format!("{}: {why}", path.display()));
@@ -20,9 +30,6 @@ pub fn schedule(folder: &Folder, family: Family, steps: usize, tokens: usize) ->
     else {
         return Err(refused("is no JSON object; fetch it again".into()));
     };
-    if steps == 0 {
-        return Err(Error::Usage("--steps 0: ask for at least one step".into()));
-    }
     // Before the settings are checked: dynamic shifting asks for the number of tokens, which no file knows.
     let mut config = config;
     config.insert("image_seq_len".into(), Value::from(tokens));
@@ -31,10 +38,10 @@ pub fn schedule(folder: &Folder, family: Family, steps: usize, tokens: usize) ->
     };
     let sigmas = match family {
         Family::Sd3 => {
-            settings.legacy_double_shift = true;
+            settings.legacy_double_shift = double;
             settings.sigmas(steps)?
         }
-        Family::Flux => settings.laid_out((0..steps).map(|i| 1.0 - i as f64 / steps as f64).collect())?,
+        _ => settings.laid_out((0..steps).map(|i| 1.0 - i as f64 / steps as f64).collect())?,
     };
     Ok(Schedule::new(sigmas.into_iter().map(Sigma::time).collect())?)
 }

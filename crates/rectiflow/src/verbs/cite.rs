@@ -57,6 +57,8 @@ papers! {
         "Diffusion Models Beat GANs on Image Synthesis", 2021, Some("2105.05233"), "NeurIPS 2021";
     DIT: "peebles2022scalable", "Peebles, William and Xie, Saining",
         "Scalable Diffusion Models with Transformers", 2022, Some("2212.09748"), "ICCV 2023";
+    PNDM: "liu2022pseudo", "Liu, Luping and Ren, Yi and Lin, Zhijie and Zhao, Zhou",
+        "Pseudo Numerical Methods for Diffusion Models on Manifolds", 2022, Some("2202.09778"), "ICLR 2022";
     SD3: "esser2024scaling", "Esser, Patrick and Kulal, Sumith and Blattmann, Andreas and others",
         "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", 2024, Some("2403.03206"), "ICML 2024";
     IMPROVED_RF: "lee2024improving", "Lee, Sangyun and Lin, Zinan and Fanti, Giulia",
@@ -245,6 +247,7 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
         Solver::BogackiShampine { .. } => cite(&[BOGACKI]),
         Solver::Ddim { .. } => cite(&[DDIM]),
         Solver::DpmSolver {} | Solver::DpmSolverSde { .. } | Solver::NoiseRefresh { .. } => cite(&[DPM_SOLVER]),
+        Solver::Plms {} => cite(&[PNDM]),
         Solver::Unipc { .. } => cite(&[UNIPC]),
         Solver::Anchored { .. } => cite(&[IMPROVED_RF]),
         Solver::Consistency {} => cite(&[CONSISTENCY]),

@@ -1,0 +1,202 @@
+//! Stable Diffusion's U-Net (Rombach et al., 2022, arXiv 2112.10752), which InstaFlow's models are as well: residual blocks that
+//! hear the time, transformers that read the text, skips from the way down to the way up.
+//!
+//! The network speaks its authors' language: `timestep` runs to 1000 at the noise. What its answer means (noise, or a velocity) is
+//! the model's affair. Tensor names are diffusers' `UNet2DConditionModel`.
+
+mod config;
+mod reader;
+
+pub use config::{PerLevel, TextUnetConfig};
+pub use reader::{GatedForward, Reader, ReaderBlock, Reading};
+
+use crate::autoencoder::{PlainBlock, Sampler};
+use crate::condition::TimeEmbedding;
+use crate::init::{Init, Weights};
+use crate::layers::{Conv2d, GroupNorm};
+use base::{Int, Tensor, TensorData};
+use burn::module::Module;
+use reader::Sizes;
+
+/// Added to variances in residual blocks.
+const EPSILON: f64 = 1e-5;
+
+/// The blocks of one resolution.
+#[derive(Module, Debug)]
+pub struct TextLevel {
+    /// Residual blocks.
+    pub resnets: Vec<PlainBlock>,
+    /// One after each residual block (but the last in the middle), or none.
+    pub attentions: Vec<Reader>,
+    /// To half the resolution.
+    pub downsamplers: Vec<Sampler>,
+    /// To the next finer level's resolution.
+    pub upsamplers: Vec<Sampler>,
+}
+
+impl TextLevel {
+    fn forward(&self, i: usize, x: Tensor<4>, embedding: &Tensor<2>, text: &Tensor<3>) -> Tensor<4> {
+        let x = self.resnets[i].forward(x, Some(embedding));
+        match self.attentions.get(i) {
+            Some(reader) => reader.forward(x, text),
+            None => x,
+        }
+    }
+}
+
+/// The network of [`TextUnetConfig`].
+#[derive(Module, Debug)]
+pub struct TextUnet {
+    /// Latent to channels.
+    pub conv_in: Conv2d,
+    /// Of the timestep.
+    pub time_embedding: TimeEmbedding,
+    /// From fine to coarse.
+    pub down_blocks: Vec<TextLevel>,
+    /// At the coarsest resolution.
+    pub mid_block: TextLevel,
+    /// From coarse to fine.
+    pub up_blocks: Vec<TextLevel>,
+    /// Before the last convolution.
+    pub conv_norm_out: GroupNorm,
+    /// Channels to the answer.
+    pub conv_out: Conv2d,
+}
+
+impl TextUnet {
+    pub(crate) fn new(config: &TextUnetConfig, init: &Init) -> Self {
+        let widths = &config.block_out_channels;
+        let (first, last, groups) = (widths[0], widths.len() - 1, config.norm_num_groups);
+        let embedding = 4 * first;
+        let conv = |init: &Init, name: &str, input, output, stride| {
+            Conv2d::new(&init.child(name), input, output, 3, stride, Weights::Torch)
+        };
+        let block = |place: &Init, i: usize, input, output| {
+            PlainBlock::new(&place.child("resnets").child(i), [input, output], groups, EPSILON, Some(embedding))
+        };
+        let reader = |place: &Init, i: usize, level: usize| {
+            let sizes = Sizes {
+                heads: config.attention_head_dim.at(level),
+                text: config.cross_attention_dim,
+                groups,
+                blocks: config.transformer_layers_per_block,
+            };
+            Reader::new(&place.child("attentions").child(i), widths[level], sizes)
+        };
+        let empty = || TextLevel { resnets: vec![], attentions: vec![], downsamplers: vec![], upsamplers: vec![] };
+
+        let mut skips = vec![first];
+        let mut width = first;
+        let mut down_blocks = Vec::new();
+        for (i, &next) in widths.iter().enumerate() {
+            let place = init.child("down_blocks").child(i);
+            let mut level = empty();
+            for j in 0..config.layers_per_block {
+                level.resnets.push(block(&place, j, width, next));
+                width = next;
+                if config.down_block_types[i].starts_with("CrossAttn") {
+                    level.attentions.push(reader(&place, j, i));
+                }
+                skips.push(width);
+            }
+            if i < last {
+                let sampler = conv(&place.child("downsamplers").child(0), "conv", width, width, 2);
+                level.downsamplers.push(Sampler { conv: sampler });
+                skips.push(width);
+            }
+            down_blocks.push(level);
+        }
+        let place = init.child("mid_block");
+        let mid_block = TextLevel {
+            resnets: (0..2).map(|j| block(&place, j, width, width)).collect(),
+            attentions: vec![reader(&place, 0, last)],
+            ..empty()
+        };
+        let mut up_blocks = Vec::new();
+        for i in 0..widths.len() {
+            let place = init.child("up_blocks").child(i);
+            let mut level = empty();
+            for j in 0..=config.layers_per_block {
+                let skip = skips.pop().unwrap_or(first);
+                level.resnets.push(block(&place, j, width + skip, widths[last - i]));
+                width = widths[last - i];
+                if config.up_block_types[i].starts_with("CrossAttn") {
+                    level.attentions.push(reader(&place, j, last - i));
+                }
+            }
+            if i < last {
+                let sampler = conv(&place.child("upsamplers").child(0), "conv", width, width, 1);
+                level.upsamplers.push(Sampler { conv: sampler });
+            }
+            up_blocks.push(level);
+        }
+        Self {
+            conv_in: conv(init, "conv_in", config.in_channels, first, 1),
+            time_embedding: TimeEmbedding::new(
+                &init.child("time_embedding"),
+                first,
+                embedding,
+                1.0,
+                [Weights::Torch; 2],
+            ),
+            down_blocks,
+            mid_block,
+            up_blocks,
+            conv_norm_out: GroupNorm::new(&init.child("conv_norm_out"), first, groups).with_epsilon(EPSILON),
+            conv_out: conv(init, "conv_out", first, config.out_channels, 1),
+        }
+    }
+
+    /// Features of a text token.
+    pub fn text_width(&self) -> usize {
+        self.mid_block.attentions[0].transformer_blocks[0].attn2.to_k.weight.val().dims()[1]
+    }
+
+    /// Latents `[b c h w]` at `timestep` `[b]` (1000 at the noise, fractions welcome) and text tokens `[b m e]` to the answer,
+    /// `[b c h w]`.
+    pub fn forward(&self, x: Tensor<4>, timestep: Tensor<1>, text: Tensor<3>) -> Tensor<4> {
+        let embedding = kernels::silu(self.time_embedding.forward(timestep)); // every block reads it through SiLU
+        let mut h = self.conv_in.forward(x);
+        let mut skips = vec![h.clone()];
+        for level in &self.down_blocks {
+            for i in 0..level.resnets.len() {
+                h = level.forward(i, h, &embedding, &text);
+                skips.push(h.clone());
+            }
+            for sampler in &level.downsamplers {
+                h = sampler.conv.forward(h);
+                skips.push(h.clone());
+            }
+        }
+        for i in 0..self.mid_block.resnets.len() {
+            h = self.mid_block.forward(i, h, &embedding, &text);
+        }
+        for level in &self.up_blocks {
+            for i in 0..level.resnets.len() {
+                if let Some(skip) = skips.pop() {
+                    h = Tensor::cat(vec![h, skip], 1);
+                }
+                h = level.forward(i, h, &embedding, &text);
+            }
+            for sampler in &level.upsamplers {
+                // Sides that two did not divide on the way down come back as they were.
+                let [_, _, rows, columns] = skips.last().map_or(h.dims(), Tensor::dims);
+                h = match h.dims() {
+                    [_, _, r, c] if [2 * r, 2 * c] == [rows, columns] => sampler.conv.forward_upsampled(h),
+                    _ => sampler.conv.forward(nearest(h, [rows, columns])),
+                };
+            }
+        }
+        self.conv_out.forward(self.conv_norm_out.forward(h, None, true))
+    }
+}
+
+/// Nearest neighbours: `[b c h w]` to `[b c rows columns]`.
+fn nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    (2..4).fold(x, |x, axis| {
+        let (from, to) = (x.dims()[axis], size[axis - 2]);
+        let places: Vec<i64> = (0..to).map(|i| (i * from / to) as i64).collect();
+        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [to]), &x.device());
+        x.select(axis, places)
+    })
+}
