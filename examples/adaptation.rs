@@ -30,7 +30,7 @@ fn main() -> Result<(), Failure> {
     let read = |config: &DataConfig, split: Split, skip: usize, new: bool| -> Result<(Matrix, Vec<i64>), Failure> {
         let set = data::open(&config.with_split(split))?;
         let batch = data::gather(&*set, &(skip..set.len().min(skip + 2000)).collect::<Vec<_>>())?;
-        let images = if new && args.is_empty() { poor(&batch.images) } else { batch.images };
+        let images = if new && args.is_empty() { poor(&batch.rows) } else { batch.rows };
         Ok((judge.run(&images, batch.shape)?.0, batch.labels))
     };
     // Other images in the one style than in the other.

@@ -3,6 +3,7 @@
 use crate::open::chosen;
 use crate::read::Ask;
 use crate::{DataConfig, Dataset, LeftOut, Result};
+use base::Shape;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -15,17 +16,17 @@ pub struct Summary {
     pub name: String,
     /// Number of samples.
     pub samples: usize,
-    /// `[c h w]`.
-    pub shape: [usize; 3],
+    /// Shape of a sample.
+    pub shape: Shape,
     /// Name and number of samples of each class.
     pub classes: Vec<(String, usize)>,
     /// Samples without a class.
     pub unlabelled: usize,
     /// Samples with a caption.
     pub captioned: usize,
-    /// Mean of each channel, in [0, 1].
+    /// Mean of each channel (the first axis of the shape): of pictures in [0, 1].
     pub mean: Vec<f64>,
-    /// Standard deviation of each channel over all pixels, in [0, 0.5].
+    /// Standard deviation of each channel over all samples: of pictures in [0, 0.5].
     pub std: Vec<f64>,
     /// [`Dataset::fingerprint`].
     pub fingerprint: String,
@@ -55,13 +56,13 @@ pub fn sizes(config: &DataConfig) -> Result<Vec<([usize; 2], usize)>> {
 /// What reading a sample may say.
 pub fn describe(dataset: &dyn Dataset) -> Result<Summary> {
     let shape = dataset.shape();
-    let channels = shape[0];
+    let channels = shape.lengths()[0];
     // Integers, so that the sums are exact and do not depend on the order of the threads.
     type Sums = (Vec<u64>, Vec<u64>, usize);
     let zero = || -> Sums { (vec![0; channels], vec![0; channels], 0) };
     let sample = |mut sums: Sums, index| {
         let sample = dataset.get(index)?;
-        for pixel in sample.pixels.chunks_exact(channels) {
+        for pixel in sample.pixels().chunks_exact(channels) {
             for (channel, &value) in pixel.iter().enumerate() {
                 sums.0[channel] += u64::from(value);
                 sums.1[channel] += u64::from(value).pow(2);
@@ -75,7 +76,7 @@ pub fn describe(dataset: &dyn Dataset) -> Result<Summary> {
         Ok((plus(a.0, b.0), plus(a.1, b.1), a.2 + b.2))
     };
     let (sums, squares, captioned) = (0..dataset.len()).into_par_iter().try_fold(zero, sample).try_reduce(zero, add)?;
-    let pixels = (dataset.len() * shape[1] * shape[2]).max(1) as f64;
+    let pixels = (dataset.len() * shape.numel() / channels).max(1) as f64;
     let mean: Vec<f64> = sums.iter().map(|&sum| sum as f64 / pixels / 255.0).collect();
     let deviation = |(&square, mean): (&u64, &f64)| (square as f64 / pixels / 65025.0 - mean * mean).max(0.0).sqrt();
     let std = squares.iter().zip(&mean).map(deviation).collect();
@@ -104,9 +105,13 @@ pub fn describe(dataset: &dyn Dataset) -> Result<Summary> {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [channels, height, width] = self.shape;
-        let colour = if channels == 1 { "grey" } else { "RGB" };
-        writeln!(f, "{}: {} images, {width} x {height} {colour}", self.name, self.samples)?;
+        match self.shape.image() {
+            Ok([channels @ (1 | 3), height, width]) => {
+                let colour = if channels == 1 { "grey" } else { "RGB" };
+                writeln!(f, "{}: {} images, {width} x {height} {colour}", self.name, self.samples)?;
+            }
+            _ => writeln!(f, "{}: {} samples of shape {}", self.name, self.samples, self.shape)?,
+        }
         let list = |values: &[f64]| values.iter().map(|v| format!("{v:.3}")).collect::<Vec<_>>().join(" ");
         writeln!(f, "mean {}   standard deviation {}   (of 0 to 1)", list(&self.mean), list(&self.std))?;
         writeln!(f, "fingerprint {}", self.fingerprint)?;

@@ -4,6 +4,7 @@ use crate::decode::Form;
 use crate::fingerprint::Fingerprint;
 use crate::read::{Entry, Source};
 use crate::{Dataset, LeftOut, Result, Sample};
+use base::Shape;
 
 /// A data set whose images are decoded when they are asked for.
 pub(crate) struct Lazy {
@@ -56,8 +57,8 @@ impl Dataset for Lazy {
         &self.class_names
     }
 
-    fn shape(&self) -> [usize; 3] {
-        self.shape
+    fn shape(&self) -> Shape {
+        self.shape.into()
     }
 
     fn name(&self) -> &str {

@@ -36,4 +36,4 @@ pub use memory::InMemory;
 pub use moving::{CLIP, MOVING};
 pub use open::{TestPart, open, open_test};
 pub use points::Points;
-pub use sample::{Dataset, Sample, counterparts, denormalize, normalize};
+pub use sample::{Dataset, Sample, Values, counterparts, denormalize, normalize};

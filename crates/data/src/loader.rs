@@ -3,7 +3,7 @@
 use crate::order::Order;
 use crate::prefetch::Prefetch;
 use crate::{DataError, Dataset, Result, Sample};
-use base::{Key, NULL_CLASS, Purpose};
+use base::{Key, NULL_CLASS, Purpose, Shape};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -53,13 +53,13 @@ impl LoaderConfig {
     }
 }
 
-/// A batch of images.
+/// A batch of samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// Pixels in [-1, 1], `[b c h w]`.
-    pub images: Vec<f32>,
-    /// `[b, c, h, w]`.
-    pub shape: [usize; 4],
+    /// Rows `[b n]`; those of pictures in [-1, 1].
+    pub rows: Vec<f32>,
+    /// What a row is.
+    pub shape: Shape,
     /// Class of each sample, `[b]`; -1 ([`NULL_CLASS`]) for none.
     pub labels: Vec<i64>,
     /// Caption of each sample, `[b]`.
@@ -68,6 +68,18 @@ pub struct Batch {
     pub indices: Vec<u64>,
     /// Number of each sample in the data set, `[b]`.
     pub source: Vec<u64>,
+}
+
+impl Batch {
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// The positions of one batch: stream counters and the rows they stand for.
@@ -125,7 +137,7 @@ impl Iterator for Cutter {
 /// // A run that stopped after 32 samples continues with the same batch:
 /// let resumed = Loader::new(dataset, &config, 32)?.next().unwrap()?;
 /// assert_eq!(first, resumed);
-/// assert_eq!(first.shape, [32, 1, 28, 28]);
+/// assert_eq!((first.len(), first.shape), (32, [1, 28, 28].into()));
 /// # Ok::<(), data::DataError>(())
 /// ```
 pub struct Loader(Prefetch<Batch>);
@@ -160,14 +172,14 @@ fn batch(dataset: &dyn Dataset, positions: Positions, flips: Option<Key>) -> Res
     } else {
         rows.par_iter().map(|&row| dataset.get(row)).collect::<Result<_>>()?
     };
-    let [channels, height, width] = dataset.shape();
-    let mut images = Vec::with_capacity(rows.len() * channels * height * width);
+    let shape = dataset.shape();
+    let mut values = Vec::with_capacity(rows.len() * shape.numel());
     for (sample, &index) in samples.iter().zip(&indices) {
-        sample.normalize_into(flips.is_some_and(|key| key.uniform(index) < 0.5), &mut images);
+        sample.normalize_into(flips.is_some_and(|key| key.uniform(index) < 0.5), &mut values);
     }
     Ok(Batch {
-        images,
-        shape: [rows.len(), channels, height, width],
+        rows: values,
+        shape,
         labels: samples.iter().map(|s| s.label.map_or(NULL_CLASS, i64::from)).collect(),
         captions: samples.into_iter().map(|s| s.caption).collect(),
         indices,

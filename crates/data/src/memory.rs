@@ -1,14 +1,15 @@
-//! Data sets held in memory as bytes: what small sets are decoded into once.
+//! Data sets held in memory: what small sets are decoded into once, and latents.
 
 use crate::fingerprint::Fingerprint;
-use crate::{DataError, Dataset, LeftOut, Result, Sample};
+use crate::{DataError, Dataset, LeftOut, Result, Sample, Values};
+use base::Shape;
 
 /// A data set in memory.
 #[derive(Clone, Debug)]
 pub struct InMemory {
     name: String,
-    shape: [usize; 3],
-    pixels: Vec<u8>,
+    shape: Shape,
+    values: Values,
     labels: Vec<Option<u32>>,
     captions: Vec<Option<String>>,
     keys: Vec<Option<String>>,
@@ -18,21 +19,23 @@ pub struct InMemory {
 }
 
 impl InMemory {
-    /// The samples of `samples`, all of shape `[c h w]`; labels index `class_names`.
+    /// The samples of `samples`, all of `shape` and kept in one type; labels index `class_names`.
     ///
     /// # Errors
-    /// A sample of another shape, or a label without a class.
-    pub fn new(name: &str, shape: [usize; 3], class_names: Vec<String>, samples: Vec<Sample>) -> Result<Self> {
-        let [channels, height, width] = shape;
+    /// A sample of another shape or type, or a label without a class.
+    pub fn new(name: &str, shape: impl Into<Shape>, class_names: Vec<String>, samples: Vec<Sample>) -> Result<Self> {
+        let shape = shape.into();
         let mut hash = Fingerprint::new(shape, &class_names);
-        let mut pixels = Vec::with_capacity(samples.len() * channels * height * width);
+        let size = samples.len() * shape.numel();
+        let mut values = match samples.first().map(|sample| &sample.values) {
+            Some(Values::Numbers(_)) => Values::Numbers(Vec::with_capacity(size)),
+            _ => Values::Pixels(Vec::with_capacity(size)),
+        };
         let (mut labels, mut captions) = (Vec::with_capacity(samples.len()), Vec::new());
         for (index, sample) in samples.into_iter().enumerate() {
-            let found = [sample.channels, sample.height, sample.width];
-            if found != shape || sample.pixels.len() != channels * height * width {
-                let what = format!(
-                    "sample {index} of {name} has shape {found:?} (channels, height, width), the others {shape:?}"
-                );
+            let found = sample.shape;
+            if found != shape || sample.values.len() != shape.numel() {
+                let what = format!("sample {index} of {name} has shape {found}, the others {shape}");
                 return Err(DataError::config("size", what, "set `data.size` and `data.channels`"));
             }
             if let Some(label) = sample.label.filter(|&label| label as usize >= class_names.len()) {
@@ -40,14 +43,27 @@ impl InMemory {
                     format!("sample {index} of {name} has label {label}, there are {} classes", class_names.len());
                 return Err(DataError::config("classes", what, "mend the labels"));
             }
-            hash.add(sample.label, sample.caption.as_deref(), &sample.pixels);
-            pixels.extend_from_slice(&sample.pixels);
+            match (&mut values, &sample.values) {
+                (Values::Pixels(all), Values::Pixels(own)) => {
+                    hash.add(sample.label, sample.caption.as_deref(), own);
+                    all.extend_from_slice(own);
+                }
+                (Values::Numbers(all), Values::Numbers(own)) => {
+                    let bytes: Vec<u8> = own.iter().flat_map(|value| value.to_le_bytes()).collect();
+                    hash.add(sample.label, sample.caption.as_deref(), &bytes);
+                    all.extend_from_slice(own);
+                }
+                _ => {
+                    let what = format!("sample {index} of {name} is not kept in the type of the others");
+                    return Err(DataError::config("path", what, "keep pictures and numbers in sets of their own"));
+                }
+            }
             labels.push(sample.label);
             captions.push(sample.caption);
         }
         let (name, fingerprint) = (name.to_string(), hash.finish());
         let (keys, left_out) = Default::default();
-        Ok(Self { name, shape, pixels, labels, captions, keys, class_names, fingerprint, left_out })
+        Ok(Self { name, shape, values, labels, captions, keys, class_names, fingerprint, left_out })
     }
 
     /// The same with the name of each sample's file, see [`Dataset::key`].
@@ -67,13 +83,14 @@ impl Dataset for InMemory {
     }
 
     fn get(&self, index: usize) -> Result<Sample> {
-        let [channels, height, width] = self.shape;
-        let size = channels * height * width;
+        let size = self.shape.numel();
+        let place = index * size..(index + 1) * size;
         Ok(Sample {
-            pixels: self.pixels[index * size..][..size].to_vec(),
-            height,
-            width,
-            channels,
+            values: match &self.values {
+                Values::Pixels(all) => Values::Pixels(all[place].to_vec()),
+                Values::Numbers(all) => Values::Numbers(all[place].to_vec()),
+            },
+            shape: self.shape,
             label: self.labels[index],
             caption: self.captions[index].clone(),
         })
@@ -95,7 +112,7 @@ impl Dataset for InMemory {
         &self.class_names
     }
 
-    fn shape(&self) -> [usize; 3] {
+    fn shape(&self) -> Shape {
         self.shape
     }
 

@@ -4,7 +4,7 @@
 //! clips are dim, half of them tremble where the others glide in a straight line, and a quarter are labelled with another class.
 //! Until records carry `[c f h w]`, the frames stand where the channels of an image stand: `[f h w]`.
 
-use crate::{DataError, Dataset, InMemory, Result, Sample};
+use crate::{DataError, Dataset, InMemory, Result, Sample, Values};
 use base::{Key, Purpose};
 
 /// Its name.
@@ -21,8 +21,8 @@ const DIM: f32 = 0.45;
 /// # Errors
 /// A garment that cannot be read, or images of another shape.
 pub(crate) fn clips(name: &str, source: &dyn Dataset) -> Result<InMemory> {
-    if source.shape() != [1, 28, 28] {
-        let what = format!("{MOVING} is made of 28x28 grey images, and these are {:?}", source.shape());
+    if source.shape() != [1, 28, 28].into() {
+        let what = format!("{MOVING} is made of 28x28 grey images, and these are {}", source.shape());
         return Err(DataError::config("name", what, "leave the other keys of `data` out"));
     }
     let classes = source.classes() as u64;
@@ -33,9 +33,8 @@ pub(crate) fn clips(name: &str, source: &dyn Dataset) -> Result<InMemory> {
             true => ((u64::from(label) + 1 + (draw.uniform(1) * (classes - 1) as f64) as u64) % classes) as u32,
             false => label,
         });
-        let pixels = film(&shrunk(&sample.pixels), draw);
-        let [channels, height, width] = CLIP;
-        Ok(Sample { pixels, height, width, channels, label, caption: None })
+        let pixels = film(&shrunk(sample.pixels()), draw);
+        Ok(Sample { values: Values::Pixels(pixels), shape: CLIP.into(), label, caption: None })
     };
     let samples: Result<Vec<Sample>> = (0..source.len()).map(clip).collect();
     InMemory::new(name, CLIP, source.class_names().to_vec(), samples?)
@@ -107,7 +106,7 @@ mod tests {
     fn half_are_dim_half_tremble_and_a_quarter_are_mislabelled() {
         let plain = open(&DataConfig { limit: Some(2000), ..DataConfig::default() }).unwrap();
         let moving = open(&DataConfig { limit: Some(2000), ..DataConfig::named(MOVING) }).unwrap();
-        assert_eq!((moving.len(), moving.shape(), moving.classes()), (2000, CLIP, 10));
+        assert_eq!((moving.len(), moving.shape(), moving.classes()), (2000, CLIP.into(), 10));
         let wrong = (0..2000).filter(|i| plain.label(*i) != moving.label(*i)).count();
         // 500 expected, standard deviation 19.
         assert!((400..600).contains(&wrong), "{wrong}");

@@ -25,7 +25,7 @@ const TEST_LABELS: &[u8] = include_bytes!("../assets/t10k-labels-idx1-ubyte.gz")
 /// ```
 /// use data::{DataConfig, Dataset, Split, open};
 /// let test = open(&DataConfig { split: Split::Test, ..DataConfig::default() })?;
-/// assert_eq!((test.len(), test.shape(), test.classes()), (2000, [1, 28, 28], 10));
+/// assert_eq!((test.len(), test.shape(), test.classes()), (2000, [1, 28, 28].into(), 10));
 /// assert_eq!(test.class_names()[9], "Ankle boot");
 /// # Ok::<(), data::DataError>(())
 /// ```

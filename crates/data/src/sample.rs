@@ -1,19 +1,40 @@
-//! The samples of a data set and what a data set is: a fixed-length, random-access list of images with labels and captions.
+//! The samples of a data set and what a data set is: a fixed-length, random-access list of samples with labels and captions.
 
 use crate::{LeftOut, Result};
+use base::Shape;
 use std::collections::HashMap;
 
-/// One image with what is known about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The numbers of a sample, in the type they are kept in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Pixels of a picture or clip in [0, 255], row by row, the first axis of the shape innermost: `[h w c]` of `[c h w]`.
+    Pixels(Vec<u8>),
+    /// Numbers as networks see them, in the order of the shape: latents, spectrograms, sets of points.
+    Numbers(Vec<f32>),
+}
+
+impl Values {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Pixels(pixels) => pixels.len(),
+            Self::Numbers(numbers) => numbers.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One sample with what is known about it.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Pixels in [0, 255], row by row, channels innermost: `[h w c]`.
-    pub pixels: Vec<u8>,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// 1 (grey) or 3 (RGB).
-    pub channels: usize,
+    /// Its numbers.
+    pub values: Values,
+    /// What they are.
+    pub shape: Shape,
     /// Class index, if it has one.
     pub label: Option<u32>,
     /// Caption, if it has one.
@@ -21,13 +42,25 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The pixels as networks see them, `[c h w]`, `x / 127.5 - 1` in [-1, 1], mirrored left to right if `flip`;
-    /// appended to `out`.
+    /// Its pixels, see [`Values::Pixels`]; none of a sample that is no picture.
+    pub fn pixels(&self) -> &[u8] {
+        match &self.values {
+            Values::Pixels(pixels) => pixels,
+            Values::Numbers(_) => &[],
+        }
+    }
+
+    /// The row that networks see, in the order of the shape, appended to `out`: pixels as `x / 127.5 - 1` in [-1, 1], mirrored
+    /// left to right if `flip`, and numbers as they are, which nobody knows how to mirror.
     pub fn normalize_into(&self, flip: bool, out: &mut Vec<f32>) {
-        let (width, channels) = (self.width, self.channels);
-        out.reserve(self.pixels.len());
+        out.reserve(self.values.len());
+        let pixels = match &self.values {
+            Values::Pixels(pixels) => pixels,
+            Values::Numbers(numbers) => return out.extend_from_slice(numbers),
+        };
+        let (channels, width) = (self.shape.lengths()[0], self.shape.lengths()[self.shape.lengths().len() - 1]);
         for channel in 0..channels {
-            for row in self.pixels.chunks_exact(width * channels) {
+            for row in pixels.chunks_exact(width * channels) {
                 let values = row.iter().skip(channel).step_by(channels).map(|&value| normalize(value));
                 if flip { out.extend(values.rev()) } else { out.extend(values) }
             }
@@ -85,8 +118,8 @@ pub trait Dataset: Send + Sync {
         self.class_names().len()
     }
 
-    /// Shape of every sample, `[c h w]`.
-    fn shape(&self) -> [usize; 3];
+    /// Shape of every sample.
+    fn shape(&self) -> Shape;
 
     /// What to call it in reports.
     fn name(&self) -> &str;

@@ -33,7 +33,7 @@ fn put(dir: &tempfile::TempDir, name: &str, content: &[u8]) {
 
 /// Label, caption and the number that the image says.
 fn samples(set: &dyn Dataset) -> Vec<(Option<u32>, Option<String>, u8)> {
-    (0..set.len()).map(|i| set.get(i).unwrap()).map(|s| (s.label, s.caption, s.pixels[2])).collect()
+    (0..set.len()).map(|i| set.get(i).unwrap()).map(|s| (s.label, s.caption.clone(), s.pixels()[2])).collect()
 }
 
 fn captions(set: &dyn Dataset) -> Vec<(Option<String>, u8)> {
@@ -260,7 +260,7 @@ fn jpegs_with_a_trailer_are_whole() {
     put(&dir, "0.jpg", &[&jpeg[..], b"\xff\xda\x00\x08MotionPhoto_Data\xff\xda"].concat());
     put(&dir, "1.jpg", &jpeg);
     let set = whole(dir.path());
-    assert_eq!(set.get(0).unwrap().pixels, set.get(1).unwrap().pixels);
+    assert_eq!(set.get(0).unwrap().pixels(), set.get(1).unwrap().pixels());
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn arrays_of_every_kind_and_order() {
     let bytes = [0u8, 50, 100, 255, 7, 8];
     let read = |content: &[u8]| {
         put(&dir, "a.npy", content);
-        whole(&dir.path().join("a.npy")).get(0).unwrap().pixels
+        whole(&dir.path().join("a.npy")).get(0).unwrap().pixels()
     };
     macro_rules! kinds {
         ($($name:literal $number:ty),*) => {$(
@@ -339,7 +339,7 @@ fn arrays_of_every_kind_and_order() {
     fortran[at..at + 5].copy_from_slice(b"True ");
     put(&dir, "a.npy", &fortran);
     let set = whole(&dir.path().join("a.npy"));
-    assert_eq!((set.get(0).unwrap().pixels, set.get(1).unwrap().pixels), (vec![0, 1, 2], vec![3, 4, 5]));
+    assert_eq!((set.get(0).unwrap().pixels(), set.get(1).unwrap().pixels()), (&[0, 1, 2][..], &[3, 4, 5][..]));
     // What a sampler overshoots is clamped, and said.
     let own: Vec<f32> = (0..16)
         .map(|i| {
@@ -354,7 +354,7 @@ fn arrays_of_every_kind_and_order() {
         .collect();
     put(&dir, "a.npy", &npy("<f4", &[1, 4, 4], &floats(&own)));
     let set = whole(&dir.path().join("a.npy"));
-    let pixels = set.get(0).unwrap().pixels;
+    let pixels = set.get(0).unwrap().pixels();
     assert_eq!((pixels[3], pixels[5], pixels[8]), (255, 0, 128));
     assert_eq!(left_out(&*set, "numbers outside [-1, 1]").0, 2);
     // Labels of one column, one-hot, in floats, as names.
@@ -407,7 +407,7 @@ fn archives_of_arrays_keep_their_parts() {
 }
 
 fn samples_of(set: &dyn Dataset) -> Vec<(Option<u32>, u8)> {
-    (0..set.len()).map(|i| set.get(i).unwrap()).map(|s| (s.label, s.pixels[0])).collect()
+    (0..set.len()).map(|i| set.get(i).unwrap()).map(|s| (s.label, s.pixels()[0])).collect()
 }
 
 #[test]
@@ -424,7 +424,7 @@ fn emnist_is_upright_and_has_its_characters() {
     let set = whole(dir.path());
     assert_eq!((set.classes(), set.class_names()[25].as_str()), (26, "Z"));
     assert_eq!((set.label(0), set.label(1)), (Some(0), Some(25)));
-    assert_eq!(set.get(0).unwrap().pixels, [1, 3, 2, 4]);
+    assert_eq!(set.get(0).unwrap().pixels(), [1, 3, 2, 4]);
     let test = open(&config(dir.path()).with_split(Split::Test)).unwrap();
     assert_eq!((test.label(0), test.classes()), (Some(1), 26));
 }
@@ -466,7 +466,7 @@ fn cifar_is_read_from_its_pickles_and_from_both_binaries() {
     let (a, b) = (whole(python.path()), whole(binary.path()));
     assert_eq!((a.len(), a.label(1), a.class_names()[4].as_str()), (10, Some(4), "deer"));
     assert_eq!(a.fingerprint(), b.fingerprint());
-    assert_eq!(a.get(0).unwrap().pixels[..3], [planes[0], planes[1024], planes[2048]]);
+    assert_eq!(a.get(0).unwrap().pixels()[..3], [planes[0], planes[1024], planes[2048]]);
     // CIFAR-100: fine labels and their names.
     let (python, binary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     put(&python, "train", &pickled("fine_labels", &[2, 0], &planes));

@@ -3,17 +3,15 @@
 mod common;
 use common::*;
 use data::pairs::{PairLoader, PairStore};
-use data::{Batch, DataConfig, DataError, Dataset, Loader, LoaderConfig, Sample, gather, open};
+use data::{Batch, DataConfig, DataError, Dataset, Loader, LoaderConfig, Sample, Values, gather, open};
 use proptest::prelude::*;
 use std::fs;
 use std::sync::Arc;
 
 fn small(len: usize) -> Arc<dyn Dataset> {
     let sample = |i: usize| Sample {
-        pixels: vec![i as u8, 0, 255, 10],
-        height: 1,
-        width: 4,
-        channels: 1,
+        values: Values::Pixels(vec![i as u8, 0, 255, 10]),
+        shape: [1, 1, 4].into(),
         label: i.is_multiple_of(2).then_some((i % 3) as u32),
         caption: Some(format!("sample {i}")),
     };
@@ -34,7 +32,7 @@ proptest! {
         prop_assert_eq!(&take(&config, (skip * batch) as u64, 3)[..], &whole[skip..]);
         for (number, batch) in whole.iter().enumerate() {
             prop_assert_eq!(batch.indices[0], (number * config.batch) as u64);
-            prop_assert_eq!(batch.shape, [config.batch, 1, 1, 4]); // full, also over the seam
+            prop_assert_eq!((batch.len(), batch.shape), (config.batch, [1, 1, 4].into())); // full, also over the seam
         }
     }
 
@@ -43,7 +41,7 @@ proptest! {
         let stream = |batch| {
             let config = LoaderConfig { batch, seed, flip: true, ..LoaderConfig::default() };
             let batches = take(&config, 0, 30usize.div_ceil(batch));
-            let pixels: Vec<f32> = batches.iter().flat_map(|b| b.images.clone()).take(120).collect();
+            let pixels: Vec<f32> = batches.iter().flat_map(|b| b.rows.clone()).take(120).collect();
             (pixels, batches.iter().flat_map(|b| b.source.clone()).take(30).collect::<Vec<_>>())
         };
         prop_assert_eq!(stream(a), stream(b));
@@ -62,7 +60,7 @@ fn every_epoch_sees_every_sample_once_with_its_own_label() {
     assert_ne!(rows[..10], rows[10..]);
     for batch in &batches {
         for (i, &row) in batch.source.iter().enumerate() {
-            assert_eq!(batch.images[4 * i], row as f32 / 127.5 - 1.0);
+            assert_eq!(batch.rows[4 * i], row as f32 / 127.5 - 1.0);
             assert_eq!(batch.labels[i], if row.is_multiple_of(2) { (row % 3) as i64 } else { -1 });
             assert_eq!(batch.captions[i], Some(format!("sample {row}")));
         }
@@ -77,7 +75,7 @@ fn flips_mirror_half_of_the_samples() {
         for (i, &row) in batch.source.iter().enumerate() {
             let straight = [row as f32 / 127.5 - 1.0, -1.0, 1.0, 10.0 / 127.5 - 1.0];
             let mirrored = [straight[3], straight[2], straight[1], straight[0]];
-            let seen = &batch.images[4 * i..][..4];
+            let seen = &batch.rows[4 * i..][..4];
             assert!(seen == straight || seen == mirrored, "{seen:?}");
             flipped += usize::from(seen == mirrored);
         }
@@ -89,9 +87,9 @@ fn flips_mirror_half_of_the_samples() {
 #[test]
 fn one_pass_ends_with_the_rest() {
     let batches = take(&LoaderConfig::once(4), 0, 99);
-    assert_eq!(batches.iter().map(|b| b.shape[0]).collect::<Vec<_>>(), [4, 4, 2]);
+    assert_eq!(batches.iter().map(|b| b.len()).collect::<Vec<_>>(), [4, 4, 2]);
     assert_eq!(batches[2].source, [8, 9]);
-    assert_eq!(gather(&*small(10), &[8, 9]).unwrap().images, batches[2].images);
+    assert_eq!(gather(&*small(10), &[8, 9]).unwrap().rows, batches[2].rows);
 }
 
 #[test]
@@ -101,7 +99,7 @@ fn a_batch_larger_than_the_set_is_refused_unless_allowed() {
     assert!(matches!(error, DataError::BatchTooLarge { batch: 11, len: 10, .. }), "{error}");
     assert!(error.to_string().contains("lower the batch"));
     let batch = take(&LoaderConfig { allow_repeats: true, ..config }, 0, 1).remove(0);
-    assert_eq!(batch.shape[0], 11);
+    assert_eq!(batch.len(), 11);
     assert!(Loader::new(small(10), &LoaderConfig { batch: 0, ..LoaderConfig::default() }, 0).is_err());
 }
 
@@ -136,7 +134,7 @@ fn loading_from_memory_keeps_far_ahead_of_any_training() {
     let set = open(&DataConfig::default()).unwrap();
     let config = LoaderConfig { batch: 100, flip: true, ..LoaderConfig::default() };
     let start = std::time::Instant::now();
-    let count: usize = Loader::new(set, &config, 0).unwrap().take(300).map(|batch| batch.unwrap().shape[0]).sum();
+    let count: usize = Loader::new(set, &config, 0).unwrap().take(300).map(|batch| batch.unwrap().len()).sum();
     let rate = count as f64 / start.elapsed().as_secs_f64();
     eprintln!("{rate:.0} images of 28 x 28 a second");
     assert!(rate > 10_000.0, "{rate:.0} images/s"); // 50 000 on an idle core; a busy test machine gets a margin
@@ -192,4 +190,24 @@ fn pairs_stream_in_the_same_order_and_resume() {
     let said = PairLoader::new(Arc::new(PairStore::open(points.path()).unwrap()), &flipped, 0).err().unwrap();
     assert!(said.to_string().contains("[4] are not images"), "{said}");
     assert!(same > 0 && turned > 0 && same + turned == pairs.iter().map(|b| b.indices.len()).sum::<usize>());
+}
+
+/// Latents, spectrograms and sets of points travel as they are, whatever their shape. Mutant: numbers rounded to bytes, or mirrored.
+#[test]
+fn numbers_of_any_shape_are_loaded_as_they_are() {
+    let row = |i: usize| vec![i as f32 + 0.25, -3.5, 1e-3, 7.0, 8.0, -9.0];
+    let sample =
+        |i: usize| Sample { values: Values::Numbers(row(i)), shape: [3, 2].into(), label: None, caption: None };
+    let set = data::InMemory::new("numbers", [3, 2], Vec::new(), (0..5).map(sample).collect()).unwrap();
+    let config = LoaderConfig { batch: 5, flip: true, shuffle: false, ..LoaderConfig::default() };
+    let batch = Loader::new(Arc::new(set.clone()), &config, 0).unwrap().next().unwrap().unwrap();
+    assert_eq!((batch.len(), batch.shape), (5, [3, 2].into()));
+    assert_eq!(batch.rows, (0..5).flat_map(row).collect::<Vec<_>>());
+    let other = Sample { values: Values::Numbers(vec![0.0; 6]), ..sample(0) };
+    let changed = data::InMemory::new("numbers", [3, 2], Vec::new(), vec![other, sample(1)]).unwrap();
+    let pair = data::InMemory::new("numbers", [3, 2], Vec::new(), vec![sample(0), sample(1)]).unwrap();
+    assert_ne!(changed.fingerprint(), pair.fingerprint());
+    let mixed = vec![sample(0), Sample { values: Values::Pixels(vec![0; 6]), ..sample(1) }];
+    let error = data::InMemory::new("mixed", [3, 2], Vec::new(), mixed).unwrap_err().to_string();
+    assert!(error.contains("sample 1 of mixed"), "{error}");
 }

@@ -85,7 +85,7 @@ impl Judge {
         let count = count.min(dataset.len());
         let reference = reference(chosen, dataset, count)?;
         let named: Vec<&str> = match &config.also[..] {
-            [] if dataset.shape()[1..].iter().any(|side| *side < 8) => BESIDE[..1].to_vec(), // too small for grain
+            [] if dataset.shape().lengths()[1..].iter().any(|side| *side < 8) => BESIDE[..1].to_vec(), // too small for grain
             [] => BESIDE.to_vec(),
             names => names.iter().map(String::as_str).filter(|name| *name != "none").collect(),
         };
@@ -236,7 +236,8 @@ impl HeldOut {
             return Ok(None);
         }
         let batch = data::gather(&*set, &rows)?;
-        Ok(Some(Self { images: batch.images, shape: batch.shape, classes: batch.labels }))
+        let [c, h, w] = batch.shape.image()?;
+        Ok(Some(Self { shape: [batch.len(), c, h, w], images: batch.rows, classes: batch.labels }))
     }
 }
 
@@ -256,7 +257,7 @@ fn shown(drawn: &Drawn) -> Result<(Vec<f32>, [usize; 4]), Error> {
 pub(crate) fn shipped(dataset: &Arc<dyn Dataset>, device: &Chosen) -> Result<Option<Classifier>, Error> {
     let shipped = Classifier::fashion_mnist(&device.device)?;
     let layout = shipped.layout();
-    let fits = layout.input == dataset.shape() && layout.classes == dataset.class_names();
+    let fits = dataset.shape() == layout.input.into() && layout.classes == dataset.class_names();
     Ok(fits.then_some(shipped))
 }
 
@@ -264,8 +265,8 @@ pub(crate) fn extractor(name: &str, dataset: &Arc<dyn Dataset>, device: &Chosen)
     let (kind, file) = name.split_once(':').map_or((name, None), |(kind, file)| (kind, Some(PathBuf::from(file))));
     let weights = |set: &str| file.clone().map_or_else(|| fetched(set), Ok);
     Ok(match kind {
-        "pixels" => Box::new(Pixels::new(dataset.shape().iter().product())),
-        "pixels@16" => Box::new(Pixels::shrunk(dataset.shape()[0], 16)),
+        "pixels" => Box::new(Pixels::new(dataset.shape().numel())),
+        "pixels@16" => Box::new(Pixels::shrunk(dataset.shape().lengths()[0], 16)),
         "grain" => Box::new(Grain),
         "vgg16" => Box::new(Vgg16::load(&weights("lpips-vgg")?, &device.device)?),
         "efficientnet-lite0" => Box::new(EfficientNetLite0::load(&weights("efficientnet-lite0")?, &device.device)?),
@@ -304,13 +305,13 @@ fn reference(extractor: &dyn Extractor, dataset: &Arc<dyn Dataset>, count: usize
     let mut failed: Option<data::DataError> = None;
     let mut loader = Loader::new(dataset.clone(), &LoaderConfig::once(250), 0)?;
     let mut left = count;
+    let [c, h, w] = dataset.shape().image()?;
     let batches = std::iter::from_fn(|| {
         let batch = (left > 0).then(|| loader.next()).flatten()?;
         let batch = batch.map_err(|error| failed = Some(error)).ok()?;
-        let rows = left.min(batch.shape[0]);
+        let rows = left.min(batch.len());
         left -= rows;
-        let [_, c, h, w] = batch.shape;
-        let images = batch.images[..rows * c * h * w].to_vec();
+        let images = batch.rows[..rows * c * h * w].to_vec();
         Some(Ok::<_, MetricsError>((images, [rows, c, h, w])))
     });
     let name = format!("{} first {count}", dataset.fingerprint());

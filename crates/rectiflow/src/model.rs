@@ -37,8 +37,7 @@ pub struct Subject {
 impl Subject {
     /// A first stage on `dataset`. Between two data sets the network has no classes: an image keeps what it shows.
     pub fn base(recipe: &Recipe, dataset: &dyn data::Dataset, start: &Start) -> Self {
-        let (shape, classes, name) =
-            (dataset.shape().into(), dataset.class_names().to_vec(), dataset.name().to_string());
+        let (shape, classes, name) = (dataset.shape(), dataset.class_names().to_vec(), dataset.name().to_string());
         let classes = if recipe.text.is_some() { Vec::new() } else { classes };
         let stage = "base".to_string();
         match start.dataset() {

@@ -53,9 +53,9 @@ impl Start {
     /// A data set that cannot be read or has another shape.
     pub fn images(config: &DataConfig, shape: impl Into<Shape>) -> Result<Self, Error> {
         let (dataset, shape) = (data::open(config)?, shape.into());
-        if Shape::from(dataset.shape()) != shape {
+        if dataset.shape() != shape {
             return Err(Error::Usage(format!(
-                "the source {} has images of {:?} [c h w], the data of {shape}: set `source.size` and `source.channels` \
+                "the source {} has samples of shape {}, the data of {shape}: set `source.size` and `source.channels` \
                  (and `data.size`, `data.channels`) to the same",
                 dataset.name(),
                 dataset.shape()
@@ -116,7 +116,7 @@ pub(crate) fn images(
     device: &Device,
 ) -> Result<Tensor<2>, Error> {
     let len = dataset.len() as u64;
-    let size = Shape::from(dataset.shape()).numel();
+    let size = dataset.shape().numel();
     let mut values = Vec::with_capacity(numbers.len() * size);
     for &number in numbers {
         dataset.get((number % len) as usize)?.normalize_into(flip && (number / len) % 2 == 1, &mut values);

@@ -15,14 +15,15 @@ const BATCH: usize = 64;
 /// Images that cannot be read.
 pub fn mirrored(dataset: &dyn Dataset) -> Result<Option<Mirror>, Error> {
     let count = dataset.len().min(IMAGES);
-    if count < FEWEST || dataset.shape()[2] < 2 {
+    let Ok([c, h, w]) = dataset.shape().image() else { return Ok(None) };
+    if count < FEWEST || w < 2 {
         return Ok(None);
     }
     let rows: Vec<usize> = (0..count).map(|i| (i as u128 * dataset.len() as u128 / count as u128) as usize).collect();
     let (mut images, mut shape) = (Vec::new(), [0; 4]);
     for rows in rows.chunks(BATCH) {
         let batch = data::gather(dataset, rows)?;
-        let (small, [_, c, h, w]) = shrunk(&batch.images, batch.shape);
+        let (small, [_, c, h, w]) = shrunk(&batch.rows, [batch.len(), c, h, w]);
         images.extend(small);
         shape = [count, c, h, w];
     }

@@ -20,7 +20,8 @@ fn images(split: Split, count: usize) -> Images {
     let dataset = data::open(&DataConfig::default().with_split(split)).expect("the embedded set");
     let rows: Vec<usize> = (0..count.min(dataset.len())).collect();
     let batch = data::gather(&*dataset, &rows).expect("embedded images");
-    Images { values: batch.images, shape: batch.shape, classes: batch.labels }
+    let [c, h, w] = batch.shape.image().unwrap();
+    Images { shape: [batch.len(), c, h, w], values: batch.rows, classes: batch.labels }
 }
 
 #[test]

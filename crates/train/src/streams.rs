@@ -149,12 +149,11 @@ impl Source for PairSource {
 
 impl From<data::Batch> for Batch {
     fn from(batch: data::Batch) -> Self {
-        let [_, c, h, w] = batch.shape;
         Self {
             classes: batch.labels,
             captions: batch.captions,
             places: batch.source,
-            ..Self::new(batch.images, [c, h, w].into(), batch.indices)
+            ..Self::new(batch.rows, batch.shape, batch.indices)
         }
     }
 }
@@ -176,14 +175,12 @@ impl From<PairBatch> for Batch {
 mod tests {
     use super::*;
     use data::pairs::{FORMAT, PairMeta, PairRecord, PairWriter};
-    use data::{InMemory, Sample};
+    use data::{InMemory, Sample, Values};
 
     fn dataset() -> Arc<dyn Dataset> {
         let sample = |i: u8| Sample {
-            pixels: vec![i; 4],
-            height: 2,
-            width: 2,
-            channels: 1,
+            values: Values::Pixels(vec![i; 4]),
+            shape: [1, 2, 2].into(),
             label: Some(u32::from(i % 3)),
             caption: None,
         };

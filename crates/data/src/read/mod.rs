@@ -14,7 +14,7 @@ pub(crate) mod webdataset;
 
 use crate::decode::{Header, Raw, decode, header};
 use crate::found::Found;
-use crate::{DataConfig, DataError, Result, Sample, Split};
+use crate::{DataConfig, DataError, Result, Sample, Split, Values};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -108,8 +108,8 @@ impl Entry {
             let what = format!("{} x {} pixels, the first image has {width} x {height}", raw.width, raw.height);
             return Err(DataError::malformed(&self.pixels.path(), what, ONE_SIZE));
         }
-        let Raw { pixels, height, width, channels } = raw;
-        Ok(Sample { pixels, height, width, channels, label: self.label, caption: self.caption.clone() })
+        let (values, shape) = (Values::Pixels(raw.pixels), shape.into());
+        Ok(Sample { values, shape, label: self.label, caption: self.caption.clone() })
     }
 }
 

@@ -53,7 +53,7 @@ impl Inputs {
         let set = open(source.input, wanted, source.resize, "--input")?;
         let count = source.count.unwrap_or(usize::MAX).min(set.len());
         let rows: Vec<usize> = (0..count).collect();
-        let values = data::gather(&*set, &rows)?.images;
+        let values = data::gather(&*set, &rows)?.rows;
         let names = (rows.iter()).map(|row| name(&*set, *row)).collect();
         let set_name = set.name().to_string();
         if source.degrade {
@@ -72,7 +72,7 @@ impl Inputs {
                     )));
                 }
                 let rows: Vec<usize> = found.into_iter().flatten().collect();
-                Some(data::gather(&*others, &rows)?.images)
+                Some(data::gather(&*others, &rows)?.rows)
             }
         };
         Ok(Self { names, measured: values, originals, set: set_name })
@@ -88,10 +88,10 @@ fn open(place: &str, shape: [usize; 3], resize: bool, option: &str) -> Result<Ar
     let holdout = if config.path.is_some() { 0.0 } else { config.holdout };
     let size = resize.then_some(w);
     let set = data::open(&DataConfig { split, holdout, size, channels: Some(c), flip: false, ..config })?;
-    if set.shape() == shape {
+    if set.shape() == shape.into() {
         return Ok(set);
     }
-    let [_, sh, sw] = set.shape();
+    let [_, sh, sw] = set.shape().image()?;
     let remedy = if h == w { "; --resize brings originals to that size" } else { "" };
     Err(Error::Usage(format!(
         "{option} {place}: its pictures are {sh} x {sw} pixels, and {h} x {w} are wanted{remedy}"

@@ -155,5 +155,5 @@ fn picture(file: &std::path::Path) -> Result<(Vec<f32>, [usize; 3]), Error> {
     };
     let set = data::open(&config).map_err(told)?;
     let batch = data::gather(&*set, &[0]).map_err(told)?;
-    Ok((batch.images, set.shape()))
+    Ok((batch.rows, set.shape().image()?))
 }

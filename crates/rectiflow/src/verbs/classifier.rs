@@ -66,14 +66,15 @@ pub fn train(
 }
 
 fn labelled(dataset: &Arc<dyn Dataset>) -> Result<Labelled, Error> {
-    let mut all = Labelled { input: dataset.shape(), classes: dataset.class_names().to_vec(), ..Labelled::default() };
+    let mut all =
+        Labelled { input: dataset.shape().image()?, classes: dataset.class_names().to_vec(), ..Labelled::default() };
     if dataset.is_empty() {
         return Ok(all);
     }
     for batch in Loader::new(dataset.clone(), &LoaderConfig::once(512), 0)? {
         let batch = batch?;
-        let size = dataset.shape().iter().product();
-        for (image, label) in batch.images.chunks_exact(size).zip(&batch.labels) {
+        let size = dataset.shape().numel();
+        for (image, label) in batch.rows.chunks_exact(size).zip(&batch.labels) {
             // A class nobody gave cannot be learned.
             if let Ok(label) = u32::try_from(*label) {
                 all.pixels.extend(image.iter().map(|value| denormalize(*value)));

@@ -2,6 +2,7 @@
 
 use super::inspect;
 use crate::{Context, Error, context::Event, output, symmetry};
+use base::Shape;
 use data::{
     DataConfig, Dataset, EMBEDDED, LeftOut, Loader, LoaderConfig,
     fetch::{self, Origin, registry},
@@ -35,7 +36,7 @@ pub fn show(config: &DataConfig, sheet: &Path, count: usize) -> Result<Value, Er
     let count = count.clamp(1, set.len());
     let mut loader = Loader::new(set.clone(), &LoaderConfig::once(count), 0)?;
     if let Some(batch) = loader.next().transpose()? {
-        let images = Images::new(batch.images, batch.shape[0], set.shape())?;
+        let images = Images::new(batch.rows, count, set.shape().image()?)?;
         media::png::save(sheet, &Grid::default().draw(&images), &[("parameters", set.name())])?;
         facts["sheet"] = sheet.display().to_string().into();
     }
@@ -49,8 +50,8 @@ pub(crate) struct DataRecord {
     pub name: String,
     /// [`data::Dataset::fingerprint`].
     pub fingerprint: String,
-    /// `[c h w]`.
-    pub shape: [usize; 3],
+    /// Of a sample; `None` where none was opened.
+    pub shape: Option<Shape>,
     /// Training samples.
     pub samples: usize,
     /// Samples that are kept apart to judge with, where the run looks at them.
@@ -83,7 +84,7 @@ impl DataRecord {
         Self {
             name: dataset.name().into(),
             fingerprint: dataset.fingerprint().into(),
-            shape: dataset.shape(),
+            shape: Some(dataset.shape()),
             samples: dataset.len(),
             held_out: 0,
             classes: dataset.class_names().iter().cloned().zip(counts).collect(),

@@ -178,10 +178,10 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
         None => (Split::Test, config.holdout),
     };
     let set = data::open(&DataConfig { split, holdout, channels: Some(shape[0]), flip: false, ..config })?;
-    if set.shape() != shape {
+    if set.shape() != shape.into() {
         let (theirs, ours) = (set.shape(), shape);
         return Err(Error::Usage(format!(
-            "--input {}: its pictures are {theirs:?} [c h w], and the model's are {ours:?}; resize them first",
+            "--input {}: its pictures are {theirs} [c h w], and the model's are {ours:?}; resize them first",
             request.input
         )));
     }
@@ -208,12 +208,12 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
         let logits = classifier.logits(pictures, [count, c, h, w])?;
         Ok(Some(metrics::class_accuracy(&logits, &target)?.overall))
     };
-    let run = Run { request, model: &model, pictures: &batch.images, source: &source, target: &target, blocks: range };
-    let mut columns = vec![batch.images.clone()];
+    let run = Run { request, model: &model, pictures: &batch.rows, source: &source, target: &target, blocks: range };
+    let mut columns = vec![batch.rows.clone()];
     let mut rows = vec![Row {
         method: "source".into(),
         settings: serde_json::Value::Null,
-        edited: edited(&batch.images)?,
+        edited: edited(&batch.rows)?,
         psnr: None,
         ssim: None,
         lpips: None,
@@ -225,7 +225,7 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
         let began = Instant::now();
         let (pictures, nfe, bytes) = run.edit(method, context)?;
         let seconds = began.elapsed().as_secs_f64();
-        let kept = judge.compare(&pictures, &batch.images)?;
+        let kept = judge.compare(&pictures, &batch.rows)?;
         rows.push(Row {
             method: method.name().into(),
             settings: serde_json::to_value(method).unwrap_or_default(),

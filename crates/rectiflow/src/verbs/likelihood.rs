@@ -101,7 +101,7 @@ pub fn likelihood(request: &LikelihoodRequest, context: &mut Context) -> Result<
         let rows: Vec<usize> = (bits.len()..total.min(bits.len() + request.batch)).collect();
         let indices: Vec<u64> = rows.iter().map(|&row| row as u64).collect();
         let batch = data::gather(&*dataset, &rows)?;
-        let x = Tensor::<2>::from_data(TensorData::new(batch.images, [rows.len(), size]), &context.device.device);
+        let x = Tensor::<2>::from_data(TensorData::new(batch.rows, [rows.len(), size]), &context.device.device);
         let x = dequantise(x, CELL, key.fold(0), &indices);
         let condition = model.condition_of(&batch.labels, &batch.captions, &taped.device)?;
         let how = (&solver, &schedule);

@@ -117,7 +117,7 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
         let (among, found) = (request.among, rows.len());
         return Err(Error::Usage(format!("--among {among}: there are {found} held-out captions; give 2 to {found}")));
     }
-    let real = data::gather(&*held_out, &rows)?.images;
+    let real = data::gather(&*held_out, &rows)?.rows;
     let eye = extractor(&request.features, &held_out, &context.device)?;
     let shape = model.subject.shape.image()?;
     let judge = Judge::new(&*eye, &real, shape, request.among)?;
@@ -132,7 +132,7 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
             let remedy = "counterparts are files of the same name in both sets";
             return Err(Error::Usage(format!("--against {name}: it has none of these pictures; {remedy}")));
         }
-        figures.push(judge.row(other.name(), 0, &data::gather(&*other, &theirs)?.images, &places)?);
+        figures.push(judge.row(other.name(), 0, &data::gather(&*other, &theirs)?.rows, &places)?);
     }
     let places: Vec<usize> = (0..captions.len()).collect();
     let classes = Classes::prompts(captions.clone());

@@ -60,7 +60,7 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<ScoreRepor
     }
     if samples.shape() != dataset.shape() {
         return Err(Error::Usage(format!(
-            "{} holds images of {:?} [c h w], {} of {:?}; measure against data of the same shape, or convert the samples",
+            "{} holds images of {} [c h w], {} of {}; measure against data of the same shape, or convert the samples",
             request.samples.display(),
             samples.shape(),
             dataset.name(),
@@ -69,8 +69,7 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<ScoreRepor
     }
     let rows: Vec<usize> = (0..samples.len()).collect();
     let batch = data::gather(&*samples, &rows)?;
-    let drawn =
-        Drawn { rows: batch.images, shape: samples.shape().into(), classes: batch.labels, nfe: 0, seconds: 0.0 };
+    let drawn = Drawn { rows: batch.rows, shape: samples.shape(), classes: batch.labels, nfe: 0, seconds: 0.0 };
     let figures = judge.figures(&drawn)?;
     let real = judge.floor(&request.data, rows.len())?;
     let sensitivity = match request.explain {

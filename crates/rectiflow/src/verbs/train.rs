@@ -224,7 +224,7 @@ fn held_out(
     let Some(start) = start else { return Ok(Some(batch)) };
     let shuffled = LoaderConfig { shuffle: true, ..LoaderConfig::once(count) };
     let from = Loader::new(start.clone(), &shuffled, 0)?.next().transpose()?;
-    Ok(from.map(|from| Batch { x0: Some(from.images), ..batch }))
+    Ok(from.map(|from| Batch { x0: Some(from.rows), ..batch }))
 }
 
 /// One stage, ready to run.

@@ -114,8 +114,8 @@ pub fn transfer(request: &TransferRequest, context: &mut Context) -> Result<Tran
         }
     };
     let [source_rows, target_rows]: [Vec<usize>; 2] = [0, 1].map(|end| pairs.iter().map(|pair| pair[end]).collect());
-    let truth = data::gather(&*targets, &target_rows)?.images;
-    let source = data::gather(&*sources, &source_rows)?.images;
+    let truth = data::gather(&*targets, &target_rows)?.rows;
+    let source = data::gather(&*sources, &source_rows)?.rows;
     let judge = Judge { truth: &truth, shape, lpips: lpips.as_ref() };
     context.note("two answers without a flow");
     let mut rows = vec![judge.row("source", 0, &source)?];
@@ -166,8 +166,8 @@ fn shown(values: &[f32]) -> impl Iterator<Item = f32> {
 /// The images of `training` nearest to each of `images` by their pixels.
 fn nearest(images: &[f32], training: &dyn Dataset) -> Result<Vec<f32>, Error> {
     let rows: Vec<usize> = (0..training.len()).collect();
-    let all = data::gather(training, &rows)?.images;
-    let size = training.shape().iter().product::<usize>();
+    let all = data::gather(training, &rows)?.rows;
+    let size = training.shape().numel();
     let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
     let closest = |image: &[f32]| all.chunks(size).min_by(|a, b| distance(image, a).total_cmp(&distance(image, b)));
     Ok(images.chunks(size).filter_map(closest).flatten().copied().collect())
