@@ -31,7 +31,8 @@ fn main() -> Result<(), Failure> {
         let set = data::open(&config.with_split(split))?;
         let batch = data::gather(&*set, &(skip..set.len().min(skip + 2000)).collect::<Vec<_>>())?;
         let images = if new && args.is_empty() { poor(&batch.rows) } else { batch.rows };
-        Ok((judge.run(&images, batch.shape)?.0, batch.labels))
+        let [c, h, w] = batch.shape.image()?;
+        Ok((judge.run(&images, [batch.labels.len(), c, h, w])?.0, batch.labels))
     };
     // Other images in the one style than in the other.
     let (home, away) = (read(&to, Split::Train, 0, false)?.0, read(&from, Split::Train, 1000, true)?.0);

@@ -156,6 +156,17 @@ fn npy_and_npz_in_every_layout_and_range() {
     assert_eq!((set.label(0), set.label(1), set.classes()), (Some(4), Some(1), 5));
 }
 
+/// Shrinking takes every pixel into account: a chequerboard of single pixels becomes grey. Mutant: nearest neighbours, black or white.
+#[test]
+fn shrunk_images_are_filtered() {
+    let dir = tempfile::tempdir().unwrap();
+    let board: Vec<u8> = (0..16 * 16).flat_map(|i| [if (i / 16 + i % 16) % 2 == 0 { 255u8 } else { 0 }; 3]).collect();
+    fs::write(dir.path().join("a.npy"), npy("|u1", &[1, 16, 16, 3], &board)).unwrap();
+    let config = DataConfig { holdout: 0.0, size: Some(8), ..DataConfig::at(dir.path().join("a.npy")) };
+    let grey = open(&config).unwrap().get(0).unwrap();
+    assert!(grey.pixels().iter().all(|v| (100..155).contains(v)), "{:?}", grey.pixels());
+}
+
 #[test]
 fn images_come_to_one_square_form() {
     let dir = tempfile::tempdir().unwrap();

@@ -327,3 +327,22 @@ fn bad_input_is_refused() {
     assert!(toml::from_str::<Coupling>("type = 'sinkhorn'\nepsilno = 1.0").is_err());
     assert_eq!(toml::from_str::<Coupling>("type = 'optimal_transport'").unwrap(), Coupling::optimal_transport());
 }
+
+/// The price of unlike classes is counted in mean squared distances: the same points in other units are paired alike. Mutant: a
+/// price that does not grow with the data, which decides everything for small numbers and nothing for large ones.
+#[test]
+fn the_price_of_unlike_classes_has_the_units_of_the_data() {
+    let (a, b) = (draw(31, 24, 2), draw(32, 24, 2));
+    let classes: Vec<i64> = (0..24).map(|i| i % 3).collect();
+    let paired = |scale: f64, weight: f64| {
+        let scaled = |rows: &[Vec<f64>]| -> Vec<Vec<f64>> {
+            rows.iter().map(|row| row.iter().map(|v| v * scale).collect()).collect()
+        };
+        let coupling = Coupling::OptimalTransport { within_class: false, condition_weight: weight };
+        pair(&coupling, &scaled(&a), &scaled(&b), Some(&classes)).unwrap().source
+    };
+    let dear = paired(1.0, 0.6);
+    assert_ne!(dear, paired(1.0, 0.0), "the price decides nothing here");
+    assert_eq!(dear, paired(64.0, 0.6));
+    assert_eq!(dear, paired(1.0 / 64.0, 0.6));
+}

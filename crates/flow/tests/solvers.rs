@@ -314,3 +314,17 @@ fn every_solver_survives_a_recipe_and_has_its_own_name() {
     names.dedup();
     assert_eq!(names.len(), all.len());
 }
+
+/// The error of a row is a mean over its values: a row and the same row sixty-four times over take the same steps. Mutant: the
+/// norm without its 1/n, which takes several times as many.
+#[test]
+fn adaptive_steps_do_not_depend_on_how_many_values_say_the_same() {
+    for solver in [Solver::dormand_prince(), Solver::bogacki_shampine()] {
+        let evaluations = |copies: usize| {
+            let x = Tensor::<2>::full([1, copies], 2.0, &Device::flex());
+            let schedule = ScheduleConfig::Uniform {}.between(0.0, 1.0, 1).unwrap();
+            solve(&bend, x, &Condition::none(), &solver, &schedule, None).unwrap().nfe_per_sample[0]
+        };
+        assert_eq!(evaluations(1), evaluations(64), "{solver:?}");
+    }
+}

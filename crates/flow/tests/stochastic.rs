@@ -327,3 +327,17 @@ fn unusable_diffusions_and_steps_are_refused() {
     let error = run(&field, x(), &Solver::EulerMaruyama(long), &uniform(0.0, 0.5, 5)).unwrap_err();
     assert!(error.to_string().contains("last_step_size"), "{error}");
 }
+
+/// From noise to N(m, 1) in one step: `x + h (v + ε s)` with `v = m - x` and `s = -x` at t = 0. Mutant: the last step towards the
+/// mean without its score.
+#[test]
+fn a_last_step_to_the_mean_takes_the_score_along() {
+    let (m, epsilon, x) = (0.7, 0.5, 2.0);
+    let field = Gaussian::new(Path::Linear {}, vec![m], vec![1.0]).unwrap();
+    let sde =
+        Sde { diffusion: Diffusion::Constant { value: epsilon }, last_step: LastStep::Mean, last_step_size: None };
+    for solver in [Solver::EulerMaruyama(sde.clone()), Solver::SdeHeun(sde)] {
+        let end = run(&field, line(&[x]), &solver, &uniform(0.0, 1.0, 1)).unwrap();
+        assert!((end[0] - (m - epsilon * x)).abs() < 1e-5, "{solver:?}: {end:?}");
+    }
+}

@@ -140,3 +140,24 @@ fn settings_out_of_range_are_refused() {
     assert!(TimeConfig { law: TimeLaw::Uniform {}, shift: 0.0 }.check().is_err());
     assert!(TimeConfig { law: TimeLaw::Constant { t: 0.0 }, shift: 3.0 }.check().is_err());
 }
+
+/// Draws against distribution functions written down here, not against the quantiles that made them. Mutants: the mean's sign, the
+/// deviation squared.
+#[test]
+fn draws_follow_distribution_functions_of_their_own() {
+    let (n, key) = (20_000u64, Key::new(5, Purpose::Time));
+    let indices: Vec<u64> = (0..n).collect();
+    let logit = |t: f64| (t / (1.0 - t)).ln();
+    let laws: [(TimeLaw, Box<dyn Fn(f64) -> f64>); 3] = [
+        (TimeLaw::Uniform {}, Box::new(|t| t)),
+        (TimeLaw::LogitNormal { mean: 0.0, std: 1.0 }, Box::new(move |t| normal_cdf(logit(t)))),
+        (TimeLaw::LogitNormal { mean: 0.5, std: 0.6 }, Box::new(move |t| normal_cdf((logit(t) - 0.5) / 0.6))),
+    ];
+    for (law, known) in laws {
+        let mut draws = TimeConfig { law: law.clone(), shift: 1.0 }.sample(key, &indices).values().to_vec();
+        draws.sort_by(f64::total_cmp);
+        let gap =
+            draws.iter().enumerate().map(|(i, t)| (known(*t) - (i as f64 + 0.5) / n as f64).abs()).fold(0.0, f64::max);
+        assert!(gap < 1.95 / (n as f64).sqrt(), "{law:?}: {gap}");
+    }
+}

@@ -4,6 +4,7 @@
 //! [`Context`]; the program adds only arguments, bars and exit codes.
 
 pub mod align;
+pub mod codec;
 pub mod context;
 pub mod device;
 pub mod error;
@@ -14,6 +15,7 @@ pub mod model;
 pub mod output;
 pub mod pairs;
 mod perceptual;
+mod pipeline;
 pub mod prelude;
 pub mod recipe;
 pub mod released;

@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Recipe, Start,
+    codec::Codec,
     device::Chosen,
     prelude::Prelude,
     sampling::Classes,
@@ -32,17 +33,22 @@ pub struct Subject {
     pub classes: Vec<String>,
     /// What the data are called.
     pub data: String,
+    /// [`Codec::identity`] of the codec whose latents it learned.
+    pub codec: Option<String>,
 }
 
 impl Subject {
     /// A first stage on `dataset`. Between two data sets the network has no classes: an image keeps what it shows.
-    pub fn base(recipe: &Recipe, dataset: &dyn data::Dataset, start: &Start) -> Self {
+    pub fn base(recipe: &Recipe, dataset: &dyn data::Dataset, start: &Start, codec: Option<&Codec>) -> Self {
+        let codec = codec.map(|codec| codec.identity.clone());
         let (shape, classes, name) = (dataset.shape(), dataset.class_names().to_vec(), dataset.name().to_string());
         let classes = if recipe.text.is_some() { Vec::new() } else { classes };
         let stage = "base".to_string();
         match start.dataset() {
-            None => Self { stage, shape, classes, data: name },
-            Some(from) => Self { stage, shape, classes: Vec::new(), data: format!("{} → {name}", from.name()) },
+            None => Self { stage, shape, classes, data: name, codec },
+            Some(from) => {
+                Self { stage, shape, classes: Vec::new(), data: format!("{} → {name}", from.name()), codec }
+            }
         }
     }
 
@@ -50,12 +56,14 @@ impl Subject {
     pub fn to_extra(&self) -> BTreeMap<String, String> {
         let lengths: Vec<String> = self.shape.lengths().iter().map(usize::to_string).collect();
         let classes = serde_json::to_string(&self.classes).expect("names are JSON strings");
-        BTreeMap::from([
+        let mut extra = BTreeMap::from([
             ("stage".into(), self.stage.clone()),
             ("shape".into(), lengths.join(",")),
             ("classes".into(), classes),
             ("data_name".into(), self.data.clone()),
-        ])
+        ]);
+        extra.extend(self.codec.clone().map(|identity| ("codec".into(), identity)));
+        extra
     }
 
     /// From checkpoint metadata.
@@ -66,7 +74,8 @@ impl Subject {
         let shape: Result<Vec<usize>, _> = text("shape")?.split(',').map(str::parse).collect();
         let shape = shape.ok().and_then(|v| Shape::stored(&v).ok()).ok_or_else(|| missing("shape"))?;
         let classes = serde_json::from_str(text("classes")?).map_err(|_| missing("classes"))?;
-        Ok(Self { stage: text("stage")?.clone(), shape, classes, data: text("data_name")?.clone() })
+        let codec = extra.get("codec").cloned();
+        Ok(Self { stage: text("stage")?.clone(), shape, classes, data: text("data_name")?.clone(), codec })
     }
 }
 
@@ -90,6 +99,8 @@ pub struct Model {
     pub words: Option<Arc<Words>>,
     /// The captions it was trained on, in models of the time when these were classes.
     captions: Vec<String>,
+    /// What decodes its samples, where it moves latents.
+    pub codec: Option<Arc<Codec>>,
     /// One more step before every sample, where the model was given one.
     pub prelude: Option<Box<Prelude>>,
 }
@@ -105,6 +116,15 @@ impl Model {
         let file = checkpoint.path().to_path_buf();
         let recipe = Recipe::parse(&meta.recipe, &format!("recipe inside {}", file.display()))?;
         let mut subject = Subject::from_extra(&meta.extra, &file)?;
+        let run = file.parent().and_then(Path::parent);
+        let codec = Codec::of(&recipe, run, device)?;
+        if let Some(other) = codec.as_ref().filter(|codec| Some(&codec.identity) != subject.codec.as_ref()) {
+            return Err(Error::Failure(format!(
+                "{} was trained on the latents of another codec than {} is now; give it back that codec, or train anew",
+                file.display(),
+                other.file.display()
+            )));
+        }
         let captions = if recipe.text.is_some() { std::mem::take(&mut subject.classes) } else { Vec::new() };
         let words = Words::of(&recipe)?;
         let (shape, classes) = (subject.shape, subject.classes.len());
@@ -122,7 +142,7 @@ impl Model {
         };
         let prelude = None;
         let (images, data) = (meta.images, meta.data);
-        Ok(Self { net, recipe, subject, file, images, parameters, data, words, captions, prelude })
+        Ok(Self { net, recipe, subject, file, images, parameters, data, words, captions, codec, prelude })
     }
 
     /// The network as a velocity field from noise to data, under guidance, its products in `precision`.
@@ -211,6 +231,26 @@ impl Model {
         }
         let known = self.classes() > 0 && !classes.is_empty() && !classes.contains(&NULL_CLASS);
         Ok(if known { methods::Labels::condition(classes, device) } else { Condition::none() })
+    }
+
+    /// The shape of what it draws: of a decoded sample where it moves latents.
+    pub fn drawn(&self) -> Shape {
+        self.codec.as_ref().map_or(self.subject.shape, |codec| codec.sample)
+    }
+
+    /// Refuses `what`, which looks at samples while they are moved, where those are latents.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub fn check_plain(&self, what: &str) -> Result<(), Error> {
+        match &self.codec {
+            None => Ok(()),
+            Some(codec) => Err(Error::Usage(format!(
+                "{what} works on samples themselves, and {} moves latents of {}; use a model without `codec`",
+                self.file.display(),
+                codec.file.display()
+            ))),
+        }
     }
 
     /// Number of classes.

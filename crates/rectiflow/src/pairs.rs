@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Model, Start,
+    codec::through,
     context::{Context, Event},
     recipe::PairsRecipe,
     sampling::host,
@@ -63,14 +64,17 @@ struct Ends<'a> {
 
 impl<'a> Ends<'a> {
     /// The part `split` of the teacher's data sets.
-    fn of(teacher: &'a Model, recipe: &PairsRecipe, split: Split, context: &Context) -> Result<Self, Error> {
+    fn of(teacher: &'a Model, recipe: &PairsRecipe, split: Split, context: &mut Context) -> Result<Self, Error> {
         let shape = teacher.subject.shape;
         let start = match split {
             Split::Train => Start::of(&teacher.recipe, shape, split)?,
             Split::Test => Start::held_out(&teacher.recipe, shape)?,
         };
         let data = match recipe.generate.inverted > 0.0 {
-            true => Some(data::open(&teacher.recipe.data.with_split(split))?),
+            true => {
+                let data = data::open(&teacher.recipe.data.with_split(split))?;
+                Some(through(data, teacher.codec.as_deref(), context)?)
+            }
             false => None,
         };
         let prompts = if teacher.words.is_some() { teacher.captions()? } else { Vec::new() };
@@ -234,7 +238,7 @@ pub fn held_out(
     teacher: &Model,
     recipe: &PairsRecipe,
     count: usize,
-    context: &Context,
+    context: &mut Context,
 ) -> Result<Option<Batch>, Error> {
     if count == 0 {
         return Ok(None);

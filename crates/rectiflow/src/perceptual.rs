@@ -33,13 +33,21 @@ impl Premetric<2> for Checked {
 /// [`Error::Failure`] where the weights are not here, with the command that brings them; [`Error::Usage`] for images that the
 /// network cannot see.
 pub(crate) fn of(recipe: &Recipe, shape: Shape, device: &Chosen) -> Result<Option<Box<dyn Premetric<2>>>, Error> {
-    if recipe.perceptual.is_none() {
-        return Ok(None);
+    match recipe.perceptual {
+        None => Ok(None),
+        Some(_) => lpips(shape, device).map(Some),
     }
+}
+
+/// The same between samples of `shape` for whoever weighs it.
+///
+/// # Errors
+/// Those of [`of`].
+pub(crate) fn lpips(shape: Shape, device: &Chosen) -> Result<Box<dyn Premetric<2>>, Error> {
     let seen = |error| Error::Usage(format!("`perceptual` looks at images: {error}; leave it out"));
     let image = shape.image().map_err(seen)?;
     let config = LpipsConfig { net: LpipsNet::Vgg16, pooling: Pooling::Average, size: 0 };
     let lpips = judge::lpips(&config, &device.device.clone().autodiff())?;
     lpips.check(image).map_err(|error| Error::Usage(format!("perceptual: {error}")))?;
-    Ok(Some(Box::new(Checked { lpips, image })))
+    Ok(Box::new(Checked { lpips, image }))
 }

@@ -4,11 +4,12 @@ use crate::{
     Error, Model, Start,
     context::{Context, Event},
     memory,
+    pipeline::{Pipeline, along},
     recipe::SampleConfig,
     words::Words,
 };
 use base::{Condition, Device, Key, NULL_CLASS, Purpose, Shape};
-use flow::{Brownian, Field, path::Changed, solve_with};
+use flow::Brownian;
 use media::Images;
 use methods::Labels;
 use std::{ops::Range, sync::Arc, time::Instant};
@@ -168,21 +169,6 @@ pub fn noise(seed: u64) -> Key {
     Key::new(seed, Purpose::Noise).fold(2)
 }
 
-/// A field of the `trained` path, read along another one if asked.
-///
-/// # Errors
-/// Paths that are not the same flow at another pace.
-pub(crate) fn along<'a>(
-    field: impl Field<2> + 'a,
-    trained: &flow::Path,
-    other: Option<&flow::Path>,
-) -> Result<Box<dyn Field<2> + 'a>, flow::FlowError> {
-    Ok(match other {
-        None => Box::new(field),
-        Some(other) => Box::new(Changed::new(field, trained.clone(), other.clone())?),
-    })
-}
-
 /// The Brownian paths of samples under `seed`, for stochastic solvers.
 pub fn paths(seed: u64, indices: &[u64]) -> Brownian {
     Brownian::new(Key::new(seed, Purpose::Latent).fold(2), indices)
@@ -213,7 +199,7 @@ pub(crate) fn check(model: &Model, config: &SampleConfig, count: u64) -> Result<
     along(model.field(&config.guidance, config.precision)?, &model.recipe.path, config.path.as_ref())?;
     config.schedule.build(config.steps)?;
     model.recipe.check_solver(&config.solver).map_err(|reason| Error::Usage(reason.into()))?;
-    memory::check_samples(count, model.subject.shape)
+    memory::check_samples(count, model.drawn())
 }
 
 /// Draws the samples of `range`, which begin at `start`: noise under `seed`, or images in their order.
@@ -232,21 +218,21 @@ pub fn draw_from(
     check(model, config, range.end - range.start)?;
     let began = Instant::now();
     let device = context.device.device.clone();
-    let shape = model.subject.shape;
-    let (trained, other) = (&model.recipe.path, config.path.as_ref());
-    let field = along(model.field(&config.guidance, config.precision)?, trained, other)?;
+    let (trained, moved) = (&model.recipe.path, model.subject.shape);
+    let field = model.field(&config.guidance, config.precision)?;
+    let pipeline = Pipeline::new(field, trained, config, start, moved, seed, &device)?;
+    let pipeline = pipeline.after(model.prelude.as_deref()).decoded(model.codec.as_deref());
     if let Some(reason) = config.precision.fallback(&device) {
         context.note(reason);
     }
-    let schedule = config.schedule.build(config.steps)?;
     if let Some(advice) = model.recipe.advice(&config.solver) {
         context.note(advice);
     }
-    let along_path = other.unwrap_or(trained);
-    if model.prelude.is_some() && !methods::OneMoreStep::applies(along_path, schedule.ends().0) {
-        context.note(format!("path `{}` starts in pure noise: one more step changes nothing here", along_path.name()));
+    if pipeline.prelude_is_idle() {
+        let path = pipeline.path().name();
+        context.note(format!("path `{path}` starts in pure noise: one more step changes nothing here"));
     }
-    let noise = noise(seed);
+    let shape = model.drawn();
     let (total, first) = (range.end - range.start, range.start);
     let rows = Vec::with_capacity(total as usize * shape.numel());
     let mut drawn = Drawn { rows, shape, classes: vec![], nfe: 0, seconds: 0.0 };
@@ -256,24 +242,11 @@ pub fn draw_from(
         context.go_on()?;
         let indices: Vec<u64> = (next..range.end.min(next + config.batch as u64)).collect();
         next += indices.len() as u64;
-        let asked: Vec<i64> = indices.iter().map(|index| classes.of(*index)).collect();
         let condition = model.condition(classes, &indices, &device)?;
-        let prelude = match &model.prelude {
-            Some(prelude) => {
-                let own = noise.normal_tensor(&indices, [0, shape.numel()], &device);
-                prelude.start(along_path, schedule.ends().0, &own, &condition, seed, &indices)?
-            }
-            None => None,
-        };
-        let x0 = match prelude {
-            Some(x0) => x0,
-            None => start.points(noise, &indices, along_path, &device)?,
-        };
-        let paths = paths(seed, &indices);
-        let solution = solve_with(&*field, x0, &condition, &config.solver, &schedule, &paths, None)?;
-        drawn.nfe = drawn.nfe.max(solution.nfe_per_sample.iter().copied().max().unwrap_or(0));
-        drawn.rows.extend(host(solution.x)?);
-        drawn.classes.extend(asked);
+        let piece = pipeline.draw(&indices, &condition)?;
+        drawn.nfe = drawn.nfe.max(piece.nfe);
+        drawn.rows.extend(piece.rows);
+        drawn.classes.extend(indices.iter().map(|index| classes.of(*index)));
         context.tell(Event::Advance { done: next - first });
     }
     context.tell(Event::End);
@@ -300,5 +273,15 @@ mod tests {
         assert_eq!(named(&names, "dog"), Some(3));
         assert_eq!((named(&names, "DOG"), named(&names, "CAT")), (None, Some(0)));
         assert_eq!((named(&names, "3"), named(&names, "none")), (Some(4), None));
+    }
+
+    /// Samples start at noise that neither training nor validation of the same seed has seen. Mutant: the fold left out.
+    #[test]
+    fn samples_do_not_start_at_the_noise_of_training() {
+        let first = |key: Key| key.normals(0, 4).collect::<Vec<f32>>();
+        for training in [Key::new(7, Purpose::Noise), Key::new(7, Purpose::Noise).fold(1)] {
+            assert_ne!(first(noise(7)), first(training));
+        }
+        assert_ne!(first(noise(7)), first(noise(8)));
     }
 }

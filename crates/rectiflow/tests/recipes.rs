@@ -1,6 +1,6 @@
 //! Every recipe in `recipes/` is one, says in its header what it costs and promises, and cites its paper.
 
-use rectiflow::{Recipe, verbs::cite};
+use rectiflow::{Recipe, codec::CodecRecipe, verbs::cite};
 use std::{fs, path::Path};
 
 fn recipes(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
@@ -28,6 +28,10 @@ fn every_recipe_is_whole() {
         }
         for word in ["# paper ", "# cost ", "# expect ", "# command "] {
             assert!(text.contains(word), "{name} has no `{word}` in its header");
+        }
+        if text.contains("\n[codec]\n") {
+            CodecRecipe::parse(&text, &name).unwrap_or_else(|error| panic!("{error}"));
+            continue;
         }
         let recipe = Recipe::parse(&text, &name).unwrap_or_else(|error| panic!("{error}"));
         assert!(!cite::papers(&recipe).is_empty());

@@ -16,6 +16,21 @@ pub struct Train {
 }
 
 #[derive(Args, Debug)]
+pub struct Codec {
+    /// The recipe (TOML): data, `[codec]` and training; the house default without one.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub recipe: Option<PathBuf>,
+    /// Override a recipe key: --set codec.latent_channels=8 (repeatable).
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// A named data set or a file or folder (keys `data.name`, `data.path`).
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub data: Option<String>,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+#[derive(Args, Debug)]
 pub struct Pairs {
     #[command(flatten)]
     pub model: ModelArgs,

@@ -14,7 +14,7 @@ pub use align::{Align, Reward, RewardTrain, RewardVerb, Way, Winrate};
 pub use draw::{Sample, Schedule};
 pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
 pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Slim};
-pub use make::{Demo, Fast, Pairs, Plan, Student, Toy, Train};
+pub use make::{Codec, Demo, Fast, Pairs, Plan, Student, Toy, Train};
 pub use shape::{Extract, Place, Shape, ShapeVerb};
 pub use use_it::{Edit, Restore};
 
@@ -86,6 +86,8 @@ pub enum Verb {
     Demo(Demo),
     /// Train a base model from a recipe.
     Train(Train),
+    /// Train an autoencoder whose latents flows learn on (key `codec` of a flow's recipe).
+    Codec(Codec),
     /// Draw samples from a checkpoint.
     Sample(Sample),
     /// Fill holes, enlarge, deblur or colour a folder of pictures with a flow that was not trained for it.

@@ -4,6 +4,7 @@ use super::{layers, print, report};
 use crate::args::{self, Global};
 use rectiflow::{
     Context, Error, Model, Precision, Recipe,
+    codec::CodecRecipe,
     model::which,
     output as place, pairs,
     recipe::Layers,
@@ -30,6 +31,25 @@ pub(super) fn train(request: args::Train, global: &Global, context: &mut Context
     }
     let done = train::train(&recipe, &folder, resume, context)?;
     report(global, &done, || finished(&done))
+}
+
+pub(super) fn codec(request: args::Codec, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Codec { recipe, mut set, data, run } = request;
+    if let Some(data) = &data {
+        let verbs_data = verbs::data::config(data);
+        let named = |key: &str, value: String| format!("data.{key}={}", json!(value));
+        set.extend(verbs_data.name.map(|name| named("name", name)));
+        set.extend(verbs_data.path.map(|path| named("path", path.display().to_string())));
+    }
+    let recipe = CodecRecipe::read(recipe.as_deref(), &set)?;
+    let folder = run.output_dir.unwrap_or_else(|| std::path::Path::new("runs").join(&recipe.name));
+    let resume = run.resume.as_deref().map(Resume::parse);
+    if run.dry_run {
+        verbs::codec::rehearse(&recipe, &folder, resume.as_ref())?;
+        return print(global, &json!({ "recipe": recipe }), || recipe.to_toml());
+    }
+    let done = verbs::codec::codec(&recipe, &folder, resume, context)?;
+    print(global, &done, || done.to_string())
 }
 
 fn finished(report: &train::TrainReport) -> String {

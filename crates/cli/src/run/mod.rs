@@ -64,6 +64,7 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
     let mut context = Context::new(chosen, stop, move |event| bars.tell(event));
     match verb {
         Verb::Train(request) => make::train(request, &global, &mut context),
+        Verb::Codec(request) => make::codec(request, &global, &mut context),
         Verb::Sample(request) => draw::sample(request, &global, &mut context),
         Verb::Edit(request) => use_it::edit(request, &global, &mut context),
         Verb::Restore(request) => use_it::restore(request, &global, &mut context),

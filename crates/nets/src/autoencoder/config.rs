@@ -96,13 +96,21 @@ impl AutoencoderConfig {
         1 << (self.block_out_channels.len() - 1)
     }
 
+    /// The network with parameters from `init`, to train or to fill.
+    ///
+    /// # Errors
+    /// If [`check`](Published::check) fails.
+    pub fn build(&self, init: &Init) -> Result<Autoencoder, NetsError> {
+        self.check()?;
+        Ok(Autoencoder::new(self, init))
+    }
+
     /// The network without values: its parameters have names and shapes.
     ///
     /// # Errors
     /// If [`check`](Published::check) fails.
     pub fn declare(&self, device: &Device) -> Result<Autoencoder, NetsError> {
-        self.check()?;
-        Ok(Autoencoder::new(self, &Init::declared(device)))
+        self.build(&Init::declared(device))
     }
 
     /// The network with the weights of `source`, under diffusers' names, new or old.

@@ -66,7 +66,7 @@ impl Judge {
     /// An oracle that is unknown or does not apply to such samples; a reward that cannot be opened or is for others.
     pub fn parse(text: &str, model: &Model, device: &Chosen) -> Result<Self, Error> {
         match text.strip_prefix("oracle:") {
-            Some(names) => Self::oracles(names, model.subject.shape, &model.subject.classes, device),
+            Some(names) => Self::oracles(names, model.drawn(), &model.subject.classes, device),
             None => {
                 let reward = RewardModel::open(Path::new(text), device)?;
                 reward.check_for(model)?;

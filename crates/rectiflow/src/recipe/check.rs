@@ -36,6 +36,7 @@ impl Recipe {
         }
         self.sample.check().map_err(wrong)?;
         self.transfer().map_err(|reason| wrong(reason.into()))?;
+        self.latents().map_err(|reason| wrong(reason.into()))?;
         self.combination().map_err(|reason| wrong(reason.into()))
     }
 
@@ -70,6 +71,25 @@ impl Recipe {
         if solver.follows_path() && self.path.has_latent() {
             return Err("the solver follows the curve between two points, and this path has a latent between them; \
                         set one that follows the velocity alone, for instance `sample.solver = { type = \"heun\" }`");
+        }
+        Ok(())
+    }
+
+    /// What looks at pictures cannot look at latents.
+    fn latents(&self) -> Result<(), &'static str> {
+        if self.codec.is_none() {
+            return Ok(());
+        }
+        if self.source.is_some() {
+            return Err("`codec` has the data encoded and `source` has not: leave one of the two out");
+        }
+        if self.data.flip || self.reflow.flip {
+            return Err(
+                "latents are encoded once and cannot be mirrored; set data.flip = false (and reflow.flip = false)",
+            );
+        }
+        if self.perceptual.is_some() {
+            return Err("`perceptual` looks at pictures, and this flow moves latents; leave it out");
         }
         Ok(())
     }
@@ -227,6 +247,14 @@ mod tests {
         assert!(refused(&[source, stored, "target={type='guided'}"]).contains("fresh noise"));
         assert!(refused(&[source, "source.size=0"]).contains("size"));
         assert!(Layers::new().set(source).unwrap().set("coupling={type='optimal_transport'}").unwrap().build().is_ok());
+        let codec = "codec=runs/x";
+        assert!(refused(&[codec, source]).contains("leave one of the two out"));
+        assert!(refused(&[codec, "data.flip=true"]).contains("mirrored"));
+        assert!(
+            refused(&[codec, "perceptual={}"]).contains("latents")
+                || refused(&[codec, "perceptual={}"]).contains("perceptual")
+        );
+        assert!(Layers::new().set(codec).unwrap().build().is_ok());
         assert!(refused(&["train.batch=0"]).contains("train.batch"));
         assert!(refused(&["sample.steps=0"]).contains("sample.steps"));
         assert!(refused(&["name=a/b"]).contains("folder"));

@@ -110,7 +110,9 @@ impl Layers {
                 return refuse(key, format!("set `{stage}.{key}`, where this verb has it"));
             }
         }
-        for key in ["path", "parameterization", "coupling", "weighting", "antithetic", "native", "source", "text"] {
+        for key in
+            ["path", "parameterization", "coupling", "weighting", "antithetic", "native", "source", "text", "codec"]
+        {
             if self.written.contains(key) {
                 return refuse(key, "the student keeps what its teacher's weights mean".into());
             }

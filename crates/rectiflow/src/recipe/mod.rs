@@ -22,6 +22,7 @@ use flow::{Coupling, Loss, Native, Objective, Parameterization, PathField, Perce
 use methods::{DistillConfig, ReflowConfig, Stage, Target};
 use nets::{LoraConfig, NetConfig};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use train::{FlowTask, Origin, TrainConfig};
 
 /// All settings of a run.
@@ -75,6 +76,9 @@ pub struct Recipe {
     pub lora: Option<LoraConfig>,
     /// What to train on.
     pub data: DataConfig,
+    /// The run of a codec (verb `codec`): the flow learns its latents of the data, and samples are decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codec: Option<PathBuf>,
     /// A second data set for flows to start from in place of noise: what is learned carries its images to those of `data`,
     /// unpaired and without regard to classes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,6 +119,7 @@ impl Default for Recipe {
             target: Target::default(),
             lora: None,
             data: DataConfig::default(),
+            codec: None,
             source: None,
             text: None,
             network: NetConfig::default(),

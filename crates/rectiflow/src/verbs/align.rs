@@ -123,6 +123,7 @@ pub fn align(
     if request.pairs == 0 {
         return Err(Error::Usage("--num 0: give at least one pair of candidates".into()));
     }
+    model.check_plain("align")?;
     let judge = Judge::parse(request.judge, &model, &context.device)?;
     let weights = weights(request.weights, &judge.axes())?;
     let sampling = model.recipe.sample.clone();

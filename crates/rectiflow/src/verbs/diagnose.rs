@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Model, Start,
+    codec::through,
     context::{Context, Event},
     memory,
     model::which,
@@ -114,7 +115,7 @@ pub fn diagnose(request: &DiagnoseRequest, context: &mut Context) -> Result<Diag
     let profile = diagnostics::profile(&field, x0, &condition, &Solver::Euler {}, &schedule, request.seed)?;
     context.tell(Event::Advance { done: 2 });
     context.go_on()?;
-    let pairs = training_pairs(&model, request, &device)?;
+    let pairs = training_pairs(&model, request, &device, context)?;
     let mut found = Diagnosis {
         checkpoint: model.file.clone(),
         stage: model.subject.stage.clone(),
@@ -161,6 +162,7 @@ fn training_pairs(
     model: &Model,
     request: &DiagnoseRequest,
     device: &base::Device,
+    context: &mut Context,
 ) -> Result<Result<Pairs, String>, Error> {
     let (recipe, count) = (&model.recipe, request.samples);
     let needs = recipe.needs_pairs();
@@ -183,6 +185,7 @@ fn training_pairs(
             Ok(dataset) => dataset,
             Err(error) => return Ok(Err(format!("its data are not here: {error}"))),
         };
+        let dataset = through(dataset, model.codec.as_deref(), context)?;
         let mut loader = Loader::new(dataset.clone(), &LoaderConfig::once(count.min(dataset.len())), 0)?;
         match loader.next().transpose()? {
             Some(batch) => batch.into(),

@@ -165,6 +165,7 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
         return Err(Error::Usage(format!("--output {}: it is a file; give a folder", request.output.display())));
     }
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    model.check_plain("edit")?;
     let shape = model.subject.shape.image()?;
     if model.classes() == 0 || model.recipe.source.is_some() {
         return Err(Error::Usage(format!(

@@ -216,10 +216,10 @@ pub const SPOILED: usize = 1000;
 /// # Errors
 /// Held-out images that cannot be read.
 pub fn summary(model: &Model, judge: &Judge, config: &EvaluateConfig, context: &Context) -> Result<Summary, Error> {
-    let what = match model.subject.shape.image() {
+    let what = match model.drawn().image() {
         Ok([1, h, w]) => format!("grey images of {w}×{h}"),
         Ok([_, h, w]) => format!("colour images of {w}×{h}"),
-        Err(_) => format!("samples of shape {}", model.subject.shape),
+        Err(_) => format!("samples of shape {}", model.drawn()),
     };
     let classes = match model.classes() {
         0 => "without classes".into(),

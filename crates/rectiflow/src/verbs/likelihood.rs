@@ -6,7 +6,7 @@
 pub use flow::likelihood::{Divergence, Probe};
 
 use crate::{Context, Error, Model, context::Event, device::Chosen, model::which, verbs::sample::solver};
-use base::{Key, Purpose, Shape, Tensor, TensorData};
+use base::{Key, Purpose, Tensor, TensorData};
 use data::Split;
 use flow::likelihood::{ByAutodiff, bits_per_dimension, dequantise, normal_log_density, ode};
 use flow::{ScheduleConfig, Solver, guidance::GuidanceConfig, kl::summary};
@@ -78,11 +78,12 @@ pub fn likelihood(request: &LikelihoodRequest, context: &mut Context) -> Result<
             model.file.display()
         )));
     }
+    model.check_plain("likelihood")?;
     let field = ByAutodiff(model.field(&GuidanceConfig::default(), Precision::F32)?);
     let dataset = data::open(&model.recipe.data.with_split(Split::Test))?;
-    if Shape::from(dataset.shape()) != model.subject.shape {
+    if dataset.shape() != model.subject.shape {
         return Err(Error::Usage(format!(
-            "{} holds images of {:?} [c h w], the model makes {}; measure a model on data like its own",
+            "{} holds samples of {}, the model makes {}; measure a model on data like its own",
             dataset.name(),
             dataset.shape(),
             model.subject.shape

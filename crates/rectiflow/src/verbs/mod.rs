@@ -3,6 +3,7 @@
 pub mod align;
 pub mod cite;
 pub mod classifier;
+pub mod codec;
 pub mod data;
 pub mod demo;
 pub mod diagnose;

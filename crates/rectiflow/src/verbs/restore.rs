@@ -88,6 +88,7 @@ pub struct RestoreReport {
 pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<RestoreReport, Error> {
     check(request)?;
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    model.check_plain("restore")?;
     let shape = model.subject.shape.image()?;
     if model.recipe.source.is_some() {
         return Err(Error::Usage(format!(

@@ -119,7 +119,7 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
     }
     let real = data::gather(&*held_out, &rows)?.rows;
     let eye = extractor(&request.features, &held_out, &context.device)?;
-    let shape = model.subject.shape.image()?;
+    let shape = model.drawn().image()?;
     let judge = Judge::new(&*eye, &real, shape, request.among)?;
 
     let mut figures = Vec::new();

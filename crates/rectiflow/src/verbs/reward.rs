@@ -92,6 +92,7 @@ pub fn train(
     }
     let usage = |error: &dyn std::fmt::Display| Error::Usage(error.to_string());
     recipe.loss.check().map_err(|error| usage(&error))?;
+    model.check_plain("reward")?;
     let (shape, classes) = (model.subject.shape, &model.subject.classes);
     let judge = Judge::oracles(request.oracles, shape, classes, &context.device)?;
     let Judge::Oracles(oracles, _) = &judge else { return Err(Error::Failure("oracles are oracles".into())) };

@@ -205,7 +205,7 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
     }
     let start = beginning(&model, request.data.as_deref())?;
     let count = start.count().map_or(request.count, |most| most.min(request.count));
-    if let (Output::Png(_) | Output::Folder(_), Err(error)) = (&output, model.subject.shape.image()) {
+    if let (Output::Png(_) | Output::Folder(_), Err(error)) = (&output, model.drawn().image()) {
         let place = request.output.display();
         return Err(Error::Usage(format!("--output {place}: {error}; write .npy or .safetensors")));
     }
@@ -245,7 +245,7 @@ impl Note<'_> {
     fn line(&self) -> String {
         let model = self.model.file.display();
         let SampleConfig { steps, solver, guidance, .. } = self.config;
-        let (solver, scale, shape) = (solver.name(), guidance.scale, self.model.subject.shape);
+        let (solver, scale, shape) = (solver.name(), guidance.scale, self.model.drawn());
         let size = match shape.image() {
             Ok([_, h, w]) => format!("{w}x{h}"),
             Err(_) => shape.to_string(),

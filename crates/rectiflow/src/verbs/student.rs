@@ -4,6 +4,7 @@ use super::data::DataRecord;
 use super::train::{Job, Resume, Stream, TrainReport, place, stream};
 use crate::{
     Error, Model, Recipe, Start,
+    codec::through,
     context::Context,
     memory::Need,
     model::Subject,
@@ -14,7 +15,6 @@ use crate::{
     taught::Teacher,
     words::{Captioned, captions},
 };
-use base::Shape;
 use data::{
     LoaderConfig, Split,
     pairs::{PairLoader, PairStore},
@@ -149,9 +149,9 @@ pub fn student(
         check(method, recipe, &teacher, existing, folder, resume.as_ref(), context)?;
     let (Stream { mut source, validation, data }, made, pair_count) = match recipe.needs_pairs() {
         true => from_pairs(recipe, &teacher, existing, folder, context)?,
-        false => (from_data(recipe, &teacher)?, None, 0),
+        false => (from_data(recipe, &teacher, context)?, None, 0),
     };
-    let words = teacher.words.clone();
+    let (words, codec) = (teacher.words.clone(), teacher.codec.clone());
     let asked = if recipe.train.sample_every > 0 { Classes::all(&teacher)? } else { Classes::None };
     let teacher = (recipe.target != Target::Path).then(|| Teacher {
         net: teacher.net,
@@ -160,8 +160,21 @@ pub fn student(
     });
     let source = &mut *source;
     let data = (!recipe.needs_pairs()).then_some(data);
-    let job =
-        Job { recipe, subject, source, validation, start, teacher, premetric, words, asked, folder, resume, data };
+    let job = Job {
+        recipe,
+        subject,
+        source,
+        validation,
+        start,
+        teacher,
+        premetric,
+        words,
+        codec,
+        asked,
+        folder,
+        resume,
+        data,
+    };
     let train = job.run(context)?;
     Ok(StudentReport { pairs: made, pair_count, train })
 }
@@ -184,7 +197,7 @@ pub fn rehearse(
     match (recipe.needs_pairs(), existing) {
         (true, Some(store)) => open_pairs(recipe, teacher, store).map(drop),
         (true, None) => Ok(()),
-        (false, _) => from_data(recipe, teacher).map(drop),
+        (false, _) => from_data(recipe, teacher, context).map(drop),
     }
 }
 
@@ -278,20 +291,20 @@ fn open_pairs(recipe: &Recipe, teacher: &Model, folder: &Path) -> Result<(Arc<Pa
 }
 
 /// The recipe's data, which must be of the teacher's kind.
-fn from_data(recipe: &Recipe, teacher: &Model) -> Result<Stream, Error> {
+fn from_data(recipe: &Recipe, teacher: &Model, context: &mut Context) -> Result<Stream, Error> {
     let subject = &teacher.subject;
     if let Some(points) = recipe.data.name.as_deref().and_then(data::Points::named) {
         let source = train::PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
         return Ok(Stream { source: Box::new(source), validation: None, data: DataRecord::default() });
     }
-    let dataset = data::open(&recipe.data)?;
+    let dataset = through(data::open(&recipe.data)?, teacher.codec.as_deref(), context)?;
     if teacher.words.is_some() {
         captions(&*dataset)?; // refuses data without any
     }
     let classes = recipe.rows(dataset.class_names().len());
-    if Shape::from(dataset.shape()) != subject.shape || classes != subject.classes.len() {
+    if dataset.shape() != subject.shape || classes != subject.classes.len() {
         return Err(Error::Usage(format!(
-            "the data are {:?} in {} classes but the teacher knows {} in {}: give the teacher's data (--data)",
+            "the data are {} in {} classes but the teacher knows {} in {}: give the teacher's data (--data)",
             dataset.shape(),
             classes,
             subject.shape,
@@ -299,7 +312,7 @@ fn from_data(recipe: &Recipe, teacher: &Model) -> Result<Stream, Error> {
         )));
     }
     let start = Start::of(recipe, subject.shape, Split::Train)?;
-    stream(recipe, dataset, &start, teacher.words.as_ref())
+    stream(recipe, dataset, &start, teacher.words.as_ref(), teacher.codec.as_deref(), context)
 }
 
 /// Where the student's weights start: at the teacher's where the networks are the same, apart from being told how far ahead

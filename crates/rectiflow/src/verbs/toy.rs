@@ -162,14 +162,33 @@ fn learn(
     resume: Option<Resume>,
     context: &mut Context,
 ) -> Result<TrainReport, Error> {
-    let subject =
-        Subject { stage: "base".into(), shape: [2].into(), classes: Vec::new(), data: points.name().to_string() };
+    let subject = Subject {
+        stage: "base".into(),
+        shape: [2].into(),
+        classes: Vec::new(),
+        data: points.name().to_string(),
+        codec: None,
+    };
     let mut source = PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
     let job = |recipe, source, folder, resume| {
         let subject = subject.clone();
-        let (validation, start, teacher, premetric, words, data) = (None, None, None, None, None, None);
+        let (validation, start, teacher, premetric, words, codec, data) = Default::default();
         let asked = Classes::None;
-        Job { recipe, subject, source, validation, start, teacher, premetric, words, asked, folder, resume, data }
+        Job {
+            recipe,
+            subject,
+            source,
+            validation,
+            start,
+            teacher,
+            premetric,
+            words,
+            codec,
+            asked,
+            folder,
+            resume,
+            data,
+        }
     };
     if !recipe.needs_pairs() {
         return job(recipe, &mut source, folder, resume).run(context);

@@ -2,10 +2,11 @@
 
 use crate::{
     Error, Recipe, Start,
+    codec::{Codec, through},
     context::{Context, Event},
     memory::Need,
     model::{Subject, find},
-    recipe::SampleConfig,
+    pipeline::{Piece, Pipeline},
     sampling::Classes,
     symmetry,
     taught::{TaughtTask, Teacher},
@@ -17,10 +18,10 @@ use ::train::{
     checkpoint::{Checkpoint, Folder},
     log::{EventFile, Stats},
 };
-use base::Network;
+use base::{Network, Shape};
 use burn::module::Module;
 use data::{Dataset, Loader, LoaderConfig, Split};
-use flow::Premetric;
+use flow::{Guided, Premetric};
 use media::{Grid, Images};
 use methods::Target;
 use nets::{Net, Precise};
@@ -106,19 +107,35 @@ fn with_job<T>(
         return Err(Error::Usage(format!("`{name}` is a point set in the plane: use `rectiflow toy --data {name}`")));
     }
     let dataset = data::open(&recipe.data)?;
+    let codec = Codec::of(recipe, Some(folder), &context.device)?;
+    let dataset = through(dataset, codec.as_deref(), context)?;
     let start = Start::of(recipe, dataset.shape(), Split::Train)?;
-    let subject = Subject::base(recipe, &*dataset, &start);
+    let subject = Subject::base(recipe, &*dataset, &start, codec.as_deref());
     symmetry::warn(recipe, &*dataset, context)?;
     let words = Words::of(recipe)?;
     let asked = match &words {
         Some(_) => Classes::prompts(captions(&*dataset)?.into_iter().take(SHEET as usize).collect()),
         None => Classes::first(subject.classes.len()),
     };
-    let Stream { mut source, validation, data } = stream(recipe, dataset, &start, words.as_ref())?;
+    let Stream { mut source, validation, data } =
+        stream(recipe, dataset, &start, words.as_ref(), codec.as_deref(), context)?;
     let premetric = crate::perceptual::of(recipe, subject.shape, &context.device)?;
     let (source, data, start, teacher) = (&mut *source, Some(data), None, None);
-    let job =
-        Job { recipe, subject, source, validation, start, teacher, premetric, words, asked, folder, resume, data };
+    let job = Job {
+        recipe,
+        subject,
+        source,
+        validation,
+        start,
+        teacher,
+        premetric,
+        words,
+        codec,
+        asked,
+        folder,
+        resume,
+        data,
+    };
     then(job, context)
 }
 
@@ -140,6 +157,8 @@ pub(crate) fn stream(
     dataset: Arc<dyn Dataset>,
     start: &Start,
     words: Option<&Arc<Words>>,
+    codec: Option<&Codec>,
+    context: &mut Context,
 ) -> Result<Stream, Error> {
     let (batch, flip) = (recipe.train.micro_batch(), recipe.data.flip);
     let loader = LoaderConfig { batch, flip, seed: recipe.seed, ..LoaderConfig::default() };
@@ -166,6 +185,7 @@ pub(crate) fn stream(
                 Some(::data::TestPart { set: test, .. }) => {
                     data.held_out = test.len();
                     data.not_used(test.left_out());
+                    let test = through(test, codec, context)?;
                     held_out(&test, starts.dataset(), recipe.train.validation_samples)?
                 }
             }
@@ -241,6 +261,8 @@ pub(crate) struct Job<'a> {
     pub premetric: Option<Box<dyn Premetric<2>>>,
     /// Who reads prompts, and what sample sheets ask for.
     pub words: Option<Arc<Words>>,
+    /// What decodes samples, where the flow moves latents.
+    pub codec: Option<Arc<Codec>>,
     pub asked: Classes,
     pub folder: &'a Path,
     pub resume: Option<Resume>,
@@ -260,7 +282,8 @@ impl Job<'_> {
     /// holds another run or cannot be written.
     pub fn check(&self, context: &Context) -> Result<Ready, Error> {
         let Self { recipe, subject, start, folder, resume, .. } = self;
-        if let (true, Err(error)) = (recipe.train.sample_every > 0, subject.shape.image()) {
+        let drawn = self.codec.as_ref().map_or(subject.shape, |codec| codec.sample);
+        if let (true, Err(error)) = (recipe.train.sample_every > 0, drawn.image()) {
             return Err(Error::Usage(format!("sample sheets are pictures, and {error}; set train.sample_every = 0")));
         }
         let need = Need::of(recipe, subject.shape, subject.classes.len())?;
@@ -285,7 +308,8 @@ impl Job<'_> {
 
     pub fn run(self, context: &mut Context) -> Result<TrainReport, Error> {
         let Ready { checkpoint, net, starts } = self.check(context)?;
-        let Self { recipe, subject, source, validation, teacher, premetric, words, asked, folder, data, .. } = self;
+        let Self { recipe, subject, source, validation, teacher, premetric, words, codec, asked, folder, data, .. } =
+            self;
         let device = context.device.device.clone();
         let classes = subject.classes.len();
         if let Some(data) = &data {
@@ -317,7 +341,8 @@ impl Job<'_> {
         // Opened at the first event: until then a run may be refused, and a refused command changes no file.
         let mut logs: Option<(Stats, EventFile)> = None;
         let mut log_failed = false;
-        let mut sheets = Sheets { recipe, subject: &subject, starts, words, asked, run: &run, device: device.clone() };
+        let shape = subject.shape;
+        let mut sheets = Sheets { recipe, shape, starts, words, codec, asked, run: &run, device: device.clone() };
         let mut observer = |event: &::train::Event<'_>| {
             use ::train::Observer;
             let (stats, events) = match &mut logs {
@@ -398,9 +423,11 @@ pub(crate) fn starting_point(folder: &Path, resume: Option<&Resume>) -> Result<O
 /// Sample sheets of fixed noise (or held-out images of the source, each beside what it becomes) and classes while training.
 struct Sheets<'a> {
     recipe: &'a Recipe,
-    subject: &'a Subject,
+    /// What the network moves.
+    shape: Shape,
     starts: Start,
     words: Option<Arc<Words>>,
+    codec: Option<Arc<Codec>>,
     asked: Classes,
     run: &'a RunDir,
     device: base::Device,
@@ -410,33 +437,31 @@ const SHEET: u64 = 64;
 
 impl Sheets<'_> {
     fn draw(&mut self, images: u64, network: &dyn Network<2>) -> Result<(), TrainError> {
-        let wrong = |error: &dyn std::fmt::Display| TrainError::Objective(format!("sample sheet: {error}"));
-        let SampleConfig { steps, solver, schedule, path, precision, .. } = &self.recipe.sample;
-        let network = Precise { network, precision: *precision };
-        let field = self.recipe.field(&network);
+        self.drawn(images, network).map_err(|error| TrainError::Objective(format!("sample sheet: {error}")))
+    }
+
+    fn drawn(&self, images: u64, network: &dyn Network<2>) -> Result<(), Error> {
+        let config = &self.recipe.sample;
+        let network = Precise { network, precision: config.precision };
+        let field = Guided::new(self.recipe.field(&network), config.guidance.scale, config.guidance.interval.clone())?;
+        let (path, seed) = (&self.recipe.path, self.recipe.seed);
+        let pipeline = Pipeline::new(field, path, config, &self.starts, self.shape, seed, &self.device)?;
+        let pipeline = pipeline.decoded(self.codec.as_deref());
         let indices: Vec<u64> = (0..self.starts.count().unwrap_or(SHEET).min(SHEET)).collect();
-        let condition = self.asked.condition(self.words.as_ref(), &indices, &self.device);
-        let condition = condition.map_err(|error| wrong(&error))?;
-        let noise = crate::sampling::noise(self.recipe.seed);
-        let x0 = self.starts.points(noise, &indices, path.as_ref().unwrap_or(&self.recipe.path), &self.device);
-        let x0 = x0.map_err(|error| wrong(&error))?;
-        let grid = schedule.build(*steps).map_err(|error| wrong(&error))?;
-        let field = crate::sampling::along(field, &self.recipe.path, path.as_ref()).map_err(|error| wrong(&error))?;
-        let paths = crate::sampling::paths(self.recipe.seed, &indices);
-        let end = flow::solve_with(&*field, x0.clone(), &condition, solver, &grid, &paths, None);
-        let end = end.map_err(|error| wrong(&error))?.x;
-        let mut values = crate::sampling::host(end).map_err(|error| wrong(&error))?;
+        let condition = self.asked.condition(self.words.as_ref(), &indices, &self.device)?;
+        let Piece { x0, mut rows, .. } = pipeline.draw(&indices, &condition)?;
         let mut count = indices.len();
         if self.starts.dataset().is_some() {
-            let (from, size) = (crate::sampling::host(x0).map_err(|error| wrong(&error))?, self.subject.shape.numel());
-            let both = from.chunks(size).zip(values.chunks(size)).take(count / 2);
-            values = both.flat_map(|(from, to)| from.iter().chain(to).copied()).collect();
-            count = values.len() / size;
+            let (from, size) = (crate::sampling::host(x0)?, self.shape.numel());
+            let both = from.chunks(size).zip(rows.chunks(size)).take(count / 2);
+            rows = both.flat_map(|(from, to)| from.iter().chain(to).copied()).collect();
+            count = rows.len() / size;
         }
-        let image = self.subject.shape.image().map_err(|error| wrong(&error))?;
-        let sheet = Images::new(values, count, image).map_err(|error| wrong(&error))?;
+        let drawn = self.codec.as_ref().map_or(self.shape, |codec| codec.sample);
+        let sheet = Images::new(rows, count, drawn.image()?)?;
         let path = self.run.samples().join(format!("{images:012}.png"));
-        let text = format!("Steps: {steps}, Sampler: {}, Seed: {}, Images: {images}", solver.name(), self.recipe.seed);
-        media::png::save(&path, &Grid::default().draw(&sheet), &[("parameters", &text)]).map_err(|error| wrong(&error))
+        let (steps, solver) = (config.steps, config.solver.name());
+        let text = format!("Steps: {steps}, Sampler: {solver}, Seed: {seed}, Images: {images}");
+        Ok(media::png::save(&path, &Grid::default().draw(&sheet), &[("parameters", &text)])?)
     }
 }

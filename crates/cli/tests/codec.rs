@@ -1,0 +1,76 @@
+//! `codec`, and a flow on its latents: trained, straightened, sampled and judged by the verbs that every flow knows.
+
+mod common;
+
+use common::rectiflow;
+use predicates::prelude::*;
+use std::path::Path;
+
+const SETS: &[&str] = &[
+    "network.channels=8",
+    "data.limit=96",
+    "train.images=64",
+    "train.batch=16",
+    "train.validate_every=32",
+    "train.validation_samples=8",
+    "train.checkpoint.every=32",
+    "train.sample_every=64",
+    "sample.steps=2",
+    "pairs.count=32",
+];
+
+fn with(verb: &str, sets: &[&str], output: &Path) -> assert_cmd::Command {
+    let mut command = rectiflow();
+    command.arg(verb).arg("-o").arg(output);
+    sets.iter().for_each(|set| drop(command.args(["--set", set])));
+    command
+}
+
+fn size(file: &Path) -> [u32; 2] {
+    let bytes = std::fs::read(file).unwrap();
+    [16, 20].map(|at| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()))
+}
+
+/// Mutants: latents drawn undecoded (4 channels are no picture), a sheet drawn undecoded, pairs of decoded samples.
+#[test]
+fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let tiny = ["data.limit=96", "train.images=64", "train.batch=16", "codec.channels=[8, 8]", "codec.groups=4"];
+    with("codec", &tiny, &at("codec")).assert().success().stdout(predicate::str::contains("latents [4, 14, 14]"));
+    assert!(at("codec/samples/round-trip.png").is_file());
+    let codec = format!("codec={}", at("codec").display());
+    let sets = [SETS, &[codec.as_str()]].concat();
+    with("train", &sets, &at("flow")).assert().success();
+    assert_eq!(size(&at("flow/samples/000000000064.png")), [8 * 28 + 9 * 2, 8 * 28 + 9 * 2].map(|side: u32| side));
+    let teacher = at("flow");
+    let own = ["train.images=32", "pairs.count=32"];
+    with("reflow", &own, &at("straight")).arg("--teacher").arg(&teacher).assert().success();
+    let sheet = at("sheet.png");
+    rectiflow().arg("sample").arg(at("straight")).args(["--num", "4", "--output"]).arg(&sheet).assert().success();
+    assert!(size(&sheet)[0] >= 56);
+    let judged =
+        rectiflow().arg("eval").arg(&teacher).args(["--num", "32", "--steps", "2", "--json"]).assert().success();
+    assert!(String::from_utf8_lossy(&judged.get_output().stdout).contains("frechet"));
+
+    // What looks at samples while they move is refused.
+    let restored = rectiflow().arg("restore").arg(&teacher).args(["--input", "fashion-mnist-mini"]).assert();
+    restored.code(2).stderr(predicate::str::contains("moves latents"));
+    // A codec that changed under its flow is noticed, and a run of another kind is no codec.
+    with("codec", &[&tiny[..], &["seed=2"]].concat(), &at("other")).assert().success();
+    std::fs::rename(at("codec"), at("gone")).unwrap();
+    let sample = || {
+        let mut command = rectiflow();
+        command.arg("sample").arg(&teacher).args(["--num", "1", "--output"]).arg(&sheet);
+        command
+    };
+    sample().assert().code(1).stderr(predicate::str::contains("no such folder"));
+    std::fs::rename(at("other"), at("codec")).unwrap();
+    sample().assert().code(1).stderr(predicate::str::contains("another codec"));
+    let wrong = format!("codec={}", teacher.display());
+    with("train", &[SETS, &[wrong.as_str()]].concat(), &at("no")).assert().code(2);
+    let odd = [&tiny[..], &["codec.channels=[8, 8, 8, 8]"]].concat();
+    with("codec", &odd, &at("no")).assert().code(2).stderr(predicate::str::contains("halved"));
+    with("codec", &["codec.kl=-1"], &at("no")).assert().code(2).stderr(predicate::str::contains("codec.kl"));
+    assert!(!at("no").exists());
+}

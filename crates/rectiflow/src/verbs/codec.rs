@@ -1,0 +1,201 @@
+//! `codec`: trains an autoencoder whose latents flows learn on, and measures what it loses.
+
+use super::train::{Resume, TrainReport};
+use crate::{
+    Context, Error,
+    codec::{AutoencoderTask, Codec, CodecConfig, CodecRecipe, Moments, STAGE, encoded},
+    model::{Subject, find},
+    sampling::host,
+    stage::Stage,
+    verbs::data::DataRecord,
+};
+use base::{Shape, Tensor, TensorData};
+use data::{Dataset, Loader, LoaderConfig, TestPart};
+use media::{Grid, Images};
+use serde::Serialize;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use train::{
+    ImageSource, RunDir,
+    checkpoint::{Which, load_weights},
+};
+
+/// Training samples that latents' means and deviations are taken from, at most.
+const MEASURED: usize = 2000;
+/// Held-out samples that the loss is measured on, at most.
+const HELD_OUT: usize = 1000;
+/// Samples of the sheet.
+const SHEET: usize = 32;
+
+/// What came out.
+#[derive(Clone, Debug, Serialize)]
+pub struct CodecReport {
+    /// Shape of a sample.
+    pub sample: Shape,
+    /// Shape of its latent.
+    pub latent: Shape,
+    /// What is lost on the way there and back; `None` where nothing is held out.
+    pub lost: Option<Lost>,
+    /// Held-out samples above, what comes back of each below; `None` for samples that no sheet shows.
+    pub sheet: Option<PathBuf>,
+    /// The training.
+    pub train: TrainReport,
+}
+
+/// The way to latents and back, on held-out samples.
+#[derive(Clone, Debug, Serialize)]
+pub struct Lost {
+    /// How many samples.
+    pub samples: usize,
+    /// Mean squared error of a number; those of pictures lie in [-1, 1].
+    pub squared_error: f64,
+    /// That error's share of the samples' variance.
+    pub share: f64,
+    /// Peak signal-to-noise ratio in dB over a range of 2.
+    pub psnr: f64,
+}
+
+/// Makes every check that [`codec`] makes before its first step, and changes nothing.
+///
+/// # Errors
+/// Those of [`codec`].
+pub fn rehearse(recipe: &CodecRecipe, folder: &Path, resume: Option<&Resume>) -> Result<(), Error> {
+    super::train::place(folder, resume)?;
+    let dataset = data::open(&recipe.data)?;
+    let CodecConfig::Autoencoder(kl) = &recipe.codec;
+    kl.network(dataset.shape(), None, &base::Device::flex())?;
+    Loader::new(dataset, &loader(recipe), 0)?;
+    Ok(())
+}
+
+fn loader(recipe: &CodecRecipe) -> LoaderConfig {
+    let (batch, flip) = (recipe.train.micro_batch(), recipe.data.flip);
+    LoaderConfig { batch, flip, seed: recipe.seed, ..LoaderConfig::default() }
+}
+
+/// Trains the codec of `recipe` in `folder`, or continues its run.
+///
+/// # Errors
+/// Data that are no pictures or do not fit the network; those of training.
+pub fn codec(
+    recipe: &CodecRecipe,
+    folder: &Path,
+    resume: Option<Resume>,
+    context: &mut Context,
+) -> Result<CodecReport, Error> {
+    rehearse(recipe, folder, resume.as_ref())?;
+    let dataset = data::open(&recipe.data)?;
+    let (shape, device) = (dataset.shape(), context.device.device.clone());
+    let CodecConfig::Autoencoder(kl) = &recipe.codec;
+    let perceptual = match kl.perceptual {
+        0.0 => None,
+        _ => Some(crate::perceptual::lpips(shape, &context.device)?),
+    };
+    let task = AutoencoderTask { config: kl.clone(), perceptual, seed: recipe.seed };
+    let subject = Subject { stage: STAGE.into(), shape, classes: Vec::new(), data: dataset.name().into(), codec: None };
+    DataRecord::of(&*dataset).lines().iter().for_each(|line| context.note(line));
+    let mut source = ImageSource::new(dataset.clone(), loader(recipe));
+    let stage = Stage {
+        name: STAGE,
+        recipe: recipe.to_toml(),
+        config: &recipe.train,
+        seed: recipe.seed,
+        extra: subject.to_extra(),
+        folder,
+        resume: resume.as_ref(),
+    };
+    let net = kl.network(shape, Some(recipe.seed), &device)?;
+    let train = stage.run(net, &task, &mut source, context)?;
+    let checkpoint = find(&train.checkpoint)?;
+    let net = load_weights(kl.network(shape, None, &device)?, &checkpoint, Which::Best)?;
+    let mut codec = Codec::fresh(net, recipe.clone(), shape, train.checkpoint.clone())?;
+    let rows = encoded(&*dataset, &codec, MEASURED, context)?;
+    codec.moments = Moments::of(&rows, codec.latent);
+    let run = RunDir::at(folder);
+    run.write(&Moments::place(folder), &codec.moments.to_json())?;
+    let held_out = data::open_test(&recipe.data)?.map(|TestPart { set, .. }| set);
+    let shown = held_out.clone().unwrap_or(dataset);
+    let (there, back) = round_trip(&shown, &codec, context)?;
+    let lost = held_out.map(|_| lost(&there, &back, shape.numel()));
+    let sheet = sheet(&there, &back, shape, &run)?;
+    Ok(CodecReport { sample: shape, latent: codec.latent, lost, sheet, train })
+}
+
+/// Samples of `dataset`, and what comes back of them.
+fn round_trip(dataset: &Arc<dyn Dataset>, codec: &Codec, context: &mut Context) -> Result<(Vec<f32>, Vec<f32>), Error> {
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    let places: Vec<usize> = (0..dataset.len().min(HELD_OUT)).collect();
+    for places in places.chunks(64) {
+        context.go_on()?;
+        let batch = data::gather(&**dataset, places)?;
+        let size = [places.len(), codec.sample.numel()];
+        let rows = Tensor::<2>::from_data(TensorData::new(batch.rows.clone(), size), &context.device.device);
+        back.extend(host(codec.decode(codec.encode(rows)))?);
+        there.extend(batch.rows);
+    }
+    Ok((there, back))
+}
+
+fn lost(there: &[f32], back: &[f32], size: usize) -> Lost {
+    let count = there.len().max(1) as f64;
+    let squared_error = there.iter().zip(back).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / count;
+    let mean = there.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
+    let variance = there.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count;
+    let psnr = 10.0 * (4.0 / squared_error).log10();
+    Lost { samples: there.len() / size, squared_error, share: squared_error / variance, psnr }
+}
+
+/// Samples above, what comes back of them below, in the run's folder of samples.
+fn sheet(there: &[f32], back: &[f32], shape: Shape, run: &RunDir) -> Result<Option<PathBuf>, Error> {
+    let Ok([c @ (1 | 3), h, w]) = shape.image() else { return Ok(None) };
+    let (size, columns) = (c * h * w, 8);
+    let count = (there.len() / size).min(SHEET);
+    let rows: Vec<f32> = (0..count.div_ceil(columns))
+        .flat_map(|row| {
+            let place = row * columns * size..((row + 1) * columns).min(count) * size;
+            [&there[place.clone()], &back[place]].concat()
+        })
+        .collect();
+    let images = Images::new(rows, 2 * count, [c, h, w])?;
+    let file = run.samples().join("round-trip.png");
+    let grid = Grid { columns, ..Grid::default() };
+    media::png::save(&file, &grid.draw(&images), &[("parameters", "held-out samples above, what comes back below")])?;
+    Ok(Some(file))
+}
+
+impl std::fmt::Display for CodecReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let fewer = self.sample.numel() as f64 / self.latent.numel() as f64;
+        writeln!(f, "latents {} of samples {}: {fewer:.1} times fewer numbers", self.latent, self.sample)?;
+        if let Some(lost) = &self.lost {
+            let Lost { samples, psnr, share, .. } = lost;
+            writeln!(
+                f,
+                "{samples} held-out samples come back with {psnr:.1} dB, {:.2} % of their variance lost",
+                100.0 * share
+            )?;
+        }
+        if let Some(sheet) = &self.sheet {
+            writeln!(f, "{}", sheet.display())?;
+        }
+        writeln!(f, "{}", self.train.checkpoint.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mutants: the error's root, a range of 1.
+    #[test]
+    fn what_is_lost_is_counted_as_it_is_said() {
+        let there = [1.0, -1.0, 1.0, -1.0];
+        let back = [0.8, -0.8, 1.2, -1.2];
+        let found = lost(&there, &back, 2);
+        assert_eq!(found.samples, 2);
+        assert!((found.squared_error - 0.04).abs() < 1e-6 && (found.share - 0.04).abs() < 1e-6);
+        assert!((found.psnr - 20.0).abs() < 1e-4, "{found:?}");
+    }
+}
