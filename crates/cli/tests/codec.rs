@@ -22,7 +22,9 @@ const SETS: &[&str] = &[
 fn with(verb: &str, sets: &[&str], output: &Path) -> assert_cmd::Command {
     let mut command = rectiflow();
     command.arg(verb).arg("-o").arg(output);
-    sets.iter().for_each(|set| drop(command.args(["--set", set])));
+    for set in sets {
+        command.args(["--set", set]);
+    }
     command
 }
 

@@ -317,7 +317,7 @@ fn arrays_of_every_kind_and_order() {
     let bytes = [0u8, 50, 100, 255, 7, 8];
     let read = |content: &[u8]| {
         put(&dir, "a.npy", content);
-        whole(&dir.path().join("a.npy")).get(0).unwrap().pixels()
+        whole(&dir.path().join("a.npy")).get(0).unwrap().pixels().to_vec()
     };
     macro_rules! kinds {
         ($($name:literal $number:ty),*) => {$(
@@ -354,7 +354,7 @@ fn arrays_of_every_kind_and_order() {
         .collect();
     put(&dir, "a.npy", &npy("<f4", &[1, 4, 4], &floats(&own)));
     let set = whole(&dir.path().join("a.npy"));
-    let pixels = set.get(0).unwrap().pixels();
+    let pixels = set.get(0).unwrap().pixels().to_vec();
     assert_eq!((pixels[3], pixels[5], pixels[8]), (255, 0, 128));
     assert_eq!(left_out(&*set, "numbers outside [-1, 1]").0, 2);
     // Labels of one column, one-hot, in floats, as names.
