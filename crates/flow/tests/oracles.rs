@@ -299,3 +299,27 @@ fn a_mixture_is_fast_enough_for_a_thousand_steps() {
     // Two seconds for a thousand steps are usual; ten times that would be a defect and not a busy machine.
     assert!(seconds < 20.0 / 50.0, "{seconds} s for 20 evaluations");
 }
+
+/// What is left of a standard deviation after Euler steps along the exact velocity: latents whose directions differ much in width
+/// lose the narrow and the wide ones even to a perfect network, which is why TriFlow (arXiv:2501.00651) whitens them.
+/// Mutant: the velocity of unit width for all.
+#[test]
+fn directions_of_another_width_are_lost_to_few_steps() {
+    for (variance, left) in [
+        (1e-4, [0.0895, 0.2314, 0.4274, 0.6564, 0.8515]),
+        (1e-2, [0.6172, 0.8345, 0.9143, 0.9563, 0.9823]),
+        (1.0, [0.879, 0.9499, 0.9746, 0.9872, 0.9949]),
+        (1e2, [0.6172, 0.8345, 0.9143, 0.9563, 0.9823]),
+        (1e4, [0.0895, 0.2314, 0.4274, 0.6564, 0.8515]),
+    ] {
+        let std = f64::sqrt(variance);
+        let field = Gaussian::new(Path::Linear {}, vec![0.0], vec![std]).unwrap();
+        for (steps, wanted) in [10, 25, 50, 100, 250].into_iter().zip(left) {
+            let schedule = ScheduleConfig::Uniform {}.between(0.0, 1.0, steps).unwrap();
+            let end =
+                solve(&field, points(&[vec![1.0]]), &Condition::none(), &Solver::Euler {}, &schedule, None).unwrap();
+            let found = host(end.x)[0] / std;
+            assert!((found - wanted).abs() < 1e-3, "variance {variance}, {steps} steps: {found}, not {wanted}");
+        }
+    }
+}

@@ -1,13 +1,14 @@
 //! One type for every network a recipe can name.
 
 use crate::{
-    ConditionConfig, Cost, Dit, DitConfig, Init, JointDit, JointDitConfig, Mlp, MlpConfig, NetsError, Unet, UnetConfig,
+    ConditionConfig, Cost, Dit, DitConfig, Init, JointDit, JointDitConfig, Mlp, MlpConfig, NetsError, SetTransformer,
+    SetTransformerConfig, Unet, UnetConfig,
 };
 use base::{Condition, Device, Network, Pass, Shape, Tensor};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
-/// A network by configuration: `type = "mlp" | "unet" | "dit" | "mmdit"` and that network's keys.
+/// A network by configuration: `type = "mlp" | "unet" | "dit" | "mmdit" | "set_transformer"` and that network's keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum NetConfig {
@@ -19,6 +20,8 @@ pub enum NetConfig {
     Dit(DitConfig),
     /// Transformer in which text and image attend together.
     Mmdit(JointDitConfig),
+    /// Transformer over sets of vectors, whose order says nothing.
+    SetTransformer(SetTransformerConfig),
 }
 
 impl Default for NetConfig {
@@ -35,6 +38,7 @@ impl NetConfig {
             Self::Unet(_) => "unet",
             Self::Dit(_) => "dit",
             Self::Mmdit(_) => "mmdit",
+            Self::SetTransformer(_) => "set_transformer",
         }
     }
 
@@ -48,6 +52,7 @@ impl NetConfig {
             Self::Unet(config) => config.check(),
             Self::Dit(config) => config.check(),
             Self::Mmdit(config) => config.check(),
+            Self::SetTransformer(config) => config.check(),
         }
     }
 
@@ -58,6 +63,7 @@ impl NetConfig {
             Self::Unet(config) => &config.condition,
             Self::Dit(config) => &config.condition,
             Self::Mmdit(config) => &config.condition,
+            Self::SetTransformer(config) => &config.condition,
         }
     }
 
@@ -78,6 +84,7 @@ impl NetConfig {
             Self::Unet(config) => config.condition.reach = reach,
             Self::Dit(config) => config.condition.reach = reach,
             Self::Mmdit(config) => config.condition.reach = reach,
+            Self::SetTransformer(config) => config.condition.reach = reach,
         }
         self
     }
@@ -107,6 +114,7 @@ impl NetConfig {
             Self::Unet(config) => Kind::Unet(config.build(init, self.image(shape)?, classes)?),
             Self::Dit(config) => Kind::Dit(config.build(init, self.image(shape)?, classes)?),
             Self::Mmdit(config) => Kind::Mmdit(config.build(init, self.image(shape)?, classes)?),
+            Self::SetTransformer(config) => Kind::Set(config.build(init, set(shape)?[1], classes)?),
         };
         Ok(Net { kind, shape })
     }
@@ -129,8 +137,22 @@ impl NetConfig {
             Self::Unet(config) => config.cost(self.image(shape)?, classes),
             Self::Dit(config) => config.cost(self.image(shape)?, classes),
             Self::Mmdit(config) => config.cost(self.image(shape)?, classes),
+            Self::SetTransformer(config) => {
+                let [tokens, channels] = set(shape)?;
+                config.cost(tokens, channels, classes)
+            }
         }
     }
+}
+
+/// `[n d]` for the network that sees sets.
+fn set(shape: Shape) -> Result<[usize; 2], NetsError> {
+    let wrong = || {
+        let what =
+            format!("samples of shape {shape} are not sets [n d], which a set_transformer needs; use a unet or dit");
+        NetsError::config(what)
+    };
+    shape.lengths().try_into().map_err(|_| wrong())
 }
 
 /// A network of any kind for samples of one shape, over rows `[b n]`: the shape is restored at its door. Its parameters are
@@ -154,6 +176,8 @@ enum Kind {
     Dit(Dit),
     /// See [`JointDit`].
     Mmdit(JointDit),
+    /// See [`SetTransformer`].
+    Set(SetTransformer),
 }
 
 impl Net {
@@ -174,7 +198,7 @@ impl Net {
     /// How many attention layers it has, each with its number for [`base::Taps`] in the order of a forward pass.
     pub fn attentions(&self) -> usize {
         match &self.kind {
-            Kind::Mlp(_) => 0,
+            Kind::Mlp(_) | Kind::Set(_) => 0,
             Kind::Unet(net) => {
                 let levels = net.down_blocks.iter().chain([&net.mid_block]).chain(&net.up_blocks);
                 levels.map(|level| level.attentions.len()).sum()
@@ -192,6 +216,11 @@ impl Network<2> for Net {
             Kind::Unet(net) => self.images(x, |x| net.predict(x, t.clone(), condition, pass)),
             Kind::Dit(net) => self.images(x, |x| net.predict(x, t.clone(), condition, pass)),
             Kind::Mmdit(net) => self.images(x, |x| net.predict(x, t.clone(), condition, pass)),
+            Kind::Set(net) => {
+                let [b, n] = x.dims();
+                let [tokens, channels] = set(self.shape).expect("networks of sets are made for no other shape");
+                net.forward(x.reshape([b, tokens, channels]), t, condition).reshape([b, n])
+            }
         }
     }
 }

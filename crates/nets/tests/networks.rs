@@ -4,7 +4,10 @@ use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Shape, Te
 use burn::module::Module;
 use burn::tensor::Gradients;
 use nets::weights::{ParamMap, ParamVisit, map_named, visit_named};
-use nets::{ConditionConfig, Dit, DitConfig, JointDitConfig, MlpConfig, NetConfig, Positions, Resampling, UnetConfig};
+use nets::{
+    ConditionConfig, Dit, DitConfig, JointDitConfig, MlpConfig, NetConfig, Positions, Resampling, SetTransformerConfig,
+    UnetConfig,
+};
 
 const VECTOR: usize = 3;
 const TOKEN: usize = 5;
@@ -43,6 +46,17 @@ fn zoo() -> Vec<(&'static str, NetConfig, Shape)> {
             NetConfig::Unet(UnetConfig { scale_shift: false, patch: 2, dropout: 0.1, ..unet }),
             image([1, 28, 28]),
         ),
+        (
+            "set transformer",
+            NetConfig::SetTransformer(SetTransformerConfig {
+                width: 16,
+                heads: 2,
+                depth: 3,
+                condition: condition(true),
+                ..SetTransformerConfig::default()
+            }),
+            Shape::from([5, 6]),
+        ),
         ("dit", NetConfig::Dit(dit.clone()), image([1, 8, 8])),
         (
             "dit learned, no norm, dropout",
@@ -69,7 +83,7 @@ fn inputs(b: usize, shape: Shape, config: &NetConfig) -> (Tensor<2>, Tensor<1>, 
     let classes: Vec<i64> = (0..b as i64).map(|i| i % 3).collect();
     let mut condition = Condition::classes(&classes, &device);
     condition.vector = Some(noise([b, VECTOR], 2));
-    if matches!(config, NetConfig::Dit(_) | NetConfig::Mmdit(_)) {
+    if matches!(config, NetConfig::Dit(_) | NetConfig::Mmdit(_) | NetConfig::SetTransformer(_)) {
         let mask = Tensor::<2>::ones([b, 4], &device).greater_elem(0.0);
         condition.tokens = Some(Tokens { embedding: noise([b, 4, TOKEN], 3), mask });
     }
@@ -282,6 +296,10 @@ fn networks_of_images_refuse_what_is_none() {
         let (built, cost) = (config.init(1, [6], 3, &Device::flex()), config.cost([6], 3));
         match config {
             NetConfig::Mlp(_) => assert!(built.is_ok() && cost.is_ok()),
+            NetConfig::SetTransformer(_) => {
+                let said = built.unwrap_err().to_string();
+                assert!(said.contains("[6]") && said.contains("[n d]") && cost.is_err(), "{said}");
+            }
             _ => {
                 let said = built.unwrap_err().to_string();
                 assert!(said.contains("[6]") && said.contains("mlp") && cost.is_err(), "{name}: {said}");
@@ -406,7 +424,7 @@ mod random {
                 NetConfig::Unet(unet) => unet.patch << (unet.multipliers.len() - 1),
                 NetConfig::Dit(dit) => dit.patch,
                 NetConfig::Mmdit(mmdit) => mmdit.patch,
-                NetConfig::Mlp(_) => 1,
+                NetConfig::Mlp(_) | NetConfig::SetTransformer(_) => 1,
             };
             let shape = Shape::from([c, h * step, w * step]);
             let net = config.init(1, shape, 3, &Device::flex()).unwrap();

@@ -24,6 +24,7 @@ pub mod restoring;
 pub mod sampling;
 pub mod scheduler_config;
 pub mod schedules;
+pub mod shapes;
 mod stage;
 pub mod start;
 pub mod symmetry;

@@ -235,7 +235,7 @@ impl Model {
 
     /// The shape of what it draws: of a decoded sample where it moves latents.
     pub fn drawn(&self) -> Shape {
-        self.codec.as_ref().map_or(self.subject.shape, |codec| codec.sample)
+        self.codec.as_ref().map_or(self.subject.shape, |codec| codec.drawn())
     }
 
     /// Refuses `what`, which looks at samples while they are moved, where those are latents.
@@ -249,6 +249,20 @@ impl Model {
                 "{what} works on samples themselves, and {} moves latents of {}; use a model without `codec`",
                 self.file.display(),
                 codec.file.display()
+            ))),
+        }
+    }
+
+    /// Refuses `what`, which looks at pictures, where shapes are drawn.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub fn check_pictures(&self, what: &str) -> Result<(), Error> {
+        match self.codec.as_ref().is_some_and(|codec| codec.is_shape()) {
+            false => Ok(()),
+            true => Err(Error::Usage(format!(
+                "{what} measures pictures, and {} draws shapes; use `rectiflow shape measure`",
+                self.file.display()
             ))),
         }
     }

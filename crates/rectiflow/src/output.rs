@@ -12,6 +12,8 @@ pub enum Output {
     Npy(PathBuf),
     /// One array with labels and metadata.
     Safetensors(PathBuf),
+    /// A mesh; of several samples a file for each, numbered, and a sheet of pictures.
+    Mesh(PathBuf),
     /// A file for each.
     Folder(PathBuf),
 }
@@ -32,10 +34,11 @@ impl Output {
             "png" => Self::Png(path.into()),
             "npy" => Self::Npy(path.into()),
             "safetensors" => Self::Safetensors(path.into()),
+            other if media::shape::write::ENDINGS.contains(&other) => Self::Mesh(path.into()),
             other => {
                 return Err(Error::Usage(format!(
-                    "--output {}: cannot write `.{other}`; use .png, .npy, .safetensors, or a folder for single images (an \
-                     existing one, or a name that ends in /)",
+                    "--output {}: cannot write `.{other}`; use .png, .npy, .safetensors, for shapes .glb, .obj, .ply or \
+                     .stl, or a folder for single samples (an existing one, or a name that ends in /)",
                     path.display()
                 )));
             }

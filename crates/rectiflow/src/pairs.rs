@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Model, Start,
-    codec::through,
+    codec::{raw, through},
     context::{Context, Event},
     recipe::PairsRecipe,
     sampling::host,
@@ -72,8 +72,9 @@ impl<'a> Ends<'a> {
         };
         let data = match recipe.generate.inverted > 0.0 {
             true => {
-                let data = data::open(&teacher.recipe.data.with_split(split))?;
-                Some(through(data, teacher.codec.as_deref(), context)?)
+                let codec = teacher.codec.as_deref();
+                let data = raw(&teacher.recipe.data.with_split(split), codec, context)?;
+                Some(through(data, codec, context)?)
             }
             false => None,
         };

@@ -25,12 +25,15 @@ pub struct Sample {
     /// What to draw, for a model trained with `[text]` or a released one (repeatable; in turn): --prompt "red heart".
     #[arg(long, value_name = "TEXT", conflicts_with = "class")]
     pub prompt: Vec<String>,
-    /// FILE.png (a sheet), FILE.npy, FILE.safetensors, or a folder for single images.
+    /// FILE.png (a sheet), FILE.npy, FILE.safetensors, of shapes FILE.glb, .obj, .ply or .stl, or a folder for single samples.
     #[arg(long, short, visible_alias = "output-dir", default_value = "samples.png", value_hint = ValueHint::AnyPath)]
     pub output: PathBuf,
     /// Images per row of a sheet.
     #[arg(long, default_value_t = 0)]
     pub columns: usize,
+    /// Of shapes: cells to a side of the lattice that surfaces are taken from, a power of two.
+    #[arg(long, default_value_t = 128)]
+    pub resolution: usize,
     #[command(flatten)]
     pub released: ReleasedArgs,
     #[command(flatten)]

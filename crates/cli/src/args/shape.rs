@@ -1,5 +1,6 @@
 //! Arguments of `shape`.
 
+use super::{ModelArgs, SolverArgs};
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -84,6 +85,16 @@ pub enum ShapeVerb {
         /// A .obj, .ply, .stl or .glb file.
         #[arg(long, short, default_value = "shape.glb", value_hint = ValueHint::FilePath)]
         output: PathBuf,
+    },
+    /// Draw from a flow over shapes and measure its samples: coverage, 1-NNA, share of the right class.
+    Measure {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        solver: SolverArgs,
+        /// Samples, and held-out shapes at most.
+        #[arg(long, short, default_value_t = 100)]
+        num: usize,
     },
     /// Measure how near two meshes are: Chamfer, F-scores, normals, volume.
     Compare {

@@ -46,7 +46,19 @@ pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Conte
         )));
     }
     let args::Sample {
-        model, solver, path, num, data, class, prompt, output, columns, prelude: before, dry_run, ..
+        model,
+        solver,
+        path,
+        num,
+        data,
+        class,
+        prompt,
+        output,
+        columns,
+        resolution,
+        prelude: before,
+        dry_run,
+        ..
     } = request;
     let request = SampleRequest {
         checkpoint: model.checkpoint,
@@ -59,6 +71,7 @@ pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Conte
         prompts: prompt,
         output,
         columns,
+        resolution,
         prelude: prelude(before),
     };
     if dry_run {

@@ -60,7 +60,10 @@ fn finished(report: &train::TrainReport) -> String {
 
 /// The recipe as it would run, checked against its data.
 fn dry_run(recipe: &Recipe, global: &Global) -> Result<(), Error> {
-    let data = inspect::dataset(&recipe.data)?;
+    let data = match &recipe.codec {
+        None => inspect::dataset(&recipe.data)?,
+        Some(codec) => json!({ "read by the codec": codec.display().to_string() }),
+    };
     let report = json!({ "recipe": recipe, "data": data });
     print(global, &report, || format!("{}\n# data\n{}", recipe.to_toml(), commented(&inspect::text(&data))))
 }

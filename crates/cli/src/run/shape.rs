@@ -6,7 +6,7 @@ use rectiflow::{
     Context, Error,
     verbs::{
         inspect,
-        shape::{self, ExtractRequest, Method, SampleRequest, SdfRequest, ShowRequest, Where},
+        shape::{self, ExtractRequest, MeasureRequest, Method, SampleRequest, SdfRequest, ShowRequest, Where},
     },
 };
 use serde_json::Value;
@@ -33,6 +33,17 @@ pub(super) fn shape(action: ShapeVerb, global: &Global, context: &mut Context) -
                 Extract::Octree => Method::Octree,
             };
             shape::extract(&ExtractRequest { path, resolution, method, output })?
+        }
+        ShapeVerb::Measure { model, solver, num } => {
+            let request = MeasureRequest {
+                checkpoint: model.checkpoint,
+                ema: model.ema,
+                overrides: super::draw::overrides(&solver),
+                seed: solver.seed.unwrap_or(0),
+                num,
+            };
+            let found = shape::measure(&request, context)?;
+            return print(global, &found, || found.to_string());
         }
         ShapeVerb::Compare { first, second, points, seed, fit } => {
             let compared = shape::compare(&first, &second, points, seed, fit)?;

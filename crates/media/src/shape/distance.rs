@@ -22,8 +22,13 @@ impl SignedDistance {
 
     /// At `p`: negative inside.
     pub fn at(&self, p: Point) -> f64 {
-        let distance = self.tree.nearest(p).squared.sqrt();
+        let distance = self.length(p);
         if self.is_inside(p) { -distance } else { distance }
+    }
+
+    /// The distance without its sign.
+    pub fn length(&self, p: Point) -> f64 {
+        self.tree.nearest(p).squared.sqrt()
     }
 
     /// Whether the surface winds around `p`.

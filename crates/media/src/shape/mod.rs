@@ -13,15 +13,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod boundary;
 pub mod bvh;
 pub mod collection;
 pub mod distance;
 pub mod extract;
 pub mod mesh;
+pub mod polygon;
 pub mod read;
+pub mod record;
 pub mod render;
 pub mod repair;
 pub mod sample;
+pub mod solid;
 pub mod triangulate;
 pub mod vector;
 pub mod write;

@@ -22,7 +22,7 @@ fn mix(mut z: u64) -> u64 {
 }
 
 /// A standard normal number by counter (Box and Muller 1958); uses the lanes `2 lane` and `2 lane + 1`.
-fn normal(seed: u64, stream: u64, index: u64, lane: u64) -> f64 {
+pub(super) fn normal(seed: u64, stream: u64, index: u64, lane: u64) -> f64 {
     let (u, v) = (uniform(seed, stream, index, 2 * lane), uniform(seed, stream, index, 2 * lane + 1));
     (-2.0 * (1.0 - u).ln()).sqrt() * (TAU * v).cos()
 }

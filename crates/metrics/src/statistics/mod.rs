@@ -8,3 +8,4 @@ pub mod manifold;
 pub mod moments;
 pub mod nearest;
 pub mod wasserstein;
+pub mod whitening;

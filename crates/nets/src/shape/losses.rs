@@ -31,30 +31,42 @@ impl Default for ShapeWeights {
 /// Gradients shorter than this have no direction.
 const SHORTEST: f64 = 1e-6;
 
-/// Mean of `|s - s'| + (s - s')²` over fields `[b n]`.
+/// Mean of `|s - s'| + (s - s')²` over each sample's points: fields `[b n]` to `[b]`.
 pub fn distance(field: Tensor<2>, truth: Tensor<2>) -> Tensor<1> {
     let gap = field - truth;
-    (gap.clone().abs() + gap.clone() * gap).mean()
+    mean(gap.clone().abs() + gap.clone() * gap)
 }
 
-/// Mean of one less the cosine between the gradient `[b n 3]` and the true unit normal `[b n 3]`, at points of the surface.
+/// Mean of one less the cosine between the gradient `[b n 3]` and the true unit normal `[b n 3]`, at each sample's points of the
+/// surface: `[b]`.
 pub fn normal(gradient: Tensor<3>, normals: Tensor<3>) -> Tensor<1> {
     let along: Tensor<2> = (gradient.clone() * normals).sum_dim(2).squeeze_dim::<2>(2);
-    (along / length(gradient)).mean().neg() + 1.0
+    mean(along / length(gradient)).neg() + 1.0
 }
 
-/// Mean of `(|truncation gradient| - 1)²` over the points whose true field `[b n]` is not cut; 0 where there is none.
+/// Mean of `(|truncation gradient| - 1)²` over each sample's points whose true field `[b n]` is not cut, `[b]`; 0 where there is
+/// none.
 pub fn eikonal(gradient: Tensor<3>, truth: Tensor<2>, truncation: f64) -> Tensor<1> {
     let inside = truth.abs().lower_elem(0.999).float(); // [b n]
     let gap = length(gradient) * truncation - 1.0;
-    (gap.clone() * gap * inside.clone()).sum() / inside.sum().clamp_min(1.0)
+    sum(gap.clone() * gap * inside.clone()) / sum(inside).clamp_min(1.0)
 }
 
-/// Mean over the tokens' numbers of their divergence from a standard normal distribution.
+/// Mean over the numbers of each sample's tokens of their divergence from a standard normal distribution: `[b]`.
 pub fn kl(moments: &Moments) -> Tensor<1> {
-    let Moments { mean, log_variance } = moments;
-    let terms = mean.clone() * mean.clone() + log_variance.clone().exp() - 1.0 - log_variance.clone();
-    terms.mean() * 0.5
+    let Moments { mean: middle, log_variance } = moments;
+    let terms = middle.clone() * middle.clone() + log_variance.clone().exp() - 1.0 - log_variance.clone();
+    mean(terms.flatten::<2>(1, 2)) * 0.5
+}
+
+/// `[b n]` to `[b]`.
+fn sum(x: Tensor<2>) -> Tensor<1> {
+    x.sum_dim(1).squeeze_dim::<1>(1)
+}
+
+/// `[b n]` to `[b]`.
+fn mean(x: Tensor<2>) -> Tensor<1> {
+    x.mean_dim(1).squeeze_dim::<1>(1)
 }
 
 /// `[b n 3]` to `[b n]`; never zero, and with a gradient everywhere.
@@ -130,6 +142,23 @@ mod tests {
             let both: Tensor<3> = x.reshape([1, 2, 3]);
             kl(&Moments { mean: both.clone().narrow(1, 0, 1), log_variance: both.narrow(1, 1, 1) })
         });
+    }
+
+    /// Mutant: a mean over the whole batch.
+    #[test]
+    fn each_sample_has_a_loss_of_its_own() {
+        let of = |rows: [[f32; 2]; 2]| Tensor::<2>::from_floats(rows, &device());
+        let values = |x: Tensor<1>| x.into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(values(distance(of([[0.0, 0.0], [1.0, 1.0]]), of([[0.0; 2]; 2]))), [0.0, 2.0]);
+        let up = Tensor::<3>::from_floats([[[0.0, 0.0, 4.0]], [[0.0, 0.0, -8.0]]], &device());
+        let normals = Tensor::<3>::from_floats([[[0.0, 0.0, 1.0]]; 2], &device());
+        for (found, wanted) in values(normal(up.clone(), normals)).into_iter().zip([0.0, 2.0]) {
+            assert!((found - wanted).abs() < 1e-6);
+        }
+        let truth = Tensor::<2>::from_floats([[0.0], [0.0]], &device());
+        assert_eq!(values(eikonal(up, truth, 0.25)), [0.0, 1.0]);
+        let mean = Tensor::<3>::from_floats([[[0.0]], [[2.0]]], &device());
+        assert_eq!(values(kl(&Moments { mean: mean.clone(), log_variance: mean.zeros_like() })), [0.0, 2.0]);
     }
 
     #[test]

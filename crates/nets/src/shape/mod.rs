@@ -89,8 +89,15 @@ impl ShapeCodecConfig {
     /// # Errors
     /// If [`check`](Self::check) fails.
     pub fn init(&self, seed: u64, device: &Device) -> Result<ShapeCodec, NetsError> {
+        self.build(&Init::new(seed, device))
+    }
+
+    /// The codec with weights as `root` makes them.
+    ///
+    /// # Errors
+    /// If [`check`](Self::check) fails.
+    pub fn build(&self, root: &Init) -> Result<ShapeCodec, NetsError> {
         self.check()?;
-        let root = Init::new(seed, device);
         let (encoder, decoder) = (root.child("encoder"), root.child("decoder"));
         let (e, d, heads) = (self.encoder_width, self.decoder_width, self.heads);
         let blocks = |init: &Init, depth, width| {

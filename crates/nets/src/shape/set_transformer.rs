@@ -11,7 +11,7 @@ use crate::init::{Init, Weights};
 use crate::layers::FeedForward;
 use crate::layers::Linear;
 use crate::{NetsError, net::positive};
-use base::{Condition, Device, Tensor};
+use base::{Condition, Device, Tensor, Tokens};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
@@ -120,13 +120,16 @@ impl SetTransformerConfig {
         classes: usize,
         device: &Device,
     ) -> Result<SetTransformer, NetsError> {
+        self.build(&Init::new(seed, device), channels, classes)
+    }
+
+    pub(crate) fn build(&self, init: &Init, channels: usize, classes: usize) -> Result<SetTransformer, NetsError> {
         self.check()?;
         positive("the number of channels", channels)?;
-        let init = Init::new(seed, device);
         let (d, half) = (self.width, self.depth / 2);
         let block = |i: usize| SetBlock::new(&init.child("blocks").child(i), self, self.skip && i > half);
         Ok(SetTransformer {
-            conditioner: Conditioner::new(&init, &self.condition, TIME_FEATURES, d, classes, Weights::Normal(0.02)),
+            conditioner: Conditioner::new(init, &self.condition, TIME_FEATURES, d, classes, Weights::Normal(0.02)),
             input: Linear::new(&init.child("input"), channels, d, Weights::Xavier),
             blocks: (0..self.depth).map(block).collect(),
             norm: LayerNorm::new(&init.child("norm"), d),
@@ -172,13 +175,13 @@ impl SetBlock {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, skip: Option<Tensor<3>>, condition: &Condition) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, skip: Option<Tensor<3>>, tokens: Option<&Tokens>) -> Tensor<3> {
         let mut x = x;
         if let (Some(join), Some(skip)) = (&self.join, skip) {
             x = join.norm.forward(join.linear.forward(Tensor::cat(vec![skip, x], 2)));
         }
         x = x.clone() + self.attn.forward(self.norm1.forward(x));
-        if let (Some(norm), Some(cross), Some(tokens)) = (&self.norm_cross, &self.cross, &condition.tokens) {
+        if let (Some(norm), Some(cross), Some(tokens)) = (&self.norm_cross, &self.cross, tokens) {
             x = x.clone() + cross.forward(norm.forward(x), tokens.embedding.clone(), Some(tokens.mask.clone()));
         }
         through(&self.ff, &self.norm2, x)
@@ -206,7 +209,7 @@ impl SetTransformer {
         let mut skips = Vec::new();
         for (i, block) in self.blocks.iter().enumerate() {
             let skip = if i > half { skips.pop() } else { None };
-            h = block.forward(h, skip, condition);
+            h = block.forward(h, skip, condition.tokens.as_ref());
             if i < half {
                 skips.push(h.clone());
             }
@@ -218,7 +221,7 @@ impl SetTransformer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::{Key, Purpose, Tokens};
+    use base::{Key, Purpose};
 
     fn noise(fold: u64, shape: [usize; 3], device: &Device) -> Tensor<3> {
         let rows: Vec<u64> = (0..shape[0] as u64).collect();
@@ -297,7 +300,7 @@ mod tests {
         let mut h = vec![Tensor::cat(vec![first, net.input.forward(x.clone())], 1)];
         for (i, skip) in [(0, None), (1, None), (2, None), (3, Some(2)), (4, Some(1))] {
             let skip: Option<Tensor<3>> = skip.map(|at: usize| h[at].clone());
-            h.push(net.blocks[i].forward(h[i].clone(), skip, &condition));
+            h.push(net.blocks[i].forward(h[i].clone(), skip, None));
         }
         let by_hand = values(net.output.forward(net.norm.forward(h[5].clone()).narrow(1, 1, 4)));
         let whole = values(net.forward(x.clone(), t.clone(), &condition));
@@ -308,7 +311,7 @@ mod tests {
         let silent = Tensor::cat(vec![weight.clone().narrow(1, 0, 32) * 0.0, weight.narrow(1, 32, 32)], 1);
         join.linear.weight = burn::module::Param::from_tensor(silent);
         let heard = |net: &SetTransformer, skip: u64| {
-            values(net.blocks[3].forward(h[3].clone(), Some(noise(skip, [1, 5, 32], &device)), &condition))
+            values(net.blocks[3].forward(h[3].clone(), Some(noise(skip, [1, 5, 32], &device)), None))
         };
         assert_eq!(heard(&net, 7), heard(&net, 8));
     }

@@ -1,11 +1,12 @@
 //! What a codec is made from: its kind, its data and its training.
 
-use crate::{Error, recipe::document};
+use super::ShapeConfig;
+use crate::{Context, Error, recipe::document, shapes};
 use base::{Device, Shape};
-use data::DataConfig;
+use data::{DataConfig, Dataset, TestPart};
 use nets::{Autoencoder, AutoencoderConfig, Init};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use train::TrainConfig;
 
 /// Everything a codec is made from: what `rectiflow codec` reads and keeps.
@@ -20,6 +21,8 @@ pub struct CodecRecipe {
     pub data: DataConfig,
     /// Which codec.
     pub codec: CodecConfig,
+    /// How its latents are brought to the width of the noise that flows start from.
+    pub whitening: Whitening,
     /// How long and how to train.
     pub train: TrainConfig,
 }
@@ -29,16 +32,76 @@ impl Default for CodecRecipe {
         // Sheets draw with a network and times belong to flows: neither has a meaning here.
         let train =
             TrainConfig { condition_dropout: 0.0, validate_every: 0, sample_every: 0, ..TrainConfig::default() };
-        Self { name: "codec".into(), seed: 0, data: DataConfig::default(), codec: CodecConfig::default(), train }
+        Self {
+            name: "codec".into(),
+            seed: 0,
+            data: DataConfig::default(),
+            codec: CodecConfig::default(),
+            whitening: Whitening::default(),
+            train,
+        }
     }
 }
 
-/// A codec by configuration: `type = "autoencoder"` and that codec's keys.
+/// How latents are brought to the width of noise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whitening {
+    /// They stay as they are.
+    None,
+    /// Each channel by its mean and deviation.
+    #[default]
+    Channels,
+    /// All channels together, so that they are also uncorrelated: `E D^(-1/2) E^T` (TriFlow, arXiv:2501.00651).
+    Zca,
+}
+
+/// A codec by configuration: `type = "autoencoder" | "shape"` and that codec's keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum CodecConfig {
     /// KL autoencoder over pictures `[c h w]`, spectrograms among them.
     Autoencoder(KlConfig),
+    /// Vector sets of signed distances, over shapes.
+    Shape(ShapeConfig),
+}
+
+impl CodecConfig {
+    /// The shape of what a sample becomes.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for samples that it does not read.
+    pub fn latent(&self, sample: Shape) -> Result<Shape, Error> {
+        match self {
+            Self::Autoencoder(kl) => kl.latent(sample),
+            Self::Shape(shape) if sample == shape.sample() => Ok(shape.latent()),
+            Self::Shape(shape) => {
+                Err(Error::Usage(format!("samples of shape {sample} are not rows of {} numbers", shape.sample())))
+            }
+        }
+    }
+
+    /// `data` as this codec reads them.
+    ///
+    /// # Errors
+    /// Data that cannot be read, or are none for it.
+    pub fn open(&self, data: &DataConfig, context: &mut Context) -> Result<Arc<dyn Dataset>, Error> {
+        match self {
+            Self::Autoencoder(_) => Ok(data::open(data)?),
+            Self::Shape(shape) => shapes::open(data, shape.points, context),
+        }
+    }
+
+    /// The part of `data` that is kept apart, as this codec reads it.
+    ///
+    /// # Errors
+    /// Those of [`CodecConfig::open`].
+    pub fn open_test(&self, data: &DataConfig, context: &mut Context) -> Result<Option<TestPart>, Error> {
+        match self {
+            Self::Autoencoder(_) => Ok(data::open_test(data)?),
+            Self::Shape(shape) => shapes::open_test(data, shape.points, context),
+        }
+    }
 }
 
 impl Default for CodecConfig {
@@ -177,7 +240,10 @@ impl CodecRecipe {
         if self.train.sample_every > 0 || self.train.condition_dropout > 0.0 {
             return wrong("train.sample_every and train.condition_dropout are for flows; leave them at 0".into());
         }
-        let CodecConfig::Autoencoder(kl) = &self.codec;
+        let kl = match &self.codec {
+            CodecConfig::Autoencoder(kl) => kl,
+            CodecConfig::Shape(shape) => return shape.check().or_else(wrong),
+        };
         for (key, value) in [("codec.kl", kl.kl), ("codec.perceptual", kl.perceptual)] {
             if !(value.is_finite() && value >= 0.0) {
                 return wrong(format!("{key} = {value}; give a number from 0"));

@@ -9,7 +9,7 @@ use crate::{
     sampling::host,
 };
 use base::{Shape, Tensor, TensorData};
-use data::{Dataset, LeftOut, Sample, Values, fetch};
+use data::{DataConfig, Dataset, LeftOut, Sample, Values, fetch};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -26,6 +26,17 @@ struct Latents {
     shape: Shape,
     name: String,
     fingerprint: String,
+}
+
+/// The data of a recipe, before any codec: as `codec` reads them, or pictures.
+///
+/// # Errors
+/// Data that cannot be read.
+pub fn raw(config: &DataConfig, codec: Option<&Codec>, context: &mut Context) -> Result<Arc<dyn Dataset>, Error> {
+    match codec {
+        Some(codec) => codec.recipe.codec.open(config, context),
+        None => Ok(data::open(config)?),
+    }
 }
 
 /// `dataset` as a flow sees it: its latents under `codec`, or itself where there is none.
@@ -100,7 +111,7 @@ pub(crate) fn encoded(
         context.go_on()?;
         let batch = data::gather(dataset, chunk)?;
         let samples = Tensor::<2>::from_data(TensorData::new(batch.rows, [chunk.len(), n]), &context.device.device);
-        rows.extend(host(codec.encode(samples))?);
+        rows.extend(host(codec.encode(samples)?)?);
         context.tell(Event::Advance { done: (chunk[0] + chunk.len()) as u64 });
     }
     context.tell(Event::End);

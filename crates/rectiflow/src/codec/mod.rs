@@ -7,24 +7,28 @@
 mod config;
 mod latents;
 mod moments;
+mod shape;
 mod task;
 
-pub use config::{CodecConfig, CodecRecipe, KlConfig};
+pub use config::{CodecConfig, CodecRecipe, KlConfig, Whitening};
 pub(crate) use latents::encoded;
-pub use latents::{latents, through};
+pub use latents::{latents, raw, through};
 pub use moments::Moments;
+pub use shape::{ShapeConfig, ShapeTask};
 pub use task::{AutoencoderTask, divergence};
 
+use crate::sampling::host;
 use crate::{Error, Recipe, device::Chosen, model::find};
-use base::{Shape, Tensor};
-use nets::Autoencoder;
+use base::{Device, Shape, Tensor};
+use media::shape::{Extracted, Point};
+use nets::{Autoencoder, ShapeCodec};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 use train::{
     RunDir,
-    checkpoint::{Which, load_weights},
+    checkpoint::{Checkpoint, Which, load_weights},
 };
 
 /// Name of its stage in checkpoints.
@@ -48,9 +52,30 @@ pub struct Codec {
 }
 
 /// The network inside.
-enum Kind {
+pub(crate) enum Kind {
     /// Pictures.
     Autoencoder(Autoencoder),
+    /// Shapes.
+    Shape(ShapeCodec),
+}
+
+impl Kind {
+    /// The weights of `checkpoint` in the network of `config` for samples of `shape`.
+    pub(crate) fn load(
+        config: &CodecConfig,
+        shape: Shape,
+        checkpoint: &Checkpoint,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        Ok(match config {
+            CodecConfig::Autoencoder(kl) => {
+                Self::Autoencoder(load_weights(kl.network(shape, None, device)?, checkpoint, Which::Best)?)
+            }
+            CodecConfig::Shape(config) => {
+                Self::Shape(load_weights(config.build(None, device)?, checkpoint, Which::Best)?)
+            }
+        })
+    }
 }
 
 impl Codec {
@@ -71,12 +96,11 @@ impl Codec {
         let recipe = CodecRecipe::parse(&meta.recipe, &format!("recipe inside {}", file.display()))?;
         let moments = Moments::read(&Moments::place(RunDir::at(place).path()))?;
         let subject = crate::model::Subject::from_extra(&meta.extra, &file)?;
-        let CodecConfig::Autoencoder(kl) = &recipe.codec;
-        let (sample, latent) = (subject.shape, kl.latent(subject.shape)?);
+        let (sample, latent) = (subject.shape, recipe.codec.latent(subject.shape)?);
         moments.check(latent)?;
-        let net = load_weights(kl.network(sample, None, &device.device)?, &checkpoint, Which::Best)?;
+        let net = Kind::load(&recipe.codec, sample, &checkpoint, &device.device)?;
         let identity = checkpoint.checksum();
-        Ok(Self { net: Kind::Autoencoder(net), recipe, sample, latent, moments, file, identity })
+        Ok(Self { net, recipe, sample, latent, moments, file, identity })
     }
 
     /// The codec that `recipe` names, as seen from here or from beside the run in `folder`; `None` where it names none.
@@ -95,21 +119,72 @@ impl Codec {
     }
 
     /// Rows `[b n]` of samples to rows `[b m]` of latents, each channel of mean 0 and deviation 1 over the training data.
-    pub fn encode(&self, rows: Tensor<2>) -> Tensor<2> {
+    ///
+    /// # Errors
+    /// Rows that cannot be read back from their device, where the codec chooses among their points.
+    pub fn encode(&self, rows: Tensor<2>) -> Result<Tensor<2>, Error> {
         let [b, _] = rows.dims();
-        match &self.net {
-            Kind::Autoencoder(net) => {
-                let [c, h, w] = self.picture(self.sample);
-                let mean = net.encode(rows.reshape([b, c, h, w])).mean;
-                self.moments.whiten(mean.reshape([b, self.latent.numel()]))
+        let latents = match (&self.net, &self.recipe.codec) {
+            (Kind::Shape(net), CodecConfig::Shape(config)) => {
+                let device = rows.device();
+                shape::encode(net, config, &host(rows)?, &device)?.reshape([b, self.latent.numel()])
             }
+            (Kind::Shape(_), CodecConfig::Autoencoder(_)) => return Err(self.mixed()),
+            (Kind::Autoencoder(net), _) => {
+                let [c, h, w] = self.picture(self.sample);
+                net.encode(rows.reshape([b, c, h, w])).mean.reshape([b, self.latent.numel()])
+            }
+        };
+        Ok(self.moments.whiten(latents))
+    }
+
+    /// A network and a configuration of two kinds; [`Codec::open`] makes none such.
+    fn mixed(&self) -> Error {
+        Error::Failure(format!("{}: its weights are not those of its recipe", self.file.display()))
+    }
+
+    /// The shape of what [`Codec::decode`] gives: of a sample, and of tokens where the codec is one of shapes.
+    pub fn drawn(&self) -> Shape {
+        match &self.net {
+            Kind::Autoencoder(_) => self.sample,
+            Kind::Shape(_) => self.latent,
         }
     }
 
-    /// Rows `[b m]` of latents back to rows `[b n]` of samples.
+    /// Whether what it decodes has a surface.
+    pub fn is_shape(&self) -> bool {
+        matches!(self.net, Kind::Shape(_))
+    }
+
+    /// The surface of the shape whose tokens [`Codec::decode`] gave, at `2^depth` cells to a side of the cube.
+    ///
+    /// # Errors
+    /// A codec of something else; a field that is no number.
+    pub fn surface(&self, tokens: &[f32], depth: u32, device: &Device) -> Result<Extracted, Error> {
+        match (&self.net, &self.recipe.codec) {
+            (Kind::Shape(net), CodecConfig::Shape(config)) => shape::surface(net, config, tokens, depth, device),
+            _ => Err(Error::Usage(format!("{}: a codec of pictures has no surfaces", self.file.display()))),
+        }
+    }
+
+    /// The signed distances, cut at the codec's truncation, of that shape at `points`.
+    ///
+    /// # Errors
+    /// Those of [`Codec::surface`].
+    pub fn distances(&self, tokens: &[f32], points: &[Point], device: &Device) -> Result<Vec<f64>, Error> {
+        match (&self.net, &self.recipe.codec) {
+            (Kind::Shape(net), CodecConfig::Shape(config)) => {
+                shape::distances(net, config, &shape::prepare(net, config, tokens, device), points)
+            }
+            _ => Err(Error::Usage(format!("{}: a codec of pictures has no surfaces", self.file.display()))),
+        }
+    }
+
+    /// Rows `[b m]` of latents back to rows `[b n]` of samples, or of tokens: a shape has no row, its surface is asked for.
     pub fn decode(&self, rows: Tensor<2>) -> Tensor<2> {
         let [b, _] = rows.dims();
         match &self.net {
+            Kind::Shape(_) => self.moments.colour(rows),
             Kind::Autoencoder(net) => {
                 let [c, h, w] = self.picture(self.latent);
                 net.decode(self.moments.colour(rows).reshape([b, c, h, w])).reshape([b, self.sample.numel()])
@@ -123,10 +198,9 @@ impl Codec {
     }
 
     /// A codec just trained, whose moments are not known yet.
-    pub(crate) fn fresh(net: Autoencoder, recipe: CodecRecipe, sample: Shape, file: PathBuf) -> Result<Self, Error> {
-        let CodecConfig::Autoencoder(kl) = &recipe.codec;
-        let latent = kl.latent(sample)?;
+    pub(crate) fn fresh(net: Kind, recipe: CodecRecipe, sample: Shape, file: PathBuf) -> Result<Self, Error> {
+        let latent = recipe.codec.latent(sample)?;
         let moments = Moments::none(latent);
-        Ok(Self { net: Kind::Autoencoder(net), recipe, sample, latent, moments, file, identity: String::new() })
+        Ok(Self { net, recipe, sample, latent, moments, file, identity: String::new() })
     }
 }

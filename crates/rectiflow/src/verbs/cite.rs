@@ -59,6 +59,8 @@ papers! {
         "Scalable Diffusion Models with Transformers", 2022, Some("2212.09748"), "ICCV 2023";
     PNDM: "liu2022pseudo", "Liu, Luping and Ren, Yi and Lin, Zhijie and Zhao, Zhou",
         "Pseudo Numerical Methods for Diffusion Models on Manifolds", 2022, Some("2202.09778"), "ICLR 2022";
+    TRIPOSG: "li2025triposg", "Li, Yangguang and Zou, Zi-Xin and Liu, Zexiang and others",
+        "TripoSG: High-Fidelity 3D Shape Synthesis using Large-Scale Rectified Flow Models", 2025, Some("2502.06608"), "arXiv";
     SD3: "esser2024scaling", "Esser, Patrick and Kulal, Sumith and Blattmann, Andreas and others",
         "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", 2024, Some("2403.03206"), "ICML 2024";
     IMPROVED_RF: "lee2024improving", "Lee, Sangyun and Lin, Zinan and Fanti, Giulia",
@@ -232,6 +234,7 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
         NetConfig::Unet(_) => cite(&[DDPM, ADM]),
         NetConfig::Dit(_) => cite(&[DIT]),
         NetConfig::Mmdit(_) => cite(&[DIT, SD3]),
+        NetConfig::SetTransformer(_) => cite(&[TRIPOSG]),
     }
     if recipe.sample.guidance.scale != 1.0 || recipe.pairs.guidance.scale != 1.0 {
         cite(&[GUIDANCE]);

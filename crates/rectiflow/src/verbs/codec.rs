@@ -3,24 +3,25 @@
 use super::train::{Resume, TrainReport};
 use crate::{
     Context, Error,
-    codec::{AutoencoderTask, Codec, CodecConfig, CodecRecipe, Moments, STAGE, encoded},
+    codec::{AutoencoderTask, Codec, CodecConfig, CodecRecipe, Kind, Moments, STAGE, ShapeTask, encoded},
     model::{Subject, find},
     sampling::host,
+    shapes::{
+        self,
+        measure::{RoundTrip, round_trip as round_trip_of_shapes},
+    },
     stage::Stage,
     verbs::data::DataRecord,
 };
 use base::{Shape, Tensor, TensorData};
-use data::{Dataset, Loader, LoaderConfig, TestPart};
-use media::{Grid, Images};
+use data::{Dataset, Loader, LoaderConfig, Split, TestPart};
+use media::{Grid, Images, shape::record::Counts};
 use serde::Serialize;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use train::{
-    ImageSource, RunDir,
-    checkpoint::{Which, load_weights},
-};
+use train::{ImageSource, RunDir};
 
 /// Training samples that latents' means and deviations are taken from, at most.
 const MEASURED: usize = 2000;
@@ -38,6 +39,8 @@ pub struct CodecReport {
     pub latent: Shape,
     /// What is lost on the way there and back; `None` where nothing is held out.
     pub lost: Option<Lost>,
+    /// The same of shapes.
+    pub shapes: Option<RoundTrip>,
     /// Held-out samples above, what comes back of each below; `None` for samples that no sheet shows.
     pub sheet: Option<PathBuf>,
     /// The training.
@@ -63,10 +66,23 @@ pub struct Lost {
 /// Those of [`codec`].
 pub fn rehearse(recipe: &CodecRecipe, folder: &Path, resume: Option<&Resume>) -> Result<(), Error> {
     super::train::place(folder, resume)?;
-    let dataset = data::open(&recipe.data)?;
-    let CodecConfig::Autoencoder(kl) = &recipe.codec;
-    kl.network(dataset.shape(), None, &base::Device::flex())?;
-    Loader::new(dataset, &loader(recipe), 0)?;
+    match &recipe.codec {
+        CodecConfig::Autoencoder(kl) => {
+            let dataset = data::open(&recipe.data)?;
+            kl.network(dataset.shape(), None, &base::Device::flex())?;
+            Loader::new(dataset, &loader(recipe), 0)?;
+        }
+        // Shapes are not read for this: it may take minutes.
+        CodecConfig::Shape(shape) => {
+            shape.build(None, &base::Device::flex())?;
+            let (count, batch) = (shapes::count(&recipe.data)?, recipe.train.micro_batch());
+            if count < batch {
+                return Err(Error::Usage(format!(
+                    "train.batch = {batch}, and there are {count} shapes; make it smaller, or data.limit larger"
+                )));
+            }
+        }
+    }
     Ok(())
 }
 
@@ -86,14 +102,8 @@ pub fn codec(
     context: &mut Context,
 ) -> Result<CodecReport, Error> {
     rehearse(recipe, folder, resume.as_ref())?;
-    let dataset = data::open(&recipe.data)?;
+    let dataset = recipe.codec.open(&recipe.data, context)?;
     let (shape, device) = (dataset.shape(), context.device.device.clone());
-    let CodecConfig::Autoencoder(kl) = &recipe.codec;
-    let perceptual = match kl.perceptual {
-        0.0 => None,
-        _ => Some(crate::perceptual::lpips(shape, &context.device)?),
-    };
-    let task = AutoencoderTask { config: kl.clone(), perceptual, seed: recipe.seed };
     let subject = Subject { stage: STAGE.into(), shape, classes: Vec::new(), data: dataset.name().into(), codec: None };
     DataRecord::of(&*dataset).lines().iter().for_each(|line| context.note(line));
     let mut source = ImageSource::new(dataset.clone(), loader(recipe));
@@ -106,21 +116,64 @@ pub fn codec(
         folder,
         resume: resume.as_ref(),
     };
-    let net = kl.network(shape, Some(recipe.seed), &device)?;
-    let train = stage.run(net, &task, &mut source, context)?;
+    let seed = recipe.seed;
+    let train = match &recipe.codec {
+        CodecConfig::Autoencoder(kl) => {
+            let perceptual = match kl.perceptual {
+                0.0 => None,
+                _ => Some(crate::perceptual::lpips(shape, &context.device)?),
+            };
+            let task = AutoencoderTask { config: kl.clone(), perceptual, seed };
+            stage.run(kl.network(shape, Some(seed), &device)?, &task, &mut source, context)?
+        }
+        CodecConfig::Shape(config) => {
+            let task = ShapeTask { config: config.clone(), seed };
+            stage.run(config.build(Some(seed), &device)?, &task, &mut source, context)?
+        }
+    };
     let checkpoint = find(&train.checkpoint)?;
-    let net = load_weights(kl.network(shape, None, &device)?, &checkpoint, Which::Best)?;
+    let net = Kind::load(&recipe.codec, shape, &checkpoint, &device)?;
     let mut codec = Codec::fresh(net, recipe.clone(), shape, train.checkpoint.clone())?;
     let rows = encoded(&*dataset, &codec, MEASURED, context)?;
-    codec.moments = Moments::of(&rows, codec.latent);
+    codec.moments = Moments::of(&rows, codec.latent, recipe.whitening)?;
     let run = RunDir::at(folder);
     run.write(&Moments::place(folder), &codec.moments.to_json())?;
-    let held_out = data::open_test(&recipe.data)?.map(|TestPart { set, .. }| set);
+    let held_out = recipe.codec.open_test(&recipe.data, context)?.map(|TestPart { set, .. }| set);
+    if let CodecConfig::Shape(config) = &recipe.codec {
+        let (shapes, sheet) = shapes_back(held_out.as_ref(), recipe, config.points, &codec, &run, context)?;
+        return Ok(CodecReport { sample: shape, latent: codec.latent, lost: None, shapes, sheet, train });
+    }
     let shown = held_out.clone().unwrap_or(dataset);
     let (there, back) = round_trip(&shown, &codec, context)?;
     let lost = held_out.map(|_| lost(&there, &back, shape.numel()));
     let sheet = sheet(&there, &back, shape, &run)?;
-    Ok(CodecReport { sample: shape, latent: codec.latent, lost, sheet, train })
+    Ok(CodecReport { sample: shape, latent: codec.latent, lost, shapes: None, sheet, train })
+}
+
+/// Held-out shapes at most.
+const SHAPES: usize = 100;
+
+/// What held-out shapes lose, and a sheet of the first: as they are above, as they come back below.
+fn shapes_back(
+    held_out: Option<&Arc<dyn Dataset>>,
+    recipe: &CodecRecipe,
+    counts: Counts,
+    codec: &Codec,
+    run: &RunDir,
+    context: &mut Context,
+) -> Result<(Option<RoundTrip>, Option<PathBuf>), Error> {
+    let Some(set) = held_out else { return Ok((None, None)) };
+    let (found, back) = round_trip_of_shapes(&**set, counts, codec, SHAPES, context)?;
+    let back = &back[..back.len().min(SHEET)];
+    let names: Vec<&str> = (0..back.len()).filter_map(|i| set.key(i)).collect();
+    let there = shapes::meshes(&recipe.data.with_split(Split::Test), &names)?;
+    let there: Vec<_> = there.into_iter().map(Option::unwrap_or_default).collect();
+    let columns = 8;
+    let rows = there.chunks(columns).zip(back.chunks(columns));
+    let all: Vec<_> = rows.flat_map(|(above, below)| above.iter().chain(below).cloned()).collect();
+    let file = run.samples().join("round-trip.png");
+    super::shape::sheet(&file, &all, 96, columns)?;
+    Ok((Some(found), Some(file)))
 }
 
 /// Samples of `dataset`, and what comes back of them.
@@ -132,7 +185,7 @@ fn round_trip(dataset: &Arc<dyn Dataset>, codec: &Codec, context: &mut Context) 
         let batch = data::gather(&**dataset, places)?;
         let size = [places.len(), codec.sample.numel()];
         let rows = Tensor::<2>::from_data(TensorData::new(batch.rows.clone(), size), &context.device.device);
-        back.extend(host(codec.decode(codec.encode(rows)))?);
+        back.extend(host(codec.decode(codec.encode(rows)?))?);
         there.extend(batch.rows);
     }
     Ok((there, back))
@@ -176,6 +229,9 @@ impl std::fmt::Display for CodecReport {
                 "{samples} held-out samples come back with {psnr:.1} dB, {:.2} % of their variance lost",
                 100.0 * share
             )?;
+        }
+        if let Some(shapes) = &self.shapes {
+            writeln!(f, "{shapes}")?;
         }
         if let Some(sheet) = &self.sheet {
             writeln!(f, "{}", sheet.display())?;

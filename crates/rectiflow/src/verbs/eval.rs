@@ -61,6 +61,7 @@ pub fn eval(request: &EvalRequest, context: &mut Context) -> Result<Summary, Err
     if let Some((file, step)) = &request.prelude {
         model.prelude = Some(Box::new(Prelude::open(file, step.clone(), &model, &context.device)?));
     }
+    model.check_pictures("eval")?;
     let dataset = data::open(&model.recipe.data)?;
     let judge = Judge::new(&dataset, config.reference, &request.judge, &context.device)?;
     let measured = measure(&model, &judge, &config, context)?;

@@ -2,7 +2,14 @@
 //!
 //! Parameters, work and what must fit are computed from the configuration; time and memory come from real steps on noise.
 
-use crate::{Error, Recipe, Start, context::Context, memory::Need, symmetry, words::Words};
+use crate::{
+    Error, Recipe, Start,
+    codec::{Codec, raw},
+    context::Context,
+    memory::Need,
+    symmetry,
+    words::Words,
+};
 use ::train::{Batch, Setup, Source, TrainConfig, TrainError, memory::Memory};
 use base::{Condition, Key, Purpose, Shape};
 use data::Split;
@@ -49,8 +56,9 @@ pub struct PlanReport {
 /// Whatever would stop the run itself before its first step.
 pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error> {
     recipe.check()?;
-    let dataset = data::open(&recipe.data)?;
-    let (shape, config) = (Shape::from(dataset.shape()), &recipe.train);
+    let codec = Codec::of(recipe, None, &context.device)?;
+    let dataset = raw(&recipe.data, codec.as_deref(), context)?;
+    let (shape, config) = (codec.as_ref().map_or(dataset.shape(), |codec| codec.latent), &recipe.train);
     let start = Start::of(recipe, shape, Split::Train)?;
     let classes = if start.dataset().is_some() { 0 } else { recipe.rows(dataset.class_names().len()) };
     let cost = recipe.network.cost(shape, classes)?;

@@ -15,7 +15,9 @@ use crate::{
 };
 use base::{Key, Purpose};
 use methods::align::{Accuracy, Verdict, accuracy};
-use nets::{ConditionConfig, DitConfig, MlpConfig, NetConfig, RewardConfig, UnetConfig, reward::Axis};
+use nets::{
+    ConditionConfig, DitConfig, MlpConfig, NetConfig, RewardConfig, SetTransformerConfig, UnetConfig, reward::Axis,
+};
 use serde::Serialize;
 use std::path::Path;
 
@@ -62,6 +64,11 @@ pub fn usual(model: &Model) -> RewardRecipe {
             NetConfig::Dit(DitConfig { depth: dit.depth.min(3), condition: ConditionConfig::default(), ..dit.clone() })
         }
         NetConfig::Mmdit(mmdit) => NetConfig::Dit(DitConfig { depth: mmdit.depth.min(3), ..mmdit.without_text() }),
+        NetConfig::SetTransformer(set) => NetConfig::SetTransformer(SetTransformerConfig {
+            depth: set.depth.min(3),
+            condition: ConditionConfig::default(),
+            ..set.clone()
+        }),
         NetConfig::Mlp(mlp) => NetConfig::Mlp(MlpConfig { condition: ConditionConfig::default(), ..mlp.clone() }),
     };
     let mut recipe = RewardRecipe { reward: RewardConfig { network, ..RewardConfig::default() }, ..Default::default() };

@@ -1,5 +1,7 @@
 //! `sample`: from a checkpoint to a sheet, single files, npy or safetensors.
 
+mod meshes;
+
 use crate::{
     Error, Model, Start,
     context::Context,
@@ -41,10 +43,12 @@ pub struct SampleRequest {
     pub class: Option<String>,
     /// Prompts, in turn, for a model that reads text; in place of classes.
     pub prompts: Vec<String>,
-    /// `.png` (a sheet), `.npy`, `.safetensors`, or a folder of single images.
+    /// `.png` (a sheet), `.npy`, `.safetensors`, of shapes `.glb`, `.obj`, `.ply` or `.stl`, or a folder of single samples.
     pub output: PathBuf,
     /// Images per row of a sheet; 0 chooses.
     pub columns: usize,
+    /// Of shapes: cells to a side of the lattice that surfaces are taken from, a power of two.
+    pub resolution: usize,
     /// One more step before every sample: its checkpoint, and how it is taken.
     pub prelude: Option<(PathBuf, OneMoreStep)>,
 }
@@ -157,7 +161,15 @@ pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleRe
     }
     let drawn = draw_from(&model, &start, &config, &classes, request.seed, 0..count, context)?;
     let note = Note { model: &model, config: &config, classes: &classes, seed: request.seed };
-    write(&output, &drawn, &start, request.columns, &note)?;
+    match &model.codec {
+        Some(codec) if codec.is_shape() => {
+            meshes::write(&output, &drawn, codec, request, context)?;
+            if let Output::Npy(_) | Output::Safetensors(_) = output {
+                write(&output, &drawn, &start, request.columns, &note)?;
+            }
+        }
+        _ => write(&output, &drawn, &start, request.columns, &note)?,
+    }
     Ok(SampleReport { output: request.output.clone(), count: drawn.len(), nfe: drawn.nfe, seconds: drawn.seconds })
 }
 
@@ -205,8 +217,19 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
     }
     let start = beginning(&model, request.data.as_deref())?;
     let count = start.count().map_or(request.count, |most| most.min(request.count));
-    if let (Output::Png(_) | Output::Folder(_), Err(error)) = (&output, model.drawn().image()) {
-        let place = request.output.display();
+    let place = request.output.display();
+    let of_shapes = model.codec.as_ref().is_some_and(|codec| codec.is_shape());
+    if of_shapes {
+        super::shape::within("--resolution", request.resolution, 16..=1024)?;
+        if !request.resolution.is_power_of_two() {
+            let value = request.resolution;
+            return Err(Error::Usage(format!("--resolution {value}: an octree halves its cells; take 64, 128 or 256")));
+        }
+    } else if let Output::Mesh(_) = &output {
+        return Err(Error::Usage(format!(
+            "--output {place}: this model draws no shapes; write .png, .npy or .safetensors"
+        )));
+    } else if let (Output::Png(_) | Output::Folder(_), Err(error)) = (&output, model.drawn().image()) {
         return Err(Error::Usage(format!("--output {place}: {error}; write .npy or .safetensors")));
     }
     crate::sampling::check(&model, &config, count)?;
@@ -290,6 +313,10 @@ fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &N
     };
     match output {
         Output::Png(path) => png(path, &Grid { columns, ..Grid::default() }.draw(&images()?), 0, &drawn.classes)?,
+        // Refused by `prepare`: what has a surface is written by `meshes`.
+        Output::Mesh(path) => {
+            return Err(Error::Usage(format!("--output {}: this model draws no shapes", path.display())));
+        }
         Output::Npy(path) => media::arrays::save_npy(path, &axes, &drawn.rows)?,
         Output::Safetensors(path) => {
             let metadata = HashMap::from([

@@ -4,7 +4,7 @@ use super::data::DataRecord;
 use super::train::{Job, Resume, Stream, TrainReport, place, stream};
 use crate::{
     Error, Model, Recipe, Start,
-    codec::through,
+    codec::{raw, through},
     context::Context,
     memory::Need,
     model::Subject,
@@ -297,7 +297,8 @@ fn from_data(recipe: &Recipe, teacher: &Model, context: &mut Context) -> Result<
         let source = train::PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
         return Ok(Stream { source: Box::new(source), validation: None, data: DataRecord::default() });
     }
-    let dataset = through(data::open(&recipe.data)?, teacher.codec.as_deref(), context)?;
+    let codec = teacher.codec.as_deref();
+    let dataset = through(raw(&recipe.data, codec, context)?, codec, context)?;
     if teacher.words.is_some() {
         captions(&*dataset)?; // refuses data without any
     }

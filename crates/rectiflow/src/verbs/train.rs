@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Recipe, Start,
-    codec::{Codec, through},
+    codec::{Codec, raw, through},
     context::{Context, Event},
     memory::Need,
     model::{Subject, find},
@@ -106,8 +106,8 @@ fn with_job<T>(
         let name = points.name();
         return Err(Error::Usage(format!("`{name}` is a point set in the plane: use `rectiflow toy --data {name}`")));
     }
-    let dataset = data::open(&recipe.data)?;
     let codec = Codec::of(recipe, Some(folder), &context.device)?;
+    let dataset = raw(&recipe.data, codec.as_deref(), context)?;
     let dataset = through(dataset, codec.as_deref(), context)?;
     let start = Start::of(recipe, dataset.shape(), Split::Train)?;
     let subject = Subject::base(recipe, &*dataset, &start, codec.as_deref());
@@ -180,7 +180,11 @@ pub(crate) fn stream(
         0 => None,
         _ => {
             let starts = Start::held_out(recipe, shape)?;
-            match ::data::open_test(&recipe.data)? {
+            let test = match codec {
+                Some(codec) => codec.recipe.codec.open_test(&recipe.data, context)?,
+                None => ::data::open_test(&recipe.data)?,
+            };
+            match test {
                 None => None,
                 Some(::data::TestPart { set: test, .. }) => {
                     data.held_out = test.len();
@@ -282,7 +286,7 @@ impl Job<'_> {
     /// holds another run or cannot be written.
     pub fn check(&self, context: &Context) -> Result<Ready, Error> {
         let Self { recipe, subject, start, folder, resume, .. } = self;
-        let drawn = self.codec.as_ref().map_or(subject.shape, |codec| codec.sample);
+        let drawn = self.codec.as_ref().map_or(subject.shape, |codec| codec.drawn());
         if let (true, Err(error)) = (recipe.train.sample_every > 0, drawn.image()) {
             return Err(Error::Usage(format!("sample sheets are pictures, and {error}; set train.sample_every = 0")));
         }
@@ -457,7 +461,7 @@ impl Sheets<'_> {
             rows = both.flat_map(|(from, to)| from.iter().chain(to).copied()).collect();
             count = rows.len() / size;
         }
-        let drawn = self.codec.as_ref().map_or(self.shape, |codec| codec.sample);
+        let drawn = self.codec.as_ref().map_or(self.shape, |codec| codec.drawn());
         let sheet = Images::new(rows, count, drawn.image()?)?;
         let path = self.run.samples().join(format!("{images:012}.png"));
         let (steps, solver) = (config.steps, config.solver.name());

@@ -6,6 +6,7 @@ mod ldraw;
 use super::read::{self, Loaded, ldraw::Library};
 use crate::MediaError;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// One shape of a collection, not yet read.
@@ -94,6 +95,20 @@ impl Collection {
     /// Its shapes, in order of their names.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The same for the same names, captions, classes and, of single files, sizes and times: what a copy made of it rests on.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = DefaultHasher::new();
+        for entry in &self.entries {
+            (&entry.name, &entry.caption, &entry.class).hash(&mut hash);
+        }
+        if let Source::Files(files) = &self.source {
+            for facts in files.iter().filter_map(|file| std::fs::metadata(file).ok()) {
+                (facts.len(), facts.modified().ok()).hash(&mut hash);
+            }
+        }
+        hash.finish()
     }
 
     /// What was left out, a line each.

@@ -100,6 +100,7 @@ pub fn fast(request: &FastRequest, context: &mut Context) -> Result<FastReport, 
     };
     config.check().map_err(Error::Usage)?;
     let plan = planned(request, &model, context)?;
+    model.check_pictures("fast")?;
     let dataset = data::open(&model.recipe.data)?;
     let judge = Judge::new(&dataset, config.reference, &JudgeConfig::default(), &context.device)?;
     let mut ways = Ways { request, config, judge, found: Vec::new() };

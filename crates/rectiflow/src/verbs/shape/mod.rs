@@ -2,12 +2,15 @@
 
 mod compare;
 mod extract;
+mod measure;
 mod sample;
 mod show;
 
 pub use compare::{Compared, compare};
 pub use extract::{ExtractRequest, Method, extract};
+pub use measure::{MeasureRequest, Measured, measure};
 pub use sample::{SampleRequest, SdfRequest, Where, sample, sdf};
+pub(crate) use show::sheet;
 pub use show::{ShowRequest, show};
 
 use crate::Error;
@@ -22,7 +25,7 @@ use std::path::{Path, PathBuf};
 pub const FILL: f64 = 0.9;
 
 /// A named set of shapes that was fetched, or a path.
-fn place(name_or_path: &str) -> Result<PathBuf, Error> {
+pub(crate) fn place(name_or_path: &str) -> Result<PathBuf, Error> {
     let path = PathBuf::from(name_or_path);
     let Some(set) = registry::find(name_or_path).filter(|set| set.kind == Kind::Shapes && !path.exists()) else {
         return Ok(path);
@@ -58,7 +61,7 @@ impl Placed {
 }
 
 /// Refuses a number outside its range, in the words of its option.
-fn within(option: &str, value: usize, range: std::ops::RangeInclusive<usize>) -> Result<(), Error> {
+pub(crate) fn within(option: &str, value: usize, range: std::ops::RangeInclusive<usize>) -> Result<(), Error> {
     if range.contains(&value) {
         return Ok(());
     }

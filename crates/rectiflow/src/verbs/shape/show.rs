@@ -118,6 +118,17 @@ fn many(path: &Path, request: &ShowRequest, context: &mut Context) -> Result<Val
     }))
 }
 
+/// A sheet of meshes that lie in the cube, all seen from one side above and at one scale; an empty place for one without faces.
+pub(crate) fn sheet(path: &Path, meshes: &[Mesh], size: usize, columns: usize) -> Result<(), Error> {
+    let view = View { azimuth: 30.0, elevation: 25.0 };
+    let picture = |mesh: &Mesh| {
+        // Small enough for the cube's corners.
+        let points = mesh.points.iter().map(|p| p.map(|v| v * 0.62)).collect();
+        coloured(view.picture(&Mesh { points, faces: mesh.faces.clone() }, size))
+    };
+    save(path, meshes.iter().map(picture).collect(), size, columns)
+}
+
 /// A mesh that fills the cube to [`FILL`], small enough to stay in the picture from any direction.
 fn shrunk(mesh: &Mesh) -> Mesh {
     let reach = mesh.points.iter().map(|&p| media::shape::vector::norm(p)).fold(1e-9, f64::max);

@@ -1,0 +1,229 @@
+//! Shapes as training data: meshes and solids become rows of points once, and are kept beside the fetched sets.
+//!
+//! A shape codec reads such rows (`codec::shape`), so a set of shapes is a [`data::Dataset`] like any other: its samples are rows
+//! of [`Counts::numbers`] numbers, with classes and captions.
+
+mod list;
+pub mod measure;
+mod rows;
+
+pub use list::SOLIDS;
+
+use crate::{Context, Error};
+use base::Shape;
+use data::{DataConfig, Dataset, LeftOut, Sample, Split, TestPart, Values};
+use media::shape::{Mesh, record::Counts};
+use std::{collections::HashMap, sync::Arc};
+
+/// A set of shapes as rows of points.
+pub struct ShapeSet {
+    rows: Vec<f32>,
+    numbers: usize,
+    labels: Vec<u32>,
+    captions: Vec<String>,
+    names: Vec<String>,
+    classes: Vec<String>,
+    name: String,
+    fingerprint: String,
+    left_out: Vec<LeftOut>,
+}
+
+/// The shapes that `config` describes, each as `counts` points; read from files once.
+///
+/// # Errors
+/// A collection that is not here or holds no mesh, keys of `data` that are for pictures, a class that does not exist.
+pub fn open(config: &DataConfig, counts: Counts, context: &mut Context) -> Result<Arc<dyn Dataset>, Error> {
+    let list = list::List::of(config)?;
+    if list.items.is_empty() {
+        let part = if config.split == Split::Test { "test" } else { "training" };
+        let remedy = "change data.holdout, data.classes or data.limit";
+        return Err(Error::Usage(format!("{}: the {part} part has no shape; {remedy}", list.name)));
+    }
+    let rows = rows::of(&list, counts, context)?;
+    let mut set = ShapeSet {
+        numbers: counts.numbers(),
+        rows: Vec::new(),
+        labels: Vec::new(),
+        captions: Vec::new(),
+        names: Vec::new(),
+        classes: list.classes.clone(),
+        name: list.name.clone(),
+        fingerprint: rows.fingerprint,
+        left_out: list.left_out.clone(),
+    };
+    let mut broken: Vec<(String, String)> = Vec::new();
+    for (item, row) in list.items.iter().zip(rows.rows) {
+        match row {
+            Ok(row) => {
+                set.rows.extend(row);
+                set.labels.push(item.class);
+                set.captions.push(item.caption.clone());
+                set.names.push(item.name.clone());
+            }
+            Err(reason) => broken.push((item.name.clone(), reason)),
+        }
+    }
+    if set.labels.is_empty() {
+        let (name, why) = broken.first().cloned().unwrap_or_default();
+        return Err(Error::Failure(format!("{}: no shape can be read; {name}: {why}", set.name)));
+    }
+    if let Some((_, why)) = broken.first() {
+        set.left_out.push(LeftOut {
+            what: "shapes that cannot be read".into(),
+            count: broken.len(),
+            first: broken.iter().take(5).map(|(name, _)| name.clone()).collect(),
+            why: why.clone(),
+        });
+    }
+    Ok(Arc::new(set))
+}
+
+/// How many shapes `config` describes, before any is read.
+///
+/// # Errors
+/// Those of [`open`] that need no file of a shape.
+pub fn count(config: &DataConfig) -> Result<usize, Error> {
+    Ok(list::List::of(config)?.items.len())
+}
+
+/// The surfaces of the shapes of `config` called `names`; `None` for one that is not there or cannot be read.
+///
+/// # Errors
+/// Those of [`count`].
+pub fn meshes(config: &DataConfig, names: &[&str]) -> Result<Vec<Option<Mesh>>, Error> {
+    let list = list::List::of(config)?;
+    let places: HashMap<&str, &list::Item> = list.items.iter().map(|item| (item.name.as_str(), item)).collect();
+    Ok(names.iter().map(|name| rows::mesh(places.get(name)?, list.collection.as_ref()).ok()).collect())
+}
+
+/// The part of the shapes that is kept apart, whole families together; `None` where there is none.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_test(config: &DataConfig, counts: Counts, context: &mut Context) -> Result<Option<TestPart>, Error> {
+    let test = config.with_split(Split::Test);
+    let list = list::List::of(&test)?;
+    if list.items.is_empty() {
+        return Ok(None);
+    }
+    let is_own = list.is_solids();
+    Ok(Some(TestPart { set: open(&test, counts, context)?, is_own }))
+}
+
+impl Dataset for ShapeSet {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn get(&self, index: usize) -> data::Result<Sample> {
+        Ok(Sample {
+            values: Values::Numbers(self.rows[index * self.numbers..][..self.numbers].to_vec()),
+            shape: self.shape(),
+            label: self.label(index),
+            caption: self.caption(index).map(String::from),
+        })
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.labels.get(index).copied()
+    }
+
+    fn caption(&self, index: usize) -> Option<&str> {
+        self.captions.get(index).map(String::as_str)
+    }
+
+    fn key(&self, index: usize) -> Option<&str> {
+        self.names.get(index).map(String::as_str)
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn shape(&self) -> Shape {
+        [self.numbers].into()
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    fn in_memory(&self) -> bool {
+        true
+    }
+
+    fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media::shape::{mesh::cuboid, record::Record, write};
+
+    const COUNTS: Counts = Counts { surface: 64, near: 64, volume: 32 };
+
+    #[test]
+    fn solids_are_counted_split_and_the_same_again() {
+        let config = DataConfig { limit: Some(30), ..DataConfig::named(SOLIDS) };
+        let context = &mut Context::silent();
+        let set = open(&config, COUNTS, context).unwrap();
+        assert_eq!((set.len(), set.classes(), set.shape()), (30, 10, [COUNTS.numbers()].into()));
+        assert_eq!((set.label(0), set.label(13)), (Some(0), Some(3)));
+        let again = open(&config, COUNTS, context).unwrap();
+        assert_eq!(set.fingerprint(), again.fingerprint());
+        let Values::Numbers(row) = set.get(4).unwrap().values else { panic!("rows are numbers") };
+        assert_eq!(again.get(4).unwrap().values, Values::Numbers(row.clone()));
+        assert!(Record::of(&row, COUNTS).unwrap().near.iter().any(|point| point[3] < 0.0));
+        // Mutant: the test part drawn under the training part's seed.
+        let test = open_test(&config, COUNTS, context).unwrap().unwrap().set;
+        assert_ne!(test.get(4).unwrap().values, Values::Numbers(row));
+        let two = DataConfig { classes: vec!["torus".into(), "box".into()], ..config.clone() };
+        let two = open(&two, COUNTS, context).unwrap();
+        assert_eq!((two.class_names(), two.label(0)), (&["torus".to_string(), "box".into()][..], Some(0)));
+    }
+
+    /// Mutants: families split between the parts; a broken file passed over in silence.
+    #[test]
+    fn a_folder_of_meshes_is_a_set_and_what_cannot_be_read_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for class in ["slab", "post"] {
+            std::fs::create_dir(folder.path().join(class)).unwrap();
+            for i in 0..8 {
+                let tall = if class == "post" { 0.9 } else { 0.1 };
+                let mesh = cuboid([-0.4, -tall, -0.4], [0.4, tall, 0.1 * f64::from(i)]);
+                let name = format!("{class}/{}{i}.obj", ["ash", "elm", "oak", "fir"][i as usize / 2]);
+                write::write(&folder.path().join(name), &mesh).unwrap();
+            }
+        }
+        std::fs::write(folder.path().join("post/torn.obj"), "v 0 0 0\nf 1 2 3\n").unwrap();
+        let config = DataConfig { holdout: 0.4, ..DataConfig::at(folder.path()) };
+        let context = &mut Context::silent();
+        let set = open(&config, COUNTS, context).unwrap();
+        let test = open_test(&config, COUNTS, context).unwrap().unwrap().set;
+        assert_eq!(set.class_names(), ["post", "slab"]);
+        let named = |set: &dyn Dataset| -> Vec<String> { (0..set.len()).map(|i| set.key(i).unwrap().into()).collect() };
+        let (a, b) = (named(&*set), named(&*test));
+        assert_eq!(a.len() + b.len(), 16, "{a:?} {b:?}");
+        assert!(!b.is_empty());
+        let family =
+            |name: &String| name.trim_end_matches(".obj").trim_end_matches(|c: char| c.is_ascii_digit()).to_string();
+        assert!(a.iter().all(|x| b.iter().all(|y| family(x) != family(y))), "{a:?} {b:?}");
+        let left: Vec<String> = set.left_out().iter().chain(test.left_out()).map(ToString::to_string).collect();
+        assert!(left.iter().any(|line| line.contains("torn.obj")), "{left:?}");
+    }
+
+    #[test]
+    fn what_is_for_pictures_is_refused() {
+        let wrong = |config: DataConfig| open(&config, COUNTS, &mut Context::silent()).err().unwrap().to_string();
+        assert!(wrong(DataConfig { size: Some(32), ..DataConfig::named(SOLIDS) }).contains("data.size"));
+        assert!(wrong(DataConfig { classes: vec!["bx".into()], ..DataConfig::named(SOLIDS) }).contains("bx"));
+        assert!(wrong(DataConfig::named("fashion-mnist")).contains("fashion-mnist"));
+        assert!(wrong(DataConfig::default()).contains("data.name"));
+    }
+}

@@ -1,0 +1,203 @@
+//! `shape measure`: how near drawn shapes are to shapes that training has not seen, and whether they are of the class asked for.
+
+use crate::{
+    Context, Error, Model,
+    codec::{Codec, CodecConfig},
+    context::Event,
+    model::which,
+    sampling::{Classes, draw, host, noise},
+    shapes::measure::DEPTH,
+    verbs::sample::SampleOverrides,
+};
+use base::Device;
+use data::{Dataset, Values};
+use media::shape::{
+    Point,
+    record::{Counts, Record},
+    sample,
+};
+use metrics::shape::{SetNearness, chamfer_l2, sets};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct MeasureRequest {
+    /// A run of a flow over shapes.
+    pub checkpoint: PathBuf,
+    /// A decay, or `raw`.
+    pub ema: Option<String>,
+    /// How samples are drawn.
+    pub overrides: SampleOverrides,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Samples, and held-out shapes at most.
+    pub num: usize,
+}
+
+/// What came out.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    /// Samples drawn.
+    pub samples: usize,
+    /// Of them those without a surface: in no figure below but the accuracy, where they count as wrong.
+    pub without_surface: usize,
+    /// Held-out shapes.
+    pub references: usize,
+    /// Samples beside held-out shapes.
+    pub sets: SetNearness,
+    /// Share of samples whose nearest training shape is of the class asked for; `None` without classes.
+    pub right_class: Option<f64>,
+    /// The same of held-out shapes: what that judge is worth.
+    pub judge: Option<f64>,
+    /// The same figures of shapes decoded from noise alone, `None` where hardly any has a surface.
+    pub noise: Option<SetNearness>,
+    /// Evaluations of the network for each sample.
+    pub nfe: usize,
+    /// Seconds of drawing, and of taking surfaces.
+    pub seconds: [f64; 2],
+}
+
+/// Points of a surface that sets are compared by, and those that the judge looks at.
+const POINTS: usize = 512;
+const LOOKS: usize = 256;
+/// Training shapes that the judge knows.
+const KNOWN: usize = 200;
+
+type Cloud = Vec<Point>;
+
+/// Draws samples of a flow over shapes, takes their surfaces and measures them.
+///
+/// # Errors
+/// A run of something else, or of shapes none of which is held out.
+pub fn measure(request: &MeasureRequest, context: &mut Context) -> Result<Measured, Error> {
+    super::within("--num", request.num, 2..=10_000)?;
+    let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    let file = request.checkpoint.display();
+    let of_shapes = || Error::Usage(format!("{file}: no flow over shapes; give a run whose `codec` is one of shapes"));
+    let codec = model.codec.clone().ok_or_else(of_shapes)?;
+    let CodecConfig::Shape(config) = &codec.recipe.codec else { return Err(of_shapes()) };
+    let counts = config.points;
+    let apart = codec.recipe.codec.open_test(&model.recipe.data, context)?;
+    let none =
+        || Error::Usage(format!("{file}: no shape is held out to compare with; train with data.holdout above 0"));
+    let apart = apart.ok_or_else(none)?.set;
+    let known = codec.recipe.codec.open(&model.recipe.data, context)?;
+    let sample_config = request.overrides.apply(&model.recipe.sample)?;
+    let classes = Classes::all(&model)?;
+    let drawn = draw(&model, &sample_config, &classes, request.seed, 0..request.num as u64, context)?;
+    let device = context.device.device.clone();
+    let began = std::time::Instant::now();
+    let ours = surfaces(&codec, &drawn.rows, "surfaces", &device, context)?;
+    let seconds = [drawn.seconds, began.elapsed().as_secs_f64()];
+    let theirs = clouds(&*apart, counts, request.num)?;
+    let full: Vec<Cloud> = ours.iter().filter(|cloud| !cloud.is_empty()).cloned().collect();
+    let references: Vec<Cloud> = theirs.iter().map(|(cloud, _)| cloud.clone()).collect();
+    let has_classes = model.classes() > 0;
+    let judge = Judge { known: if has_classes { clouds(&*known, counts, KNOWN)? } else { vec![] } };
+    let right = |all: Vec<(&Cloud, i64)>| {
+        let hits = all.iter().filter(|(cloud, class)| judge.says(cloud) == Some(*class)).count();
+        has_classes.then(|| hits as f64 / all.len().max(1) as f64)
+    };
+    let right_class = right(ours.iter().zip(drawn.classes.iter().copied()).collect());
+    let own = right(theirs.iter().map(|(cloud, class)| (cloud, *class)).collect());
+    let indices: Vec<u64> = (0..request.num as u64).collect();
+    let pure = noise(request.seed).normal_tensor(&indices, [0, codec.latent.numel()], &device);
+    let pure = surfaces(&codec, &host(codec.decode(pure))?, "surfaces from noise", &device, context)?;
+    let pure: Vec<Cloud> = pure.into_iter().filter(|cloud| !cloud.is_empty()).collect();
+    Ok(Measured {
+        samples: ours.len(),
+        without_surface: ours.len() - full.len(),
+        references: references.len(),
+        sets: sets(&full, &references)?,
+        right_class,
+        judge: own,
+        noise: if pure.len() * 2 > references.len() { Some(sets(&pure, &references)?) } else { None },
+        nfe: drawn.nfe,
+        seconds,
+    })
+}
+
+/// Points of the surfaces that `rows` of tokens have; none where there is no surface.
+fn surfaces(
+    codec: &Codec,
+    rows: &[f32],
+    what: &str,
+    device: &Device,
+    context: &mut Context,
+) -> Result<Vec<Cloud>, Error> {
+    let size = codec.latent.numel();
+    let mut found = Vec::new();
+    context.tell(Event::Begin { what, total: (rows.len() / size) as u64 });
+    for tokens in rows.chunks_exact(size) {
+        context.go_on()?;
+        let mesh = codec.surface(tokens, DEPTH, device)?.mesh;
+        found.push(sample::surface(&mesh, POINTS, 0).points);
+        context.tell(Event::Advance { done: found.len() as u64 });
+    }
+    context.tell(Event::End);
+    Ok(found)
+}
+
+/// Points and classes of shapes of `set`, at most `most` and spread evenly over it.
+fn clouds(set: &dyn Dataset, counts: Counts, most: usize) -> Result<Vec<(Cloud, i64)>, Error> {
+    let count = set.len().min(most);
+    let one = |k: usize| {
+        // Of a set whose classes come in turn, the first so many have them all; of one sorted by class, only a spread has.
+        let sorted = (1..set.len()).all(|i| set.label(i) >= set.label(i - 1));
+        let i = if sorted { k * set.len() / count } else { k };
+        let wrong = || Error::Failure(format!("{}: sample {i} is no row of points", set.name()));
+        let Values::Numbers(row) = set.get(i)?.values else { return Err(wrong()) };
+        let mut points = Record::of(&row, counts).ok_or_else(wrong)?.cloud().points;
+        points.truncate(POINTS);
+        Ok((points, set.label(i).map_or(-1, i64::from)))
+    };
+    (0..count).map(one).collect()
+}
+
+/// Says of a shape the class of the nearest it knows.
+struct Judge {
+    known: Vec<(Cloud, i64)>,
+}
+
+impl Judge {
+    fn says(&self, cloud: &Cloud) -> Option<i64> {
+        let few = |cloud: &Cloud| cloud[..cloud.len().min(LOOKS)].to_vec();
+        let cloud = few(cloud);
+        if cloud.is_empty() {
+            return None;
+        }
+        let gap = |known: &Cloud| chamfer_l2(&cloud, &few(known)).unwrap_or(f64::INFINITY);
+        let gaps = self.known.iter().map(|(known, class)| (gap(known), *class));
+        gaps.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, class)| class)
+    }
+}
+
+impl std::fmt::Display for Measured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let line = |sets: &SetNearness| {
+            format!("MMD {:.4}, coverage {:.2}, 1-NNA {:.2}", sets.mmd, sets.coverage, sets.one_nearest)
+        };
+        let Self { samples, references, nfe, seconds: [draw, extract], .. } = self;
+        writeln!(
+            f,
+            "{samples} samples ({nfe} evaluations each, {draw:.1} s; surfaces {extract:.1} s), {references} held-out shapes"
+        )?;
+        writeln!(f, "samples    {}", line(&self.sets))?;
+        if let Some(noise) = &self.noise {
+            writeln!(f, "noise      {}", line(noise))?;
+        }
+        if let (Some(right), Some(judge)) = (self.right_class, self.judge) {
+            writeln!(
+                f,
+                "right class {:.1} %; the same judge of held-out shapes {:.1} %",
+                right * 100.0,
+                judge * 100.0
+            )?;
+        }
+        match self.without_surface {
+            0 => Ok(()),
+            none => writeln!(f, "{none} samples have no surface"),
+        }
+    }
+}
