@@ -141,13 +141,13 @@ name = "codec"
 [data]
 name = "solids"
 classes = ["sphere", "box"]
-limit = 48
+limit = 16
 [codec]
 type = "shape"
 tokens = 4
 cloud = 64
-on = 32
-near = 64
+on = 8
+near = 32
 [codec.points]
 surface = 256
 near = 256
@@ -160,22 +160,22 @@ decoder_depth = 1
 heads = 2
 channels = 4
 [train]
-images = 4000
+images = 1600
 batch = 8
-optim = { lr = 4e-3, warmup = 320 }
+optim = { lr = 4e-3, warmup = 160 }
 "#;
 
 const FLOW: &str = r#"
 name = "flow"
 codec = "runs/codec"
-data = { name = "solids", classes = ["sphere", "box"], limit = 48 }
+data = { name = "solids", classes = ["sphere", "box"], limit = 16 }
 network = { type = "set_transformer", width = 32, heads = 2, depth = 3 }
 sample = { steps = 8 }
 [train]
-images = 6400
-batch = 32
-validate_every = 3200
-optim = { lr = 2e-3, warmup = 640 }
+images = 1600
+batch = 16
+validate_every = 800
+optim = { lr = 2e-3, warmup = 160 }
 "#;
 
 /// From solids to a codec, from its tokens to a flow, from a class to files.
@@ -192,7 +192,7 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
         command
     };
     let codec = json(&mut run("codec codec.toml"));
-    assert!(number(&codec["shapes"]["chamfer_l1"]) < 0.15 && codec["shapes"]["without_surface"] == 0, "{codec}");
+    assert!(number(&codec["shapes"]["volume_iou"]) > 0.3 && number(&codec["shapes"]["chamfer_l1"]) < 0.25, "{codec}");
     assert!(at.join("runs/codec/samples/round-trip.png").is_file());
     json(&mut run("train flow.toml"));
     json(&mut run("sample runs/flow --class box --num 2 --resolution 32 --output made/part.glb"));
@@ -203,7 +203,7 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     json(&mut run("sample runs/flow --class sphere --num 1 --resolution 32 --output one.obj"));
     let facts = json(&mut shape(at, "show one.obj -o one.png"));
     assert!(number(&facts["faces"]) > 100.0, "{facts}");
-    let found = json(&mut shape(at, "measure runs/flow --num 20"));
+    let found = json(&mut shape(at, "measure runs/flow --num 8"));
     assert!(number(&found["sets"]["one_nearest"]) <= 1.0 && number(&found["judge"]) > 0.8, "{found}");
     let refused = |line: &str, words: &str| {
         run(line).assert().code(2).stderr(predicate::str::contains(words));

@@ -162,10 +162,8 @@ impl Conditioner {
                 None => table.null(),
             };
         }
-        if let Some(linear) = &self.vector_embedding {
-            if let Some(vector) = condition.vector.clone() {
-                y = y + linear.forward(vector);
-            }
+        if let (Some(linear), Some(vector)) = (&self.vector_embedding, &condition.vector) {
+            y = y + linear.forward(vector.clone());
         }
         y
     }

@@ -136,12 +136,15 @@ impl Corrections {
     }
 }
 
+/// The number of a file, the name of a module in it, and the rows of its correction.
+type Place<'a> = (usize, &'a str, Range<usize>);
+
 /// A store with corrections in its weights.
 pub struct Corrected<'a, S: ?Sized> {
     source: &'a S,
     files: &'a [Corrections],
-    /// For each corrected weight: file, module, and the rows of its correction.
-    weights: BTreeMap<String, Vec<(usize, &'a str, Range<usize>)>>,
+    /// For each corrected weight where its corrections stand.
+    weights: BTreeMap<String, Vec<Place<'a>>>,
     /// Modules that were found, and tensors that have no place here, by file.
     applied: Vec<usize>,
     passed_over: Vec<Vec<&'a str>>,
