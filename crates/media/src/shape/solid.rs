@@ -194,7 +194,8 @@ impl Solid {
     pub fn gradient(&self, p: Point) -> Point {
         let slope = |axis: usize| {
             let (mut up, mut down) = (p, p);
-            (up[axis] += STEP, down[axis] -= STEP);
+            up[axis] += STEP;
+            down[axis] -= STEP;
             self.distance(up) - self.distance(down)
         };
         unit([slope(0), slope(1), slope(2)])
