@@ -148,7 +148,8 @@ fn draws_follow_distribution_functions_of_their_own() {
     let (n, key) = (20_000u64, Key::new(5, Purpose::Time));
     let indices: Vec<u64> = (0..n).collect();
     let logit = |t: f64| (t / (1.0 - t)).ln();
-    let laws: [(TimeLaw, Box<dyn Fn(f64) -> f64>); 3] = [
+    type Known = Box<dyn Fn(f64) -> f64>;
+    let laws: [(TimeLaw, Known); 3] = [
         (TimeLaw::Uniform {}, Box::new(|t| t)),
         (TimeLaw::LogitNormal { mean: 0.0, std: 1.0 }, Box::new(move |t| normal_cdf(logit(t)))),
         (TimeLaw::LogitNormal { mean: 0.5, std: 0.6 }, Box::new(move |t| normal_cdf((logit(t) - 0.5) / 0.6))),

@@ -52,6 +52,7 @@ pub struct Codec {
 }
 
 /// The network inside.
+#[allow(clippy::large_enum_variant)] // one per program; the difference is a few hundred bytes
 pub(crate) enum Kind {
     /// Pictures.
     Autoencoder(Autoencoder),

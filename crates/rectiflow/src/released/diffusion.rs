@@ -44,7 +44,8 @@ enum Prediction {
     #[default]
     Epsilon,
     Sample,
-    VPrediction,
+    #[serde(rename = "v_prediction")]
+    V,
 }
 
 /// The file's keys with diffusers' defaults.
@@ -141,7 +142,7 @@ impl Diffusion {
             output: match settings.prediction_type {
                 Prediction::Epsilon => Parameterization::Noise {},
                 Prediction::Sample => Parameterization::Data {},
-                Prediction::VPrediction => Parameterization::VPrediction {},
+                Prediction::V => Parameterization::VPrediction {},
             },
             solver: if pndm { Solver::Plms {} } else { Solver::Ddim { eta: 0.0 } },
             spacing: settings.timestep_spacing,

@@ -447,7 +447,7 @@ impl Sheets<'_> {
     fn drawn(&self, images: u64, network: &dyn Network<2>) -> Result<(), Error> {
         let config = &self.recipe.sample;
         let network = Precise { network, precision: config.precision };
-        let field = Guided::new(self.recipe.field(&network), config.guidance.scale, config.guidance.interval.clone())?;
+        let field = Guided::new(self.recipe.field(&network), config.guidance.scale, config.guidance.interval)?;
         let (path, seed) = (&self.recipe.path, self.recipe.seed);
         let pipeline = Pipeline::new(field, path, config, &self.starts, self.shape, seed, &self.device)?;
         let pipeline = pipeline.decoded(self.codec.as_deref());

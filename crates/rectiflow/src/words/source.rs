@@ -15,6 +15,7 @@ pub struct Captioned {
 
 impl Captioned {
     /// `source`, its captions read by `words` where there are any.
+    #[allow(clippy::new_ret_no_self)] // the source itself where nobody reads
     pub fn new(source: Box<dyn Source>, words: Option<&Arc<Words>>) -> Box<dyn Source> {
         Self::named(source, words, Vec::new())
     }
