@@ -55,9 +55,33 @@ fn an_image_model_is_aligned() {
         seen.push(means[0]);
     }
     assert!(seen[0] != seen[1] && seen[1] != seen[2], "{seen:?}");
+    // A resume that is refused, here for other candidates, leaves the run's recipe as it was.
+    let recipe = fs::read(at("sft/recipe.toml")).unwrap();
+    let mut other = rectiflow();
+    other.args(["align", "sft"]).arg(run()).args(["--reward", "oracle:match", "-n", "8", "--images", "48"]);
+    other.args(["--batch-size", "8", "--set", "lora={rank=2,alpha=4.0}", "--resume", "latest", "-o"]).arg(at("sft"));
+    other.assert().code(1).stderr(predicate::str::contains("data"));
+    assert!(fs::read(at("sft/recipe.toml")).unwrap() == recipe, "a refused resume wrote into the run");
     // What the log says of a duel: all four errors.
     let stats = fs::read_to_string(at("dpo").join("stats.jsonl")).unwrap();
     assert!(stats.contains("error_winner") && stats.contains("reference_loser") && stats.contains("implicit_accuracy"));
+    // Samples that climb a reward have more of it, those that flee it less, and without weight nothing changes.
+    // Mutant: the gradient's sign.
+    let mut noisy = rectiflow();
+    noisy.args(["reward", "train", "--oracles", "contrast,match", "--noisy", "-n", "40", "--held-out", "8"]);
+    json(noisy.args(["--set", "train.images=256", "--set", "train.batch=8", "-o"]).arg(at("noisy")).arg(run()));
+    let climbed = |weight: &str| {
+        let mut rate = rectiflow();
+        rate.args(["winrate", "-n", "8", "--steps", "6", "--first-reward-weight", weight]).arg(run()).arg(run());
+        let found = json(rate.arg("--reward").arg(at("noisy")).arg("--first-reward").arg(at("noisy")));
+        let means = |axis: usize| [0, 1].map(|side| found["wins"][axis]["means"][side].as_f64().unwrap());
+        [0, 1].map(|axis| means(axis)[0] - means(axis)[1])
+    };
+    let (up, down) = (climbed("3"), climbed("-3"));
+    assert!(up[0] + up[1] > 0.0 && down[0] + down[1] < 0.0, "{up:?} {down:?}");
+    assert_eq!(climbed("0"), [0.0; 2]);
+    let one = climbed("match=3");
+    assert!(one[1] > 0.0 && one != up, "{one:?} {up:?}");
     // A model against itself is a draw to the sample.
     let mut same = rectiflow();
     same.args(["winrate", "--reward", "oracle:match", "-n", "6", "--steps", "2"]).arg(run()).arg(run());
@@ -96,4 +120,11 @@ fn what_cannot_be_judged_or_aligned_is_refused() {
     refused(align(&at("nothing").display().to_string(), &[]), 1, "no such file");
     let model = run().display().to_string();
     refused(align(&model, &[]), 2, "not a reward");
+    let sample = |args: &[&str]| {
+        let mut command = rectiflow();
+        command.arg("sample").arg(run()).args(args).arg("-o").arg(at("no"));
+        command
+    };
+    refused(sample(&["--reward", &model]), 2, "not a reward");
+    refused(sample(&["--reward-weight", "2"]), 2, "--reward");
 }

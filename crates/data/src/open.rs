@@ -282,7 +282,7 @@ pub(crate) fn finish(name: &str, mut source: Source, config: &DataConfig) -> Res
     if large {
         if files && config.skip_unreadable {
             let readable = source.entries.par_iter().map(|entry| entry.pixels.decode(limits).map(drop)).collect();
-            let _: Vec<()> = keep_readable(name, &mut source, readable)?;
+            let _: Vec<()> = keep_readable(name, config, &mut source, readable)?;
         }
         return Ok(Arc::new(Lazy::new(name, shape, form, source)));
     }
@@ -291,7 +291,7 @@ pub(crate) fn finish(name: &str, mut source: Source, config: &DataConfig) -> Res
         |entry: &Entry| -> Result<Result<Raw>> { Ok(form.apply(entry.pixels.decode(limits)?, &entry.pixels.path())) };
     let decoded: Vec<Result<Result<Raw>>> = source.entries.par_iter().map(decode).collect();
     let formed: Vec<Result<Raw>> = if files && config.skip_unreadable {
-        keep_readable(name, &mut source, decoded)?
+        keep_readable(name, config, &mut source, decoded)?
     } else {
         // Told in name order and with their number, whichever thread met the first.
         all_readable(&source.entries, decoded)?
@@ -312,8 +312,10 @@ fn form(name: &str, source: &Source, config: &DataConfig) -> Result<(Form, [usiz
     let probes: Vec<_> = source.entries.iter().step_by(step).collect();
     let probes: Vec<_> = probes.par_iter().filter_map(|entry| entry.pixels.header(limits).ok()).collect();
     let Some(first) = probes.first() else {
-        let what = format!("{name} has no samples{}", source.found.told());
-        let empty = DataError::config("path", what, "choose another set, part or class");
+        let empty = nothing(name, source, config);
+        if config.skip_unreadable && !source.entries.is_empty() {
+            return Err(empty);
+        }
         let decoded = source.entries.par_iter().map(|entry| entry.pixels.decode(limits)).collect();
         return Err(all_readable(&source.entries, decoded).err().unwrap_or(empty));
     };
@@ -324,8 +326,24 @@ fn form(name: &str, source: &Source, config: &DataConfig) -> Result<(Form, [usiz
     Ok((form, shape))
 }
 
+/// Why a part has no sample, and what to do where unreadable files have been passed over already.
+fn nothing(name: &str, source: &Source, config: &DataConfig) -> DataError {
+    if config.split == Split::Test && !source.own_split && config.skip_unreadable {
+        let what = format!("{name}: none of the images held out can be read{}", source.found.told());
+        let remedy = "remove the files that cannot be read, so that others are held out, or set `data.holdout = 0` to train \
+                      without validation";
+        return DataError::config("holdout", what, remedy);
+    }
+    let what = format!("{name} has no samples{}", source.found.told());
+    let remedy = match config.skip_unreadable {
+        true => "choose another set, part or class; no file of this one could be read",
+        false => "choose another set, part or class",
+    };
+    DataError::config("path", what, remedy)
+}
+
 /// What was decoded of the entries that could be; the others leave `source` and are counted as left out.
-fn keep_readable<T>(name: &str, source: &mut Source, decoded: Vec<Result<T>>) -> Result<Vec<T>> {
+fn keep_readable<T>(name: &str, config: &DataConfig, source: &mut Source, decoded: Vec<Result<T>>) -> Result<Vec<T>> {
     let mut kept = Vec::with_capacity(decoded.len());
     let mut entries = Vec::with_capacity(decoded.len());
     for (entry, decoded) in std::mem::take(&mut source.entries).into_iter().zip(decoded) {
@@ -345,8 +363,7 @@ fn keep_readable<T>(name: &str, source: &mut Source, decoded: Vec<Result<T>>) ->
         }
     }
     if entries.is_empty() {
-        let what = format!("{name} has no samples{}", source.found.told());
-        return Err(DataError::config("path", what, "choose another set, part or class"));
+        return Err(nothing(name, source, config));
     }
     source.entries = entries;
     Ok(kept)

@@ -144,6 +144,23 @@ fn unreadable_images_that_are_skipped_are_named() {
     }
 }
 
+/// Mutant: the remedy that is already followed, `data.skip_unreadable = true`.
+#[test]
+fn a_held_out_part_of_which_nothing_can_be_read_says_what_helps() {
+    let dir = folder(&[]);
+    (0..4).for_each(|k| put(&dir, &format!("{k}.png"), b"junk"));
+    for memory_mib in [0, 1024] {
+        let all = DataConfig { skip_unreadable: true, memory_mib, holdout: 0.5, ..config(dir.path()) };
+        let error = data::open_test(&all).err().unwrap().to_string();
+        assert!(error.contains("held out can be read") && error.contains("data.holdout = 0"), "{error}");
+        assert!(!error.contains("skip_unreadable"), "{error}");
+        let error = open(&all).err().unwrap().to_string();
+        assert!(error.contains("no file of this one could be read"), "{error}");
+        let plain = DataConfig { skip_unreadable: false, ..all };
+        assert!(open(&plain).err().unwrap().to_string().contains("skip_unreadable"));
+    }
+}
+
 #[test]
 fn metadata_is_read_above_beside_and_below_the_images() {
     let line = |file: &str, rest: &str| format!("{{\"file_name\": \"{file}\", {rest}}}\n");

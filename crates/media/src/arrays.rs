@@ -90,6 +90,35 @@ pub fn save_safetensors(
     atomic::write(path, &bytes)
 }
 
+/// Axes, numbers and labels of a file that [`save_safetensors`] wrote.
+///
+/// # Errors
+/// [`MediaError::Format`] for a file without a float32 tensor `images`, or with labels that are not one for each sample; a file
+/// that cannot be read.
+#[allow(clippy::type_complexity)]
+pub fn read_safetensors(path: &Path) -> Result<(Vec<usize>, Vec<f32>, Option<Vec<i64>>), MediaError> {
+    let bytes = std::fs::read(path).map_err(MediaError::io("read", path))?;
+    let bad = |reason: String| MediaError::Format { kind: "safetensors", path: path.into(), reason };
+    let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
+    let images = file.tensor("images").map_err(|_| bad("it has no tensor called `images`".into()))?;
+    if images.dtype() != Dtype::F32 {
+        return Err(bad(format!("its `images` are {:?}; save them as float32", images.dtype())));
+    }
+    let axes = images.shape().to_vec();
+    let values = images.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let labels = match file.tensor("labels") {
+        Err(_) => None,
+        Ok(labels) if labels.dtype() == Dtype::I64 && labels.shape() == axes.get(..1).unwrap_or_default() => {
+            Some(labels.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect())
+        }
+        Ok(labels) => {
+            let (dtype, shape) = (labels.dtype(), labels.shape());
+            return Err(bad(format!("its `labels` are {dtype:?} {shape:?}, and one int64 a sample is wanted")));
+        }
+    };
+    Ok((axes, values, labels))
+}
+
 /// The shape and the numbers of an npy file of floats.
 ///
 /// # Errors

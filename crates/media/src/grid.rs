@@ -31,6 +31,14 @@ impl Grid {
         if self.columns > 0 { self.columns } else { ((count as f64).sqrt().ceil() as usize).max(1) }
     }
 
+    /// [`Grid::draw`] for pictures; clips, which have frames where pictures have channels, are laid out with a row of frames each.
+    pub fn sheet(&self, images: &Images) -> Bitmap {
+        match (images.shape(), images.frames()) {
+            ([1 | 3, ..], _) => self.draw(images),
+            ([frames, ..], pictures) => Self { columns: frames, ..self.clone() }.draw(&pictures),
+        }
+    }
+
     /// Draws the sheet; an empty set gives a sheet of one gap.
     pub fn draw(&self, images: &Images) -> Bitmap {
         let [channels, height, width] = images.shape();
@@ -68,6 +76,17 @@ mod tests {
         let at = |y: usize, x: usize| sheet.pixels[y * 7 + x];
         assert_eq!([at(1, 1), at(2, 2), at(1, 4), at(4, 1), at(5, 2)], [0, 0, 128, 255, 255]);
         assert_eq!([at(0, 0), at(3, 3), at(4, 4), at(6, 6)], [7; 4]);
+    }
+
+    /// Mutant: frames laid out as the most nearly square sheet.
+    #[test]
+    fn a_clip_is_a_row_of_its_frames() {
+        let clips = Images::new((0..10).map(|i| i as f32 * 0.2 - 1.0).collect(), 2, [5, 1, 1]).unwrap();
+        let sheet = Grid { padding: 0, upscale: 1, ..Grid::default() }.sheet(&clips);
+        assert_eq!((sheet.height, sheet.width, sheet.channels), (2, 5, 1));
+        assert!(sheet.pixels.is_sorted() && sheet.pixels[5] == 128, "{:?}", sheet.pixels);
+        let picture = Images::new(vec![0.0; 12], 1, [3, 2, 2]).unwrap();
+        assert_eq!(Grid::default().sheet(&picture), Grid::default().draw(&picture));
     }
 
     #[test]

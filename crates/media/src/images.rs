@@ -55,6 +55,12 @@ impl Images {
         Self { values: self.values[..count * size].to_vec(), count, shape: self.shape }
     }
 
+    /// Each channel as a grey picture of its own: the frames of clips `[f h w]`, one after another.
+    pub fn frames(&self) -> Self {
+        let [channels, height, width] = self.shape;
+        Self { values: self.values.clone(), count: self.count * channels, shape: [1, height, width] }
+    }
+
     /// Image `i` as bytes.
     pub fn bitmap(&self, i: usize) -> Bitmap {
         let [channels, height, width] = self.shape;

@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Recipe, Start,
+    align::Climb,
     codec::Codec,
     device::Chosen,
     prelude::Prelude,
@@ -103,6 +104,8 @@ pub struct Model {
     pub codec: Option<Arc<Codec>>,
     /// One more step before every sample, where the model was given one.
     pub prelude: Option<Box<Prelude>>,
+    /// A reward that every sample climbs, where the model was given one.
+    pub climb: Option<Box<Climb>>,
 }
 
 impl Model {
@@ -140,9 +143,9 @@ impl Model {
                 nets::lora::merged(load_weights(lora.init(net, recipe.seed, &device.device)?, &checkpoint, which)?)
             }
         };
-        let prelude = None;
+        let (prelude, climb) = (None, None);
         let (images, data) = (meta.images, meta.data);
-        Ok(Self { net, recipe, subject, file, images, parameters, data, words, captions, codec, prelude })
+        Ok(Self { net, recipe, subject, file, images, parameters, data, words, captions, codec, prelude, climb })
     }
 
     /// The network as a velocity field from noise to data, under guidance, its products in `precision`.

@@ -38,12 +38,13 @@ pub(crate) struct Piece {
 }
 
 impl<'a> Pipeline<'a> {
-    /// Samples of `shape` along `field`, which was trained on `trained` and knows its guidance, as `config` says.
+    /// Samples of `shape` along `field`, which knows its guidance and, where `config` asks for another path than the `trained` one, runs
+    /// [`along`] it, as `config` says.
     ///
     /// # Errors
-    /// Settings out of range; a path to sample along that is not the same flow at another pace.
+    /// Settings out of range.
     pub fn new(
-        field: impl Field<2> + 'a,
+        field: Box<dyn Field<2> + 'a>,
         trained: &flow::Path,
         config: &SampleConfig,
         start: &'a Start,
@@ -52,7 +53,6 @@ impl<'a> Pipeline<'a> {
         device: &Device,
     ) -> Result<Self, Error> {
         config.check().map_err(Error::Usage)?;
-        let field = along(field, trained, config.path.as_ref())?;
         let (schedule, device) = (config.schedule.build(config.steps)?, device.clone());
         let (path, solver) = (config.path.as_ref().unwrap_or(trained).clone(), config.solver.clone());
         Ok(Self { field, start, path, solver, schedule, prelude: None, codec: None, shape, seed, device })

@@ -9,7 +9,7 @@ use crate::{
     words::Words,
 };
 use base::{Condition, Device, Key, NULL_CLASS, Purpose, Shape};
-use flow::Brownian;
+use flow::{Brownian, Field};
 use media::Images;
 use methods::Labels;
 use std::{ops::Range, sync::Arc, time::Instant};
@@ -169,6 +169,16 @@ pub fn noise(seed: u64) -> Key {
     Key::new(seed, Purpose::Noise).fold(2)
 }
 
+/// What samples of `model` follow: its field under guidance, up the reward it was given, along the path asked for.
+pub(crate) fn field_of<'a>(model: &'a Model, config: &SampleConfig) -> Result<Box<dyn Field<2> + 'a>, Error> {
+    let field = model.field(&config.guidance, config.precision)?;
+    let (trained, other) = (&model.recipe.path, config.path.as_ref());
+    Ok(match &model.climb {
+        None => along(field, trained, other)?,
+        Some(climb) => along(climb.around(field)?, trained, other)?,
+    })
+}
+
 /// The Brownian paths of samples under `seed`, for stochastic solvers.
 pub fn paths(seed: u64, indices: &[u64]) -> Brownian {
     Brownian::new(Key::new(seed, Purpose::Latent).fold(2), indices)
@@ -196,7 +206,7 @@ pub fn draw(
 /// Settings out of range, a solver, path or guidance that this model does not go with, samples that do not fit the memory.
 pub(crate) fn check(model: &Model, config: &SampleConfig, count: u64) -> Result<(), Error> {
     config.check().map_err(Error::Usage)?;
-    along(model.field(&config.guidance, config.precision)?, &model.recipe.path, config.path.as_ref())?;
+    field_of(model, config)?;
     config.schedule.build(config.steps)?;
     model.recipe.check_solver(&config.solver).map_err(|reason| Error::Usage(reason.into()))?;
     memory::check_samples(count, model.drawn())
@@ -218,9 +228,8 @@ pub fn draw_from(
     check(model, config, range.end - range.start)?;
     let began = Instant::now();
     let device = context.device.device.clone();
-    let (trained, moved) = (&model.recipe.path, model.subject.shape);
-    let field = model.field(&config.guidance, config.precision)?;
-    let pipeline = Pipeline::new(field, trained, config, start, moved, seed, &device)?;
+    let moved = model.subject.shape;
+    let pipeline = Pipeline::new(field_of(model, config)?, &model.recipe.path, config, start, moved, seed, &device)?;
     let pipeline = pipeline.after(model.prelude.as_deref()).decoded(model.codec.as_deref());
     if let Some(reason) = config.precision.fallback(&device) {
         context.note(reason);

@@ -41,17 +41,26 @@ impl Stage<'_> {
     ) -> Result<TrainReport, Error> {
         let Self { name, recipe, config, seed, extra, folder, resume } = self;
         let checkpoint = starting_point(folder, resume)?;
+        let is_new = !folder.exists();
         let run = RunDir::create(folder)?;
-        let _lock = run.lock()?;
-        run.write(&run.recipe(), &recipe)?;
+        let mut lock = run.hold()?;
         let images = checkpoint.as_ref().map_or(0, |found| found.meta().images);
         let checkpoints = Some(Folder::create(run.checkpoints())?);
         let stop = context.stop.clone();
+        let kept = recipe.clone();
         let setup = Setup { seed, recipe, extra, checkpoints, stop, ..Setup::new(config, task, source) };
         context.tell(Event::Stage { name });
-        let mut stats = Stats::open(run.stats(), images)?;
-        let mut events = EventFile::create(run.path())?;
+        // Opened at the first event: until then a run may be refused, and a refused command changes no file.
+        let mut logs: Option<(Stats, EventFile)> = None;
         let mut observer = |event: &::train::Event<'_>| {
+            let (stats, events) = match &mut logs {
+                Some(logs) => logs,
+                None => {
+                    lock.sign()?;
+                    run.write(&run.recipe(), &kept)?;
+                    logs.insert((Stats::open(run.stats(), images)?, EventFile::create(run.path())?))
+                }
+            };
             // Both files are told before the listener, which may print that they exist.
             let _ = stats.event(event)?; // they never ask to stop
             let _ = events.event(event)?;
@@ -59,9 +68,12 @@ impl Stage<'_> {
             Ok(ControlFlow::Continue(()))
         };
         let outcome = match checkpoint {
-            Some(from) => ::train::resume(module, from, setup, &mut observer)?,
-            None => ::train::train(module, setup, &mut observer)?,
+            Some(from) => ::train::resume(module, from, setup, &mut observer),
+            None => ::train::train(module, setup, &mut observer),
         };
-        report(outcome, folder)
+        if outcome.is_err() && logs.is_none() && is_new {
+            run.abandon();
+        }
+        report(outcome?, folder)
     }
 }

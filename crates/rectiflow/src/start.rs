@@ -6,7 +6,7 @@
 use crate::{Error, Recipe};
 use base::{Device, Key, Shape, Tensor, TensorData};
 use data::{DataConfig, Dataset, Split};
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 /// The law of `x0`.
 #[derive(Clone)]
@@ -23,6 +23,13 @@ pub enum Start {
         dataset: Arc<dyn Dataset>,
         /// Whether there are mirrored rounds.
         flip: bool,
+    },
+    /// Points of a file, such as `rectiflow invert` writes: taken as they are, in turn.
+    Given {
+        /// Rows `[n ...]`.
+        rows: Arc<Vec<f32>>,
+        /// Of a sample.
+        shape: Shape,
     },
 }
 
@@ -69,13 +76,14 @@ impl Start {
         match self {
             Self::Noise { .. } => None,
             Self::Data { dataset, flip } => Some(dataset.len() as u64 * if *flip { 2 } else { 1 }),
+            Self::Given { rows, shape } => Some((rows.len() / shape.numel().max(1)) as u64),
         }
     }
 
     /// The data set, where there is one.
     pub fn dataset(&self) -> Option<&Arc<dyn Dataset>> {
         match self {
-            Self::Noise { .. } => None,
+            Self::Noise { .. } | Self::Given { .. } => None,
             Self::Data { dataset, .. } => Some(dataset),
         }
     }
@@ -85,6 +93,10 @@ impl Start {
         match self {
             Self::Noise { .. } => "noise".into(),
             Self::Data { dataset, .. } => dataset.fingerprint().into(),
+            Self::Given { rows, .. } => {
+                let sum = rows.iter().fold(0u64, |sum, x| sum.rotate_left(5) ^ u64::from(x.to_bits()));
+                format!("given {sum:016x}")
+            }
         }
     }
 
@@ -96,7 +108,39 @@ impl Start {
         match self {
             Self::Noise { shape } => Ok(widened(path, key.normal_tensor(numbers, [0, shape.numel()], device))),
             Self::Data { dataset, flip } => images(dataset, *flip, numbers, device),
+            Self::Given { rows, shape } => {
+                let (size, count) = (shape.numel(), (rows.len() / shape.numel().max(1)).max(1));
+                let row = |number: &u64| &rows[(*number as usize % count) * size..][..size];
+                let values: Vec<f32> = numbers.iter().flat_map(row).copied().collect();
+                Ok(Tensor::from_data(TensorData::new(values, [numbers.len(), size]), device))
+            }
         }
+    }
+
+    /// Points in `file` for samples of `shape`, with the classes that the file names: FILE.npy, FILE.safetensors as
+    /// `rectiflow invert` or `sample` writes it, or FILE.safetensors:TENSOR.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for points of another shape; a file that cannot be read, or holds numbers that are not finite.
+    pub fn given(file: &str, shape: Shape) -> Result<(Self, Option<Vec<i64>>), Error> {
+        let (axes, rows, labels) = match file.to_ascii_lowercase().ends_with(".safetensors") {
+            true => media::arrays::read_safetensors(Path::new(file))?,
+            false => {
+                let (axes, rows) = crate::released::read_noise(file)?;
+                (axes, rows, None)
+            }
+        };
+        let count = rows.len() / shape.numel().max(1);
+        if count == 0 || axes != shape.batch(count) {
+            return Err(Error::Usage(format!(
+                "--noise {file}: it is {axes:?}, and this model starts from points of {shape}, so [n, ...] of those"
+            )));
+        }
+        if let Some(at) = rows.iter().position(|value| !value.is_finite()) {
+            let (point, value) = (at / shape.numel(), rows[at]);
+            return Err(Error::Failure(format!("--noise {file}: point {point} holds {value}; a start must be finite")));
+        }
+        Ok((Self::Given { rows: Arc::new(rows), shape }, labels))
     }
 }
 

@@ -97,6 +97,12 @@ pub struct Winrate {
     /// Weights of the axes in their mean.
     #[arg(long)]
     pub weights: Option<String>,
+    /// A reward, made by `reward train --noisy`, that the first model's samples climb (Flow-NRG).
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub first_reward: Option<PathBuf>,
+    /// How strongly: one number for all axes of that reward, or AXIS=NUMBER,...
+    #[arg(long, value_name = "WEIGHT", default_value = "1", requires = "first_reward", allow_hyphen_values = true)]
+    pub first_reward_weight: String,
     /// Pairs, same noise and class in both.
     #[arg(long, short, default_value_t = 400)]
     pub num: usize,

@@ -25,6 +25,16 @@ pub struct Sample {
     /// What to draw, for a model trained with `[text]` or a released one (repeatable; in turn): --prompt "red heart".
     #[arg(long, value_name = "TEXT", conflicts_with = "class")]
     pub prompt: Vec<String>,
+    /// Points to start from in place of seeded noise, with their classes where the file has them: FILE.npy, FILE.safetensors (as
+    /// `invert` writes them) or FILE.safetensors:TENSOR, `[n c h w]`; of a released model latents.
+    #[arg(long, value_name = "FILE")]
+    pub noise: Option<String>,
+    /// Climb a reward that `reward train --noisy` made while sampling (Flow-NRG).
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub reward: Option<PathBuf>,
+    /// How strongly: one number for all axes of the reward, or AXIS=NUMBER,...
+    #[arg(long, value_name = "WEIGHT", default_value = "1", requires = "reward", allow_hyphen_values = true)]
+    pub reward_weight: String,
     /// FILE.png (a sheet), FILE.npy, FILE.safetensors, of shapes FILE.glb, .obj, .ply or .stl, or a folder for single samples.
     #[arg(long, short, visible_alias = "output-dir", default_value = "samples.png", value_hint = ValueHint::AnyPath)]
     pub output: PathBuf,

@@ -16,7 +16,7 @@ pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
 pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Slim};
 pub use make::{Codec, Demo, Fast, Pairs, Plan, Student, Toy, Train};
 pub use shape::{Extract, Place, Shape, ShapeVerb};
-pub use use_it::{Edit, Restore};
+pub use use_it::{Edit, Invert, Restore};
 
 use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
@@ -94,6 +94,8 @@ pub enum Verb {
     Restore(Restore),
     /// Ask given pictures for another class or prompt, and keep what can be kept.
     Edit(Edit),
+    /// Walk given pictures back to the noise that leads to them, and say how near walking forth again comes.
+    Invert(Invert),
     /// Find where the few steps of a sampler should lie, without training.
     Schedule(Schedule),
     /// Write (noise, sample) pairs of a model into a pair store.
@@ -228,9 +230,6 @@ pub struct ReleasedArgs {
     /// Pixels; the model's own size by default.
     #[arg(long)]
     pub width: Option<usize>,
-    /// Latents to start from in place of seeded noise: FILE.npy, FILE.safetensors or FILE.safetensors:TENSOR, `[n c h w]`.
-    #[arg(long, value_name = "FILE")]
-    pub noise: Option<String>,
     /// FLUX: guidance away from the negative prompt, beside the --guidance-scale that the network is told.
     #[arg(long)]
     pub true_cfg_scale: Option<f64>,
@@ -267,7 +266,6 @@ impl ReleasedArgs {
             ("--negative-prompt", self.negative_prompt.is_some()),
             ("--height", self.height.is_some()),
             ("--width", self.width.is_some()),
-            ("--noise", self.noise.is_some()),
             ("--true-cfg-scale", self.true_cfg_scale.is_some()),
             ("--max-sequence-length", self.max_sequence_length.is_some()),
             ("--clip-skip", self.clip_skip.is_some()),

@@ -68,6 +68,35 @@ pub struct Restore {
 }
 
 #[derive(Args, Debug)]
+pub struct Invert {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The pictures: a folder, a file of arrays, or a named set (its held-out part).
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub input: String,
+    /// Pictures, at most.
+    #[arg(long, short)]
+    pub num: Option<usize>,
+    /// Bring pictures of another size to the model's.
+    #[arg(long)]
+    pub resize: bool,
+    /// The class of the pictures by number or name, several separated by commas (in turn), or none; their own labels without.
+    #[arg(long)]
+    pub class: Option<String>,
+    /// What they show, for a model trained with `[text]`.
+    #[arg(long, conflicts_with = "class")]
+    pub prompt: Option<String>,
+    /// Undo every step of the solver exactly, by iteration, in place of walking the schedule backwards.
+    #[arg(long)]
+    pub exact: bool,
+    #[command(flatten)]
+    pub solver: SolverArgs,
+    /// FILE.npy, or FILE.safetensors, which keeps the classes as well.
+    #[arg(long, short, default_value = "noise.safetensors", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+}
+
+#[derive(Args, Debug)]
 pub struct Edit {
     #[command(flatten)]
     pub model: ModelArgs,
@@ -77,6 +106,9 @@ pub struct Edit {
     /// Pictures, at most.
     #[arg(long, short)]
     pub num: Option<usize>,
+    /// Bring pictures of another size to the model's.
+    #[arg(long)]
+    pub resize: bool,
     /// The class asked for, by number or name, several separated by commas (in turn).
     #[arg(long, required_unless_present = "prompt")]
     pub class: Option<String>,

@@ -4,7 +4,7 @@ use super::{layers, print};
 use crate::args::{self, Global, RewardVerb};
 use rectiflow::{
     Context, Error, Model,
-    align::RewardRecipe,
+    align::{Climb, RewardRecipe},
     model::which,
     recipe::document,
     verbs::{
@@ -79,9 +79,14 @@ fn shown(file: &Path) -> String {
 }
 
 pub(super) fn winrate(request: args::Winrate, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Winrate { first, second, reward, weights, num, solver: how } = request;
+    let args::Winrate { first, second, reward, weights, first_reward, first_reward_weight, num, solver: how } = request;
     let open = |file: &Path| Model::open(file, which(None)?, &context.device);
-    let (first, second) = (open(&first)?, open(&second)?);
+    let (mut first, second) = (open(&first)?, open(&second)?);
+    if let Some(file) = first_reward {
+        let climb = Climb::open(&file, &first_reward_weight, &first, &context.device)?;
+        climb.advice().into_iter().for_each(|advice| context.note(advice));
+        first.climb = Some(Box::new(climb));
+    }
     let mut config = second.recipe.sample.clone();
     config.steps = how.steps.unwrap_or(config.steps);
     config.batch = how.batch_size.unwrap_or(config.batch);

@@ -53,6 +53,9 @@ pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Conte
         data,
         class,
         prompt,
+        noise,
+        reward,
+        reward_weight,
         output,
         columns,
         resolution,
@@ -60,12 +63,14 @@ pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Conte
         dry_run,
         ..
     } = request;
+    // Of a file of points all, unless a number is given.
+    let usual = if noise.is_some() { u64::MAX } else { 64 };
     let request = SampleRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
         overrides: SampleOverrides { path, ..overrides(&solver) },
         seed: solver.seed.unwrap_or(0),
-        count: num.unwrap_or(64) as u64,
+        count: num.map_or(usual, |num| num as u64),
         data,
         class,
         prompts: prompt,
@@ -73,10 +78,12 @@ pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Conte
         columns,
         resolution,
         prelude: prelude(before),
+        noise,
+        reward: reward.map(|file| (file, reward_weight)),
     };
     if dry_run {
-        let Prepared { model, config, .. } = prepare(&request, context)?;
-        let facts = json!({ "checkpoint": model.file.display().to_string(), "sample": config, "seed": request.seed, "count": request.count });
+        let Prepared { model, config, count, .. } = prepare(&request, context)?;
+        let facts = json!({ "checkpoint": model.file.display().to_string(), "sample": config, "seed": request.seed, "count": count });
         return print(global, &facts, || inspect::text(&facts));
     }
     let report = verbs::sample::sample(&request, context)?;
@@ -93,6 +100,7 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
         ("--ema", model.ema.is_some(), "its weights are one set"),
         ("--class", request.class.is_some(), "it draws from prompts; use --prompt"),
         ("--data", request.data.is_some(), "it starts from noise"),
+        ("--reward", request.reward.is_some(), "a reward learns from a run's samples"),
         ("--path", request.path.is_some(), "it is sampled along its own path"),
         ("--one-more-step", request.prelude.one_more_step.is_some(), "its levels begin at pure noise"),
         ("--columns", request.columns != 0, "several pictures make a square sheet, or give --output a folder"),
@@ -121,7 +129,7 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
         width: own.width,
         seed: solver.seed.unwrap_or(0),
         count: *num,
-        noise: own.noise.clone(),
+        noise: request.noise.clone(),
         length: own.max_sequence_length,
         clip_skip: own.clip_skip,
         double_shift: own.double_shift,

@@ -30,18 +30,24 @@ pub(super) fn manual() -> Result<(), Error> {
 pub(super) fn print_citations(request: &args::Cite) -> Result<(), Error> {
     let papers = match &request.what {
         None => cite::ALL.to_vec(),
-        Some(path) => cite::papers(&recipe_of(path)?),
+        Some(path) => papers_of(path)?,
     };
     say::result(cite::bibliography(&papers).as_bytes())
 }
 
-/// The recipe in a TOML file, or inside a run's checkpoint.
-fn recipe_of(path: &Path) -> Result<Recipe, Error> {
+/// The papers behind the recipe in a TOML file, or behind a checkpoint: its recipe's and its stage's.
+fn papers_of(path: &Path) -> Result<Vec<cite::Paper>, Error> {
     if path.extension().is_some_and(|e| e == "toml") {
-        return Layers::new().file(path)?.build();
+        return Ok(cite::papers(&Layers::new().file(path)?.build()?));
     }
     let checkpoint = rectiflow::model::find(path)?;
-    Recipe::parse(&checkpoint.meta().recipe, &format!("recipe inside {}", checkpoint.path().display()))
+    let stage = checkpoint.meta().extra.get("stage").map_or("", String::as_str);
+    let mut papers = cite::of_stage(stage).to_vec();
+    if stage != rectiflow::align::reward::STAGE {
+        let name = format!("recipe inside {}", checkpoint.path().display());
+        papers.extend(cite::papers(&Recipe::parse(&checkpoint.meta().recipe, &name)?));
+    }
+    Ok(papers)
 }
 
 pub(super) fn data(action: args::DataVerb, global: &Global, context: &mut Context) -> Result<(), Error> {

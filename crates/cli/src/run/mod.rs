@@ -67,6 +67,7 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
         Verb::Codec(request) => make::codec(request, &global, &mut context),
         Verb::Sample(request) => draw::sample(request, &global, &mut context),
         Verb::Edit(request) => use_it::edit(request, &global, &mut context),
+        Verb::Invert(request) => use_it::invert(request, &global, &mut context),
         Verb::Restore(request) => use_it::restore(request, &global, &mut context),
         Verb::Schedule(request) => draw::schedule(request, &global, &mut context),
         Verb::Pairs(request) => make::pairs(request, &global, &mut context),

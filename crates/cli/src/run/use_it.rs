@@ -9,6 +9,7 @@ use rectiflow::{
     verbs::{
         self,
         edit::{self, EditRequest},
+        invert::{InvertRequest, invert as invert_pictures},
         restore::{RestoreRequest, task},
     },
 };
@@ -50,6 +51,27 @@ pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Con
     })
 }
 
+pub(super) fn invert(request: args::Invert, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Invert { model, input, num, resize, class, prompt, exact, solver, output } = request;
+    if solver.seed.is_some() {
+        return Err(Error::Usage("--seed: inversion draws nothing at random; leave it out".into()));
+    }
+    let request = InvertRequest {
+        checkpoint: model.checkpoint,
+        ema: model.ema,
+        input,
+        count: num,
+        resize,
+        class,
+        prompt,
+        exact,
+        overrides: overrides(&solver),
+        output,
+    };
+    let report = invert_pictures(&request, context)?;
+    print(global, &report, || format!("{report}"))
+}
+
 pub(super) fn edit(request: args::Edit, global: &Global, context: &mut Context) -> Result<(), Error> {
     let args::Edit { model, input, num, class, source_class, prompt, source_prompt, method, inject, blocks, .. } =
         request;
@@ -65,6 +87,7 @@ pub(super) fn edit(request: args::Edit, global: &Global, context: &mut Context) 
         ema: model.ema,
         input,
         count: num,
+        resize: request.resize,
         source: source_class.or(source_prompt),
         target,
         prompts,

@@ -19,6 +19,7 @@ pub use rf_edit::{Edited, RfEdit};
 pub use sd_edit::SdEdit;
 
 use crate::MethodError;
+use flow::Solver;
 use serde::{Deserialize, Serialize};
 
 /// A way of editing.
@@ -37,6 +38,7 @@ impl Editing {
     /// Name on the command line; RF-Edit without features is inversion alone.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::RfEdit(edit) if edit.inject == 0 && edit.solver == (Solver::Euler {}) => "euler_inversion",
             Self::RfEdit(edit) if edit.inject == 0 => "inversion",
             Self::RfEdit(_) => "rf_edit",
             Self::FlowEdit(_) => "flow_edit",

@@ -4,11 +4,13 @@
 //! nothing here knows what the numbers of a sample mean, but for the oracles, which say so.
 
 pub mod candidates;
+pub mod climb;
 pub mod duel;
 pub mod judge;
 pub mod reward;
 pub mod weighted;
 
 pub use candidates::Candidates;
+pub use climb::Climb;
 pub use judge::{Judge, Scores};
 pub use reward::{RewardModel, RewardRecipe};

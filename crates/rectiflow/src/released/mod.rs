@@ -22,6 +22,7 @@ pub use draw::{Sampled, sample};
 pub use field::{Flow, Prompted, SkipLayers};
 pub use folder::Folder;
 pub use network::Network;
+pub(crate) use noise::read as read_noise;
 pub use request::ReleasedRequest;
 pub use text::{Asked, encode};
 pub use times::schedule;

@@ -28,7 +28,7 @@ pub(super) fn start(given: Option<&str>, seed: u64, shape: [usize; 4], device: &
 }
 
 /// Shape and numbers of `FILE.npy`, `FILE.safetensors` with one tensor, or `FILE.safetensors:TENSOR`.
-fn read(given: &str) -> Result<(Vec<usize>, Vec<f32>), Error> {
+pub(crate) fn read(given: &str) -> Result<(Vec<usize>, Vec<f32>), Error> {
     if given.to_ascii_lowercase().ends_with(".npy") {
         return Ok(media::arrays::read_npy(Path::new(given))?);
     }

@@ -79,8 +79,11 @@ impl Inputs {
     }
 }
 
-/// The pictures at `place`, which must be of `shape`.
-fn open(place: &str, shape: [usize; 3], resize: bool, option: &str) -> Result<Arc<dyn Dataset>, Error> {
+/// The pictures at `place`, which must be of `shape`: of a named set the held-out part.
+///
+/// # Errors
+/// Pictures that cannot be read or are of another size.
+pub(crate) fn open(place: &str, shape: [usize; 3], resize: bool, option: &str) -> Result<Arc<dyn Dataset>, Error> {
     let [c, h, w] = shape;
     let config = crate::verbs::data::config(place);
     // Of a named set the held-out part; a folder is taken whole.
@@ -92,7 +95,7 @@ fn open(place: &str, shape: [usize; 3], resize: bool, option: &str) -> Result<Ar
         return Ok(set);
     }
     let [_, sh, sw] = set.shape().image()?;
-    let remedy = if h == w { "; --resize brings originals to that size" } else { "" };
+    let remedy = if h == w { "; --resize brings them to that size" } else { "" };
     Err(Error::Usage(format!(
         "{option} {place}: its pictures are {sh} x {sw} pixels, and {h} x {w} are wanted{remedy}"
     )))

@@ -22,9 +22,11 @@ impl Paper {
     /// The entry.
     pub fn bibtex(&self) -> String {
         let Self { key, authors, title, year, venue, .. } = self;
-        let kind = if self.arxiv.is_some() { "misc" } else { "article" };
+        let page = venue.starts_with("https://");
+        let kind = if self.arxiv.is_some() || page { "misc" } else { "article" };
         let place = match self.arxiv {
             Some(id) => format!("  eprint = {{{id}}},\n  archivePrefix = {{arXiv}},\n  note = {{{venue}}},\n"),
+            None if page => format!("  howpublished = {{\\url{{{venue}}}}},\n"),
             None => format!("  journal = {{{venue}}},\n"),
         };
         format!(
@@ -121,6 +123,34 @@ papers! {
         "Taming Rectified Flow for Inversion and Editing", 2024, Some("2411.04746"), "ICML 2025";
     FIREFLOW: "deng2024fireflow", "Deng, Yingying and He, Xiangyu and Mei, Changwang and Wang, Peisong and Tang, Fan",
         "FireFlow: Fast Inversion of Rectified Flow for Image Semantic Editing", 2024, Some("2412.07517"), "ICML 2025";
+    FLOWCHEF: "patel2024flowchef", "Patel, Maitreya and Wen, Song and Metaxas, Dimitris N. and Yang, Yezhou",
+        "FlowChef: Steering of Rectified Flow Models for Controlled Generations", 2024, Some("2412.00100"), "ICCV 2025";
+    MPGD: "he2023manifold", "He, Yutong and Murata, Naoki and Lai, Chieh-Hsin and Takida, Yuhta and others",
+        "Manifold Preserving Guided Diffusion", 2023, Some("2311.16424"), "ICLR 2024";
+    DPS: "chung2022diffusion", "Chung, Hyungjin and Kim, Jeongsol and Mccann, Michael T. and Klasky, Marc L. and Ye, Jong Chul",
+        "Diffusion Posterior Sampling for General Noisy Inverse Problems", 2022, Some("2209.14687"), "ICLR 2023";
+    FREEDOM: "yu2023freedom", "Yu, Jiwen and Wang, Yinhuai and Zhao, Chen and Ghanem, Bernard and Zhang, Jian",
+        "FreeDoM: Training-Free Energy-Guided Conditional Diffusion Model", 2023, Some("2303.09833"), "ICCV 2023";
+    OT_ODE: "pokle2023training", "Pokle, Ashwini and Muckley, Matthew J. and Chen, Ricky T. Q. and Karrer, Brian",
+        "Training-free Linear Image Inverses via Flows", 2023, Some("2310.04432"), "TMLR 2024";
+    PNP_FLOW: "martin2024pnp", "Martin, S{\\'e}gol{\\`e}ne and Gagneux, Anne and Hagemann, Paul and Steidl, Gabriele",
+        "PnP-Flow: Plug-and-Play Image Restoration with Flow Matching", 2024, Some("2410.02423"), "ICLR 2025";
+    FLOW_EDIT: "kulikov2024flowedit", "Kulikov, Vladimir and Kleiner, Matan and Huberman-Spiegelglas, Inbar and Michaeli, Tomer",
+        "FlowEdit: Inversion-Free Text-Based Editing Using Pre-Trained Flow Models", 2024, Some("2412.08629"), "ICCV 2025";
+    SD_EDIT: "meng2021sdedit", "Meng, Chenlin and He, Yutong and Song, Yang and Song, Jiaming and Wu, Jiajun and Zhu, Jun-Yan and Ermon, Stefano",
+        "SDEdit: Guided Image Synthesis and Editing with Stochastic Differential Equations", 2021, Some("2108.01073"), "ICLR 2022";
+    VIDEO_ALIGN: "liu2025improving", "Liu, Jie and Liu, Gongye and Liang, Jiajun and others",
+        "Improving Video Generation with Human Feedback", 2025, Some("2501.13918"), "NeurIPS 2025";
+    DIFFUSION_DPO: "wallace2023diffusion", "Wallace, Bram and Dang, Meihua and Rafailov, Rafael and others",
+        "Diffusion Model Alignment Using Direct Preference Optimization", 2023, Some("2311.12908"), "CVPR 2024";
+    TRIPO_SG: "li2025triposg", "Li, Yangguang and Zou, Zi-Xin and Liu, Zexiang and others",
+        "TripoSG: High-Fidelity 3D Shape Synthesis using Large-Scale Rectified Flow Models", 2025, Some("2502.06608"), "arXiv";
+    TRIFLOW: "wizadwongsa2024taming", "Wizadwongsa, Suttisak and Zhou, Jinfan and Li, Edward and Park, Jeong Joon",
+        "Taming Feed-forward Reconstruction Models as Latent Encoders for 3D Generative Models", 2024, Some("2501.00651"), "arXiv";
+    FLOW_SEP: "yuan2024flowsep", "Yuan, Yi and Liu, Xubo and Liu, Haohe and Plumbley, Mark D. and Wang, Wenwu",
+        "FlowSep: Language-Queried Sound Separation with Rectified Flow Matching", 2024, Some("2409.07614"), "ICASSP 2025";
+    FLUX: "flux2024", "{Black Forest Labs}",
+        "FLUX", 2024, None, "https://github.com/black-forest-labs/flux";
     DDIM: "song2020denoising", "Song, Jiaming and Meng, Chenlin and Ermon, Stefano",
         "Denoising Diffusion Implicit Models", 2020, Some("2010.02502"), "ICLR 2021";
     DPM_SOLVER: "lu2022dpm", "Lu, Cheng and Zhou, Yuhao and Bao, Fan and Chen, Jianfei and Li, Chongxuan and Zhu, Jun",
@@ -265,6 +295,15 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
     found
 }
 
+/// The papers behind a stage that a recipe does not show: how an aligned model, or a reward, was made.
+pub fn of_stage(stage: &str) -> &'static [Paper] {
+    match stage {
+        "dpo" => &[VIDEO_ALIGN, DIFFUSION_DPO],
+        "rwr" | "sft" | "reward" => &[VIDEO_ALIGN],
+        _ => &[],
+    }
+}
+
 /// The papers as one BibTeX file.
 pub fn bibliography(papers: &[Paper]) -> String {
     papers.iter().map(Paper::bibtex).collect::<Vec<_>>().join("\n")
@@ -286,5 +325,18 @@ mod tests {
         let text = bibliography(&chosen);
         assert_eq!(text.matches('@').count(), chosen.len());
         assert_eq!(text.matches('{').count(), text.matches('}').count());
+    }
+
+    /// Mutant: an entry whose key or number another entry has.
+    #[test]
+    fn every_entry_is_one_of_its_own() {
+        for (i, paper) in ALL.iter().enumerate() {
+            let same = |other: &&Paper| other.key == paper.key || (paper.arxiv.is_some() && other.arxiv == paper.arxiv);
+            assert_eq!(ALL[..i].iter().find(same), None, "{paper:?}");
+            let entry = paper.bibtex();
+            assert_eq!(entry.matches('{').count(), entry.matches('}').count(), "{entry}");
+        }
+        assert!(FLUX.bibtex().starts_with("@misc{flux2024") && FLUX.bibtex().contains("howpublished"));
+        assert_eq!(of_stage("dpo"), [VIDEO_ALIGN, DIFFUSION_DPO]);
     }
 }

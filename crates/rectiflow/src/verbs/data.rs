@@ -37,7 +37,7 @@ pub fn show(config: &DataConfig, sheet: &Path, count: usize) -> Result<Value, Er
     let mut loader = Loader::new(set.clone(), &LoaderConfig::once(count), 0)?;
     if let Some(batch) = loader.next().transpose()? {
         let images = Images::new(batch.rows, count, set.shape().image()?)?;
-        media::png::save(sheet, &Grid::default().draw(&images), &[("parameters", set.name())])?;
+        media::png::save(sheet, &Grid::default().sheet(&images), &[("parameters", set.name())])?;
         facts["sheet"] = sheet.display().to_string().into();
     }
     Ok(facts)

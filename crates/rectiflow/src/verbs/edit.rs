@@ -5,12 +5,11 @@ use crate::{
     context::Event,
     judge,
     model::which,
-    restoring::Judge,
+    restoring::{Judge, inputs},
     sampling::{self, Classes},
     verbs::sample::{SampleOverrides, solver},
 };
 use base::{Key, Purpose, Tensor, TensorData};
-use data::{DataConfig, Split};
 use flow::guidance::GuidanceConfig;
 use media::Images;
 use methods::Labels;
@@ -29,6 +28,8 @@ pub struct EditRequest {
     pub input: String,
     /// Pictures at most; all without.
     pub count: Option<usize>,
+    /// Whether pictures of another size are brought to the model's.
+    pub resize: bool,
     /// Classes of the pictures, in turn; their own labels without.
     pub source: Option<String>,
     /// Classes asked for, in turn.
@@ -167,26 +168,17 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     model.check_plain("edit")?;
     let shape = model.subject.shape.image()?;
-    if model.classes() == 0 || model.recipe.source.is_some() {
+    if (model.classes() == 0 && model.words.is_none()) || model.recipe.source.is_some() {
         return Err(Error::Usage(format!(
             "{} knows no classes: there is nothing to ask another of; train on data with classes or captions",
             model.file.display()
         )));
     }
-    let config = crate::verbs::data::config(&request.input);
-    let (split, holdout) = match config.path {
-        Some(_) => (Split::Train, 0.0),
-        None => (Split::Test, config.holdout),
-    };
-    let set = data::open(&DataConfig { split, holdout, channels: Some(shape[0]), flip: false, ..config })?;
-    if set.shape() != shape.into() {
-        let (theirs, ours) = (set.shape(), shape);
-        return Err(Error::Usage(format!(
-            "--input {}: its pictures are {theirs} [c h w], and the model's are {ours:?}; resize them first",
-            request.input
-        )));
-    }
+    let set = inputs::open(&request.input, shape, request.resize, "--input")?;
     let count = request.count.unwrap_or(usize::MAX).min(set.len());
+    if count == 0 {
+        return Err(Error::Usage("--num 0: give at least one picture".into()));
+    }
     let batch = data::gather(&*set, &(0..count).collect::<Vec<_>>())?;
     let known = set.class_names() == model.subject.classes;
     let (source, target) = asked(request, &model, known.then_some(&batch.labels), count)?;
@@ -199,6 +191,17 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
             range.start,
             range.end,
             if layers == 0 { ", so that RF-Edit has nothing to share; use flow-edit or inversion" } else { "" }
+        )));
+    }
+    let config = request.overrides.apply(&model.recipe.sample)?;
+    let steps = config.schedule.build(config.steps)?.steps();
+    let inject = request.methods.iter().filter_map(|method| match method {
+        Editing::RfEdit(edit) => Some(edit.inject),
+        _ => None,
+    });
+    if let Some(inject) = inject.max().filter(|inject| *inject > steps) {
+        return Err(Error::Usage(format!(
+            "inject {inject}: there are {steps} steps; 2 to 8 of 15 to 30 are customary"
         )));
     }
     let judge = Judge::new(shape, None, context);
@@ -257,19 +260,31 @@ fn asked(
         return Ok((vec![0; count], vec![1; count]));
     }
     let target = Classes::parse(&request.target, model)?;
-    let source = match (&request.source, labels) {
+    let source = source_classes("--source-class", request.source.as_deref(), model, labels.map(Vec::as_slice), count)?;
+    Ok((source, (0..count as u64).map(|i| target.of(i)).collect()))
+}
+
+/// What each of `count` pictures is: the classes in `text` in turn, else their own `labels`; `option` is what says it.
+///
+/// # Errors
+/// [`Error::Usage`] for a class the model does not have, or pictures without classes of this model.
+pub(crate) fn source_classes(
+    option: &str,
+    text: Option<&str>,
+    model: &Model,
+    labels: Option<&[i64]>,
+    count: usize,
+) -> Result<Vec<i64>, Error> {
+    match (text, labels) {
         (Some(text), _) => {
             let source = Classes::parse(text, model)?;
-            (0..count as u64).map(|i| source.of(i)).collect()
+            Ok((0..count as u64).map(|i| source.of(i)).collect())
         }
-        (None, Some(labels)) => labels.clone(),
-        (None, None) => {
-            return Err(Error::Usage(
-                "the pictures have no classes of this model: say theirs with --source-class".into(),
-            ));
-        }
-    };
-    Ok((source, (0..count as u64).map(|i| target.of(i)).collect()))
+        (None, Some(labels)) => Ok(labels.to_vec()),
+        (None, None) => Err(Error::Usage(format!(
+            "the pictures have no classes of this model: say theirs with {option}, or {option} none"
+        ))),
+    }
 }
 
 struct Run<'a> {

@@ -12,6 +12,7 @@ pub mod eval;
 pub mod export_schedule;
 pub mod fast;
 pub mod inspect;
+pub mod invert;
 pub mod likelihood;
 pub mod plan;
 pub mod restore;

@@ -4,6 +4,7 @@ mod meshes;
 
 use crate::{
     Error, Model, Start,
+    align::Climb,
     context::Context,
     model::which,
     output::Output,
@@ -15,7 +16,7 @@ use crate::{
 use data::{DataConfig, Split};
 use flow::{ScheduleConfig, Solver};
 use kernels::Precision;
-use media::{Bitmap, Grid};
+use media::{Bitmap, Grid, Images};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -51,6 +52,10 @@ pub struct SampleRequest {
     pub resolution: usize,
     /// One more step before every sample: its checkpoint, and how it is taken.
     pub prelude: Option<(PathBuf, OneMoreStep)>,
+    /// Points to start from in place of seeded noise, see [`Start::given`].
+    pub noise: Option<String>,
+    /// A reward that samples climb, and its weights, see [`Climb::open`].
+    pub reward: Option<(PathBuf, String)>,
 }
 
 /// Sampling options that replace a recipe's.
@@ -159,6 +164,9 @@ pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleRe
         let (all, name) = (dataset.len(), dataset.name());
         context.note(format!("from {} of the {all} images of {name}", count.min(all as u64)));
     }
+    if let Some(advice) = model.climb.as_ref().and_then(|climb| climb.advice()) {
+        context.note(advice);
+    }
     let drawn = draw_from(&model, &start, &config, &classes, request.seed, 0..count, context)?;
     let note = Note { model: &model, config: &config, classes: &classes, seed: request.seed };
     match &model.codec {
@@ -181,7 +189,8 @@ pub struct Prepared {
     pub config: SampleConfig,
     classes: Classes,
     start: Start,
-    count: u64,
+    /// How many: no more than there are points to start from.
+    pub count: u64,
     output: Output,
 }
 
@@ -198,14 +207,19 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
     if let Some((file, step)) = &request.prelude {
         model.prelude = Some(Box::new(Prelude::open(file, step.clone(), &model, &context.device)?));
     }
+    if let Some((file, weight)) = &request.reward {
+        model.climb = Some(Box::new(Climb::open(file, weight, &model, &context.device)?));
+    }
     let config = request.overrides.apply(&model.recipe.sample)?;
     if !request.prompts.is_empty() {
         model.check_reads()?;
     }
-    let classes = match &request.class {
-        Some(text) => Classes::parse(text, &model)?,
-        None if !request.prompts.is_empty() => Classes::prompts(request.prompts.clone()),
-        None => Classes::all(&model)?,
+    let (start, labels) = beginning(&model, request)?;
+    let classes = match (&request.class, labels) {
+        (Some(text), _) => Classes::parse(text, &model)?,
+        (None, _) if !request.prompts.is_empty() => Classes::prompts(request.prompts.clone()),
+        (None, Some(labels)) => Classes::InTurn(labels),
+        (None, None) => Classes::all(&model)?,
     };
     let conditional = model.classes() > 0 || model.words.is_some();
     if config.guidance.scale != 1.0 && conditional && model.recipe.train.condition_dropout == 0.0 {
@@ -215,7 +229,6 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
             config.guidance.scale
         )));
     }
-    let start = beginning(&model, request.data.as_deref())?;
     let count = start.count().map_or(request.count, |most| most.min(request.count));
     let place = request.output.display();
     let of_shapes = model.codec.as_ref().is_some_and(|codec| codec.is_shape());
@@ -236,8 +249,29 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
     Ok(Prepared { model, config, classes, start, count, output })
 }
 
-/// What samples begin at: noise, or images of `data` brought to the form of the model's source.
-fn beginning(model: &Model, data: Option<&str>) -> Result<Start, Error> {
+/// What samples begin at (noise, points of a file, or images of `data` brought to the form of the model's source), and the classes
+/// that a file names.
+fn beginning(model: &Model, request: &SampleRequest) -> Result<(Start, Option<Vec<i64>>), Error> {
+    let Some(file) = &request.noise else { return Ok((images_or_noise(model, request.data.as_deref())?, None)) };
+    if let Some(data) = &request.data {
+        return Err(Error::Usage(format!("--noise {file} with --data {data}: both say where samples start; give one")));
+    }
+    if model.recipe.source.is_some() {
+        return Err(Error::Usage(format!("--noise {file}: this model starts from images, not from noise; use --data")));
+    }
+    if model.prelude.is_some() {
+        return Err(Error::Usage(format!(
+            "--noise {file}: --one-more-step brings its own start; leave one of them out"
+        )));
+    }
+    let (start, labels) = Start::given(file, model.subject.shape)?;
+    let classes = model.classes() as i64;
+    // A file of another model's classes: -1 is no class.
+    let known = labels.filter(|labels| labels.iter().all(|label| (-1..classes).contains(label)));
+    Ok((start, known))
+}
+
+fn images_or_noise(model: &Model, data: Option<&str>) -> Result<Start, Error> {
     let shape = model.subject.shape;
     match (data, &model.recipe.source) {
         (None, _) => Start::held_out(&model.recipe, shape),
@@ -312,7 +346,7 @@ fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &N
         media::png::save(path, bitmap, &[("parameters", &note.line()), ("rectiflow", &note.json(first, classes))])
     };
     match output {
-        Output::Png(path) => png(path, &Grid { columns, ..Grid::default() }.draw(&images()?), 0, &drawn.classes)?,
+        Output::Png(path) => png(path, &Grid { columns, ..Grid::default() }.sheet(&images()?), 0, &drawn.classes)?,
         // Refused by `prepare`: what has a surface is written by `meshes`.
         Output::Mesh(path) => {
             return Err(Error::Usage(format!("--output {}: this model draws no shapes", path.display())));
@@ -331,7 +365,9 @@ fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &N
                 // An image that was somebody's keeps its name.
                 let key = start.dataset().and_then(|dataset| dataset.key(i)).map(|key| key.replace(['/', '\\'], "_"));
                 let name = format!("{}.png", key.unwrap_or_else(|| format!("{i:06}")));
-                png(&folder.join(name), &images.bitmap(i), i, &drawn.classes[i..=i])?;
+                let one = Images::new(images.image(i).to_vec(), 1, images.shape())?;
+                let grid = Grid { padding: 0, upscale: 1, ..Grid::default() };
+                png(&folder.join(name), &grid.sheet(&one), i, &drawn.classes[i..=i])?;
             }
         }
     }

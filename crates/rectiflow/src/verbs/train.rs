@@ -6,7 +6,7 @@ use crate::{
     context::{Context, Event},
     memory::Need,
     model::{Subject, find},
-    pipeline::{Piece, Pipeline},
+    pipeline::{Piece, Pipeline, along},
     sampling::Classes,
     symmetry,
     taught::{TaughtTask, Teacher},
@@ -169,7 +169,8 @@ pub(crate) fn stream(
         data.not_used(from.left_out());
     }
     let source: Box<dyn Source> = match start {
-        Start::Noise { .. } => Box::new(ImageSource::new(dataset, loader)),
+        // Points of a file are for sampling; training draws its own.
+        Start::Noise { .. } | Start::Given { .. } => Box::new(ImageSource::new(dataset, loader)),
         Start::Data { dataset: from, flip } => {
             let order = LoaderConfig { flip: *flip, ..loader.clone() };
             Loader::new(from.clone(), &order, 0)?;
@@ -449,6 +450,7 @@ impl Sheets<'_> {
         let network = Precise { network, precision: config.precision };
         let field = Guided::new(self.recipe.field(&network), config.guidance.scale, config.guidance.interval)?;
         let (path, seed) = (&self.recipe.path, self.recipe.seed);
+        let field = along(field, path, config.path.as_ref())?;
         let pipeline = Pipeline::new(field, path, config, &self.starts, self.shape, seed, &self.device)?;
         let pipeline = pipeline.decoded(self.codec.as_deref());
         let indices: Vec<u64> = (0..self.starts.count().unwrap_or(SHEET).min(SHEET)).collect();
@@ -466,6 +468,6 @@ impl Sheets<'_> {
         let path = self.run.samples().join(format!("{images:012}.png"));
         let (steps, solver) = (config.steps, config.solver.name());
         let text = format!("Steps: {steps}, Sampler: {solver}, Seed: {seed}, Images: {images}");
-        Ok(media::png::save(&path, &Grid::default().draw(&sheet), &[("parameters", &text)])?)
+        Ok(media::png::save(&path, &Grid::default().sheet(&sheet), &[("parameters", &text)])?)
     }
 }
