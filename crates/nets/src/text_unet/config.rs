@@ -96,7 +96,7 @@ pub struct TextUnetConfig {
     pub others: Map<String, Value>,
 }
 
-/// Keys that are null in networks built here.
+/// Keys that are null (or false) in networks built here.
 const ABSENT: [&str; 14] = [
     "addition_embed_type",
     "addition_time_embed_dim",
@@ -171,8 +171,9 @@ impl Published for TextUnetConfig {
         ] {
             positive(name, value)?;
         }
-        if let Some(key) = ABSENT.iter().find(|key| self.others.contains_key(**key)) {
-            return Err(NetsError::config(format!("{key} is {}; this program builds null alone", self.others[*key])));
+        let given = |key: &&str| self.others.get(*key).filter(|value| **value != Value::Bool(false));
+        if let Some((key, value)) = ABSENT.iter().find_map(|key| Some((key, given(key)?))) {
+            return Err(NetsError::config(format!("{key} is {value}; this program builds null alone")));
         }
         only("down_block_types' length", &self.down_block_types.len(), &[levels])?;
         only("up_block_types' length", &self.up_block_types.len(), &[levels])?;
