@@ -15,9 +15,13 @@ use crate::{
 };
 use base::{Shape, Tensor, TensorData};
 use data::{Dataset, Loader, LoaderConfig, Split, TestPart};
-use media::{Grid, Images, shape::record::Counts};
+use media::{
+    Grid, Images,
+    shape::{Mesh, record::Counts},
+};
 use serde::Serialize;
 use std::{
+    iter::repeat_with,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -170,7 +174,9 @@ fn shapes_back(
     let there: Vec<_> = there.into_iter().map(Option::unwrap_or_default).collect();
     let columns = 8;
     let rows = there.chunks(columns).zip(back.chunks(columns));
-    let all: Vec<_> = rows.flat_map(|(above, below)| above.iter().chain(below).cloned()).collect();
+    // A row that is not full ends in empty places, so that each shape stands above what came back of it.
+    let full = |row: &[Mesh]| row.iter().cloned().chain(repeat_with(Mesh::default)).take(columns).collect::<Vec<_>>();
+    let all: Vec<Mesh> = rows.flat_map(|(above, below)| [full(above), full(below)].concat()).collect();
     let file = run.samples().join("round-trip.png");
     super::shape::sheet(&file, &all, 96, columns)?;
     Ok((Some(found), Some(file)))
