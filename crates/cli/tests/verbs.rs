@@ -13,6 +13,7 @@ fn help_of_every_verb() {
         "demo",
         "train",
         "sample",
+        "separate",
         "schedule",
         "pairs",
         "reflow",

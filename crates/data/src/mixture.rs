@@ -89,6 +89,8 @@ pub struct MixtureConfig {
     pub speed: [f64; 2],
     /// Share of the mixtures whose query names a label that does not sound: the target is silence.
     pub absent: f64,
+    /// Least and most decibels by which a mixture is then made quieter, references with it: recordings are as loud as they are.
+    pub level: [f64; 2],
     /// Largest magnitude of a mixture: louder ones are brought there, mixture and references by one gain.
     pub peak: f32,
     /// How the query is worded: `{}` stands for the label's name. One is drawn for each mixture.
@@ -104,6 +106,7 @@ impl Default for MixtureConfig {
             snr: [-5.0, 5.0],
             speed: [1.0, 1.0],
             absent: 0.05,
+            level: [0.0, 0.0],
             peak: 0.9,
             queries: ["{}", "a {}", "the sound of a {}", "only the {}"].map(str::to_owned).into(),
         }
@@ -136,6 +139,10 @@ impl MixtureConfig {
                 format!("{:?}", self.speed),
                 "use [least, most] in 0.1 to 10",
             ));
+        }
+        if !ordered(self.level) || self.level[0] < -120.0 || self.level[1] > 0.0 {
+            let remedy = "use [least, most] decibels, none above 0";
+            return Err(DataError::config("mixture.level", format!("{:?}", self.level), remedy));
         }
         if !(0.0..=1.0).contains(&self.absent) {
             return Err(DataError::config("mixture.absent", self.absent.to_string(), "use a share from 0 to 1"));
@@ -170,7 +177,7 @@ pub struct Mixture {
     pub others: Vec<usize>,
     /// Decibels of target over rest, as drawn; meaningless where one of them is silent.
     pub snr: f64,
-    /// What mixture and references were multiplied by to stay below the peak.
+    /// What mixture and references were multiplied by to stay below the peak, and to be as quiet as drawn.
     pub gain: f32,
 }
 
@@ -220,7 +227,8 @@ pub fn mix(library: &Library, config: &MixtureConfig, key: Key, index: u64) -> R
         rest.iter_mut().for_each(|v| *v = (f64::from(*v) * scale) as f32);
     }
     let loudest = target.iter().zip(&rest).map(|(t, r)| (t + r).abs()).fold(0.0, f32::max);
-    let gain = if loudest > config.peak { config.peak / loudest } else { 1.0 };
+    let below = if loudest > config.peak { config.peak / loudest } else { 1.0 };
+    let gain = below * 10f64.powf(between(&mut rng, config.level) / 20.0) as f32;
     target.iter_mut().chain(&mut rest).for_each(|v| *v *= gain);
     let mixture = target.iter().zip(&rest).map(|(t, r)| t + r).collect();
     Ok(Mixture { mixture, target, rest, label, query, present, others, snr, gain })
@@ -301,6 +309,7 @@ mod tests {
             snr: [-15.0, 15.0],
             absent: 0.2,
             speed: [0.8, 1.25],
+            level: [-6.0, 0.0],
             ..Default::default()
         }
     }
@@ -319,7 +328,8 @@ mod tests {
             let worst = (0..6000).map(|i| (m.target[i] + m.rest[i] - m.mixture[i]).abs()).fold(0.0, f32::max);
             assert!(worst < 1e-6, "{worst}");
             assert!(m.mixture.iter().all(|v| v.abs() <= 0.9 + 1e-6));
-            rescaled += usize::from(m.gain < 1.0);
+            rescaled += usize::from(m.gain < 0.5);
+            assert!(m.gain <= 1.0);
             if m.present {
                 let measured = 10.0 * (energy(&m.target) / energy(&m.rest)).log10();
                 assert!((measured - m.snr).abs() < 0.01, "{measured} {}", m.snr);
@@ -390,6 +400,7 @@ mod tests {
         refuse(|c| c.sources = [0, 1], "mixture.sources");
         refuse(|c| c.snr = [5.0, -5.0], "mixture.snr");
         refuse(|c| c.speed = [0.0, 1.0], "mixture.speed");
+        refuse(|c| c.level = [-3.0, 1.0], "mixture.level");
         refuse(|c| c.absent = f64::NAN, "mixture.absent");
         refuse(|c| c.queries = vec![], "mixture.queries");
         refuse(|c| c.peak = 0.0, "mixture.peak");

@@ -323,3 +323,35 @@ fn directions_of_another_width_are_lost_to_few_steps() {
         }
     }
 }
+
+/// FlowSep's path (arXiv:2409.07614), `x_t = (1 - (1 - s) t) x0 + t x1` with `s = 1e-4`: U1 to U3 of its specification. Mutants: `s`
+/// left out of the velocity, time run backwards, the last step skipped, steps taken at their ends.
+#[test]
+fn a_path_that_keeps_a_little_noise() {
+    use flow::path::Expressions;
+    let path = Path::Custom(Expressions::new("1 - (1 - 1e-4)*t", "t", None).unwrap());
+    // U1: where it starts and ends, and its velocity against differences.
+    let (x0, x1) = (points(&[vec![0.7, -1.3]]), points(&[vec![-0.4, 2.1]]));
+    let at = |t: f64| path.point(x0.clone(), x1.clone(), &Times::all(t, 1)).unwrap();
+    assert!(gap(&host(at(0.0).xt), &[0.7, -1.3]) < 1e-12);
+    assert!(gap(&host(at(1.0).xt), &[-0.4 + 0.7e-4, 2.1 - 1.3e-4]) < 1e-12);
+    for t in [0.1, 0.5, 0.93] {
+        let slope = (at(t + 1e-5).xt - at(t - 1e-5).xt) / 2e-5;
+        assert!(gap(&host(slope), &host(at(t).dxt)) < 1e-8);
+    }
+    // U2: towards one point, any number of Euler steps ends at z1 + s z0.
+    let end = |std: f64, mean: Vec<f64>, from: &[f64], steps: usize| {
+        let field = Gaussian::new(path.clone(), mean.clone(), vec![std; mean.len()]).unwrap();
+        let grid = ScheduleConfig::Uniform {}.build(steps).unwrap();
+        host(solve(&field, points(&[from.to_vec()]), &Condition::none(), &Solver::Euler {}, &grid, None).unwrap().x)
+    };
+    for steps in [1, 3, 10, 50] {
+        let found = end(1e-9, vec![-0.4, 2.1], &[0.7, -1.3], steps);
+        assert!(gap(&found, &[-0.4 + 0.7e-4, 2.1 - 1.3e-4]) < 1e-5, "{steps}: {found:?}");
+    }
+    // U3: what Euler loses of the spread of N(0, 1).
+    for (steps, known) in [(10, 0.879), (25, 0.950), (50, 0.975)] {
+        let found = end(1.0, vec![0.0], &[1.0], steps)[0];
+        assert!((found - known).abs() < 6e-4, "{steps}: {found}");
+    }
+}

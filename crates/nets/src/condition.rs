@@ -26,6 +26,9 @@ pub struct ConditionConfig {
     pub vector: usize,
     /// Width of the token embeddings (DiT and MMDiT); 0 for none.
     pub tokens: usize,
+    /// Channels of a map beside each sample ([`Condition::dense`]), as high and wide as the sample: the sound to separate, the
+    /// picture to follow (U-Net only); 0 for none.
+    pub dense: usize,
     /// Whether the network is told how far ahead in time its answer should hold ([`Condition::reach`]), as MeanFlow and
     /// shortcut models need. The new embedding starts at zero, so a trained network can be given it and answers as before.
     pub reach: bool,
@@ -33,7 +36,7 @@ pub struct ConditionConfig {
 
 impl Default for ConditionConfig {
     fn default() -> Self {
-        Self { time_scale: 1000.0, class_std: 1.0, vector: 0, tokens: 0, reach: false }
+        Self { time_scale: 1000.0, class_std: 1.0, vector: 0, tokens: 0, dense: 0, reach: false }
     }
 }
 
@@ -53,6 +56,14 @@ impl ConditionConfig {
             )));
         }
         Ok(())
+    }
+
+    /// As [`ConditionConfig::check`], for a network that reads no map.
+    pub(crate) fn check_without_map(&self, network: &str) -> Result<(), NetsError> {
+        match self.dense {
+            0 => self.check(),
+            _ => Err(NetsError::config(format!("{network} takes no map; set condition.dense = 0 or use a unet"))),
+        }
     }
 }
 

@@ -39,7 +39,7 @@ impl MlpConfig {
         if self.condition.tokens > 0 {
             return Err(NetsError::config("mlp takes no tokens; set condition.tokens = 0 or use a dit"));
         }
-        self.condition.check()
+        self.condition.check_without_map("mlp")
     }
 
     /// Cost for vectors of `features` numbers.

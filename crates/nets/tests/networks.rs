@@ -1,6 +1,6 @@
 //! Every network under every option: shapes, promised zeros, conditions, independence of batch mates, gradients, cost.
 
-use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Shape, Tensor, TensorData, Tokens};
+use base::{Condition, Dense, Device, Key, NULL_CLASS, Network, Pass, Purpose, Shape, Tensor, TensorData, Tokens};
 use burn::module::Module;
 use burn::tensor::Gradients;
 use nets::weights::{ParamMap, ParamVisit, map_named, visit_named};
@@ -43,7 +43,7 @@ fn zoo() -> Vec<(&'static str, NetConfig, Shape)> {
         ),
         (
             "unet additive, patch, dropout",
-            NetConfig::Unet(UnetConfig { scale_shift: false, patch: 2, dropout: 0.1, ..unet }),
+            NetConfig::Unet(UnetConfig { scale_shift: false, patch: 2, dropout: 0.1, ..unet.clone() }),
             image([1, 28, 28]),
         ),
         (
@@ -56,6 +56,15 @@ fn zoo() -> Vec<(&'static str, NetConfig, Shape)> {
                 ..SetTransformerConfig::default()
             }),
             Shape::from([5, 6]),
+        ),
+        (
+            "unet beside a map",
+            NetConfig::Unet(UnetConfig {
+                patch: 2,
+                condition: ConditionConfig { dense: 3, ..condition(false) },
+                ..unet
+            }),
+            image([2, 12, 8]),
         ),
         ("dit", NetConfig::Dit(dit.clone()), image([1, 8, 8])),
         (
@@ -82,6 +91,11 @@ fn inputs(b: usize, shape: Shape, config: &NetConfig) -> (Tensor<2>, Tensor<1>, 
     if matches!(config, NetConfig::Dit(_) | NetConfig::Mmdit(_) | NetConfig::SetTransformer(_)) {
         let mask = Tensor::<2>::ones([b, 4], &device).greater_elem(0.0);
         condition.tokens = Some(Tokens { embedding: noise([b, 4, TOKEN], 3), mask });
+    }
+    if config.condition().dense > 0 {
+        let [_, h, w] = shape.image().unwrap();
+        let map = Shape::from([config.condition().dense, h, w]);
+        condition.dense = Some(Dense { rows: noise([b, map.numel()], 4), shape: map });
     }
     (noise([b, shape.numel()], 1), Tensor::from_data(TensorData::new(times, [b]), &device), condition)
 }
@@ -129,6 +143,7 @@ fn blocks_that_run_again_have_the_same_gradients() {
             c = Condition {
                 class: c.class.map(|c| Tensor::from_data(c.into_data(), &device)),
                 vector: c.vector.map(on),
+                dense: c.dense.map(|map| Dense { rows: on(map.rows), ..map }),
                 ..c
             };
             c.tokens = c.tokens.map(|t| Tokens {
@@ -195,6 +210,14 @@ fn every_part_of_the_input_changes_the_output_and_null_differs_from_every_class(
             let other = Tokens { embedding: tokens.embedding.clone() * 2.0, mask: tokens.mask.clone() };
             changed.push(("tokens", run(&x, &t, &Condition { tokens: Some(other), ..c.clone() })));
         }
+        if let Some(map) = &c.dense {
+            let other = Dense { rows: map.rows.clone() * 2.0, ..*map };
+            changed.push(("map", run(&x, &t, &Condition { dense: Some(other), ..c.clone() })));
+            // Silence beside the sample and nothing beside it are the same; guidance keeps the map.
+            let silent = Dense { rows: map.rows.zeros_like(), ..*map };
+            let [silent, none] = [Some(silent), None].map(|dense| run(&x, &t, &Condition { dense, ..c.clone() }));
+            assert_eq!(values(silent), values(none), "{name}");
+        }
         for class in 0..3 {
             let of = |class| Condition::classes(&[class, class], &Device::flex());
             assert!(distance(run(&x, &t, &of(class)), run(&x, &t, &of(NULL_CLASS))) > 1e-4, "{name}: class {class}");
@@ -202,8 +225,9 @@ fn every_part_of_the_input_changes_the_output_and_null_differs_from_every_class(
         for (what, other) in changed {
             assert!(distance(y.clone(), other) > 1e-4, "{name}: {what} does not matter");
         }
-        // An absent condition and the null condition are the same to the network.
-        let (none, null) = (run(&x, &t, &Condition::none()), run(&x, &t, &c.null()));
+        // An absent condition and the null condition are the same to the network; a map is there in both.
+        let none = Condition { dense: c.dense.clone(), ..Condition::none() };
+        let (none, null) = (run(&x, &t, &none), run(&x, &t, &c.null()));
         assert!(distance(none, null) < 1e-5, "{name}: null is not none");
     }
 }
@@ -301,6 +325,17 @@ fn networks_of_images_refuse_what_is_none() {
                 assert!(said.contains("[6]") && said.contains("mlp") && cost.is_err(), "{name}: {said}");
             }
         }
+    }
+}
+
+#[test]
+fn networks_that_read_no_map_refuse_one() {
+    let condition = ConditionConfig { dense: 1, ..ConditionConfig::default() };
+    let mlp = NetConfig::Mlp(MlpConfig { condition: condition.clone(), ..MlpConfig::default() });
+    let dit = NetConfig::Dit(DitConfig { condition, ..DitConfig::default() });
+    for config in [mlp, dit] {
+        let said = config.init(1, [1, 4, 8], 0, &Device::flex()).unwrap_err().to_string();
+        assert!(said.contains("takes no map") && said.contains("unet"), "{said}");
     }
 }
 

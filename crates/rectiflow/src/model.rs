@@ -114,6 +114,18 @@ impl Model {
     /// # Errors
     /// A path that is no checkpoint, a damaged file, weights that do not fit its recipe's network.
     pub fn open(path: &Path, which: Which, device: &Chosen) -> Result<Self, Error> {
+        let model = Self::of_any(path, which, device)?;
+        match &model.recipe.sound {
+            None => Ok(model),
+            Some(_) => Err(Error::Usage(format!(
+                "{} hears sounds in mixtures, and draws nothing without one; use `rectiflow separate`",
+                model.file.display()
+            ))),
+        }
+    }
+
+    /// As [`Model::open`], one that hears sounds in mixtures too.
+    pub(crate) fn of_any(path: &Path, which: Which, device: &Chosen) -> Result<Self, Error> {
         let checkpoint = find(path)?;
         let meta = checkpoint.meta().clone();
         let file = checkpoint.path().to_path_buf();

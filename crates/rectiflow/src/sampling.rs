@@ -8,7 +8,7 @@ use crate::{
     recipe::SampleConfig,
     words::Words,
 };
-use base::{Condition, Device, Key, NULL_CLASS, Purpose, Shape};
+use base::{Condition, Dense, Device, Key, NULL_CLASS, Purpose, Shape, Tensor, TensorData};
 use flow::{Brownian, Field};
 use media::Images;
 use methods::Labels;
@@ -50,7 +50,7 @@ impl Drawn {
 }
 
 /// What sample `i` is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Classes {
     /// No class.
     None,
@@ -58,6 +58,32 @@ pub enum Classes {
     InTurn(Vec<i64>),
     /// These prompts in turn.
     Prompts(Arc<Vec<String>>),
+    /// One of these, beside a map: the mixture to hear it in.
+    Beside(Box<Self>, Arc<Maps>),
+}
+
+/// Maps that stand beside samples, in turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Maps {
+    /// One after another.
+    pub rows: Vec<f32>,
+    /// What a row is.
+    pub shape: Shape,
+}
+
+impl Maps {
+    /// Those of the samples `indices`.
+    fn of(&self, indices: &[u64], device: &Device) -> Option<Dense> {
+        let size = self.shape.numel();
+        let count = (self.rows.len() / size) as u64;
+        if count == 0 {
+            return None;
+        }
+        let row = |index: &u64| self.rows[(index % count) as usize * size..][..size].iter().copied();
+        let rows: Vec<f32> = indices.iter().flat_map(row).collect();
+        let rows = Tensor::from_data(TensorData::new(rows, [indices.len(), size]), device);
+        Some(Dense { rows, shape: self.shape })
+    }
 }
 
 /// Classes that a message names before it counts the rest.
@@ -138,6 +164,7 @@ impl Classes {
     pub fn of(&self, index: u64) -> i64 {
         match self {
             Self::InTurn(classes) if !classes.is_empty() => classes[(index % classes.len() as u64) as usize],
+            Self::Beside(asked, _) => asked.of(index),
             _ => NULL_CLASS,
         }
     }
@@ -148,6 +175,7 @@ impl Classes {
             Self::Prompts(prompts) if !prompts.is_empty() => {
                 Some(prompts[(index % prompts.len() as u64) as usize].as_str())
             }
+            Self::Beside(asked, _) => asked.prompt(index),
             _ => None,
         }
     }
@@ -157,6 +185,9 @@ impl Classes {
     /// # Errors
     /// What the reader may say.
     pub fn condition(&self, words: Option<&Arc<Words>>, indices: &[u64], device: &Device) -> Result<Condition, Error> {
+        if let Self::Beside(asked, maps) = self {
+            return Ok(Condition { dense: maps.of(indices, device), ..asked.condition(words, indices, device)? });
+        }
         if let (Self::Prompts(_), Some(words)) = (self, words) {
             return words.condition(&indices.iter().map(|index| self.prompt(*index)).collect::<Vec<_>>(), device);
         }

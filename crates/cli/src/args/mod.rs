@@ -7,6 +7,7 @@ mod draw;
 mod judge;
 mod keep;
 mod make;
+mod separate;
 mod shape;
 mod use_it;
 
@@ -15,6 +16,7 @@ pub use draw::{Sample, Schedule};
 pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
 pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Slim};
 pub use make::{Codec, Demo, Fast, Pairs, Plan, Student, Toy, Train};
+pub use separate::Separate;
 pub use shape::{Extract, Place, Shape, ShapeVerb};
 pub use use_it::{Edit, Invert, Restore};
 
@@ -96,6 +98,8 @@ pub enum Verb {
     Edit(Edit),
     /// Walk given pictures back to the noise that leads to them, and say how near walking forth again comes.
     Invert(Invert),
+    /// Hear in a recording what a query names: "violin", "a flute".
+    Separate(Separate),
     /// Find where the few steps of a sampler should lie, without training.
     Schedule(Schedule),
     /// Write (noise, sample) pairs of a model into a pair store.

@@ -5,6 +5,7 @@ mod draw;
 mod judge;
 mod keep;
 mod make;
+mod separate;
 mod shape;
 mod use_it;
 
@@ -69,6 +70,7 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
         Verb::Edit(request) => use_it::edit(request, &global, &mut context),
         Verb::Invert(request) => use_it::invert(request, &global, &mut context),
         Verb::Restore(request) => use_it::restore(request, &global, &mut context),
+        Verb::Separate(request) => separate::separate(request, &global, &mut context),
         Verb::Schedule(request) => draw::schedule(request, &global, &mut context),
         Verb::Pairs(request) => make::pairs(request, &global, &mut context),
         Verb::Reflow(request) => make::student(Method::Reflow, request, &global, &mut context),

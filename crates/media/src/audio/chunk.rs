@@ -50,11 +50,20 @@ impl Chunks {
         let mut whole = vec![0.0; frames];
         for range in self.ranges(frames) {
             let part = make(range.clone())?;
-            for (i, value) in part.into_iter().take(range.len()).enumerate() {
-                whole[range.start + i] += self.weight(i, &range, frames) * value;
-            }
+            self.lay(&mut whole, 1, &range, &part);
         }
         Ok(whole)
+    }
+
+    /// Adds `part`, what was made of the piece `range`, to `whole`, faded where pieces overlap; `width` numbers to a frame in both.
+    /// When every piece has been laid, the weights of each frame have added up to one.
+    pub fn lay(&self, whole: &mut [f32], width: usize, range: &Range<usize>, part: &[f32]) {
+        let frames = whole.len() / width;
+        for (i, values) in part.chunks_exact(width).take(range.len()).enumerate() {
+            let weight = self.weight(i, range, frames);
+            let place = &mut whole[(range.start + i) * width..][..width];
+            place.iter_mut().zip(values).for_each(|(all, value)| *all += weight * value);
+        }
     }
 
     /// A rising sine square over the overlap with the piece before, its complement over that with the piece after.

@@ -7,6 +7,7 @@
 use super::stft::{Spectrum, Stft};
 use crate::MediaError;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// How sound becomes a mel picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub struct Mel {
     config: MelConfig,
     stft: Stft,
     filters: Vec<f64>,
+    /// Where each filter is above zero: a few of all frequencies.
+    heard: Vec<Range<usize>>,
     inverse: Vec<f64>,
 }
 
@@ -95,7 +98,8 @@ impl Mel {
             let what = format!("{bins} mel bands of a window of {} samples: some hear nothing", config.window);
             MediaError::setting(what, "use fewer bands or a longer window")
         })?;
-        Ok(Self { config: config.clone(), stft, filters, inverse })
+        let heard = filters.chunks_exact(stft.bins()).map(support).collect();
+        Ok(Self { config: config.clone(), stft, filters, heard, inverse })
     }
 
     /// What made it.
@@ -141,8 +145,8 @@ impl Mel {
         let mut magnitude = vec![0.0; width];
         for row in spectrum.values.chunks_exact(width) {
             magnitude.iter_mut().zip(row).for_each(|(m, v)| *m = v.norm());
-            for filter in self.filters.chunks_exact(width) {
-                let heard: f64 = filter.iter().zip(&magnitude).map(|(f, m)| f * m).sum();
+            for (filter, at) in self.filters.chunks_exact(width).zip(&self.heard) {
+                let heard: f64 = filter[at.clone()].iter().zip(&magnitude[at.clone()]).map(|(f, m)| f * m).sum();
                 values.push(heard.max(self.config.floor).ln() as f32);
             }
         }
@@ -163,6 +167,12 @@ impl Mel {
         }
         values
     }
+}
+
+/// From the first to the last number above zero.
+fn support(filter: &[f64]) -> Range<usize> {
+    let first = filter.iter().position(|f| *f > 0.0).unwrap_or(0);
+    first..filter.iter().rposition(|f| *f > 0.0).map_or(first, |last| last + 1)
 }
 
 /// Triangles between neighbouring edges, `[bins frequencies]`.

@@ -82,7 +82,7 @@ impl DitConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(NetsError::config(format!("dit.dropout is {}; use a number in [0, 1)", self.dropout)));
         }
-        self.condition.check()
+        self.condition.check_without_map("dit")
     }
 
     /// Rows and columns of tokens for images `[c h w]`, or why there are none.

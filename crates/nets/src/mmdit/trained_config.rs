@@ -61,7 +61,7 @@ impl JointDitConfig {
                     .to_string(),
             ));
         }
-        self.condition.check()
+        self.condition.check_without_map("mmdit")
     }
 
     /// A transformer of its size that reads no text.

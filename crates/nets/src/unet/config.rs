@@ -114,6 +114,9 @@ impl UnetConfig {
         if self.condition.tokens > 0 {
             return Err(NetsError::config("unet takes no tokens; set condition.tokens = 0 or use a dit"));
         }
+        if self.condition.dense > 0 {
+            positive("unet.condition.dense", self.condition.dense)?; // for what is too many
+        }
         self.condition.check()
     }
 
@@ -163,7 +166,7 @@ impl UnetConfig {
 
     pub(crate) fn build(&self, init: &Init, shape: [usize; 3], classes: usize) -> Result<Unet, NetsError> {
         self.check_shape(shape)?;
-        Ok(Unet::new(self, init, shape[0], classes))
+        Ok(Unet::new(self, init, shape, classes))
     }
 
     /// Cost for images `[c h w]`.
@@ -179,7 +182,8 @@ impl UnetConfig {
         let mut pixels = h * w / (self.patch * self.patch);
         let widths = self.widths();
         let mut width = self.channels;
-        tally.conv(pixels, folded, width, 3);
+        let beside = self.condition.dense * self.patch * self.patch;
+        tally.conv(pixels, folded + beside, width, 3);
         let mut skips = vec![width];
         for (level, &next) in widths.iter().enumerate() {
             for _ in 0..self.blocks {

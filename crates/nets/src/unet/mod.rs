@@ -45,10 +45,12 @@ pub struct Unet {
     /// Channels to image; starts at zero.
     pub conv_out: Conv2d,
     patch: usize,
+    /// `[c h w]` of the map beside each image; no channels for none.
+    beside: [usize; 3],
 }
 
 impl Unet {
-    pub(crate) fn new(config: &UnetConfig, init: &Init, image: usize, classes: usize) -> Self {
+    pub(crate) fn new(config: &UnetConfig, init: &Init, [image, h, w]: [usize; 3], classes: usize) -> Self {
         let block = |place: &Init, i: usize, input, output| {
             ResBlock::new(&place.child("resnets").child(i), config, input, output, Direction::Level)
         };
@@ -57,7 +59,7 @@ impl Unet {
         let attention = |place: &Init, i: usize, width| {
             SelfAttention::new(&place.child("attentions").child(i), config, width, made.replace(made.get() + 1))
         };
-        let folded = image * config.patch * config.patch;
+        let [folded, beside] = [image, config.condition.dense].map(|channels| channels * config.patch * config.patch);
         let widths = config.widths();
         let last = widths.len() - 1;
 
@@ -116,14 +118,30 @@ impl Unet {
                 classes,
                 Weights::Torch,
             ),
-            conv_in: Conv2d::new(&init.child("conv_in"), folded, config.channels, 3, 1, Weights::Torch),
+            conv_in: Conv2d::new(&init.child("conv_in"), folded + beside, config.channels, 3, 1, Weights::Torch),
             down_blocks,
             mid_block,
             up_blocks,
             conv_norm_out: GroupNorm::new(&init.child("conv_norm_out"), width, config.groups),
             conv_out: Conv2d::new(&init.child("conv_out"), width, folded, 3, 1, Weights::Zero),
             patch: config.patch,
+            beside: [config.condition.dense, h, w],
         }
+    }
+
+    /// `x` `[b c h w]` with the channels of the condition's map behind its own, for networks that read one. Without a map its
+    /// channels are zero: nothing is heard beside the sample.
+    fn with_map(&self, x: Tensor<4>, condition: &Condition) -> Tensor<4> {
+        let [channels, h, w] = self.beside;
+        if channels == 0 {
+            return x;
+        }
+        let [b, ..] = x.dims();
+        let map = match &condition.dense {
+            Some(map) => map.rows.clone().reshape([b, channels, h, w]),
+            None => Tensor::zeros([b, channels, h, w], &x.device()),
+        };
+        Tensor::cat(vec![x, map], 1)
     }
 }
 
@@ -131,7 +149,7 @@ impl Network<4> for Unet {
     fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
         // Every block reads the embedding through SiLU and a projection; the SiLU is shared.
         let embedding = kernels::silu(self.conditioner.forward(t, condition));
-        let mut h = self.conv_in.forward(fold(x, self.patch));
+        let mut h = self.conv_in.forward(fold(self.with_map(x, condition), self.patch));
         let mut skips = vec![h.clone()];
         for level in &self.down_blocks {
             for (i, block) in level.resnets.iter().enumerate() {
@@ -205,5 +223,26 @@ mod tests {
         // Channel 1 of pixel_unshuffle holds column offset 1 of image channel 0.
         assert_eq!(y[4..8], [1.0, 3.0, 9.0, 11.0]);
         assert_eq!(unfold(folded, 2).into_data().try_to_vec::<f32>().unwrap(), values);
+    }
+
+    /// Mutants: the map before the sample, its axes exchanged, another sample's map.
+    #[test]
+    fn a_map_stands_behind_the_channels_of_its_sample() {
+        use base::{Dense, Shape};
+        let device = Device::flex();
+        let condition = crate::ConditionConfig { dense: 2, ..Default::default() };
+        let config = UnetConfig { channels: 4, groups: 2, multipliers: vec![1], condition, ..UnetConfig::default() };
+        let net = config.init(1, [1, 2, 3], 0, &device).unwrap();
+        let count = |from: i32, to: i32| (from..to).map(|i| i as f32).collect::<Vec<f32>>();
+        let rows = Tensor::<1>::from_floats(count(0, 24).as_slice(), &device).reshape([2, 12]);
+        let map = Condition { dense: Some(Dense { rows, shape: Shape::from([2, 2, 3]) }), ..Condition::none() };
+        let x = Tensor::<1>::from_floats(count(100, 112).as_slice(), &device).reshape([2, 1, 2, 3]);
+        let both = net.with_map(x.clone(), &map);
+        assert_eq!(both.dims(), [2, 3, 2, 3]);
+        let values: Vec<f32> = both.into_data().try_to_vec().unwrap();
+        let want = [count(100, 106), count(0, 12), count(106, 112), count(12, 24)].concat();
+        assert_eq!(values, want);
+        let alone: Vec<f32> = net.with_map(x, &Condition::none()).into_data().try_to_vec().unwrap();
+        assert_eq!(alone, [count(100, 106), vec![0.0; 12], count(106, 112), vec![0.0; 12]].concat());
     }
 }

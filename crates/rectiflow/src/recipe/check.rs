@@ -28,6 +28,7 @@ impl Recipe {
         }
         self.coupling.check().map_err(|error| wrong(error.to_string()))?;
         self.text.as_ref().map_or(Ok(()), TextConfig::check).map_err(wrong)?;
+        self.sounds().map_err(wrong)?;
         self.train.check().map_err(wrong)?;
         self.pairs.check().map_err(wrong)?;
         self.target.check(&self.objective()).map_err(|error| wrong(error.to_string()))?;
@@ -90,6 +91,33 @@ impl Recipe {
         }
         if self.perceptual.is_some() {
             return Err("`perceptual` looks at pictures, and this flow moves latents; leave it out");
+        }
+        Ok(())
+    }
+
+    /// A network reads a map where there are mixtures, and there alone.
+    fn sounds(&self) -> Result<(), String> {
+        let reads = self.network.condition().dense;
+        let Some(sound) = &self.sound else {
+            return match reads {
+                0 => Ok(()),
+                _ => {
+                    Err("network.condition.dense is for mixtures to hear a sound in: add `[sound]`, or set it to 0"
+                        .into())
+                }
+            };
+        };
+        sound.check(&self.data)?;
+        if reads != 1 {
+            return Err(format!(
+                "network.condition.dense is {reads}; with `[sound]` the network (a unet) reads one map: 1"
+            ));
+        }
+        let alone = self.source.is_none() && self.lora.is_none() && self.perceptual.is_none() && self.codec.is_none();
+        if !alone || self.needs_pairs() || self.target != Target::Path {
+            return Err("`[sound]` trains a flow from noise on mixtures made on the fly; leave `source`, `codec`, \
+                        `lora`, `perceptual`, stored pairs and `target` out"
+                .into());
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ pub use evaluate::EvaluateConfig;
 pub use layers::Layers;
 pub use sample::{PairsRecipe, SampleConfig};
 
-use crate::{Error, words::TextConfig};
+use crate::{Error, sound::SoundConfig, words::TextConfig};
 use base::Network;
 use data::DataConfig;
 use flow::{Coupling, Loss, Native, Objective, Parameterization, PathField, Perceptual, TimeConfig, Weighting};
@@ -86,6 +86,9 @@ pub struct Recipe {
     /// Reads the data's captions, by a frozen encoder, in place of their classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<TextConfig>,
+    /// Mixes the recordings of `data`: what is learned is to hear one sound in a mixture (verb `separate`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sound: Option<SoundConfig>,
     /// The network.
     pub network: NetConfig,
     /// How long and how to train.
@@ -122,6 +125,7 @@ impl Default for Recipe {
             codec: None,
             source: None,
             text: None,
+            sound: None,
             network: NetConfig::default(),
             train: TrainConfig::default(),
             pairs: PairsRecipe::default(),

@@ -6,6 +6,7 @@ use base::Shape;
 use data::{
     DataConfig, Dataset, EMBEDDED, LeftOut, Loader, LoaderConfig,
     fetch::{self, Origin, registry},
+    mixture::Library,
 };
 use media::{Grid, Images};
 use serde::Serialize;
@@ -46,6 +47,9 @@ pub fn show(config: &DataConfig, sheet: &Path, count: usize) -> Result<Value, Er
 /// What a run is told and keeps of its data.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct DataRecord {
+    /// What a sample is, in words.
+    #[serde(skip)]
+    pub kind: &'static str,
     /// Name or path.
     pub name: String,
     /// [`data::Dataset::fingerprint`].
@@ -82,6 +86,7 @@ impl DataRecord {
             }
         }
         Self {
+            kind: "images",
             name: dataset.name().into(),
             fingerprint: dataset.fingerprint().into(),
             shape: Some(dataset.shape()),
@@ -94,6 +99,24 @@ impl DataRecord {
         }
     }
 
+    /// Of the recordings that mixtures are made of, their pictures of `shape`.
+    pub fn of_sounds(name: &str, library: &Library, shape: Shape, left_out: &[String]) -> Self {
+        let first = left_out.iter().take(NAMED).cloned().collect();
+        let why = "only recordings that sound are mixed: WAV, FLAC, Ogg Vorbis and MP3".to_string();
+        let what = "files of other kinds, silent or unreadable".to_string();
+        let left = LeftOut { what, count: left_out.len(), first, why };
+        let count = |label: usize| library.clips().iter().filter(|clip| clip.label == label).count();
+        Self {
+            kind: "recordings",
+            name: name.into(),
+            shape: Some(shape),
+            samples: library.clips().len(),
+            classes: library.labels().iter().cloned().enumerate().map(|(i, label)| (label, count(i))).collect(),
+            left_out: if left_out.is_empty() { Vec::new() } else { vec![left] },
+            ..Self::default()
+        }
+    }
+
     /// Adds what another part or set leaves out, as far as it is not told yet.
     pub fn not_used(&mut self, more: &[LeftOut]) {
         let new: Vec<LeftOut> = more.iter().filter(|kind| !self.left_out.contains(kind)).cloned().collect();
@@ -102,7 +125,7 @@ impl DataRecord {
 
     /// For the start of a run: what it trains on and what it passes over.
     pub fn lines(&self) -> Vec<String> {
-        let Self { name, samples, held_out, classes, unlabelled, .. } = self;
+        let Self { kind, name, samples, held_out, classes, unlabelled, .. } = self;
         let held = if *held_out > 0 { format!(", {held_out} held out to validate") } else { String::new() };
         let all = if classes.is_empty() { String::new() } else { format!(" in {} classes", classes.len()) };
         let none = if classes.is_empty() || *unlabelled == 0 {
@@ -110,7 +133,7 @@ impl DataRecord {
         } else {
             format!(", {unlabelled} without class")
         };
-        let mut lines = vec![format!("data: {samples} images of {name}{all}{none}{held}")];
+        let mut lines = vec![format!("data: {samples} {kind} of {name}{all}{none}{held}")];
         let empty: Vec<&str> = classes.iter().filter(|(_, count)| *count == 0).map(|(name, _)| &**name).collect();
         if !empty.is_empty() {
             let more = if empty.len() > NAMED { ", ..." } else { "" };

@@ -1,6 +1,6 @@
 //! `inspect`: what a checkpoint, a run, a pair store or a data set is.
 
-use crate::{Error, model::find};
+use crate::{Error, Recipe, model::find, sound};
 use data::{DataConfig, Dataset};
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
@@ -61,6 +61,22 @@ fn run(path: &Path) -> Result<Value, Error> {
         "last_log": last("log"),
         "last_validation": last("validation"),
         "newest": if list.is_empty() { Value::Null } else { checkpoint(&find(path)?) },
+    }))
+}
+
+/// Facts about what a recipe trains on: images, or the recordings that are mixed.
+///
+/// # Errors
+/// Data that cannot be read.
+pub fn trained_on(recipe: &Recipe) -> Result<Value, Error> {
+    let Some(config) = &recipe.sound else { return dataset(&recipe.data) };
+    let (library, test, left_out) = sound::libraries(&recipe.data, config)?;
+    Ok(json!({
+        "kind": "sounds to mix",
+        "recordings": library.clips().len(),
+        "held_out": test.clips().len(),
+        "labels": library.labels().join(", "),
+        "left_out": left_out.join("\n"),
     }))
 }
 

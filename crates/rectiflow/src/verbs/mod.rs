@@ -21,6 +21,7 @@ pub mod reward;
 pub mod sample;
 pub mod schedule;
 pub mod score;
+pub mod separate;
 pub mod shape;
 pub mod slim;
 pub mod sounds;

@@ -7,15 +7,15 @@ use crate::{
     codec::{Codec, raw},
     context::Context,
     memory::Need,
-    symmetry,
+    sound, symmetry,
     words::Words,
 };
 use ::train::{Batch, Setup, Source, TrainConfig, TrainError, memory::Memory};
 use base::{Condition, Key, Purpose, Shape};
-use data::Split;
+use data::{Dataset, Split};
 use kernels::Precision;
 use serde::Serialize;
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 /// What a recipe will cost.
 #[derive(Clone, Debug, Serialize)]
@@ -56,17 +56,16 @@ pub struct PlanReport {
 /// Whatever would stop the run itself before its first step.
 pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error> {
     recipe.check()?;
-    let codec = Codec::of(recipe, None, &context.device)?;
-    let dataset = raw(&recipe.data, codec.as_deref(), context)?;
-    let (shape, config) = (codec.as_ref().map_or(dataset.shape(), |codec| codec.latent), &recipe.train);
-    let start = Start::of(recipe, shape, Split::Train)?;
-    let classes = if start.dataset().is_some() { 0 } else { recipe.rows(dataset.class_names().len()) };
+    let config = &recipe.train;
+    let Trained { samples, shape, classes, pictures } = trained(recipe, context)?;
     let cost = recipe.network.cost(shape, classes)?;
     let need = Need::of(recipe, shape, classes)?;
     if context.device.name == "cpu" {
         need.check()?;
     }
-    symmetry::warn(recipe, &*dataset, context)?;
+    if let Some(pictures) = &pictures {
+        symmetry::warn(recipe, &**pictures, context)?;
+    }
     context.note("measuring some training steps on noise, a second or more");
     if recipe.perceptual.is_some() || recipe.target != methods::Target::Path {
         context
@@ -80,7 +79,7 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     let images = (seconds * images_per_second).round() as u64;
     let images = config.total_images().map_or(images, |total| total.min(images));
     Ok(PlanReport {
-        samples: dataset.len(),
+        samples,
         shape,
         classes,
         parameters: need.parameters,
@@ -95,8 +94,31 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
         images_per_second,
         images,
         seconds,
-        epochs: images as f64 / dataset.len().max(1) as f64,
+        epochs: images as f64 / samples.max(1) as f64,
     })
+}
+
+/// What a recipe trains on.
+struct Trained {
+    samples: usize,
+    shape: Shape,
+    classes: usize,
+    /// `None` where it is recordings.
+    pictures: Option<Arc<dyn Dataset>>,
+}
+
+fn trained(recipe: &Recipe, context: &mut Context) -> Result<Trained, Error> {
+    if let Some(config) = &recipe.sound {
+        let (library, ..) = sound::libraries(&recipe.data, config)?;
+        let (shape, classes) = (sound::Analysis::new(config)?.shape(), recipe.rows(library.labels().len()));
+        return Ok(Trained { samples: library.clips().len(), shape, classes, pictures: None });
+    }
+    let codec = Codec::of(recipe, None, &context.device)?;
+    let dataset = raw(&recipe.data, codec.as_deref(), context)?;
+    let shape = codec.as_ref().map_or(dataset.shape(), |codec| codec.latent);
+    let start = Start::of(recipe, shape, Split::Train)?;
+    let classes = if start.dataset().is_some() { 0 } else { recipe.rows(dataset.class_names().len()) };
+    Ok(Trained { samples: dataset.len(), shape, classes, pictures: Some(dataset) })
 }
 
 /// Steps until nothing new is allocated: threads find their areas one by one.

@@ -8,7 +8,7 @@ use crate::{
     model::{Subject, find},
     pipeline::{Piece, Pipeline, along},
     sampling::Classes,
-    symmetry,
+    sound, symmetry,
     taught::{TaughtTask, Teacher},
     verbs::data::DataRecord,
     words::{Captioned, Words, captions},
@@ -105,6 +105,29 @@ fn with_job<T>(
     if let Some(points) = recipe.data.name.as_deref().and_then(data::Points::named) {
         let name = points.name();
         return Err(Error::Usage(format!("`{name}` is a point set in the plane: use `rectiflow toy --data {name}`")));
+    }
+    if recipe.sound.is_some() {
+        let words = Words::of(recipe)?;
+        let (subject, stream, asked) = sound::stage(recipe, words.as_ref(), SHEET as usize)?;
+        let Stream { mut source, validation, data } = stream;
+        let (source, data) = (&mut *source, Some(data));
+        let (start, teacher, premetric, codec) = (None, None, None, None);
+        let job = Job {
+            recipe,
+            subject,
+            source,
+            validation,
+            start,
+            teacher,
+            premetric,
+            words,
+            codec,
+            asked,
+            folder,
+            resume,
+            data,
+        };
+        return then(job, context);
     }
     let codec = Codec::of(recipe, Some(folder), &context.device)?;
     let dataset = raw(&recipe.data, codec.as_deref(), context)?;

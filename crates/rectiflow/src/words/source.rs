@@ -1,7 +1,7 @@
 //! A stream of samples whose captions are encoded as they come.
 
 use super::Words;
-use base::Device;
+use base::{Condition, Device};
 use std::sync::Arc;
 use train::{Batch, Source, TrainError};
 
@@ -39,7 +39,8 @@ impl Captioned {
             false => batch.captions.iter().map(Option::as_deref).collect(),
         };
         let condition = words.condition(&texts, &Device::flex())?;
-        Ok(Batch { condition, ..batch })
+        // What stands beside the samples stays.
+        Ok(Batch { condition: Condition { dense: batch.condition.dense.clone(), ..condition }, ..batch })
     }
 }
 

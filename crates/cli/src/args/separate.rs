@@ -1,0 +1,28 @@
+//! Arguments of the verb that hears sounds in mixtures.
+
+use super::{ModelArgs, SolverArgs};
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct Separate {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The recording, or a folder of them: WAV, FLAC, Ogg Vorbis or MP3, any rate, length and number of channels.
+    #[arg(long, value_hint = ValueHint::AnyPath, required_unless_present = "held_out")]
+    pub input: Option<PathBuf>,
+    /// What should be heard (repeatable): --query violin --query "a flute".
+    #[arg(long, value_name = "TEXT")]
+    pub query: Vec<String>,
+    /// From the picture to sound: the mixture made quieter cell by cell (mask), or a phase looked for (griffinlim).
+    #[arg(long, default_value = "mask", value_parser = ["mask", "griffinlim"])]
+    pub resynth: String,
+    /// Separate nothing: measure so many mixtures of the recordings that training kept apart, beside what masks reach at most.
+    #[arg(long, value_name = "MIXTURES", conflicts_with_all = ["input", "query", "resynth"], value_parser = clap::value_parser!(u32).range(1..))]
+    pub held_out: Option<u32>,
+    #[command(flatten)]
+    pub solver: SolverArgs,
+    /// Folder for the sounds and their spectrograms; with --held-out the sheet, held-out.png by default.
+    #[arg(long, short, visible_alias = "output-dir", value_hint = ValueHint::AnyPath)]
+    pub output: Option<PathBuf>,
+}

@@ -1,0 +1,40 @@
+//! The verb that hears sounds in mixtures.
+
+use super::draw::overrides;
+use super::print;
+use crate::args::{self, Global};
+use rectiflow::{
+    Context, Error,
+    sound::Resynthesis,
+    verbs::separate::{ScoreRequest, SeparateRequest, score, separate as run},
+};
+
+pub(super) fn separate(request: args::Separate, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Separate { model, input, query, resynth, held_out, solver, output } = request;
+    let (overrides, seed) = (overrides(&solver), solver.seed.unwrap_or(0));
+    if let Some(count) = held_out {
+        let request = ScoreRequest {
+            checkpoint: model.checkpoint,
+            ema: model.ema,
+            overrides,
+            seed,
+            count: count as usize,
+            sheet: output.unwrap_or_else(|| "held-out.png".into()),
+        };
+        let report = score(&request, context)?;
+        return print(global, &report, || report.to_string());
+    }
+    let input = input.ok_or_else(|| Error::Usage("--input is missing: give a recording or a folder of them".into()))?;
+    let request = SeparateRequest {
+        checkpoint: model.checkpoint,
+        ema: model.ema,
+        overrides,
+        seed,
+        input,
+        queries: query,
+        resynthesis: if resynth == "mask" { Resynthesis::Mask } else { Resynthesis::GriffinLim },
+        output: output.unwrap_or_else(|| "separated".into()),
+    };
+    let report = run(&request, context)?;
+    print(global, &report, || report.to_string())
+}

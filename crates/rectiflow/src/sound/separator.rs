@@ -1,0 +1,223 @@
+//! A trained flow as a separator of waveforms: pieces of the mixture's picture go in, pieces of the target's come out, are faded
+//! into each other, and become sound.
+//!
+//! Two sizes of pieces. The network hears as many columns as it was trained on; neighbours share a quarter of them, and their
+//! pictures are faded into each other before any sound is made, so that a long note is not cut. Sound is made in blocks of many
+//! such pieces, which bounds the memory of a long recording.
+
+use super::{Analysis, stage};
+use crate::{
+    Context, Error, Model,
+    recipe::SampleConfig,
+    sampling::{Classes, Maps, draw_from},
+    start::Start,
+};
+use base::{Key, Purpose};
+use media::audio::{GriffinLim, LogMel, chunk::Chunks, griffin_lim, mask};
+use std::sync::Arc;
+
+/// From a picture to sound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resynthesis {
+    /// The mixture's own spectrum, each cell made quieter: its phase is kept.
+    #[default]
+    Mask,
+    /// A phase that goes with the picture, looked for from the mixture's.
+    GriffinLim,
+}
+
+/// Pieces of the network to a block of sound.
+const BLOCK: usize = 20;
+
+/// A model that hears, and how it is sampled.
+pub struct Separator<'a> {
+    model: &'a Model,
+    config: SampleConfig,
+    analysis: Analysis,
+    seed: u64,
+}
+
+impl<'a> Separator<'a> {
+    /// `model` sampled as `config` says, its noise of `seed`.
+    ///
+    /// # Errors
+    /// A model that was trained on something else.
+    pub fn new(model: &'a Model, config: SampleConfig, seed: u64) -> Result<Self, Error> {
+        let analysis = Analysis::new(stage::of(&model.recipe)?)?;
+        Ok(Self { model, config, analysis, seed })
+    }
+
+    /// Its pictures.
+    pub fn analysis(&self) -> &Analysis {
+        &self.analysis
+    }
+
+    /// What each of `queries` names in a mixture `samples` at the model's rate, all as long as it. `queries` has one entry to a
+    /// query: a class or a prompt.
+    ///
+    /// # Errors
+    /// What sampling may say, and [`Error::Interrupted`].
+    pub fn separate(
+        &self,
+        samples: &[f32],
+        queries: &Queries,
+        how: Resynthesis,
+        context: &mut Context,
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let mut whole = vec![vec![0.0; samples.len()]; queries.len()];
+        if samples.iter().all(|v| *v == 0.0) {
+            return Ok(whole); // nothing sounds in silence
+        }
+        let piece = self.analysis.frames() * self.analysis.mel().config().hop;
+        let blocks = Chunks::new(BLOCK * piece, piece / 2)?;
+        for (number, range) in blocks.ranges(samples.len()).into_iter().enumerate() {
+            let block = &samples[range.clone()];
+            let heard = self.analysis.mel().log_mel(block)?;
+            let pictures = self.pictures(&heard, queries, number as u64, context)?;
+            for (whole, picture) in whole.iter_mut().zip(&pictures) {
+                blocks.lay(whole, 1, &range, &self.sound(block, picture, how)?);
+            }
+        }
+        Ok(whole)
+    }
+
+    /// The pictures of what each query names, of the mixture's picture `heard`; `block` numbers its noise.
+    ///
+    /// # Errors
+    /// As [`Separator::separate`].
+    pub fn pictures(
+        &self,
+        heard: &LogMel,
+        queries: &Queries,
+        block: u64,
+        context: &mut Context,
+    ) -> Result<Vec<LogMel>, Error> {
+        let (frames, bands) = (self.analysis.frames(), heard.bins);
+        // The last column begins where the sound ends: no network has seen one, and its neighbour stands for it.
+        let known = heard.frames.saturating_sub(1).max(1);
+        let pieces = Chunks::new(frames, frames / 4)?;
+        let ranges = pieces.ranges(known);
+        let row =
+            |range: &std::ops::Range<usize>| self.analysis.row(&heard.values[range.start * bands..range.end * bands]);
+        let maps: Vec<f32> = ranges.iter().flat_map(row).collect();
+        let maps = Arc::new(Maps { rows: maps, shape: self.analysis.shape() });
+        let start = Start::Noise { shape: self.analysis.shape() };
+        let seed = Key::new(self.seed, Purpose::Noise).fold(block).bits(0) >> 1;
+        let (count, size) = (ranges.len(), self.analysis.shape().numel());
+        let picture = |query: usize| -> Result<LogMel, Error> {
+            let asked = Classes::Beside(Box::new(queries.one(query)), maps.clone());
+            let drawn = draw_from(self.model, &start, &self.config, &asked, seed, 0..count as u64, context)?;
+            let mut values = vec![0.0; known * bands];
+            for (range, row) in ranges.iter().zip(drawn.rows.chunks_exact(size)) {
+                pieces.lay(&mut values, bands, range, &self.analysis.columns(row)[..range.len() * bands]);
+            }
+            let last = values[(known - 1) * bands..].to_vec();
+            let missing = heard.frames - known;
+            values.extend(last.repeat(missing));
+            Ok(LogMel { frames: heard.frames, bins: bands, values })
+        };
+        (0..queries.len()).map(picture).collect()
+    }
+
+    /// The sound of a picture of something in `mixture`.
+    ///
+    /// # Errors
+    /// A picture of another length.
+    pub fn sound(&self, mixture: &[f32], picture: &LogMel, how: Resynthesis) -> Result<Vec<f32>, Error> {
+        let mel = self.analysis.mel();
+        Ok(match how {
+            Resynthesis::Mask => mask::resynthesise(mel, mixture, picture)?,
+            Resynthesis::GriffinLim => {
+                let stft = mel.stft();
+                let phases: Vec<f32> = stft.forward(mixture).values.iter().map(|v| v.arg() as f32).collect();
+                griffin_lim(&stft, &mel.magnitude(picture), mixture.len(), &phases, &GriffinLim::default())?
+            }
+        })
+    }
+}
+
+/// What is asked for: classes of the model, or words.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Queries {
+    /// Numbers of its classes.
+    Classes(Vec<i64>),
+    /// Texts for a model that reads them.
+    Texts(Vec<String>),
+}
+
+impl Queries {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Classes(classes) => classes.len(),
+            Self::Texts(texts) => texts.len(),
+        }
+    }
+
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `words` as `model` understands them: an article before a class's name, and what comes before "of", may be left out or not.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an empty query, or one that names nothing the model knows.
+    pub fn parse(words: &[String], model: &Model) -> Result<Self, Error> {
+        if let Some(empty) = words.iter().position(|query| query.trim().is_empty()) {
+            return Err(Error::Usage(format!("--query number {} is empty: say what should be heard", empty + 1)));
+        }
+        if words.is_empty() {
+            return Err(Error::Usage(
+                "--query is missing: say what should be heard, for instance --query \"violin\"".into(),
+            ));
+        }
+        if model.words.is_some() {
+            return Ok(Self::Texts(words.to_vec()));
+        }
+        let names = &model.subject.classes;
+        let class = |query: &String| {
+            named(names, query).map(|at| at as i64).ok_or_else(|| {
+                let short: String = query.chars().take(60).collect();
+                let cut = if short.len() < query.len() { "..." } else { "" };
+                Error::Usage(format!("--query \"{short}{cut}\": this model knows {}", names.join(", ")))
+            })
+        };
+        words.iter().map(class).collect::<Result<_, _>>().map(Self::Classes)
+    }
+
+    fn one(&self, at: usize) -> Classes {
+        match self {
+            Self::Classes(classes) => Classes::InTurn(vec![classes[at]]),
+            Self::Texts(texts) => Classes::prompts(vec![texts[at].clone()]),
+        }
+    }
+}
+
+/// The class that `query` names: its whole name, whatever the case, with or without an article or "the sound of" before it.
+fn named(names: &[String], query: &str) -> Option<usize> {
+    let mut words = query.trim().trim_end_matches(['.', '!']).to_lowercase();
+    loop {
+        if let Some(at) = names.iter().position(|name| name.to_lowercase() == words) {
+            return Some(at);
+        }
+        let begins = ["a ", "an ", "the ", "only ", "sound of ", "sounds of "];
+        words = begins.iter().find_map(|begin| words.strip_prefix(begin))?.trim_start().to_owned();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_may_say_more_than_the_name() {
+        let names = ["violin", "Bird Tweet", "a", "the end"].map(String::from);
+        let of = |query: &str| named(&names, query);
+        assert_eq!(
+            (of("Violin"), of("the sound of a violin."), of(" only the bird tweet ")),
+            (Some(0), Some(0), Some(1))
+        );
+        assert_eq!((of("a"), of("the end"), of("end"), of("viola"), of("")), (Some(2), Some(3), None, None, None));
+    }
+}

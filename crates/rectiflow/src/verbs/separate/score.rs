@@ -1,0 +1,276 @@
+//! How well a model separates recordings that its training never heard, beside what masks can reach at most.
+//!
+//! Mixtures of the recordings kept apart, with their references in hand. Waveforms are compared after masking, where the phase is
+//! the mixture's (Le Roux et al. 2019, arXiv:1811.02508). The oracles know what no model does: both references (ideal ratio mask),
+//! or the target's own picture.
+
+use super::super::sample::SampleOverrides;
+use crate::{
+    Context, Error, Model,
+    context::Event,
+    model::which,
+    output,
+    sound::{Queries, Resynthesis, Separator, libraries, stage_of},
+};
+use base::{Key, Purpose};
+use data::mixture::{Library, Mixture, MixtureConfig, mix};
+use media::audio::{LogMel, mask, picture};
+use metrics::sound::{level_difference, log_mel_l1, lost_energy, si_sdr, si_sdr_improvement};
+use serde::Serialize;
+use std::{fmt, path::PathBuf, time::Instant};
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct ScoreRequest {
+    /// A run's folder or a checkpoint file.
+    pub checkpoint: PathBuf,
+    /// A decay, or `raw`.
+    pub ema: Option<String>,
+    /// How the flow is sampled.
+    pub overrides: SampleOverrides,
+    /// Seed of the noise; the mixtures are always the same.
+    pub seed: u64,
+    /// Mixtures, at least 1.
+    pub count: usize,
+    /// A sheet of the first mixtures: mixture, target, what was heard, what a wrong query heard.
+    pub sheet: PathBuf,
+}
+
+/// A quantity over many mixtures.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Spread {
+    /// Mean of the finite values.
+    pub mean: f64,
+    /// The value that a tenth lies below.
+    pub tenth: f64,
+    /// The middle value.
+    pub median: f64,
+    /// The value that nine tenths lie below.
+    pub ninetieth: f64,
+}
+
+impl Spread {
+    fn of(values: &[f64]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: usize| sorted.get((sorted.len() * share / 100).min(sorted.len().saturating_sub(1)));
+        let at = |share| at(share).copied().unwrap_or(f64::NAN);
+        let finite: Vec<f64> = sorted.iter().copied().filter(|v| v.is_finite()).collect();
+        let mean = finite.iter().sum::<f64>() / finite.len() as f64;
+        Self { mean, tenth: at(10), median: at(50), ninetieth: at(90) }
+    }
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Score {
+    /// Mixtures.
+    pub mixtures: usize,
+    /// Recordings they were made of.
+    pub recordings: usize,
+    /// Evaluations of the network to a picture.
+    pub steps: usize,
+    /// SI-SDR of the mixtures themselves, dB.
+    pub mixture: Spread,
+    /// Improvement by the model's mask, dB.
+    pub improvement: Spread,
+    /// Share of mixtures that the model improved.
+    pub improved: f64,
+    /// Improvement by the ideal ratio mask, dB.
+    pub ideal_mask: Spread,
+    /// Improvement by the mask of the target's own picture, dB.
+    pub own_picture: Spread,
+    /// Log-mel L1 between the model's picture and the target's, over that of the mixture's.
+    pub log_mel: f64,
+    /// Share of the target's energy in cells that the mask left more than 20 dB below it.
+    pub lost: f64,
+    /// Share of outputs that are nearer to the sound asked for than to the other one.
+    pub follows: f64,
+    /// The same where the query names the other sound.
+    pub follows_swapped: f64,
+    /// Energy of the answer to a query for what does not sound, over the mixture's, dB.
+    pub absent: Spread,
+    /// Share of those answers at least 10 dB below the mixture.
+    pub absent_quiet: f64,
+    /// Seconds to a second of sound.
+    pub real_time_factor: f64,
+    /// The sheet.
+    pub sheet: PathBuf,
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mixtures, recordings, steps, .. } = self;
+        writeln!(f, "{mixtures} mixtures of {recordings} recordings kept apart, {steps} steps")?;
+        writeln!(f, "{:<54} {:>8} {:>8} {:>8} {:>8}", "", "mean", "tenth", "median", "ninetieth")?;
+        let rows = [
+            ("SI-SDR of the mixture, dB", self.mixture),
+            ("improvement by the model, dB", self.improvement),
+            ("improvement by the mask of the target's picture, dB", self.own_picture),
+            ("improvement by the ideal ratio mask, dB", self.ideal_mask),
+            ("level of the answer to an absent query, dB", self.absent),
+        ];
+        for (name, Spread { mean, tenth, median, ninetieth }) in rows {
+            writeln!(f, "{name:<54} {mean:8.2} {tenth:8.2} {median:8.2} {ninetieth:8.2}")?;
+        }
+        let shares = [
+            ("mixtures improved", self.improved),
+            ("outputs nearer to the sound asked for", self.follows),
+            ("... when the other sound is asked for", self.follows_swapped),
+            ("absent queries at least 10 dB below the mixture", self.absent_quiet),
+            ("log-mel L1, share of the mixture's", self.log_mel),
+            ("target energy lost by more than 20 dB", self.lost),
+        ];
+        shares.iter().try_for_each(|(name, share)| writeln!(f, "{name:<54} {:7.1}%", 100.0 * share))?;
+        writeln!(f, "{:.3} of real time; {}", self.real_time_factor, self.sheet.display())
+    }
+}
+
+/// Mixtures on the sheet.
+const SHOWN: usize = 6;
+
+/// Measures.
+///
+/// # Errors
+/// A model that was trained on something else, recordings that are not here any more.
+pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<Score, Error> {
+    output::file(&request.sheet, &["png"])?;
+    let model = Model::of_any(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    let config = request.overrides.apply(&model.recipe.sample)?;
+    let steps = config.steps;
+    let sound = stage_of(&model.recipe)?.clone();
+    let separator = Separator::new(&model, config, request.seed)?;
+    let (_, library, _) = libraries(&model.recipe.data, &sound)?;
+    // Two sounds, so that "the other one" is one; both there, so that their ratio is defined.
+    let present = MixtureConfig { absent: 0.0, sources: [2, 2], ..sound.mixture.clone() };
+    let absent = MixtureConfig { absent: 1.0, ..present.clone() };
+    let key = Key::new(0, Purpose::Probe).fold(1);
+    // One bar for all of them, not one for each.
+    let mut silent = Context::new(context.device.clone(), context.stop.clone(), |_| ());
+    let mut bench = Bench { separator: &separator, model: &model, library: &library, context: &mut silent };
+    context.tell(Event::Begin { what: "mixtures", total: request.count as u64 });
+    let (mut rows, mut quiet, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
+    let mut seconds = 0.0;
+    for index in 0..request.count as u64 {
+        context.go_on()?;
+        let (row, shown) = bench.row(&mix(&library, &present, key, index)?)?;
+        rows.push(row);
+        if pictures.len() < SHOWN {
+            pictures.push(shown);
+        }
+        let silent = mix(&library, &absent, key.fold(1), index)?;
+        let (answer, took) = bench.heard(&silent.mixture, &[silent.label])?;
+        seconds += took + row.seconds;
+        quiet.push(level_difference(&answer[0].0, &silent.mixture)?);
+        context.tell(Event::Advance { done: index + 1 });
+    }
+    context.tell(Event::End);
+    media::png::save(&request.sheet, &sheet(&pictures), &[("parameters", "mixture, target, heard, other query")])?;
+    let column = |of: fn(&Row) -> f64| rows.iter().map(of).collect::<Vec<f64>>();
+    let share = |of: fn(&Row) -> bool| rows.iter().filter(|row| of(row)).count() as f64 / rows.len() as f64;
+    let mean = |of: fn(&Row) -> f64| column(of).iter().sum::<f64>() / rows.len() as f64;
+    let sound_seconds = 3.0 * rows.len() as f64 * sound.mixture.length as f64 / f64::from(sound.mel.rate);
+    Ok(Score {
+        mixtures: rows.len(),
+        recordings: library.clips().len(),
+        steps,
+        mixture: Spread::of(&column(|r| r.mixture)),
+        improvement: Spread::of(&column(|r| r.improvement)),
+        improved: share(|r| r.improvement > 0.0),
+        ideal_mask: Spread::of(&column(|r| r.ideal)),
+        own_picture: Spread::of(&column(|r| r.own)),
+        log_mel: mean(|r| r.log_mel[0]) / mean(|r| r.log_mel[1]),
+        lost: mean(|r| r.lost),
+        follows: share(|r| r.follows[0]),
+        follows_swapped: share(|r| r.follows[1]),
+        absent_quiet: quiet.iter().filter(|d| **d <= -10.0).count() as f64 / quiet.len() as f64,
+        absent: Spread::of(&quiet),
+        real_time_factor: seconds / sound_seconds,
+        sheet: request.sheet.clone(),
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Row {
+    mixture: f64,
+    improvement: f64,
+    ideal: f64,
+    own: f64,
+    /// Of the model's picture and of the mixture's.
+    log_mel: [f64; 2],
+    lost: f64,
+    /// Asked for the one and for the other.
+    follows: [bool; 2],
+    seconds: f64,
+}
+
+/// What was heard, as sound and as a picture.
+type Answer = (Vec<f32>, LogMel);
+
+struct Bench<'a, 'c, 'd> {
+    separator: &'a Separator<'a>,
+    model: &'a Model,
+    library: &'a Library,
+    context: &'c mut Context<'d>,
+}
+
+impl Bench<'_, '_, '_> {
+    /// What the model hears of each label, as sound and as a picture; and the seconds it took.
+    fn heard(&mut self, mixture: &[f32], labels: &[usize]) -> Result<(Vec<Answer>, f64), Error> {
+        let names: Vec<String> = labels.iter().map(|label| self.library.labels()[*label].clone()).collect();
+        let queries = Queries::parse(&names, self.model)?;
+        let began = Instant::now();
+        let heard = self.separator.analysis().mel().log_mel(mixture)?;
+        let pictures = self.separator.pictures(&heard, &queries, 0, self.context)?;
+        let sound =
+            |picture: LogMel| Ok::<_, Error>((self.separator.sound(mixture, &picture, Resynthesis::Mask)?, picture));
+        let made = pictures.into_iter().map(sound).collect::<Result<_, _>>()?;
+        Ok((made, began.elapsed().as_secs_f64()))
+    }
+
+    fn row(&mut self, mixture: &Mixture) -> Result<(Row, [LogMel; 4]), Error> {
+        let Mixture { mixture: mixed, target, rest, label, others, .. } = mixture;
+        let (mut heard, seconds) = self.heard(mixed, &[*label, others[0]])?;
+        let mel = self.separator.analysis().mel();
+        let stft = mel.stft();
+        let spectra = [mixed, target, rest].map(|wave| stft.forward(wave));
+        let ideal = stft.inverse(&mask::ideal_ratio(&spectra[0], &spectra[1], &spectra[2])?, mixed.len())?;
+        let (picture, own) = (mel.log_mel_of(&spectra[0]), mel.log_mel_of(&spectra[1]));
+        let masked = mask::resynthesise(mel, mixed, &own)?;
+        // Silence has no direction: it is near to nothing.
+        let near = |x: &[f32], s: &[f32]| si_sdr(x, s).unwrap_or(f64::NEG_INFINITY);
+        let (swapped, swapped_picture) = heard.swap_remove(1);
+        let (answer, answered) = heard.swap_remove(0);
+        let row = Row {
+            mixture: si_sdr(mixed, target)?,
+            improvement: near(&answer, target) - si_sdr(mixed, target)?,
+            ideal: si_sdr_improvement(&ideal, mixed, target)?,
+            own: near(&masked, target) - si_sdr(mixed, target)?,
+            log_mel: [log_mel_l1(&answered.values, &own.values)?, log_mel_l1(&picture.values, &own.values)?],
+            lost: lost_energy(&stft.forward(&answer).magnitude(), &spectra[1].magnitude())?,
+            follows: [near(&answer, target) > near(&answer, rest), near(&swapped, rest) > near(&swapped, target)],
+            seconds,
+        };
+        Ok((row, [picture, own, answered, swapped_picture]))
+    }
+}
+
+/// A column to a mixture, rows from the top: mixture, target, heard, the other query.
+fn sheet(columns: &[[LogMel; 4]]) -> media::Bitmap {
+    let frames = columns.iter().map(|c| c[0].frames).max().unwrap_or(1);
+    let row = |k: usize| columns.iter().map(move |column| column[k].clone());
+    let all: Vec<LogMel> = (0..4).flat_map(row).collect();
+    picture::sheet(&all, frames, columns.len(), 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_passes_over_what_is_infinite_in_its_mean_alone() {
+        let values: Vec<f64> = (0..10).map(f64::from).chain([f64::NEG_INFINITY]).collect();
+        let spread = Spread::of(&values);
+        assert_eq!((spread.mean, spread.tenth, spread.median, spread.ninetieth), (4.5, 0.0, 4.0, 8.0));
+    }
+}
