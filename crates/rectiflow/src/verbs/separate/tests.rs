@@ -18,7 +18,11 @@ fn recordings(root: &Path) {
 fn recipe(root: &Path) -> Recipe {
     let text = r#"
         name = "tones"
-        sound = { centre = -3.0, spread = 2.5 }
+        parameterization = { type = "data" }
+        time = { law = { type = "logit_normal", mean = -0.8, std = 1.0 } }
+        [sound]
+        centre = -3.0
+        spread = 2.5
         [sound.mel]
         bins = 32
         floor = 1e-3
@@ -26,6 +30,7 @@ fn recipe(root: &Path) -> Recipe {
         length = 5120
         absent = 0.1
         [network]
+        type = "unet"
         channels = 16
         patch = 4
         groups = 4
