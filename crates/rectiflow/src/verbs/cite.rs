@@ -111,8 +111,6 @@ papers! {
         "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers", 2020, Some("2002.10957"), "NeurIPS 2020";
     SENTENCES: "reimers2019sentence", "Reimers, Nils and Gurevych, Iryna",
         "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks", 2019, Some("1908.10084"), "EMNLP 2019";
-    FLOWSEP: "yuan2024flowsep", "Yuan, Yi and Liu, Xubo and Liu, Haohe and Plumbley, Mark D. and Wang, Wenwu",
-        "FlowSep: Language-Queried Sound Separation with Rectified Flow Matching", 2024, Some("2409.07614"), "ICASSP 2025";
     GUIDANCE: "ho2022classifier", "Ho, Jonathan and Salimans, Tim",
         "Classifier-Free Diffusion Guidance", 2022, Some("2207.12598"), "NeurIPS 2021 Workshop";
     INTERVAL: "kynkaanniemi2024applying", "Kynk{\\\"a}{\\\"a}nniemi, Tuomas and Aittala, Miika and Karras, Tero and Laine, Samuli and Aila, Timo and Lehtinen, Jaakko",
@@ -223,7 +221,7 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
         }
     }
     if recipe.sound.is_some() {
-        cite(&[FLOWSEP]);
+        cite(&[FLOW_SEP]);
     }
     if recipe.perceptual.is_some() {
         cite(&[IMPROVED_RF, LPIPS]);
