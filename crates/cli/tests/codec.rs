@@ -44,13 +44,13 @@ fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
     let codec = format!("codec={}", at("codec").display());
     let sets = [SETS, &[codec.as_str()]].concat();
     with("train", &sets, &at("flow")).assert().success();
-    assert_eq!(size(&at("flow/samples/000000000064.png")), [8 * 28 + 9 * 2, 8 * 28 + 9 * 2].map(|side: u32| side));
+    assert_eq!(size(&at("flow/samples/000000000064.png")), [8 * 56 + 9 * 2, 8 * 56 + 9 * 2]);
     let teacher = at("flow");
     let own = ["train.images=32", "pairs.count=32"];
     with("reflow", &own, &at("straight")).arg("--teacher").arg(&teacher).assert().success();
     let sheet = at("sheet.png");
     rectiflow().arg("sample").arg(at("straight")).args(["--num", "4", "--output"]).arg(&sheet).assert().success();
-    assert!(size(&sheet)[0] >= 56);
+    assert!(size(&sheet)[0] >= 112);
     let judged =
         rectiflow().arg("eval").arg(&teacher).args(["--num", "32", "--steps", "2", "--json"]).assert().success();
     assert!(String::from_utf8_lossy(&judged.get_output().stdout).contains("frechet"));
