@@ -202,14 +202,21 @@ pub struct SetTransformer {
 impl SetTransformer {
     /// What the network says of the set `x` `[b m channels]` at times `t` `[b]`: the same shape, 0 before training.
     pub fn forward(&self, x: Tensor<3>, t: Tensor<1>, condition: &Condition) -> Tensor<3> {
-        let m = x.dims()[1];
+        let [b, m, _] = x.dims();
         let first = self.conditioner.forward(t, condition).unsqueeze_dim::<3>(1); // [b 1 d]
         let mut h = Tensor::cat(vec![first, self.input.forward(x)], 1); // [b 1+m d]
+        // Nothing said is one token that nobody hears, so that no caption and the null that guidance asks about are the same.
+        let silent = |cross: &Cross| Tokens {
+            embedding: Tensor::zeros([b, 1, cross.kv.weight.val().dims()[1]], &h.device()),
+            mask: Tensor::<2>::zeros([b, 1], &h.device()).greater_elem(0.5),
+        };
+        let reader = self.blocks.iter().find_map(|block| block.cross.as_ref());
+        let tokens = condition.tokens.clone().or_else(|| reader.map(silent));
         let half = self.blocks.len() / 2;
         let mut skips = Vec::new();
         for (i, block) in self.blocks.iter().enumerate() {
             let skip = if i > half { skips.pop() } else { None };
-            h = block.forward(h, skip, condition.tokens.as_ref());
+            h = block.forward(h, skip, tokens.as_ref());
             if i < half {
                 skips.push(h.clone());
             }
