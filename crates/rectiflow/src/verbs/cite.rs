@@ -143,8 +143,6 @@ papers! {
         "Improving Video Generation with Human Feedback", 2025, Some("2501.13918"), "NeurIPS 2025";
     DIFFUSION_DPO: "wallace2023diffusion", "Wallace, Bram and Dang, Meihua and Rafailov, Rafael and others",
         "Diffusion Model Alignment Using Direct Preference Optimization", 2023, Some("2311.12908"), "CVPR 2024";
-    TRIPO_SG: "li2025triposg", "Li, Yangguang and Zou, Zi-Xin and Liu, Zexiang and others",
-        "TripoSG: High-Fidelity 3D Shape Synthesis using Large-Scale Rectified Flow Models", 2025, Some("2502.06608"), "arXiv";
     TRIFLOW: "wizadwongsa2024taming", "Wizadwongsa, Suttisak and Zhou, Jinfan and Li, Edward and Park, Jeong Joon",
         "Taming Feed-forward Reconstruction Models as Latent Encoders for 3D Generative Models", 2024, Some("2501.00651"), "arXiv";
     FLOW_SEP: "yuan2024flowsep", "Yuan, Yi and Liu, Xubo and Liu, Haohe and Plumbley, Mark D. and Wang, Wenwu",
