@@ -56,7 +56,8 @@ fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
     assert!(String::from_utf8_lossy(&judged.get_output().stdout).contains("frechet"));
 
     // What looks at samples while they move is refused.
-    let restored = rectiflow().arg("restore").arg(&teacher).args(["--input", "fashion-mnist-mini"]).assert();
+    let restored =
+        rectiflow().arg("restore").arg(&teacher).args(["--task", "colour", "--input", "fashion-mnist-mini"]).assert();
     restored.code(2).stderr(predicate::str::contains("moves latents"));
     // A codec that changed under its flow is noticed, and a run of another kind is no codec.
     with("codec", &[&tiny[..], &["seed=2"]].concat(), &at("other")).assert().success();

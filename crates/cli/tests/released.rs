@@ -84,9 +84,7 @@ fn options_of_runs_and_of_released_models_are_not_mixed() {
         command.assert().code(2).stderr(predicate::str::contains(option));
     }
     let run = common::run();
-    for (option, value) in
-        [("--negative-prompt", "x"), ("--height", "32"), ("--noise", "x.npy"), ("--skip-layers", "1")]
-    {
+    for (option, value) in [("--negative-prompt", "x"), ("--height", "32"), ("--skip-layers", "1")] {
         let mut command = rectiflow();
         command.arg("sample").arg(&run).args([option, value]).arg("--output").arg(&output);
         command
