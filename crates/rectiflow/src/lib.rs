@@ -25,6 +25,7 @@ pub mod sampling;
 pub mod scheduler_config;
 pub mod schedules;
 pub mod shapes;
+mod sheets;
 pub mod sound;
 mod stage;
 pub mod start;

@@ -158,24 +158,9 @@ pub fn student(
         recipe: teacher.recipe,
         guidance: recipe.pairs.guidance.clone(),
     });
-    let source = &mut *source;
     let data = (!recipe.needs_pairs()).then_some(data);
-    let job = Job {
-        recipe,
-        subject,
-        source,
-        validation,
-        start,
-        teacher,
-        premetric,
-        words,
-        codec,
-        asked,
-        folder,
-        resume,
-        data,
-    };
-    let train = job.run(context)?;
+    let plain = Job::new(recipe, subject, &mut *source, folder, resume);
+    let train = Job { validation, start, teacher, premetric, words, codec, asked, data, ..plain }.run(context)?;
     Ok(StudentReport { pairs: made, pair_count, train })
 }
 

@@ -13,7 +13,6 @@ use crate::{
         panels::{self, Panel, page},
         plot::{self, Labels, Series, Style},
     },
-    sampling::Classes,
     toy::{Tracks, density, diffused, follow, held_out, noise, on_path, pairs, pictures},
 };
 use data::Points;
@@ -170,26 +169,7 @@ fn learn(
         codec: None,
     };
     let mut source = PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
-    let job = |recipe, source, folder, resume| {
-        let subject = subject.clone();
-        let (validation, start, teacher, premetric, words, codec, data) = Default::default();
-        let asked = Classes::None;
-        Job {
-            recipe,
-            subject,
-            source,
-            validation,
-            start,
-            teacher,
-            premetric,
-            words,
-            codec,
-            asked,
-            folder,
-            resume,
-            data,
-        }
-    };
+    let job = |recipe, source, folder, resume| Job::new(recipe, subject.clone(), source, folder, resume);
     if !recipe.needs_pairs() {
         return job(recipe, &mut source, folder, resume).run(context);
     }

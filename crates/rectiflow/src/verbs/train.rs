@@ -6,25 +6,23 @@ use crate::{
     context::{Context, Event},
     memory::Need,
     model::{Subject, find},
-    pipeline::{Piece, Pipeline, along},
     sampling::Classes,
+    sheets::{SHEET, Sheets},
     sound, symmetry,
     taught::{TaughtTask, Teacher},
     verbs::data::DataRecord,
     words::{Captioned, Words, captions},
 };
 use ::train::{
-    Batch, ImageSource, Outcome, RunDir, Setup, Source, Task, TrainError, TransferSource,
+    Batch, ImageSource, Outcome, RunDir, Setup, Source, Task, TransferSource,
     checkpoint::{Checkpoint, Folder},
     log::{EventFile, Stats},
 };
-use base::{Network, Shape};
 use burn::module::Module;
 use data::{Dataset, Loader, LoaderConfig, Split};
-use flow::{Guided, Premetric};
-use media::{Grid, Images};
+use flow::Premetric;
 use methods::Target;
-use nets::{Net, Precise};
+use nets::Net;
 use serde::Serialize;
 use std::{
     ops::ControlFlow,
@@ -110,24 +108,8 @@ fn with_job<T>(
         let words = Words::of(recipe)?;
         let (subject, stream, asked) = sound::stage(recipe, words.as_ref(), SHEET as usize)?;
         let Stream { mut source, validation, data } = stream;
-        let (source, data) = (&mut *source, Some(data));
-        let (start, teacher, premetric, codec) = (None, None, None, None);
-        let job = Job {
-            recipe,
-            subject,
-            source,
-            validation,
-            start,
-            teacher,
-            premetric,
-            words,
-            codec,
-            asked,
-            folder,
-            resume,
-            data,
-        };
-        return then(job, context);
+        let plain = Job::new(recipe, subject, &mut *source, folder, resume);
+        return then(Job { validation, words, asked, data: Some(data), ..plain }, context);
     }
     let codec = Codec::of(recipe, Some(folder), &context.device)?;
     let dataset = raw(&recipe.data, codec.as_deref(), context)?;
@@ -143,23 +125,8 @@ fn with_job<T>(
     let Stream { mut source, validation, data } =
         stream(recipe, dataset, &start, words.as_ref(), codec.as_deref(), context)?;
     let premetric = crate::perceptual::of(recipe, subject.shape, &context.device)?;
-    let (source, data, start, teacher) = (&mut *source, Some(data), None, None);
-    let job = Job {
-        recipe,
-        subject,
-        source,
-        validation,
-        start,
-        teacher,
-        premetric,
-        words,
-        codec,
-        asked,
-        folder,
-        resume,
-        data,
-    };
-    then(job, context)
+    let plain = Job::new(recipe, subject, &mut *source, folder, resume);
+    then(Job { validation, premetric, words, codec, asked, data: Some(data), ..plain }, context)
 }
 
 /// What a stage learns from.
@@ -305,6 +272,35 @@ pub(crate) struct Ready {
     starts: Start,
 }
 
+impl<'a> Job<'a> {
+    /// A stage that learns from `source` alone: fresh weights, no teacher, no words, nothing to validate with.
+    pub fn new(
+        recipe: &'a Recipe,
+        subject: Subject,
+        source: &'a mut dyn Source,
+        folder: &'a Path,
+        resume: Option<Resume>,
+    ) -> Self {
+        let (validation, start, teacher, premetric, words, codec, data) = Default::default();
+        let asked = Classes::None;
+        Self {
+            recipe,
+            subject,
+            source,
+            validation,
+            start,
+            teacher,
+            premetric,
+            words,
+            codec,
+            asked,
+            folder,
+            resume,
+            data,
+        }
+    }
+}
+
 impl Job<'_> {
     /// All that can be refused before anything is written: a network that does not fit the data or the machine, a folder that
     /// holds another run or cannot be written.
@@ -445,52 +441,5 @@ pub(crate) fn starting_point(folder: &Path, resume: Option<&Resume>) -> Result<O
             "{} already holds a run: continue it with --resume latest, or choose another --output-dir",
             folder.display()
         ))),
-    }
-}
-
-/// Sample sheets of fixed noise (or held-out images of the source, each beside what it becomes) and classes while training.
-struct Sheets<'a> {
-    recipe: &'a Recipe,
-    /// What the network moves.
-    shape: Shape,
-    starts: Start,
-    words: Option<Arc<Words>>,
-    codec: Option<Arc<Codec>>,
-    asked: Classes,
-    run: &'a RunDir,
-    device: base::Device,
-}
-
-const SHEET: u64 = 64;
-
-impl Sheets<'_> {
-    fn draw(&mut self, images: u64, network: &dyn Network<2>) -> Result<(), TrainError> {
-        self.drawn(images, network).map_err(|error| TrainError::Objective(format!("sample sheet: {error}")))
-    }
-
-    fn drawn(&self, images: u64, network: &dyn Network<2>) -> Result<(), Error> {
-        let config = &self.recipe.sample;
-        let network = Precise { network, precision: config.precision };
-        let field = Guided::new(self.recipe.field(&network), config.guidance.scale, config.guidance.interval)?;
-        let (path, seed) = (&self.recipe.path, self.recipe.seed);
-        let field = along(field, path, config.path.as_ref())?;
-        let pipeline = Pipeline::new(field, path, config, &self.starts, self.shape, seed, &self.device)?;
-        let pipeline = pipeline.decoded(self.codec.as_deref());
-        let indices: Vec<u64> = (0..self.starts.count().unwrap_or(SHEET).min(SHEET)).collect();
-        let condition = self.asked.condition(self.words.as_ref(), &indices, &self.device)?;
-        let Piece { x0, mut rows, .. } = pipeline.draw(&indices, &condition)?;
-        let mut count = indices.len();
-        if self.starts.dataset().is_some() {
-            let (from, size) = (crate::sampling::host(x0)?, self.shape.numel());
-            let both = from.chunks(size).zip(rows.chunks(size)).take(count / 2);
-            rows = both.flat_map(|(from, to)| from.iter().chain(to).copied()).collect();
-            count = rows.len() / size;
-        }
-        let drawn = self.codec.as_ref().map_or(self.shape, |codec| codec.drawn());
-        let sheet = Images::new(rows, count, drawn.image()?)?;
-        let path = self.run.samples().join(format!("{images:012}.png"));
-        let (steps, solver) = (config.steps, config.solver.name());
-        let text = format!("Steps: {steps}, Sampler: {solver}, Seed: {seed}, Images: {images}");
-        Ok(media::png::save(&path, &Grid::default().sheet(&sheet), &[("parameters", &text)])?)
     }
 }
