@@ -87,6 +87,9 @@ pub struct MixtureConfig {
     pub snr: [f64; 2],
     /// Least and most speed at which a sound runs; 1 is its own.
     pub speed: [f64; 2],
+    /// Share of the sounds longer than a mixture that begin within it; the others are cut from their middle. What never hears a sound
+    /// begin takes its beginning for another sound.
+    pub onset: f64,
     /// Share of the mixtures whose query names a label that does not sound: the target is silence.
     pub absent: f64,
     /// Least and most decibels by which a mixture is then made quieter, references with it: recordings are as loud as they are.
@@ -105,6 +108,7 @@ impl Default for MixtureConfig {
             sources: [2, 2],
             snr: [-5.0, 5.0],
             speed: [1.0, 1.0],
+            onset: 0.4,
             absent: 0.05,
             level: [0.0, 0.0],
             peak: 0.9,
@@ -144,8 +148,10 @@ impl MixtureConfig {
             let remedy = "use [least, most] decibels, none above 0";
             return Err(DataError::config("mixture.level", format!("{:?}", self.level), remedy));
         }
-        if !(0.0..=1.0).contains(&self.absent) {
-            return Err(DataError::config("mixture.absent", self.absent.to_string(), "use a share from 0 to 1"));
+        for (key, share) in [("mixture.absent", self.absent), ("mixture.onset", self.onset)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(DataError::config(key, share.to_string(), "use a share from 0 to 1"));
+            }
         }
         if self.length == 0 || !(self.peak > 0.0 && self.peak <= 1.0) {
             let what = format!("length {} and peak {}", self.length, self.peak);
@@ -242,32 +248,40 @@ fn between(rng: &mut impl RngExt, [low, high]: [f64; 2]) -> f64 {
     low + (high - low) * rng.random::<f64>()
 }
 
-/// A clip of `label` in a window of the right length: a part of a long one, a short one anywhere; never silence, for then
-/// what was asked for would not sound.
+/// A clip of `label` in a window of the right length: a part of a long one or its beginning, a short one anywhere; never silence,
+/// for then what was asked for would not sound.
 fn placed(library: &Library, label: usize, config: &MixtureConfig, rng: &mut impl RngExt) -> Vec<f32> {
     let list = &library.of[label];
     let clip = &library.clips[list[rng.random_range(0..list.len())]];
     let speed = between(rng, config.speed);
     let sound = if speed == 1.0 { clip.samples.clone() } else { at_speed(&clip.samples, speed) };
-    let mut window = vec![0.0; config.length];
+    let length = config.length;
+    let mut window = vec![0.0; length];
     let free = rng.random::<f64>();
-    if sound.len() > config.length {
-        let start = loud_start(&sound, config.length, free);
-        window.copy_from_slice(&sound[start..start + config.length]);
+    if sound.len() > length {
+        // At least a quarter of the window is left for a sound that begins in it.
+        let before = (free * (0.75 * length as f64)) as usize;
+        let begins = rng.random::<f64>() < config.onset && loud_enough(&sound, 0..length - before);
+        let (start, before) = if begins { (0, before) } else { (loud_start(&sound, length, free), 0) };
+        window[before..].copy_from_slice(&sound[start..start + length - before]);
     } else {
-        let start = (free * (config.length - sound.len() + 1) as f64) as usize;
+        let start = (free * (length - sound.len() + 1) as f64) as usize;
         window[start..start + sound.len()].copy_from_slice(&sound);
     }
     window
+}
+
+/// Whether a part of a sound has a hundredth of the power of the whole.
+fn loud_enough(sound: &[f32], part: Range<usize>) -> bool {
+    let samples = part.len() as f64;
+    energy(&sound[part]) / samples >= 0.01 * energy(sound) / sound.len() as f64
 }
 
 /// Where a window of `length` begins in a longer sound: at a share of the way, or where it is loudest if it is silent there.
 fn loud_start(sound: &[f32], length: usize, share: f64) -> usize {
     let last = sound.len() - length;
     let start = ((share * (last + 1) as f64) as usize).min(last);
-    let window: Range<usize> = start..start + length;
-    let whole = energy(sound) / sound.len() as f64;
-    if energy(&sound[window]) / length as f64 >= 0.01 * whole {
+    if loud_enough(sound, start..start + length) {
         return start;
     }
     let loudest = (0..sound.len()).max_by(|a, b| sound[*a].abs().total_cmp(&sound[*b].abs())).unwrap_or(0);
@@ -367,7 +381,7 @@ mod tests {
         let clip = |label: usize, samples: &[f32]| Clip { samples: samples.to_vec(), label, name: "x".into() };
         let labels = vec!["a".to_owned(), "b".to_owned()];
         let library = Library::new("x".as_ref(), labels, vec![clip(0, &samples), clip(1, &samples)]).unwrap();
-        let config = MixtureConfig { absent: 0.0, ..MixtureConfig::default() };
+        let config = MixtureConfig { absent: 0.0, onset: 0.0, ..MixtureConfig::default() };
         let mut whole = 0;
         for index in 0..50 {
             let m = mix(&library, &config, key(), index).unwrap();
@@ -377,6 +391,28 @@ mod tests {
         }
         // One window in a hundred begins within the burst.
         assert!(whole > 80, "{whole} of 100 bursts are heard whole");
+    }
+
+    /// Mutants: the beginning cut off where it should sound; every sound begun at the window's edge; the share not asked.
+    #[test]
+    fn as_many_long_sounds_begin_within_a_mixture_as_asked() {
+        let clip = |label| Clip { samples: vec![0.5; 20_000], label, name: "x".into() };
+        let library = Library::new("x".as_ref(), vec!["a".into(), "b".into()], vec![clip(0), clip(1)]).unwrap();
+        for (onset, band) in [(0.0, 0..=0), (0.4, 130..=190), (1.0, 398..=400)] {
+            let config = MixtureConfig { absent: 0.0, onset, ..MixtureConfig::default() };
+            let (mut begun, mut early) = (0, 0);
+            for index in 0..200 {
+                let m = mix(&library, &config, key(), index).unwrap();
+                for x in [&m.target, &m.rest] {
+                    let silent = x.iter().take_while(|v| **v == 0.0).count();
+                    assert!(x[silent..].iter().all(|v| *v != 0.0) && silent < 15_360 * 3 / 4, "{silent}");
+                    begun += usize::from(silent > 0);
+                    early += usize::from(silent > 0 && silent < 15_360 * 3 / 8);
+                }
+            }
+            assert!(band.contains(&begun), "{begun} of 400 at {onset}");
+            assert!(begun == 0 || (35..=65).contains(&(100 * early / begun)), "{early} of {begun} in the first half");
+        }
     }
 
     #[test]
@@ -402,6 +438,7 @@ mod tests {
         refuse(|c| c.speed = [0.0, 1.0], "mixture.speed");
         refuse(|c| c.level = [-3.0, 1.0], "mixture.level");
         refuse(|c| c.absent = f64::NAN, "mixture.absent");
+        refuse(|c| c.onset = 1.5, "mixture.onset");
         refuse(|c| c.queries = vec![], "mixture.queries");
         refuse(|c| c.peak = 0.0, "mixture.peak");
         assert!(serde_json::from_str::<MixtureConfig>(r#"{"lenght": 3}"#).is_err());
