@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use train::checkpoint::Which;
 
-/// From so many evaluations on phases are nearer to the data than a reflow on stored pairs (docs/make-it-fast.md).
+/// From so many evaluations on phases are nearer to the data than a reflow on stored pairs (benches/few-step/RESULTS.md).
 const FEWEST_PHASES: usize = 4;
 /// The share of a phase that is trained, and its teacher's steps (recipes/fashion/phased.toml).
 const PHASE: (f64, usize) = (0.8, 4);
