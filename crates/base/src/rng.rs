@@ -80,6 +80,12 @@ impl Key {
         self.at(index).random()
     }
 
+    /// `len` uniform numbers in [0, 1) for sample `index`.
+    pub fn uniforms(self, index: u64, len: usize) -> impl Iterator<Item = f32> {
+        let mut rng = self.at(index);
+        (0..len).map(move |_| rng.random())
+    }
+
     /// `len` standard normal numbers for sample `index`.
     pub fn normals(self, index: u64, len: usize) -> impl Iterator<Item = f32> {
         let mut rng = self.at(index);

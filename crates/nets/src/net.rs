@@ -2,13 +2,13 @@
 
 use crate::{
     ConditionConfig, Cost, Dit, DitConfig, Init, JointDit, JointDitConfig, Mlp, MlpConfig, NetsError, SetTransformer,
-    SetTransformerConfig, Unet, UnetConfig,
+    SetTransformerConfig, Triflow, TriflowConfig, Unet, UnetConfig,
 };
 use base::{Condition, Device, Network, Pass, Shape, Tensor};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
-/// A network by configuration: `type = "mlp" | "unet" | "dit" | "mmdit" | "set_transformer"` and that network's keys.
+/// A network by configuration: `type = "mlp" | "unet" | "dit" | "mmdit" | "set_transformer" | "triflow"` and that network's keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum NetConfig {
@@ -22,6 +22,8 @@ pub enum NetConfig {
     Mmdit(JointDitConfig),
     /// Transformer over sets of vectors, whose order says nothing.
     SetTransformer(SetTransformerConfig),
+    /// Three streams over three planes of features.
+    Triflow(TriflowConfig),
 }
 
 impl Default for NetConfig {
@@ -39,6 +41,7 @@ impl NetConfig {
             Self::Dit(_) => "dit",
             Self::Mmdit(_) => "mmdit",
             Self::SetTransformer(_) => "set_transformer",
+            Self::Triflow(_) => "triflow",
         }
     }
 
@@ -53,6 +56,7 @@ impl NetConfig {
             Self::Dit(config) => config.check(),
             Self::Mmdit(config) => config.check(),
             Self::SetTransformer(config) => config.check(),
+            Self::Triflow(config) => config.check(),
         }
     }
 
@@ -64,6 +68,7 @@ impl NetConfig {
             Self::Dit(config) => &config.condition,
             Self::Mmdit(config) => &config.condition,
             Self::SetTransformer(config) => &config.condition,
+            Self::Triflow(config) => &config.condition,
         }
     }
 
@@ -85,6 +90,7 @@ impl NetConfig {
             Self::Dit(config) => config.condition.reach = reach,
             Self::Mmdit(config) => config.condition.reach = reach,
             Self::SetTransformer(config) => config.condition.reach = reach,
+            Self::Triflow(config) => config.condition.reach = reach,
         }
         self
     }
@@ -115,6 +121,7 @@ impl NetConfig {
             Self::Dit(config) => Kind::Dit(config.build(init, self.image(shape)?, classes)?),
             Self::Mmdit(config) => Kind::Mmdit(config.build(init, self.image(shape)?, classes)?),
             Self::SetTransformer(config) => Kind::Set(config.build(init, set(shape)?[1], classes)?),
+            Self::Triflow(config) => Kind::Triflow(config.build(init, planes(shape)?, classes)?),
         };
         Ok(Net { kind, shape })
     }
@@ -141,6 +148,7 @@ impl NetConfig {
                 let [tokens, channels] = set(shape)?;
                 config.cost(tokens, channels, classes)
             }
+            Self::Triflow(config) => config.cost(planes(shape)?, classes),
         }
     }
 }
@@ -153,6 +161,12 @@ fn set(shape: Shape) -> Result<[usize; 2], NetsError> {
         NetsError::config(what)
     };
     shape.lengths().try_into().map_err(|_| wrong())
+}
+
+/// `[3 c h w]` for the network that sees planes.
+fn planes(shape: Shape) -> Result<[usize; 4], NetsError> {
+    let wrong = |error| NetsError::config(format!("{error}, which a triflow needs; use an mlp for them"));
+    shape.axes("planes [3 c h w]").map_err(wrong)
 }
 
 /// A network of any kind for samples of one shape, over rows `[b n]`: the shape is restored at its door. Its parameters are
@@ -178,6 +192,8 @@ enum Kind {
     Mmdit(JointDit),
     /// See [`SetTransformer`].
     Set(SetTransformer),
+    /// See [`Triflow`].
+    Triflow(Triflow),
 }
 
 impl Net {
@@ -198,7 +214,7 @@ impl Net {
     /// How many attention layers it has, each with its number for [`base::Taps`] in the order of a forward pass.
     pub fn attentions(&self) -> usize {
         match &self.kind {
-            Kind::Mlp(_) | Kind::Set(_) => 0,
+            Kind::Mlp(_) | Kind::Set(_) | Kind::Triflow(_) => 0,
             Kind::Unet(net) => {
                 let levels = net.down_blocks.iter().chain([&net.mid_block]).chain(&net.up_blocks);
                 levels.map(|level| level.attentions.len()).sum()
@@ -220,6 +236,11 @@ impl Network<2> for Net {
                 let [b, n] = x.dims();
                 let [tokens, channels] = set(self.shape).expect("networks of sets are made for no other shape");
                 net.forward(x.reshape([b, tokens, channels]), t, condition).reshape([b, n])
+            }
+            Kind::Triflow(net) => {
+                let [b, n] = x.dims();
+                let [p, c, h, w] = planes(self.shape).expect("networks of planes are made for no other shape");
+                net.forward(x.reshape([b, p, c, h, w]), t, condition).reshape([b, n])
             }
         }
     }

@@ -6,7 +6,7 @@ use burn::tensor::Gradients;
 use nets::weights::{ParamMap, ParamVisit, map_named, visit_named};
 use nets::{
     ConditionConfig, Dit, DitConfig, JointDitConfig, MlpConfig, NetConfig, Positions, Resampling, SetTransformerConfig,
-    UnetConfig,
+    TriflowConfig, UnetConfig,
 };
 
 const VECTOR: usize = 3;
@@ -58,6 +58,18 @@ fn zoo() -> Vec<(&'static str, NetConfig, Shape)> {
             Shape::from([5, 6]),
         ),
         (
+            "triflow",
+            NetConfig::Triflow(TriflowConfig {
+                width: 16,
+                heads: 2,
+                latents: 5,
+                blocks: 1,
+                condition: condition(true),
+                ..TriflowConfig::default()
+            }),
+            Shape::from([3, 2, 4, 6]),
+        ),
+        (
             "unet beside a map",
             NetConfig::Unet(UnetConfig {
                 patch: 2,
@@ -88,7 +100,8 @@ fn inputs(b: usize, shape: Shape, config: &NetConfig) -> (Tensor<2>, Tensor<1>, 
     let classes: Vec<i64> = (0..b as i64).map(|i| i % 3).collect();
     let mut condition = Condition::classes(&classes, &device);
     condition.vector = Some(noise([b, VECTOR], 2));
-    if matches!(config, NetConfig::Dit(_) | NetConfig::Mmdit(_) | NetConfig::SetTransformer(_)) {
+    if matches!(config, NetConfig::Dit(_) | NetConfig::Mmdit(_) | NetConfig::SetTransformer(_) | NetConfig::Triflow(_))
+    {
         let mask = Tensor::<2>::ones([b, 4], &device).greater_elem(0.0);
         condition.tokens = Some(Tokens { embedding: noise([b, 4, TOKEN], 3), mask });
     }
@@ -455,7 +468,7 @@ mod random {
                 NetConfig::Unet(unet) => unet.patch << (unet.multipliers.len() - 1),
                 NetConfig::Dit(dit) => dit.patch,
                 NetConfig::Mmdit(mmdit) => mmdit.patch,
-                NetConfig::Mlp(_) | NetConfig::SetTransformer(_) => 1,
+                NetConfig::Mlp(_) | NetConfig::SetTransformer(_) | NetConfig::Triflow(_) => 1,
             };
             let shape = Shape::from([c, h * step, w * step]);
             let net = config.init(1, shape, 3, &Device::flex()).unwrap();

@@ -16,6 +16,7 @@
 pub mod boundary;
 pub mod bvh;
 pub mod collection;
+pub mod colour;
 pub mod distance;
 pub mod extract;
 pub mod mesh;
@@ -28,6 +29,7 @@ pub mod sample;
 pub mod solid;
 pub mod triangulate;
 pub mod vector;
+pub mod views;
 pub mod write;
 
 pub use collection::{Collection, Entry};
@@ -39,3 +41,4 @@ pub use render::View;
 pub use repair::{Condition, condition, fit};
 pub use sample::Cloud;
 pub use vector::Point;
+pub use views::Cameras;

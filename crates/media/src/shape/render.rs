@@ -5,9 +5,11 @@
 
 use super::Mesh;
 use super::vector::{Point, cross, dot, unit};
+use serde::{Deserialize, Serialize};
 
 /// From where a mesh is looked at, in degrees.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct View {
     /// Around the upright axis; 0 looks along -z, 90 along -x.
     pub azimuth: f64,
@@ -24,14 +26,19 @@ pub struct Seen {
     pub depth: Vec<f64>,
     /// Directions of the surface in the viewer's frame (right, up, towards the viewer), turned towards the viewer.
     pub normals: Vec<Point>,
+    /// Numbers of the faces; [`NO_FACE`] where nothing is seen.
+    pub faces: Vec<u32>,
 }
 
+/// No face is seen at a pixel.
+pub const NO_FACE: u32 = u32::MAX;
+
 /// Each pixel of a shaded picture is the mean of so many rays along each side.
-const RAYS: usize = 3;
+pub(super) const RAYS: usize = 3;
 
 impl View {
     /// The viewer's directions: right, up, towards the viewer.
-    fn frame(self) -> [Point; 3] {
+    pub fn frame(self) -> [Point; 3] {
         let (a, e) = (self.azimuth.to_radians(), self.elevation.to_radians());
         let toward = [a.sin() * e.cos(), e.sin(), a.cos() * e.cos()];
         let right = [a.cos(), 0.0, -a.sin()];
@@ -41,7 +48,9 @@ impl View {
     /// What the viewer sees of `mesh` in `size` by `size` pixels.
     pub fn look(self, mesh: &Mesh, size: usize) -> Seen {
         let [right, up, toward] = self.frame();
-        let mut seen = Seen { size, depth: vec![f64::NEG_INFINITY; size * size], normals: vec![[0.0; 3]; size * size] };
+        let pixels = size * size;
+        let (depth, normals) = (vec![f64::NEG_INFINITY; pixels], vec![[0.0; 3]; pixels]);
+        let mut seen = Seen { size, depth, normals, faces: vec![NO_FACE; pixels] };
         let half = size as f64 / 2.0;
         // Columns, rows and heights.
         let place = |p: Point| [(dot(p, right) + 1.0) * half - 0.5, (1.0 - dot(p, up)) * half - 0.5, dot(p, toward)];
@@ -71,6 +80,7 @@ impl View {
                     if shares.iter().all(|&s| s >= 0.0) && depth > seen.depth[y * size + x] {
                         seen.depth[y * size + x] = depth;
                         seen.normals[y * size + x] = normal;
+                        seen.faces[y * size + x] = i as u32;
                     }
                 }
             }

@@ -190,6 +190,13 @@ impl Solid {
         self.parts.iter().map(|part| part.distance(p)).fold(f64::INFINITY, f64::min)
     }
 
+    /// The number of the part nearest to `p`, the first of equals, and how many parts there are.
+    pub fn part(&self, p: Point) -> (usize, usize) {
+        let gaps = self.parts.iter().enumerate().map(|(i, part)| (i, part.distance(p)));
+        let nearest = gaps.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(i, _)| i);
+        (nearest, self.parts.len())
+    }
+
     /// The direction in which the distance grows fastest at `p`.
     pub fn gradient(&self, p: Point) -> Point {
         let slope = |axis: usize| {

@@ -18,12 +18,12 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    pub(super) fn new(init: &Init, d: usize) -> Self {
+    pub(crate) fn new(init: &Init, d: usize) -> Self {
         Self { weight: init.child("weight").constant([d], 1.0), bias: init.child("bias").constant([d], 0.0) }
     }
 
     /// `[b n d]` to `[b n d]`.
-    pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [b, _, d] = x.dims();
         let rows = |param: &Param<Tensor<1>>| param.val().unsqueeze::<2>().expand([b, d]);
         kernels::layer_norm_modulate(x, rows(&self.weight) - 1.0, rows(&self.bias), 1e-5)
@@ -46,7 +46,7 @@ pub struct Within {
 
 impl Within {
     /// Over features `d` in `heads` heads, with or without norms of queries and keys.
-    pub(super) fn new(init: &Init, d: usize, heads: usize, qk_norm: bool) -> Self {
+    pub(crate) fn new(init: &Init, d: usize, heads: usize, qk_norm: bool) -> Self {
         let norm = |name| qk_norm.then(|| RmsNorm::new(&init.child(name), d / heads));
         Self {
             qkv: Linear::without_bias(&init.child("qkv"), d, 3 * d, Weights::Xavier),
@@ -58,7 +58,7 @@ impl Within {
     }
 
     /// `[b n d]` to `[b n d]`.
-    pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let qkv = self.qkv.forward(x);
         let y = match (&self.q_norm, &self.k_norm) {
             (Some(q_norm), Some(k_norm)) => {
@@ -89,7 +89,7 @@ pub struct Cross {
 
 impl Cross {
     /// From features `d` to a set of features `c`, in `heads` heads, with or without norms of queries and keys.
-    pub(super) fn new(init: &Init, d: usize, c: usize, heads: usize, qk_norm: bool) -> Self {
+    pub(crate) fn new(init: &Init, d: usize, c: usize, heads: usize, qk_norm: bool) -> Self {
         let norm = |name| qk_norm.then(|| RmsNorm::new(&init.child(name), d / heads));
         Self {
             q: Linear::without_bias(&init.child("q"), d, d, Weights::Xavier),
@@ -102,7 +102,7 @@ impl Cross {
     }
 
     /// `x` `[b n d]` asks `context` `[b m c]`, of which `mask` `[b m]` says what is real.
-    pub(super) fn forward(&self, x: Tensor<3>, context: Tensor<3>, mask: Option<Tensor<2, Bool>>) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>, context: Tensor<3>, mask: Option<Tensor<2, Bool>>) -> Tensor<3> {
         let ([b, n, d], m) = (x.dims(), context.dims()[1]);
         let (heads, size) = (self.heads, d / self.heads);
         let q = self.q.forward(x).reshape([b, n, heads, size]).swap_dims(1, 2); // [b heads n size]
@@ -138,7 +138,7 @@ pub struct CrossBlock {
 const RATIO: usize = 4;
 
 /// The perceptron of a block of features `d`.
-pub(super) fn perceptron(init: &Init, d: usize) -> FeedForward {
+pub(crate) fn perceptron(init: &Init, d: usize) -> FeedForward {
     FeedForward {
         fc1: Linear::new(&init.child("fc1"), d, RATIO * d, Weights::Xavier),
         fc2: Linear::new(&init.child("fc2"), RATIO * d, d, Weights::Xavier),
@@ -146,13 +146,13 @@ pub(super) fn perceptron(init: &Init, d: usize) -> FeedForward {
 }
 
 /// `x` and what the perceptron says of it, normalised.
-pub(super) fn through(ff: &FeedForward, norm: &LayerNorm, x: Tensor<3>) -> Tensor<3> {
+pub(crate) fn through(ff: &FeedForward, norm: &LayerNorm, x: Tensor<3>) -> Tensor<3> {
     let y = ff.fc1.activated(norm.forward(x.clone()), Activation::Gelu);
     x + ff.fc2.forward(y)
 }
 
 impl SelfBlock {
-    pub(super) fn new(init: &Init, d: usize, heads: usize) -> Self {
+    pub(crate) fn new(init: &Init, d: usize, heads: usize) -> Self {
         Self {
             norm1: LayerNorm::new(&init.child("norm1"), d),
             attn: Within::new(&init.child("attn"), d, heads, false),
@@ -161,14 +161,14 @@ impl SelfBlock {
         }
     }
 
-    pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let x = x.clone() + self.attn.forward(self.norm1.forward(x));
         through(&self.ff, &self.norm2, x)
     }
 }
 
 impl CrossBlock {
-    pub(super) fn new(init: &Init, d: usize, heads: usize) -> Self {
+    pub(crate) fn new(init: &Init, d: usize, heads: usize) -> Self {
         Self {
             norm1: LayerNorm::new(&init.child("norm1"), d),
             norm_cross: LayerNorm::new(&init.child("norm_cross"), d),
@@ -178,7 +178,7 @@ impl CrossBlock {
         }
     }
 
-    pub(super) fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
         let context = self.norm_cross.forward(context);
         let x = x.clone() + self.attn.forward(self.norm1.forward(x), context, None);
         through(&self.ff, &self.norm2, x)

@@ -4,7 +4,7 @@
 //! Tokens carry no positional code, so that a codec trained on few decodes many. The field is the distance divided by
 //! [`ShapeCodecConfig::truncation`] and cut at ±1, negative inside (the release exports it inside-positive).
 
-mod blocks;
+pub(crate) mod blocks;
 mod embedding;
 pub mod losses;
 mod set_transformer;
