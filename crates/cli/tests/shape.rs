@@ -214,3 +214,92 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     refused(&format!("sample {} --output x.glb", common::run().display()), "draws no shapes");
     assert!(!at.join("runs/other").exists() && !at.join("x.glb").exists());
 }
+
+const VIEWS: &str = r#"
+name = "views"
+whitening = "zca"
+data = { name = "solids", classes = ["sphere", "box"], limit = 16 }
+[codec]
+type = "triplane"
+inputs = 2
+rays = 64
+samples = 10
+level = 2.0
+[codec.cameras]
+size = 16
+views = [
+    { azimuth = 20.0, elevation = 25.0 },
+    { azimuth = 110.0, elevation = -20.0 },
+    { azimuth = 230.0, elevation = 25.0 },
+]
+[codec.network]
+width = 32
+depth = 1
+heads = 2
+channels = 4
+side = 8
+hidden = 16
+[train]
+images = 1600
+batch = 8
+optim = { lr = 5e-3, warmup = 160 }
+"#;
+
+const PLANES: &str = r#"
+name = "planes"
+codec = "runs/views"
+data = { name = "solids", classes = ["sphere", "box"], limit = 16 }
+network = { type = "triflow", width = 32, heads = 2, latents = 8, stages = 1, blocks = 1 }
+latents = { space = "original", w_bg = 0.2 }
+sample = { steps = 8 }
+[train]
+images = 1600
+batch = 16
+validate_every = 800
+sample_every = 1600
+optim = { lr = 2e-3, warmup = 160 }
+"#;
+
+/// From solids to views, from views to planes, from planes to a flow, from a class to pictures and meshes.
+/// Mutants: planes decoded before their surface is taken; views below one another on the sheet; whitened planes rendered.
+#[test]
+fn a_flow_over_planes_draws_views_and_meshes() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("views.toml"), VIEWS).unwrap();
+    fs::write(at.join("planes.toml"), PLANES).unwrap();
+    let run = |line: &str| {
+        let mut command = rectiflow();
+        command.current_dir(at).args(line.split(' '));
+        command
+    };
+    let wide = |name: &str| {
+        let bytes = fs::read(at.join(name)).unwrap();
+        u32::from_be_bytes(bytes[16..20].try_into().unwrap())
+    };
+    let shown = json(&mut run("data show solids --num 4 --size 16 -o solids.png"));
+    assert_eq!((shown["samples"].as_u64(), shown["shape"].to_string()), (Some(2000), "[4,4,16,16]".into()));
+    assert_eq!(wide("solids.png"), 2 * (4 * 16 + 2) + 2);
+    let codec = json(&mut run("codec views.toml"));
+    assert!(number(&codec["lost"]["psnr"]) > 13.0, "{codec}");
+    assert!(at.join("runs/views/samples/round-trip.png").is_file());
+    json(&mut run("train planes.toml"));
+    assert!(at.join("runs/planes/samples/000000001600.png").is_file());
+    json(&mut run("sample runs/planes --class box --num 2 --columns 1 --output views.png"));
+    // Narrower than is visible: enlarged twice.
+    assert_eq!(wide("views.png"), 2 * 3 * 16 + 4);
+    json(&mut run("sample runs/planes --class box --num 1 --output views.npy"));
+    json(&mut run("sample runs/planes --class sphere --num 1 --resolution 16 --output one.glb"));
+    assert!(number(&json(&mut shape(at, "show one.glb -o one.png"))["faces"]) > 10.0);
+    let found = json(&mut shape(at, "measure runs/planes --num 4"));
+    assert!(number(&found["judge"]) > 0.5, "{found}");
+    let refused = |line: &str, words: &str| {
+        run(line).assert().code(2).stderr(predicate::str::contains(words));
+    };
+    refused("codec views.toml --set codec.inputs=4 -o runs/other", "codec.inputs");
+    refused("codec views.toml --set codec.cameras.size=20 -o runs/other", "codec.cameras.size");
+    refused("train planes.toml --set latents.w_bg=0 -o runs/other", "latents.w_bg");
+    refused("eval runs/planes --num 32", "draws shapes");
+    refused("sample runs/planes --resolution 100 --output x.glb", "--resolution 100");
+    assert!(!at.join("runs/other").exists() && !at.join("x.glb").exists());
+}

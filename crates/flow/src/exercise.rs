@@ -30,6 +30,29 @@ pub trait Premetric<const D: usize> {
     fn distance(&self, data: Tensor<D>, estimate: Tensor<D>) -> Tensor<1>;
 }
 
+/// How a loss looks at what it compares: a linear map of both sides, which may depend on the data point they speak of. The seam for
+/// metrics of features and weights by place (TriFlow, arXiv:2501.00651), whose codecs live elsewhere.
+pub trait Gauge<const D: usize> {
+    /// The network's reading and the one wanted, `[b ...]`, as the loss compares them; `data` are the data points where they are known.
+    fn seen(&self, read: Tensor<D>, wanted: Tensor<D>, data: Option<&Tensor<D>>) -> (Tensor<D>, Tensor<D>);
+}
+
+/// What a trainer supplies to an objective, as far as it asks for any.
+#[derive(Clone, Copy)]
+pub struct Beside<'a, const D: usize> {
+    /// The distance that [`Objective::perceptual`](crate::Objective::perceptual) weighs; without it the loss stands alone.
+    pub premetric: Option<&'a dyn Premetric<D>>,
+    /// What the loss looks through.
+    pub gauge: Option<&'a dyn Gauge<D>>,
+}
+
+// Not derived: that would name a `Default` of the trait objects.
+impl<const D: usize> Default for Beside<'_, D> {
+    fn default() -> Self {
+        Self { premetric: None, gauge: None }
+    }
+}
+
 /// The curved Euler step of every row from its own time to another: source and data estimates of point and velocity held,
 /// coefficients moved (DDIM, arXiv 2010.02502, eq. 12). Euler's step on the linear path.
 pub fn glide<const D: usize>(path: &Path, x: Tensor<D>, velocity: Tensor<D>, from: &Times, to: &Times) -> Tensor<D> {

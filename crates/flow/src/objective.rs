@@ -2,7 +2,7 @@
 
 use crate::native::{Native, Port};
 use crate::{
-    Exercise, FlowError, Loss, Parameterization, Path, Perceptual, Premetric, TimeConfig, Weighting, error::require,
+    Beside, Exercise, FlowError, Loss, Parameterization, Path, Perceptual, TimeConfig, Weighting, error::require,
     path::Ends, rows,
 };
 use base::{Condition, Key, Network, Pass, Tensor, Times};
@@ -37,7 +37,7 @@ pub struct Objective {
     /// is read on `path` as `parameterization`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub native: Option<Native>,
-    /// A perceptual distance beside the loss; whoever trains supplies it as a [`Premetric`].
+    /// A perceptual distance beside the loss; whoever trains supplies it as a [`Premetric`](crate::Premetric).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perceptual: Option<Perceptual>,
 }
@@ -113,10 +113,10 @@ impl Objective {
         times: &Times,
         pass: &Pass,
     ) -> Result<Tensor<1>, FlowError> {
-        self.loss_seen(network, ends, condition, times, pass, None)
+        self.loss_seen(network, ends, condition, times, pass, Beside::default())
     }
 
-    /// The same beside the distance that [`Objective::perceptual`] weighs.
+    /// The same with the distance that [`Objective::perceptual`] weighs and what the loss looks through.
     ///
     /// # Errors
     /// As for [`Objective::loss_of`].
@@ -127,13 +127,13 @@ impl Objective {
         condition: &Condition,
         times: &Times,
         pass: &Pass,
-        premetric: Option<&dyn Premetric<D>>,
+        beside: Beside<'_, D>,
     ) -> Result<Tensor<1>, FlowError> {
         if self.antithetic {
-            return self.reflected(network, ends, condition, times, pass, premetric);
+            return self.reflected(network, ends, condition, times, pass, beside);
         }
         let exercise = self.exercise(ends, times, condition)?;
-        Ok(self.loss_on(network, exercise, pass, premetric))
+        Ok(self.loss_on(network, exercise, pass, beside))
     }
 
     /// The reading in which output and target are compared.
@@ -164,13 +164,12 @@ impl Objective {
     }
 
     /// The weighted loss of each row of an exercise, `[b]`; its times must lie where [`Objective::clamp`] holds them.
-    /// `premetric` is the distance that [`Objective::perceptual`] weighs; without it the loss stands alone.
     pub fn loss_on<const D: usize>(
         &self,
         network: &dyn Network<D>,
         exercise: Exercise<D>,
         pass: &Pass,
-        premetric: Option<&dyn Premetric<D>>,
+        beside: Beside<'_, D>,
     ) -> Tensor<1> {
         let Exercise { x, times, condition, wanted, reading, data } = exercise;
         let port = Port { path: &self.path, parameterization: self.parameterization, native: self.native.as_ref() };
@@ -178,12 +177,16 @@ impl Objective {
         let output = port.ask(network, x.clone(), &times, &condition, pass);
         let read = |wanted, output| self.parameterization.read(wanted, &self.path, x.clone(), output, &times);
         let wanted = reading.read(compared, &self.path, x.clone(), wanted, &times);
-        let losses = self.loss.per_sample(read(compared, output.clone()), wanted);
+        let (said, wanted) = match beside.gauge {
+            None => (read(compared, output.clone()), wanted),
+            Some(gauge) => gauge.seen(read(compared, output.clone()), wanted, data.as_ref()),
+        };
+        let losses = self.loss.per_sample(said, wanted);
         let losses = match self.weighting.weights(&self.path, compared, &self.time, &times) {
             None => losses,
             Some(weights) => rows::scale(losses, weights),
         };
-        match (self.perceptual, premetric, data) {
+        match (self.perceptual, beside.premetric, data) {
             (Some(how), Some(premetric), Some(data)) => {
                 let estimate = read(Parameterization::Data {}, output);
                 let factors = |f: &dyn Fn(f64) -> f64| times.values().iter().map(|&t| f(t)).collect();
@@ -202,7 +205,7 @@ impl Objective {
         condition: &Condition,
         times: &Times,
         pass: &Pass,
-        premetric: Option<&dyn Premetric<D>>,
+        beside: Beside<'_, D>,
     ) -> Result<Tensor<1>, FlowError> {
         let Some(z) = ends.z.filter(|_| self.path.has_latent()) else {
             let remedy = "it needs a path with a latent, and the latent beside the two ends";
@@ -220,7 +223,7 @@ impl Objective {
             },
         };
         let plain = Self { antithetic: false, ..self.clone() };
-        let losses = plain.loss_seen(network, both, &condition.repeated(2), &times.cat(times), &pass, premetric)?;
+        let losses = plain.loss_seen(network, both, &condition.repeated(2), &times.cat(times), &pass, beside)?;
         let batch = times.len();
         Ok((losses.clone().narrow(0, 0, batch) + losses.narrow(0, batch, batch)) * 0.5)
     }

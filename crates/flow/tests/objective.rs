@@ -5,7 +5,7 @@ mod common;
 use base::{Condition, Key, Network, Pass, Purpose, Tensor, Times};
 use common::{gap, host, line, mean, points};
 use flow::exact::{Mixture, MixtureField};
-use flow::{Loss, Objective, Parameterization as P, Path, TimeConfig, TimeLaw, Weighting};
+use flow::{Beside, Gauge, Loss, Objective, Parameterization as P, Path, TimeConfig, TimeLaw, Weighting};
 
 const ALL: [P; 4] = [P::Velocity {}, P::Noise {}, P::Data {}, P::Score {}];
 
@@ -25,6 +25,42 @@ fn losses_have_their_hand_computed_values() {
     assert!((at(101.0) - at(100.0) - 1.0 / n as f64).abs() < 1e-8);
     let small = 1e-4;
     assert!((at(small) / (small * small / (2.0 * 0.00054 * (n * n) as f64)) - 1.0).abs() < 1e-4);
+}
+
+/// Counts a difference three times where the data point is above zero.
+struct Above;
+
+impl Gauge<2> for Above {
+    fn seen(&self, read: Tensor<2>, wanted: Tensor<2>, data: Option<&Tensor<2>>) -> (Tensor<2>, Tensor<2>) {
+        let data = data.unwrap();
+        let factor = data.zeros_like().mask_fill(data.clone().greater_elem(0.0), 2.0) + 1.0;
+        (read * factor.clone(), wanted * factor)
+    }
+}
+
+/// Says nothing.
+struct Silent;
+
+impl Network<2> for Silent {
+    fn predict(&self, x: Tensor<2>, _: Tensor<1>, _: &Condition, _: &Pass) -> Tensor<2> {
+        x.zeros_like()
+    }
+}
+
+/// What the loss looks through acts on both sides, and knows the data point and not the noise. Mutants: the wanted side left as it
+/// is; the noise in the data's place.
+#[test]
+fn a_gauge_measures_differences_by_their_data_point() {
+    let (x0, x1) = (points(&[vec![4.0], vec![-4.0]]), points(&[vec![-1.0], vec![2.0]]));
+    let (objective, times) = (Objective::default(), Times::all(0.5, 2));
+    let loss = |gauge: Option<&dyn Gauge<2>>| {
+        let beside = Beside { gauge, ..Beside::default() };
+        let ends = (x0.clone(), x1.clone()).into();
+        let losses = objective.loss_seen(&Silent, ends, &Condition::none(), &times, &Pass::Infer, beside);
+        host(losses.unwrap())
+    };
+    assert!(gap(&loss(None), &[25.0, 36.0]) < 1e-4);
+    assert!(gap(&loss(Some(&Above)), &[25.0, 9.0 * 36.0]) < 1e-4);
 }
 
 /// The exact output of a parameterization as a network.

@@ -4,11 +4,14 @@
 //! cargo bench --workspace --bench scaling > benches/scaling/scaling.csv && python benches/scaling/plot.py
 //! ```
 //!
+//! A word picks sweeps by their names: `cargo bench --workspace --bench scaling -- planes` compares the network of three streams with a
+//! transformer whose tokens all attend to one another, at equal width and tokens.
+//!
 //! Beside each time stands the rate at which it did the network's arithmetic: where that rises and levels out, no size costs more
 //! than its work. Every size is timed three times, the sizes in turns, and the least of its medians counts.
 
-use base::{Condition, Device, Key, Network, Pass, Purpose, Tensor};
-use nets::{DitConfig, Net, NetConfig, UnetConfig};
+use base::{Condition, Device, Key, Network, Pass, Purpose, Shape, Tensor};
+use nets::{DitConfig, Net, NetConfig, TriflowConfig, UnetConfig};
 use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
@@ -27,22 +30,36 @@ struct Size {
     /// What grows.
     value: usize,
     config: NetConfig,
-    /// `[b c h w]`.
-    shape: [usize; 4],
+    /// Samples of a batch, and what each is.
+    shape: (usize, Shape),
 }
 
 fn sizes() -> Vec<Size> {
     let unet = |channels| NetConfig::Unet(UnetConfig { channels, patch: 2, ..UnetConfig::default() });
     let dit = NetConfig::Dit(DitConfig { width: 256, depth: 4, heads: 4, patch: 2, ..DitConfig::default() });
-    let batches = [1, 2, 4, 8, 16, 32, 64, 128].map(|b| ("batch", b, unet(32), [b, 1, 28, 28]));
+    let batches = [1, 2, 4, 8, 16, 32, 64, 128].map(|b| ("batch", b, unet(32), (b, [1, 28, 28].into())));
     // As many tokens in a batch everywhere, so that only their number in an image changes.
     let tokens = [8, 12, 16, 24, 32, 48, 64].map(|side: usize| {
         let n = side * side / 4;
-        ("tokens", n, dit.clone(), [(2048 / n).max(1), 4, side, side])
+        ("tokens", n, dit.clone(), ((2048 / n).max(1), [4, side, side].into()))
     });
-    let channels = [16, 24, 32, 48, 64, 80, 96, 128].map(|c| ("channels", c, unet(c), [16, 1, 28, 28]));
-    let all = batches.into_iter().chain(tokens).chain(channels);
-    all.map(|(sweep, value, config, shape)| Size { sweep, value, config, shape }).collect()
+    let channels = [16, 24, 32, 48, 64, 80, 96, 128].map(|c| ("channels", c, unet(c), (16, [1, 28, 28].into())));
+    let (width, heads, patch) = (128, 4, 2);
+    let streams = NetConfig::Triflow(TriflowConfig { width, heads, patch, ..TriflowConfig::default() });
+    // The same tokens as one picture, three planes side by side, in as many blocks as a stage has.
+    let one = NetConfig::Dit(DitConfig { width, heads, patch, depth: 3, ..DitConfig::default() });
+    let planes = [(32, 32), (32, 64), (64, 64), (64, 128)].map(|(h, w): (usize, usize)| {
+        let n = 3 * h * w / 4;
+        let three: Shape = [3, 12, h, w].into();
+        let flat: Shape = [12, h, 3 * w].into();
+        [("planes three streams", n, streams.clone(), (1, three)), ("planes all to all", n, one.clone(), (1, flat))]
+    });
+    let all = batches.into_iter().chain(tokens).chain(channels).chain(planes.into_iter().flatten());
+    // What is no option picks sweeps.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let picked = |sweep: &str| words.is_empty() || words.iter().any(|word| sweep.contains(word));
+    let sizes = all.map(|(sweep, value, config, shape)| Size { sweep, value, config, shape });
+    sizes.filter(|size| picked(size.sweep)).collect()
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -58,7 +75,7 @@ fn measure() -> Result<(), Box<dyn Error>> {
     let mut times = vec![[f64::INFINITY; 2]; sizes.len()];
     for round in 1..=ROUNDS {
         for (size, times) in sizes.iter().zip(&mut times) {
-            let net = size.config.init(1, [size.shape[1], size.shape[2], size.shape[3]], 0, &Device::flex())?;
+            let net = size.config.init(1, size.shape.1, 0, &Device::flex())?;
             for (time, run) in times.iter_mut().zip([forward(&net, size.shape), train(&net, size.shape)]) {
                 *time = time.min(median(run));
             }
@@ -67,8 +84,8 @@ fn measure() -> Result<(), Box<dyn Error>> {
     }
     println!("sweep,value,batch,forward_ms_per_image,train_ms_per_image,forward_gflops,train_gflops");
     for (size, [forward, train]) in sizes.iter().zip(times) {
-        let [b, c, h, w] = size.shape;
-        let flops = size.config.cost([c, h, w], 0)?.forward_flops_per_sample as f64;
+        let (b, shape) = size.shape;
+        let flops = size.config.cost(shape, 0)?.forward_flops_per_sample as f64;
         // A training step does the products of a forward pass three times.
         let rate = |ms: f64, times: f64| times * flops * b as f64 / ms / 1e6;
         let each = |ms: f64| ms / b as f64;
@@ -97,20 +114,20 @@ fn median(mut run: Box<dyn FnMut()>) -> f64 {
     each[each.len() / 2]
 }
 
-fn inputs(shape: [usize; 4], device: &Device) -> (Tensor<2>, Tensor<1>) {
-    let indices: Vec<u64> = (0..shape[0] as u64).collect();
-    let times: Vec<f32> = indices.iter().map(|i| (*i as f32 + 0.5) / shape[0] as f32).collect();
-    let x = Key::new(0, Purpose::Noise).normal_tensor(&indices, [0, shape[1..].iter().product()], device);
+fn inputs((b, shape): (usize, Shape), device: &Device) -> (Tensor<2>, Tensor<1>) {
+    let indices: Vec<u64> = (0..b as u64).collect();
+    let times: Vec<f32> = indices.iter().map(|i| (*i as f32 + 0.5) / b as f32).collect();
+    let x = Key::new(0, Purpose::Noise).normal_tensor(&indices, [0, shape.numel()], device);
     (x, Tensor::from_floats(times.as_slice(), device))
 }
 
-fn forward(net: &Net, shape: [usize; 4]) -> Box<dyn FnMut()> {
+fn forward(net: &Net, shape: (usize, Shape)) -> Box<dyn FnMut()> {
     let (net, (x, t)) = (net.clone(), inputs(shape, &Device::flex()));
     Box::new(move || drop(black_box(net.predict(x.clone(), t.clone(), &Condition::none(), &Pass::Infer).into_data())))
 }
 
 /// Forward, backward and update, as the engine takes a step.
-fn train(net: &Net, shape: [usize; 4]) -> Box<dyn FnMut()> {
+fn train(net: &Net, shape: (usize, Shape)) -> Box<dyn FnMut()> {
     let (x, t) = inputs(shape, &Device::flex().autodiff());
     let config = TrainConfig::default();
     let mut state = Some(State::new(net.clone(), &config));

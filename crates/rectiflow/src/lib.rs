@@ -15,6 +15,7 @@ pub mod model;
 pub mod output;
 pub mod pairs;
 mod perceptual;
+mod pictures;
 mod pipeline;
 pub mod prelude;
 pub mod recipe;

@@ -273,9 +273,9 @@ impl Model {
     /// # Errors
     /// [`Error::Usage`].
     pub fn check_pictures(&self, what: &str) -> Result<(), Error> {
-        match self.codec.as_ref().is_some_and(|codec| codec.is_shape()) {
-            false => Ok(()),
-            true => Err(Error::Usage(format!(
+        match self.codec.as_ref().is_none_or(|codec| !codec.has_surface()) {
+            true => Ok(()),
+            false => Err(Error::Usage(format!(
                 "{what} measures pictures, and {} draws shapes; use `rectiflow shape measure`",
                 self.file.display()
             ))),

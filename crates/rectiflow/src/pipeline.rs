@@ -21,17 +21,28 @@ pub(crate) struct Pipeline<'a> {
     solver: Solver,
     schedule: Schedule,
     prelude: Option<&'a Prelude>,
-    codec: Option<&'a Codec>,
+    end: End<'a>,
     shape: Shape,
     seed: u64,
     device: Device,
+}
+
+/// What becomes of the end of a trajectory.
+#[derive(Clone, Copy)]
+pub(crate) enum End<'a> {
+    /// It is the sample.
+    Plain,
+    /// It is a latent, and what this codec decodes is the sample.
+    Decoded(&'a Codec),
+    /// It is a latent, wanted as it is, at its own width.
+    Latent(&'a Codec),
 }
 
 /// Samples drawn together.
 pub(crate) struct Piece {
     /// Where they started, rows `[b m]` of what the field moves.
     pub x0: Tensor<2>,
-    /// The samples, decoded, one row after another.
+    /// The samples, decoded where they are to be, one row after another.
     pub rows: Vec<f32>,
     /// Evaluations of the field per sample (the largest).
     pub nfe: usize,
@@ -55,7 +66,7 @@ impl<'a> Pipeline<'a> {
         config.check().map_err(Error::Usage)?;
         let (schedule, device) = (config.schedule.build(config.steps)?, device.clone());
         let (path, solver) = (config.path.as_ref().unwrap_or(trained).clone(), config.solver.clone());
-        Ok(Self { field, start, path, solver, schedule, prelude: None, codec: None, shape, seed, device })
+        Ok(Self { field, start, path, solver, schedule, prelude: None, end: End::Plain, shape, seed, device })
     }
 
     /// With one more step before the first.
@@ -63,9 +74,14 @@ impl<'a> Pipeline<'a> {
         Self { prelude, ..self }
     }
 
-    /// With a decoder at the end.
+    /// With a decoder at the end, where there is one.
     pub fn decoded(self, codec: Option<&'a Codec>) -> Self {
-        Self { codec, ..self }
+        self.ending(codec.map_or(End::Plain, End::Decoded))
+    }
+
+    /// With this end.
+    pub fn ending(self, end: End<'a>) -> Self {
+        Self { end, ..self }
     }
 
     /// Whether a step before the first would change nothing, because this path starts in pure noise.
@@ -98,9 +114,10 @@ impl<'a> Pipeline<'a> {
         let brownian = paths(self.seed, indices);
         let end = solve_with(&*self.field, x0.clone(), condition, &self.solver, &self.schedule, &brownian, None)?;
         let nfe = end.nfe_per_sample.iter().copied().max().unwrap_or(0);
-        let rows = match self.codec {
-            Some(codec) => codec.decode(end.x),
-            None => end.x,
+        let rows = match self.end {
+            End::Plain => end.x,
+            End::Decoded(codec) => codec.decode(end.x),
+            End::Latent(codec) => codec.raw(end.x),
         };
         Ok(Piece { x0, rows: host(rows)?, nfe })
     }

@@ -2,9 +2,10 @@
 
 use crate::{
     Error, Model, Start,
+    codec::Codec,
     context::{Context, Event},
-    memory,
-    pipeline::{Pipeline, along},
+    memory, pictures,
+    pipeline::{End, Pipeline, along},
     recipe::SampleConfig,
     words::Words,
 };
@@ -45,7 +46,7 @@ impl Drawn {
     /// # Errors
     /// [`Error::Usage`] where they are none.
     pub fn images(&self) -> Result<Images, Error> {
-        Ok(Images::new(self.rows.clone(), self.len(), self.shape.image()?)?)
+        pictures::of(self.rows.clone(), self.len(), self.shape)
     }
 }
 
@@ -231,6 +232,22 @@ pub fn draw(
     draw_from(model, &start, config, classes, seed, range, context)
 }
 
+/// Draws latents of `codec`, at their own width and not decoded: what its surfaces are taken from.
+///
+/// # Errors
+/// Those of [`draw_from`].
+pub(crate) fn draw_latents(
+    (model, codec): (&Model, &Codec),
+    start: &Start,
+    config: &SampleConfig,
+    classes: &Classes,
+    seed: u64,
+    range: Range<u64>,
+    context: &mut Context,
+) -> Result<Drawn, Error> {
+    drawn(model, (End::Latent(codec), codec.latent), start, config, (classes, seed), range, context)
+}
+
 /// Refuses what [`draw_from`] would refuse before the first of `count` samples.
 ///
 /// # Errors
@@ -256,12 +273,26 @@ pub fn draw_from(
     range: Range<u64>,
     context: &mut Context,
 ) -> Result<Drawn, Error> {
+    let end = model.codec.as_deref().map_or(End::Plain, End::Decoded);
+    drawn(model, (end, model.drawn()), start, config, (classes, seed), range, context)
+}
+
+/// The samples of `range`, rows of `shape` that `end` gives.
+fn drawn(
+    model: &Model,
+    (end, shape): (End<'_>, Shape),
+    start: &Start,
+    config: &SampleConfig,
+    (classes, seed): (&Classes, u64),
+    range: Range<u64>,
+    context: &mut Context,
+) -> Result<Drawn, Error> {
     check(model, config, range.end - range.start)?;
     let began = Instant::now();
     let device = context.device.device.clone();
     let moved = model.subject.shape;
     let pipeline = Pipeline::new(field_of(model, config)?, &model.recipe.path, config, start, moved, seed, &device)?;
-    let pipeline = pipeline.after(model.prelude.as_deref()).decoded(model.codec.as_deref());
+    let pipeline = pipeline.after(model.prelude.as_deref()).ending(end);
     if let Some(reason) = config.precision.fallback(&device) {
         context.note(reason);
     }
@@ -272,7 +303,6 @@ pub fn draw_from(
         let path = pipeline.path().name();
         context.note(format!("path `{path}` starts in pure noise: one more step changes nothing here"));
     }
-    let shape = model.drawn();
     let (total, first) = (range.end - range.start, range.start);
     let rows = Vec::with_capacity(total as usize * shape.numel());
     let mut drawn = Drawn { rows, shape, classes: vec![], nfe: 0, seconds: 0.0 };

@@ -4,6 +4,7 @@
 use crate::{
     Error, Recipe, Start,
     codec::Codec,
+    pictures,
     pipeline::{Piece, Pipeline, along},
     sampling::Classes,
     words::Words,
@@ -11,7 +12,7 @@ use crate::{
 use ::train::{RunDir, TrainError};
 use base::{Network, Shape};
 use flow::Guided;
-use media::{Grid, Images};
+use media::Grid;
 use nets::Precise;
 use std::sync::Arc;
 
@@ -56,7 +57,7 @@ impl Sheets<'_> {
             count = rows.len() / size;
         }
         let drawn = self.codec.as_ref().map_or(self.shape, |codec| codec.drawn());
-        let sheet = Images::new(rows, count, drawn.image()?)?;
+        let sheet = pictures::of(rows, count, drawn)?;
         let path = self.run.samples().join(format!("{images:012}.png"));
         let (steps, solver) = (config.steps, config.solver.name());
         let text = format!("Steps: {steps}, Sampler: {solver}, Seed: {seed}, Images: {images}");

@@ -5,7 +5,7 @@
 
 use base::{Device, Key, Network, Pass, Purpose, Tensor, Times};
 use burn::module::Module;
-use flow::{Field, Guided, PathField, Premetric, guidance::GuidanceConfig};
+use flow::{Beside, Field, Gauge, Guided, PathField, Premetric, guidance::GuidanceConfig};
 use methods::{Lesson, Target};
 use nets::Net;
 use train::flow_task::Drawn;
@@ -37,6 +37,8 @@ pub(crate) struct TaughtTask {
     pub teacher: Option<Teacher>,
     /// A perceptual distance, where the objective weighs one.
     pub premetric: Option<Box<dyn Premetric<2>>>,
+    /// What the loss looks through, where samples are latents that it weighs.
+    pub gauge: Option<Box<dyn Gauge<2>>>,
     /// Whether the network is told how far ahead it looks.
     pub reaching: bool,
 }
@@ -46,6 +48,10 @@ fn failed(error: impl std::fmt::Display) -> TrainError {
 }
 
 impl TaughtTask {
+    fn beside(&self) -> Beside<'_, 2> {
+        Beside { premetric: self.premetric.as_deref(), gauge: self.gauge.as_deref() }
+    }
+
     /// The loss of pairs drawn without a tape.
     fn judged<M: Module + Network<2>>(
         &self,
@@ -72,7 +78,7 @@ impl TaughtTask {
             key: Key::new(*seed, Purpose::Noise).fold(4),
             indices: &batch.indices,
         };
-        self.target.loss(&lesson, (live, pass, device), self.premetric.as_deref()).map_err(failed)
+        self.target.loss(&lesson, (live, pass, device), self.beside()).map_err(failed)
     }
 
     /// The loss of the pairs themselves: everything the objective says of them, reflected latents included.
@@ -82,8 +88,7 @@ impl TaughtTask {
         Drawn { ends, times, condition }: Drawn,
         pass: &Pass,
     ) -> Result<Tensor<1>, TrainError> {
-        let premetric = self.premetric.as_deref();
-        self.flow.objective.loss_seen(live, ends, &condition, &times, pass, premetric).map_err(failed)
+        self.flow.objective.loss_seen(live, ends, &condition, &times, pass, self.beside()).map_err(failed)
     }
 }
 

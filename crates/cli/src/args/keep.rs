@@ -41,17 +41,17 @@ pub enum DataVerb {
         #[arg(long, value_hint = ValueHint::AnyPath)]
         from: Option<PathBuf>,
     },
-    /// Describe a data set and draw a sheet of its first images, or of the spectrograms of its recordings.
+    /// Describe a data set and draw a sheet of its first images, of the spectrograms of its recordings or of the views of its shapes.
     Show {
         /// A name in the list, or a file or folder.
         what: String,
         /// Where the sheet goes.
         #[arg(long, short, default_value = "data.png", value_hint = ValueHint::FilePath)]
         output: PathBuf,
-        /// Number of images or recordings on the sheet.
+        /// Number of images, recordings or shapes on the sheet.
         #[arg(long, short, default_value_t = 64)]
         num: usize,
-        /// Bring the images to squares of this side.
+        /// Bring the images to squares of this side; of shapes, pixels of a view to a side.
         #[arg(long)]
         size: Option<usize>,
         /// Pass over (and count) images that cannot be read.

@@ -9,7 +9,7 @@ use clap::CommandFactory;
 use rectiflow::{
     Context, Error, Recipe, output as place,
     recipe::Layers,
-    verbs::{cite, classifier, data, inspect, sounds},
+    verbs::{cite, classifier, data, inspect, shape, sounds},
 };
 use serde_json::json;
 use std::path::Path;
@@ -55,6 +55,8 @@ pub(super) fn data(action: args::DataVerb, global: &Global, context: &mut Contex
         args::DataVerb::Show { what, output, num, size, skip_unreadable } => {
             let facts = if sounds::are_at(&what) {
                 sounds::show(&what, &output, num)?
+            } else if shape::are_at(&what) {
+                shape::views(&data::config(&what), &output, num, size, context)?
             } else {
                 let mut config = data::config(&what);
                 (config.size, config.skip_unreadable) = (size, skip_unreadable);

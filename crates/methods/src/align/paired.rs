@@ -6,7 +6,7 @@ use super::Errors;
 use crate::MethodError;
 use crate::tape::place;
 use base::{Condition, Device, Network, Pass, Tensor, Times};
-use flow::{Loss, Objective, Parameterization, Weighting, path::Ends};
+use flow::{Beside, Loss, Objective, Parameterization, Weighting, path::Ends};
 
 /// A batch of pairs with what their points are made of.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ impl<const D: usize> Duel<D> {
             [losses.clone().narrow(0, 0, pairs), losses.narrow(0, pairs, pairs)]
         };
         let asked = exercise.clone();
-        let reference = objective.loss_on(reference, exercise, &Pass::Infer, None);
+        let reference = objective.loss_on(reference, exercise, &Pass::Infer, Beside::default());
         let lifted = flow::Exercise {
             x: place(asked.x, device),
             wanted: place(asked.wanted, device),
@@ -71,7 +71,7 @@ impl<const D: usize> Duel<D> {
             data: None,
             ..asked
         };
-        let policy = objective.loss_on(policy, lifted, &doubled(pass), None);
+        let policy = objective.loss_on(policy, lifted, &doubled(pass), Beside::default());
         let reference = halves(reference).map(|losses| place(losses, device));
         Ok(Errors { policy: halves(policy), reference, numbers })
     }

@@ -4,11 +4,11 @@ use super::{Lesson, Part, Target};
 use crate::MethodError;
 use crate::tape::place;
 use base::{Device, Network, Pass, Tensor};
-use flow::{Exercise, Premetric};
+use flow::{Beside, Exercise};
 
 impl Target {
-    /// The loss of each pair of a lesson, `[b]`. `network` lives on `device`, a tape in training; `premetric` is the distance that
-    /// the objective weighs, where it does.
+    /// The loss of each pair of a lesson, `[b]`. `network` lives on `device`, a tape in training; what the objective asks of the
+    /// trainer stands `beside`.
     ///
     /// # Errors
     /// Those of the rule; a rule that asks nothing.
@@ -16,14 +16,14 @@ impl Target {
         &self,
         lesson: &Lesson<D>,
         (network, pass, device): (&dyn Network<D>, &Pass, &Device),
-        premetric: Option<&dyn Premetric<D>>,
+        beside: Beside<'_, D>,
     ) -> Result<Tensor<1>, MethodError> {
         let parts = match self.rule::<D>() {
             Some(rule) => rule.parts(lesson)?,
             None => vec![lesson.pairs()?.into()],
         };
         let one = |part: Part<D>| {
-            lesson.objective.loss_on(network, placed(part.exercise, device), pass, premetric) * part.weight
+            lesson.objective.loss_on(network, placed(part.exercise, device), pass, beside) * part.weight
         };
         let nothing = || MethodError::Teacher(format!("target `{}` asks nothing of this batch", self.name()));
         parts.into_iter().map(one).reduce(|sum, loss| sum + loss).ok_or_else(nothing)

@@ -1,10 +1,9 @@
 //! What a codec is made from: its kind, its data and its training.
 
-use super::ShapeConfig;
-use crate::{Context, Error, recipe::document, shapes};
-use base::{Device, Shape};
-use data::{DataConfig, Dataset, TestPart};
-use nets::{Autoencoder, AutoencoderConfig, Init};
+use super::{Kind, KlConfig, ShapeConfig, TriplaneConfig};
+use crate::{Context, Error, recipe::document};
+use base::Shape;
+use data::{DataConfig, Dataset, LoaderConfig, TestPart};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, sync::Arc};
 use train::TrainConfig;
@@ -56,7 +55,7 @@ pub enum Whitening {
     Zca,
 }
 
-/// A codec by configuration: `type = "autoencoder" | "shape"` and that codec's keys.
+/// A codec by configuration: `type = "autoencoder" | "shape" | "triplane"` and that codec's keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum CodecConfig {
@@ -64,21 +63,26 @@ pub enum CodecConfig {
     Autoencoder(KlConfig),
     /// Vector sets of signed distances, over shapes.
     Shape(ShapeConfig),
+    /// Planes of features reconstructed from views, over shapes.
+    Triplane(TriplaneConfig),
 }
 
 impl CodecConfig {
+    /// What its kind does with it.
+    pub(crate) fn kind(&self) -> &dyn Kind {
+        match self {
+            Self::Autoencoder(config) => config,
+            Self::Shape(config) => config,
+            Self::Triplane(config) => config,
+        }
+    }
+
     /// The shape of what a sample becomes.
     ///
     /// # Errors
     /// [`Error::Usage`] for samples that it does not read.
     pub fn latent(&self, sample: Shape) -> Result<Shape, Error> {
-        match self {
-            Self::Autoencoder(kl) => kl.latent(sample),
-            Self::Shape(shape) if sample == shape.sample() => Ok(shape.latent()),
-            Self::Shape(shape) => {
-                Err(Error::Usage(format!("samples of shape {sample} are not rows of {} numbers", shape.sample())))
-            }
-        }
+        self.kind().latent(sample)
     }
 
     /// `data` as this codec reads them.
@@ -86,10 +90,7 @@ impl CodecConfig {
     /// # Errors
     /// Data that cannot be read, or are none for it.
     pub fn open(&self, data: &DataConfig, context: &mut Context) -> Result<Arc<dyn Dataset>, Error> {
-        match self {
-            Self::Autoencoder(_) => Ok(data::open(data)?),
-            Self::Shape(shape) => shapes::open(data, shape.points, context),
-        }
+        self.kind().open(data, context)
     }
 
     /// The part of `data` that is kept apart, as this codec reads it.
@@ -97,99 +98,13 @@ impl CodecConfig {
     /// # Errors
     /// Those of [`CodecConfig::open`].
     pub fn open_test(&self, data: &DataConfig, context: &mut Context) -> Result<Option<TestPart>, Error> {
-        match self {
-            Self::Autoencoder(_) => Ok(data::open_test(data)?),
-            Self::Shape(shape) => shapes::open_test(data, shape.points, context),
-        }
+        self.kind().open_test(data, context)
     }
 }
 
 impl Default for CodecConfig {
     fn default() -> Self {
         Self::Autoencoder(KlConfig::default())
-    }
-}
-
-/// The KL autoencoder of latent diffusion (Rombach et al., 2022, arXiv 2112.10752, sec. 3.1 and app. G): sizes and losses.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct KlConfig {
-    /// Channels of each level, fine to coarse; each further level halves both sides of the picture.
-    pub channels: Vec<usize>,
-    /// Residual blocks of a level; the decoder has one more.
-    pub blocks: usize,
-    /// Groups of a normalisation; must divide each of `channels`.
-    pub groups: usize,
-    /// Whether the coarsest level attends.
-    pub attention: bool,
-    /// Channels of a latent.
-    pub latent_channels: usize,
-    /// Weight of the divergence from the standard normal law, beside the mean absolute error: both are sums over a sample's
-    /// numbers, divided by how many those are.
-    pub kl: f64,
-    /// Weight of LPIPS beside the mean absolute error; above 0 it needs pictures and the weights `lpips-vgg`.
-    pub perceptual: f64,
-}
-
-impl Default for KlConfig {
-    fn default() -> Self {
-        Self {
-            channels: vec![32, 64, 64],
-            blocks: 1,
-            groups: 8,
-            attention: false,
-            latent_channels: 4,
-            kl: 1e-6,
-            perceptual: 0.0,
-        }
-    }
-}
-
-impl KlConfig {
-    /// The same network under the names of its published layout.
-    fn published(&self, channels: usize) -> AutoencoderConfig {
-        AutoencoderConfig {
-            in_channels: channels,
-            out_channels: channels,
-            latent_channels: self.latent_channels,
-            block_out_channels: self.channels.clone(),
-            layers_per_block: self.blocks,
-            norm_num_groups: self.groups,
-            scaling_factor: 1.0,
-            use_quant_conv: false,
-            use_post_quant_conv: false,
-            mid_block_add_attention: self.attention,
-            ..AutoencoderConfig::default()
-        }
-    }
-
-    /// `[c h w]` of the latent of a picture of `shape`.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for samples that are no pictures, or whose sides cannot be halved so often.
-    pub fn latent(&self, shape: Shape) -> Result<Shape, Error> {
-        let [c, h, w] = shape.image()?;
-        let factor = self.published(c).factor();
-        if !h.is_multiple_of(factor) || !w.is_multiple_of(factor) {
-            return Err(Error::Usage(format!(
-                "codec: pictures of {h} x {w} cannot be halved {} times (codec.channels has {} levels); set data.size to a \
-                 multiple of {factor}, or give fewer channels",
-                self.channels.len() - 1,
-                self.channels.len()
-            )));
-        }
-        Ok([self.latent_channels, h / factor, w / factor].into())
-    }
-
-    /// The network for samples of `shape`, its weights drawn from `seed`, or declared only without one.
-    ///
-    /// # Errors
-    /// Those of [`KlConfig::latent`]; sizes that cannot be built.
-    pub fn network(&self, shape: Shape, seed: Option<u64>, device: &Device) -> Result<Autoencoder, Error> {
-        self.latent(shape)?;
-        let config = self.published(shape.image()?[0]);
-        let init = seed.map_or_else(|| Init::declared(device), |seed| Init::new(seed, device));
-        Ok(config.build(&init)?)
     }
 }
 
@@ -226,6 +141,12 @@ impl CodecRecipe {
         toml::to_string_pretty(self).expect("a recipe holds only strings, numbers, lists and tables")
     }
 
+    /// How samples are read for training.
+    pub(crate) fn loader(&self) -> LoaderConfig {
+        let (batch, flip) = (self.train.micro_batch(), self.data.flip);
+        LoaderConfig { batch, flip, seed: self.seed, ..LoaderConfig::default() }
+    }
+
     /// Refuses values out of range.
     ///
     /// # Errors
@@ -240,15 +161,6 @@ impl CodecRecipe {
         if self.train.sample_every > 0 || self.train.condition_dropout > 0.0 {
             return wrong("train.sample_every and train.condition_dropout are for flows; leave them at 0".into());
         }
-        let kl = match &self.codec {
-            CodecConfig::Autoencoder(kl) => kl,
-            CodecConfig::Shape(shape) => return shape.check().or_else(wrong),
-        };
-        for (key, value) in [("codec.kl", kl.kl), ("codec.perceptual", kl.perceptual)] {
-            if !(value.is_finite() && value >= 0.0) {
-                return wrong(format!("{key} = {value}; give a number from 0"));
-            }
-        }
-        Ok(())
+        self.codec.kind().check().or_else(wrong)
     }
 }

@@ -4,39 +4,43 @@
 //! From then on the flow's data are latents (`latents.rs`) and what it draws is decoded at the end of `sampling`; nothing between
 //! the two knows of it.
 
+mod autoencoder;
 mod config;
+mod gauge;
+mod kind;
 mod latents;
 mod moments;
 mod shape;
 mod task;
+mod triplane;
 
-pub use config::{CodecConfig, CodecRecipe, KlConfig, Whitening};
+pub use autoencoder::KlConfig;
+pub use config::{CodecConfig, CodecRecipe, Whitening};
+pub(crate) use gauge::gauge_of;
+pub use gauge::{LatentsConfig, Space};
+pub(crate) use kind::{Coder, Kind, Solid};
 pub(crate) use latents::encoded;
 pub use latents::{latents, raw, through};
 pub use moments::Moments;
 pub use shape::{ShapeConfig, ShapeTask};
 pub use task::{AutoencoderTask, divergence};
+pub use triplane::{TriplaneConfig, TriplaneTask};
 
-use crate::sampling::host;
 use crate::{Error, Recipe, device::Chosen, model::find};
 use base::{Device, Shape, Tensor};
 use media::shape::{Extracted, Point};
-use nets::{Autoencoder, ShapeCodec};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use train::{
-    RunDir,
-    checkpoint::{Checkpoint, Which, load_weights},
-};
+use train::RunDir;
 
 /// Name of its stage in checkpoints.
 pub const STAGE: &str = "codec";
 
 /// A trained codec.
 pub struct Codec {
-    net: Kind,
+    coder: Box<dyn Coder>,
     /// How it was made.
     pub recipe: CodecRecipe,
     /// The shape of what it encodes.
@@ -49,34 +53,6 @@ pub struct Codec {
     pub file: PathBuf,
     /// The same for the same weights.
     pub identity: String,
-}
-
-/// The network inside.
-#[allow(clippy::large_enum_variant)] // one per program; the difference is a few hundred bytes
-pub(crate) enum Kind {
-    /// Pictures.
-    Autoencoder(Autoencoder),
-    /// Shapes.
-    Shape(ShapeCodec),
-}
-
-impl Kind {
-    /// The weights of `checkpoint` in the network of `config` for samples of `shape`.
-    pub(crate) fn load(
-        config: &CodecConfig,
-        shape: Shape,
-        checkpoint: &Checkpoint,
-        device: &Device,
-    ) -> Result<Self, Error> {
-        Ok(match config {
-            CodecConfig::Autoencoder(kl) => {
-                Self::Autoencoder(load_weights(kl.network(shape, None, device)?, checkpoint, Which::Best)?)
-            }
-            CodecConfig::Shape(config) => {
-                Self::Shape(load_weights(config.build(None, device)?, checkpoint, Which::Best)?)
-            }
-        })
-    }
 }
 
 impl Codec {
@@ -99,9 +75,9 @@ impl Codec {
         let subject = crate::model::Subject::from_extra(&meta.extra, &file)?;
         let (sample, latent) = (subject.shape, recipe.codec.latent(subject.shape)?);
         moments.check(latent)?;
-        let net = Kind::load(&recipe.codec, sample, &checkpoint, &device.device)?;
+        let coder = recipe.codec.kind().load(sample, &checkpoint, &device.device)?;
         let identity = checkpoint.checksum();
-        Ok(Self { net, recipe, sample, latent, moments, file, identity })
+        Ok(Self { coder, recipe, sample, latent, moments, file, identity })
     }
 
     /// The codec that `recipe` names, as seen from here or from beside the run in `folder`; `None` where it names none.
@@ -124,84 +100,78 @@ impl Codec {
     /// # Errors
     /// Rows that cannot be read back from their device, where the codec chooses among their points.
     pub fn encode(&self, rows: Tensor<2>) -> Result<Tensor<2>, Error> {
-        let [b, _] = rows.dims();
-        let latents = match (&self.net, &self.recipe.codec) {
-            (Kind::Shape(net), CodecConfig::Shape(config)) => {
-                let device = rows.device();
-                shape::encode(net, config, &host(rows)?, &device)?.reshape([b, self.latent.numel()])
-            }
-            (Kind::Shape(_), CodecConfig::Autoencoder(_)) => return Err(self.mixed()),
-            (Kind::Autoencoder(net), _) => {
-                let [c, h, w] = self.picture(self.sample);
-                net.encode(rows.reshape([b, c, h, w])).mean.reshape([b, self.latent.numel()])
-            }
-        };
-        Ok(self.moments.whiten(latents))
+        Ok(self.moments.whiten(self.coder.encode(rows)?))
     }
 
-    /// A network and a configuration of two kinds; [`Codec::open`] makes none such.
-    fn mixed(&self) -> Error {
-        Error::Failure(format!("{}: its weights are not those of its recipe", self.file.display()))
+    /// Rows `[b m]` of such latents back to rows of shape [`Codec::drawn`].
+    pub fn decode(&self, rows: Tensor<2>) -> Tensor<2> {
+        self.coder.decode(self.moments.colour(rows))
     }
 
-    /// The shape of what [`Codec::decode`] gives: of a sample, and of tokens where the codec is one of shapes.
+    /// The same rows as latents of their own widths: what [`Codec::surface`] reads.
+    pub fn raw(&self, rows: Tensor<2>) -> Tensor<2> {
+        self.moments.colour(rows)
+    }
+
+    /// The shape of what [`Codec::decode`] gives: of a sample, and of tokens where only a shape's surface can be seen.
     pub fn drawn(&self) -> Shape {
-        match &self.net {
-            Kind::Autoencoder(_) => self.sample,
-            Kind::Shape(_) => self.latent,
-        }
+        self.coder.drawn()
     }
 
-    /// Whether what it decodes has a surface.
-    pub fn is_shape(&self) -> bool {
-        matches!(self.net, Kind::Shape(_))
+    /// Whether its latents have a surface.
+    pub fn has_surface(&self) -> bool {
+        self.coder.solid().is_some()
     }
 
-    /// The surface of the shape whose tokens [`Codec::decode`] gave, at `2^depth` cells to a side of the cube.
+    /// Whether what it decodes are pictures or views, and not tokens that nobody can look at.
+    pub fn is_seen(&self) -> bool {
+        !self.has_surface() || self.drawn() == self.sample
+    }
+
+    /// The surface of the shape that one latent of [`Codec::raw`] stands for, at `2^depth` cells to a side of the cube.
     ///
     /// # Errors
     /// A codec of something else; a field that is no number.
-    pub fn surface(&self, tokens: &[f32], depth: u32, device: &Device) -> Result<Extracted, Error> {
-        match (&self.net, &self.recipe.codec) {
-            (Kind::Shape(net), CodecConfig::Shape(config)) => shape::surface(net, config, tokens, depth, device),
-            _ => Err(Error::Usage(format!("{}: a codec of pictures has no surfaces", self.file.display()))),
-        }
+    pub fn surface(&self, latent: &[f32], depth: u32, device: &Device) -> Result<Extracted, Error> {
+        self.solid()?.surface(latent, depth, device)
     }
 
-    /// The signed distances, cut at the codec's truncation, of that shape at `points`.
+    /// The field of that shape at `points`, negative inside: signed distances where the codec knows them.
     ///
     /// # Errors
     /// Those of [`Codec::surface`].
-    pub fn distances(&self, tokens: &[f32], points: &[Point], device: &Device) -> Result<Vec<f64>, Error> {
-        match (&self.net, &self.recipe.codec) {
-            (Kind::Shape(net), CodecConfig::Shape(config)) => {
-                shape::distances(net, config, &shape::prepare(net, config, tokens, device), points)
-            }
-            _ => Err(Error::Usage(format!("{}: a codec of pictures has no surfaces", self.file.display()))),
-        }
+    pub fn field(&self, latent: &[f32], points: &[Point], device: &Device) -> Result<Vec<f64>, Error> {
+        self.solid()?.field(latent, points, device)
     }
 
-    /// Rows `[b m]` of latents back to rows `[b n]` of samples, or of tokens: a shape has no row, its surface is asked for.
-    pub fn decode(&self, rows: Tensor<2>) -> Tensor<2> {
-        let [b, _] = rows.dims();
-        match &self.net {
-            Kind::Shape(_) => self.moments.colour(rows),
-            Kind::Autoencoder(net) => {
-                let [c, h, w] = self.picture(self.latent);
-                net.decode(self.moments.colour(rows).reshape([b, c, h, w])).reshape([b, self.sample.numel()])
-            }
-        }
+    fn solid(&self) -> Result<&dyn Solid, Error> {
+        let none = || Error::Usage(format!("{}: a codec of pictures has no surfaces", self.file.display()));
+        self.coder.solid().ok_or_else(none)
     }
 
-    /// `[c h w]`, which [`Codec::open`] has seen.
-    fn picture(&self, shape: Shape) -> [usize; 3] {
-        shape.image().expect("an autoencoder is opened for pictures alone")
+    /// Which numbers of whitened latents belong to what is shown (1), and which lie around it (0).
+    ///
+    /// # Errors
+    /// A codec that cannot tell.
+    pub fn object(&self, rows: Tensor<2>) -> Result<Tensor<2>, Error> {
+        let none = || {
+            let file = self.file.display();
+            Error::Usage(format!(
+                "{file}: this codec cannot tell an object from what is around it; leave latents.w_bg at 1"
+            ))
+        };
+        self.coder.object(self.moments.colour(rows)).ok_or_else(none)?
     }
 
     /// A codec just trained, whose moments are not known yet.
-    pub(crate) fn fresh(net: Kind, recipe: CodecRecipe, sample: Shape, file: PathBuf) -> Result<Self, Error> {
+    pub(crate) fn fresh(
+        coder: Box<dyn Coder>,
+        recipe: CodecRecipe,
+        sample: Shape,
+        file: PathBuf,
+    ) -> Result<Self, Error> {
         let latent = recipe.codec.latent(sample)?;
         let moments = Moments::none(latent);
-        Ok(Self { net, recipe, sample, latent, moments, file, identity: String::new() })
+        Ok(Self { coder, recipe, sample, latent, moments, file, identity: String::new() })
     }
 }

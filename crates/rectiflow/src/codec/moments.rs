@@ -7,7 +7,7 @@ use base::{Shape, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Of each channel: the first axis of a picture's latent `[c h w]`, the last of a set's `[n d]`.
+/// Of each channel: the first axis of a picture's latent `[c h w]`, the second of planes `[3 c h w]`, the last of a set's `[n d]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Moments {
@@ -40,6 +40,8 @@ impl Moments {
     pub fn none(latent: Shape) -> Self {
         let (channels, each) = match latent.lengths() {
             [_, d] => (*d, 1),
+            // All planes share the channels.
+            [_, c, h, w] => (*c, h * w),
             lengths => (lengths[0], latent.numel() / lengths[0]),
         };
         Self { mean: vec![0.0; channels], deviation: vec![1.0; channels], each, mixing: None }
@@ -117,12 +119,31 @@ impl Moments {
 
     /// Back from there.
     pub fn colour(&self, rows: Tensor<2>) -> Tensor<2> {
-        let (mean, deviation) = (self.row(&self.mean, &rows), self.row(&self.deviation, &rows));
+        let mean = self.row(&self.mean, &rows);
+        self.stretch(rows) + mean
+    }
+
+    /// What becomes of a difference of two latents on the way back.
+    pub fn stretch(&self, rows: Tensor<2>) -> Tensor<2> {
+        let deviation = self.row(&self.deviation, &rows);
         let even = match &self.mixing {
             Some(mixing) => self.mixed(rows, &mixing.back),
             None => rows,
         };
-        even * deviation + mean
+        even * deviation
+    }
+
+    /// Mean of the channels' variances on that way, of differences with variance 1: trace(Sigma) / C.
+    pub fn mean_variance(&self) -> f64 {
+        let channels = self.mean.len();
+        let square = |v: f32| f64::from(v).powi(2);
+        let sum: f64 = match &self.mixing {
+            Some(mixing) => {
+                mixing.back.iter().enumerate().map(|(i, v)| square(*v) * square(self.deviation[i % channels])).sum()
+            }
+            None => self.deviation.iter().map(|d| square(*d)).sum(),
+        };
+        sum / channels as f64
     }
 
     /// Where a run keeps them.

@@ -1,8 +1,10 @@
 //! How a codec of shapes learns, and what it does once trained: points of a surface to tokens, tokens to a field, a field to a mesh.
 //! TripoSG (arXiv:2502.06608), sec. 3.2: eq. 5 to 8 on points drawn anew in every step from each shape's row.
 
-use crate::Error;
+use super::{CodecRecipe, Coder, Kind, Solid};
+use crate::{Context, Error, sampling::host, shapes, stage::Stage, verbs::train::TrainReport};
 use base::{Device, Key, Purpose, Shape, Tensor, TensorData, Times};
+use data::{DataConfig, Dataset, TestPart};
 use media::shape::{
     Extracted, Octree, Point, extract,
     record::{Counts, OFF, ON, Record},
@@ -13,7 +15,11 @@ use nets::{
     shape::{Moments, losses, losses::ShapeWeights},
 };
 use serde::{Deserialize, Serialize};
-use train::{Batch, Live, Task, TrainError};
+use std::sync::Arc;
+use train::{
+    Batch, ImageSource, Live, Task, TrainError,
+    checkpoint::{Checkpoint, Which, load_weights},
+};
 
 /// A codec of shapes: its network, its losses, and what it sees of a shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,6 +108,89 @@ impl ShapeConfig {
     /// The shape of its tokens, `[n d]`.
     pub fn latent(&self) -> Shape {
         [self.tokens, self.network.channels].into()
+    }
+}
+
+impl Kind for ShapeConfig {
+    fn check(&self) -> Result<(), String> {
+        self.check()
+    }
+
+    fn latent(&self, sample: Shape) -> Result<Shape, Error> {
+        match sample == self.sample() {
+            true => Ok(self.latent()),
+            false => Err(Error::Usage(format!("samples of shape {sample} are not rows of {} numbers", self.sample()))),
+        }
+    }
+
+    fn open(&self, data: &DataConfig, context: &mut Context) -> Result<Arc<dyn Dataset>, Error> {
+        shapes::open(data, self.points, context)
+    }
+
+    fn open_test(&self, data: &DataConfig, context: &mut Context) -> Result<Option<TestPart>, Error> {
+        shapes::open_test(data, self.points, context)
+    }
+
+    fn rehearse(&self, recipe: &CodecRecipe) -> Result<(), Error> {
+        self.build(None, &Device::flex())?;
+        shapes::check_batch(&recipe.data, recipe.train.micro_batch())
+    }
+
+    fn train(
+        &self,
+        stage: Stage<'_>,
+        _: Shape,
+        source: &mut ImageSource,
+        context: &mut Context,
+    ) -> Result<TrainReport, Error> {
+        let task = ShapeTask { config: self.clone(), seed: stage.seed };
+        let net = self.build(Some(stage.seed), &context.device.device)?;
+        stage.run(net, &task, source, context)
+    }
+
+    fn load(&self, _: Shape, checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Coder>, Error> {
+        let net = load_weights(self.build(None, device)?, checkpoint, Which::Best)?;
+        Ok(Box::new(Tokens { net, config: self.clone() }))
+    }
+
+    fn points(&self) -> Option<Counts> {
+        Some(self.points)
+    }
+}
+
+/// A trained network of [`ShapeConfig`].
+struct Tokens {
+    net: ShapeCodec,
+    config: ShapeConfig,
+}
+
+impl Coder for Tokens {
+    fn encode(&self, rows: Tensor<2>) -> Result<Tensor<2>, Error> {
+        let (b, device) = (rows.dims()[0], rows.device());
+        Ok(encode(&self.net, &self.config, &host(rows)?, &device)?.reshape([b, self.config.latent().numel()]))
+    }
+
+    // A shape has no row: its surface is asked for.
+    fn decode(&self, latents: Tensor<2>) -> Tensor<2> {
+        latents
+    }
+
+    fn drawn(&self) -> Shape {
+        self.config.latent()
+    }
+
+    fn solid(&self) -> Option<&dyn Solid> {
+        Some(self)
+    }
+}
+
+impl Solid for Tokens {
+    fn surface(&self, latent: &[f32], depth: u32, device: &Device) -> Result<Extracted, Error> {
+        surface(&self.net, &self.config, latent, depth, device)
+    }
+
+    fn field(&self, latent: &[f32], points: &[Point], device: &Device) -> Result<Vec<f64>, Error> {
+        distances(&self.net, &self.config, &prepare(&self.net, &self.config, latent, device), points)
     }
 }
 
@@ -205,12 +294,7 @@ impl Task<ShapeCodec> for ShapeTask {
 ///
 /// # Errors
 /// Rows of another length.
-pub(super) fn encode(
-    net: &ShapeCodec,
-    config: &ShapeConfig,
-    rows: &[f32],
-    device: &Device,
-) -> Result<Tensor<3>, Error> {
+fn encode(net: &ShapeCodec, config: &ShapeConfig, rows: &[f32], device: &Device) -> Result<Tensor<3>, Error> {
     let b = rows.len() / config.points.numbers();
     let (mut cloud, mut seeds) = (Vec::new(), Vec::new());
     for row in rows.chunks(config.points.numbers()) {
@@ -225,7 +309,7 @@ pub(super) fn encode(
 }
 
 /// What `tokens` `[n d]` of one shape have to say, once for all points.
-pub(super) fn prepare(net: &ShapeCodec, config: &ShapeConfig, tokens: &[f32], device: &Device) -> Tensor<3> {
+fn prepare(net: &ShapeCodec, config: &ShapeConfig, tokens: &[f32], device: &Device) -> Tensor<3> {
     net.decoder.prepare(tensor(tokens.to_vec(), [1, config.network.channels], device))
 }
 
@@ -236,7 +320,7 @@ const ASKED: usize = 1 << 13;
 ///
 /// # Errors
 /// A tensor that cannot be read back.
-pub(super) fn distances(
+fn distances(
     net: &ShapeCodec,
     config: &ShapeConfig,
     prepared: &Tensor<3>,
@@ -247,7 +331,7 @@ pub(super) fn distances(
     for points in points.chunks(ASKED) {
         let values: Vec<f32> = points.iter().flatten().map(|v| *v as f32).collect();
         let asked = tensor(values, [1, 3], &device);
-        let said = crate::sampling::host(net.decoder.field(prepared, asked))?;
+        let said = host(net.decoder.field(prepared, asked))?;
         all.extend(said.into_iter().map(|v| f64::from(v) * config.network.truncation));
     }
     Ok(all)
@@ -257,7 +341,7 @@ pub(super) fn distances(
 ///
 /// # Errors
 /// A field that is no number.
-pub(super) fn surface(
+fn surface(
     net: &ShapeCodec,
     config: &ShapeConfig,
     tokens: &[f32],
@@ -331,7 +415,7 @@ mod tests {
         let net = config.build(Some(3), &device).unwrap();
         let outcome = train::train(net, Setup::new(&training, &task, &mut source), &mut ()).unwrap();
         let (net, device) = (outcome.state.sampler(), Device::flex());
-        let tokens = crate::sampling::host(encode(&net, &config, &row, &device).unwrap()).unwrap();
+        let tokens = host(encode(&net, &config, &row, &device).unwrap()).unwrap();
         assert_eq!(tokens.len(), config.latent().numel());
         let record = Record::of(&row, config.points).unwrap();
         let places: Vec<Point> = record.volume.iter().map(|p| [0, 1, 2].map(|k| f64::from(p[k]))).collect();

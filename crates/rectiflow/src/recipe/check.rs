@@ -37,7 +37,7 @@ impl Recipe {
         }
         self.sample.check().map_err(wrong)?;
         self.transfer().map_err(|reason| wrong(reason.into()))?;
-        self.latents().map_err(|reason| wrong(reason.into()))?;
+        self.latents().map_err(wrong)?;
         self.combination().map_err(|reason| wrong(reason.into()))
     }
 
@@ -77,20 +77,36 @@ impl Recipe {
     }
 
     /// What looks at pictures cannot look at latents.
-    fn latents(&self) -> Result<(), &'static str> {
+    fn latents(&self) -> Result<(), String> {
+        if let Some(latents) = &self.latents {
+            latents.check()?;
+            if self.codec.is_none() {
+                return Err("`latents` says how the loss looks at a codec's latents, and there is no `codec`: name one, or leave \
+                            it out"
+                    .into());
+            }
+            // A rule's exercises speak of no data point, so there is no object to weigh by.
+            if latents.w_bg < 1.0 && self.target != Target::Path {
+                let name = self.target.name();
+                return Err(format!(
+                    "latents.w_bg weighs by the object that a latent shows, which `target` = {name} does not know; set it to 1"
+                ));
+            }
+        }
         if self.codec.is_none() {
             return Ok(());
         }
         if self.source.is_some() {
-            return Err("`codec` has the data encoded and `source` has not: leave one of the two out");
+            return Err("`codec` has the data encoded and `source` has not: leave one of the two out".into());
         }
         if self.data.flip || self.reflow.flip {
             return Err(
-                "latents are encoded once and cannot be mirrored; set data.flip = false (and reflow.flip = false)",
+                "latents are encoded once and cannot be mirrored; set data.flip = false (and reflow.flip = false)"
+                    .into(),
             );
         }
         if self.perceptual.is_some() {
-            return Err("`perceptual` looks at pictures, and this flow moves latents; leave it out");
+            return Err("`perceptual` looks at pictures, and this flow moves latents; leave it out".into());
         }
         Ok(())
     }

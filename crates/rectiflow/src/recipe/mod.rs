@@ -15,7 +15,7 @@ pub use evaluate::EvaluateConfig;
 pub use layers::Layers;
 pub use sample::{PairsRecipe, SampleConfig};
 
-use crate::{Error, sound::SoundConfig, words::TextConfig};
+use crate::{Error, codec::LatentsConfig, sound::SoundConfig, words::TextConfig};
 use base::Network;
 use data::DataConfig;
 use flow::{Coupling, Loss, Native, Objective, Parameterization, PathField, Perceptual, TimeConfig, Weighting};
@@ -79,6 +79,9 @@ pub struct Recipe {
     /// The run of a codec (verb `codec`): the flow learns its latents of the data, and samples are decoded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codec: Option<PathBuf>,
+    /// How the loss looks at the latents of `codec`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latents: Option<LatentsConfig>,
     /// A second data set for flows to start from in place of noise: what is learned carries its images to those of `data`,
     /// unpaired and without regard to classes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,6 +126,7 @@ impl Default for Recipe {
             lora: None,
             data: DataConfig::default(),
             codec: None,
+            latents: None,
             source: None,
             text: None,
             sound: None,

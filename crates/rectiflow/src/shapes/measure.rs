@@ -50,10 +50,10 @@ pub fn round_trip(
         let Values::Numbers(row) = set.get(i)?.values else { return Err(wrong()) };
         let record = Record::of(&row, counts).ok_or_else(wrong)?;
         let rows = Tensor::<2>::from_data(TensorData::new(row.clone(), [1, row.len()]), &device);
-        let tokens = host(codec.decode(codec.encode(rows)?))?;
+        let tokens = host(codec.raw(codec.encode(rows)?))?;
         let mesh = codec.surface(&tokens, DEPTH, &device)?.mesh;
         let places: Vec<Point> = record.volume.iter().map(|p| [0, 1, 2].map(|k| f64::from(p[k]))).collect();
-        said.extend(codec.distances(&tokens, &places, &device)?);
+        said.extend(codec.field(&tokens, &places, &device)?);
         truth.extend(record.volume.iter().map(|p| f64::from(p[3])));
         let (ours, theirs) = (sample::surface(&mesh, counts.surface, 0), record.cloud());
         if !ours.points.is_empty() {

@@ -1,7 +1,7 @@
-//! Shapes as training data: meshes and solids become rows of points once, and are kept beside the fetched sets.
+//! Shapes as training data: meshes and solids become rows of points or of views once, and are kept beside the fetched sets.
 //!
-//! A shape codec reads such rows (`codec::shape`), so a set of shapes is a [`data::Dataset`] like any other: its samples are rows
-//! of [`Counts::numbers`] numbers, with classes and captions.
+//! Codecs read such rows (`codec::shape`, `codec::triplane`), so a set of shapes is a [`data::Dataset`] like any other: its samples
+//! are rows of a [`Form`], with classes and captions.
 
 mod list;
 pub mod measure;
@@ -12,13 +12,55 @@ pub use list::SOLIDS;
 use crate::{Context, Error};
 use base::Shape;
 use data::{DataConfig, Dataset, LeftOut, Sample, Split, TestPart, Values};
-use media::shape::{Mesh, record::Counts};
+use media::shape::{Cameras, Mesh, record::Counts};
 use std::{collections::HashMap, sync::Arc};
 
-/// A set of shapes as rows of points.
+/// What a shape is kept as.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Form {
+    /// Points of its surface and around it, with their distances.
+    Points(Counts),
+    /// What cameras see of it, `[views 4 size size]`.
+    Views(Cameras),
+}
+
+impl From<Counts> for Form {
+    fn from(counts: Counts) -> Self {
+        Self::Points(counts)
+    }
+}
+
+impl From<Cameras> for Form {
+    fn from(cameras: Cameras) -> Self {
+        Self::Views(cameras)
+    }
+}
+
+impl Form {
+    /// The shape of a row.
+    pub fn shape(&self) -> Shape {
+        match self {
+            Self::Points(counts) => [counts.numbers()].into(),
+            Self::Views(cameras) => cameras.shape().into(),
+        }
+    }
+
+    /// Refuses values out of range.
+    ///
+    /// # Errors
+    /// Names the key.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Points(counts) => counts.check().map_err(|reason| format!("codec.points.{reason}")),
+            Self::Views(cameras) => cameras.check().map_err(|reason| format!("codec.cameras.{reason}")),
+        }
+    }
+}
+
+/// A set of shapes as rows of points or views.
 pub struct ShapeSet {
     rows: Vec<f32>,
-    numbers: usize,
+    shape: Shape,
     labels: Vec<u32>,
     captions: Vec<String>,
     names: Vec<String>,
@@ -28,20 +70,21 @@ pub struct ShapeSet {
     left_out: Vec<LeftOut>,
 }
 
-/// The shapes that `config` describes, each as `counts` points; read from files once.
+/// The shapes that `config` describes, each in this `form`; read from files once.
 ///
 /// # Errors
 /// A collection that is not here or holds no mesh, keys of `data` that are for pictures, a class that does not exist.
-pub fn open(config: &DataConfig, counts: Counts, context: &mut Context) -> Result<Arc<dyn Dataset>, Error> {
+pub fn open(config: &DataConfig, form: impl Into<Form>, context: &mut Context) -> Result<Arc<dyn Dataset>, Error> {
+    let form = form.into();
     let list = list::List::of(config)?;
     if list.items.is_empty() {
         let part = if config.split == Split::Test { "test" } else { "training" };
         let remedy = "change data.holdout, data.classes or data.limit";
         return Err(Error::Usage(format!("{}: the {part} part has no shape; {remedy}", list.name)));
     }
-    let rows = rows::of(&list, counts, context)?;
+    let rows = rows::of(&list, &form, context)?;
     let mut set = ShapeSet {
-        numbers: counts.numbers(),
+        shape: form.shape(),
         rows: Vec::new(),
         labels: Vec::new(),
         captions: Vec::new(),
@@ -86,6 +129,19 @@ pub fn count(config: &DataConfig) -> Result<usize, Error> {
     Ok(list::List::of(config)?.items.len())
 }
 
+/// Refuses fewer shapes than are read at once.
+///
+/// # Errors
+/// Those of [`count`]; [`Error::Usage`] for a batch that is never full.
+pub fn check_batch(config: &DataConfig, batch: usize) -> Result<(), Error> {
+    match count(config)? {
+        count if count < batch => Err(Error::Usage(format!(
+            "train.batch = {batch}, and there are {count} shapes; make it smaller, or data.limit larger"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The surfaces of the shapes of `config` called `names`; `None` for one that is not there or cannot be read.
 ///
 /// # Errors
@@ -93,21 +149,21 @@ pub fn count(config: &DataConfig) -> Result<usize, Error> {
 pub fn meshes(config: &DataConfig, names: &[&str]) -> Result<Vec<Option<Mesh>>, Error> {
     let list = list::List::of(config)?;
     let places: HashMap<&str, &list::Item> = list.items.iter().map(|item| (item.name.as_str(), item)).collect();
-    Ok(names.iter().map(|name| rows::mesh(places.get(name)?, list.collection.as_ref()).ok()).collect())
+    Ok(names.iter().map(|name| rows::mesh(places.get(name)?, list.collection.as_ref(), measure::DEPTH).ok()).collect())
 }
 
 /// The part of the shapes that is kept apart, whole families together; `None` where there is none.
 ///
 /// # Errors
 /// Those of [`open`].
-pub fn open_test(config: &DataConfig, counts: Counts, context: &mut Context) -> Result<Option<TestPart>, Error> {
+pub fn open_test(config: &DataConfig, form: impl Into<Form>, context: &mut Context) -> Result<Option<TestPart>, Error> {
     let test = config.with_split(Split::Test);
     let list = list::List::of(&test)?;
     if list.items.is_empty() {
         return Ok(None);
     }
     let is_own = list.is_solids();
-    Ok(Some(TestPart { set: open(&test, counts, context)?, is_own }))
+    Ok(Some(TestPart { set: open(&test, form, context)?, is_own }))
 }
 
 impl Dataset for ShapeSet {
@@ -116,9 +172,10 @@ impl Dataset for ShapeSet {
     }
 
     fn get(&self, index: usize) -> data::Result<Sample> {
+        let numbers = self.shape.numel();
         Ok(Sample {
-            values: Values::Numbers(self.rows[index * self.numbers..][..self.numbers].to_vec()),
-            shape: self.shape(),
+            values: Values::Numbers(self.rows[index * numbers..][..numbers].to_vec()),
+            shape: self.shape,
             label: self.label(index),
             caption: self.caption(index).map(String::from),
         })
@@ -141,7 +198,7 @@ impl Dataset for ShapeSet {
     }
 
     fn shape(&self) -> Shape {
-        [self.numbers].into()
+        self.shape
     }
 
     fn name(&self) -> &str {

@@ -1,6 +1,7 @@
-//! Rows of points, made once by all threads and kept in files of a few dozen: whoever stops on the way continues there.
+//! Rows of points or views, made once by all threads and kept in files of a few dozen: whoever stops on the way continues there.
 
 use super::{
+    Form,
     list::{Item, List, Origin, hash},
     measure::DEPTH,
 };
@@ -10,7 +11,7 @@ use crate::{
     verbs::shape::FILL,
 };
 use data::fetch;
-use media::shape::{Collection, Mesh, Octree, Point, extract, record, record::Counts, repair};
+use media::shape::{Cameras, Collection, Mesh, Octree, Point, colour, extract, record, record::Counts, repair};
 use rayon::prelude::*;
 use std::{
     convert::Infallible,
@@ -30,9 +31,10 @@ pub(super) struct Made {
     pub fingerprint: String,
 }
 
-pub(super) fn of(list: &List, counts: Counts, context: &mut Context) -> Result<Made, Error> {
-    counts.check().map_err(|reason| Error::Usage(format!("codec.points.{reason}")))?;
-    let fingerprint = fingerprint(list, counts);
+pub(super) fn of(list: &List, form: &Form, context: &mut Context) -> Result<Made, Error> {
+    form.check().map_err(Error::Usage)?;
+    let fingerprint = fingerprint(list, form);
+    let numbers = form.shape().numel();
     // Few are made anew as quickly as they are read.
     let worth = list.items.len() >= SHARD;
     let folder = fetch::cache_dir().ok().filter(|_| worth).map(|cache| cache.join("shapes").join(&fingerprint));
@@ -41,7 +43,7 @@ pub(super) fn of(list: &List, counts: Counts, context: &mut Context) -> Result<M
     for (number, items) in list.items.chunks(SHARD).enumerate() {
         context.go_on()?;
         let file = folder.as_ref().map(|folder| folder.join(format!("{number:05}.npy")));
-        if let Some(known) = file.as_deref().and_then(|file| read(file, items.len(), counts)) {
+        if let Some(known) = file.as_deref().and_then(|file| read(file, items.len(), numbers)) {
             rows.extend(known);
             continue;
         }
@@ -50,9 +52,9 @@ pub(super) fn of(list: &List, counts: Counts, context: &mut Context) -> Result<M
             context.tell(Event::Begin { what: "shapes", total: list.items.len() as u64 });
         }
         let made: Vec<Result<Vec<f32>, String>> =
-            items.par_iter().map(|item| one(item, list.collection.as_ref(), counts)).collect();
+            items.par_iter().map(|item| one(item, list.collection.as_ref(), form)).collect();
         if let Some(file) = &file {
-            keep(file, &made, counts);
+            keep(file, &made, numbers);
         }
         rows.extend(made);
         context.tell(Event::Advance { done: rows.len() as u64 });
@@ -63,29 +65,50 @@ pub(super) fn of(list: &List, counts: Counts, context: &mut Context) -> Result<M
     Ok(Made { rows, fingerprint })
 }
 
-fn one(item: &Item, collection: Option<&Collection>, counts: Counts) -> Result<Vec<f32>, String> {
+fn one(item: &Item, collection: Option<&Collection>, form: &Form) -> Result<Vec<f32>, String> {
+    match form {
+        Form::Points(counts) => points(item, collection, *counts),
+        Form::Views(cameras) => views(item, collection, cameras),
+    }
+}
+
+/// What the cameras see of an item; files have no colours here.
+fn views(item: &Item, collection: Option<&Collection>, cameras: &Cameras) -> Result<Vec<f32>, String> {
+    // Cells as small as pixels are enough.
+    let depth = cameras.size.next_power_of_two().ilog2().clamp(5, 8);
+    let mesh = mesh(item, collection, depth)?;
+    let colours = match item.origin {
+        Origin::Solid(kind, seed, index) => colour::of_solid(&kind.draw(seed, index), &mesh, kind, seed, index),
+        Origin::Entry(_) => vec![colour::PLAIN; mesh.faces.len()],
+    };
+    let row = cameras.see(&mesh, &colours);
+    let sound = row.iter().all(|value| value.is_finite());
+    sound.then_some(row).ok_or_else(|| "it has points that are no numbers".into())
+}
+
+fn points(item: &Item, collection: Option<&Collection>, counts: Counts) -> Result<Vec<f32>, String> {
     let seed = hash(&item.name);
     match (item.origin, collection) {
         (Origin::Solid(kind, seed, index), _) => {
             Ok(record::of_solid(&kind.draw(seed, index), counts, hash(&item.name).wrapping_add(seed)))
         }
         (Origin::Entry(_), collection) => {
-            let row = record::of_mesh(&mesh(item, collection)?, counts, seed).ok_or("it encloses nothing")?;
+            let row = record::of_mesh(&mesh(item, collection, DEPTH)?, counts, seed).ok_or("it encloses nothing")?;
             let sound = row.iter().all(|value| value.is_finite());
             sound.then_some(row).ok_or_else(|| "it has points that are no numbers".into())
         }
     }
 }
 
-/// The surface of an item, fitted into the cube where it comes from a file.
-pub(super) fn mesh(item: &Item, collection: Option<&Collection>) -> Result<Mesh, String> {
+/// The surface of an item: of a solid at `2^depth` cells to a side of the cube, of a file fitted into it.
+pub(super) fn mesh(item: &Item, collection: Option<&Collection>, depth: u32) -> Result<Mesh, String> {
     match (item.origin, collection) {
         (Origin::Solid(kind, seed, index), _) => {
             let solid = kind.draw(seed, index);
             let mut field = |points: &[Point]| -> Result<Vec<f64>, Infallible> {
                 Ok(points.iter().map(|p| solid.distance(*p)).collect())
             };
-            let found = extract::octree([[-1.0; 3], [1.0; 3]], Octree::new(4, DEPTH), &mut field);
+            let found = extract::octree([[-1.0; 3], [1.0; 3]], Octree::new(4, depth), &mut field);
             found.map(|found| found.mesh).map_err(|error| error.to_string())
         }
         (Origin::Entry(i), Some(collection)) => {
@@ -96,10 +119,14 @@ pub(super) fn mesh(item: &Item, collection: Option<&Collection>) -> Result<Mesh,
     }
 }
 
-/// The same for the same shapes in the same order, kept as the same points.
-fn fingerprint(list: &List, counts: Counts) -> String {
+/// The same for the same shapes in the same order, kept in the same form.
+fn fingerprint(list: &List, form: &Form) -> String {
     let contents = list.collection.as_ref().map_or(0, Collection::fingerprint);
-    let mut text = format!("{FORMAT} {counts:?} {FILL} {contents:016x}");
+    let form: &dyn std::fmt::Debug = match form {
+        Form::Points(counts) => counts,
+        Form::Views(cameras) => cameras,
+    };
+    let mut text = format!("{FORMAT} {form:?} {FILL} {contents:016x}");
     for item in &list.items {
         text.push_str(&format!("\n{} {} {}", item.name, item.class, item.caption));
         if let Origin::Solid(_, seed, index) = item.origin {
@@ -110,9 +137,9 @@ fn fingerprint(list: &List, counts: Counts) -> String {
 }
 
 /// The rows of a file, if it is whole.
-fn read(file: &Path, count: usize, counts: Counts) -> Option<Vec<Result<Vec<f32>, String>>> {
+fn read(file: &Path, count: usize, numbers: usize) -> Option<Vec<Result<Vec<f32>, String>>> {
     let (shape, values) = media::arrays::read_npy(file).ok()?;
-    if shape != [count, counts.numbers()] {
+    if shape != [count, numbers] {
         return None;
     }
     let reasons: Vec<String> = serde_json::from_slice(&std::fs::read(beside(file)).ok()?).ok()?;
@@ -121,7 +148,7 @@ fn read(file: &Path, count: usize, counts: Counts) -> Option<Vec<Result<Vec<f32>
         true => Err(reasons.next().unwrap_or_default()),
         false => Ok(row.to_vec()),
     };
-    Some(values.chunks_exact(counts.numbers()).map(row).collect())
+    Some(values.chunks_exact(numbers).map(row).collect())
 }
 
 /// Where the reasons stand of a file's shapes that could not be read.
@@ -130,8 +157,7 @@ fn beside(file: &Path) -> PathBuf {
 }
 
 /// Keeps rows in `file`; a cache that cannot be written is no reason not to train.
-fn keep(file: &Path, made: &[Result<Vec<f32>, String>], counts: Counts) {
-    let numbers = counts.numbers();
+fn keep(file: &Path, made: &[Result<Vec<f32>, String>], numbers: usize) {
     let values: Vec<f32> =
         made.iter().flat_map(|row| row.as_ref().map_or_else(|_| vec![NOTHING; numbers], Vec::clone)).collect();
     let reasons: Vec<&String> = made.iter().filter_map(|row| row.as_ref().err()).collect();

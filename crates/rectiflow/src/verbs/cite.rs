@@ -266,6 +266,7 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
         NetConfig::Dit(_) => cite(&[DIT]),
         NetConfig::Mmdit(_) => cite(&[DIT, SD3]),
         NetConfig::SetTransformer(_) => cite(&[TRIPOSG]),
+        NetConfig::Triflow(_) => cite(&[TRIFLOW]),
     }
     if recipe.sample.guidance.scale != 1.0 || recipe.pairs.guidance.scale != 1.0 {
         cite(&[GUIDANCE]);

@@ -3,8 +3,9 @@
 use super::train::{Resume, TrainReport};
 use crate::{
     Context, Error,
-    codec::{AutoencoderTask, Codec, CodecConfig, CodecRecipe, Kind, Moments, STAGE, ShapeTask, encoded},
+    codec::{Codec, CodecRecipe, Moments, STAGE, encoded},
     model::{Subject, find},
+    pictures,
     sampling::host,
     shapes::{
         self,
@@ -14,9 +15,9 @@ use crate::{
     verbs::data::DataRecord,
 };
 use base::{Shape, Tensor, TensorData};
-use data::{Dataset, Loader, LoaderConfig, Split, TestPart};
+use data::{Dataset, Split, TestPart};
 use media::{
-    Grid, Images,
+    Grid,
     shape::{Mesh, record::Counts},
 };
 use serde::Serialize;
@@ -70,29 +71,7 @@ pub struct Lost {
 /// Those of [`codec`].
 pub fn rehearse(recipe: &CodecRecipe, folder: &Path, resume: Option<&Resume>) -> Result<(), Error> {
     super::train::place(folder, resume)?;
-    match &recipe.codec {
-        CodecConfig::Autoencoder(kl) => {
-            let dataset = data::open(&recipe.data)?;
-            kl.network(dataset.shape(), None, &base::Device::flex())?;
-            Loader::new(dataset, &loader(recipe), 0)?;
-        }
-        // Shapes are not read for this: it may take minutes.
-        CodecConfig::Shape(shape) => {
-            shape.build(None, &base::Device::flex())?;
-            let (count, batch) = (shapes::count(&recipe.data)?, recipe.train.micro_batch());
-            if count < batch {
-                return Err(Error::Usage(format!(
-                    "train.batch = {batch}, and there are {count} shapes; make it smaller, or data.limit larger"
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn loader(recipe: &CodecRecipe) -> LoaderConfig {
-    let (batch, flip) = (recipe.train.micro_batch(), recipe.data.flip);
-    LoaderConfig { batch, flip, seed: recipe.seed, ..LoaderConfig::default() }
+    recipe.codec.kind().rehearse(recipe)
 }
 
 /// Trains the codec of `recipe` in `folder`, or continues its run.
@@ -110,7 +89,7 @@ pub fn codec(
     let (shape, device) = (dataset.shape(), context.device.device.clone());
     let subject = Subject { stage: STAGE.into(), shape, classes: Vec::new(), data: dataset.name().into(), codec: None };
     DataRecord::of(&*dataset).lines().iter().for_each(|line| context.note(line));
-    let mut source = ImageSource::new(dataset.clone(), loader(recipe));
+    let mut source = ImageSource::new(dataset.clone(), recipe.loader());
     let stage = Stage {
         name: STAGE,
         recipe: recipe.to_toml(),
@@ -120,31 +99,18 @@ pub fn codec(
         folder,
         resume: resume.as_ref(),
     };
-    let seed = recipe.seed;
-    let train = match &recipe.codec {
-        CodecConfig::Autoencoder(kl) => {
-            let perceptual = match kl.perceptual {
-                0.0 => None,
-                _ => Some(crate::perceptual::lpips(shape, &context.device)?),
-            };
-            let task = AutoencoderTask { config: kl.clone(), perceptual, seed };
-            stage.run(kl.network(shape, Some(seed), &device)?, &task, &mut source, context)?
-        }
-        CodecConfig::Shape(config) => {
-            let task = ShapeTask { config: config.clone(), seed };
-            stage.run(config.build(Some(seed), &device)?, &task, &mut source, context)?
-        }
-    };
+    let kind = recipe.codec.kind();
+    let train = kind.train(stage, shape, &mut source, context)?;
     let checkpoint = find(&train.checkpoint)?;
-    let net = Kind::load(&recipe.codec, shape, &checkpoint, &device)?;
-    let mut codec = Codec::fresh(net, recipe.clone(), shape, train.checkpoint.clone())?;
+    let coder = kind.load(shape, &checkpoint, &device)?;
+    let mut codec = Codec::fresh(coder, recipe.clone(), shape, train.checkpoint.clone())?;
     let rows = encoded(&*dataset, &codec, MEASURED, context)?;
     codec.moments = Moments::of(&rows, codec.latent, recipe.whitening)?;
     let run = RunDir::at(folder);
     run.write(&Moments::place(folder), &codec.moments.to_json())?;
     let held_out = recipe.codec.open_test(&recipe.data, context)?.map(|TestPart { set, .. }| set);
-    if let CodecConfig::Shape(config) = &recipe.codec {
-        let (shapes, sheet) = shapes_back(held_out.as_ref(), recipe, config.points, &codec, &run, context)?;
+    if let Some(points) = kind.points() {
+        let (shapes, sheet) = shapes_back(held_out.as_ref(), recipe, points, &codec, &run, context)?;
         return Ok(CodecReport { sample: shape, latent: codec.latent, lost: None, shapes, sheet, train });
     }
     let shown = held_out.clone().unwrap_or(dataset);
@@ -208,8 +174,9 @@ fn lost(there: &[f32], back: &[f32], size: usize) -> Lost {
 
 /// Samples above, what comes back of them below, in the run's folder of samples.
 fn sheet(there: &[f32], back: &[f32], shape: Shape, run: &RunDir) -> Result<Option<PathBuf>, Error> {
-    let Ok([c @ (1 | 3), h, w]) = shape.image() else { return Ok(None) };
-    let (size, columns) = (c * h * w, 8);
+    let Ok([1 | 3, _, wide]) = pictures::shape(shape) else { return Ok(None) };
+    // Views of a shape are as wide as several pictures.
+    let (size, columns) = (shape.numel(), if wide > 64 { 4 } else { 8 });
     let count = (there.len() / size).min(SHEET);
     let rows: Vec<f32> = (0..count.div_ceil(columns))
         .flat_map(|row| {
@@ -217,7 +184,7 @@ fn sheet(there: &[f32], back: &[f32], shape: Shape, run: &RunDir) -> Result<Opti
             [&there[place.clone()], &back[place]].concat()
         })
         .collect();
-    let images = Images::new(rows, 2 * count, [c, h, w])?;
+    let images = pictures::of(rows, 2 * count, shape)?;
     let file = run.samples().join("round-trip.png");
     let grid = Grid { columns, ..Grid::default() };
     media::png::save(&file, &grid.draw(&images), &[("parameters", "held-out samples above, what comes back below")])?;

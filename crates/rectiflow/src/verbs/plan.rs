@@ -67,9 +67,10 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
         symmetry::warn(recipe, &**pictures, context)?;
     }
     context.note("measuring some training steps on noise, a second or more");
-    if recipe.perceptual.is_some() || recipe.target != methods::Target::Path {
+    let weighs = recipe.latents.as_ref().is_some_and(|latents| latents.w_bg < 1.0);
+    if recipe.perceptual.is_some() || recipe.target != methods::Target::Path || weighs {
         context
-            .note("`target` and `perceptual` cost extra passes of this and other networks, which are not in the speed");
+            .note("`target`, `perceptual` and `latents.w_bg` cost extra passes of this and other networks, which are not in the speed");
     }
     let images_per_second = measure(recipe, shape, classes, context)?;
     let peak_bytes = if context.device.name == "cpu" { Memory::now().peak } else { 0 };

@@ -16,7 +16,8 @@ use crate::{
 use base::{Key, Purpose};
 use methods::align::{Accuracy, Verdict, accuracy};
 use nets::{
-    ConditionConfig, DitConfig, MlpConfig, NetConfig, RewardConfig, SetTransformerConfig, UnetConfig, reward::Axis,
+    ConditionConfig, DitConfig, MlpConfig, NetConfig, RewardConfig, SetTransformerConfig, TriflowConfig, UnetConfig,
+    reward::Axis,
 };
 use serde::Serialize;
 use std::path::Path;
@@ -69,6 +70,9 @@ pub fn usual(model: &Model) -> RewardRecipe {
             condition: ConditionConfig::default(),
             ..set.clone()
         }),
+        NetConfig::Triflow(net) => {
+            NetConfig::Triflow(TriflowConfig { condition: ConditionConfig::default(), ..net.clone() })
+        }
         NetConfig::Mlp(mlp) => NetConfig::Mlp(MlpConfig { condition: ConditionConfig::default(), ..mlp.clone() }),
     };
     let mut recipe = RewardRecipe { reward: RewardConfig { network, ..RewardConfig::default() }, ..Default::default() };

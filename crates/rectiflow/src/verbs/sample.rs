@@ -5,12 +5,14 @@ mod meshes;
 use crate::{
     Error, Model, Start,
     align::Climb,
+    codec::Codec,
     context::Context,
     model::which,
     output::Output,
+    pictures,
     prelude::{OneMoreStep, Prelude},
     recipe::SampleConfig,
-    sampling::{Classes, Drawn, draw_from},
+    sampling::{Classes, Drawn, draw_from, draw_latents},
     schedules,
 };
 use data::{DataConfig, Split};
@@ -167,18 +169,28 @@ pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleRe
     if let Some(advice) = model.climb.as_ref().and_then(|climb| climb.advice()) {
         context.note(advice);
     }
-    let drawn = draw_from(&model, &start, &config, &classes, request.seed, 0..count, context)?;
+    let solid = in_surfaces(&model, &output);
+    let drawn = match solid {
+        Some(codec) => draw_latents((&model, codec), &start, &config, &classes, request.seed, 0..count, context)?,
+        None => draw_from(&model, &start, &config, &classes, request.seed, 0..count, context)?,
+    };
     let note = Note { model: &model, config: &config, classes: &classes, seed: request.seed };
-    match &model.codec {
-        Some(codec) if codec.is_shape() => {
+    match solid {
+        Some(codec) => {
             meshes::write(&output, &drawn, codec, request, context)?;
             if let Output::Npy(_) | Output::Safetensors(_) = output {
                 write(&output, &drawn, &start, request.columns, &note)?;
             }
         }
-        _ => write(&output, &drawn, &start, request.columns, &note)?,
+        None => write(&output, &drawn, &start, request.columns, &note)?,
     }
     Ok(SampleReport { output: request.output.clone(), count: drawn.len(), nfe: drawn.nfe, seconds: drawn.seconds })
+}
+
+/// The codec whose surfaces are written: for a mesh any that has some, for whatever else one whose latents cannot be looked at.
+fn in_surfaces<'a>(model: &'a Model, output: &Output) -> Option<&'a Codec> {
+    let codec = model.codec.as_deref().filter(|codec| codec.has_surface())?;
+    (matches!(output, Output::Mesh(_)) || !codec.is_seen()).then_some(codec)
 }
 
 /// Samples about to be drawn.
@@ -231,7 +243,7 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
     }
     let count = start.count().map_or(request.count, |most| most.min(request.count));
     let place = request.output.display();
-    let of_shapes = model.codec.as_ref().is_some_and(|codec| codec.is_shape());
+    let of_shapes = model.codec.as_ref().is_some_and(|codec| codec.has_surface());
     if of_shapes {
         super::shape::within("--resolution", request.resolution, 16..=1024)?;
         if !request.resolution.is_power_of_two() {
@@ -242,7 +254,7 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
         return Err(Error::Usage(format!(
             "--output {place}: this model draws no shapes; write .png, .npy or .safetensors"
         )));
-    } else if let (Output::Png(_) | Output::Folder(_), Err(error)) = (&output, model.drawn().image()) {
+    } else if let (Output::Png(_) | Output::Folder(_), Err(error)) = (&output, pictures::shape(model.drawn())) {
         return Err(Error::Usage(format!("--output {place}: {error}; write .npy or .safetensors")));
     }
     crate::sampling::check(&model, &config, count)?;

@@ -4,7 +4,7 @@ use super::data::DataRecord;
 use super::train::{Job, Resume, Stream, TrainReport, place, stream};
 use crate::{
     Error, Model, Recipe, Start,
-    codec::{raw, through},
+    codec::{gauge_of, raw, through},
     context::Context,
     memory::Need,
     model::Subject,
@@ -145,7 +145,7 @@ pub fn student(
     resume: Option<Resume>,
     context: &mut Context,
 ) -> Result<StudentReport, Error> {
-    let Checked { subject, premetric, start } =
+    let Checked { subject, premetric, gauge, start } =
         check(method, recipe, &teacher, existing, folder, resume.as_ref(), context)?;
     let (Stream { mut source, validation, data }, made, pair_count) = match recipe.needs_pairs() {
         true => from_pairs(recipe, &teacher, existing, folder, context)?,
@@ -160,7 +160,8 @@ pub fn student(
     });
     let data = (!recipe.needs_pairs()).then_some(data);
     let plain = Job::new(recipe, subject, &mut *source, folder, resume);
-    let train = Job { validation, start, teacher, premetric, words, codec, asked, data, ..plain }.run(context)?;
+    let train =
+        Job { validation, start, teacher, premetric, gauge, words, codec, asked, data, ..plain }.run(context)?;
     Ok(StudentReport { pairs: made, pair_count, train })
 }
 
@@ -190,6 +191,7 @@ pub fn rehearse(
 struct Checked {
     subject: Subject,
     premetric: Option<Box<dyn flow::Premetric<2>>>,
+    gauge: Option<Box<dyn flow::Gauge<2>>>,
     start: Option<Net>,
 }
 
@@ -227,8 +229,9 @@ fn check(
         )));
     }
     let premetric = crate::perceptual::of(recipe, subject.shape, &context.device)?;
+    let gauge = gauge_of(recipe, teacher.codec.as_ref(), &context.device)?;
     let start = start(method, recipe, teacher, context)?;
-    Ok(Checked { subject, premetric, start })
+    Ok(Checked { subject, premetric, gauge, start })
 }
 
 /// The pairs of `existing`, or those that `teacher` makes into `folder`; what was made, and how many there are.

@@ -2,10 +2,11 @@
 
 use crate::{
     Error, Recipe, Start,
-    codec::{Codec, raw, through},
+    codec::{Codec, gauge_of, raw, through},
     context::{Context, Event},
     memory::Need,
     model::{Subject, find},
+    pictures,
     sampling::Classes,
     sheets::{SHEET, Sheets},
     sound, symmetry,
@@ -20,7 +21,7 @@ use ::train::{
 };
 use burn::module::Module;
 use data::{Dataset, Loader, LoaderConfig, Split};
-use flow::Premetric;
+use flow::{Gauge, Premetric};
 use methods::Target;
 use nets::Net;
 use serde::Serialize;
@@ -125,8 +126,9 @@ fn with_job<T>(
     let Stream { mut source, validation, data } =
         stream(recipe, dataset, &start, words.as_ref(), codec.as_deref(), context)?;
     let premetric = crate::perceptual::of(recipe, subject.shape, &context.device)?;
+    let gauge = gauge_of(recipe, codec.as_ref(), &context.device)?;
     let plain = Job::new(recipe, subject, &mut *source, folder, resume);
-    then(Job { validation, premetric, words, codec, asked, data: Some(data), ..plain }, context)
+    then(Job { validation, premetric, gauge, words, codec, asked, data: Some(data), ..plain }, context)
 }
 
 /// What a stage learns from.
@@ -254,6 +256,8 @@ pub(crate) struct Job<'a> {
     pub teacher: Option<Teacher>,
     /// The distance that the recipe's `perceptual` weighs.
     pub premetric: Option<Box<dyn Premetric<2>>>,
+    /// What the loss looks through, where the recipe's `latents` say so.
+    pub gauge: Option<Box<dyn Gauge<2>>>,
     /// Who reads prompts, and what sample sheets ask for.
     pub words: Option<Arc<Words>>,
     /// What decodes samples, where the flow moves latents.
@@ -281,7 +285,7 @@ impl<'a> Job<'a> {
         folder: &'a Path,
         resume: Option<Resume>,
     ) -> Self {
-        let (validation, start, teacher, premetric, words, codec, data) = Default::default();
+        let (validation, start, teacher, premetric, gauge, words, codec, data) = Default::default();
         let asked = Classes::None;
         Self {
             recipe,
@@ -291,6 +295,7 @@ impl<'a> Job<'a> {
             start,
             teacher,
             premetric,
+            gauge,
             words,
             codec,
             asked,
@@ -307,7 +312,7 @@ impl Job<'_> {
     pub fn check(&self, context: &Context) -> Result<Ready, Error> {
         let Self { recipe, subject, start, folder, resume, .. } = self;
         let drawn = self.codec.as_ref().map_or(subject.shape, |codec| codec.drawn());
-        if let (true, Err(error)) = (recipe.train.sample_every > 0, drawn.image()) {
+        if let (true, Err(error)) = (recipe.train.sample_every > 0, pictures::shape(drawn)) {
             return Err(Error::Usage(format!("sample sheets are pictures, and {error}; set train.sample_every = 0")));
         }
         let need = Need::of(recipe, subject.shape, subject.classes.len())?;
@@ -332,8 +337,8 @@ impl Job<'_> {
 
     pub fn run(self, context: &mut Context) -> Result<TrainReport, Error> {
         let Ready { checkpoint, net, starts } = self.check(context)?;
-        let Self { recipe, subject, source, validation, teacher, premetric, words, codec, asked, folder, data, .. } =
-            self;
+        let Self { recipe, subject, source, validation, teacher, premetric, gauge, .. } = self;
+        let Self { words, codec, asked, folder, data, .. } = self;
         let device = context.device.device.clone();
         let classes = subject.classes.len();
         if let Some(data) = &data {
@@ -345,9 +350,9 @@ impl Job<'_> {
         let config = &recipe.train;
         let flow = recipe.task(classes);
         let (target, reaching) = (recipe.target.clone(), recipe.network.reaches());
-        let task: Box<dyn Task<Net>> = match (&target, &premetric) {
-            (Target::Path, None) => Box::new(flow),
-            _ => Box::new(TaughtTask { flow, target, teacher, premetric, reaching }),
+        let task: Box<dyn Task<Net>> = match (&target, &premetric, &gauge) {
+            (Target::Path, None, None) => Box::new(flow),
+            _ => Box::new(TaughtTask { flow, target, teacher, premetric, gauge, reaching }),
         };
         let images = checkpoint.as_ref().map_or(0, |found| found.meta().images);
         let setup = Setup {

@@ -2,11 +2,12 @@
 
 use crate::{
     Context, Error, Model,
-    codec::{Codec, CodecConfig},
+    codec::Codec,
     context::Event,
     model::which,
-    sampling::{Classes, draw, host, noise},
-    shapes::measure::DEPTH,
+    sampling::{Classes, draw_latents, host, noise},
+    shapes::{self, measure::DEPTH},
+    start::Start,
     verbs::sample::SampleOverrides,
 };
 use base::Device;
@@ -75,17 +76,19 @@ pub fn measure(request: &MeasureRequest, context: &mut Context) -> Result<Measur
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     let file = request.checkpoint.display();
     let of_shapes = || Error::Usage(format!("{file}: no flow over shapes; give a run whose `codec` is one of shapes"));
-    let codec = model.codec.clone().ok_or_else(of_shapes)?;
-    let CodecConfig::Shape(config) = &codec.recipe.codec else { return Err(of_shapes()) };
-    let counts = config.points;
-    let apart = codec.recipe.codec.open_test(&model.recipe.data, context)?;
+    let codec = model.codec.clone().filter(|codec| codec.has_surface()).ok_or_else(of_shapes)?;
+    // Whatever the codec itself reads of a shape, surfaces are compared by their points.
+    let counts = codec.recipe.codec.kind().points().unwrap_or_default();
+    let apart = shapes::open_test(&model.recipe.data, counts, context)?;
     let none =
         || Error::Usage(format!("{file}: no shape is held out to compare with; train with data.holdout above 0"));
     let apart = apart.ok_or_else(none)?.set;
-    let known = codec.recipe.codec.open(&model.recipe.data, context)?;
+    let known = shapes::open(&model.recipe.data, counts, context)?;
     let sample_config = request.overrides.apply(&model.recipe.sample)?;
     let classes = Classes::all(&model)?;
-    let drawn = draw(&model, &sample_config, &classes, request.seed, 0..request.num as u64, context)?;
+    let start = Start::held_out(&model.recipe, model.subject.shape)?;
+    let (of, range) = ((&model, &*codec), 0..request.num as u64);
+    let drawn = draw_latents(of, &start, &sample_config, &classes, request.seed, range, context)?;
     let device = context.device.device.clone();
     let began = std::time::Instant::now();
     let ours = surfaces(&codec, &drawn.rows, "surfaces", &device, context)?;
@@ -103,7 +106,7 @@ pub fn measure(request: &MeasureRequest, context: &mut Context) -> Result<Measur
     let own = right(theirs.iter().map(|(cloud, class)| (cloud, *class)).collect());
     let indices: Vec<u64> = (0..request.num as u64).collect();
     let pure = noise(request.seed).normal_tensor(&indices, [0, codec.latent.numel()], &device);
-    let pure = surfaces(&codec, &host(codec.decode(pure))?, "surfaces from noise", &device, context)?;
+    let pure = surfaces(&codec, &host(codec.raw(pure))?, "surfaces from noise", &device, context)?;
     let pure: Vec<Cloud> = pure.into_iter().filter(|cloud| !cloud.is_empty()).collect();
     Ok(Measured {
         samples: ours.len(),

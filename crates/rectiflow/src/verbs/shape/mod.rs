@@ -5,6 +5,7 @@ mod extract;
 mod measure;
 mod sample;
 mod show;
+mod views;
 
 pub use compare::{Compared, compare};
 pub use extract::{ExtractRequest, Method, extract};
@@ -12,6 +13,7 @@ pub use measure::{MeasureRequest, Measured, measure};
 pub use sample::{SampleRequest, SdfRequest, Where, sample, sdf};
 pub(crate) use show::sheet;
 pub use show::{ShowRequest, show};
+pub use views::{are_at, views};
 
 use crate::Error;
 use data::fetch::{

@@ -1,0 +1,77 @@
+//! What every kind of codec says of itself: one trait for its table in a recipe, one for its trained network, and one for those whose
+//! latents have a surface. A kind is one file (or folder) that implements them; `CodecConfig::kind` alone knows which there are.
+
+use super::CodecRecipe;
+use crate::{Context, Error, stage::Stage, verbs::train::TrainReport};
+use base::{Device, Shape, Tensor};
+use data::{DataConfig, Dataset, TestPart};
+use media::shape::{Extracted, Point, record::Counts};
+use std::sync::Arc;
+use train::{ImageSource, checkpoint::Checkpoint};
+
+/// The table of a kind of codec, and what is made of it.
+pub(crate) trait Kind {
+    /// Refuses values out of range, with the key's name.
+    fn check(&self) -> Result<(), String>;
+
+    /// The shape of what a sample becomes; an error for samples that it does not read.
+    fn latent(&self, sample: Shape) -> Result<Shape, Error>;
+
+    /// `data` as it reads them.
+    fn open(&self, data: &DataConfig, context: &mut Context) -> Result<Arc<dyn Dataset>, Error>;
+
+    /// The part of `data` that is kept apart; `None` where there is none.
+    fn open_test(&self, data: &DataConfig, context: &mut Context) -> Result<Option<TestPart>, Error>;
+
+    /// What can be refused before anything is written, without what takes minutes.
+    fn rehearse(&self, recipe: &CodecRecipe) -> Result<(), Error>;
+
+    /// Trains fresh weights, or those that the stage continues, on samples of shape `sample`.
+    fn train(
+        &self,
+        stage: Stage<'_>,
+        sample: Shape,
+        source: &mut ImageSource,
+        context: &mut Context,
+    ) -> Result<TrainReport, Error>;
+
+    /// The trained network.
+    fn load(&self, sample: Shape, checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Coder>, Error>;
+
+    /// The points that its rows are, where what is lost can be measured on surfaces alone.
+    fn points(&self) -> Option<Counts> {
+        None
+    }
+}
+
+/// A trained network between samples and latents, both as rows; whitening is its caller's.
+pub(crate) trait Coder: Send + Sync {
+    /// Rows `[b n]` of samples to rows `[b m]` of latents.
+    fn encode(&self, rows: Tensor<2>) -> Result<Tensor<2>, Error>;
+
+    /// Rows `[b m]` of latents to rows of shape [`Coder::drawn`].
+    fn decode(&self, latents: Tensor<2>) -> Tensor<2>;
+
+    /// The shape of what is decoded: of a sample, or of a latent where only its surface can be seen.
+    fn drawn(&self) -> Shape;
+
+    /// The surfaces of its latents, where they have any.
+    fn solid(&self) -> Option<&dyn Solid> {
+        None
+    }
+
+    /// Which numbers of latents `[b m]` belong to what is shown (1) and which to what is around it (0), where it can tell.
+    fn object(&self, latents: Tensor<2>) -> Option<Result<Tensor<2>, Error>> {
+        let _ = latents;
+        None
+    }
+}
+
+/// A field in space for each latent.
+pub(crate) trait Solid {
+    /// The surface of the shape that one `latent` stands for, at `2^depth` cells to a side of the cube.
+    fn surface(&self, latent: &[f32], depth: u32, device: &Device) -> Result<Extracted, Error>;
+
+    /// Its field at `points`, negative inside.
+    fn field(&self, latent: &[f32], points: &[Point], device: &Device) -> Result<Vec<f64>, Error>;
+}

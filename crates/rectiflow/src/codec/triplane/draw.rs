@@ -1,0 +1,114 @@
+//! What trained planes give: views, a field in space with its surface, and which of their pixels an object takes up.
+
+use super::{
+    TriplaneConfig,
+    task::{hits, seen},
+};
+use crate::{Error, sampling::host};
+use base::{Tensor, TensorData};
+use media::shape::{Extracted, Lattice, Point, extract, views::CHANNELS};
+use nets::{
+    Lrm,
+    triplane::{PLANES, Places, Rendered, sample},
+};
+
+/// Rays rendered at once, and points asked at once.
+const RAYS: usize = 1 << 10;
+const ASKED: usize = 1 << 15;
+
+/// The views of `planes` `[b 3 c h w]` from all cameras, rows `[b n]`.
+pub(super) fn drawn(net: &Lrm, config: &TriplaneConfig, planes: Tensor<5>) -> Tensor<2> {
+    let ([b, ..], device) = (planes.dims(), planes.device());
+    let ([views, _, size, _], hits) = (config.cameras.shape(), hits(config));
+    let (pixels, all) = (size * size, views * size * size);
+    // The place of each ray among those that meet the cube; the others read a white one behind the last.
+    let mut place = vec![hits.len() as i64; all];
+    for (i, hit) in hits.iter().enumerate() {
+        place[hit.view * pixels + hit.pixel] = i as i64;
+    }
+    let place = Tensor::<1, base::Int>::from_data(TensorData::new(place, [all]), &device);
+    let one = |object: usize| {
+        let planes = planes.clone().narrow(0, object, 1);
+        let mut parts: Vec<Tensor<2>> = Vec::new();
+        for hits in hits.chunks(RAYS) {
+            let Rendered { colour, opacity } = seen(net, planes.clone(), hits, &vec![0.5; hits.len()], config.samples);
+            parts.push(Tensor::cat(vec![colour, opacity.unsqueeze_dim::<3>(2)], 2).squeeze_dim::<2>(0)); // [r 4]
+        }
+        parts.push(Tensor::from_floats([[1.0, 1.0, 1.0, 0.0]], &device));
+        let four = Tensor::cat(parts, 0).select(0, place.clone()); // [views*pixels 4]
+        (four * 2.0 - 1.0).reshape([views, pixels, CHANNELS]).swap_dims(1, 2).reshape([1, all * CHANNELS])
+    };
+    Tensor::cat((0..b).map(one).collect(), 0)
+}
+
+/// The density that `planes` of one object say at `points`.
+fn density(net: &Lrm, planes: &Tensor<5>, points: &[[f32; 3]]) -> Result<Vec<f32>, Error> {
+    let [_, _, _, rows, columns] = planes.dims();
+    let mut all = Vec::with_capacity(points.len());
+    for points in points.chunks(ASKED) {
+        let features = sample(planes.clone(), &Places::of(points, 1, [rows, columns]));
+        all.extend(host(net.field.forward(features).density)?);
+    }
+    Ok(all)
+}
+
+/// Densities below this are none, so that their logarithm is a number.
+const NOTHING: f64 = 1e-6;
+
+/// How much smaller than the level the density is at `points`, as a logarithm: negative inside.
+pub(super) fn field(
+    net: &Lrm,
+    config: &TriplaneConfig,
+    planes: &Tensor<5>,
+    points: &[Point],
+) -> Result<Vec<f64>, Error> {
+    let points: Vec<[f32; 3]> = points.iter().map(|p| p.map(|v| v as f32)).collect();
+    let said = density(net, planes, &points)?;
+    // Not a clamp, which would make a density that is no number look like emptiness.
+    let small = |v: f32| if f64::from(v) < NOTHING { NOTHING } else { f64::from(v) };
+    Ok(said.into_iter().map(|v| config.level.ln() - small(v).ln()).collect())
+}
+
+/// Where the density passes the level, at `2^depth` cells to a side of the cube. All cells are asked: a density says nothing about
+/// how far the surface is.
+pub(super) fn surface(net: &Lrm, config: &TriplaneConfig, planes: &Tensor<5>, depth: u32) -> Result<Extracted, Error> {
+    let mut asked = |points: &[Point]| field(net, config, planes, points);
+    extract::dense(Lattice::cube(1.0, 1 << depth), &mut asked).map_err(|error| match error {
+        extract::ExtractError::Field(error) => error,
+        other => Error::Failure(format!("{other}: the network that decodes is broken; train it anew")),
+    })
+}
+
+/// Light kept away in one pixel's width from which on there is something.
+const SOMETHING: f32 = 0.1;
+
+/// Which numbers of `planes` `[b 3 c h w]` belong to the object: those of pixels behind which the density, along the axis that the
+/// plane has not got, keeps light away, and of their neighbours. Rows `[b n]` of 0 and 1.
+pub(super) fn object(net: &Lrm, planes: Tensor<5>) -> Result<Tensor<2>, Error> {
+    let ([b, _, channels, side, _], device) = (planes.dims(), planes.device());
+    let middle = |i: usize| (2 * i + 1) as f32 / side as f32 - 1.0;
+    let places = (0..side.pow(3)).map(|i| [middle(i % side), middle(i / side % side), middle(i / side / side)]);
+    let (places, step) = (places.collect::<Vec<[f32; 3]>>(), 2.0 / side as f32);
+    let mut mask = Vec::with_capacity(b * PLANES * channels * side * side);
+    for one in 0..b {
+        let said = density(net, &planes.clone().narrow(0, one, 1), &places)?;
+        let full = |x: usize, y: usize, z: usize| 1.0 - (-said[(z * side + y) * side + x] * step).exp() > SOMETHING;
+        for plane in 0..PLANES {
+            // Rows and columns are y and x, z and x, y and z.
+            let some = |row: usize, column: usize| match plane {
+                0 => (0..side).any(|z| full(column, row, z)),
+                1 => (0..side).any(|y| full(column, y, row)),
+                _ => (0..side).any(|x| full(x, row, column)),
+            };
+            let own: Vec<bool> = (0..side * side).map(|i| some(i / side, i % side)).collect();
+            let near = |i: usize| {
+                let (row, column) = (i / side, i % side);
+                let around = |at: usize| at.saturating_sub(1)..=(at + 1).min(side - 1);
+                around(row).any(|r| around(column).any(|c| own[r * side + c]))
+            };
+            let wide: Vec<f32> = (0..side * side).map(|i| f32::from(near(i))).collect();
+            (0..channels).for_each(|_| mask.extend_from_slice(&wide));
+        }
+    }
+    Ok(Tensor::from_data(TensorData::new(mask, [b, PLANES * channels * side * side]), &device))
+}
