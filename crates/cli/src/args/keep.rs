@@ -15,6 +15,16 @@ pub struct Inspect {
 }
 
 #[derive(Args, Debug)]
+pub struct Report {
+    /// Folders of runs.
+    #[arg(required = true, value_hint = ValueHint::DirPath)]
+    pub runs: Vec<PathBuf>,
+    /// The page to write; report.html in the folder of a single run.
+    #[arg(long, short, value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 pub struct Slim {
     #[command(flatten)]
     pub model: ModelArgs,

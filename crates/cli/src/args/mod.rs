@@ -14,7 +14,7 @@ mod use_it;
 pub use align::{Align, Reward, RewardTrain, RewardVerb, Way, Winrate};
 pub use draw::{Sample, Schedule};
 pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
-pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Slim};
+pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Report, Slim};
 pub use make::{Codec, Demo, Fast, Pairs, Plan, Student, Toy, Train};
 pub use separate::Separate;
 pub use shape::{Extract, Place, Shape, ShapeVerb};
@@ -134,6 +134,8 @@ pub enum Verb {
     Diagnose(Diagnose),
     /// Keep of a checkpoint the weights that samplers use.
     Slim(Slim),
+    /// Write a page of a run, or of several side by side: curves, samples over time, what sets them apart.
+    Report(Report),
     /// Say what a checkpoint, run, pair store or data set is.
     Inspect(Inspect),
     /// Say what a recipe will cost before its first step.

@@ -20,7 +20,7 @@ use rectiflow::{
     device::{self, Chosen},
     model::which,
     recipe::Layers,
-    verbs::{inspect, plan, slim::slim, student::Method},
+    verbs::{inspect, plan, report, slim::slim, student::Method},
 };
 use serde_json::json;
 use std::{
@@ -42,6 +42,10 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
         Verb::Inspect(request) => {
             let facts = inspect::inspect(&request.path, request.size)?;
             return print(&global, &facts, || inspect::text(&facts));
+        }
+        Verb::Report(args::Report { runs, output }) => {
+            let page = report::report(runs, output.as_deref())?.display().to_string();
+            return print(&global, &json!({ "output": page }), || format!("{page}\n"));
         }
         Verb::Slim(args::Slim { model, output }) => {
             let bytes = slim(&model.checkpoint, which(model.ema.as_deref())?, output)?;
@@ -96,7 +100,7 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
         Verb::Data(request) => keep::data(request.action, &global, &mut context),
         Verb::Shape(args::Shape { action }) => shape::shape(action, &global, &mut context),
         Verb::Classifier(args::Classifier { action }) => keep::classifier(action, &global, &mut context),
-        Verb::Completions { .. } | Verb::Man | Verb::Cite(_) | Verb::Inspect(_) | Verb::Slim(_) => Ok(()), // done above
+        Verb::Completions { .. } | Verb::Man | Verb::Cite(_) | Verb::Inspect(_) | Verb::Report(_) | Verb::Slim(_) => Ok(()), // done above
     }
 }
 

@@ -101,7 +101,7 @@ pub(super) fn curves(report: &Report) -> Markup {
 }
 
 /// The first points all, later ones 1 % apart: what a logarithmic axis can show, and a page of no megabytes.
-fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+pub(super) fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mut next = 0.0;
     let mut keep = |&(i, _): &(usize, &(f64, f64))| {
         let kept = i as f64 >= next;

@@ -4,9 +4,13 @@ mod charts;
 mod page;
 pub mod panels;
 pub mod plot;
+mod record;
+mod runs;
 pub mod summary;
 mod words;
 
+pub use record::Record;
+pub use runs::render as page_of_runs;
 pub use summary::{Distance, Figures, Guided, Stage, Straightness, Summary};
 
 use crate::Error;

@@ -28,7 +28,9 @@ h1 { font-size: 28px; letter-spacing: -0.01em } h2 { font-size: 17px; margin: 0 
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr)); gap: 18px }\
 .panel { background: var(--card); border: 1px solid var(--edge); border-radius: 12px; padding: 16px }\
 .wide { grid-column: 1 / -1 } img, svg { width: 100%; height: auto; border-radius: 8px; display: block }\
-pre { background: var(--card); border: 1px solid var(--edge); border-radius: 12px; padding: 16px; overflow-x: auto; font-size: 13px }";
+table { border-collapse: collapse; font-size: 14px } th, td { text-align: left; padding: 4px 12px 4px 0; border-bottom: 1px solid var(--edge) }\
+.legend span { margin-right: 14px; font-size: 13px; color: var(--soft) } .dot { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 5px }\
+figcaption { font-size: 12px; color: var(--soft) } [data-wide] { overflow-x: auto } pre { background: var(--card); border: 1px solid var(--edge); border-radius: 12px; padding: 16px; overflow-x: auto; font-size: 13px }";
 
 /// The page: `title`, the panels, and `figures` as they are printed.
 pub fn page(title: &str, figures: &str, panels: &[Panel]) -> String {

@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod invert;
 pub mod likelihood;
 pub mod plan;
+pub mod report;
 pub mod restore;
 pub mod retrieve;
 pub mod reward;

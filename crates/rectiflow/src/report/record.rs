@@ -1,0 +1,146 @@
+//! What a run's folder says of itself, read for a page: its recipe, its numbers over time, its sheets.
+
+use crate::Error;
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+use train::RunDir;
+
+/// A run as its files tell it.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// The folder's name.
+    pub name: String,
+    /// The folder.
+    pub folder: PathBuf,
+    /// The resolved recipe, as it stands in the folder.
+    pub recipe: String,
+    /// Its values by dotted key.
+    pub keys: BTreeMap<String, String>,
+    /// `(images seen, training loss)`.
+    pub training: Vec<(f64, f64)>,
+    /// `(images seen, validation loss)`.
+    pub validation: Vec<(f64, f64)>,
+    /// `(time on the path, validation loss there)` the last time it was taken.
+    pub by_time: Vec<(f64, f64)>,
+    /// Images (or pairs, or whatever the run sees) so far.
+    pub images: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Most memory it took, in mebibytes; zero where nothing was logged.
+    pub memory_mb: f64,
+    /// Warnings, in order.
+    pub warnings: Vec<String>,
+    /// What the run is trained on, as `data.json` names it; empty without one.
+    pub data: String,
+    /// How it ended: `None` while it runs, or where it was killed.
+    pub stopped: Option<bool>,
+    /// Sheets of samples: `(images seen, PNG file)`, oldest first.
+    pub sheets: Vec<(u64, PathBuf)>,
+    /// Lines of `stats.jsonl` that say nothing: torn by a kill.
+    pub torn: usize,
+}
+
+impl Record {
+    /// Reads the run in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Failure`] where the folder is no run: without `recipe.toml` or `stats.jsonl`.
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        let run = RunDir::at(folder);
+        let text = |file: PathBuf| {
+            std::fs::read_to_string(&file).map_err(|error| {
+                let remedy = "give the folder of a run: what `train`, `reflow` or `distill` wrote";
+                Error::Failure(format!("{}: {error}; {remedy}", file.display()))
+            })
+        };
+        let (recipe, stats) = (text(run.recipe())?, text(run.stats())?);
+        let table: toml::Table = recipe
+            .parse()
+            .map_err(|error| Error::Failure(format!("{}: {error}", run.recipe().display())))?;
+        let mut keys = BTreeMap::new();
+        flatten("", &toml::Value::Table(table), &mut keys);
+        let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+        let name = whole.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let data = std::fs::read_to_string(run.data()).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+        let data = data.map_or_else(String::new, |data| {
+            let of = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
+            format!("{}, {} samples, {} held out", of("name"), data["samples"], data["held_out"])
+        });
+        let mut record = Self { name, folder: folder.to_path_buf(), recipe, keys, data, ..Self::default() };
+        stats.lines().filter(|line| !line.trim().is_empty()).for_each(|line| match serde_json::from_str(line) {
+            Ok(line) => record.hear(&line),
+            Err(_) => record.torn += 1,
+        });
+        record.sheets = sheets(&run.samples());
+        Ok(record)
+    }
+
+    /// One line of `stats.jsonl`. A run that was continued says what it had said before it was stopped once more; the later word
+    /// counts.
+    fn hear(&mut self, line: &Value) {
+        let number = |key: &str| line[key].as_f64();
+        let images = number("images").unwrap_or(0.0);
+        let point = |curve: &mut Vec<(f64, f64)>, loss: f64| {
+            curve.retain(|(at, _)| *at < images);
+            curve.push((images, loss));
+        };
+        match line["kind"].as_str() {
+            Some("log") => {
+                number("loss").into_iter().for_each(|loss| point(&mut self.training, loss));
+                self.memory_mb = self.memory_mb.max(number("memory_peak").unwrap_or(0.0) / 1_048_576.0);
+                self.stopped = None;
+            }
+            Some("validation") => {
+                number("loss").into_iter().for_each(|loss| point(&mut self.validation, loss));
+                let pair = |pair: &Value| Some((pair[0].as_f64()?, pair[1].as_f64()?));
+                if let Some(list) = line["by_time"].as_array() {
+                    self.by_time = list.iter().filter_map(pair).collect();
+                }
+            }
+            Some("warning") => self.warnings.extend(line["message"].as_str().map(str::to_owned)),
+            Some("finished") => self.stopped = line["stopped"].as_bool(),
+            _ => {}
+        }
+        self.images = images as u64;
+        self.seconds = number("seconds").unwrap_or(self.seconds);
+    }
+
+    /// How it ended, in words.
+    pub fn end(&self) -> &'static str {
+        match self.stopped {
+            Some(false) => "finished",
+            Some(true) => "stopped before its end",
+            None => "running, or killed",
+        }
+    }
+}
+
+/// `value` and all below it, by dotted key.
+fn flatten(prefix: &str, value: &toml::Value, into: &mut BTreeMap<String, String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                flatten(&key, value, into);
+            }
+        }
+        other => {
+            into.insert(prefix.to_owned(), other.to_string());
+        }
+    }
+}
+
+/// The PNG files of `folder` whose name is a number of images, in order.
+fn sheets(folder: &Path) -> Vec<(u64, PathBuf)> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let sheet = |path: PathBuf| {
+        let images = path.file_stem()?.to_str()?.parse().ok()?;
+        path.extension().is_some_and(|ending| ending == "png").then_some((images, path))
+    };
+    let mut found: Vec<_> = entries.filter_map(|entry| sheet(entry.ok()?.path())).collect();
+    found.sort();
+    found
+}
