@@ -223,6 +223,35 @@ fn captions_that_were_classes_open() {
     sample.args(["-n", "2", "-o"]).arg(at("own.npy")).assert().success();
 }
 
+/// The program as a server: it says where it listens, draws what `sample` draws from the same words, and ends when asked.
+#[test]
+#[cfg(unix)]
+fn prompts_are_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write_encoder(&at("cache"));
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/old-layout/words.safetensors");
+    let mut sample = rectiflow();
+    sample.env("RECTIFLOW_DATA", at("cache")).arg("sample").arg(&model).args(["--prompt", "red square one"]);
+    sample.args(["-n", "2", "--seed", "3", "--guidance-scale", "2", "-o"]).arg(at("drawn")).assert().success();
+
+    let mut server = common::Serving::start(&model, &[("RECTIFLOW_DATA", at("cache").as_path())]);
+    let ask = |prompt: &str| {
+        let body = object!({ "prompt": prompt, "n": 2, "seed": 3, "guidance_scale": 2 });
+        server.post("/v1/images/generations", &body.to_string())
+    };
+    let answer: Value = serde_json::from_slice(&ask("red square one")).unwrap();
+    for i in 0..2 {
+        let url = answer["data"][i]["url"].as_str().unwrap_or_else(|| panic!("{answer}"));
+        let png = server.get(&url[url.find("/api").unwrap()..]);
+        let drawn = image::open(at("drawn").join(format!("{i:06}.png"))).unwrap();
+        assert_eq!(image::load_from_memory(&png).unwrap(), drawn, "picture {i}");
+    }
+    let empty = String::from_utf8_lossy(&ask(" ")).into_owned();
+    assert!(empty.contains("say what to draw"), "{empty}");
+    assert_eq!(server.terminate(), Some(143));
+}
+
 #[test]
 fn what_cannot_be_read_is_refused_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,11 +12,16 @@ fn help_of_every_verb() {
     let all = rectiflow().arg("--help").output().unwrap();
     let all = String::from_utf8_lossy(&all.stdout).to_string();
     let commands = all.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    let verb = |line: &str| Some(line.strip_prefix("  ")?.split(' ').next()?.to_owned()).filter(|name| !name.is_empty());
+    let verb =
+        |line: &str| Some(line.strip_prefix("  ")?.split(' ').next()?.to_owned()).filter(|name| !name.is_empty());
     let verbs: Vec<String> = commands.filter_map(verb).collect();
     assert!(verbs.len() > 25 && verbs.contains(&"report".to_owned()), "{verbs:?}");
     for verb in verbs {
-        rectiflow().args([verb.as_str(), "--help"]).assert().success().stdout(predicate::str::contains("Usage: rectiflow"));
+        rectiflow()
+            .args([verb.as_str(), "--help"])
+            .assert()
+            .success()
+            .stdout(predicate::str::contains("Usage: rectiflow"));
     }
     for action in [["data", "list"], ["data", "get"], ["data", "show"], ["classifier", "train"]] {
         rectiflow().args(action).arg("--help").assert().success();

@@ -25,6 +25,7 @@ pub mod restoring;
 pub mod sampling;
 pub mod scheduler_config;
 pub mod schedules;
+pub mod serving;
 pub mod shapes;
 mod sheets;
 pub mod sound;

@@ -204,6 +204,21 @@ impl Model {
         )))
     }
 
+    /// Refuses guidance of `scale` where training left nothing to contrast with.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub(crate) fn check_guidance(&self, scale: f64) -> Result<(), Error> {
+        let conditional = self.classes() > 0 || self.words.is_some();
+        if scale == 1.0 || !conditional || self.recipe.train.condition_dropout > 0.0 {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "--guidance-scale {scale}: this model was trained with train.condition_dropout = 0, so it has no unconditional side \
+             to contrast with"
+        )))
+    }
+
     /// The captions that were its classes, in models of the time when they were; else none.
     pub fn named_captions(&self) -> &[String] {
         &self.captions

@@ -8,10 +8,10 @@ use crate::{
     codec::Codec,
     prelude::Prelude,
     recipe::SampleConfig,
-    sampling::{host, noise, paths},
+    sampling::{host, noise, stirred},
 };
 use base::{Condition, Device, Shape, Tensor};
-use flow::{Field, Schedule, Solver, path::Changed, solve_with};
+use flow::{Brownian, Field, Schedule, Solver, Stepper, path::Changed, solve_with, solver::Solution};
 
 /// How samples are drawn.
 pub(crate) struct Pipeline<'a> {
@@ -23,7 +23,6 @@ pub(crate) struct Pipeline<'a> {
     prelude: Option<&'a Prelude>,
     end: End<'a>,
     shape: Shape,
-    seed: u64,
     device: Device,
 }
 
@@ -37,6 +36,9 @@ pub(crate) enum End<'a> {
     /// It is a latent, wanted as it is, at its own width.
     Latent(&'a Codec),
 }
+
+/// Who is told after a step how many of how many are done, and may end the walk with an error.
+pub(crate) type Watch<'w> = Option<&'w mut dyn FnMut(usize, usize) -> Result<(), Error>>;
 
 /// Samples drawn together.
 pub(crate) struct Piece {
@@ -60,13 +62,12 @@ impl<'a> Pipeline<'a> {
         config: &SampleConfig,
         start: &'a Start,
         shape: Shape,
-        seed: u64,
         device: &Device,
     ) -> Result<Self, Error> {
         config.check().map_err(Error::Usage)?;
         let (schedule, device) = (config.schedule.build(config.steps)?, device.clone());
         let (path, solver) = (config.path.as_ref().unwrap_or(trained).clone(), config.solver.clone());
-        Ok(Self { field, start, path, solver, schedule, prelude: None, end: End::Plain, shape, seed, device })
+        Ok(Self { field, start, path, solver, schedule, prelude: None, end: End::Plain, shape, device })
     }
 
     /// With one more step before the first.
@@ -94,25 +95,24 @@ impl<'a> Pipeline<'a> {
         &self.path
     }
 
-    /// The samples numbered `indices`: each the same whatever its batch.
+    /// The samples numbered `indices` under `seed`: each the same whatever its batch.
     ///
     /// # Errors
     /// What the solver may say; a source that cannot be read.
-    pub fn draw(&self, indices: &[u64], condition: &Condition) -> Result<Piece, Error> {
-        let key = noise(self.seed);
-        let before = match self.prelude {
-            Some(prelude) => {
-                let own = key.normal_tensor(indices, [0, self.shape.numel()], &self.device);
-                prelude.start(&self.path, self.schedule.ends().0, &own, condition, self.seed, indices)?
-            }
-            None => None,
-        };
-        let x0 = match before {
-            Some(x0) => x0,
-            None => self.start.points(key, indices, &self.path, &self.device)?,
-        };
-        let brownian = paths(self.seed, indices);
-        let end = solve_with(&*self.field, x0.clone(), condition, &self.solver, &self.schedule, &brownian, None)?;
+    pub fn draw(&self, seed: u64, indices: &[u64], condition: &Condition) -> Result<Piece, Error> {
+        let rows: Vec<(u64, u64)> = indices.iter().map(|index| (seed, *index)).collect();
+        self.draw_each(&rows, condition, None)
+    }
+
+    /// Samples of several seeds together, `(seed, number)` each, and each the one that [`Pipeline::draw`] gives alone. An adaptive
+    /// solver, whose steps are not shared, tells nobody.
+    ///
+    /// # Errors
+    /// As [`Pipeline::draw`], and what `watch` says.
+    pub fn draw_each(&self, rows: &[(u64, u64)], condition: &Condition, watch: Watch<'_>) -> Result<Piece, Error> {
+        let x0 = self.starts(rows, condition)?;
+        let brownian = Brownian::each(rows.iter().map(|(seed, index)| (stirred(*seed), *index)));
+        let end = self.walk(x0.clone(), condition, &brownian, watch)?;
         let nfe = end.nfe_per_sample.iter().copied().max().unwrap_or(0);
         let rows = match self.end {
             End::Plain => end.x,
@@ -120,6 +120,58 @@ impl<'a> Pipeline<'a> {
             End::Latent(codec) => codec.raw(end.x),
         };
         Ok(Piece { x0, rows: host(rows)?, nfe })
+    }
+
+    /// Where `rows` start, `[b m]`, neighbours of one seed at a time.
+    fn starts(&self, rows: &[(u64, u64)], condition: &Condition) -> Result<Tensor<2>, Error> {
+        let (mut parts, mut from) = (Vec::new(), 0);
+        for part in rows.chunk_by(|a, b| a.0 == b.0) {
+            let indices: Vec<u64> = part.iter().map(|(_, index)| *index).collect();
+            let asked = match part.len() == rows.len() {
+                true => condition.clone(),
+                false => condition.slice(from..from + part.len()),
+            };
+            parts.push(self.start_of(part[0].0, &indices, &asked)?);
+            from += part.len();
+        }
+        match parts.len() {
+            1 => Ok(parts.remove(0)),
+            _ => Ok(Tensor::cat(parts, 0)),
+        }
+    }
+
+    fn start_of(&self, seed: u64, indices: &[u64], condition: &Condition) -> Result<Tensor<2>, Error> {
+        let key = noise(seed);
+        let before = match self.prelude {
+            Some(prelude) => {
+                let own = key.normal_tensor(indices, [0, self.shape.numel()], &self.device);
+                prelude.start(&self.path, self.schedule.ends().0, &own, condition, seed, indices)?
+            }
+            None => None,
+        };
+        match before {
+            Some(x0) => Ok(x0),
+            None => self.start.points(key, indices, &self.path, &self.device),
+        }
+    }
+
+    fn walk(
+        &self,
+        x0: Tensor<2>,
+        condition: &Condition,
+        brownian: &Brownian,
+        watch: Watch<'_>,
+    ) -> Result<Solution<2>, Error> {
+        let (field, solver, schedule) = (&*self.field, &self.solver, &self.schedule);
+        let Some(watch) = watch.filter(|_| !solver.is_adaptive()) else {
+            return Ok(solve_with(field, x0, condition, solver, schedule, brownian, None)?);
+        };
+        let mut stepper = Stepper::new(field, x0, condition, solver, schedule, Some(brownian))?;
+        let steps = stepper.grid().steps();
+        while stepper.advance()?.is_some() {
+            watch(stepper.done(), steps)?;
+        }
+        Ok(stepper.solution())
     }
 }
 

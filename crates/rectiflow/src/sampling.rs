@@ -90,8 +90,8 @@ impl Maps {
 /// Classes that a message names before it counts the rest.
 const SHOWN: usize = 20;
 
-/// The class called `word`: to the letter, else whatever the case where that leaves one only.
-fn named(names: &[String], word: &str) -> Option<usize> {
+/// The class called `word` among `names`: to the letter, else whatever the case where that leaves one only.
+pub fn named(names: &[String], word: &str) -> Option<usize> {
     let exact = names.iter().position(|name| name == word);
     let mut alike = (0..names.len()).filter(|&at| names[at].to_lowercase() == word.to_lowercase());
     exact.or_else(|| alike.next().filter(|_| alike.next().is_none()))
@@ -211,9 +211,14 @@ pub(crate) fn field_of<'a>(model: &'a Model, config: &SampleConfig) -> Result<Bo
     })
 }
 
+/// What stirs samples under `seed` on their way, in stochastic solvers.
+pub(crate) fn stirred(seed: u64) -> Key {
+    Key::new(seed, Purpose::Latent).fold(2)
+}
+
 /// The Brownian paths of samples under `seed`, for stochastic solvers.
 pub fn paths(seed: u64, indices: &[u64]) -> Brownian {
-    Brownian::new(Key::new(seed, Purpose::Latent).fold(2), indices)
+    Brownian::new(stirred(seed), indices)
 }
 
 /// Draws the samples of `range` under `seed`; those of a model between two data sets begin at held-out images of its source.
@@ -291,7 +296,7 @@ fn drawn(
     let began = Instant::now();
     let device = context.device.device.clone();
     let moved = model.subject.shape;
-    let pipeline = Pipeline::new(field_of(model, config)?, &model.recipe.path, config, start, moved, seed, &device)?;
+    let pipeline = Pipeline::new(field_of(model, config)?, &model.recipe.path, config, start, moved, &device)?;
     let pipeline = pipeline.after(model.prelude.as_deref()).ending(end);
     if let Some(reason) = config.precision.fallback(&device) {
         context.note(reason);
@@ -313,7 +318,7 @@ fn drawn(
         let indices: Vec<u64> = (next..range.end.min(next + config.batch as u64)).collect();
         next += indices.len() as u64;
         let condition = model.condition(classes, &indices, &device)?;
-        let piece = pipeline.draw(&indices, &condition)?;
+        let piece = pipeline.draw(seed, &indices, &condition)?;
         drawn.nfe = drawn.nfe.max(piece.nfe);
         drawn.rows.extend(piece.rows);
         drawn.classes.extend(indices.iter().map(|index| classes.of(*index)));

@@ -44,11 +44,11 @@ impl Sheets<'_> {
         let field = Guided::new(self.recipe.field(&network), config.guidance.scale, config.guidance.interval)?;
         let (path, seed) = (&self.recipe.path, self.recipe.seed);
         let field = along(field, path, config.path.as_ref())?;
-        let pipeline = Pipeline::new(field, path, config, &self.starts, self.shape, seed, &self.device)?;
+        let pipeline = Pipeline::new(field, path, config, &self.starts, self.shape, &self.device)?;
         let pipeline = pipeline.decoded(self.codec.as_deref());
         let indices: Vec<u64> = (0..self.starts.count().unwrap_or(SHEET).min(SHEET)).collect();
         let condition = self.asked.condition(self.words.as_ref(), &indices, &self.device)?;
-        let Piece { x0, mut rows, .. } = pipeline.draw(&indices, &condition)?;
+        let Piece { x0, mut rows, .. } = pipeline.draw(seed, &indices, &condition)?;
         let mut count = indices.len();
         if self.starts.dataset().is_some() {
             let (from, size) = (crate::sampling::host(x0)?, self.shape.numel());

@@ -21,7 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metrics", &["base", "kernels", "pickle"]),
     ("train", &["base", "kernels", "flow", "nets", "data"]),
     ("rectiflow", &["base", "kernels", "flow", "methods", "nets", "data", "metrics", "media", "train"]),
-    ("cli", &["rectiflow"]),
+    ("server", &["rectiflow"]),
+    ("cli", &["rectiflow", "server"]),
 ];
 
 fn root() -> PathBuf {

@@ -8,6 +8,7 @@ mod judge;
 mod keep;
 mod make;
 mod separate;
+mod serve;
 mod shape;
 mod use_it;
 
@@ -17,6 +18,7 @@ pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
 pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Report, Slim};
 pub use make::{Codec, Demo, Fast, Pairs, Plan, Student, Toy, Train};
 pub use separate::Separate;
+pub use serve::Serve;
 pub use shape::{Extract, Place, Shape, ShapeVerb};
 pub use use_it::{Edit, Invert, Restore};
 
@@ -100,6 +102,8 @@ pub enum Verb {
     Invert(Invert),
     /// Hear in a recording what a query names: "violin", "a flute".
     Separate(Separate),
+    /// Answer requests for samples over HTTP: OpenAI's clients, jobs, and a page to draw with.
+    Serve(Serve),
     /// Find where the few steps of a sampler should lie, without training.
     Schedule(Schedule),
     /// Write (noise, sample) pairs of a model into a pair store.

@@ -6,6 +6,7 @@ mod judge;
 mod keep;
 mod make;
 mod separate;
+mod serve;
 mod shape;
 mod use_it;
 
@@ -60,7 +61,11 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
     device::start_threads(global.threads)?;
     let chosen = device::choose(&global.device)?;
     signals::watch(stop.clone());
-    device::on_a_worker(move || work(verb, global, chosen, stop))
+    match verb {
+        // It waits for most of its life, which a thread of the pool should not.
+        Verb::Serve(request) => serve::serve(request, &global, &chosen, &stop),
+        verb => device::on_a_worker(move || work(verb, global, chosen, stop)),
+    }
 }
 
 /// Does what takes time.
@@ -100,7 +105,14 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
         Verb::Data(request) => keep::data(request.action, &global, &mut context),
         Verb::Shape(args::Shape { action }) => shape::shape(action, &global, &mut context),
         Verb::Classifier(args::Classifier { action }) => keep::classifier(action, &global, &mut context),
-        Verb::Completions { .. } | Verb::Man | Verb::Cite(_) | Verb::Inspect(_) | Verb::Report(_) | Verb::Slim(_) => Ok(()), // done above
+        // Done above.
+        Verb::Completions { .. }
+        | Verb::Man
+        | Verb::Cite(_)
+        | Verb::Inspect(_)
+        | Verb::Report(_)
+        | Verb::Slim(_)
+        | Verb::Serve(_) => Ok(()),
     }
 }
 

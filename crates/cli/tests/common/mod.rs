@@ -3,7 +3,13 @@
 #![allow(dead_code)] // each test program uses its own part
 
 use assert_cmd::Command;
-use std::{path::PathBuf, sync::OnceLock};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    sync::OnceLock,
+};
 use tempfile::TempDir;
 
 /// The program, two threads, no inherited settings.
@@ -62,4 +68,58 @@ pub fn json(command: &mut assert_cmd::Command) -> serde_json::Value {
     let output = command.args(["--json", "--quiet"]).output().expect("the program starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("--json prints JSON and nothing else")
+}
+
+/// The program while it serves; ends with its value.
+pub struct Serving {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Serving {
+    /// `serve MODEL` on a free port.
+    pub fn start(model: &Path, variables: &[(&str, &Path)]) -> Self {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("rectiflow"));
+        command.args(["--threads", "2", "serve", "--listen", "127.0.0.1:0"]).arg(model).stderr(Stdio::piped());
+        command.envs(variables.iter().copied());
+        let mut child = command.spawn().expect("the program starts");
+        let mut line = String::new();
+        BufReader::new(child.stderr.as_mut().expect("it is piped")).read_line(&mut line).expect("a line");
+        let address = line.split('/').nth(2).and_then(|place| place.parse().ok());
+        Self { child, address: address.unwrap_or_else(|| panic!("it says where it listens: {line}")) }
+    }
+
+    fn ask(&self, request: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("it answers");
+        let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+        answer.split_off(head + 4)
+    }
+
+    /// What stands at `path`.
+    pub fn get(&self, path: &str) -> Vec<u8> {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address))
+    }
+
+    /// What comes back for the JSON `body`.
+    pub fn post(&self, path: &str, body: &str) -> Vec<u8> {
+        let (host, length) = (self.address, body.len());
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+        self.ask(&format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"))
+    }
+
+    /// Asks it to end as a service manager does, and says with which code it did.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let asked = std::process::Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(asked.is_ok_and(|status| status.success()));
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended already
+    }
 }

@@ -37,7 +37,12 @@ pub struct Increment {
 impl Brownian {
     /// The paths of samples number `samples` under `key`; path `i` depends on `key` and `samples[i]` alone.
     pub fn new(key: Key, samples: &[u64]) -> Self {
-        Self { streams: samples.iter().map(|sample| key.bits(*sample)).collect() }
+        Self::each(samples.iter().map(|sample| (key, *sample)))
+    }
+
+    /// As [`Brownian::new`], with a key for each sample.
+    pub fn each(samples: impl IntoIterator<Item = (Key, u64)>) -> Self {
+        Self { streams: samples.into_iter().map(|(key, sample)| key.bits(sample)).collect() }
     }
 
     /// Number of samples.

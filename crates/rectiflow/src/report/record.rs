@@ -57,9 +57,8 @@ impl Record {
             })
         };
         let (recipe, stats) = (text(run.recipe())?, text(run.stats())?);
-        let table: toml::Table = recipe
-            .parse()
-            .map_err(|error| Error::Failure(format!("{}: {error}", run.recipe().display())))?;
+        let table: toml::Table =
+            recipe.parse().map_err(|error| Error::Failure(format!("{}: {error}", run.recipe().display())))?;
         let mut keys = BTreeMap::new();
         flatten("", &toml::Value::Table(table), &mut keys);
         let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());

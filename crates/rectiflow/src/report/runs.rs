@@ -152,7 +152,9 @@ mod tests {
         std::fs::create_dir_all(at.join("samples")).unwrap();
         std::fs::write(at.join("recipe.toml"), format!("seed = 1\n[train.optim]\nlr = {lr}\n")).unwrap();
         let line = |(images, loss): &(u64, f64)| {
-            format!("{{\"kind\":\"log\",\"images\":{images},\"loss\":{loss},\"seconds\":{images},\"memory_peak\":2097152}}\n")
+            format!(
+                "{{\"kind\":\"log\",\"images\":{images},\"loss\":{loss},\"seconds\":{images},\"memory_peak\":2097152}}\n"
+            )
         };
         std::fs::write(at.join("stats.jsonl"), losses.iter().map(line).collect::<String>() + more).unwrap();
         std::fs::write(at.join("samples/000000000032.png"), b"png").unwrap();
@@ -171,7 +173,15 @@ mod tests {
         assert_eq!((a.end(), b.end(), b.torn, a.memory_mb), ("finished", "running, or killed", 1, 2.0));
         assert_eq!(a.sheets.len(), 1);
         let page = render(&[a.clone(), b]).unwrap();
-        for part in ["<td>2.0</td>", "cG5n", "train.optim.lr", "0.002", "a &lt;b&gt;", "1 lines of stats.jsonl are torn", "<svg"] {
+        for part in [
+            "<td>2.0</td>",
+            "cG5n",
+            "train.optim.lr",
+            "0.002",
+            "a &lt;b&gt;",
+            "1 lines of stats.jsonl are torn",
+            "<svg",
+        ] {
             assert!(page.contains(part), "{part} is missing");
         }
         assert!(!page.contains("<code>seed</code>"), "keys that are equal");

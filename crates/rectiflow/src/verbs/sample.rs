@@ -1,6 +1,7 @@
 //! `sample`: from a checkpoint to a sheet, single files, npy or safetensors.
 
 mod meshes;
+pub(crate) mod note;
 
 use crate::{
     Error, Model, Start,
@@ -19,10 +20,10 @@ use data::{DataConfig, Split};
 use flow::{ScheduleConfig, Solver};
 use kernels::Precision;
 use media::{Bitmap, Grid, Images};
+use note::Note;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
-    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -174,7 +175,8 @@ pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleRe
         Some(codec) => draw_latents((&model, codec), &start, &config, &classes, request.seed, 0..count, context)?,
         None => draw_from(&model, &start, &config, &classes, request.seed, 0..count, context)?,
     };
-    let note = Note { model: &model, config: &config, classes: &classes, seed: request.seed };
+    let called = model.file.display().to_string();
+    let note = Note { model: &model, called: &called, config: &config, classes: &classes, seed: request.seed };
     match solid {
         Some(codec) => {
             meshes::write(&output, &drawn, codec, request, context)?;
@@ -233,14 +235,7 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
         (None, Some(labels)) => Classes::InTurn(labels),
         (None, None) => Classes::all(&model)?,
     };
-    let conditional = model.classes() > 0 || model.words.is_some();
-    if config.guidance.scale != 1.0 && conditional && model.recipe.train.condition_dropout == 0.0 {
-        return Err(Error::Usage(format!(
-            "--guidance-scale {}: this model was trained with train.condition_dropout = 0, so it has no unconditional \
-             side to contrast with",
-            config.guidance.scale
-        )));
-    }
+    model.check_guidance(config.guidance.scale)?;
     let count = start.count().map_or(request.count, |most| most.min(request.count));
     let place = request.output.display();
     let of_shapes = model.codec.as_ref().is_some_and(|codec| codec.has_surface());
@@ -301,51 +296,10 @@ fn images_or_noise(model: &Model, data: Option<&str>) -> Result<Start, Error> {
     }
 }
 
-/// What a file of samples says about its making.
-struct Note<'a> {
-    model: &'a Model,
-    config: &'a SampleConfig,
-    classes: &'a Classes,
-    seed: u64,
-}
-
-impl Note<'_> {
-    /// The line that image viewers of the field read.
-    fn line(&self) -> String {
-        let model = self.model.file.display();
-        let SampleConfig { steps, solver, guidance, .. } = self.config;
-        let (solver, scale, shape) = (solver.name(), guidance.scale, self.model.drawn());
-        let size = match shape.image() {
-            Ok([_, h, w]) => format!("{w}x{h}"),
-            Err(_) => shape.to_string(),
-        };
-        format!(
-            "Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {}, Size: {size}, Model: {model}",
-            self.seed
-        )
-    }
-
-    /// What samples `range` were asked for in words, where the model reads them.
-    fn prompts(&self, range: Range<u64>) -> Option<Vec<&str>> {
-        self.model.words.as_ref()?;
-        Some(range.map(|index| self.classes.prompt(index).unwrap_or_default()).collect())
-    }
-
-    /// Of the samples from `first` on, asked for these classes.
-    fn json(&self, first: usize, classes: &[i64]) -> String {
-        let range = first as u64..(first + classes.len()) as u64;
-        let note = serde_json::json!({
-            "program": concat!("rectiflow ", env!("CARGO_PKG_VERSION")),
-            "checkpoint": self.model.file.display().to_string(),
-            "stage": self.model.subject.stage,
-            "images_seen": self.model.images,
-            "seed": self.seed,
-            "sample": self.config,
-            "classes": classes,
-            "prompts": self.prompts(range),
-        });
-        note.to_string()
-    }
+/// Image `i` in a file of its own.
+pub(crate) fn single(images: &Images, i: usize) -> Result<Bitmap, Error> {
+    let one = Images::new(images.image(i).to_vec(), 1, images.shape())?;
+    Ok(Grid { padding: 0, upscale: 1, ..Grid::default() }.sheet(&one))
 }
 
 fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &Note) -> Result<(), Error> {
@@ -377,9 +331,7 @@ fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &N
                 // An image that was somebody's keeps its name.
                 let key = start.dataset().and_then(|dataset| dataset.key(i)).map(|key| key.replace(['/', '\\'], "_"));
                 let name = format!("{}.png", key.unwrap_or_else(|| format!("{i:06}")));
-                let one = Images::new(images.image(i).to_vec(), 1, images.shape())?;
-                let grid = Grid { padding: 0, upscale: 1, ..Grid::default() };
-                png(&folder.join(name), &grid.sheet(&one), i, &drawn.classes[i..=i])?;
+                png(&folder.join(name), &single(&images, i)?, i, &drawn.classes[i..=i])?;
             }
         }
     }

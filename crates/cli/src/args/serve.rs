@@ -1,0 +1,35 @@
+//! Arguments of `serve`.
+
+use clap::{Args, ValueHint};
+
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// Runs (their folders) or checkpoint files that draw pictures, as PATH or NAME=PATH.
+    #[arg(required = true, value_name = "MODEL", value_hint = ValueHint::AnyPath)]
+    pub models: Vec<String>,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7860")]
+    pub listen: String,
+    /// What clients must send as a bearer token; the variable RECTIFLOW_API_KEY without, which other users of this machine do
+    /// not see.
+    #[arg(long, value_name = "KEY")]
+    pub api_key: Option<String>,
+    /// A name by which clients call this server, besides localhost and addresses (repeatable).
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    /// Pictures that may wait to be drawn; who comes then is asked to come again.
+    #[arg(long, value_name = "PICTURES", default_value_t = 64)]
+    pub queue: usize,
+    /// Pictures drawn together, of one request or of several; does not change them. The recipe's by default.
+    #[arg(long, value_name = "PICTURES")]
+    pub batch_size: Option<usize>,
+    /// Pictures that one request may ask for.
+    #[arg(long, value_name = "PICTURES", default_value_t = 16)]
+    pub max_images: usize,
+    /// Steps that a request may ask for.
+    #[arg(long, value_name = "STEPS", default_value_t = 1000)]
+    pub max_steps: usize,
+    /// Connections open at a time.
+    #[arg(long, value_name = "CONNECTIONS", default_value_t = 256)]
+    pub max_connections: usize,
+}

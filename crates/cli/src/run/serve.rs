@@ -1,0 +1,36 @@
+//! `serve`: from arguments to a server, from its lines to the terminal.
+
+use crate::{args, say};
+use rectiflow::{Error, device::Chosen};
+use server::{Limits, Options};
+use std::sync::{Arc, atomic::AtomicBool};
+
+/// The variable that keeps a key out of the list of processes.
+const KEY: &str = "RECTIFLOW_API_KEY";
+
+pub(super) fn serve(
+    request: args::Serve,
+    global: &args::Global,
+    device: &Chosen,
+    stop: &Arc<AtomicBool>,
+) -> Result<(), Error> {
+    let args::Serve { models, listen, api_key, allow_host, queue, batch_size, max_images, max_steps, max_connections } =
+        request;
+    let limits = Limits {
+        queue,
+        batch: batch_size,
+        images: max_images,
+        steps: max_steps,
+        connections: max_connections,
+        ..Limits::default()
+    };
+    let key = api_key.or_else(|| std::env::var(KEY).ok());
+    let options = Options { models, listen, key, hosts: allow_host, limits };
+    let quiet = global.quiet;
+    let ready = move |address: std::net::SocketAddr| {
+        if !quiet {
+            say::line(format_args!("listening at http://{address}/ (Ctrl-C finishes what is being drawn and ends)"));
+        }
+    };
+    server::serve(options, device, stop, |line| say::line(line), ready)
+}

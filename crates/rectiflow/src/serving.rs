@@ -1,0 +1,156 @@
+//! A trained model that several people ask at once: what they want is drawn together, and each sample is the one that its seed and
+//! number give alone, the command line's own.
+
+use crate::{
+    Error, Model, Start,
+    device::Chosen,
+    model::which,
+    pipeline::{Pipeline, Watch},
+    recipe::SampleConfig,
+    sampling::{self, Classes, Drawn, field_of},
+    verbs::sample::{SampleOverrides, note::Note, single},
+};
+use base::{Condition, NULL_CLASS};
+use std::{path::Path, time::Instant};
+
+/// One sample that somebody asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Seed of its noise.
+    pub seed: u64,
+    /// Its number under that seed.
+    pub index: u64,
+    /// What it should show.
+    pub asked: Asked,
+}
+
+/// What a sample should show.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Asked {
+    /// Anything.
+    Nothing,
+    /// A class, by number.
+    Class(i64),
+    /// What a text says.
+    Prompt(String),
+}
+
+impl Asked {
+    /// As what samples are asked for in turn.
+    fn classes(&self) -> Classes {
+        match self {
+            Self::Nothing => Classes::None,
+            Self::Class(class) => Classes::InTurn(vec![*class]),
+            Self::Prompt(text) => Classes::prompts(vec![text.clone()]),
+        }
+    }
+
+    /// The class, or [`NULL_CLASS`].
+    fn class(&self) -> i64 {
+        match self {
+            Self::Class(class) => *class,
+            _ => NULL_CLASS,
+        }
+    }
+}
+
+/// A model ready to be asked.
+pub struct Opened {
+    /// The network and what gives it meaning.
+    pub model: Model,
+    start: Start,
+    device: Chosen,
+}
+
+impl Opened {
+    /// Opens a run's folder or a checkpoint file that draws pictures.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`]; [`Error::Usage`] for a model whose samples are no pictures; settings of its recipe that do not go.
+    pub fn open(path: &Path, device: &Chosen) -> Result<Self, Error> {
+        let model = Model::open(path, which(None)?, device)?;
+        let file = model.file.display();
+        if model.codec.as_ref().is_some_and(|codec| !codec.is_seen()) {
+            return Err(Error::Usage(format!("{file} draws shapes, and pictures are served; use `rectiflow sample`")));
+        }
+        if let Err(error) = model.drawn().image() {
+            return Err(Error::Usage(format!("{file}: {error}; pictures are served, use `rectiflow sample`")));
+        }
+        let start = Start::held_out(&model.recipe, model.subject.shape)?;
+        let opened = Self { model, start, device: device.clone() };
+        opened.config(&SampleOverrides::default())?;
+        Ok(opened)
+    }
+
+    /// How its samples are drawn with `overrides`, everything checked.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for settings out of range, or that do not go with this model.
+    pub fn config(&self, overrides: &SampleOverrides) -> Result<SampleConfig, Error> {
+        let config = overrides.apply(&self.model.recipe.sample)?;
+        self.model.check_guidance(config.guidance.scale)?;
+        sampling::check(&self.model, &config, 1)?;
+        Ok(config)
+    }
+
+    /// `[c h w]` of its pictures.
+    pub fn picture(&self) -> [usize; 3] {
+        self.model.drawn().image().unwrap_or_default() // `open` has seen that it is one
+    }
+
+    /// How many different points samples start from; `None` without end.
+    pub fn starts(&self) -> Option<u64> {
+        self.start.count()
+    }
+
+    /// Draws `wanted` together. All of them are asked for something, or none is: a network told nothing runs another way, and may
+    /// round otherwise. `watch` is told after a step how many of how many are done, and may end the work with an error.
+    ///
+    /// # Errors
+    /// What the solver may say, and what `watch` says.
+    pub fn draw(&self, config: &SampleConfig, wanted: &[Wanted], watch: Watch<'_>) -> Result<Drawn, Error> {
+        let (model, device, began) = (&self.model, &self.device.device, Instant::now());
+        let (path, moved) = (&model.recipe.path, model.subject.shape);
+        let pipeline = Pipeline::new(field_of(model, config)?, path, config, &self.start, moved, device)?;
+        let pipeline = pipeline.after(model.prelude.as_deref()).decoded(model.codec.as_deref());
+        let rows: Vec<(u64, u64)> = wanted.iter().map(|one| (one.seed, one.index)).collect();
+        let piece = pipeline.draw_each(&rows, &self.condition(wanted)?, watch)?;
+        let classes = wanted.iter().map(|one| one.asked.class()).collect();
+        let seconds = began.elapsed().as_secs_f64();
+        Ok(Drawn { rows: piece.rows, shape: model.drawn(), classes, nfe: piece.nfe, seconds })
+    }
+
+    fn condition(&self, wanted: &[Wanted]) -> Result<Condition, Error> {
+        let places: Vec<u64> = (0..wanted.len() as u64).collect();
+        let text = |one: &Wanted| match &one.asked {
+            Asked::Prompt(text) => Some(text.clone()),
+            _ => None,
+        };
+        let asked = match wanted.iter().map(text).collect::<Option<Vec<_>>>() {
+            Some(texts) => Classes::prompts(texts),
+            None => Classes::InTurn(wanted.iter().map(|one| one.asked.class()).collect()),
+        };
+        self.model.condition(&asked, &places, &self.device.device)
+    }
+
+    /// The samples of `drawn` as PNGs that say how they were made; the model is `called` so there, never by its place on this machine.
+    ///
+    /// # Errors
+    /// Samples that cannot be written as pictures.
+    pub fn pngs(
+        &self,
+        called: &str,
+        config: &SampleConfig,
+        wanted: &[Wanted],
+        drawn: &Drawn,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let images = drawn.images()?;
+        let png = |(i, one): (usize, &Wanted)| {
+            let classes = one.asked.classes();
+            let note = Note { model: &self.model, called, config, classes: &classes, seed: one.seed };
+            let said = note.json(one.index as usize, &[one.asked.class()]);
+            Ok(media::png::encode(&single(&images, i)?, &[("parameters", &note.line()), ("rectiflow", &said)])?)
+        };
+        wanted.iter().enumerate().map(png).collect()
+    }
+}

@@ -1,0 +1,142 @@
+//! One request on its way: what has become of it, told to whoever waits for it.
+
+use crate::{ask::Ask, refusal::Refusal};
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// None of it is being drawn.
+    Queued,
+    /// Some of it is.
+    Running,
+    /// All pictures are there.
+    Done,
+    /// There will be none.
+    Failed(Refusal),
+    /// Nobody wants it any more.
+    Cancelled,
+}
+
+impl State {
+    /// In a word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed(_) => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether it will not change.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Done | Self::Failed(_) | Self::Cancelled)
+    }
+}
+
+/// What is known of a job.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// How far it is.
+    pub state: State,
+    /// Pictures that are there, as PNG.
+    pub pictures: Vec<Option<Arc<Vec<u8>>>>,
+    /// Steps done of the picture that is furthest, while some are drawn.
+    pub step: usize,
+    /// Steps to a picture.
+    pub steps: usize,
+    /// Grows with every change.
+    pub version: u64,
+}
+
+impl Progress {
+    /// Pictures that are there.
+    pub fn done(&self) -> usize {
+        self.pictures.iter().flatten().count()
+    }
+}
+
+/// One request.
+pub struct Job {
+    /// 128 random bits: whoever knows it may see the pictures.
+    pub id: String,
+    /// What is drawn.
+    pub ask: Ask,
+    /// Seconds since 1970 when it came.
+    pub made: u64,
+    progress: Mutex<Progress>,
+    news: Condvar,
+}
+
+impl Job {
+    /// A job that waits.
+    pub fn new(ask: Ask) -> Arc<Self> {
+        let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+        let (pictures, steps) = (vec![None; ask.wanted.len()], ask.config.steps);
+        let progress = Mutex::new(Progress { state: State::Queued, pictures, step: 0, steps, version: 0 });
+        // Not by counter: nobody should guess it. No sample depends on it.
+        let id = format!("{:032x}", rand::random::<u128>());
+        Arc::new(Self { id, ask, made, progress, news: Condvar::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known now.
+    pub fn progress(&self) -> Progress {
+        self.lock().clone()
+    }
+
+    /// Waits for a change after `version`, or `patience`.
+    pub fn wait(&self, version: u64, patience: Duration) -> Progress {
+        let held = self.lock();
+        let waited = self.news.wait_timeout_while(held, patience, |progress| progress.version == version);
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Progress)) {
+        let mut progress = self.lock();
+        if !progress.state.is_final() {
+            change(&mut progress);
+            progress.version += 1;
+            self.news.notify_all();
+        }
+    }
+
+    /// Some of it has had `step` of `steps`.
+    pub fn stepped(&self, step: usize, steps: usize) {
+        self.change(|progress| (progress.state, progress.step, progress.steps) = (State::Running, step, steps));
+    }
+
+    /// Picture `at` is there.
+    pub fn drawn(&self, at: usize, png: Vec<u8>) {
+        self.change(|progress| {
+            progress.pictures[at] = Some(Arc::new(png));
+            progress.step = 0;
+            if progress.pictures.iter().all(Option::is_some) {
+                progress.state = State::Done;
+            }
+        });
+    }
+
+    /// It ends like this, unless it has ended.
+    pub fn end(&self, state: State) {
+        self.change(|progress| progress.state = state);
+    }
+
+    /// Whether it has ended.
+    pub fn is_over(&self) -> bool {
+        self.lock().state.is_final()
+    }
+
+    /// Bytes of its pictures.
+    pub fn bytes(&self) -> usize {
+        self.lock().pictures.iter().flatten().map(|png| png.len()).sum()
+    }
+}

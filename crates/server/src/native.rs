@@ -1,0 +1,119 @@
+//! Jobs: given in, watched, fetched and cancelled by their id.
+
+use crate::{
+    http::{Body, Reply, Request},
+    job::{Job, Progress, State},
+    openai::join,
+    refusal::Refusal,
+    server::Server,
+};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+
+/// So often a watcher who hears nothing new hears something.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// Where a picture is.
+pub fn address(id: &str, at: usize) -> String {
+    format!("/api/jobs/{id}/images/{at}.png")
+}
+
+fn find(server: &Server, id: &str) -> Result<Arc<Job>, Refusal> {
+    let gone = || Refusal::new(404, "no_such_job", "there is no such job; the oldest are forgotten");
+    server.store.find(id).ok_or_else(gone)
+}
+
+/// Lets a job wait.
+pub fn submit(server: &Server, request: &Request) -> Result<Reply, Refusal> {
+    let (ask, ()) = server.ask(request, |_| Ok(()))?;
+    let job = server.submit(ask, true)?;
+    Ok(Reply::json(202, &value(server, &job, &job.progress())).with("Location", format!("/api/jobs/{}", job.id)))
+}
+
+/// What has become of it.
+pub fn show(server: &Server, id: &str) -> Result<Reply, Refusal> {
+    let job = find(server, id)?;
+    Ok(Reply::json(200, &value(server, &job, &job.progress())))
+}
+
+/// Ends it.
+pub fn cancel(server: &Server, id: &str) -> Result<Reply, Refusal> {
+    let job = find(server, id)?;
+    server.cancel(&job);
+    show(server, id)
+}
+
+/// A picture of it.
+pub fn picture(server: &Server, id: &str, at: usize) -> Result<Reply, Refusal> {
+    let job = find(server, id)?;
+    match job.progress().pictures.get(at) {
+        Some(Some(png)) => {
+            let reply =
+                Reply::new(200, "image/png", png.to_vec()).with("Cache-Control", "private, max-age=3600, immutable");
+            Ok(reply.with("Content-Disposition", format!("inline; filename=\"{}-{at}.png\"", job.ask.seed)))
+        }
+        Some(None) => Err(Refusal::new(404, "not_yet", "this picture is not drawn yet")),
+        None => Err(Refusal::nowhere()),
+    }
+}
+
+/// Its changes as they come, to the last.
+pub fn events(server: &Server, id: &str) -> Result<Reply, Refusal> {
+    let job = find(server, id)?;
+    let facts = facts(server, &job);
+    let (mut seen, mut ended) = (None, false);
+    let next = move || {
+        if ended {
+            return None;
+        }
+        let progress = match seen {
+            None => job.progress(),
+            Some(version) => job.wait(version, BEAT),
+        };
+        if seen == Some(progress.version) {
+            return Some(": still here\n\n".to_string());
+        }
+        (seen, ended) = (Some(progress.version), progress.state.is_final());
+        let name = if ended { progress.state.word() } else { "progress" };
+        Some(format!("event: {name}\ndata: {}\n\n", told(&job, &progress, facts.clone())))
+    };
+    let headers = vec![("Content-Type", "text/event-stream".to_string())];
+    Ok(Reply { status: 200, headers, body: Body::Events(Box::new(next)) })
+}
+
+/// What does not change.
+fn facts(server: &Server, job: &Job) -> Value {
+    let mut facts = json!({
+        "id": job.id, "object": "job", "created": job.made,
+        "shows": (0..job.ask.wanted.len()).map(|at| job.ask.shows(&server.shelf, at)).collect::<Vec<_>>(),
+    });
+    join(&mut facts, job.ask.value(&server.shelf));
+    facts
+}
+
+fn value(server: &Server, job: &Job, progress: &Progress) -> Value {
+    told(job, progress, facts(server, job))
+}
+
+fn told(job: &Job, progress: &Progress, mut facts: Value) -> Value {
+    let there = progress.pictures.iter().enumerate().filter(|(_, picture)| picture.is_some());
+    let images: Vec<Value> = there.map(|(at, _)| json!({ "index": at, "url": address(&job.id, at) })).collect();
+    let (done, all) = (progress.done() as f64, progress.pictures.len() as f64);
+    let running = all - done;
+    let share = match progress.steps {
+        0 => 0.0,
+        steps => running * progress.step as f64 / steps as f64,
+    };
+    let error = match &progress.state {
+        State::Failed(refusal) => refusal.value(),
+        _ => Value::Null,
+    };
+    join(
+        &mut facts,
+        json!({
+            "status": progress.state.word(), "done": progress.done(), "step": progress.step,
+            "progress": if all > 0.0 { (done + share) / all } else { 1.0 }, "images": images, "error": error,
+        }),
+    );
+    facts
+}

@@ -1,0 +1,89 @@
+//! The interface of OpenAI's clients: `POST /v1/images/generations` and `GET /v1/models`. Keys of our own stand beside theirs
+//! (`extra_body` in the Python client). What asks for something that is not served is refused, not passed over.
+
+use crate::{
+    fields::Fields,
+    http::{Client, Reply, Request},
+    job::State,
+    native::address,
+    refusal::Refusal,
+    server::Server,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// How often a waiting request looks whether somebody still wants it.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// All models.
+pub fn models(server: &Server) -> Reply {
+    let all: Vec<Value> = server.shelf.all().iter().map(|model| model.value(&server.options.limits)).collect();
+    Reply::json(200, &json!({ "object": "list", "data": all }))
+}
+
+/// One of them.
+pub fn model(server: &Server, name: &str) -> Result<Reply, Refusal> {
+    let at = server.shelf.find(Some(name))?;
+    Ok(Reply::json(200, &server.shelf.at(at).value(&server.options.limits)))
+}
+
+/// The keys that this interface has beside what is drawn. Those that only name what happens anyway are taken.
+fn own(fields: &mut Fields) -> Result<bool, Refusal> {
+    let format = fields.word("response_format", &["url", "b64_json"])?;
+    fields.word("output_format", &["png"])?;
+    fields.word("quality", &["auto", "standard"])?;
+    fields.word("background", &["auto", "opaque"])?;
+    fields.word("moderation", &["auto", "low"])?;
+    fields.text("user")?;
+    match fields.take("stream") {
+        None | Some(Value::Bool(false)) => Ok(format == "b64_json"),
+        Some(_) => Err(Refusal::bad("stream", "it must be false here; progress is streamed by `POST /api/jobs`")),
+    }
+}
+
+/// Draws, and answers when all is drawn.
+pub fn generate(server: &Server, request: &Request, client: &Client<'_>) -> Result<Reply, Refusal> {
+    let began = Instant::now();
+    let (ask, inside) = server.ask(request, own)?;
+    let job = server.submit(ask, !inside)?;
+    let mut progress = job.progress();
+    while !progress.state.is_final() {
+        progress = job.wait(progress.version, LOOK);
+        if progress.state.is_final() {
+            break;
+        }
+        if client.gone() {
+            server.cancel(&job);
+        } else if began.elapsed() > server.options.limits.patience {
+            server.cancel(&job);
+            return Err(Refusal::new(504, "timeout", "this took too long; ask for less, or by `POST /api/jobs`"));
+        }
+    }
+    match progress.state {
+        State::Failed(refusal) => return Err(refusal),
+        State::Cancelled => return Err(Refusal::new(409, "cancelled", "this was cancelled")),
+        _ => server.metrics.waited(began.elapsed()),
+    }
+    let said = job.ask.value(&server.shelf);
+    let picture = |(at, png): (usize, _)| {
+        let place = match inside {
+            true => json!({ "b64_json": BASE64_STANDARD.encode::<&Vec<u8>>(png) }),
+            false => json!({ "url": format!("http://{}{}", request.authority, address(&job.id, at)) }),
+        };
+        let mut picture = json!({ "seed": job.ask.seed, "index": at, "shows": job.ask.shows(&server.shelf, at) });
+        join(&mut picture, place);
+        picture
+    };
+    let data: Vec<Value> = progress.pictures.iter().flatten().map(|png| &**png).enumerate().map(picture).collect();
+    let mut answer = json!({ "created": job.made, "data": data, "output_format": "png" });
+    join(&mut answer, said);
+    Ok(Reply::json(200, &answer))
+}
+
+/// The keys of `more` beside those of `value`.
+pub fn join(value: &mut Value, more: Value) {
+    if let (Value::Object(map), Value::Object(more)) = (value, more) {
+        map.extend(more);
+    }
+}

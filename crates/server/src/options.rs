@@ -1,0 +1,60 @@
+//! What is served, where, to whom, and how much of it at once.
+
+use std::time::Duration;
+
+/// All that `rectiflow serve` is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Runs or checkpoint files, as `PATH` or `NAME=PATH`.
+    pub models: Vec<String>,
+    /// Where to listen, `127.0.0.1:7860`; port 0 takes a free one.
+    pub listen: String,
+    /// What clients must send as a bearer token.
+    pub key: Option<String>,
+    /// Names by which clients may call this server besides `localhost` and addresses.
+    pub hosts: Vec<String>,
+    /// How much at once.
+    pub limits: Limits,
+}
+
+/// How much is taken at once.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Pictures that may wait to be drawn.
+    pub queue: usize,
+    /// Pictures drawn together; a model's recipe says how many without.
+    pub batch: Option<usize>,
+    /// Pictures of one request.
+    pub images: usize,
+    /// Steps of the solver.
+    pub steps: usize,
+    /// Characters of a prompt.
+    pub prompt: usize,
+    /// Bytes of a request's body.
+    pub body: usize,
+    /// Connections open at a time.
+    pub connections: usize,
+    /// How long a request without a job may take.
+    pub patience: Duration,
+    /// Finished jobs that are kept.
+    pub kept: usize,
+    /// Bytes of their pictures that are kept.
+    pub kept_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue: 64,
+            batch: None,
+            images: 16,
+            steps: 1000,
+            prompt: 4000,
+            body: 64 << 10,
+            connections: 256,
+            patience: Duration::from_secs(600),
+            kept: 256,
+            kept_bytes: 128 << 20,
+        }
+    }
+}

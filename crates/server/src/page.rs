@@ -1,0 +1,55 @@
+//! The page: one file with all that it needs, so that it works where nothing else can be reached.
+
+use crate::http::Reply;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use sha2::{Digest, Sha256};
+
+const HTML: &str = include_str!("page.html");
+
+/// The page, and what browsers may do with it.
+pub struct Page {
+    policy: String,
+}
+
+impl Page {
+    /// The page's own script and style are let run, known by their digests, and nothing else.
+    pub fn new() -> Self {
+        let digest = |tag: &str| {
+            let inside = between(HTML, &format!("<{tag}>"), &format!("</{tag}>"));
+            format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(inside.as_bytes())))
+        };
+        let (script, style) = (digest("script"), digest("style"));
+        let policy = format!(
+            "default-src 'none'; script-src {script}; style-src {style}; img-src 'self' data:; connect-src 'self'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        );
+        Self { policy }
+    }
+
+    /// As an answer.
+    pub fn reply(&self) -> Reply {
+        Reply::new(200, "text/html; charset=utf-8", HTML).with("Content-Security-Policy", &self.policy)
+    }
+}
+
+fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
+    let inside = text.split_once(open).and_then(|(_, rest)| rest.split_once(close));
+    inside.map_or("", |(inside, _)| inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the page needed from elsewhere would be missing offline.
+    #[test]
+    fn the_page_stands_alone() {
+        for tag in ["script", "style"] {
+            assert!(!between(HTML, &format!("<{tag}>"), &format!("</{tag}>")).is_empty());
+            assert_eq!(HTML.matches(&format!("<{tag}")).count(), 1);
+        }
+        for outside in ["http://", "https://", "@import", "src=\"/", " onclick", " style=\""] {
+            assert!(!HTML.contains(outside), "{outside}");
+        }
+    }
+}

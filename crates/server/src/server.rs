@@ -1,0 +1,147 @@
+//! What all connections and the one who draws share.
+
+use crate::{
+    ask::Ask,
+    fields::Fields,
+    guard::Guard,
+    http::{Client, Reply, Request, Service},
+    job::{Job, State},
+    metrics::Metrics,
+    options::Options,
+    page::Page,
+    queue::{Queue, Turned},
+    refusal::Refusal,
+    routes::{self, Route},
+    shelf::Shelf,
+    store::Store,
+};
+use rectiflow::Error;
+use std::sync::Arc;
+
+/// Models, what waits for them, and who may ask.
+pub struct Server {
+    pub options: Options,
+    pub shelf: Shelf,
+    pub queue: Queue,
+    pub store: Store,
+    pub metrics: Metrics,
+    pub guard: Guard,
+    pub page: Page,
+    tell: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Server {
+    pub fn new(options: Options, shelf: Shelf, tell: Box<dyn Fn(&str) + Send + Sync>) -> Self {
+        let (queue, store) = (Queue::new(options.limits.queue), Store::new(&options.limits));
+        let guard = Guard::new(&options);
+        Self { options, shelf, queue, store, metrics: Metrics::default(), guard, page: Page::new(), tell }
+    }
+
+    /// Reads what a request wants drawn; `own` takes the keys that are its interface's alone.
+    pub fn ask<T>(
+        &self,
+        request: &Request,
+        own: impl FnOnce(&mut Fields) -> Result<T, Refusal>,
+    ) -> Result<(Ask, T), Refusal> {
+        let kind = request.header("content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default();
+        if !kind.trim().eq_ignore_ascii_case("application/json") {
+            return Err(Refusal::new(415, "unsupported_media_type", "send JSON, with Content-Type: application/json"));
+        }
+        let mut fields = Fields::read(&request.body)?;
+        let own = own(&mut fields)?;
+        let ask = Ask::read(&mut fields, &self.shelf, &self.options.limits)?;
+        fields.done()?;
+        Ok((ask, own))
+    }
+
+    /// Lets a job wait, and keeps it to be asked about if it is `kept`.
+    pub fn submit(&self, ask: Ask, kept: bool) -> Result<Arc<Job>, Refusal> {
+        let job = Job::new(ask);
+        // Known before it can end.
+        if kept {
+            self.store.keep(&job);
+        }
+        self.queue.push(&job).map_err(|turned| {
+            self.store.forget(&job);
+            match turned {
+                Turned::Closed => closing(),
+                Turned::Full(waiting) => {
+                    let most = self.options.limits.queue;
+                    let message = format!("{waiting} of at most {most} pictures wait already; try again");
+                    Refusal::new(429, "queue_full", message).after(self.metrics.until(waiting))
+                }
+            }
+        })?;
+        Ok(job)
+    }
+
+    /// Nobody wants `job` any more: what of it waits is not drawn.
+    pub fn cancel(&self, job: &Arc<Job>) {
+        if !job.is_over() {
+            self.queue.remove(job);
+            job.end(State::Cancelled);
+            self.metrics.lost(true);
+        }
+    }
+
+    /// Takes no more jobs; those that wait end here.
+    pub fn close(&self) {
+        for job in self.queue.close() {
+            job.end(State::Failed(closing()));
+            self.metrics.lost(false);
+        }
+    }
+
+    /// Tells whoever started the server.
+    pub fn say(&self, line: &str) {
+        (self.tell)(line);
+    }
+
+    /// What clients hear of an error of drawing. What names files or is nobody's business is for the log.
+    pub fn failure(&self, model: usize, error: &Error) -> Refusal {
+        let served = self.shelf.at(model);
+        self.say(&format!("{}: {error}", served.name));
+        match error {
+            Error::Flow(error) => Refusal::new(500, "not_drawn", served.discreet(&error.to_string())),
+            _ => Refusal::new(500, "not_drawn", "this could not be drawn; the server's log says why"),
+        }
+    }
+}
+
+fn closing() -> Refusal {
+    Refusal::new(503, "closing", "the server is closing").after(10)
+}
+
+impl Service for Server {
+    fn answer(&self, request: &Request, client: &Client<'_>) -> Reply {
+        let route = Route::of(request);
+        let allowed = self.guard.place(request).and_then(|()| match route.is_open() {
+            true => Ok(()),
+            false => self.guard.key(request),
+        });
+        let reply = allowed.and_then(|()| routes::answer(self, &route, request, client));
+        let reply = reply.unwrap_or_else(|refusal| refusal.reply());
+        self.metrics.answered(route.name(), reply.status);
+        guarded(reply)
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Reply {
+        self.metrics.answered("none", refusal.status);
+        guarded(refusal.reply())
+    }
+
+    fn most(&self) -> usize {
+        self.options.limits.body
+    }
+
+    fn goes_on(&self) -> bool {
+        self.queue.is_open()
+    }
+}
+
+/// What every answer says to browsers: no other site may use it, nothing is guessed about it, and nothing kept that does not say so.
+fn guarded(reply: Reply) -> Reply {
+    let kept = reply.headers.iter().any(|(name, _)| *name == "Cache-Control");
+    let reply = reply.with("X-Content-Type-Options", "nosniff").with("Cross-Origin-Resource-Policy", "same-origin");
+    if kept { reply } else { reply.with("Cache-Control", "no-store") }
+}

@@ -1,0 +1,150 @@
+//! The models that are served, by name. The name is all that clients learn of where a model lies.
+
+use crate::{options::Limits, refusal::Refusal};
+use rectiflow::{Error, device::Chosen, recipe::SampleConfig, released::is_released, serving::Opened};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+/// A model with its name.
+pub struct Served {
+    /// What clients call it.
+    pub name: String,
+    /// The model.
+    pub opened: Opened,
+    /// How it draws where nobody asks otherwise.
+    pub usual: SampleConfig,
+    /// Pictures drawn together.
+    pub batch: usize,
+    /// Seconds since 1970 when its file was written.
+    made: u64,
+}
+
+/// All models.
+pub struct Shelf(Vec<Served>);
+
+impl Shelf {
+    /// Opens `models`, each `PATH` or `NAME=PATH`.
+    ///
+    /// # Errors
+    /// What opening says; [`Error::Usage`] for names that cannot be used or are given twice.
+    pub fn open(models: &[String], limits: &Limits, device: &Chosen) -> Result<Self, Error> {
+        let mut shelf: Vec<Served> = Vec::new();
+        for given in models {
+            let (name, path) = named(given)?;
+            if is_released(&path) {
+                let path = path.display();
+                return Err(Error::Usage(format!(
+                    "{path}: released models are not served yet; use `rectiflow sample`"
+                )));
+            }
+            if shelf.iter().any(|other| other.name == name) {
+                return Err(Error::Usage(format!(
+                    "{given}: a model is called `{name}` already; call this NAME={given}"
+                )));
+            }
+            let opened = Opened::open(&path, device)?;
+            let usual = opened.config(&Default::default())?;
+            let written = std::fs::metadata(&opened.model.file).and_then(|about| about.modified()).ok();
+            let made = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| age.as_secs());
+            let batch = limits.batch.unwrap_or(usual.batch);
+            shelf.push(Served { name, opened, usual, batch, made });
+        }
+        match shelf.is_empty() {
+            true => Err(Error::Usage("give at least one run to serve".into())),
+            false => Ok(Self(shelf)),
+        }
+    }
+
+    /// Model number `at`.
+    pub fn at(&self, at: usize) -> &Served {
+        &self.0[at]
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Served] {
+        &self.0
+    }
+
+    /// The number of the model called `name`; the only one there is without a name.
+    pub fn find(&self, name: Option<&str>) -> Result<usize, Refusal> {
+        let names = || self.0.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", ");
+        match name {
+            None if self.0.len() == 1 => Ok(0),
+            None => Err(Refusal::bad("model", format!("say which: {}", names()))),
+            Some(name) => self.0.iter().position(|model| model.name == name).ok_or_else(|| {
+                let message = format!("model: there is no such model here, but {}", names());
+                Refusal { param: Some("model".into()), ..Refusal::new(404, "model_not_found", message) }
+            }),
+        }
+    }
+}
+
+impl Served {
+    /// What a client may know of it.
+    pub fn value(&self, limits: &Limits) -> Value {
+        let [channels, height, width] = self.opened.picture();
+        let model = &self.opened.model;
+        json!({
+            "id": self.name, "object": "model", "created": self.made, "owned_by": "rectiflow",
+            "size": format!("{width}x{height}"), "channels": channels,
+            "classes": model.subject.classes, "reads_prompts": model.words.is_some(),
+            "steps": self.usual.steps, "solver": self.usual.solver.name(),
+            "guidance_scale": self.usual.guidance.scale, "guided": self.guided(),
+            "max_n": limits.images, "max_steps": limits.steps,
+            "parameters": model.parameters,
+        })
+    }
+
+    /// Whether guidance has something to contrast with.
+    fn guided(&self) -> bool {
+        let model = &self.opened.model;
+        (model.classes() > 0 || model.words.is_some()) && model.recipe.train.condition_dropout > 0.0
+    }
+
+    /// `text` without the place of the model's file.
+    pub fn discreet(&self, text: &str) -> String {
+        text.replace(&self.opened.model.file.display().to_string(), &self.name)
+    }
+}
+
+/// `PATH` or `NAME=PATH`.
+fn named(given: &str) -> Result<(String, PathBuf), Error> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if let Some((name, path)) = given.split_once('=').filter(|_| !Path::new(given).exists()) {
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+            return Err(Error::Usage(format!("{given}: a name has letters, digits, `.`, `_` and `-`, at most 64")));
+        }
+        return Ok((name.into(), path.into()));
+    }
+    let path = PathBuf::from(given);
+    let whole = path.canonicalize().unwrap_or_else(|_| path.clone());
+    // A checkpoint lies in its run: runs/NAME/checkpoints/000.safetensors.
+    let run = whole.parent().filter(|folder| folder.ends_with("checkpoints")).and_then(Path::parent);
+    let stem = if whole.is_file() { whole.file_stem() } else { whole.file_name() };
+    let name = run.and_then(Path::file_name).or(stem).map(|name| name.to_string_lossy().into_owned());
+    let name: String =
+        name.unwrap_or_default().chars().map(|c| if c.is_ascii() && plain(c as u8) { c } else { '-' }).collect();
+    Ok((if name.is_empty() { "model".into() } else { name }, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn models_are_called_by_their_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("my run=3");
+        std::fs::create_dir_all(run.join("checkpoints")).unwrap();
+        let file = run.join("checkpoints/000000.safetensors");
+        std::fs::write(&file, "").unwrap();
+        let name = |given: &str| named(given).map(|(name, _)| name);
+        assert_eq!(name(&run.display().to_string()).unwrap(), "my-run-3");
+        assert_eq!(name(&file.display().to_string()).unwrap(), "my-run-3");
+        assert_eq!(named("big=runs/base").unwrap(), ("big".into(), "runs/base".into()));
+        assert_eq!(name("b\u{fc}g=runs/base").unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,8 @@
+//! The server from outside, over real connections: pictures, batches, refusals and its end.
+
+mod client;
+mod drawing;
+mod ending;
+mod house;
+mod refusing;
+mod watching;

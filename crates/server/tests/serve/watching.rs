@@ -1,0 +1,80 @@
+//! Jobs: watched to their end, cancelled, and dropped with whoever asked for them.
+
+use crate::{
+    client::{ask, request, send},
+    house::House,
+};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Names and data of a stream of events.
+fn events(text: &str) -> Vec<(String, Value)> {
+    let event = |block: &str| {
+        let line = |key: &str| block.lines().find_map(|line| line.strip_prefix(key)).map(str::to_string);
+        Some((line("event: ")?, serde_json::from_str(&line("data: ")?).expect("JSON")))
+    };
+    text.split("\n\n").filter_map(event).collect()
+}
+
+#[test]
+fn a_job_tells_its_steps_and_its_end() {
+    let house = House::open(|_| {});
+    let submitted =
+        house.post("/api/jobs", json!({ "model": "tiny", "class": "Bag", "steps": 400, "n": 2, "seed": 1 }));
+    let id = submitted.json()["id"].as_str().unwrap().to_string();
+    assert_eq!((submitted.status, &submitted.headers["location"]), (202, &format!("/api/jobs/{id}")));
+    let stream = house.get(&format!("/api/jobs/{id}/events"));
+    assert_eq!(stream.headers["content-type"], "text/event-stream");
+    let events = events(&stream.text());
+    let shares: Vec<f64> = events.iter().map(|(_, job)| job["progress"].as_f64().unwrap()).collect();
+    assert!(shares.is_sorted() && shares.iter().filter(|share| (0.1..0.9).contains(*share)).count() > 5, "{shares:?}");
+    let (name, job) = events.last().unwrap();
+    assert_eq!((name.as_str(), &job["status"], &job["progress"]), ("done", &json!("done"), &json!(1.0)));
+    assert_eq!((&job["shows"], &job["steps"]), (&json!(["Bag", "Bag"]), &json!(400)));
+    for image in job["images"].as_array().unwrap() {
+        assert_eq!(house.get(image["url"].as_str().unwrap()).status, 200);
+    }
+    // It stays as it is, whoever cancels it now.
+    assert_eq!(house.cancel(&id)["status"], "done");
+}
+
+/// Mutant: a cancelled job that runs on would keep the next one waiting for minutes.
+#[test]
+fn cancelling_stops_the_drawing() {
+    let house = House::open(|_| {});
+    let long = house.busy();
+    let next = house.post("/api/jobs", json!({ "model": "tiny", "class": 1 })).json();
+    let waiting = house.post("/api/jobs", json!({ "model": "tiny", "class": 1, "steps": 1_000_000 })).json();
+    let (next, waiting) = (next["id"].as_str().unwrap(), waiting["id"].as_str().unwrap());
+    assert_eq!(house.get(&format!("/api/jobs/{next}")).json()["status"], "queued");
+    house.cancel(waiting);
+    house.cancel(&long);
+    house.until(next, "done");
+    assert_eq!(house.get(&format!("/api/jobs/{long}/images/0.png")).status, 404);
+    assert_eq!(house.metric("rectiflow_cancelled_total"), 2.0);
+}
+
+/// Mutant: without the look at the connection the queue stays full.
+#[test]
+fn who_goes_away_leaves_the_queue() {
+    let house = House::open(|options| options.limits.queue = 16);
+    let long = house.busy();
+    let body = json!({ "model": "tiny", "class": 1, "n": 16 }).to_string();
+    let stream = send(house.address, &request("POST", "/v1/images/generations", &[], &body));
+    let began = Instant::now();
+    let reached = |pictures: f64| {
+        while house.metric("rectiflow_queued_images") != pictures {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    reached(16.0);
+    let full = house.post("/v1/images/generations", json!({ "model": "tiny", "class": 1 }));
+    assert_eq!((full.status, full.code().as_str()), (429, "queue_full"));
+    assert!(full.headers["retry-after"].parse::<u64>().unwrap() >= 1);
+    drop(stream);
+    reached(0.0);
+    house.cancel(&long);
+    let answer = ask(house.address, "POST", "/v1/images/generations", &[], r#"{"model": "tiny", "class": 1}"#);
+    assert_eq!(answer.status, 200);
+}
