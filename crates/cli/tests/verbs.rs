@@ -162,6 +162,19 @@ fn likelihood_is_measured_and_does_not_depend_on_the_batch() {
     rectiflow().arg("likelihood").arg(run()).args(["--exact", "--probes", "2"]).assert().code(2);
 }
 
+/// Mutant: the last weights by default, which samples of a short run would hardly betray.
+#[test]
+fn the_averaged_weights_are_sampled_unless_others_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = |ema: &[&str]| {
+        let file = folder.path().join("samples.npy");
+        rectiflow().args(["sample", "-n", "2", "--steps", "2", "-o"]).arg(&file).arg(run()).args(ema).assert().success();
+        fs::read(file).unwrap()
+    };
+    assert_eq!(draw(&[]), draw(&["--ema", "0.999"]));
+    assert_ne!(draw(&[]), draw(&["--ema", "raw"]));
+}
+
 #[test]
 fn a_model_is_sampled_along_another_path() {
     let folder = tempfile::tempdir().unwrap();

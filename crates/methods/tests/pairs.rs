@@ -212,6 +212,9 @@ fn stages_refuse_teachers_they_cannot_use() {
     assert!(refused(with(Target::Guided(Default::default()), 2, false).unwrap_err()).contains("one step"));
     assert!(refused(with(Target::Consistency(Default::default()), 1, true).unwrap_err()).contains("cuts"));
     assert!(refused(with(Target::Path, 4, true).unwrap_err()).contains("distill.steps"));
+    // Every piece is learned at its start. Mutant: times spread over the piece.
+    assert_eq!(with(Target::Path, 1, true).unwrap().objective.time.law, flow::TimeLaw::Constant { t: 0.0 });
+    assert_eq!(with(Target::Path, 4, false).unwrap().objective.time.law, flow::TimeLaw::Steps { count: 4 });
     // A perceptual distance reaches the objective; there is nothing it could see of a mean velocity.
     let seen = DistillConfig { perceptual: Some(flow::Perceptual::default()), ..DistillConfig::default() };
     assert_eq!(seen.stage(&Objective::default(), false).unwrap().objective.perceptual, seen.perceptual);

@@ -123,3 +123,55 @@ pub fn likelihood(request: &LikelihoodRequest, context: &mut Context) -> Result<
         seconds: began.elapsed().as_secs_f64(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{recipe::Layers, verbs::train::train};
+
+    /// A network that was hardly trained says nothing, its flow stands still, and the density of an image is the noise's own:
+    /// `E[-ln N(x + u; 0, 1)]` with `u` even over a cell, whose square adds `cell²/12`.
+    ///
+    /// Mutants: off by one bit, a cell of 1/255, values counted with the batch, nats for bits, the prior left out.
+    #[test]
+    fn a_flow_that_stands_still_has_the_likelihood_of_noise() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"
+            name = "still"
+            [data]
+            name = "fashion-mnist-mini"
+            limit = 64
+            [network]
+            type = "unet"
+            channels = 8
+            patch = 2
+            groups = 4
+            [train]
+            images = 8
+            batch = 8
+            validate_every = 0
+            sample_every = 0
+            optim = { lr = 1e-30 }
+        "#;
+        let recipe = Layers::new().text(text, "still.toml").unwrap().build().unwrap();
+        train(&recipe, &folder.path().join("run"), None, &mut Context::silent()).unwrap();
+        let request = LikelihoodRequest {
+            checkpoint: folder.path().join("run"),
+            ema: None,
+            count: 16,
+            batch: 8,
+            steps: 2,
+            solver: None,
+            divergence: Divergence::default(),
+            seed: 0,
+        };
+        let found = likelihood(&request, &mut Context::silent()).unwrap();
+        let dataset = data::open(&recipe.data.with_split(Split::Test)).unwrap();
+        let rows = data::gather(&*dataset, &(0..16).collect::<Vec<_>>()).unwrap().rows;
+        let square = rows.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / rows.len() as f64;
+        let nats = 0.5 * (square + CELL * CELL / 12.0 + std::f64::consts::TAU.ln());
+        let want = nats / std::f64::consts::LN_2 - (2.0f64 / 255.0).log2();
+        assert!((found.bits_per_dimension - want).abs() < 1e-3, "{} for {want}", found.bits_per_dimension);
+        assert_eq!((found.samples, found.values), (16, 784));
+    }
+}
