@@ -41,7 +41,7 @@ fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
     let tiny = ["data.limit=96", "train.images=64", "train.batch=16", "codec.channels=[8, 8]", "codec.groups=4"];
     with("codec", &tiny, &at("codec")).assert().success().stdout(predicate::str::contains("latents [4, 14, 14]"));
     assert!(at("codec/samples/round-trip.png").is_file());
-    let codec = format!("codec={}", at("codec").display());
+    let codec = format!("task.codec={}", at("codec").display());
     let sets = [SETS, &[codec.as_str()]].concat();
     with("train", &sets, &at("flow")).assert().success();
     assert_eq!(size(&at("flow/samples/000000000064.png")), [8 * 56 + 9 * 2, 8 * 56 + 9 * 2]);
@@ -70,7 +70,7 @@ fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
     sample().assert().code(1).stderr(predicate::str::contains("no such folder"));
     std::fs::rename(at("other"), at("codec")).unwrap();
     sample().assert().code(1).stderr(predicate::str::contains("another codec"));
-    let wrong = format!("codec={}", teacher.display());
+    let wrong = format!("task.codec={}", teacher.display());
     with("train", &[SETS, &[wrong.as_str()]].concat(), &at("no")).assert().code(2);
     let odd = [&tiny[..], &["codec.channels=[8, 8, 8, 8]"]].concat();
     with("codec", &odd, &at("no")).assert().code(2).stderr(predicate::str::contains("halved"));

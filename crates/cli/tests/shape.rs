@@ -167,7 +167,7 @@ optim = { lr = 4e-3, warmup = 160 }
 
 const FLOW: &str = r#"
 name = "flow"
-codec = "runs/codec"
+task = { type = "generate", codec = "runs/codec" }
 data = { name = "solids", classes = ["sphere", "box"], limit = 16 }
 network = { type = "set_transformer", width = 32, heads = 2, depth = 3 }
 sample = { steps = 8 }
@@ -247,10 +247,9 @@ optim = { lr = 5e-3, warmup = 160 }
 
 const PLANES: &str = r#"
 name = "planes"
-codec = "runs/views"
+task = { type = "generate", codec = "runs/views", latents = { space = "original", w_bg = 0.2 } }
 data = { name = "solids", classes = ["sphere", "box"], limit = 16 }
 network = { type = "triflow", width = 32, heads = 2, latents = 8, stages = 1, blocks = 1 }
-latents = { space = "original", w_bg = 0.2 }
 sample = { steps = 8 }
 [train]
 images = 1600
@@ -298,7 +297,7 @@ fn a_flow_over_planes_draws_views_and_meshes() {
     };
     refused("codec views.toml --set codec.inputs=4 -o runs/other", "codec.inputs");
     refused("codec views.toml --set codec.cameras.size=20 -o runs/other", "codec.cameras.size");
-    refused("train planes.toml --set latents.w_bg=0 -o runs/other", "latents.w_bg");
+    refused("train planes.toml --set task.latents.w_bg=0 -o runs/other", "latents.w_bg");
     refused("eval runs/planes --num 32", "draws shapes");
     refused("sample runs/planes --resolution 100 --output x.glb", "--resolution 100");
     assert!(!at.join("runs/other").exists() && !at.join("x.glb").exists());

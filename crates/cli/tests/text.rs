@@ -99,7 +99,7 @@ fn write_pictures(folder: &Path) {
 
 const SETS: [&str; 12] = [
     "data.holdout=0.4",
-    "text={length=5}",
+    "task.text={length=5}",
     "network={type='dit',width=16,depth=1,heads=2,patch=2,condition={tokens=8,vector=8}}",
     "train.images=256",
     "train.batch=8",
@@ -271,13 +271,13 @@ fn what_cannot_be_read_is_refused_with_the_remedy() {
     };
     refused(&[], "empty", 1, "rectiflow data get minilm");
     write_encoder(&at("cache"));
-    refused(&[("text", ""), ("data.label", "caption")], "cache", 2, "set `text");
-    refused(&[("text", "{encoder='clip'}")], "cache", 2, "there is `minilm`");
-    refused(&[("text", "{length=7}")], "cache", 2, "text.length is 7");
+    refused(&[("task.text", ""), ("data.label", "caption")], "cache", 2, "set `task.text");
+    refused(&[("task.text", "{encoder='clip'}")], "cache", 2, "there is `minilm`");
+    refused(&[("task.text", "{length=7}")], "cache", 2, "text.length is 7");
     let network = "{type='dit',width=16,depth=1,heads=2,patch=2,condition={tokens=9}}";
     refused(&[("network", network)], "cache", 2, "the encoder gives 8 features");
     refused(&[("network", "{type='unet',channels=8}")], "cache", 2, "reads no text");
-    refused(&[("source", "{name='fashion-mnist-mini'}")], "cache", 2, "`text`");
+    refused(&[("task.source", "{name='fashion-mnist-mini'}")], "cache", 2, "this is task `generate`");
     fs::remove_file(at("pictures/red-square-0.txt")).unwrap();
     let captions: Vec<_> = fs::read_dir(at("pictures")).unwrap().map(|entry| entry.unwrap().path()).collect();
     captions
@@ -289,13 +289,13 @@ fn what_cannot_be_read_is_refused_with_the_remedy() {
     // A student reads what its teacher reads, and nobody is told three thousand captions.
     let model = common::run();
     let mut reflow = rectiflow();
-    reflow.args(["reflow", "--set", "text={}", "-o"]).arg(at("no")).arg("--teacher").arg(&model);
-    reflow.assert().code(2).stderr(predicate::str::contains("`text` cannot be set"));
+    reflow.args(["reflow", "--set", "task.text={}", "-o"]).arg(at("no")).arg("--teacher").arg(&model);
+    reflow.assert().code(2).stderr(predicate::str::contains("`task` cannot be set"));
     let mut sample = rectiflow();
     sample.arg("sample").arg(&model).args(["--prompt", "a shirt", "-o"]).arg(at("no.png"));
     sample.assert().code(2).stderr(predicate::str::contains("reads no text"));
     let mut retrieve = rectiflow();
-    retrieve.arg("retrieve").arg(&model).assert().code(2).stderr(predicate::str::contains("[text]"));
+    retrieve.arg("retrieve").arg(&model).assert().code(2).stderr(predicate::str::contains("task.text"));
     let mut slim = rectiflow();
     slim.arg("slim").arg(&model).args(["--ema", "0.5", "-o"]).arg(at("no.safetensors")).assert().failure();
     assert!(!at("no.safetensors").exists() && !at("no.png").exists());

@@ -27,7 +27,7 @@ fn one_folder_of_images_is_carried_to_another() {
         let mut command = train_tiny();
         command.arg("--source").arg(at("standing")).arg("--data").arg(at("lying")).args(["--set", "data.holdout=0.2"]);
         command
-            .args(["--set", "source.holdout=0.2", "--set", "data.limit=32", "--set", "train.sample_every=32"])
+            .args(["--set", "task.source.holdout=0.2", "--set", "data.limit=32", "--set", "train.sample_every=32"])
             .args(args);
         command
     };
@@ -114,5 +114,5 @@ fn one_folder_of_images_is_carried_to_another() {
     refused(rectiflow().arg("sample").arg(run()).arg("--data").arg(at("standing")), "starts from noise");
     refused(rectiflow().arg("transfer").arg(run()), "starts from noise");
     refused(&mut train(&["--dry-run", "--set", "path.type=vp"]), "begin at noise");
-    refused(&mut train(&["--set", "source.size=4", "-o", "/tmp/never-made"]), "source.size");
+    refused(&mut train(&["--set", "task.source.size=4", "-o", "/tmp/never-made"]), "source.size");
 }

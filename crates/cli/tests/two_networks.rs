@@ -19,7 +19,7 @@ fn two_networks_are_trained_and_sampled_with_noise() {
         }
         command
     };
-    let sets = ["second.type=latent", "antithetic=true"];
+    let sets = ["task.type=joint", "task.second.type=latent", "antithetic=true"];
     let output = toy("joint", &sets).args(["--json", "--quiet"]).assert().success().get_output().stdout.clone();
     let report: Value = serde_json::from_slice(&output).unwrap();
     assert_eq!(report["outputs"], serde_json::json!(["velocity", "latent"]));
@@ -31,9 +31,14 @@ fn two_networks_are_trained_and_sampled_with_noise() {
     let refused = |sets: &[&str], text: &'static str| {
         toy("refused", sets).assert().code(2).stderr(predicate::str::contains(text));
     };
-    refused(&["second.type=velocity"], "second");
-    refused(&["second.type=latent", "path.type=linear"], "two networks are for paths with two sides");
-    refused(&["second.type=latent", "coupling.type=stored"], "latent");
-    let train = rectiflow().args(["train", "--set", "second.type=latent", "--set", "path.type=interpolant"]).assert();
+    refused(&["task.type=joint", "task.second.type=velocity"], "second");
+    refused(
+        &["task.type=joint", "task.second.type=latent", "path.type=linear"],
+        "two networks are for paths with two sides",
+    );
+    refused(&["task.type=joint", "task.second.type=latent", "coupling.type=stored"], "teacher's pairs");
+    let train = rectiflow()
+        .args(["train", "--set", "task={type='joint',second={type='latent'}}", "--set", "path.type=interpolant"])
+        .assert();
     train.code(2).stderr(predicate::str::contains("the verb `toy`"));
 }

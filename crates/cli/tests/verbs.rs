@@ -168,7 +168,13 @@ fn the_averaged_weights_are_sampled_unless_others_are_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let draw = |ema: &[&str]| {
         let file = folder.path().join("samples.npy");
-        rectiflow().args(["sample", "-n", "2", "--steps", "2", "-o"]).arg(&file).arg(run()).args(ema).assert().success();
+        rectiflow()
+            .args(["sample", "-n", "2", "--steps", "2", "-o"])
+            .arg(&file)
+            .arg(run())
+            .args(ema)
+            .assert()
+            .success();
         fs::read(file).unwrap()
     };
     assert_eq!(draw(&[]), draw(&["--ema", "0.999"]));

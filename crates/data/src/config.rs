@@ -64,7 +64,7 @@ pub struct DataConfig {
     /// Only the first so many samples (after `classes`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Of recipes that earlier versions wrote. Captions travel with their samples now, and `[text]` reads them.
+    /// Of recipes that earlier versions wrote. Captions travel with their samples now, and `task.text` reads them.
     #[serde(skip_serializing)]
     pub label: Option<Label>,
     /// Only these classes, by name or number; they are numbered anew in this order. Empty: all.

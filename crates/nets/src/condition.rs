@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longest period of the time sinusoids, in units of scaled time.
 const MAX_PERIOD: f64 = 10_000.0;
+/// Sinusoids of the time, as in the published DiT.
+pub(crate) const TIME_FEATURES: usize = 256;
 
 /// What a network is conditioned on besides its classes, and how strongly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -31,6 +31,7 @@ pub mod mlp;
 pub mod mmdit;
 mod names;
 pub mod net;
+mod patches;
 pub mod precise;
 pub mod published;
 pub mod recompute;

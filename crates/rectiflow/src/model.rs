@@ -43,7 +43,7 @@ impl Subject {
     pub fn base(recipe: &Recipe, dataset: &dyn data::Dataset, start: &Start, codec: Option<&Codec>) -> Self {
         let codec = codec.map(|codec| codec.identity.clone());
         let (shape, classes, name) = (dataset.shape(), dataset.class_names().to_vec(), dataset.name().to_string());
-        let classes = if recipe.text.is_some() { Vec::new() } else { classes };
+        let classes = if recipe.task.text().is_some() { Vec::new() } else { classes };
         let stage = "base".to_string();
         match start.dataset() {
             None => Self { stage, shape, classes, data: name, codec },
@@ -115,13 +115,9 @@ impl Model {
     /// A path that is no checkpoint, a damaged file, weights that do not fit its recipe's network.
     pub fn open(path: &Path, which: Which, device: &Chosen) -> Result<Self, Error> {
         let model = Self::of_any(path, which, device)?;
-        match &model.recipe.sound {
-            None => Ok(model),
-            Some(_) => Err(Error::Usage(format!(
-                "{} hears sounds in mixtures, and draws nothing without one; use `rectiflow separate`",
-                model.file.display()
-            ))),
-        }
+        let alone = model.recipe.task.alone();
+        alone.map_err(|why| Error::Usage(format!("{} {why}", model.file.display())))?;
+        Ok(model)
     }
 
     /// As [`Model::open`], one that hears sounds in mixtures too.
@@ -140,7 +136,7 @@ impl Model {
                 other.file.display()
             )));
         }
-        let captions = if recipe.text.is_some() { std::mem::take(&mut subject.classes) } else { Vec::new() };
+        let captions = if recipe.task.text().is_some() { std::mem::take(&mut subject.classes) } else { Vec::new() };
         let words = Words::of(&recipe)?;
         let (shape, classes) = (subject.shape, subject.classes.len());
         // Corrections of low rank are hung on weights that exist.
@@ -199,7 +195,7 @@ impl Model {
             return Ok(());
         }
         Err(Error::Usage(format!(
-            "--prompt: {} reads no text; ask for a class with --class, or train with `[text]`",
+            "--prompt: {} reads no text; ask for a class with --class, or train with `task.text`",
             self.file.display()
         )))
     }
@@ -276,7 +272,7 @@ impl Model {
         match &self.codec {
             None => Ok(()),
             Some(codec) => Err(Error::Usage(format!(
-                "{what} works on samples themselves, and {} moves latents of {}; use a model without `codec`",
+                "{what} works on samples themselves, and {} moves latents of {}; use a model without `task.codec`",
                 self.file.display(),
                 codec.file.display()
             ))),

@@ -25,7 +25,7 @@ pub(crate) struct Sheets<'a> {
     pub words: Option<Arc<Words>>,
     pub codec: Option<Arc<Codec>>,
     pub asked: Classes,
-    pub run: &'a RunDir,
+    pub run: RunDir,
     pub device: base::Device,
 }
 
@@ -34,7 +34,7 @@ pub(crate) const SHEET: u64 = 64;
 
 impl Sheets<'_> {
     /// The sheet after `images` training images.
-    pub fn draw(&mut self, images: u64, network: &dyn Network<2>) -> Result<(), TrainError> {
+    pub fn draw(&self, images: u64, network: &dyn Network<2>) -> Result<(), TrainError> {
         self.drawn(images, network).map_err(|error| TrainError::Objective(format!("sample sheet: {error}")))
     }
 

@@ -39,7 +39,7 @@ impl Start {
     /// # Errors
     /// A data set that cannot be read or has another shape.
     pub fn of(recipe: &Recipe, shape: impl Into<Shape>, split: Split) -> Result<Self, Error> {
-        match &recipe.source {
+        match recipe.task.source() {
             None => Ok(Self::Noise { shape: shape.into() }),
             Some(source) => Self::images(&source.with_split(split), shape),
         }
@@ -50,7 +50,7 @@ impl Start {
     /// # Errors
     /// Those of [`Start::of`].
     pub fn held_out(recipe: &Recipe, shape: impl Into<Shape>) -> Result<Self, Error> {
-        let all = recipe.source.as_ref().is_some_and(|source| source.holdout == 0.0);
+        let all = recipe.task.source().is_some_and(|source| source.holdout == 0.0);
         Self::of(recipe, shape, if all { Split::Train } else { Split::Test })
     }
 
@@ -62,7 +62,7 @@ impl Start {
         let (dataset, shape) = (data::open(config)?, shape.into());
         if dataset.shape() != shape {
             return Err(Error::Usage(format!(
-                "the source {} has samples of shape {}, the data of {shape}: set `source.size` and `source.channels` \
+                "the source {} has samples of shape {}, the data of {shape}: set `task.source.size` and `task.source.channels` \
                  (and `data.size`, `data.channels`) to the same",
                 dataset.name(),
                 dataset.shape()
@@ -189,6 +189,6 @@ mod tests {
         assert_eq!(values(true, 4), mirrored);
         assert_eq!(values(true, 7), values(true, 1));
         let error = Start::images(&config, [3, 32, 32]).err().unwrap().to_string();
-        assert!(error.contains("source.size"), "{error}");
+        assert!(error.contains("task.source.size"), "{error}");
     }
 }

@@ -22,7 +22,7 @@ pub struct Sample {
     /// Class by number or name, several separated by commas (repeated in turn); all in turn by default, `none` for no class.
     #[arg(long)]
     pub class: Option<String>,
-    /// What to draw, for a model trained with `[text]` or a released one (repeatable; in turn): --prompt "red heart".
+    /// What to draw, for a model trained with `task.text` or a released one (repeatable; in turn): --prompt "red heart".
     #[arg(long, value_name = "TEXT", conflicts_with = "class")]
     pub prompt: Vec<String>,
     /// Points to start from in place of seeded noise, with their classes where the file has them: FILE.npy, FILE.safetensors (as

@@ -90,7 +90,7 @@ pub enum Verb {
     Demo(Demo),
     /// Train a base model from a recipe.
     Train(Train),
-    /// Train an autoencoder whose latents flows learn on (key `codec` of a flow's recipe).
+    /// Train an autoencoder whose latents flows learn on (key `task.codec` of a flow's recipe).
     Codec(Codec),
     /// Draw samples from a checkpoint.
     Sample(Sample),
@@ -176,7 +176,7 @@ pub struct RecipeArgs {
     /// A named data set or a file or folder (keys `data.name`, `data.path`).
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: Option<String>,
-    /// A second data set to start from in place of noise, named or a file or folder (keys `source.name`, `source.path`).
+    /// A second data set to start from in place of noise, named or a file or folder (task `transfer`, keys `task.source.name`, `task.source.path`).
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub source: Option<String>,
     /// Stop after so many training images (key `train.images`).

@@ -83,7 +83,7 @@ pub struct Invert {
     /// The class of the pictures by number or name, several separated by commas (in turn), or none; their own labels without.
     #[arg(long)]
     pub class: Option<String>,
-    /// What they show, for a model trained with `[text]`.
+    /// What they show, for a model trained with `task.text`.
     #[arg(long, conflicts_with = "class")]
     pub prompt: Option<String>,
     /// Undo every step of the solver exactly, by iteration, in place of walking the schedule backwards.
@@ -115,7 +115,7 @@ pub struct Edit {
     /// The class of the pictures; their own labels without.
     #[arg(long, conflicts_with = "prompt")]
     pub source_class: Option<String>,
-    /// What the pictures should show, for a model trained with `[text]`.
+    /// What the pictures should show, for a model trained with `task.text`.
     #[arg(long, conflicts_with = "class")]
     pub prompt: Option<String>,
     /// What they show now; nothing without.

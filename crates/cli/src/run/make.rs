@@ -60,10 +60,7 @@ fn finished(report: &train::TrainReport) -> String {
 
 /// The recipe as it would run, checked against its data.
 fn dry_run(recipe: &Recipe, global: &Global) -> Result<(), Error> {
-    let data = match &recipe.codec {
-        None => inspect::trained_on(recipe)?,
-        Some(codec) => json!({ "read by the codec": codec.display().to_string() }),
-    };
+    let data = inspect::trained_on(recipe)?;
     let report = json!({ "recipe": recipe, "data": data });
     print(global, &report, || format!("{}\n# data\n{}", recipe.to_toml(), commented(&inspect::text(&data))))
 }

@@ -144,11 +144,12 @@ fn layers(below: Layers, file: Option<&Path>, args: &RecipeArgs) -> Result<Layer
     set.extend(args.batch_size.map(|batch| format!("train.batch={batch}")));
     set.extend(args.images.map(|images| format!("train.images={images}")));
     set.extend(args.seconds.map(|seconds| format!("train.seconds={seconds:?}")));
-    for assignment in &set {
-        layers = layers.set(assignment)?;
-    }
+    // Before the keys: a source makes another task, whose keys may be set.
     if let Some(source) = &args.source {
         layers = layers.source(source)?;
+    }
+    for assignment in &set {
+        layers = layers.set(assignment)?;
     }
     match &args.data {
         Some(data) => layers.data(data),

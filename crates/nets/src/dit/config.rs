@@ -1,9 +1,10 @@
 //! Configuration of the transformer: ranges, sizes it accepts, and its cost.
 
-use crate::condition::{ConditionConfig, Conditioner};
+use crate::condition::{ConditionConfig, Conditioner, TIME_FEATURES};
 use crate::cost::{Cost, Tally};
 use crate::init::Init;
 use crate::net::positive;
+use crate::patches::Patches;
 use crate::{Dit, NetsError};
 use base::Device;
 use serde::{Deserialize, Serialize};
@@ -58,27 +59,16 @@ impl Default for DitConfig {
     }
 }
 
-/// Sinusoids of the time, as in the published DiT.
-pub(crate) const TIME_FEATURES: usize = 256;
-
 impl DitConfig {
+    fn patches(&self) -> Patches {
+        let Self { patch, width, depth, heads, .. } = *self;
+        Patches { name: "dit", patch, width, depth, heads }
+    }
+
     /// Ranges, apart from what depends on the image size.
     pub fn check(&self) -> Result<(), NetsError> {
-        for (name, value) in [
-            ("dit.patch", self.patch),
-            ("dit.width", self.width),
-            ("dit.depth", self.depth),
-            ("dit.heads", self.heads),
-            ("dit.mlp_ratio", self.mlp_ratio),
-        ] {
-            positive(name, value)?;
-        }
-        if !self.width.is_multiple_of(self.heads) || !self.width.is_multiple_of(4) {
-            return Err(NetsError::config(format!(
-                "dit.width is {}; it must be a multiple of dit.heads ({}) and of 4",
-                self.width, self.heads
-            )));
-        }
+        self.patches().check()?;
+        positive("dit.mlp_ratio", self.mlp_ratio)?;
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(NetsError::config(format!("dit.dropout is {}; use a number in [0, 1)", self.dropout)));
         }
@@ -86,17 +76,9 @@ impl DitConfig {
     }
 
     /// Rows and columns of tokens for images `[c h w]`, or why there are none.
-    pub fn grid(&self, [c, h, w]: [usize; 3]) -> Result<[usize; 2], NetsError> {
+    pub fn grid(&self, shape: [usize; 3]) -> Result<[usize; 2], NetsError> {
         self.check()?;
-        positive("the number of image channels", c)?;
-        let p = self.patch;
-        if h == 0 || w == 0 || !h.is_multiple_of(p) || !w.is_multiple_of(p) {
-            return Err(NetsError::config(format!(
-                "images of {h}x{w} do not divide into squares of dit.patch = {p}; resize the images to a multiple of {p} \
-                 or choose a patch that divides both sides"
-            )));
-        }
-        Ok([h / p, w / p])
+        self.patches().grid(shape)
     }
 
     /// The network for images `[c h w]` with `classes` classes (0 for none).

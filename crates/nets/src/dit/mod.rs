@@ -10,7 +10,7 @@ pub(crate) mod config;
 pub use block::{Attention, Block, CrossAttention};
 pub use config::{DitConfig, Positions};
 
-use crate::condition::Conditioner;
+use crate::condition::{Conditioner, TIME_FEATURES};
 use crate::init::{Init, Weights};
 use crate::layers::{Linear, layer_norm};
 use crate::unet::{fold, unfold};
@@ -92,14 +92,7 @@ impl Dit {
             Positions::SinCos {} => (None, sin_cos(rows, columns, d)),
         };
         Self {
-            conditioner: Conditioner::new(
-                init,
-                &config.condition,
-                config::TIME_FEATURES,
-                d,
-                classes,
-                Weights::Normal(0.02),
-            ),
+            conditioner: Conditioner::new(init, &config.condition, TIME_FEATURES, d, classes, Weights::Normal(0.02)),
             x_embedder: Linear::new(&init.child("x_embedder"), pixels, d, Weights::Xavier),
             pos_embed,
             blocks: (0..config.depth).map(|i| Block::new(&init.child("blocks").child(i), config, i)).collect(),

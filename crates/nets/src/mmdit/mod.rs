@@ -15,15 +15,12 @@ pub use joint::{ImageAttention, JointAttention, JointBlock, Modulation, Rotation
 pub use trained::JointDit;
 pub use trained_config::JointDitConfig;
 
-use crate::condition::TimeEmbedding;
+use crate::condition::{TIME_FEATURES, TimeEmbedding};
 use crate::init::{Init, Weights};
 use crate::layers::{Conv2d, Linear, layer_norm};
 use base::Tensor;
 use burn::module::{Module, Param};
 use joint::{Sizes, Told};
-
-/// Sinusoids of a timestep.
-pub(crate) const TIME_FEATURES: usize = 256;
 
 /// A vector through two layers with SiLU between.
 #[derive(Module, Debug)]

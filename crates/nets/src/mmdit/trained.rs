@@ -5,8 +5,8 @@
 
 use super::joint::{JointBlock, Sizes, Told};
 use super::trained_config::JointDitConfig;
-use crate::condition::Conditioner;
-use crate::dit::{FinalLayer, config::TIME_FEATURES, patches, places};
+use crate::condition::{Conditioner, TIME_FEATURES};
+use crate::dit::{FinalLayer, patches, places};
 use crate::init::{Init, Weights};
 use crate::layers::Linear;
 use crate::recompute;

@@ -1,11 +1,10 @@
 //! Configuration of the MMDiT that is trained here: ranges, sizes it accepts, and its cost.
 
 use super::JointDit;
-use crate::condition::{ConditionConfig, Conditioner};
+use crate::condition::{ConditionConfig, Conditioner, TIME_FEATURES};
 use crate::cost::{Cost, Tally};
-use crate::dit::config::TIME_FEATURES;
 use crate::init::Init;
-use crate::net::positive;
+use crate::patches::Patches;
 use crate::{DitConfig, NetsError};
 use base::Device;
 use serde::{Deserialize, Serialize};
@@ -38,22 +37,14 @@ impl Default for JointDitConfig {
 }
 
 impl JointDitConfig {
+    fn patches(&self) -> Patches {
+        let Self { patch, width, depth, heads, .. } = *self;
+        Patches { name: "mmdit", patch, width, depth, heads }
+    }
+
     /// Ranges, apart from what depends on the image size.
     pub fn check(&self) -> Result<(), NetsError> {
-        for (name, value) in [
-            ("mmdit.patch", self.patch),
-            ("mmdit.width", self.width),
-            ("mmdit.depth", self.depth),
-            ("mmdit.heads", self.heads),
-        ] {
-            positive(name, value)?;
-        }
-        if !self.width.is_multiple_of(self.heads) || !self.width.is_multiple_of(4) {
-            return Err(NetsError::config(format!(
-                "mmdit.width is {}; it must be a multiple of mmdit.heads ({}) and of 4",
-                self.width, self.heads
-            )));
-        }
+        self.patches().check()?;
         if self.condition.tokens == 0 {
             return Err(NetsError::config(
                 "mmdit.condition.tokens is 0, and an mmdit joins text and image: give the width of a text token (384 for minilm), \
@@ -71,17 +62,9 @@ impl JointDitConfig {
     }
 
     /// Rows and columns of tokens for images `[c h w]`, or why there are none.
-    fn grid(&self, [c, h, w]: [usize; 3]) -> Result<[usize; 2], NetsError> {
+    fn grid(&self, shape: [usize; 3]) -> Result<[usize; 2], NetsError> {
         self.check()?;
-        positive("the number of image channels", c)?;
-        let p = self.patch;
-        if h == 0 || w == 0 || !h.is_multiple_of(p) || !w.is_multiple_of(p) {
-            return Err(NetsError::config(format!(
-                "images of {h}x{w} do not divide into squares of mmdit.patch = {p}; resize the images to a multiple of {p} \
-                 or choose a patch that divides both sides"
-            )));
-        }
-        Ok([h / p, w / p])
+        self.patches().grid(shape)
     }
 
     /// The network for images `[c h w]` with `classes` classes (0 for none).

@@ -5,7 +5,7 @@
 //! formula adds; its release joins, skip first and norm last, and so does this). Tokens have no positions, so any number will do.
 
 use super::blocks::{Cross, LayerNorm, Within, perceptron, through};
-use crate::condition::{ConditionConfig, Conditioner};
+use crate::condition::{ConditionConfig, Conditioner, TIME_FEATURES};
 use crate::cost::{Cost, Tally};
 use crate::init::{Init, Weights};
 use crate::layers::FeedForward;
@@ -14,9 +14,6 @@ use crate::{NetsError, net::positive};
 use base::{Condition, Device, Tensor, Tokens};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
-
-/// Sinusoids of the time.
-const TIME_FEATURES: usize = 256;
 
 /// Configuration of a [`SetTransformer`]. The release is 2048 wide in 16 heads, has 21 blocks and attends to 1024 numbers a token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

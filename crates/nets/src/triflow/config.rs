@@ -2,9 +2,9 @@
 
 use super::{Fuse, PLANES, Triflow};
 use crate::NetsError;
+use crate::condition::TIME_FEATURES;
 use crate::condition::{ConditionConfig, Conditioner};
 use crate::cost::{Cost, Tally};
-use crate::dit::config::TIME_FEATURES;
 use crate::init::Init;
 use crate::net::positive;
 use base::Device;

@@ -15,7 +15,8 @@ pub use config::TriflowConfig;
 pub use fuse::Fuse;
 
 use crate::condition::Conditioner;
-use crate::dit::{FinalLayer, config::TIME_FEATURES, patches, places};
+use crate::condition::TIME_FEATURES;
+use crate::dit::{FinalLayer, patches, places};
 use crate::init::{Init, Weights};
 use crate::layers::Linear;
 use crate::mmdit::joint::{JointBlock, Sizes, Told};

@@ -5,52 +5,14 @@
 //! symmetric map `E D^(1/2) E^T` and divided by the root of trace(Sigma)/C, so that the size of the loss does not depend on the codec.
 
 use super::Codec;
-use crate::{Error, Recipe, device::Chosen};
+use crate::{
+    Error, Recipe,
+    device::Chosen,
+    recipe::{LatentsConfig, Space},
+};
 use base::{Device, Tensor};
 use flow::Gauge;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// The `[latents]` table of a recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LatentsConfig {
-    /// In which space differences are measured.
-    pub space: Space,
-    /// Weight of places around the object beside 1 for the object's own, above 0 (nothing else keeps the surroundings empty); 1
-    /// weighs nothing. Weights have the mean 1.
-    pub w_bg: f64,
-}
-
-/// A space of latents.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Space {
-    /// As the flow moves them.
-    #[default]
-    Whitened,
-    /// As the codec made them.
-    Original,
-}
-
-impl Default for LatentsConfig {
-    fn default() -> Self {
-        Self { space: Space::Whitened, w_bg: 1.0 }
-    }
-}
-
-impl LatentsConfig {
-    /// Refuses values out of range.
-    ///
-    /// # Errors
-    /// Names the key.
-    pub fn check(&self) -> Result<(), String> {
-        match self.w_bg > 0.0 && self.w_bg <= 1.0 {
-            true => Ok(()),
-            false => Err(format!("latents.w_bg = {}; give a weight above 0, up to 1", self.w_bg)),
-        }
-    }
-}
 
 /// A codec's latents under a [`LatentsConfig`].
 struct Latents {
@@ -69,7 +31,7 @@ pub(crate) fn gauge_of(
     codec: Option<&Arc<Codec>>,
     device: &Chosen,
 ) -> Result<Option<Box<dyn Gauge<2>>>, Error> {
-    let (Some(config), Some(codec)) = (&recipe.latents, codec) else { return Ok(None) };
+    let (Some(config), Some(codec)) = (recipe.task.latents(), codec) else { return Ok(None) };
     if *config == LatentsConfig::default() {
         return Ok(None);
     }
@@ -171,7 +133,9 @@ mod tests {
     #[test]
     fn weights_of_nothing_are_refused() {
         for w_bg in [0.0, -1.0, 1.5, f64::NAN] {
-            assert!(LatentsConfig { w_bg, ..LatentsConfig::default() }.check().unwrap_err().contains("latents.w_bg"));
+            assert!(
+                LatentsConfig { w_bg, ..LatentsConfig::default() }.check().unwrap_err().contains("task.latents.w_bg")
+            );
         }
         assert!(LatentsConfig::default().check().is_ok());
     }

@@ -17,7 +17,6 @@ mod triplane;
 pub use autoencoder::KlConfig;
 pub use config::{CodecConfig, CodecRecipe, Whitening};
 pub(crate) use gauge::gauge_of;
-pub use gauge::{LatentsConfig, Space};
 pub(crate) use kind::{Coder, Kind, Solid};
 pub(crate) use latents::encoded;
 pub use latents::{latents, raw, through};
@@ -85,12 +84,12 @@ impl Codec {
     /// # Errors
     /// Those of [`Codec::open`].
     pub fn of(recipe: &Recipe, folder: Option<&Path>, device: &Chosen) -> Result<Option<Arc<Self>>, Error> {
-        let Some(place) = &recipe.codec else { return Ok(None) };
+        let Some(place) = recipe.task.codec() else { return Ok(None) };
         // A run that was moved together with its codec finds it beside itself.
         let beside = folder.and_then(Path::parent).zip(place.file_name()).map(|(folder, name)| folder.join(name));
         let place = match beside {
             Some(beside) if !place.is_dir() && beside.is_dir() => beside,
-            _ => place.clone(),
+            _ => place.into(),
         };
         Self::open(&place, device).map(|codec| Some(Arc::new(codec)))
     }

@@ -2,8 +2,8 @@
 //! take instead.
 
 use super::Recipe;
-use crate::{Error, words::TextConfig};
-use flow::{Coupling, JointField, Parameterization, Solver, TimeLaw};
+use crate::Error;
+use flow::{Coupling, Parameterization, Solver, TimeLaw};
 use methods::Target;
 
 impl Recipe {
@@ -17,18 +17,9 @@ impl Recipe {
             return Err(wrong("`name` becomes a folder: use letters, digits, `-` and `_`".into()));
         }
         self.data.check().map_err(|error| wrong(error.to_string()))?;
-        if let Some(source) = &self.source {
-            source.check().map_err(|error| wrong(format!("source: {error}")))?;
-        }
         self.network.check().map_err(|error| wrong(error.to_string()))?;
         self.objective().check().map_err(|error| wrong(error.to_string()))?;
-        if let Some(second) = self.second {
-            JointField::new(self.path.clone(), (&(), self.parameterization), (&(), second))
-                .map_err(|error| wrong(format!("`second`: {error}")))?;
-        }
         self.coupling.check().map_err(|error| wrong(error.to_string()))?;
-        self.text.as_ref().map_or(Ok(()), TextConfig::check).map_err(wrong)?;
-        self.sounds().map_err(wrong)?;
         self.train.check().map_err(wrong)?;
         self.pairs.check().map_err(wrong)?;
         self.target.check(&self.objective()).map_err(|error| wrong(error.to_string()))?;
@@ -36,8 +27,7 @@ impl Recipe {
             lora.check().map_err(|error| wrong(error.to_string()))?;
         }
         self.sample.check().map_err(wrong)?;
-        self.transfer().map_err(|reason| wrong(reason.into()))?;
-        self.latents().map_err(wrong)?;
+        self.task.check(self).map_err(wrong)?;
         self.combination().map_err(|reason| wrong(reason.into()))
     }
 
@@ -76,107 +66,6 @@ impl Recipe {
         Ok(())
     }
 
-    /// What looks at pictures cannot look at latents.
-    fn latents(&self) -> Result<(), String> {
-        if let Some(latents) = &self.latents {
-            latents.check()?;
-            if self.codec.is_none() {
-                return Err("`latents` says how the loss looks at a codec's latents, and there is no `codec`: name one, or leave \
-                            it out"
-                    .into());
-            }
-            // A rule's exercises speak of no data point, so there is no object to weigh by.
-            if latents.w_bg < 1.0 && self.target != Target::Path {
-                let name = self.target.name();
-                return Err(format!(
-                    "latents.w_bg weighs by the object that a latent shows, which `target` = {name} does not know; set it to 1"
-                ));
-            }
-        }
-        if self.codec.is_none() {
-            return Ok(());
-        }
-        if self.source.is_some() {
-            return Err("`codec` has the data encoded and `source` has not: leave one of the two out".into());
-        }
-        if self.data.flip || self.reflow.flip {
-            return Err(
-                "latents are encoded once and cannot be mirrored; set data.flip = false (and reflow.flip = false)"
-                    .into(),
-            );
-        }
-        if self.perceptual.is_some() {
-            return Err("`perceptual` looks at pictures, and this flow moves latents; leave it out".into());
-        }
-        Ok(())
-    }
-
-    /// A network reads a map where there are mixtures, and there alone.
-    fn sounds(&self) -> Result<(), String> {
-        let reads = self.network.condition().dense;
-        let Some(sound) = &self.sound else {
-            return match reads {
-                0 => Ok(()),
-                _ => {
-                    Err("network.condition.dense is for mixtures to hear a sound in: add `[sound]`, or set it to 0"
-                        .into())
-                }
-            };
-        };
-        sound.check(&self.data)?;
-        if reads != 1 {
-            return Err(format!(
-                "network.condition.dense is {reads}; with `[sound]` the network (a unet) reads one map: 1"
-            ));
-        }
-        let alone = self.source.is_none() && self.lora.is_none() && self.perceptual.is_none() && self.codec.is_none();
-        if !alone || self.needs_pairs() || self.target != Target::Path {
-            return Err("`[sound]` trains a flow from noise on mixtures made on the fly; leave `source`, `codec`, \
-                        `lora`, `perceptual`, stored pairs and `target` out"
-                .into());
-        }
-        Ok(())
-    }
-
-    /// What rests on Gaussian noise cannot start from a data set.
-    fn transfer(&self) -> Result<(), &'static str> {
-        if self.source.is_none() {
-            return Ok(());
-        }
-        if self.text.is_some() {
-            return Err("`text` reads captions, and a flow between two data sets is learned without them; leave \
-                        one of the two out");
-        }
-        let first = self.path.at(0.0);
-        if (first.alpha - 1.0).abs() + first.beta.abs() > 1e-9 || matches!(self.path, flow::Path::Mirror { .. }) {
-            return Err(
-                "`source` is a data set, and this path does not begin at it (diffusion paths begin at noise, a mirror \
-                        at the data themselves); set `path = { type = \"linear\" }`",
-            );
-        }
-        if matches!(self.coupling, Coupling::Annealed { .. }) {
-            return Err("annealing blends the source with fresh noise, and here the source is a data set; leave \
-                        `reflow.annealing` out");
-        }
-        if matches!(self.target, Target::Guided(_)) {
-            return Err(
-                "`target` = guided follows its teacher from fresh noise, and here the source is a data set; leave \
-                        `distill.target` out",
-            );
-        }
-        if self.sample.path.is_some() {
-            return Err(
-                "`sample.path` changes the pace of a flow from Gaussian noise, and here the source is a data set; \
-                        leave it out",
-            );
-        }
-        if self.sample.guidance.scale != 1.0 || self.pairs.guidance.scale != 1.0 {
-            return Err("guidance contrasts classes, and a flow between two data sets is learned without them; set \
-                        `sample.guidance.scale` and `pairs.guidance.scale` to 1");
-        }
-        Ok(())
-    }
-
     /// What is worth knowing before `solver` is used, where it is not a mistake.
     pub fn advice(&self, solver: &Solver) -> Option<&'static str> {
         let curved = self.needs_pairs() && self.path != (flow::Path::Linear {});
@@ -187,10 +76,10 @@ impl Recipe {
     }
 
     fn combination(&self) -> Result<(), &'static str> {
-        if self.data.label == Some(data::Label::Caption) && self.text.is_none() {
+        if self.data.label == Some(data::Label::Caption) && self.task.text().is_none() {
             return Err(
                 "`data.label` = caption made classes of captions; captions are read by an encoder now: leave it \
-                        out and set `text = { encoder = \"minilm\" }`",
+                        out and set `task.text = { encoder = \"minilm\" }`",
             );
         }
         let one_time = matches!(self.time.law, TimeLaw::Constant { .. } | TimeLaw::Steps { .. });
@@ -283,16 +172,17 @@ mod tests {
         let stochastic = "sample.solver={type='euler_maruyama'}";
         assert!(refused(&["coupling={type='optimal_transport'}", stochastic]).contains("independent pairs"));
         assert!(Layers::new().set(stochastic).unwrap().build().is_ok());
-        let source = "source.name=emoji-noto";
+        let source = "task={type='transfer',source={name='emoji-noto'}}";
         assert!(refused(&[source, "path.type=vp"]).contains("begin at noise"));
         assert!(refused(&[source, "sample.guidance.scale=2"]).contains("guidance"));
         assert!(refused(&[source, stochastic]).contains("two data sets"));
         let stored = "coupling={type='stored'}";
         assert!(refused(&[source, stored, "target={type='guided'}"]).contains("fresh noise"));
-        assert!(refused(&[source, "source.size=0"]).contains("size"));
+        assert!(refused(&[source, "task.source.size=0"]).contains("size"));
         assert!(Layers::new().set(source).unwrap().set("coupling={type='optimal_transport'}").unwrap().build().is_ok());
-        let codec = "codec=runs/x";
-        assert!(refused(&[codec, source]).contains("leave one of the two out"));
+        assert!(refused(&["task.type=transfer"]).contains("--source"));
+        let codec = "task.codec=runs/x";
+        assert!(refused(&[source, codec]).contains("task.type=generate"), "{}", refused(&[source, codec]));
         assert!(refused(&[codec, "data.flip=true"]).contains("mirrored"));
         assert!(
             refused(&[codec, "perceptual={}"]).contains("latents")

@@ -16,9 +16,25 @@ pub struct DocumentError(pub String);
 /// # Errors
 /// [`DocumentError`] with `name:line:column`, the key and the nearest known key.
 pub fn parse<T: DeserializeOwned>(text: &str, name: &str) -> Result<Table, DocumentError> {
-    let table = toml::from_str::<Table>(text).map_err(|error| located(&error, text, name))?;
-    toml::from_str::<T>(text).map_err(|error| located(&error, text, name))?;
+    let table = read(text, name)?;
+    check::<T>(text, name)?;
     Ok(table)
+}
+
+/// Reads `text` (called `name` in messages) as a table of any keys.
+///
+/// # Errors
+/// [`DocumentError`] with `name:line:column`.
+pub fn read(text: &str, name: &str) -> Result<Table, DocumentError> {
+    toml::from_str::<Table>(text).map_err(|error| located(&error, text, name))
+}
+
+/// Checks every key and type of `text` against `T`.
+///
+/// # Errors
+/// Those of [`parse`].
+pub fn check<T: DeserializeOwned>(text: &str, name: &str) -> Result<(), DocumentError> {
+    toml::from_str::<T>(text).map(drop).map_err(|error| located(&error, text, name))
 }
 
 /// Lays `over` on `under`.

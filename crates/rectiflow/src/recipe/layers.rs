@@ -1,8 +1,11 @@
 //! Documents laid over each other until they are one recipe: house defaults, a teacher's recipe, a file, single keys.
 
-use super::{Recipe, document};
+use super::{Recipe, document, task::moved};
 use crate::Error;
 use std::{collections::BTreeSet, path::Path};
+
+/// How a task is named on the command line.
+const OTHER: &str = "--set task.type=generate (transfer, separate, joint)";
 
 /// Documents laid over each other, the later over the earlier.
 #[derive(Clone, Debug)]
@@ -37,7 +40,11 @@ impl Layers {
     /// # Errors
     /// [`Error::Recipe`].
     pub fn text(mut self, text: &str, name: &str) -> Result<Self, Error> {
-        let table = document::parse::<Recipe>(text, name)?;
+        let mut table = document::read(text, name)?;
+        match moved::rewrite(&mut table, name)? {
+            false => document::check::<Recipe>(text, name)?,
+            true => drop(document::build::<Recipe>(table.clone(), name)?),
+        }
         self.written.extend(table.keys().cloned());
         document::overlay(&mut self.table, table);
         Ok(self)
@@ -57,28 +64,32 @@ impl Layers {
     ///
     /// # Errors
     /// [`Error::Recipe`].
-    pub fn data(self, name_or_path: &str) -> Result<Self, Error> {
-        self.set_named("data", name_or_path)
-    }
-
-    fn set_named(mut self, table: &str, name_or_path: &str) -> Result<Self, Error> {
-        self.written.insert(table.into());
-        let is_path = name_or_path.contains(['/', '\\']) || Path::new(name_or_path).exists();
-        let (key, other) = if is_path { ("path", "name") } else { ("name", "path") };
-        let table = self.table.entry(table).or_insert_with(|| toml::Table::new().into());
-        if let Some(table) = table.as_table_mut() {
-            table.remove(other);
-            table.insert(key.into(), name_or_path.into());
-        }
+    pub fn data(mut self, name_or_path: &str) -> Result<Self, Error> {
+        self.written.insert("data".into());
+        name_set(&mut self.table, "data", name_or_path);
         Ok(self)
     }
 
-    /// A named data set, or a file or folder that exists, to start flows from.
+    /// A named data set, or a file or folder that exists, to start flows from: task `transfer`.
     ///
     /// # Errors
-    /// [`Error::Recipe`].
-    pub fn source(self, name_or_path: &str) -> Result<Self, Error> {
-        self.set_named("source", name_or_path)
+    /// [`Error::Usage`] where keys of another task are there.
+    pub fn source(mut self, name_or_path: &str) -> Result<Self, Error> {
+        self.written.insert("task".into());
+        let task = self.table.entry("task").or_insert_with(|| toml::Table::new().into());
+        let Some(task) = task.as_table_mut() else { return Ok(self) };
+        let kind = task.get("type").and_then(|kind| kind.as_str()).unwrap_or_default().to_string();
+        if kind != "transfer" {
+            if let Some(key) = task.keys().find(|key| *key != "type") {
+                return Err(Error::Usage(format!(
+                    "--source makes this a flow between two data sets, task `transfer`, and `task.{key}` is a key of task \
+                     `{kind}`: leave one of the two out"
+                )));
+            }
+            task.insert("type".into(), "transfer".into());
+        }
+        name_set(task, "source", name_or_path);
+        Ok(self)
     }
 
     /// An override `a.b=c`.
@@ -87,8 +98,19 @@ impl Layers {
     /// [`Error::Recipe`].
     pub fn set(mut self, assignment: &str) -> Result<Self, Error> {
         document::set(&mut self.table, assignment)?;
-        self.written.extend(assignment.split(['.', '=']).next().map(|key| key.trim().to_string()));
-        document::build::<Recipe>(self.table.clone(), &format!("--set {assignment}"))?;
+        let key = assignment.split(['.', '=']).next().unwrap_or_default().trim();
+        if let Some(advice) = moved::advice(key) {
+            return Err(Error::Usage(format!("--set {assignment}: {advice}")));
+        }
+        self.written.insert(key.to_string());
+        document::build::<Recipe>(self.table.clone(), &format!("--set {assignment}")).map_err(|error| {
+            // A key of another task is unknown to this one.
+            let task = self.table.get("task").and_then(|task| task.get("type")?.as_str());
+            let other = key == "task" && error.0.contains("unknown key");
+            let hint =
+                task.filter(|_| other).map(|task| format!("; this is task `{task}`: name another with {OTHER} first"));
+            document::DocumentError(error.0 + &hint.unwrap_or_default())
+        })?;
         Ok(self)
     }
 
@@ -110,9 +132,7 @@ impl Layers {
                 return refuse(key, format!("set `{stage}.{key}`, where this verb has it"));
             }
         }
-        for key in
-            ["path", "parameterization", "coupling", "weighting", "antithetic", "native", "source", "text", "codec"]
-        {
+        for key in ["path", "parameterization", "coupling", "weighting", "antithetic", "native", "task"] {
             if self.written.contains(key) {
                 return refuse(key, "the student keeps what its teacher's weights mean".into());
             }
@@ -143,5 +163,16 @@ impl Layers {
         let recipe = self.unchecked()?;
         recipe.check()?;
         Ok(recipe)
+    }
+}
+
+/// Makes `table[key]` the data set called `name_or_path`: a named one, or a file or folder that exists.
+fn name_set(table: &mut toml::Table, key: &str, name_or_path: &str) {
+    let is_path = name_or_path.contains(['/', '\\']) || Path::new(name_or_path).exists();
+    let (said, other) = if is_path { ("path", "name") } else { ("name", "path") };
+    let set = table.entry(key).or_insert_with(|| toml::Table::new().into());
+    if let Some(set) = set.as_table_mut() {
+        set.remove(other);
+        set.insert(said.into(), name_or_path.into());
     }
 }

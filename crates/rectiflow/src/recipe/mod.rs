@@ -7,22 +7,27 @@
 mod check;
 pub mod document;
 mod evaluate;
+mod latents;
 mod layers;
 mod sample;
+mod task;
+mod text;
 
 pub use document::DocumentError;
 pub use evaluate::EvaluateConfig;
+pub use latents::{LatentsConfig, Space};
 pub use layers::Layers;
 pub use sample::{PairsRecipe, SampleConfig};
+pub use task::{Generate, Joint, Separate, TaskConfig, Transfer};
+pub use text::TextConfig;
 
-use crate::{Error, codec::LatentsConfig, sound::SoundConfig, words::TextConfig};
+use crate::Error;
 use base::Network;
 use data::DataConfig;
 use flow::{Coupling, Loss, Native, Objective, Parameterization, PathField, Perceptual, TimeConfig, Weighting};
 use methods::{DistillConfig, ReflowConfig, Stage, Target};
 use nets::{LoraConfig, NetConfig};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use train::{FlowTask, Origin, TrainConfig};
 
 /// All settings of a run.
@@ -42,6 +47,8 @@ pub struct Recipe {
     pub name: String,
     /// Seed of all randomness.
     pub seed: u64,
+    /// What is trained: to draw samples, to carry one data set to another, to hear one sound in a mixture.
+    pub task: TaskConfig,
     /// The path between noise and data.
     pub path: flow::Path,
     /// What the network outputs.
@@ -56,10 +63,6 @@ pub struct Recipe {
     pub weighting: Weighting,
     /// Looks at every pair with its latent and with the latent reflected; for paths that have one.
     pub antithetic: bool,
-    /// What a second network on the same path outputs, trained beside the first and read together with it (verb `toy`): on
-    /// paths with two sides and a latent no single output gives both velocity and score.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub second: Option<Parameterization>,
     /// The reading in which output and target are compared; the network's own output without.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measure: Option<Parameterization>,
@@ -76,22 +79,6 @@ pub struct Recipe {
     pub lora: Option<LoraConfig>,
     /// What to train on.
     pub data: DataConfig,
-    /// The run of a codec (verb `codec`): the flow learns its latents of the data, and samples are decoded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub codec: Option<PathBuf>,
-    /// How the loss looks at the latents of `codec`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub latents: Option<LatentsConfig>,
-    /// A second data set for flows to start from in place of noise: what is learned carries its images to those of `data`,
-    /// unpaired and without regard to classes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<DataConfig>,
-    /// Reads the data's captions, by a frozen encoder, in place of their classes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<TextConfig>,
-    /// Mixes the recordings of `data`: what is learned is to hear one sound in a mixture (verb `separate`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sound: Option<SoundConfig>,
     /// The network.
     pub network: NetConfig,
     /// How long and how to train.
@@ -111,6 +98,7 @@ impl Default for Recipe {
         Self {
             name: "run".into(),
             seed: 0,
+            task: TaskConfig::default(),
             path: flow::Path::default(),
             parameterization: Parameterization::default(),
             coupling: Coupling::default(),
@@ -118,18 +106,12 @@ impl Default for Recipe {
             loss: Loss::default(),
             weighting: Weighting::default(),
             antithetic: false,
-            second: None,
             measure: None,
             native: None,
             perceptual: None,
             target: Target::default(),
             lora: None,
             data: DataConfig::default(),
-            codec: None,
-            latents: None,
-            source: None,
-            text: None,
-            sound: None,
             network: NetConfig::default(),
             train: TrainConfig::default(),
             pairs: PairsRecipe::default(),
@@ -178,15 +160,25 @@ impl Recipe {
     }
 
     /// What the training loop is told, for data of `classes` classes.
-    pub fn task(&self, classes: usize) -> FlowTask {
+    pub fn flow_task(&self, classes: usize) -> FlowTask {
         FlowTask {
             objective: self.objective(),
-            origin: if self.source.is_some() { Origin::Data } else { Origin::Noise },
+            origin: self.origin(),
             coupling: self.coupling.clone(),
             condition_dropout: self.train.condition_dropout,
             conditional: self.rows(classes) > 0,
             seed: self.seed,
         }
+    }
+
+    /// What flows start from.
+    pub fn origin(&self) -> Origin {
+        if self.task.source().is_some() { Origin::Data } else { Origin::Noise }
+    }
+
+    /// Of `classes` classes, those that the network is told: none where it reads captions.
+    pub fn rows(&self, classes: usize) -> usize {
+        if self.task.text().is_some() { 0 } else { classes }
     }
 
     /// Takes over what a stage trains.
@@ -210,7 +202,7 @@ impl Recipe {
 
     /// Whether source points are noise drawn independently of the data.
     pub fn pairs_are_independent(&self) -> bool {
-        self.coupling == Coupling::Independent {} && self.source.is_none()
+        self.coupling == Coupling::Independent {} && self.origin() == Origin::Noise
     }
 
     /// Whether the trained network knows its score, as stochastic solvers need: on a path from noise where the pairs are
@@ -220,7 +212,8 @@ impl Recipe {
         if matches!(self.target, Target::Consistency(_) | Target::Segments(_)) {
             return false;
         }
-        let readable = self.second.is_some() || self.parameterization.reads(Parameterization::Score {}, &self.path);
+        let readable =
+            self.task.second().is_some() || self.parameterization.reads(Parameterization::Score {}, &self.path);
         readable && (self.path.has_latent() || self.pairs_are_independent())
     }
 }

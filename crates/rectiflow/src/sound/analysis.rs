@@ -1,7 +1,6 @@
 //! Between sound and the rows that networks see: mel pictures `[1 frames bands]`, centred and scaled.
 
-use super::SoundConfig;
-use crate::Error;
+use crate::{Error, recipe::Separate};
 use base::Shape;
 use media::audio::{LogMel, Mel};
 
@@ -19,15 +18,10 @@ impl Analysis {
     ///
     /// # Errors
     /// A mel picture that cannot be; a mixture that is no whole number of columns.
-    pub fn new(config: &SoundConfig) -> Result<Self, Error> {
+    pub fn new(config: &Separate) -> Result<Self, Error> {
         let mel = Mel::new(&config.mel)?;
-        let (length, hop) = (config.mixture.length, config.mel.hop);
-        if length == 0 || !length.is_multiple_of(hop) {
-            return Err(Error::Usage(format!(
-                "sound.mixture.length is {length} samples, which is no whole number of columns of sound.mel.hop = {hop}"
-            )));
-        }
-        Ok(Self { mel, frames: length / hop, centre: config.centre, spread: config.spread })
+        let frames = config.frames().map_err(Error::Usage)?;
+        Ok(Self { mel, frames, centre: config.centre, spread: config.spread })
     }
 
     /// The transform.
@@ -79,7 +73,7 @@ mod tests {
     /// Mutants: padding with 0 (loud), the row not scaled back, the first column left away in place of the last.
     #[test]
     fn rows_are_pictures_and_silence_is_silent() {
-        let analysis = Analysis::new(&SoundConfig::default()).unwrap();
+        let analysis = Analysis::new(&Separate::default()).unwrap();
         assert_eq!(analysis.shape(), Shape::from([1, 96, 64]));
         let tone: Vec<f32> = (0..15_360).map(|i| 0.4 * (i as f32 * 0.3).sin()).collect();
         let (row, whole) = (analysis.hear(&tone).unwrap(), analysis.mel().log_mel(&tone).unwrap());
@@ -94,8 +88,8 @@ mod tests {
 
     #[test]
     fn half_a_column_is_refused() {
-        let mut config = SoundConfig::default();
+        let mut config = Separate::default();
         config.mixture.length += 1;
-        assert!(Analysis::new(&config).unwrap_err().to_string().contains("sound.mixture.length is 15361"));
+        assert!(Analysis::new(&config).unwrap_err().to_string().contains("task.mixture.length is 15361"));
     }
 }

@@ -5,7 +5,7 @@
 //! pictures are faded into each other before any sound is made, so that a long note is not cut. Sound is made in blocks of many
 //! such pieces, which bounds the memory of a long recording.
 
-use super::{Analysis, stage};
+use super::Analysis;
 use crate::{
     Context, Error, Model,
     recipe::SampleConfig,
@@ -43,7 +43,7 @@ impl<'a> Separator<'a> {
     /// # Errors
     /// A model that was trained on something else.
     pub fn new(model: &'a Model, config: SampleConfig, seed: u64) -> Result<Self, Error> {
-        let analysis = Analysis::new(stage::of(&model.recipe)?)?;
+        let analysis = Analysis::new(model.recipe.task.separate()?)?;
         Ok(Self { model, config, analysis, seed })
     }
 

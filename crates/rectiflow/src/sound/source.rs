@@ -1,8 +1,9 @@
 //! Mixtures as a training stream: sample `i` is mixture `i` of the run, whatever the batch.
 
-use super::{Analysis, SoundConfig, instruments};
+use super::{Analysis, instruments, place};
 use crate::{
     Error,
+    recipe::Separate,
     verbs::sounds::{LibraryConfig, Part, library},
 };
 use base::{Condition, Dense, Device, Key, Purpose, Tensor, TensorData};
@@ -19,8 +20,8 @@ use train::{Batch, Source, TrainError};
 ///
 /// # Errors
 /// No recordings there, fewer than two labels, labels with too few recordings to keep one apart.
-pub fn libraries(data: &DataConfig, config: &SoundConfig) -> Result<(Library, Library, Vec<String>), Error> {
-    let what = SoundConfig::place(data)?;
+pub fn libraries(data: &DataConfig, config: &Separate) -> Result<(Library, Library, Vec<String>), Error> {
+    let what = place(data)?;
     let (rate, held_out) = (config.mel.rate, config.held_out);
     let bank = registry::find(&what).filter(|set| data.path.is_none() && set.contents.iter().all(|c| !c.is_folder()));
     if let Some(set) = bank.filter(|set| set.kind == registry::Kind::Sounds) {
@@ -59,7 +60,7 @@ impl MixtureSource {
     ///
     /// # Errors
     /// More sounds to a mixture than the library has labels.
-    pub fn new(library: Library, config: &SoundConfig, seed: u64, batch: usize) -> Result<Self, Error> {
+    pub fn new(library: Library, config: &Separate, seed: u64, batch: usize) -> Result<Self, Error> {
         let (key, mixture) = (Key::new(seed, Purpose::Order), config.mixture.clone());
         mix(&library, &mixture, key, 0)?;
         let analysis = Analysis::new(config)?;
@@ -123,7 +124,7 @@ fn fingerprint(library: &Library, config: &MixtureConfig, key: Key) -> String {
 ///
 /// # Errors
 /// As [`MixtureSource::new`].
-pub fn held_out(library: Library, config: &SoundConfig, count: usize) -> Result<Option<Batch>, Error> {
+pub fn held_out(library: Library, config: &Separate, count: usize) -> Result<Option<Batch>, Error> {
     if count == 0 {
         return Ok(None);
     }
@@ -146,7 +147,7 @@ mod tests {
     /// Mutants: target and mixture exchanged, the map of a neighbour, a stream that depends on the size of its batches.
     #[test]
     fn a_batch_is_targets_beside_their_mixtures() {
-        let config = SoundConfig::default();
+        let config = Separate::default();
         let source = |batch| MixtureSource::new(library(), &config, 7, batch).unwrap();
         let mut four = source(4);
         let batch = four.next().unwrap();

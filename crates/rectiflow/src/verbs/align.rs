@@ -3,7 +3,6 @@
 //! Liu et al., arXiv 2501.13918, algorithm 1, offline: the model draws candidates in pairs, the judge scores them, a correction of
 //! low rank learns. Any landed model will do; what its samples are, only the judge knows.
 
-use super::train::{Resume, TrainReport};
 use crate::{
     Context, Error, Model, Recipe,
     align::{
@@ -12,7 +11,7 @@ use crate::{
         judge::weights,
         weighted::{Chosen, WeightedTask},
     },
-    stage::Stage,
+    stage::{Resume, Stage, TrainReport},
 };
 use flow::Coupling;
 use methods::align::{DpoConfig, Verdict, WeightConfig, winners};
@@ -80,7 +79,7 @@ pub fn recipe(
     overrides: impl FnOnce(crate::recipe::Layers) -> Result<crate::recipe::Layers, Error>,
 ) -> Result<Recipe, Error> {
     let theirs = &model.recipe;
-    if theirs.needs_pairs() || theirs.source.is_some() || theirs.target != methods::Target::Path {
+    if theirs.needs_pairs() || theirs.task.source().is_some() || theirs.target != methods::Target::Path {
         let file = model.file.display();
         return Err(Error::Usage(format!(
             "align {file}: it was trained on pairs, by a target rule or between two data sets; align the base model, and make it \
@@ -158,7 +157,7 @@ pub fn align(
         folder: request.folder,
         resume: request.resume.as_ref(),
     };
-    let flow = recipe.task(model.classes());
+    let flow = recipe.flow_task(model.classes());
     let train = match &request.way {
         Way::Dpo(config) => {
             let task = DuelTask {

@@ -2,7 +2,7 @@
 //!
 //! Each choice a recipe can make declares its paper here, so that whoever uses it can give credit with one command.
 
-use crate::Recipe;
+use crate::{Recipe, recipe::TaskConfig};
 use flow::{Coupling, Loss, Parameterization, Path, Solver, TimeLaw, Weighting};
 use methods::Target;
 use nets::NetConfig;
@@ -212,13 +212,13 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
     if recipe.needs_pairs() && recipe.path != (Path::Linear {}) {
         cite(&[RECTIFIED_DIFFUSION]);
     }
-    if recipe.text.is_some() {
+    if recipe.task.text().is_some() {
         cite(&[MINILM, SENTENCES]);
         if recipe.needs_pairs() {
             cite(&[INSTAFLOW]);
         }
     }
-    if recipe.sound.is_some() {
+    if let TaskConfig::Separate(_) = recipe.task {
         cite(&[FLOW_SEP]);
     }
     if recipe.perceptual.is_some() {

@@ -1,6 +1,5 @@
 //! `codec`: trains an autoencoder whose latents flows learn on, and measures what it loses.
 
-use super::train::{Resume, TrainReport};
 use crate::{
     Context, Error,
     codec::{Codec, CodecRecipe, Moments, STAGE, encoded},
@@ -11,8 +10,7 @@ use crate::{
         self,
         measure::{RoundTrip, round_trip as round_trip_of_shapes},
     },
-    stage::Stage,
-    verbs::data::DataRecord,
+    stage::{DataRecord, Resume, Stage, TrainReport, place},
 };
 use base::{Shape, Tensor, TensorData};
 use data::{Dataset, Split, TestPart};
@@ -70,7 +68,7 @@ pub struct Lost {
 /// # Errors
 /// Those of [`codec`].
 pub fn rehearse(recipe: &CodecRecipe, folder: &Path, resume: Option<&Resume>) -> Result<(), Error> {
-    super::train::place(folder, resume)?;
+    place(folder, resume)?;
     recipe.codec.kind().rehearse(recipe)
 }
 

@@ -168,7 +168,7 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     model.check_plain("edit")?;
     let shape = model.subject.shape.image()?;
-    if (model.classes() == 0 && model.words.is_none()) || model.recipe.source.is_some() {
+    if (model.classes() == 0 && model.words.is_none()) || model.recipe.task.source().is_some() {
         return Err(Error::Usage(format!(
             "{} knows no classes: there is nothing to ask another of; train on data with classes or captions",
             model.file.display()

@@ -1,6 +1,6 @@
 //! `inspect`: what a checkpoint, a run, a pair store or a data set is.
 
-use crate::{Error, Recipe, model::find, sound};
+use crate::{Error, Recipe, model::find, stage::task};
 use data::{DataConfig, Dataset};
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
@@ -64,20 +64,12 @@ fn run(path: &Path) -> Result<Value, Error> {
     }))
 }
 
-/// Facts about what a recipe trains on: images, or the recordings that are mixed.
+/// Facts about what a recipe trains on: images, latents, or the recordings that are mixed.
 ///
 /// # Errors
 /// Data that cannot be read.
 pub fn trained_on(recipe: &Recipe) -> Result<Value, Error> {
-    let Some(config) = &recipe.sound else { return dataset(&recipe.data) };
-    let (library, test, left_out) = sound::libraries(&recipe.data, config)?;
-    Ok(json!({
-        "kind": "sounds to mix",
-        "recordings": library.clips().len(),
-        "held_out": test.clips().len(),
-        "labels": library.labels().join(", "),
-        "left_out": left_out.join("\n"),
-    }))
+    task::of(&recipe.task).facts(recipe)
 }
 
 /// Facts about a data set.

@@ -89,7 +89,7 @@ pub fn invert(request: &InvertRequest, context: &mut Context) -> Result<InvertRe
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     model.check_plain("invert")?;
     let shape = model.subject.shape.image()?;
-    if model.recipe.source.is_some() {
+    if model.recipe.task.source().is_some() {
         let file = model.file.display();
         return Err(Error::Usage(format!("{file} leads from pictures to pictures: there is no noise to find")));
     }

@@ -72,7 +72,7 @@ pub fn likelihood(request: &LikelihoodRequest, context: &mut Context) -> Result<
     // The divergence is a derivative: the weights go where there is a tape.
     let taped = Chosen { device: context.device.device.clone().autodiff(), name: context.device.name.clone() };
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &taped)?;
-    if model.recipe.source.is_some() {
+    if model.recipe.task.source().is_some() {
         return Err(Error::Usage(format!(
             "{} starts from a data set whose density nobody knows: likelihoods need a model that starts from noise",
             model.file.display()

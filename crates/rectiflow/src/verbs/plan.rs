@@ -3,19 +3,18 @@
 //! Parameters, work and what must fit are computed from the configuration; time and memory come from real steps on noise.
 
 use crate::{
-    Error, Recipe, Start,
-    codec::{Codec, raw},
+    Error, Recipe,
     context::Context,
     memory::Need,
-    sound, symmetry,
+    stage::task::{self, Survey},
+    symmetry,
     words::Words,
 };
-use ::train::{Batch, Setup, Source, TrainConfig, TrainError, memory::Memory};
+use ::train::{Batch, Origin, Setup, Source, TrainConfig, TrainError, memory::Memory};
 use base::{Condition, Key, Purpose, Shape};
-use data::{Dataset, Split};
 use kernels::Precision;
 use serde::Serialize;
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 /// What a recipe will cost.
 #[derive(Clone, Debug, Serialize)]
@@ -57,7 +56,7 @@ pub struct PlanReport {
 pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error> {
     recipe.check()?;
     let config = &recipe.train;
-    let Trained { samples, shape, classes, pictures } = trained(recipe, context)?;
+    let Survey { samples, shape, classes, pictures } = task::of(&recipe.task).survey(recipe, context)?;
     let cost = recipe.network.cost(shape, classes)?;
     let need = Need::of(recipe, shape, classes)?;
     if context.device.name == "cpu" {
@@ -67,10 +66,10 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
         symmetry::warn(recipe, &**pictures, context)?;
     }
     context.note("measuring some training steps on noise, a second or more");
-    let weighs = recipe.latents.as_ref().is_some_and(|latents| latents.w_bg < 1.0);
+    let weighs = recipe.task.latents().is_some_and(|latents| latents.w_bg < 1.0);
     if recipe.perceptual.is_some() || recipe.target != methods::Target::Path || weighs {
         context
-            .note("`target`, `perceptual` and `latents.w_bg` cost extra passes of this and other networks, which are not in the speed");
+            .note("`target`, `perceptual` and `task.latents.w_bg` cost extra passes of this and other networks, which are not in the speed");
     }
     let images_per_second = measure(recipe, shape, classes, context)?;
     let peak_bytes = if context.device.name == "cpu" { Memory::now().peak } else { 0 };
@@ -99,29 +98,6 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     })
 }
 
-/// What a recipe trains on.
-struct Trained {
-    samples: usize,
-    shape: Shape,
-    classes: usize,
-    /// `None` where it is recordings.
-    pictures: Option<Arc<dyn Dataset>>,
-}
-
-fn trained(recipe: &Recipe, context: &mut Context) -> Result<Trained, Error> {
-    if let Some(config) = &recipe.sound {
-        let (library, ..) = sound::libraries(&recipe.data, config)?;
-        let (shape, classes) = (sound::Analysis::new(config)?.shape(), recipe.rows(library.labels().len()));
-        return Ok(Trained { samples: library.clips().len(), shape, classes, pictures: None });
-    }
-    let codec = Codec::of(recipe, None, &context.device)?;
-    let dataset = raw(&recipe.data, codec.as_deref(), context)?;
-    let shape = codec.as_ref().map_or(dataset.shape(), |codec| codec.latent);
-    let start = Start::of(recipe, shape, Split::Train)?;
-    let classes = if start.dataset().is_some() { 0 } else { recipe.rows(dataset.class_names().len()) };
-    Ok(Trained { samples: dataset.len(), shape, classes, pictures: Some(dataset) })
-}
-
 /// Steps until nothing new is allocated: threads find their areas one by one.
 const STEPS: usize = 8;
 /// Seconds of measuring, at least; and at most, where a step takes seconds.
@@ -143,18 +119,18 @@ pub(crate) fn measure(recipe: &Recipe, shape: Shape, classes: usize, context: &C
         log_every: 1,
         ..recipe.train.clone()
     };
-    let mut task = recipe.task(classes);
+    let mut flow = recipe.flow_task(classes);
     if recipe.needs_pairs() {
-        task.coupling = flow::Coupling::Independent {}; // the pairs are not there yet; noise costs the same
+        flow.coupling = flow::Coupling::Independent {}; // the pairs are not there yet; noise costs the same
     }
-    let (batch, transfer) = (config.micro_batch(), recipe.source.is_some());
+    let (batch, transfer) = (config.micro_batch(), recipe.origin() == Origin::Data);
     let condition = match Words::of(recipe)? {
         Some(words) => words.condition(&vec![Some("a picture"); batch], &base::Device::flex())?,
         None => Condition::none(),
     };
     let mut source = Noise { shape, classes, condition, transfer, batch, next: 0 };
     let (seed, stop) = (recipe.seed, context.stop.clone());
-    let setup = Setup { seed, stop, ..Setup::new(&config, &task, &mut source) };
+    let setup = Setup { seed, stop, ..Setup::new(&config, &flow, &mut source) };
     let mut marks: Vec<(Instant, u64)> = Vec::new();
     let began = Instant::now();
     let mut observer = |event: &::train::Event<'_>| {

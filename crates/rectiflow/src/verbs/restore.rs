@@ -90,7 +90,7 @@ pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<Restor
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     model.check_plain("restore")?;
     let shape = model.subject.shape.image()?;
-    if model.recipe.source.is_some() {
+    if model.recipe.task.source().is_some() {
         return Err(Error::Usage(format!(
             "{} starts from a data set, not from noise: it restores nothing; `transfer` carries one set to another",
             model.file.display()

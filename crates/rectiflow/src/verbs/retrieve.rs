@@ -109,7 +109,9 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     if model.words.is_none() {
         let file = model.file.display();
-        return Err(Error::Usage(format!("{file} reads no text: there is no prompt to retrieve; train with `[text]`")));
+        return Err(Error::Usage(format!(
+            "{file} reads no text: there is no prompt to retrieve; train with `task.text`"
+        )));
     }
     let held_out = data::open(&model.recipe.data.with_split(Split::Test))?;
     let (captions, rows) = unseen(&*held_out, &model.captions()?, request.count)?;

@@ -3,7 +3,6 @@
 //! No human preference can be had here: the labels come from the oracles named, with a band of ties and, if asked, a share of them
 //! turned round, as people would. What the reward reaches is measured on pairs it has not seen, labelled without any turned.
 
-use super::train::{Resume, TrainReport};
 use crate::{
     Context, Error, Model,
     align::{
@@ -11,7 +10,7 @@ use crate::{
         reward::{ComparisonSource, RewardTask, STAGE},
     },
     model::Subject,
-    stage::Stage,
+    stage::{Resume, Stage, TrainReport},
 };
 use base::{Key, Purpose};
 use methods::align::{Accuracy, Verdict, accuracy};

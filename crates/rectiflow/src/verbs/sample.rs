@@ -263,7 +263,7 @@ fn beginning(model: &Model, request: &SampleRequest) -> Result<(Start, Option<Ve
     if let Some(data) = &request.data {
         return Err(Error::Usage(format!("--noise {file} with --data {data}: both say where samples start; give one")));
     }
-    if model.recipe.source.is_some() {
+    if model.recipe.task.source().is_some() {
         return Err(Error::Usage(format!("--noise {file}: this model starts from images, not from noise; use --data")));
     }
     if model.prelude.is_some() {
@@ -280,7 +280,7 @@ fn beginning(model: &Model, request: &SampleRequest) -> Result<(Start, Option<Ve
 
 fn images_or_noise(model: &Model, data: Option<&str>) -> Result<Start, Error> {
     let shape = model.subject.shape;
-    match (data, &model.recipe.source) {
+    match (data, model.recipe.task.source()) {
         (None, _) => Start::held_out(&model.recipe, shape),
         (Some(data), None) => Err(Error::Usage(format!(
             "--data {data}: this model starts from noise, not from images; train one with `--source` to carry images of one \

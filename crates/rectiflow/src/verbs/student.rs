@@ -1,7 +1,5 @@
 //! `reflow`, `distill` and `one-more-step`: from a teacher, by way of its pairs or of its data, to a student.
 
-use super::data::DataRecord;
-use super::train::{Job, Resume, Stream, TrainReport, place, stream};
 use crate::{
     Error, Model, Recipe, Start,
     codec::{gauge_of, raw, through},
@@ -12,6 +10,7 @@ use crate::{
     prelude,
     recipe::Layers,
     sampling::Classes,
+    stage::{DataRecord, Job, Resume, Stream, TrainReport, place, stream},
     taught::Teacher,
     words::{Captioned, captions},
 };
@@ -205,7 +204,7 @@ fn check(
     context: &mut Context,
 ) -> Result<Checked, Error> {
     recipe.check()?;
-    if method == Method::OneMoreStep && recipe.source.is_some() {
+    if method == Method::OneMoreStep && recipe.task.source().is_some() {
         return Err(Error::Usage(
             "one-more-step replaces the noise a flow starts from, and this one starts from a data set: there is none to \
              replace"

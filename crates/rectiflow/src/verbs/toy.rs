@@ -1,18 +1,16 @@
 //! `toy`: any path, coupling, time law and solver on a point set in the plane, trained in half a minute and drawn.
 
-use super::{
-    student::{Method, student},
-    train::{Job, Resume, TrainReport},
-};
+use super::student::{Method, student};
 use crate::{
     Error, Model, Recipe,
     context::Context,
     model::Subject,
-    recipe::Layers,
+    recipe::{Layers, TaskConfig},
     report::{
         panels::{self, Panel, page},
         plot::{self, Labels, Series, Style},
     },
+    stage::{Job, Resume, TrainReport},
     toy::{Tracks, density, diffused, follow, held_out, noise, on_path, pairs, pictures},
 };
 use data::Points;
@@ -83,13 +81,19 @@ const EPSILONS: [f64; 6] = [0.0, 0.25, 0.5, 1.0, 1.5, 2.5];
 pub fn toy(recipe: &Recipe, folder: &Path, resume: Option<Resume>, context: &mut Context) -> Result<ToyReport, Error> {
     let points = points(recipe)?;
     recipe.check()?;
-    if recipe.second.is_none() {
+    let second = match &recipe.task {
+        TaskConfig::Joint(joint) => Some(joint.second),
+        task if *task == TaskConfig::default() => None,
+        task => {
+            return Err(Error::Usage(format!(
+                "a toy trains task `generate` or `joint` on points, which have no captions, codec or source; this recipe says \
+                 `task.type = \"{}\"` and more: leave it out",
+                task.name()
+            )));
+        }
+    };
+    if second.is_none() {
         recipe.parameterization.check_reads(Parameterization::Velocity {}, &recipe.path)?;
-    } else if recipe.needs_pairs() {
-        let remedy = "set `coupling = { type = \"independent\" }`";
-        return Err(Error::Usage(format!(
-            "`second` is for flows learned from data, not from a teacher's pairs; {remedy}"
-        )));
     }
     if let flow::Path::Mirror { .. } = recipe.path {
         let remedy = "take another path: a mirror leads from data to data, so no sample of it starts at noise";
@@ -100,13 +104,10 @@ pub fn toy(recipe: &Recipe, folder: &Path, resume: Option<Resume>, context: &mut
             "`perceptual` looks at images, and the points of a toy are none: leave it out".into(),
         ));
     }
-    if recipe.text.is_some() {
-        return Err(Error::Usage("`text` reads captions, and the points of a toy have none: leave it out".into()));
-    }
     let again = resume.is_some().then_some(Resume::Latest);
     let train = learn(recipe, points, folder, resume, context)?;
     let model = Model::open(folder, Which::Best, &context.device)?;
-    let Some(output) = recipe.second else {
+    let Some(output) = second else {
         context.note(format!("drawing {}", points.name()));
         let field = model.field(&recipe.sample.guidance, recipe.sample.precision)?;
         return draw(recipe, points, folder, train, &field, context);
@@ -128,7 +129,7 @@ fn beside(
 ) -> Result<Model, Error> {
     let mut other = recipe.clone();
     other.name = format!("{}-second", recipe.name);
-    (other.parameterization, other.second) = (output, None);
+    (other.parameterization, other.task) = (output, TaskConfig::default());
     // A direct score diverges without reflection (2303.08797, appendix on antithetic sampling).
     other.antithetic |= output == Parameterization::Score {};
     let folder = folder.join("second");
@@ -244,7 +245,11 @@ fn draw(
         train,
         points: points.name(),
         path: recipe.path.name(),
-        outputs: [Some(recipe.parameterization), recipe.second].iter().flatten().map(Parameterization::name).collect(),
+        outputs: [Some(recipe.parameterization), recipe.task.second()]
+            .iter()
+            .flatten()
+            .map(Parameterization::name)
+            .collect(),
         coupling: recipe.coupling.name(),
         solver: recipe.sample.solver.name(),
         steps: recipe.sample.steps,

@@ -1,6 +1,6 @@
 //! Text-to-image: captions travel with their samples and are read by a frozen encoder as they come.
 //!
-//! A recipe's `[text]` table names the encoder. Whatever asks in words (a batch, stored pairs, `--prompt`) hands its texts to
+//! A task's `text` table names the encoder. Whatever asks in words (a batch, stored pairs, `--prompt`) hands its texts to
 //! [`Words::condition`]; what has been encoded once is kept on disk ([`store`]), so that a set of captions may be as large as it
 //! likes and a prompt that nobody has seen is a prompt like any other.
 
@@ -10,7 +10,7 @@ mod store;
 
 pub use source::Captioned;
 
-use crate::{Error, Recipe, judge::fetched};
+use crate::{Error, Recipe, judge::fetched, recipe::TextConfig};
 use base::{Condition, Device};
 use data::{Dataset, fetch};
 use encoded::Encoded;
@@ -19,41 +19,12 @@ use nets::{
     text::{Bert, BertConfig, WordPieces, pooled},
 };
 use safetensors::SafeTensors;
-use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 use store::Store;
-
-/// How prompts are read.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TextConfig {
-    /// A frozen encoder that `rectiflow data get` brings: `minilm`, 384 features.
-    pub encoder: String,
-    /// Tokens of a prompt at most, marks at both ends included; longer prompts are cut.
-    pub length: usize,
-}
-
-impl Default for TextConfig {
-    fn default() -> Self {
-        Self { encoder: "minilm".into(), length: 16 }
-    }
-}
-
-impl TextConfig {
-    pub(crate) fn check(&self) -> Result<(), String> {
-        if self.encoder != "minilm" {
-            return Err(format!("text.encoder = \"{}\" is unknown; there is `minilm`", self.encoder));
-        }
-        if !(3..=512).contains(&self.length) {
-            return Err(format!("text.length = {} must be 3 to 512 tokens", self.length));
-        }
-        Ok(())
-    }
-}
 
 /// Prompts are encoded so many at a time.
 const BATCH: usize = 64;
@@ -81,14 +52,14 @@ impl Words {
     /// [`Error::Failure`] for an encoder that is not here, with the command that brings it; [`Error::Usage`] for a network that
     /// reads no text, or in another width.
     pub fn of(recipe: &Recipe) -> Result<Option<Arc<Self>>, Error> {
-        let Some(config) = &recipe.text else { return Ok(None) };
+        let Some(config) = recipe.task.text() else { return Ok(None) };
         let weights = fetched(&config.encoder)?;
         let sizes: BertConfig = serde_json::from_slice(&read(&weights.with_file_name("config.json"))?)
             .map_err(|error| Error::Failure(format!("{}: its config.json: {error}", weights.display())))?;
         let reads = reading(&recipe.network, sizes.hidden_size)?;
         let most = sizes.max_position_embeddings;
         if !(3..=most).contains(&config.length) {
-            return Err(Error::Usage(format!("text.length is {}; use 3 to {most} tokens", config.length)));
+            return Err(Error::Usage(format!("task.text.length is {}; use 3 to {most} tokens", config.length)));
         }
         // Weights of another size are another encoder.
         let bytes = std::fs::metadata(&weights).map_or(0, |about| about.len());
@@ -184,11 +155,4 @@ pub fn captions(dataset: &dyn Dataset) -> Result<Vec<String>, Error> {
         )));
     }
     Ok(different.into_iter().map(str::to_string).collect())
-}
-
-impl Recipe {
-    /// Of `classes` classes, those that the network is told: none where it reads captions.
-    pub fn rows(&self, classes: usize) -> usize {
-        if self.text.is_some() { 0 } else { classes }
-    }
 }

@@ -10,7 +10,7 @@ use crate::{
     context::Event,
     model::which,
     output,
-    sound::{Queries, Resynthesis, Separator, libraries, stage_of},
+    sound::{Queries, Resynthesis, Separator, libraries},
 };
 use base::{Key, Purpose};
 use data::mixture::{Library, Mixture, MixtureConfig, mix};
@@ -138,7 +138,7 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<Score, Err
     let model = Model::of_any(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     let config = request.overrides.apply(&model.recipe.sample)?;
     let steps = config.steps;
-    let sound = stage_of(&model.recipe)?.clone();
+    let sound = model.recipe.task.separate()?.clone();
     let separator = Separator::new(&model, config, request.seed)?;
     let (_, library, _) = libraries(&model.recipe.data, &sound)?;
     // Two sounds, so that "the other one" is one; both there, so that their ratio is defined.

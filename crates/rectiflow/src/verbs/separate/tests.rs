@@ -20,13 +20,14 @@ fn recipe(root: &Path) -> Recipe {
         name = "tones"
         parameterization = { type = "data" }
         time = { law = { type = "logit_normal", mean = -0.8, std = 1.0 } }
-        [sound]
+        [task]
+        type = "separate"
         centre = -3.0
         spread = 2.5
-        [sound.mel]
+        [task.mel]
         bins = 32
         floor = 1e-3
-        [sound.mixture]
+        [task.mixture]
         length = 5120
         absent = 0.1
         [network]
@@ -193,14 +194,14 @@ fn recipes_of_sounds_say_what_they_must() {
     assert!(said(&["network.condition.dense=0"]).contains("dense is 0"));
     assert!(said(&["network={type='dit'}"]).contains("dense is 0"));
     assert!(said(&["data.size=32"]).contains("its other keys are of images"));
-    assert!(said(&["sound.held_out=1"]).contains("held_out"));
-    assert!(said(&["sound.spread=0.0"]).contains("spread"));
-    assert!(said(&["sound.mixture.length=5121"]).contains("whole number of columns"));
-    assert!(said(&["sound.mixture.snr=[3.0, -3.0]"]).contains("mixture.snr"));
-    assert!(said(&["sound.mixture.loudness=3"]).contains("loudness"));
-    assert!(said(&["sound.mel.bins=0"]).contains("mel bands"));
+    assert!(said(&["task.held_out=1"]).contains("held_out"));
+    assert!(said(&["task.spread=0.0"]).contains("spread"));
+    assert!(said(&["task.mixture.length=5121"]).contains("whole number of columns"));
+    assert!(said(&["task.mixture.snr=[3.0, -3.0]"]).contains("mixture.snr"));
+    assert!(said(&["task.mixture.loudness=3"]).contains("loudness"));
+    assert!(said(&["task.mel.bins=0"]).contains("mel bands"));
     let plain = Layers::new().set("network.condition.dense=1").unwrap().build().unwrap_err().to_string();
-    assert!(plain.contains("add `[sound]`"), "{plain}");
+    assert!(plain.contains("type = \"separate\""), "{plain}");
     // Labels that are not there, and more sounds than labels, are found when the recordings are.
     let told = |set: &str| {
         let recipe = Layers::new().recipe(&whole).set(set).unwrap().build().unwrap();
@@ -209,7 +210,7 @@ fn recipes_of_sounds_say_what_they_must() {
         error
     };
     assert!(told("data.classes=['low', 'violin']").contains("no recording of `violin`"));
-    assert!(told("sound.mixture.sources=[2, 4]").contains("mixture.sources"));
+    assert!(told("task.mixture.sources=[2, 4]").contains("mixture.sources"));
 }
 
 /// Mutants: the gain not undone, another rate, the length of the resampled sound.

@@ -1,7 +1,7 @@
 //! `data show` of shapes: how many there are and of which classes, what was left out, and a sheet of the views that a codec of planes
 //! reads.
 
-use crate::{Context, Error, output, pictures, shapes, verbs::data::DataRecord};
+use crate::{Context, Error, output, pictures, shapes, stage::DataRecord};
 use data::{
     DataConfig,
     fetch::registry::{self, Kind},

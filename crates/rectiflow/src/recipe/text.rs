@@ -1,0 +1,35 @@
+//! How prompts are read: the `text` table of tasks whose data have captions.
+
+use serde::{Deserialize, Serialize};
+
+/// A frozen encoder and how much of a prompt it sees.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TextConfig {
+    /// A frozen encoder that `rectiflow data get` brings: `minilm`, 384 features.
+    pub encoder: String,
+    /// Tokens of a prompt at most, marks at both ends included; longer prompts are cut.
+    pub length: usize,
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self { encoder: "minilm".into(), length: 16 }
+    }
+}
+
+impl TextConfig {
+    /// Refuses settings out of range.
+    ///
+    /// # Errors
+    /// The key, and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        if self.encoder != "minilm" {
+            return Err(format!("task.text.encoder = \"{}\" is unknown; there is `minilm`", self.encoder));
+        }
+        if !(3..=512).contains(&self.length) {
+            return Err(format!("task.text.length = {} must be 3 to 512 tokens", self.length));
+        }
+        Ok(())
+    }
+}

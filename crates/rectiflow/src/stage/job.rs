@@ -1,0 +1,146 @@
+//! A stage of a flow: all that [`Stage`] is told of it, checked before anything is written.
+
+use super::{DataRecord, Learning, Resume, Stage, TrainReport, resume::starting_point};
+use crate::{
+    Error, Recipe, Start,
+    codec::Codec,
+    context::Context,
+    memory::Need,
+    model::Subject,
+    pictures,
+    sampling::Classes,
+    sheets::Sheets,
+    taught::{TaughtTask, Teacher},
+    words::Words,
+};
+use ::train::{Batch, RunDir, Source, Task, checkpoint::Checkpoint};
+use flow::{Gauge, Premetric};
+use methods::Target;
+use nets::Net;
+use std::{path::Path, sync::Arc};
+
+/// One stage, ready to run.
+pub(crate) struct Job<'a> {
+    pub recipe: &'a Recipe,
+    pub subject: Subject,
+    pub source: &'a mut dyn Source,
+    pub validation: Option<Batch>,
+    /// First weights; fresh ones without.
+    pub start: Option<Net>,
+    /// A teacher whose flow the target rule follows.
+    pub teacher: Option<Teacher>,
+    /// The distance that the recipe's `perceptual` weighs.
+    pub premetric: Option<Box<dyn Premetric<2>>>,
+    /// What the loss looks through, where the recipe's `latents` say so.
+    pub gauge: Option<Box<dyn Gauge<2>>>,
+    /// Who reads prompts, and what sample sheets ask for.
+    pub words: Option<Arc<Words>>,
+    /// What decodes samples, where the flow moves latents.
+    pub codec: Option<Arc<Codec>>,
+    pub asked: Classes,
+    pub folder: &'a Path,
+    pub resume: Option<Resume>,
+    /// What is told and kept of the data; `None` for stored pairs and points.
+    pub data: Option<DataRecord>,
+}
+
+/// What a stage is about to start with.
+pub(crate) struct Ready {
+    from: Option<Checkpoint>,
+    net: Net,
+    starts: Start,
+}
+
+impl<'a> Job<'a> {
+    /// A stage that learns from `source` alone: fresh weights, no teacher, no words, nothing to validate with.
+    pub fn new(
+        recipe: &'a Recipe,
+        subject: Subject,
+        source: &'a mut dyn Source,
+        folder: &'a Path,
+        resume: Option<Resume>,
+    ) -> Self {
+        let (validation, start, teacher, premetric, gauge, words, codec, data) = Default::default();
+        let asked = Classes::None;
+        Self {
+            recipe,
+            subject,
+            source,
+            validation,
+            start,
+            teacher,
+            premetric,
+            gauge,
+            words,
+            codec,
+            asked,
+            folder,
+            resume,
+            data,
+        }
+    }
+}
+
+impl Job<'_> {
+    /// All that can be refused before anything is written: a network that does not fit the data or the machine, a folder that
+    /// holds another run or cannot be written.
+    pub fn check(&self, context: &Context) -> Result<Ready, Error> {
+        let Self { recipe, subject, start, folder, resume, .. } = self;
+        let drawn = self.codec.as_ref().map_or(subject.shape, |codec| codec.drawn());
+        if let (true, Err(error)) = (recipe.train.sample_every > 0, pictures::shape(drawn)) {
+            return Err(Error::Usage(format!("sample sheets are pictures, and {error}; set train.sample_every = 0")));
+        }
+        let need = Need::of(recipe, subject.shape, subject.classes.len())?;
+        if context.device.name == "cpu" {
+            need.check()?;
+        }
+        RunDir::check(folder)?;
+        let from = starting_point(folder, resume.as_ref())?;
+        let net = match start {
+            Some(net) => net.clone(),
+            None => {
+                let classes = recipe.rows(subject.classes.len());
+                recipe.network.init(recipe.seed, subject.shape, classes, &context.device.device)?
+            }
+        };
+        let net = match &recipe.lora {
+            None => net,
+            Some(lora) => lora.init(net, recipe.seed, &context.device.device)?,
+        };
+        let starts = match recipe.train.sample_every {
+            0 => Start::Noise { shape: subject.shape }, // no sheet will ask
+            _ => Start::held_out(recipe, subject.shape)?,
+        };
+        Ok(Ready { from, net, starts })
+    }
+
+    /// Trains the network, or continues its run.
+    ///
+    /// # Errors
+    /// Those of [`Job::check`] and of the engine.
+    pub fn run(self, context: &mut Context) -> Result<TrainReport, Error> {
+        let Ready { from, net, starts } = self.check(context)?;
+        let Self { recipe, subject, source, validation, teacher, premetric, gauge, .. } = self;
+        let Self { words, codec, asked, folder, data, .. } = self;
+        let flow = recipe.flow_task(subject.classes.len());
+        let (target, reaching) = (recipe.target.clone(), recipe.network.reaches());
+        let task: Box<dyn Task<Net>> = match (&target, &premetric, &gauge) {
+            (Target::Path, None, None) => Box::new(flow),
+            _ => Box::new(TaughtTask { flow, target, teacher, premetric, gauge, reaching }),
+        };
+        let (shape, device, run) = (subject.shape, context.device.device.clone(), RunDir::at(folder));
+        let sheets = Sheets { recipe, shape, starts, words, codec, asked, run, device };
+        let stage = Stage {
+            name: &subject.stage,
+            recipe: recipe.to_toml(),
+            config: &recipe.train,
+            seed: recipe.seed,
+            extra: subject.to_extra(),
+            folder,
+            resume: None,
+        };
+        let validation = validation.as_ref();
+        let learning = Learning { task: &*task, source, validation, data: data.as_ref(), sheets: Some(&sheets) };
+        stage.from(from, net, learning, context)
+    }
+}

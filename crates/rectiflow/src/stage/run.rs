@@ -1,0 +1,118 @@
+//! A run of the engine in a folder: any module, any task; a lock, logs, sample sheets, checkpoints, resume.
+
+use super::{
+    DataRecord, Resume, TrainReport,
+    resume::{report, starting_point},
+};
+use crate::{Context, Error, context::Event, sheets::Sheets};
+use burn::module::Module;
+use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
+use train::{
+    Batch, Observer, RunDir, Samples, Setup, Source, Task, TrainConfig,
+    checkpoint::{Checkpoint, Folder},
+    log::{EventFile, Stats},
+};
+
+/// What a run is called and where it lies.
+pub(crate) struct Stage<'a> {
+    /// Told to whoever listens.
+    pub name: &'a str,
+    /// The resolved recipe, kept in the folder and in every checkpoint.
+    pub recipe: String,
+    pub config: &'a TrainConfig,
+    pub seed: u64,
+    /// What the checkpoints say of their subject.
+    pub extra: BTreeMap<String, String>,
+    pub folder: &'a Path,
+    pub resume: Option<&'a Resume>,
+}
+
+/// What is learned, from what, and what is shown of it.
+pub(crate) struct Learning<'a, M, B = Batch> {
+    pub task: &'a dyn Task<M, B>,
+    pub source: &'a mut dyn Source<B>,
+    /// What validation watches.
+    pub validation: Option<&'a B>,
+    /// What is told and kept of the data.
+    pub data: Option<&'a DataRecord>,
+    /// Who draws, where the recipe asks for sheets.
+    pub sheets: Option<&'a Sheets<'a>>,
+}
+
+impl Stage<'_> {
+    /// Trains `module`, or continues its run.
+    ///
+    /// # Errors
+    /// A folder that holds another run; those of the engine.
+    pub fn run<M: Module, B: Samples>(
+        self,
+        module: M,
+        task: &dyn Task<M, B>,
+        source: &mut dyn Source<B>,
+        context: &mut Context,
+    ) -> Result<TrainReport, Error> {
+        let from = starting_point(self.folder, self.resume)?;
+        let learning = Learning { task, source, validation: None, data: None, sheets: None };
+        self.from(from, module, learning, context)
+    }
+
+    /// The same on all of `learning`, from a checkpoint that was found.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn from<M: Module, B: Samples>(
+        self,
+        from: Option<Checkpoint>,
+        module: M,
+        learning: Learning<'_, M, B>,
+        context: &mut Context,
+    ) -> Result<TrainReport, Error> {
+        let Self { name, recipe, config, seed, extra, folder, .. } = self;
+        let Learning { task, source, validation, data, sheets } = learning;
+        data.iter().flat_map(|data| data.lines()).for_each(|line| context.note(line));
+        let is_new = !folder.exists();
+        let run = RunDir::create(folder)?;
+        let mut lock = run.hold()?;
+        let images = from.as_ref().map_or(0, |found| found.meta().images);
+        let checkpoints = Some(Folder::create(run.checkpoints())?);
+        let (kept, stop) = (recipe.clone(), context.stop.clone());
+        let setup = Setup { config, task, source, validation, seed, recipe, extra, checkpoints, stop };
+        context.tell(Event::Stage { name });
+        // Opened at the first event: until then a run may be refused, and a refused command changes no file.
+        let mut logs: Option<(Stats, EventFile)> = None;
+        let mut log_failed = false;
+        let mut observer = |event: &::train::Event<'_>| {
+            let (stats, events) = match &mut logs {
+                Some(logs) => logs,
+                None => {
+                    lock.sign()?;
+                    run.write(&run.recipe(), &kept)?;
+                    if let Some(data) = data {
+                        run.write(&run.data(), &data.to_json())?;
+                    }
+                    logs.insert((Stats::open(run.stats(), images)?, EventFile::create(run.path())?))
+                }
+            };
+            // Both files and the sheet are told before the listener, which may print that they exist. They never ask to stop,
+            // and a full disk under them does not stop training: what cannot be lost is in the checkpoints.
+            let told = [stats.event(event).err(), events.event(event).err()];
+            if let Some(error) = told.into_iter().flatten().next().filter(|_| !log_failed) {
+                log_failed = true;
+                context.note(format!("warning: {error}; training goes on without that log"));
+            }
+            if let (::train::Event::Samples { images, network }, Some(sheets)) = (event, sheets) {
+                sheets.draw(*images, *network)?;
+            }
+            context.tell(Event::Train(event));
+            Ok(ControlFlow::Continue(()))
+        };
+        let outcome = match from {
+            Some(from) => ::train::resume(module, from, setup, &mut observer),
+            None => ::train::train(module, setup, &mut observer),
+        };
+        if outcome.is_err() && logs.is_none() && is_new {
+            run.abandon();
+        }
+        report(outcome?, folder)
+    }
+}

@@ -1,0 +1,69 @@
+//! From noise to the data: a data set as it is, or its latents under a codec.
+
+use super::{Opened, Survey, Trains};
+use crate::{
+    Context, Error, Recipe, Start,
+    codec::{Codec, gauge_of, raw, through},
+    model::Subject,
+    perceptual,
+    recipe::Generate,
+    sampling::Classes,
+    sheets::SHEET,
+    stage::stream,
+    symmetry,
+    verbs::inspect,
+    words::{Words, captions},
+};
+use data::{Points, Split};
+use serde_json::{Value, json};
+use std::path::Path;
+
+impl Trains for Generate {
+    fn open(&self, recipe: &Recipe, folder: &Path, context: &mut Context) -> Result<Opened, Error> {
+        open(recipe, Some(folder), context)
+    }
+
+    fn survey(&self, recipe: &Recipe, context: &mut Context) -> Result<Survey, Error> {
+        let found = survey(recipe, context)?;
+        Ok(Survey { classes: recipe.rows(found.classes), ..found })
+    }
+
+    fn facts(&self, recipe: &Recipe) -> Result<Value, Error> {
+        match &self.codec {
+            None => inspect::dataset(&recipe.data),
+            Some(codec) => Ok(json!({ "read by the codec": codec.display().to_string() })),
+        }
+    }
+}
+
+/// The pictures of a recipe, or their latents, and where flows to them start.
+pub(super) fn open(recipe: &Recipe, folder: Option<&Path>, context: &mut Context) -> Result<Opened, Error> {
+    if let Some(points) = recipe.data.name.as_deref().and_then(Points::named) {
+        let name = points.name();
+        return Err(Error::Usage(format!("`{name}` is a point set in the plane: use `rectiflow toy --data {name}`")));
+    }
+    let codec = Codec::of(recipe, folder, &context.device)?;
+    let dataset = raw(&recipe.data, codec.as_deref(), context)?;
+    let dataset = through(dataset, codec.as_deref(), context)?;
+    let start = Start::of(recipe, dataset.shape(), Split::Train)?;
+    let subject = Subject::base(recipe, &*dataset, &start, codec.as_deref());
+    symmetry::warn(recipe, &*dataset, context)?;
+    let words = Words::of(recipe)?;
+    let asked = match &words {
+        Some(_) => Classes::prompts(captions(&*dataset)?.into_iter().take(SHEET as usize).collect()),
+        None => Classes::first(subject.classes.len()),
+    };
+    let stream = stream(recipe, dataset, &start, words.as_ref(), codec.as_deref(), context)?;
+    let premetric = perceptual::of(recipe, subject.shape, &context.device)?;
+    let gauge = gauge_of(recipe, codec.as_ref(), &context.device)?;
+    Ok(Opened { subject, stream, premetric, gauge, words, codec, asked })
+}
+
+/// The pictures of a recipe and all their classes; refuses what its flows cannot start from.
+pub(super) fn survey(recipe: &Recipe, context: &mut Context) -> Result<Survey, Error> {
+    let codec = Codec::of(recipe, None, &context.device)?;
+    let dataset = raw(&recipe.data, codec.as_deref(), context)?;
+    let shape = codec.as_ref().map_or(dataset.shape(), |codec| codec.latent);
+    Start::of(recipe, shape, Split::Train)?;
+    Ok(Survey { samples: dataset.len(), shape, classes: dataset.class_names().len(), pictures: Some(dataset) })
+}
