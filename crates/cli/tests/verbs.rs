@@ -356,3 +356,42 @@ fn a_checkpoint_is_diagnosed() {
     assert_eq!(page.matches("<svg").count(), 5);
     assert!(folder.path().join("diagnose.json").is_file());
 }
+
+/// Mutants: the teacher not looked for beside the run, the last checkpoint taken for the end, the recipe of the house taken for the run's.
+#[test]
+fn runs_are_continued_from_their_folders_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join("here").join(name);
+    fs::create_dir(root.path().join("here")).unwrap();
+    let keep = ["--set", "train.checkpoint.every=16", "--set", "train.checkpoint.keep_last=9"];
+    train_tiny().args(keep).arg("-o").arg(at("base")).assert().success();
+    assert!(fs::read_to_string(at("base/report.html")).unwrap().contains("<svg"));
+    rectiflow().args(["pairs", "-n", "32", "--steps", "2", "-o"]).arg(at("pairs")).arg(at("base")).assert().success();
+    let mut reflow = rectiflow();
+    reflow.current_dir(root.path().join("here")).args(["reflow", "--teacher", "base", "--pairs", "pairs"]);
+    reflow.args(keep).args(["--images", "48", "--batch-size", "16", "-o", "straight"]).assert().success();
+    // Everything moves, the newest checkpoint is lost; what is drawn from the continued run is what was.
+    fs::rename(root.path().join("here"), root.path().join("there")).unwrap();
+    let at = |name: &str| root.path().join("there").join(name);
+    let draw = |run: &str| {
+        let file = root.path().join("samples.npy");
+        rectiflow().args(["sample", "-n", "2", "--steps", "2", "-o"]).arg(&file).arg(at(run)).assert().success();
+        fs::read(file).unwrap()
+    };
+    for (run, last) in [("base", "000000000064"), ("straight", "000000000048")] {
+        let (file, before) = (at(run).join(format!("checkpoints/{last}.safetensors")), draw(run));
+        fs::remove_file(&file).unwrap();
+        assert_ne!(draw(run), before, "{run}: nothing was lost");
+        let done = json(rectiflow().arg("resume").arg(at(run)));
+        assert!(file.is_file() && done["stopped"] == false, "{run}: {done}");
+        assert_eq!(draw(run), before, "{run}");
+    }
+    rectiflow().arg("resume").arg(at("pairs")).assert().code(1);
+    fs::remove_dir_all(at("base")).unwrap();
+    rectiflow().arg("resume").arg(at("straight")).assert().code(1).stderr(predicate::str::contains("base"));
+    // Pages side by side name what differs; several without a place are refused.
+    let page = root.path().join("page.html");
+    rectiflow().arg("report").arg(at("straight")).arg(run()).arg("-o").arg(&page).assert().success();
+    assert!(fs::read_to_string(&page).unwrap().contains("train.checkpoint.every"));
+    rectiflow().arg("report").arg(at("straight")).arg(run()).assert().code(2).stderr(predicate::str::contains("--output"));
+}

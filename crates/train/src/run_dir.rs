@@ -8,6 +8,8 @@
 //!   checkpoints/       000000012800.safetensors ...
 //!   samples/           grids of fixed seeds
 //!   events.out.tfevents.<time>.rectiflow
+//!   lineage.json       its teacher and its pairs, to continue it without being told again
+//!   report.html        a page of it
 //!   .lock              held while a process trains here
 //! ```
 

@@ -15,6 +15,13 @@ pub struct Inspect {
 }
 
 #[derive(Args, Debug)]
+pub struct Resume {
+    /// The folder of a run that was stopped or killed.
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub run: PathBuf,
+}
+
+#[derive(Args, Debug)]
 pub struct Report {
     /// Folders of runs.
     #[arg(required = true, value_hint = ValueHint::DirPath)]

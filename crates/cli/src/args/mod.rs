@@ -15,7 +15,7 @@ mod use_it;
 pub use align::{Align, Reward, RewardTrain, RewardVerb, Way, Winrate};
 pub use draw::{Sample, Schedule};
 pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
-pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Report, Slim};
+pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Report, Resume, Slim};
 pub use make::{Codec, Demo, Fast, Pairs, Plan, Student, Toy, Train};
 pub use separate::Separate;
 pub use serve::Serve;
@@ -138,6 +138,8 @@ pub enum Verb {
     Diagnose(Diagnose),
     /// Keep of a checkpoint the weights that samplers use.
     Slim(Slim),
+    /// Continue a run from its folder: recipe, teacher and pairs are its own.
+    Resume(Resume),
     /// Write a page of a run, or of several side by side: curves, samples over time, what sets them apart.
     Report(Report),
     /// Say what a checkpoint, run, pair store or data set is.

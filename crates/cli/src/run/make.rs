@@ -33,6 +33,11 @@ pub(super) fn train(request: args::Train, global: &Global, context: &mut Context
     report(global, &done, || finished(&done))
 }
 
+pub(super) fn resume(run: &std::path::Path, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let done = verbs::resume::resume(run, context)?;
+    report(global, &done, || finished(&done))
+}
+
 pub(super) fn codec(request: args::Codec, global: &Global, context: &mut Context) -> Result<(), Error> {
     let args::Codec { recipe, mut set, data, run } = request;
     if let Some(data) = &data {
@@ -53,7 +58,7 @@ pub(super) fn codec(request: args::Codec, global: &Global, context: &mut Context
 }
 
 fn finished(report: &train::TrainReport) -> String {
-    let how = if report.stopped { "stopped; continue with --resume latest" } else { "done" };
+    let how = if report.stopped { "stopped; continue with `rectiflow resume`" } else { "done" };
     let (images, seconds, file) = (report.images, report.seconds, report.checkpoint.display());
     format!("{how}: {images} images in {seconds:.1} s, {file}\n")
 }

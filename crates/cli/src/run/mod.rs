@@ -74,6 +74,7 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
     let mut context = Context::new(chosen, stop, move |event| bars.tell(event));
     match verb {
         Verb::Train(request) => make::train(request, &global, &mut context),
+        Verb::Resume(args::Resume { run }) => make::resume(&run, &global, &mut context),
         Verb::Codec(request) => make::codec(request, &global, &mut context),
         Verb::Sample(request) => draw::sample(request, &global, &mut context),
         Verb::Edit(request) => use_it::edit(request, &global, &mut context),

@@ -2,6 +2,7 @@
 
 mod charts;
 mod page;
+pub mod page_of_run;
 pub mod panels;
 pub mod plot;
 mod record;

@@ -1,6 +1,6 @@
 //! A stage of a flow: all that [`Stage`] is told of it, checked before anything is written.
 
-use super::{DataRecord, Learning, Resume, Stage, TrainReport, resume::starting_point};
+use super::{DataRecord, Learning, Lineage, Resume, Stage, TrainReport, resume::starting_point};
 use crate::{
     Error, Recipe, Start,
     codec::Codec,
@@ -42,6 +42,7 @@ pub(crate) struct Job<'a> {
     pub resume: Option<Resume>,
     /// What is told and kept of the data; `None` for stored pairs and points.
     pub data: Option<DataRecord>,
+    pub lineage: Lineage,
 }
 
 /// What a stage is about to start with.
@@ -61,7 +62,7 @@ impl<'a> Job<'a> {
         resume: Option<Resume>,
     ) -> Self {
         let (validation, start, teacher, premetric, gauge, words, codec, data) = Default::default();
-        let asked = Classes::None;
+        let (asked, lineage) = (Classes::None, Lineage::here(None, None));
         Self {
             recipe,
             subject,
@@ -77,6 +78,7 @@ impl<'a> Job<'a> {
             folder,
             resume,
             data,
+            lineage,
         }
     }
 }
@@ -121,7 +123,7 @@ impl Job<'_> {
     pub fn run(self, context: &mut Context) -> Result<TrainReport, Error> {
         let Ready { from, net, starts } = self.check(context)?;
         let Self { recipe, subject, source, validation, teacher, premetric, gauge, .. } = self;
-        let Self { words, codec, asked, folder, data, .. } = self;
+        let Self { words, codec, asked, folder, data, lineage, .. } = self;
         let flow = recipe.flow_task(subject.classes.len());
         let (target, reaching) = (recipe.target.clone(), recipe.network.reaches());
         let task: Box<dyn Task<Net>> = match (&target, &premetric, &gauge) {
@@ -140,7 +142,8 @@ impl Job<'_> {
             resume: None,
         };
         let validation = validation.as_ref();
-        let learning = Learning { task: &*task, source, validation, data: data.as_ref(), sheets: Some(&sheets) };
+        let (data, lineage, sheets) = (data.as_ref(), Some(&lineage), Some(&sheets));
+        let learning = Learning { task: &*task, source, validation, data, lineage, sheets };
         stage.from(from, net, learning, context)
     }
 }

@@ -4,6 +4,7 @@
 //! from, who teaches it and what its sheets show. [`task`] opens what a recipe's task learns from.
 
 mod job;
+mod lineage;
 mod record;
 mod resume;
 mod run;
@@ -11,6 +12,7 @@ mod stream;
 pub(crate) mod task;
 
 pub(crate) use job::Job;
+pub(crate) use lineage::Lineage;
 pub(crate) use record::DataRecord;
 pub use resume::{Resume, TrainReport, place};
 pub(crate) use run::{Learning, Stage};

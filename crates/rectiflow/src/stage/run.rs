@@ -1,10 +1,10 @@
 //! A run of the engine in a folder: any module, any task; a lock, logs, sample sheets, checkpoints, resume.
 
 use super::{
-    DataRecord, Resume, TrainReport,
+    DataRecord, Lineage, Resume, TrainReport,
     resume::{report, starting_point},
 };
-use crate::{Context, Error, context::Event, sheets::Sheets};
+use crate::{Context, Error, context::Event, report::page_of_run as page, sheets::Sheets};
 use burn::module::Module;
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
 use train::{
@@ -35,6 +35,8 @@ pub(crate) struct Learning<'a, M, B = Batch> {
     pub validation: Option<&'a B>,
     /// What is told and kept of the data.
     pub data: Option<&'a DataRecord>,
+    /// Where its beginnings lie, for who continues it.
+    pub lineage: Option<&'a Lineage>,
     /// Who draws, where the recipe asks for sheets.
     pub sheets: Option<&'a Sheets<'a>>,
 }
@@ -52,7 +54,7 @@ impl Stage<'_> {
         context: &mut Context,
     ) -> Result<TrainReport, Error> {
         let from = starting_point(self.folder, self.resume)?;
-        let learning = Learning { task, source, validation: None, data: None, sheets: None };
+        let learning = Learning { task, source, validation: None, data: None, lineage: None, sheets: None };
         self.from(from, module, learning, context)
     }
 
@@ -68,7 +70,7 @@ impl Stage<'_> {
         context: &mut Context,
     ) -> Result<TrainReport, Error> {
         let Self { name, recipe, config, seed, extra, folder, .. } = self;
-        let Learning { task, source, validation, data, sheets } = learning;
+        let Learning { task, source, validation, data, lineage, sheets } = learning;
         data.iter().flat_map(|data| data.lines()).for_each(|line| context.note(line));
         let is_new = !folder.exists();
         let run = RunDir::create(folder)?;
@@ -89,6 +91,9 @@ impl Stage<'_> {
                     run.write(&run.recipe(), &kept)?;
                     if let Some(data) = data {
                         run.write(&run.data(), &data.to_json())?;
+                    }
+                    if let Some(lineage) = lineage {
+                        run.write(&Lineage::place(run.path()), &lineage.to_json())?;
                     }
                     logs.insert((Stats::open(run.stats(), images)?, EventFile::create(run.path())?))
                 }
@@ -113,6 +118,11 @@ impl Stage<'_> {
         if outcome.is_err() && logs.is_none() && is_new {
             run.abandon();
         }
-        report(outcome?, folder)
+        let outcome = outcome?;
+        // A page is a convenience: what it is made of lies in the folder.
+        if let Err(error) = page::leave(folder) {
+            context.note(format!("warning: no {}: {error}", page::NAME));
+        }
+        report(outcome, folder)
     }
 }

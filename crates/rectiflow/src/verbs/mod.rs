@@ -17,6 +17,7 @@ pub mod likelihood;
 pub mod plan;
 pub mod report;
 pub mod restore;
+pub mod resume;
 pub mod retrieve;
 pub mod reward;
 pub mod sample;

@@ -2,12 +2,9 @@
 
 use crate::{
     Error,
-    report::{Record, page_of_runs},
+    report::{Record, page_of_run, page_of_runs},
 };
 use std::path::{Path, PathBuf};
-
-/// Name of the page in a run's folder.
-pub const PAGE: &str = "report.html";
 
 /// Writes the page of `runs` to `output`, or into the folder of the one run where that is not said, and returns its place.
 ///
@@ -17,7 +14,7 @@ pub const PAGE: &str = "report.html";
 pub fn report(runs: &[PathBuf], output: Option<&Path>) -> Result<PathBuf, Error> {
     let place = match (output, runs) {
         (Some(output), _) => output.to_path_buf(),
-        (None, [run]) => run.join(PAGE),
+        (None, [run]) => return page_of_run::leave(run),
         (None, _) => {
             return Err(Error::Usage("several runs have no folder of their own: say --output FILE.html".into()));
         }

@@ -10,7 +10,7 @@ use crate::{
     prelude,
     recipe::Layers,
     sampling::Classes,
-    stage::{DataRecord, Job, Resume, Stream, TrainReport, place, stream},
+    stage::{DataRecord, Job, Lineage, Resume, Stream, TrainReport, place, stream},
     taught::Teacher,
     words::{Captioned, captions},
 };
@@ -152,6 +152,7 @@ pub fn student(
     };
     let (words, codec) = (teacher.words.clone(), teacher.codec.clone());
     let asked = if recipe.train.sample_every > 0 { Classes::all(&teacher)? } else { Classes::None };
+    let lineage = Lineage::here(Some(&teacher.file), existing);
     let teacher = (recipe.target != Target::Path).then(|| Teacher {
         net: teacher.net,
         recipe: teacher.recipe,
@@ -160,7 +161,7 @@ pub fn student(
     let data = (!recipe.needs_pairs()).then_some(data);
     let plain = Job::new(recipe, subject, &mut *source, folder, resume);
     let train =
-        Job { validation, start, teacher, premetric, gauge, words, codec, asked, data, ..plain }.run(context)?;
+        Job { validation, start, teacher, premetric, gauge, words, codec, asked, data, lineage, ..plain }.run(context)?;
     Ok(StudentReport { pairs: made, pair_count, train })
 }
 
