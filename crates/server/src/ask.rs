@@ -4,11 +4,12 @@ use crate::{
     fields::Fields,
     options::Limits,
     refusal::Refusal,
-    shelf::{Served, Shelf},
+    shelf::{Kind, Run, Served, Shelf},
 };
 use rectiflow::{
     Error,
     recipe::SampleConfig,
+    released::{self, ReleasedRequest},
     sampling::named,
     serving::{Asked, Wanted},
     verbs::sample::SampleOverrides,
@@ -16,16 +17,23 @@ use rectiflow::{
 use serde_json::{Value, json};
 
 /// Pictures to be drawn.
-#[derive(Clone, Debug)]
 pub struct Ask {
     /// Number of the model.
     pub model: usize,
     /// How they are drawn.
-    pub config: SampleConfig,
+    pub how: How,
     /// Each picture.
     pub wanted: Vec<Wanted>,
     /// Seed of all of them.
     pub seed: u64,
+}
+
+/// How pictures are drawn.
+pub enum How {
+    /// By a run.
+    Run(Box<SampleConfig>),
+    /// By a released model, and what of it is settled.
+    Released(Box<(ReleasedRequest, released::Prepared)>),
 }
 
 /// Classes that a message names before it counts the rest.
@@ -36,40 +44,102 @@ impl Ask {
     pub fn read(fields: &mut Fields, shelf: &Shelf, limits: &Limits) -> Result<Self, Refusal> {
         let at = shelf.find(fields.text("model")?.as_deref())?;
         let served = shelf.at(at);
-        let prompt = fields.text("prompt")?;
-        let asked = asked(served, prompt.as_deref().unwrap_or_default(), fields.take("class"), limits)?;
-        let most = served.opened.starts().map_or(limits.images, |starts| limits.images.min(starts as usize));
+        let prompt = fields.text("prompt")?.unwrap_or_default();
+        if prompt.chars().count() > limits.prompt {
+            return Err(Refusal::bad("prompt", format!("it may have {} characters", limits.prompt)));
+        }
+        let (class, negative) = (fields.take("class"), fields.text("negative_prompt")?.filter(|text| !text.is_empty()));
+        if negative.as_ref().is_some_and(|text| text.chars().count() > limits.prompt) {
+            return Err(Refusal::bad("negative_prompt", format!("it may have {} characters", limits.prompt)));
+        }
+        let starts = match &served.kind {
+            Kind::Run(run) => run.opened.starts(),
+            Kind::Released { .. } => None,
+        };
+        let most = starts.map_or(limits.images, |starts| limits.images.min(starts as usize));
         let count = fields.whole("n", 1, most as u64)?.unwrap_or(1);
         let seed = fields.whole("seed", 0, i64::MAX as u64)?;
         // Whole in every client's numbers, JavaScript's among them.
         let seed = seed.unwrap_or_else(|| rand::random::<u64>() >> 11);
-        let steps = fields.whole("steps", 1, limits.steps as u64)?;
+        let steps = fields.whole("steps", 1, limits.steps as u64)?.map(|steps| steps as usize);
         let guidance = fields.number("guidance_scale")?;
-        let config = config(served, steps.map(|steps| steps as usize), guidance)?;
-        size(served, fields.text("size")?.as_deref())?;
-        if fields.text("negative_prompt")?.is_some_and(|text| !text.is_empty()) {
-            let message = "runs are guided away from no prompt at all; only released models read a negative one";
-            return Err(Refusal::bad("negative_prompt", message));
-        }
+        let size = size(fields.text("size")?.as_deref(), limits)?;
+        let (asked, how) = match &served.kind {
+            Kind::Run(run) => {
+                let asked = asked(run, &prompt, class)?;
+                own_size(run, size)?;
+                if negative.is_some() {
+                    let message =
+                        "runs are guided away from no prompt at all; only released models read a negative one";
+                    return Err(Refusal::bad("negative_prompt", message));
+                }
+                (asked, How::Run(Box::new(config(served, run, steps, guidance)?)))
+            }
+            Kind::Released { folder, .. } => {
+                if class.is_some() {
+                    return Err(Refusal::bad("class", "this model reads text; ask with `prompt`"));
+                }
+                if prompt.trim().is_empty() {
+                    return Err(Refusal::bad("prompt", "say what to draw"));
+                }
+                let (width, height) = size.unzip();
+                let request = ReleasedRequest {
+                    negative,
+                    steps,
+                    guidance,
+                    height,
+                    width,
+                    seed,
+                    count: Some(count as usize),
+                    ..ReleasedRequest::new(folder.clone(), &prompt)
+                };
+                let prepared =
+                    released::prepare(&request, &mut |_| {}).map_err(|error| refused(served, "model", &error))?;
+                (All::One(Asked::Prompt(prompt)), How::Released(Box::new((request, prepared))))
+            }
+        };
         let wanted = (0..count).map(|index| Wanted { seed, index, asked: asked.of(index) }).collect();
-        Ok(Self { model: at, config, wanted, seed })
+        Ok(Self { model: at, how, wanted, seed })
     }
 
     /// Whether `other` can be drawn in one batch with this without a change to either. What a network is told, and whether it is told
-    /// anything, must be alike.
+    /// anything, must be alike. A released model draws one request after another.
     pub fn goes_with(&self, other: &Self) -> bool {
         let told = |ask: &Self| ask.wanted.first().is_some_and(|one| one.asked != Asked::Nothing);
-        self.model == other.model && told(self) == told(other) && self.config == other.config
+        let alike = match (&self.how, &other.how) {
+            (How::Run(own), How::Run(other)) => own == other,
+            _ => false,
+        };
+        std::ptr::eq(self, other) || (alike && self.model == other.model && told(self) == told(other))
+    }
+
+    /// Steps of the solver.
+    pub fn steps(&self) -> usize {
+        match &self.how {
+            How::Run(config) => config.steps,
+            How::Released(order) => order.1.steps(),
+        }
     }
 
     /// What will be drawn, for whoever wants to draw it again.
     pub fn value(&self, shelf: &Shelf) -> Value {
         let served = shelf.at(self.model);
-        let [_, height, width] = served.opened.picture();
+        let ([height, width], solver, guidance, negative) = match (&self.how, &served.kind) {
+            (How::Released(order), _) => {
+                let (request, prepared) = &**order;
+                (prepared.size, prepared.solver(), prepared.guidance(), request.negative.as_deref())
+            }
+            (How::Run(config), kind) => {
+                let size = match kind {
+                    Kind::Run(run) => [run.opened.picture()[1], run.opened.picture()[2]],
+                    Kind::Released { usual, .. } => usual.size,
+                };
+                (size, config.solver.name(), config.guidance.scale, None)
+            }
+        };
         json!({
             "model": served.name, "seed": self.seed, "n": self.wanted.len(), "size": format!("{width}x{height}"),
-            "steps": self.config.steps, "solver": self.config.solver.name(),
-            "guidance_scale": self.config.guidance.scale,
+            "steps": self.steps(), "solver": solver, "guidance_scale": guidance, "negative_prompt": negative,
         })
     }
 
@@ -77,7 +147,7 @@ impl Ask {
     pub fn shows(&self, shelf: &Shelf, index: usize) -> Option<String> {
         match &self.wanted.get(index)?.asked {
             Asked::Nothing => None,
-            Asked::Class(class) => shelf.at(self.model).opened.model.subject.classes.get(*class as usize).cloned(),
+            Asked::Class(class) => shelf.at(self.model).class(*class),
             Asked::Prompt(text) => Some(text.clone()),
         }
     }
@@ -101,11 +171,8 @@ impl All {
 }
 
 /// What a prompt and a class ask of a model. Clients of OpenAI's interface have a prompt and no class, so that a prompt may name one.
-fn asked(served: &Served, prompt: &str, class: Option<Value>, limits: &Limits) -> Result<All, Refusal> {
-    let (model, text) = (&served.opened.model, prompt.trim());
-    if prompt.chars().count() > limits.prompt {
-        return Err(Refusal::bad("prompt", format!("it may have {} characters", limits.prompt)));
-    }
+fn asked(run: &Run, prompt: &str, class: Option<Value>) -> Result<All, Refusal> {
+    let (model, text) = (&run.opened.model, prompt.trim());
     let classes = &model.subject.classes;
     if model.words.is_some() {
         return match (class, text) {
@@ -147,36 +214,52 @@ fn known(classes: &[String]) -> String {
     }
 }
 
-/// The usual settings with those that were given, one at a time so that a refusal names the one.
-fn config(served: &Served, steps: Option<usize>, guidance: Option<f64>) -> Result<SampleConfig, Refusal> {
-    let refused = |param: &str, error: Error| {
-        let text = served.discreet(&error.to_string());
-        // The library speaks to a command line.
-        let text = match text.strip_prefix("--").and_then(|text| text.split_once(": ")) {
-            Some((_, reason)) => reason.to_string(),
-            None => text,
-        };
-        Refusal::bad(param, text)
+/// What the library says to a command line, said to a client: without its options and without places.
+fn refused(served: &Served, param: &str, error: &Error) -> Refusal {
+    let text = served.discreet(&error.to_string());
+    let Some((option, reason)) = text.strip_prefix("--").and_then(|text| text.split_once(": ")) else {
+        return Refusal::bad(param, text);
     };
+    let param = match option.split([' ', ',']).next().unwrap_or_default() {
+        "height" | "width" => "size",
+        "negative-prompt" => "negative_prompt",
+        "guidance-scale" => "guidance_scale",
+        "steps" => "steps",
+        _ => param,
+    };
+    Refusal::bad(param, reason.replace("--guidance-scale", "guidance_scale").replace("--", ""))
+}
+
+/// The usual settings with those that were given, one at a time so that a refusal names the one.
+fn config(served: &Served, run: &Run, steps: Option<usize>, guidance: Option<f64>) -> Result<SampleConfig, Refusal> {
     let mut overrides = SampleOverrides { steps, ..SampleOverrides::default() };
     let config = match steps {
-        None => served.usual.clone(),
-        Some(_) => served.opened.config(&overrides).map_err(|error| refused("steps", error))?,
+        None => run.usual.clone(),
+        Some(_) => run.opened.config(&overrides).map_err(|error| refused(served, "steps", &error))?,
     };
     if guidance.is_none() {
         return Ok(config);
     }
     overrides.guidance = guidance;
-    served.opened.config(&overrides).map_err(|error| refused("guidance_scale", error))
+    run.opened.config(&overrides).map_err(|error| refused(served, "guidance_scale", &error))
 }
 
-/// A size is the model's own.
-fn size(served: &Served, size: Option<&str>) -> Result<(), Refusal> {
-    let [_, height, width] = served.opened.picture();
-    let own = format!("{width}x{height}");
+/// Width and height of `512x768`; none for `auto`.
+fn size(text: Option<&str>, limits: &Limits) -> Result<Option<(usize, usize)>, Refusal> {
+    let Some(text) = text.filter(|text| *text != "auto") else { return Ok(None) };
+    let side = |text: &str| text.parse::<usize>().ok().filter(|side| (1..=limits.side).contains(side));
+    let found = text.split_once('x').and_then(|(width, height)| Some((side(width)?, side(height)?)));
+    let message = || format!("it must be WIDTHxHEIGHT, each 1 to {}, or auto", limits.side);
+    found.map(Some).ok_or_else(|| Refusal::bad("size", message()))
+}
+
+/// A run's size is its own.
+fn own_size(run: &Run, size: Option<(usize, usize)>) -> Result<(), Refusal> {
+    let [_, height, width] = run.opened.picture();
     match size {
-        None | Some("auto") => Ok(()),
-        Some(size) if size == own => Ok(()),
-        Some(_) => Err(Refusal::bad("size", format!("this model draws {own}, and nothing else"))),
+        Some(size) if size != (width, height) => {
+            Err(Refusal::bad("size", format!("this model draws {width}x{height}, and nothing else")))
+        }
+        _ => Ok(()),
     }
 }

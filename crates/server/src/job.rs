@@ -77,7 +77,7 @@ impl Job {
     /// A job that waits.
     pub fn new(ask: Ask) -> Arc<Self> {
         let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-        let (pictures, steps) = (vec![None; ask.wanted.len()], ask.config.steps);
+        let (pictures, steps) = (vec![None; ask.wanted.len()], ask.steps());
         let progress = Mutex::new(Progress { state: State::Queued, pictures, step: 0, steps, version: 0 });
         // Not by counter: nobody should guess it. No sample depends on it.
         let id = format!("{:032x}", rand::random::<u128>());

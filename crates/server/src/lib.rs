@@ -62,7 +62,7 @@ pub fn serve(
         server.say("whoever reaches this address may draw; --api-key KEY asks for a key");
     }
     thread::scope(|scope| {
-        let worker = scope.spawn(|| worker::work(&server));
+        let worker = scope.spawn(|| worker::work(&server, device));
         let listening = scope.spawn(|| listener.run(&server));
         while !stop.load(Ordering::Relaxed) && !worker.is_finished() {
             thread::sleep(LOOK);
@@ -80,12 +80,13 @@ pub fn serve(
 
 /// Refuses limits under which nothing could be served.
 fn check(options: &Options) -> Result<(), Error> {
-    let Limits { queue, batch, images, steps, connections, .. } = options.limits;
+    let Limits { queue, batch, images, steps, side, connections, .. } = options.limits;
     let all = [
         ("--queue", queue),
         ("--batch-size", batch.unwrap_or(1)),
         ("--max-images", images),
         ("--max-steps", steps),
+        ("--max-side", side),
         ("--max-connections", connections),
     ];
     if let Some((name, _)) = all.iter().find(|(_, value)| *value == 0) {

@@ -3,9 +3,9 @@
 use crate::{
     http::{Body, Reply, Request},
     job::{Job, Progress, State},
-    openai::join,
     refusal::Refusal,
     server::Server,
+    shelf::join,
 };
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};

@@ -8,6 +8,7 @@ use crate::{
     native::address,
     refusal::Refusal,
     server::Server,
+    shelf::join,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -79,11 +80,4 @@ pub fn generate(server: &Server, request: &Request, client: &Client<'_>) -> Resu
     let mut answer = json!({ "created": job.made, "data": data, "output_format": "png" });
     join(&mut answer, said);
     Ok(Reply::json(200, &answer))
-}
-
-/// The keys of `more` beside those of `value`.
-pub fn join(value: &mut Value, more: Value) {
-    if let (Value::Object(map), Value::Object(more)) = (value, more) {
-        map.extend(more);
-    }
 }

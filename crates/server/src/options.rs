@@ -28,6 +28,8 @@ pub struct Limits {
     pub images: usize,
     /// Steps of the solver.
     pub steps: usize,
+    /// Pixels to a side of a picture.
+    pub side: usize,
     /// Characters of a prompt.
     pub prompt: usize,
     /// Bytes of a request's body.
@@ -49,6 +51,7 @@ impl Default for Limits {
             batch: None,
             images: 16,
             steps: 1000,
+            side: 2048,
             prompt: 4000,
             body: 64 << 10,
             connections: 256,

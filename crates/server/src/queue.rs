@@ -139,6 +139,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ask::How;
     use rectiflow::{
         recipe::SampleConfig,
         serving::{Asked, Wanted},
@@ -146,7 +147,8 @@ mod tests {
 
     fn job(model: usize, steps: usize, count: u64, asked: Asked) -> Arc<Job> {
         let wanted = (0..count).map(|index| Wanted { seed: 0, index, asked: asked.clone() }).collect();
-        Job::new(Ask { model, config: SampleConfig { steps, ..Default::default() }, wanted, seed: 0 })
+        let how = How::Run(Box::new(SampleConfig { steps, ..Default::default() }));
+        Job::new(Ask { model, how, wanted, seed: 0 })
     }
 
     fn class(model: usize, steps: usize, count: u64) -> Arc<Job> {

@@ -1,7 +1,13 @@
 //! The models that are served, by name. The name is all that clients learn of where a model lies.
 
 use crate::{options::Limits, refusal::Refusal};
-use rectiflow::{Error, device::Chosen, recipe::SampleConfig, released::is_released, serving::Opened};
+use rectiflow::{
+    Error,
+    device::Chosen,
+    recipe::SampleConfig,
+    released::{self, ReleasedRequest, is_released},
+    serving::Opened,
+};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -13,13 +19,34 @@ pub struct Served {
     /// What clients call it.
     pub name: String,
     /// The model.
+    pub kind: Kind,
+    /// The file or folder, of which clients learn nothing.
+    place: String,
+    /// Seconds since 1970 when it was written.
+    made: u64,
+}
+
+/// What may be served.
+pub enum Kind {
+    /// A run, kept open.
+    Run(Box<Run>),
+    /// A released model's folder, opened for each request part by part.
+    Released {
+        /// The folder.
+        folder: PathBuf,
+        /// What it draws where nobody asks otherwise.
+        usual: Box<released::Prepared>,
+    },
+}
+
+/// A run.
+pub struct Run {
+    /// The model.
     pub opened: Opened,
     /// How it draws where nobody asks otherwise.
     pub usual: SampleConfig,
     /// Pictures drawn together.
     pub batch: usize,
-    /// Seconds since 1970 when its file was written.
-    made: u64,
 }
 
 /// All models.
@@ -34,23 +61,27 @@ impl Shelf {
         let mut shelf: Vec<Served> = Vec::new();
         for given in models {
             let (name, path) = named(given)?;
-            if is_released(&path) {
-                let path = path.display();
-                return Err(Error::Usage(format!(
-                    "{path}: released models are not served yet; use `rectiflow sample`"
-                )));
-            }
             if shelf.iter().any(|other| other.name == name) {
                 return Err(Error::Usage(format!(
                     "{given}: a model is called `{name}` already; call this NAME={given}"
                 )));
             }
-            let opened = Opened::open(&path, device)?;
-            let usual = opened.config(&Default::default())?;
-            let written = std::fs::metadata(&opened.model.file).and_then(|about| about.modified()).ok();
+            let (kind, file) = match is_released(&path) {
+                true => {
+                    let request = ReleasedRequest::new(path.clone(), "a picture");
+                    let usual = Box::new(released::prepare(&request, &mut |_| {})?);
+                    (Kind::Released { folder: path.clone(), usual }, path)
+                }
+                false => {
+                    let opened = Opened::open(&path, device)?;
+                    let usual = opened.config(&Default::default())?;
+                    let (batch, file) = (limits.batch.unwrap_or(usual.batch), opened.model.file.clone());
+                    (Kind::Run(Box::new(Run { opened, usual, batch })), file)
+                }
+            };
+            let written = std::fs::metadata(&file).and_then(|about| about.modified()).ok();
             let made = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| age.as_secs());
-            let batch = limits.batch.unwrap_or(usual.batch);
-            shelf.push(Served { name, opened, usual, batch, made });
+            shelf.push(Served { name, kind, place: file.display().to_string(), made });
         }
         match shelf.is_empty() {
             true => Err(Error::Usage("give at least one run to serve".into())),
@@ -85,28 +116,65 @@ impl Shelf {
 impl Served {
     /// What a client may know of it.
     pub fn value(&self, limits: &Limits) -> Value {
+        let mut value = json!({
+            "id": self.name, "object": "model", "created": self.made, "owned_by": "rectiflow",
+            "max_n": limits.images, "max_steps": limits.steps,
+        });
+        let more = match &self.kind {
+            Kind::Run(run) => run.value(),
+            Kind::Released { usual, .. } => {
+                let [height, width] = usual.size;
+                json!({
+                    "size": format!("{width}x{height}"), "channels": 3, "resizes": true, "classes": [],
+                    "reads_prompts": true, "reads_negative_prompts": true, "steps": usual.steps(),
+                    "solver": usual.solver(), "guidance_scale": usual.guidance(), "guided": true, "parameters": null,
+                })
+            }
+        };
+        join(&mut value, more);
+        value
+    }
+
+    /// `text` without the place of the model.
+    pub fn discreet(&self, text: &str) -> String {
+        text.replace(&self.place, &self.name)
+    }
+
+    /// Pictures drawn together; those of a released model's request are.
+    pub fn batch(&self, asked: usize) -> usize {
+        match &self.kind {
+            Kind::Run(run) => run.batch,
+            Kind::Released { .. } => asked,
+        }
+    }
+
+    /// The name of class `class`.
+    pub fn class(&self, class: i64) -> Option<String> {
+        match &self.kind {
+            Kind::Run(run) => run.opened.model.subject.classes.get(class as usize).cloned(),
+            Kind::Released { .. } => None,
+        }
+    }
+}
+
+impl Run {
+    fn value(&self) -> Value {
         let [channels, height, width] = self.opened.picture();
         let model = &self.opened.model;
+        let guided = (model.classes() > 0 || model.words.is_some()) && model.recipe.train.condition_dropout > 0.0;
         json!({
-            "id": self.name, "object": "model", "created": self.made, "owned_by": "rectiflow",
-            "size": format!("{width}x{height}"), "channels": channels,
-            "classes": model.subject.classes, "reads_prompts": model.words.is_some(),
-            "steps": self.usual.steps, "solver": self.usual.solver.name(),
-            "guidance_scale": self.usual.guidance.scale, "guided": self.guided(),
-            "max_n": limits.images, "max_steps": limits.steps,
+            "size": format!("{width}x{height}"), "channels": channels, "resizes": false, "classes": model.subject.classes,
+            "reads_prompts": model.words.is_some(), "reads_negative_prompts": false, "steps": self.usual.steps,
+            "solver": self.usual.solver.name(), "guidance_scale": self.usual.guidance.scale, "guided": guided,
             "parameters": model.parameters,
         })
     }
+}
 
-    /// Whether guidance has something to contrast with.
-    fn guided(&self) -> bool {
-        let model = &self.opened.model;
-        (model.classes() > 0 || model.words.is_some()) && model.recipe.train.condition_dropout > 0.0
-    }
-
-    /// `text` without the place of the model's file.
-    pub fn discreet(&self, text: &str) -> String {
-        text.replace(&self.opened.model.file.display().to_string(), &self.name)
+/// The keys of `more` beside those of `value`.
+pub fn join(value: &mut Value, more: Value) {
+    if let (Value::Object(map), Value::Object(more)) = (value, more) {
+        map.extend(more);
     }
 }
 

@@ -62,7 +62,10 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ask::Ask, job::State};
+    use crate::{
+        ask::{Ask, How},
+        job::State,
+    };
     use rectiflow::serving::{Asked, Wanted};
 
     /// Mutant: bytes counted of the job that comes instead of those that are kept.
@@ -70,7 +73,7 @@ mod tests {
     fn the_oldest_that_have_ended_are_forgotten() {
         let job = || {
             let wanted = vec![Wanted { seed: 0, index: 0, asked: Asked::Nothing }];
-            Job::new(Ask { model: 0, config: Default::default(), wanted, seed: 0 })
+            Job::new(Ask { model: 0, how: How::Run(Default::default()), wanted, seed: 0 })
         };
         let store = Store::new(&Limits { kept: 2, kept_bytes: 25, ..Limits::default() });
         let jobs: Vec<_> = (0..4).map(|_| job()).collect();

@@ -1,13 +1,25 @@
 //! The one who draws. The networks share all processors already, so that two batches at once would only wait for each other.
 
-use crate::{job::State, queue::Batch, server::Server};
-use rectiflow::{Error, device, serving::Wanted};
+use crate::{ask::How, job::State, queue::Batch, server::Server, shelf::Kind};
+use rectiflow::{
+    Context, Error, Event,
+    device::{self, Chosen},
+    released,
+    serving::Wanted,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
-/// Draws what comes until the queue is closed.
-pub fn work(server: &Server) {
+/// Draws on `device` what comes until the queue is closed.
+pub fn work(server: &Server, device: &Chosen) {
     let _end = End(server);
-    while let Some(batch) = server.queue.take(|ask| server.shelf.at(ask.model).batch) {
-        draw(server, &batch);
+    while let Some(batch) = server.queue.take(|ask| server.shelf.at(ask.model).batch(ask.wanted.len())) {
+        answer(server, &batch, device);
     }
 }
 
@@ -20,26 +32,13 @@ impl Drop for End<'_> {
     }
 }
 
-fn draw(server: &Server, batch: &Batch) {
-    let (rows, ask) = (&batch.rows, batch.ask());
-    let served = server.shelf.at(ask.model);
-    let wanted: Vec<Wanted> = rows.iter().map(|(job, at)| job.ask.wanted[*at].clone()).collect();
-    rows.iter().for_each(|(job, _)| job.stepped(0, ask.config.steps));
-    let drawn = device::on_a_worker(|| {
-        let mut watch = |step, steps| {
-            rows.iter().for_each(|(job, _)| job.stepped(step, steps));
-            match rows.iter().all(|(job, _)| job.is_over()) {
-                true => Err(Error::Interrupted),
-                false => Ok(()),
-            }
-        };
-        let drawn = served.opened.draw(&ask.config, &wanted, Some(&mut watch))?;
-        let pngs = served.opened.pngs(&served.name, &ask.config, &wanted, &drawn)?;
-        Ok((pngs, drawn.seconds))
-    });
-    match drawn {
-        Ok((pngs, seconds)) => {
-            server.metrics.drew(&served.name, pngs.len(), seconds);
+fn answer(server: &Server, batch: &Batch, device: &Chosen) {
+    let (rows, ask, began) = (&batch.rows, batch.ask(), Instant::now());
+    let name = &server.shelf.at(ask.model).name;
+    rows.iter().for_each(|(job, _)| job.stepped(0, ask.steps()));
+    match device::on_a_worker(|| draw(server, batch, device)) {
+        Ok(pngs) => {
+            server.metrics.drew(name, pngs.len(), began.elapsed().as_secs_f64());
             for ((job, at), png) in rows.iter().zip(pngs) {
                 job.drawn(*at, png);
             }
@@ -53,5 +52,40 @@ fn draw(server: &Server, batch: &Batch) {
                 server.metrics.lost(false);
             }
         }
+    }
+}
+
+/// The pictures of a batch; [`Error::Interrupted`] once nobody wants them.
+fn draw(server: &Server, batch: &Batch, device: &Chosen) -> Result<Vec<Vec<u8>>, Error> {
+    let rows = &batch.rows;
+    let served = server.shelf.at(batch.ask().model);
+    let unwanted = || rows.iter().all(|(job, _)| job.is_over());
+    match (&batch.ask().how, &served.kind) {
+        (How::Run(config), Kind::Run(run)) => {
+            let wanted: Vec<Wanted> = rows.iter().map(|(job, at)| job.ask.wanted[*at].clone()).collect();
+            let mut watch = |step, steps| {
+                rows.iter().for_each(|(job, _)| job.stepped(step, steps));
+                if unwanted() { Err(Error::Interrupted) } else { Ok(()) }
+            };
+            let drawn = run.opened.draw(config, &wanted, Some(&mut watch))?;
+            run.opened.pngs(&served.name, config, &wanted, &drawn)
+        }
+        (How::Released(order), _) => {
+            let (request, prepared) = &**order;
+            let stop = Arc::new(AtomicBool::new(false));
+            let told = |event: Event<'_>| match event {
+                Event::Advance { done } => {
+                    let all = prepared.steps() * rows.len();
+                    rows.iter().for_each(|(job, _)| job.stepped(done as usize, all));
+                    stop.store(unwanted(), Ordering::Relaxed);
+                }
+                Event::Note(line) => server.say(&format!("{}: {line}", served.name)),
+                _ => {}
+            };
+            let drawn = released::draw(request, prepared, &mut Context::new(device.clone(), stop.clone(), told))?;
+            (0..rows.len()).map(|i| released::png(request, prepared, &drawn, i, &served.name)).collect()
+        }
+        // A model does not change its kind.
+        (How::Run(_), Kind::Released { .. }) => Err(Error::Failure(format!("{} is no run", served.name))),
     }
 }

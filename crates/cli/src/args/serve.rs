@@ -4,7 +4,7 @@ use clap::{Args, ValueHint};
 
 #[derive(Args, Debug)]
 pub struct Serve {
-    /// Runs (their folders) or checkpoint files that draw pictures, as PATH or NAME=PATH.
+    /// Runs (their folders) or checkpoint files that draw pictures, or released models' folders, as PATH or NAME=PATH.
     #[arg(required = true, value_name = "MODEL", value_hint = ValueHint::AnyPath)]
     pub models: Vec<String>,
     /// Where to listen; port 0 takes a free one.
@@ -29,6 +29,9 @@ pub struct Serve {
     /// Steps that a request may ask for.
     #[arg(long, value_name = "STEPS", default_value_t = 1000)]
     pub max_steps: usize,
+    /// Pixels to a side that a request may ask of a released model.
+    #[arg(long, value_name = "PIXELS", default_value_t = 2048)]
+    pub max_side: usize,
     /// Connections open at a time.
     #[arg(long, value_name = "CONNECTIONS", default_value_t = 256)]
     pub max_connections: usize,

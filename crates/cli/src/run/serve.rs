@@ -14,13 +14,24 @@ pub(super) fn serve(
     device: &Chosen,
     stop: &Arc<AtomicBool>,
 ) -> Result<(), Error> {
-    let args::Serve { models, listen, api_key, allow_host, queue, batch_size, max_images, max_steps, max_connections } =
-        request;
+    let args::Serve {
+        models,
+        listen,
+        api_key,
+        allow_host,
+        queue,
+        batch_size,
+        max_images,
+        max_steps,
+        max_side,
+        max_connections,
+    } = request;
     let limits = Limits {
         queue,
         batch: batch_size,
         images: max_images,
         steps: max_steps,
+        side: max_side,
         connections: max_connections,
         ..Limits::default()
     };

@@ -1,13 +1,15 @@
 //! From a released model's folder and a prompt to a picture.
 
-use super::{Asked, Family, Folder, Network, Prompted, ReleasedRequest, encode, folder, noise, schedule};
+use super::{
+    Asked, Family, Folder, Network, Prompted, ReleasedRequest, encode, folder, noise, request::Settled, schedule,
+};
 use crate::{
     Error,
     context::{Context, Event},
     memory, sampling, schedules,
 };
 use base::Condition;
-use flow::{Solver, solve_with};
+use flow::{Schedule, Solver, solve_with};
 use media::{Bitmap, Grid, Images};
 use nets::{AutoencoderConfig, weights::Corrections};
 use serde::Serialize;
@@ -56,16 +58,62 @@ impl std::fmt::Display for Sampled {
 /// A folder that is no model this program draws from, files that are missing or do not fit, settings it cannot serve; all before
 /// any long work. What the solver says, a place that cannot be written, [`Error::Interrupted`].
 pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sampled, Error> {
+    check_output(&request.output)?;
+    let prepared = prepare(request, &mut |line| context.note(line))?;
+    let drawn = draw(request, &prepared, context)?;
+    write(request, &drawn.images, &prepared)?;
+    let (output, count, size, steps) =
+        (request.output.clone(), prepared.settled.count, prepared.size, prepared.times.steps());
+    let Drawn { nfe, text_seconds, seconds, decode_seconds, .. } = drawn;
+    Ok(Sampled { output, count, size, steps, nfe, text_seconds, seconds, decode_seconds })
+}
+
+/// A request that can be served: its model's configuration is read and goes with it, and no weights are.
+pub struct Prepared {
+    model: Folder,
+    family: Family,
+    network: Network,
+    settled: Settled,
+    vae: PathBuf,
+    codec: AutoencoderConfig,
+    /// Pixels, height first.
+    pub size: [usize; 2],
+    times: Schedule,
+    solver: Solver,
+    corrections: Vec<Corrections>,
+}
+
+impl Prepared {
+    /// Steps of the solver.
+    pub fn steps(&self) -> usize {
+        self.times.steps()
+    }
+
+    /// Its name.
+    pub fn solver(&self) -> &'static str {
+        self.solver.name()
+    }
+
+    /// How far guidance goes: away from the negative prompt, or as the network is told.
+    pub fn guidance(&self) -> f64 {
+        self.settled.contrast.unwrap_or(self.settled.told)
+    }
+}
+
+/// Makes every check that [`draw`] makes before its long work.
+///
+/// # Errors
+/// Those of [`sample`], but for places.
+pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Result<Prepared, Error> {
     let model = Folder::open(&request.folder)?;
     let family = Family::of(&model)?;
-    check_output(&request.output)?;
-    let network = Network::of(&model, family, &mut |line| context.note(line))?;
+    let network = Network::of(&model, family, note)?;
     if model.has("safety_checker") {
-        context.note("the model has a safety checker; this program does not run it");
+        note("the model has a safety checker; this program does not run it".into());
     }
     let settled = request.settle(family, network.told(), network.blocks())?;
     let vae = model.part("vae", &["AutoencoderKL"])?;
-    let codec: AutoencoderConfig = folder::config(&vae, &mut |line| context.note(line))?;
+    let codec: AutoencoderConfig = folder::config(&vae, note)?;
     if codec.latent_channels != network.channels() {
         let (has, reads) = (codec.latent_channels, network.channels());
         let path = model.path().display();
@@ -73,9 +121,9 @@ pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sample
             "{path}: its autoencoder has latents of {has} channels and its network reads {reads}; the parts are of two models"
         )));
     }
-    let [height, width] = size(request, &network, codec.factor())?;
-    let (h, w) = (height / codec.factor(), width / codec.factor());
-    memory::check_samples(settled.count as u64, [3, height, width].into())?;
+    let size = size(request, &network, codec.factor())?;
+    let [h, w] = size.map(|pixels| pixels / codec.factor());
+    memory::check_samples(settled.count as u64, [3, size[0], size[1]].into())?;
     let times = match &request.schedule {
         Some(file) => schedules::read(file)?.build(settled.steps)?,
         None => {
@@ -86,22 +134,42 @@ pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sample
     let corrections = request.loras.iter().map(|(file, scale)| Corrections::open(file, *scale));
     let corrections: Vec<Corrections> = corrections.collect::<Result<_, _>>()?;
     network.check_corrections(&corrections)?;
+    let solver = request.solver.clone().unwrap_or_else(|| network.solver());
+    Ok(Prepared { model, family, network, settled, vae, codec, size, times, solver, corrections })
+}
+
+/// Pictures and what they cost.
+pub struct Drawn {
+    /// In the order of their numbers.
+    pub images: Images,
+    nfe: usize,
+    text_seconds: f64,
+    seconds: f64,
+    decode_seconds: f64,
+}
+
+/// Draws what was prepared.
+///
+/// # Errors
+/// Weights that cannot be read or do not fit, what the solver says, [`Error::Interrupted`].
+pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Context) -> Result<Drawn, Error> {
+    let Prepared { model, family, network, settled, vae, codec, size, times, solver, corrections } = prepared;
+    let [h, w] = size.map(|pixels| pixels / codec.factor());
     let device = context.device.device.clone();
     if let Some(reason) = request.precision.fallback(&device) {
         context.note(reason);
     }
-    let solver = request.solver.clone().unwrap_or_else(|| network.solver());
     let start =
         noise::start(request.noise.as_deref(), request.seed, [settled.count, network.channels(), h, w], &device)?;
 
     let began = Instant::now();
     let negative = settled.contrast.map(|_| request.negative.clone().unwrap_or_default());
     let asked = Asked { length: settled.length, clip_skip: request.clip_skip.unwrap_or(0) };
-    let conditions = encode(&model, family, &request.prompts, negative.as_ref(), network.text_width(), asked, context)?;
+    let conditions = encode(model, *family, &request.prompts, negative.as_ref(), network.text_width(), asked, context)?;
     let text_seconds = began.elapsed().as_secs_f64();
 
     let began = Instant::now();
-    let flow = network.open(settled.told, &corrections, &device, &mut |line| context.note(line))?;
+    let flow = network.open(settled.told, corrections, &device, &mut |line| context.note(line))?;
     let field = Prompted { flow: &flow, contrast: settled.contrast, skip: request.skip(times.times()) };
     let mut latents = Vec::with_capacity(settled.count);
     let mut nfe = 0;
@@ -116,7 +184,7 @@ pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sample
             context.tell(Event::Advance { done: (i * steps + seen.step + 1) as u64 });
         };
         let x = start.clone().narrow(0, i, 1);
-        let draw = || solve_with(&field, x, condition, &solver, &times, &paths, Some(&mut observe));
+        let draw = || solve_with(&field, x, condition, solver, times, &paths, Some(&mut observe));
         let solution = request.precision.scope(draw)?;
         nfe = nfe.max(solution.nfe);
         latents.push(solution.x);
@@ -127,18 +195,14 @@ pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sample
     let seconds = began.elapsed().as_secs_f64();
 
     let began = Instant::now();
-    let net = folder::weights(&vae, "diffusion_pytorch_model", |stored| codec.load(stored, &device))?;
-    let mut values = Vec::with_capacity(settled.count * 3 * height * width);
-    let shape = [codec.out_channels, height, width];
+    let net = folder::weights(vae, "diffusion_pytorch_model", |stored| codec.load(stored, &device))?;
+    let mut values = Vec::with_capacity(settled.count * 3 * size[0] * size[1]);
     for latent in latents {
         context.go_on()?;
         values.extend(sampling::host(net.decode(latent))?);
     }
-    let images = Images::new(values, settled.count, shape)?;
-    let decode_seconds = began.elapsed().as_secs_f64();
-    write(request, &images, &solver, steps, settled.contrast.unwrap_or(settled.told))?;
-    let (output, count) = (request.output.clone(), settled.count);
-    Ok(Sampled { output, count, size: [height, width], steps, nfe, text_seconds, seconds, decode_seconds })
+    let images = Images::new(values, settled.count, [codec.out_channels, size[0], size[1]])?;
+    Ok(Drawn { images, nfe, text_seconds, seconds, decode_seconds: began.elapsed().as_secs_f64() })
 }
 
 /// Pixels of a picture, which the autoencoder and the network must divide.
@@ -176,21 +240,40 @@ fn check_output(output: &Path) -> Result<(), Error> {
     }
 }
 
-fn write(request: &ReleasedRequest, images: &Images, solver: &Solver, steps: usize, scale: f64) -> Result<(), Error> {
+/// The line that image viewers of the field read; the model is `called` so.
+fn line(request: &ReleasedRequest, prepared: &Prepared, called: &str, prompts: &[&str]) -> String {
+    let negative = request.negative.as_ref().map_or(String::new(), |text| format!("Negative prompt: {text}\n"));
+    let (steps, solver, scale, [h, w]) = (prepared.steps(), prepared.solver(), prepared.guidance(), prepared.size);
+    let loras: Vec<String> =
+        request.loras.iter().map(|(file, scale)| format!(", Lora: {}:{scale}", file.display())).collect();
+    format!(
+        "{}\n{negative}Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {}, Size: {w}x{h}, Model: {called}{}",
+        prompts.join("\n"),
+        request.seed,
+        loras.concat()
+    )
+}
+
+/// Picture `i` of `drawn` as a PNG that says how it was made; the model is `called` so there.
+///
+/// # Errors
+/// Pictures that cannot be written as PNG.
+pub fn png(
+    request: &ReleasedRequest,
+    prepared: &Prepared,
+    drawn: &Drawn,
+    i: usize,
+    called: &str,
+) -> Result<Vec<u8>, Error> {
+    let prompt = request.prompts[i % request.prompts.len()].as_str();
+    Ok(media::png::encode(&drawn.images.bitmap(i), &[("parameters", &line(request, prepared, called, &[prompt]))])?)
+}
+
+fn write(request: &ReleasedRequest, images: &Images, prepared: &Prepared) -> Result<(), Error> {
     let [c, h, w] = images.shape();
     let axes = [images.len(), c, h, w];
-    // The lines that image viewers of the field read.
-    let line = |prompts: &[&str]| {
-        let negative = request.negative.as_ref().map_or(String::new(), |text| format!("Negative prompt: {text}\n"));
-        let (solver, seed, model) = (solver.name(), request.seed, request.folder.display());
-        let loras: Vec<String> =
-            request.loras.iter().map(|(file, scale)| format!(", Lora: {}:{scale}", file.display())).collect();
-        format!(
-            "{}\n{negative}Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {seed}, Size: {w}x{h}, Model: {model}{}",
-            prompts.join("\n"),
-            loras.concat()
-        )
-    };
+    let called = request.folder.display().to_string();
+    let line = |prompts: &[&str]| line(request, prepared, &called, prompts);
     let prompt = |i: usize| request.prompts[i % request.prompts.len()].as_str();
     let all: Vec<&str> = request.prompts.iter().map(String::as_str).collect();
     let save = |path: &Path, bitmap: &Bitmap, line: String| media::png::save(path, bitmap, &[("parameters", &line)]);

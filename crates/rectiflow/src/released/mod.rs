@@ -18,7 +18,7 @@ mod text;
 mod times;
 
 pub use diffusion::Diffusion;
-pub use draw::{Sampled, sample};
+pub use draw::{Drawn, Prepared, Sampled, draw, png, prepare, sample};
 pub use field::{Flow, Prompted, SkipLayers};
 pub use folder::Folder;
 pub use network::Network;

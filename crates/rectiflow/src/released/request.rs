@@ -64,6 +64,32 @@ pub(super) struct Settled {
 }
 
 impl ReleasedRequest {
+    /// What `prompt` says, from the model in `folder`, everything else its habit.
+    pub fn new(folder: PathBuf, prompt: &str) -> Self {
+        Self {
+            folder,
+            prompts: vec![prompt.into()],
+            negative: None,
+            steps: None,
+            schedule: None,
+            guidance: None,
+            true_guidance: None,
+            skip_layers: None,
+            solver: None,
+            precision: Precision::default(),
+            height: None,
+            width: None,
+            seed: 0,
+            count: None,
+            noise: None,
+            length: None,
+            clip_skip: None,
+            double_shift: false,
+            loras: Vec::new(),
+            output: PathBuf::new(),
+        }
+    }
+
     /// Fills in what the family's pipelines do by default and refuses what the model cannot serve. `told` is whether the
     /// network is told a guidance scale, `blocks` how many it has.
     ///

@@ -6,11 +6,14 @@ use crate::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rectiflow::{
+    Context,
     device::Chosen,
+    released::{self, ReleasedRequest},
     serving::{Asked, Opened, Wanted},
     verbs::sample::SampleOverrides,
 };
 use serde_json::json;
+use std::path::Path;
 
 /// Mutants: number 0 for every picture of a request; the usual steps or guidance in place of those asked for.
 #[test]
@@ -96,6 +99,58 @@ fn stirred_samples_do_not_notice_either() {
     let alone: Vec<f32> = wanted.iter().flat_map(|one| draw(std::slice::from_ref(one))).collect();
     assert!(together == alone);
     assert_ne!(together[..784], together[2 * 784..3 * 784]);
+}
+
+/// Released models too, one request after another. Mutants: another size or seed; the negative prompt left out.
+#[test]
+fn released_models_draw_as_the_command_line_does() {
+    let folder = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name);
+    let models = ["sd3_tiny", "flux_schnell_tiny"].map(|name| folder(name).display().to_string()).to_vec();
+    let house = House::open(|options| options.models = models);
+    let body = json!({
+        "model": "sd3_tiny", "prompt": "a red fox", "negative_prompt": "blue", "size": "48x32", "steps": 3, "n": 2, "seed": 5,
+    });
+    let id = house.post("/api/jobs", body).json()["id"].as_str().unwrap().to_string();
+    let other =
+        house.post("/api/jobs", json!({ "model": "flux_schnell_tiny", "prompt": "a red fox", "size": "32x32" }));
+    let other = other.json()["id"].as_str().unwrap().to_string();
+    let output = tempfile::tempdir().unwrap();
+    let request = ReleasedRequest {
+        negative: Some("blue".into()),
+        steps: Some(3),
+        height: Some(32),
+        width: Some(48),
+        seed: 5,
+        count: Some(2),
+        output: output.path().join("drawn"),
+        ..ReleasedRequest::new(folder("sd3_tiny"), "a red fox")
+    };
+    released::sample(&request, &mut Context::silent()).unwrap();
+    let job = house.until(&id, "done");
+    assert_eq!((&job["size"], &job["negative_prompt"]), (&json!("48x32"), &json!("blue")));
+    for i in 0..2 {
+        let picture = house.get(&format!("/api/jobs/{id}/images/{i}.png"));
+        let own = std::fs::read(output.path().join(format!("drawn/{i:06}.png"))).unwrap();
+        assert_eq!(pixels(&picture.body), pixels(&own), "picture {i}");
+        let said = String::from_utf8_lossy(&picture.body).into_owned();
+        assert!(said.contains("Model: sd3_tiny") && !said.contains("fixtures"), "a place is nobody's business");
+    }
+    house.until(&other, "done");
+    for (key, value, param) in [
+        ("size", json!("33x32"), "size"),
+        ("size", json!("100000x8"), "size"),
+        ("guidance_scale", json!(-1), "guidance_scale"),
+        ("class", json!(1), "class"),
+        ("prompt", json!(" "), "prompt"),
+        ("guidance_scale", json!(1), "negative_prompt"),
+    ] {
+        let mut body = json!({ "model": "sd3_tiny", "prompt": "a fox", "negative_prompt": "blue" });
+        body[key] = value;
+        let error = &house.post("/api/jobs", body).json()["error"];
+        assert_eq!(error["param"], param, "{error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(!message.contains("fixtures") && !message.contains("--"), "{message}");
+    }
 }
 
 #[test]
