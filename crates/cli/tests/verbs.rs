@@ -393,5 +393,11 @@ fn runs_are_continued_from_their_folders_alone() {
     let page = root.path().join("page.html");
     rectiflow().arg("report").arg(at("straight")).arg(run()).arg("-o").arg(&page).assert().success();
     assert!(fs::read_to_string(&page).unwrap().contains("train.checkpoint.every"));
-    rectiflow().arg("report").arg(at("straight")).arg(run()).assert().code(2).stderr(predicate::str::contains("--output"));
+    rectiflow()
+        .arg("report")
+        .arg(at("straight"))
+        .arg(run())
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("--output"));
 }

@@ -68,7 +68,11 @@ mod tests {
         std::fs::create_dir(dir.path().join("photos")).unwrap();
         let lineage = Lineage { directory: dir.path().into(), ..Lineage::here(Some("a/b".as_ref()), None) };
         assert_eq!(lineage.found("photos".as_ref()), dir.path().join("photos"));
-        assert_eq!(lineage.found("nowhere".as_ref()), Path::new("nowhere"), "what is nowhere is named as it was written");
+        assert_eq!(
+            lineage.found("nowhere".as_ref()),
+            Path::new("nowhere"),
+            "what is nowhere is named as it was written"
+        );
         assert!(lineage.teacher.as_ref().is_some_and(|teacher| teacher.is_absolute()));
         assert_eq!(Lineage::read(dir.path()).unwrap(), None);
         std::fs::write(Lineage::place(dir.path()), lineage.to_json()).unwrap();

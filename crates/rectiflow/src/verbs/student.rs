@@ -160,8 +160,8 @@ pub fn student(
     });
     let data = (!recipe.needs_pairs()).then_some(data);
     let plain = Job::new(recipe, subject, &mut *source, folder, resume);
-    let train =
-        Job { validation, start, teacher, premetric, gauge, words, codec, asked, data, lineage, ..plain }.run(context)?;
+    let train = Job { validation, start, teacher, premetric, gauge, words, codec, asked, data, lineage, ..plain }
+        .run(context)?;
     Ok(StudentReport { pairs: made, pair_count, train })
 }
 
