@@ -2,7 +2,7 @@
 
 use crate::{DataError, Result};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The embedded data set.
 pub const EMBEDDED: &str = "fashion-mnist-mini";
@@ -113,6 +113,12 @@ impl DataConfig {
     /// A file or folder.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: Some(path.into()), ..Self::default() }
+    }
+
+    /// A named set, or a file or folder: a word with a separator in it, or one that lies here.
+    pub fn of(name_or_path: &str) -> Self {
+        let is_path = name_or_path.contains(['/', '\\']) || Path::new(name_or_path).exists();
+        if is_path { Self::at(name_or_path) } else { Self::named(name_or_path) }
     }
 
     /// The same set's other part.

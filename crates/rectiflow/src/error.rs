@@ -1,6 +1,9 @@
 //! What can go wrong in a verb, each with the exit code its face should give.
 
-use crate::recipe::DocumentError;
+/// Why a recipe is not usable. The text names the file (or the option), the line, the key and the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DocumentError(pub String);
 
 /// Why a verb did not finish.
 #[derive(Debug, thiserror::Error)]

@@ -2,18 +2,15 @@
 
 use crate::{
     Error,
+    assets::fetched,
     device::Chosen,
     report::{Distance, Figures},
     sampling::Drawn,
 };
-use base::{Device, Key, NULL_CLASS, Purpose};
-use data::{
-    DataConfig, Dataset, Loader, LoaderConfig, Split,
-    fetch::{self, registry},
-};
+use base::{Key, NULL_CLASS, Purpose};
+use data::{DataConfig, Dataset, Loader, LoaderConfig, Split, fetch};
 use metrics::{
-    Bootstrap, EvalConfig, Evaluator, Extractor, Gaussian, KidConfig, Lpips, LpipsConfig, MetricsError, Neighbourhood,
-    Pixels, Reference,
+    Bootstrap, EvalConfig, Evaluator, Extractor, Gaussian, KidConfig, MetricsError, Neighbourhood, Pixels, Reference,
     classifier::Classifier,
     defects::DEFECTS,
     features::{EfficientNetLite0, Grain, InceptionV3, Vgg16},
@@ -279,25 +276,6 @@ pub(crate) fn extractor(name: &str, dataset: &Arc<dyn Dataset>, device: &Chosen)
             return Err(Error::Usage(format!("--features {name} is unknown; there are {known}")));
         }
     })
-}
-
-/// The perceptual distance on the weights that `rectiflow data get` brought.
-///
-/// # Errors
-/// Weights that are not here; settings out of range.
-pub(crate) fn lpips(config: &LpipsConfig, device: &Device) -> Result<Lpips, Error> {
-    let folder = fetched("lpips-vgg")?.parent().map(Path::to_path_buf).unwrap_or_default();
-    Ok(Lpips::open(&folder.join(config.net.file()), config, device)?)
-}
-
-/// The weights that `rectiflow data get` brought.
-pub(crate) fn fetched(set: &str) -> Result<PathBuf, Error> {
-    let missing =
-        || Error::Failure(format!("the weights `{set}` are not here; fetch them with `rectiflow data get {set}`"));
-    let cache = fetch::cache_dir()?;
-    let known = registry::find(set).filter(|found| fetch::is_fetched(found, &cache)).ok_or_else(missing)?;
-    let first = known.contents.first().ok_or_else(missing)?;
-    Ok(registry::folder(set, &cache)?.join(first.file))
 }
 
 fn reference(extractor: &dyn Extractor, dataset: &Arc<dyn Dataset>, count: usize) -> Result<Reference, Error> {

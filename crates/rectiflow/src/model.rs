@@ -1,12 +1,11 @@
 //! A trained network with everything that gives it meaning: its recipe, the shape of its data and its classes.
 
 use crate::{
-    Error, Recipe, Start,
-    align::Climb,
+    Error, Recipe,
+    asked::Classes,
     codec::Codec,
     device::Chosen,
-    prelude::Prelude,
-    sampling::Classes,
+    pipeline::{Around, Before},
     words::{Words, captions},
 };
 use base::{Condition, Device, NULL_CLASS, Shape, Taps, Tensor, Times};
@@ -14,71 +13,13 @@ use flow::{Field, Frame, Guided, Parameterization, ScoreField, guidance::Guidanc
 use kernels::Precision;
 use nets::Net;
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
-use train::{
-    RunDir,
-    checkpoint::{Checkpoint, Folder, Which, load_weights},
-};
+use train::checkpoint::{Which, load_weights};
 
-/// What a checkpoint says about the data its network was trained on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// "base", "reflow" or "distill".
-    pub stage: String,
-    /// The shape of a sample.
-    pub shape: Shape,
-    /// Names of the classes; empty for networks that are told none: unconditional ones and those that read text.
-    pub classes: Vec<String>,
-    /// What the data are called.
-    pub data: String,
-    /// [`Codec::identity`] of the codec whose latents it learned.
-    pub codec: Option<String>,
-}
-
-impl Subject {
-    /// A first stage on `dataset`. Between two data sets the network has no classes: an image keeps what it shows.
-    pub fn base(recipe: &Recipe, dataset: &dyn data::Dataset, start: &Start, codec: Option<&Codec>) -> Self {
-        let codec = codec.map(|codec| codec.identity.clone());
-        let (shape, classes, name) = (dataset.shape(), dataset.class_names().to_vec(), dataset.name().to_string());
-        let classes = if recipe.task.text().is_some() { Vec::new() } else { classes };
-        let stage = "base".to_string();
-        match start.dataset() {
-            None => Self { stage, shape, classes, data: name, codec },
-            Some(from) => {
-                Self { stage, shape, classes: Vec::new(), data: format!("{} → {name}", from.name()), codec }
-            }
-        }
-    }
-
-    /// As checkpoint metadata.
-    pub fn to_extra(&self) -> BTreeMap<String, String> {
-        let lengths: Vec<String> = self.shape.lengths().iter().map(usize::to_string).collect();
-        let classes = serde_json::to_string(&self.classes).expect("names are JSON strings");
-        let mut extra = BTreeMap::from([
-            ("stage".into(), self.stage.clone()),
-            ("shape".into(), lengths.join(",")),
-            ("classes".into(), classes),
-            ("data_name".into(), self.data.clone()),
-        ]);
-        extra.extend(self.codec.clone().map(|identity| ("codec".into(), identity)));
-        extra
-    }
-
-    /// From checkpoint metadata.
-    pub(crate) fn from_extra(extra: &BTreeMap<String, String>, file: &Path) -> Result<Self, Error> {
-        let missing =
-            |key: &str| Error::Failure(format!("checkpoint {}: `{key}` is missing or unreadable", file.display()));
-        let text = |key: &str| extra.get(key).ok_or_else(|| missing(key));
-        let shape: Result<Vec<usize>, _> = text("shape")?.split(',').map(str::parse).collect();
-        let shape = shape.ok().and_then(|v| Shape::stored(&v).ok()).ok_or_else(|| missing("shape"))?;
-        let classes = serde_json::from_str(text("classes")?).map_err(|_| missing("classes"))?;
-        let codec = extra.get("codec").cloned();
-        Ok(Self { stage: text("stage")?.clone(), shape, classes, data: text("data_name")?.clone(), codec })
-    }
-}
+pub use crate::runs::{find, which};
+pub use crate::subject::Subject;
 
 /// A network ready to sample.
 pub struct Model {
@@ -102,10 +43,10 @@ pub struct Model {
     captions: Vec<String>,
     /// What decodes its samples, where it moves latents.
     pub codec: Option<Arc<Codec>>,
-    /// One more step before every sample, where the model was given one.
-    pub prelude: Option<Box<Prelude>>,
-    /// A reward that every sample climbs, where the model was given one.
-    pub climb: Option<Box<Climb>>,
+    /// What is done before the first step of every sample, where a method was given to it (One More Step).
+    pub before: Option<Box<dyn Before>>,
+    /// What bends the field that every sample follows, where a method was given to it (a reward that is climbed).
+    pub around: Option<Box<dyn Around>>,
 }
 
 impl Model {
@@ -151,9 +92,9 @@ impl Model {
                 nets::lora::merged(load_weights(lora.init(net, recipe.seed, &device.device)?, &checkpoint, which)?)
             }
         };
-        let (prelude, climb) = (None, None);
+        let (before, around) = (None, None);
         let (images, data) = (meta.images, meta.data);
-        Ok(Self { net, recipe, subject, file, images, parameters, data, words, captions, codec, prelude, climb })
+        Ok(Self { net, recipe, subject, file, images, parameters, data, words, captions, codec, before, around })
     }
 
     /// The network as a velocity field from noise to data, under guidance, its products in `precision`.
@@ -321,38 +262,5 @@ impl<const D: usize, F: Field<D>> Field<D> for Rounded<F> {
     // Scores read all bits: stochastic solvers divide by what is left of the noise.
     fn score_field(&self) -> Option<&dyn ScoreField<D>> {
         self.field.score_field()
-    }
-}
-
-/// The checkpoint at `path`: the file itself, or the newest of a run's folder.
-///
-/// # Errors
-/// Where there is none that can be read.
-pub fn find(path: &Path) -> Result<Checkpoint, Error> {
-    if !path.exists() {
-        let remedy = "give a run's folder (runs/NAME) or a checkpoint file";
-        return Err(Error::Failure(format!("{}: no such file or folder; {remedy}", path.display())));
-    }
-    if path.is_file() {
-        return Ok(Checkpoint::open(path)?);
-    }
-    let run = RunDir::at(path);
-    let folder = if run.checkpoints().is_dir() { run.checkpoints() } else { path.to_path_buf() };
-    let none = || Error::Failure(format!("{} holds no checkpoint; train a model into it first", path.display()));
-    Ok(Folder::at(folder).latest()?.ok_or_else(none)?.checkpoint)
-}
-
-/// `raw`, a decay, or the recipe's first average.
-///
-/// # Errors
-/// [`Error::Usage`] for anything else.
-pub fn which(text: Option<&str>) -> Result<Which, Error> {
-    match text {
-        None => Ok(Which::Best),
-        Some("raw") => Ok(Which::Raw),
-        Some(text) => {
-            let refused = || Error::Usage(format!("--ema {text}: give a decay such as 0.999, or `raw`"));
-            text.parse().map(Which::Ema).map_err(|_| refused())
-        }
     }
 }

@@ -3,7 +3,7 @@
 //! VGG16 with average pooling, as 2-rectified flow++ trains with (Lee, Lin, Fanti, arXiv 2405.20320, §4.2), on images as they
 //! are: the paper's enlargement to 224 pixels costs more than the network it teaches.
 
-use crate::{Error, Recipe, device::Chosen, judge};
+use crate::{Error, Recipe, assets, device::Chosen};
 use base::{Shape, Tensor};
 use flow::Premetric;
 use metrics::{Lpips, LpipsConfig, LpipsNet, Pooling};
@@ -47,7 +47,7 @@ pub(crate) fn lpips(shape: Shape, device: &Chosen) -> Result<Box<dyn Premetric<2
     let seen = |error| Error::Usage(format!("`perceptual` looks at images: {error}; leave it out"));
     let image = shape.image().map_err(seen)?;
     let config = LpipsConfig { net: LpipsNet::Vgg16, pooling: Pooling::Average, size: 0 };
-    let lpips = judge::lpips(&config, &device.device.clone().autodiff())?;
+    let lpips = assets::lpips(&config, &device.device.clone().autodiff())?;
     lpips.check(image).map_err(|error| Error::Usage(format!("perceptual: {error}")))?;
     Ok(Box::new(Checked { lpips, image }))
 }

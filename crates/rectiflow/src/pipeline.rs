@@ -6,12 +6,47 @@
 use crate::{
     Error, Start,
     codec::Codec,
-    prelude::Prelude,
+    host::host,
     recipe::SampleConfig,
-    sampling::{host, noise, stirred},
+    streams::{noise, stirred},
 };
-use base::{Condition, Device, Shape, Tensor};
-use flow::{Brownian, Field, Schedule, Solver, Stepper, path::Changed, solve_with, solver::Solution};
+use base::{Condition, Device, Shape, Tensor, Times};
+use flow::{
+    Brownian, Field, Frame, Schedule, ScoreField, Solver, Stepper, path::Changed, solve_with, solver::Solution,
+};
+
+/// What a method does before the first step of every sample.
+pub trait Before: Send + Sync {
+    /// Whether it does anything to samples that start on `path` at time `t`.
+    fn applies(&self, path: &flow::Path, t: f64) -> bool;
+
+    /// Where the samples `indices` of `seed` start on `path` at time `t`, from their noise, rows `[b n]`; `None` where they start at the
+    /// noise itself.
+    ///
+    /// # Errors
+    /// What a network of its own may say.
+    fn start(
+        &self,
+        path: &flow::Path,
+        t: f64,
+        noise: &Tensor<2>,
+        condition: &Condition,
+        seed: u64,
+        indices: &[u64],
+    ) -> Result<Option<Tensor<2>>, Error>;
+}
+
+/// What a method does to the field that samples follow.
+pub trait Around: Send + Sync {
+    /// `field`, bent.
+    ///
+    /// # Errors
+    /// A field that it does not go with.
+    fn around<'a>(&'a self, field: Box<dyn Field<2> + 'a>) -> Result<Box<dyn Field<2> + 'a>, Error>;
+
+    /// What is to be said before it is used.
+    fn advice(&self) -> Option<String>;
+}
 
 /// How samples are drawn.
 pub(crate) struct Pipeline<'a> {
@@ -20,7 +55,7 @@ pub(crate) struct Pipeline<'a> {
     path: flow::Path,
     solver: Solver,
     schedule: Schedule,
-    prelude: Option<&'a Prelude>,
+    before: Option<&'a dyn Before>,
     end: End<'a>,
     shape: Shape,
     device: Device,
@@ -67,12 +102,12 @@ impl<'a> Pipeline<'a> {
         config.check().map_err(Error::Usage)?;
         let (schedule, device) = (config.schedule.build(config.steps)?, device.clone());
         let (path, solver) = (config.path.as_ref().unwrap_or(trained).clone(), config.solver.clone());
-        Ok(Self { field, start, path, solver, schedule, prelude: None, end: End::Plain, shape, device })
+        Ok(Self { field, start, path, solver, schedule, before: None, end: End::Plain, shape, device })
     }
 
-    /// With one more step before the first.
-    pub fn after(self, prelude: Option<&'a Prelude>) -> Self {
-        Self { prelude, ..self }
+    /// With something done before the first step.
+    pub fn after(self, before: Option<&'a dyn Before>) -> Self {
+        Self { before, ..self }
     }
 
     /// With a decoder at the end, where there is one.
@@ -86,8 +121,8 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Whether a step before the first would change nothing, because this path starts in pure noise.
-    pub fn prelude_is_idle(&self) -> bool {
-        self.prelude.is_some() && !methods::OneMoreStep::applies(&self.path, self.schedule.ends().0)
+    pub fn before_is_idle(&self) -> bool {
+        self.before.is_some_and(|before| !before.applies(&self.path, self.schedule.ends().0))
     }
 
     /// The path that is sampled along.
@@ -142,10 +177,10 @@ impl<'a> Pipeline<'a> {
 
     fn start_of(&self, seed: u64, indices: &[u64], condition: &Condition) -> Result<Tensor<2>, Error> {
         let key = noise(seed);
-        let before = match self.prelude {
-            Some(prelude) => {
+        let before = match self.before {
+            Some(before) => {
                 let own = key.normal_tensor(indices, [0, self.shape.numel()], &self.device);
-                prelude.start(&self.path, self.schedule.ends().0, &own, condition, seed, indices)?
+                before.start(&self.path, self.schedule.ends().0, &own, condition, seed, indices)?
             }
             None => None,
         };
@@ -188,4 +223,25 @@ pub(crate) fn along<'a>(
         None => Box::new(field),
         Some(other) => Box::new(Changed::new(field, trained.clone(), other.clone())?),
     })
+}
+
+/// A field behind a pointer, as methods hand it on.
+pub(crate) struct Boxed<'a>(pub Box<dyn Field<2> + 'a>);
+
+impl Field<2> for Boxed<'_> {
+    fn velocity(&self, x: Tensor<2>, t: &Times, condition: &Condition) -> Tensor<2> {
+        self.0.velocity(x, t, condition)
+    }
+
+    fn average_velocity(&self, x: Tensor<2>, t: &Times, until: &Times, condition: &Condition) -> Tensor<2> {
+        self.0.average_velocity(x, t, until, condition)
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        self.0.frame()
+    }
+
+    fn score_field(&self) -> Option<&dyn ScoreField<2>> {
+        self.0.score_field()
+    }
 }

@@ -5,15 +5,17 @@ use crate::{
     codec::Codec,
     context::{Context, Event},
     memory, pictures,
-    pipeline::{End, Pipeline, along},
+    pipeline::{Boxed, End, Pipeline, along},
     recipe::SampleConfig,
-    words::Words,
 };
-use base::{Condition, Dense, Device, Key, NULL_CLASS, Purpose, Shape, Tensor, TensorData};
-use flow::{Brownian, Field};
+use base::Shape;
+use flow::Field;
 use media::Images;
-use methods::Labels;
-use std::{ops::Range, sync::Arc, time::Instant};
+use std::{ops::Range, time::Instant};
+
+pub use crate::asked::{Classes, Maps};
+pub(crate) use crate::host::host;
+pub use crate::streams::{noise, paths};
 
 /// Samples and what they cost.
 #[derive(Clone, Debug)]
@@ -47,43 +49,6 @@ impl Drawn {
     /// [`Error::Usage`] where they are none.
     pub fn images(&self) -> Result<Images, Error> {
         pictures::of(self.rows.clone(), self.len(), self.shape)
-    }
-}
-
-/// What sample `i` is asked for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Classes {
-    /// No class.
-    None,
-    /// These in turn.
-    InTurn(Vec<i64>),
-    /// These prompts in turn.
-    Prompts(Arc<Vec<String>>),
-    /// One of these, beside a map: the mixture to hear it in.
-    Beside(Box<Self>, Arc<Maps>),
-}
-
-/// Maps that stand beside samples, in turn.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Maps {
-    /// One after another.
-    pub rows: Vec<f32>,
-    /// What a row is.
-    pub shape: Shape,
-}
-
-impl Maps {
-    /// Those of the samples `indices`.
-    fn of(&self, indices: &[u64], device: &Device) -> Option<Dense> {
-        let size = self.shape.numel();
-        let count = (self.rows.len() / size) as u64;
-        if count == 0 {
-            return None;
-        }
-        let row = |index: &u64| self.rows[(index % count) as usize * size..][..size].iter().copied();
-        let rows: Vec<f32> = indices.iter().flat_map(row).collect();
-        let rows = Tensor::from_data(TensorData::new(rows, [indices.len(), size]), device);
-        Some(Dense { rows, shape: self.shape })
     }
 }
 
@@ -123,16 +88,6 @@ impl Classes {
         })
     }
 
-    /// The classes from 0 to `count` in turn; none for 0.
-    pub fn first(count: usize) -> Self {
-        if count == 0 { Self::None } else { Self::InTurn((0..count as i64).collect()) }
-    }
-
-    /// These prompts in turn.
-    pub fn prompts(prompts: Vec<String>) -> Self {
-        Self::Prompts(Arc::new(prompts))
-    }
-
     /// From `3`, `Sneaker`, `0,1,Bag` or `none` (`-1` where a class has that name).
     ///
     /// # Errors
@@ -160,65 +115,16 @@ impl Classes {
             None => listed(names, text).iter().map(|word| one(word)).collect::<Result<_, _>>().map(Self::InTurn),
         }
     }
-
-    /// The class of sample `index`.
-    pub fn of(&self, index: u64) -> i64 {
-        match self {
-            Self::InTurn(classes) if !classes.is_empty() => classes[(index % classes.len() as u64) as usize],
-            Self::Beside(asked, _) => asked.of(index),
-            _ => NULL_CLASS,
-        }
-    }
-
-    /// The prompt of sample `index`.
-    pub fn prompt(&self, index: u64) -> Option<&str> {
-        match self {
-            Self::Prompts(prompts) if !prompts.is_empty() => {
-                Some(prompts[(index % prompts.len() as u64) as usize].as_str())
-            }
-            Self::Beside(asked, _) => asked.prompt(index),
-            _ => None,
-        }
-    }
-
-    /// What the samples `indices` are conditioned on, their prompts read by `words`.
-    ///
-    /// # Errors
-    /// What the reader may say.
-    pub fn condition(&self, words: Option<&Arc<Words>>, indices: &[u64], device: &Device) -> Result<Condition, Error> {
-        if let Self::Beside(asked, maps) = self {
-            return Ok(Condition { dense: maps.of(indices, device), ..asked.condition(words, indices, device)? });
-        }
-        if let (Self::Prompts(_), Some(words)) = (self, words) {
-            return words.condition(&indices.iter().map(|index| self.prompt(*index)).collect::<Vec<_>>(), device);
-        }
-        Ok(Labels::condition(&indices.iter().map(|index| self.of(*index)).collect::<Vec<_>>(), device))
-    }
-}
-
-/// The noise of samples under `seed`. Folded, so that no seed gives a sample the noise of training or validation.
-pub fn noise(seed: u64) -> Key {
-    Key::new(seed, Purpose::Noise).fold(2)
 }
 
 /// What samples of `model` follow: its field under guidance, up the reward it was given, along the path asked for.
 pub(crate) fn field_of<'a>(model: &'a Model, config: &SampleConfig) -> Result<Box<dyn Field<2> + 'a>, Error> {
     let field = model.field(&config.guidance, config.precision)?;
     let (trained, other) = (&model.recipe.path, config.path.as_ref());
-    Ok(match &model.climb {
+    Ok(match &model.around {
         None => along(field, trained, other)?,
-        Some(climb) => along(climb.around(field)?, trained, other)?,
+        Some(method) => along(Boxed(method.around(Box::new(field))?), trained, other)?,
     })
-}
-
-/// What stirs samples under `seed` on their way, in stochastic solvers.
-pub(crate) fn stirred(seed: u64) -> Key {
-    Key::new(seed, Purpose::Latent).fold(2)
-}
-
-/// The Brownian paths of samples under `seed`, for stochastic solvers.
-pub fn paths(seed: u64, indices: &[u64]) -> Brownian {
-    Brownian::new(stirred(seed), indices)
 }
 
 /// Draws the samples of `range` under `seed`; those of a model between two data sets begin at held-out images of its source.
@@ -297,14 +203,14 @@ fn drawn(
     let device = context.device.device.clone();
     let moved = model.subject.shape;
     let pipeline = Pipeline::new(field_of(model, config)?, &model.recipe.path, config, start, moved, &device)?;
-    let pipeline = pipeline.after(model.prelude.as_deref()).ending(end);
+    let pipeline = pipeline.after(model.before.as_deref()).ending(end);
     if let Some(reason) = config.precision.fallback(&device) {
         context.note(reason);
     }
     if let Some(advice) = model.recipe.advice(&config.solver) {
         context.note(advice);
     }
-    if pipeline.prelude_is_idle() {
+    if pipeline.before_is_idle() {
         let path = pipeline.path().name();
         context.note(format!("path `{path}` starts in pure noise: one more step changes nothing here"));
     }
@@ -329,12 +235,6 @@ fn drawn(
     Ok(drawn)
 }
 
-/// A tensor's numbers on the host.
-pub(crate) fn host<const D: usize>(tensor: base::Tensor<D>) -> Result<Vec<f32>, Error> {
-    let read = tensor.try_into_vec_as::<f32>();
-    read.map_err(|error| Error::Failure(format!("a tensor could not be read back from its device: {error}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,15 +248,5 @@ mod tests {
         assert_eq!(named(&names, "dog"), Some(3));
         assert_eq!((named(&names, "DOG"), named(&names, "CAT")), (None, Some(0)));
         assert_eq!((named(&names, "3"), named(&names, "none")), (Some(4), None));
-    }
-
-    /// Samples start at noise that neither training nor validation of the same seed has seen. Mutant: the fold left out.
-    #[test]
-    fn samples_do_not_start_at_the_noise_of_training() {
-        let first = |key: Key| key.normals(0, 4).collect::<Vec<f32>>();
-        for training in [Key::new(7, Purpose::Noise), Key::new(7, Purpose::Noise).fold(1)] {
-            assert_ne!(first(noise(7)), first(training));
-        }
-        assert_ne!(first(noise(7)), first(noise(8)));
     }
 }

@@ -112,7 +112,7 @@ impl Opened {
         let (model, device, began) = (&self.model, &self.device.device, Instant::now());
         let (path, moved) = (&model.recipe.path, model.subject.shape);
         let pipeline = Pipeline::new(field_of(model, config)?, path, config, &self.start, moved, device)?;
-        let pipeline = pipeline.after(model.prelude.as_deref()).decoded(model.codec.as_deref());
+        let pipeline = pipeline.after(model.before.as_deref()).decoded(model.codec.as_deref());
         let rows: Vec<(u64, u64)> = wanted.iter().map(|one| (one.seed, one.index)).collect();
         let piece = pipeline.draw_each(&rows, &self.condition(wanted)?, watch)?;
         let classes = wanted.iter().map(|one| one.asked.class()).collect();

@@ -6,6 +6,7 @@ use crate::{
     codec::Codec,
     pictures,
     pipeline::{Piece, Pipeline, along},
+    runs::Sheet,
     sampling::Classes,
     words::Words,
 };
@@ -32,12 +33,13 @@ pub(crate) struct Sheets<'a> {
 /// Samples of a sheet.
 pub(crate) const SHEET: u64 = 64;
 
-impl Sheets<'_> {
-    /// The sheet after `images` training images.
-    pub fn draw(&self, images: u64, network: &dyn Network<2>) -> Result<(), TrainError> {
+impl Sheet for Sheets<'_> {
+    fn draw(&self, images: u64, network: &dyn Network<2>) -> Result<(), TrainError> {
         self.drawn(images, network).map_err(|error| TrainError::Objective(format!("sample sheet: {error}")))
     }
+}
 
+impl Sheets<'_> {
     fn drawn(&self, images: u64, network: &dyn Network<2>) -> Result<(), Error> {
         let config = &self.recipe.sample;
         let network = Precise { network, precision: config.precision };

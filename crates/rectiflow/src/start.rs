@@ -6,6 +6,7 @@
 use crate::{Error, Recipe};
 use base::{Device, Key, Shape, Tensor, TensorData};
 use data::{DataConfig, Dataset, Split};
+use nets::weights::{Stored, TensorSource};
 use std::{path::Path, sync::Arc};
 
 /// The law of `x0`.
@@ -126,7 +127,7 @@ impl Start {
         let (axes, rows, labels) = match file.to_ascii_lowercase().ends_with(".safetensors") {
             true => media::arrays::read_safetensors(Path::new(file))?,
             false => {
-                let (axes, rows) = crate::released::read_noise(file)?;
+                let (axes, rows) = read_points(file)?;
                 (axes, rows, None)
             }
         };
@@ -166,6 +167,33 @@ pub(crate) fn images(
         dataset.get((number % len) as usize)?.normalize_into(flip && (number / len) % 2 == 1, &mut values);
     }
     Ok(Tensor::from_data(TensorData::new(values, [numbers.len(), size]), device))
+}
+
+/// Shape and numbers of `FILE.npy`, `FILE.safetensors` with one tensor, or `FILE.safetensors:TENSOR`.
+pub(crate) fn read_points(given: &str) -> Result<(Vec<usize>, Vec<f32>), Error> {
+    if given.to_ascii_lowercase().ends_with(".npy") {
+        return Ok(media::arrays::read_npy(Path::new(given))?);
+    }
+    let (file, name) = match given.rsplit_once(".safetensors:") {
+        Some((stem, name)) => (format!("{stem}.safetensors"), Some(name)),
+        None => (given.to_owned(), None),
+    };
+    if !file.to_ascii_lowercase().ends_with(".safetensors") {
+        return Err(Error::Usage(format!("--noise {given}: give an .npy or a .safetensors file")));
+    }
+    let stored = Stored::open(Path::new(&file))?;
+    let names = stored.names();
+    let name = match (name, names.as_slice()) {
+        (Some(name), _) if names.iter().any(|known| known == name) => name,
+        (None, [only]) => only,
+        _ => {
+            let known = names.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
+            return Err(Error::Usage(format!(
+                "--noise {given}: name one of its tensors, FILE.safetensors:NAME ({known})"
+            )));
+        }
+    };
+    Ok((stored.shape(name).unwrap_or_default(), stored.read(name)?))
 }
 
 #[cfg(test)]

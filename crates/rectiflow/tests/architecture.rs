@@ -25,6 +25,47 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["rectiflow", "server"]),
 ];
 
+/// The floors of the crate `rectiflow` from the ground up, and on each its modules: one uses those that stand before it, and none
+/// behind. A new module has its place here; an arrow up fails the test.
+const FLOORS: &[(&str, &[&str])] = &[
+    (
+        "ground",
+        &["error", "machine", "output", "device", "context", "host", "pictures", "streams", "assets", "report", "runs"],
+    ),
+    ("recipe", &["scheduler_config", "schedules", "recipe", "memory"]),
+    ("records", &["start", "subject", "facts", "symmetry", "words", "asked", "sound", "shapes", "perceptual", "codec"]),
+    (
+        "pipeline",
+        &[
+            "pipeline",
+            "model",
+            "sampling",
+            "one_more_step",
+            "align",
+            "pairs",
+            "separator",
+            "round_trip",
+            "judge",
+            "released",
+            "restoring",
+            "toy",
+        ],
+    ),
+    ("stages", &["sheets", "taught", "stage"]),
+    ("verbs", &["verbs"]),
+    ("served", &["serving"]),
+];
+
+/// Names that `lib.rs` says at the top, and the module each is of.
+const AT_THE_TOP: &[(&str, &str)] = &[
+    ("Context", "context"),
+    ("Error", "error"),
+    ("Event", "context"),
+    ("Model", "model"),
+    ("Recipe", "recipe"),
+    ("Start", "start"),
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace root exists")
 }
@@ -107,4 +148,68 @@ fn every_file_says_what_it_is_and_stays_one_idea_long() {
         let lines = text.lines().count();
         assert!(lines <= 600, "{inside} has {lines} lines; split it by idea (soft limit 300, hard limit 600)");
     }
+}
+
+/// The words after `crate::` in `text`, those in braces among them, without comments and the tests at its end.
+fn used(text: &str) -> BTreeSet<String> {
+    let code: String = text
+        .split("#[cfg(test)]")
+        .next()
+        .unwrap_or_default()
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default().to_string() + "\n")
+        .collect();
+    let word =
+        |text: &str| -> String { text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
+    let mut found = BTreeSet::new();
+    for (at, matched) in code.match_indices("crate::") {
+        let rest = &code[at + matched.len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            found.insert(word(rest));
+            continue;
+        };
+        let (mut depth, mut from) = (0, 0);
+        for (i, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                ',' | '}' if depth == 0 => {
+                    found.insert(word(&group[from..i]));
+                    from = i + 1;
+                    if c == '}' {
+                        break;
+                    }
+                }
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+    }
+    found.remove("");
+    found
+}
+
+/// Mutants: `use crate::verbs` in a stage; a module that no floor names; a pair of modules that use each other.
+#[test]
+fn the_floors_of_rectiflow_are_climbed_one_way() {
+    let order: Vec<&str> = FLOORS.iter().flat_map(|(_, modules)| modules.iter().copied()).collect();
+    let place = |module: &str| order.iter().position(|known| *known == module);
+    let source = root().join("crates/rectiflow/src");
+    let mut arrows = 0;
+    for path in sources() {
+        let Ok(inside) = path.strip_prefix(&source) else { continue };
+        if inside == Path::new("lib.rs") || path.ends_with("tests.rs") {
+            continue;
+        }
+        let module = inside.iter().next().expect("a file").to_string_lossy().replace(".rs", "");
+        let here = place(&module).unwrap_or_else(|| panic!("`{module}` stands on no floor: give it one in FLOORS"));
+        for word in used(&fs::read_to_string(&path).expect("a readable source")) {
+            let target = AT_THE_TOP.iter().find(|(name, _)| *name == word).map_or(word.as_str(), |(_, module)| module);
+            let Some(there) = place(target) else { continue }; // another crate's name at the top
+            assert!(there <= here, "{}: `{module}` uses `{target}`, which stands above it", inside.display());
+            arrows += usize::from(there < here);
+        }
+    }
+    assert!(arrows > 300, "only {arrows} arrows were read");
+    let grouped = used("use crate::{Error, codec::{Codec, raw}, verbs};\nlet x = crate::host::host(y); // crate::no\n");
+    assert_eq!(grouped, BTreeSet::from(["Error", "codec", "verbs", "host"].map(String::from)));
 }

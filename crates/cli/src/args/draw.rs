@@ -1,6 +1,6 @@
 //! Arguments of the verbs that draw samples, or prepare how they are drawn.
 
-use super::{ModelArgs, PreludeArgs, ReleasedArgs, SolverArgs, seed};
+use super::{FirstStepArgs, ModelArgs, ReleasedArgs, SolverArgs, seed};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
@@ -47,7 +47,7 @@ pub struct Sample {
     #[command(flatten)]
     pub released: ReleasedArgs,
     #[command(flatten)]
-    pub prelude: PreludeArgs,
+    pub first_step: FirstStepArgs,
     /// Check everything and draw nothing.
     #[arg(long)]
     pub dry_run: bool,

@@ -1,6 +1,6 @@
 //! Arguments of the verbs that measure.
 
-use super::{ModelArgs, PreludeArgs, seed};
+use super::{FirstStepArgs, ModelArgs, seed};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
@@ -43,7 +43,7 @@ pub struct Eval {
     #[arg(long)]
     pub explain: bool,
     #[command(flatten)]
-    pub prelude: PreludeArgs,
+    pub first_step: FirstStepArgs,
     /// Write the report into this folder.
     #[arg(long, short, visible_alias = "output-dir", value_hint = ValueHint::DirPath)]
     pub output: Option<PathBuf>,

@@ -217,7 +217,7 @@ pub struct ModelArgs {
 /// One more step before the first.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "One more step")]
-pub struct PreludeArgs {
+pub struct FirstStepArgs {
     /// A step made by `rectiflow one-more-step`: its run's folder or checkpoint file.
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub one_more_step: Option<PathBuf>,

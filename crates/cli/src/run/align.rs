@@ -6,6 +6,7 @@ use rectiflow::{
     Context, Error, Model,
     align::{Climb, RewardRecipe},
     model::which,
+    pipeline::Around,
     recipe::document,
     verbs::{
         align::{self, AlignRequest, Way},
@@ -85,7 +86,7 @@ pub(super) fn winrate(request: args::Winrate, global: &Global, context: &mut Con
     if let Some(file) = first_reward {
         let climb = Climb::open(&file, &first_reward_weight, &first, &context.device)?;
         climb.advice().into_iter().for_each(|advice| context.note(advice));
-        first.climb = Some(Box::new(climb));
+        first.around = Some(Box::new(climb));
     }
     let mut config = second.recipe.sample.clone();
     config.steps = how.steps.unwrap_or(config.steps);

@@ -3,8 +3,9 @@
 use super::print;
 use crate::args::{self, Global, SolverArgs};
 use rectiflow::{
-    Context, Error, Precision, output as place,
-    prelude::OneMoreStep,
+    Context, Error, Precision,
+    one_more_step::OneMoreStep,
+    output as place,
     released::{ReleasedRequest, is_released},
     verbs::{
         self,
@@ -30,7 +31,7 @@ pub(super) fn overrides(args: &SolverArgs) -> SampleOverrides {
     }
 }
 
-pub(super) fn prelude(args: args::PreludeArgs) -> Option<(std::path::PathBuf, OneMoreStep)> {
+pub(super) fn first_step(args: args::FirstStepArgs) -> Option<(std::path::PathBuf, OneMoreStep)> {
     let step = OneMoreStep { fresh: args.one_more_step_fresh, guidance: args.one_more_step_guidance };
     Some((args.one_more_step?, step))
 }
@@ -59,7 +60,7 @@ pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Conte
         output,
         columns,
         resolution,
-        prelude: before,
+        first_step: before,
         dry_run,
         ..
     } = request;
@@ -77,7 +78,7 @@ pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Conte
         output,
         columns,
         resolution,
-        prelude: prelude(before),
+        first_step: first_step(before),
         noise,
         reward: reward.map(|file| (file, reward_weight)),
     };
@@ -102,7 +103,7 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
         ("--data", request.data.is_some(), "it starts from noise"),
         ("--reward", request.reward.is_some(), "a reward learns from a run's samples"),
         ("--path", request.path.is_some(), "it is sampled along its own path"),
-        ("--one-more-step", request.prelude.one_more_step.is_some(), "its levels begin at pure noise"),
+        ("--one-more-step", request.first_step.one_more_step.is_some(), "its levels begin at pure noise"),
         ("--columns", request.columns != 0, "several pictures make a square sheet, or give --output a folder"),
         ("--batch-size", solver.batch_size.is_some(), "pictures are drawn one after another"),
         ("--dry-run", request.dry_run, "drawing checks everything before it begins"),

@@ -1,6 +1,6 @@
 //! Verbs that measure: samples, models, and the fields between.
 
-use super::{draw::prelude, print};
+use super::{draw::first_step, print};
 use crate::args::{self, Global};
 use rectiflow::{
     Context, Error,
@@ -35,7 +35,7 @@ pub(super) fn eval(request: args::Eval, global: &Global, context: &mut Context) 
         classifier,
         also,
         explain,
-        prelude: before,
+        first_step: before,
         output,
     } = request;
     output.as_deref().map_or(Ok(()), place::folder)?;
@@ -56,7 +56,7 @@ pub(super) fn eval(request: args::Eval, global: &Global, context: &mut Context) 
         schedule,
         judge: JudgeConfig { features, classifier, also },
         explain,
-        prelude: prelude(before),
+        first_step: first_step(before),
         output,
         command: format!("rectiflow {}", command[1..].join(" ")),
     };

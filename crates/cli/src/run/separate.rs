@@ -5,7 +5,7 @@ use super::print;
 use crate::args::{self, Global};
 use rectiflow::{
     Context, Error,
-    sound::Resynthesis,
+    separator::Resynthesis,
     verbs::separate::{ScoreRequest, SeparateRequest, score, separate as run},
 };
 

@@ -8,6 +8,7 @@ mod grain;
 mod inception;
 mod layers;
 mod lpips;
+mod renamed;
 mod resize;
 mod vgg16;
 

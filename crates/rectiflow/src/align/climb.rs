@@ -3,7 +3,11 @@
 //! The mathematics is `methods::align::Rewarded`; here a trained reward is opened, held to the model, and its axes are weighed.
 
 use super::{RewardModel, judge::weights};
-use crate::{Error, Model, device::Chosen};
+use crate::{
+    Error, Model,
+    device::Chosen,
+    pipeline::{Around, Boxed},
+};
 use flow::Field;
 use methods::align::Rewarded;
 use std::path::Path;
@@ -40,12 +44,19 @@ impl Climb {
             Err(_) => weights(Some(weight), &axes)?,
         };
         let climb = Self { reward, weights };
-        climb.around(of.field(&Default::default(), Default::default())?)?;
+        climb.around(Box::new(of.field(&Default::default(), Default::default())?))?;
         Ok(climb)
     }
+}
 
-    /// What is to be said before it is used.
-    pub fn advice(&self) -> Option<String> {
+impl Around for Climb {
+    fn around<'a>(&'a self, field: Box<dyn Field<2> + 'a>) -> Result<Box<dyn Field<2> + 'a>, Error> {
+        // The weights are inside the gradient.
+        let climbing = Rewarded::new(Boxed(field), self.reward.gradient_of(self.weights.clone()), 1.0);
+        Ok(Box::new(climbing.map_err(|error| Error::Usage(error.to_string()))?))
+    }
+
+    fn advice(&self) -> Option<String> {
         let file = self.reward.file.display();
         (!self.reward.recipe.noisy).then(|| {
             format!(
@@ -53,15 +64,5 @@ impl Climb {
                  with `rectiflow reward train --noisy`"
             )
         })
-    }
-
-    /// `field`, climbing.
-    ///
-    /// # Errors
-    /// A field that knows no path from independent noise.
-    pub fn around<'a>(&'a self, field: impl Field<2> + 'a) -> Result<impl Field<2> + 'a, Error> {
-        // The weights are inside the gradient.
-        Rewarded::new(field, self.reward.gradient_of(self.weights.clone()), 1.0)
-            .map_err(|error| Error::Usage(error.to_string()))
     }
 }

@@ -1,7 +1,10 @@
 //! The codec of pictures: its sizes and losses, how it is trained, and pictures to latents and back.
 
 use super::{AutoencoderTask, CodecRecipe, Coder, Kind};
-use crate::{Context, Error, stage::Stage, verbs::train::TrainReport};
+use crate::{
+    Context, Error,
+    runs::{Stage, TrainReport},
+};
 use base::{Device, Shape, Tensor};
 use data::{DataConfig, Dataset, Loader, TestPart};
 use nets::{Autoencoder, AutoencoderConfig, Init};

@@ -2,7 +2,10 @@
 //! latents have a surface. A kind is one file (or folder) that implements them; `CodecConfig::kind` alone knows which there are.
 
 use super::CodecRecipe;
-use crate::{Context, Error, stage::Stage, verbs::train::TrainReport};
+use crate::{
+    Context, Error,
+    runs::{Stage, TrainReport},
+};
 use base::{Device, Shape, Tensor};
 use data::{DataConfig, Dataset, TestPart};
 use media::shape::{Extracted, Point, record::Counts};

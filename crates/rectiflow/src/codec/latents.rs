@@ -5,8 +5,8 @@ use super::Codec;
 use crate::{
     Error,
     context::{Context, Event},
+    host::host,
     machine::Machine,
-    sampling::host,
 };
 use base::{Shape, Tensor, TensorData};
 use data::{DataConfig, Dataset, LeftOut, Sample, Values, fetch};

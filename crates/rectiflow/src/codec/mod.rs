@@ -25,7 +25,7 @@ pub use shape::{ShapeConfig, ShapeTask};
 pub use task::{AutoencoderTask, divergence};
 pub use triplane::{TriplaneConfig, TriplaneTask};
 
-use crate::{Error, Recipe, device::Chosen, model::find};
+use crate::{Error, Recipe, device::Chosen, runs::find};
 use base::{Device, Shape, Tensor};
 use media::shape::{Extracted, Point};
 use std::{
@@ -71,7 +71,7 @@ impl Codec {
         }
         let recipe = CodecRecipe::parse(&meta.recipe, &format!("recipe inside {}", file.display()))?;
         let moments = Moments::read(&Moments::place(RunDir::at(place).path()))?;
-        let subject = crate::model::Subject::from_extra(&meta.extra, &file)?;
+        let subject = crate::subject::Subject::from_extra(&meta.extra, &file)?;
         let (sample, latent) = (subject.shape, recipe.codec.latent(subject.shape)?);
         moments.check(latent)?;
         let coder = recipe.codec.kind().load(sample, &checkpoint, &device.device)?;

@@ -2,7 +2,12 @@
 //! TripoSG (arXiv:2502.06608), sec. 3.2: eq. 5 to 8 on points drawn anew in every step from each shape's row.
 
 use super::{CodecRecipe, Coder, Kind, Solid};
-use crate::{Context, Error, sampling::host, shapes, stage::Stage, verbs::train::TrainReport};
+use crate::{
+    Context, Error,
+    host::host,
+    runs::{Stage, TrainReport},
+    shapes,
+};
 use base::{Device, Key, Purpose, Shape, Tensor, TensorData, Times};
 use data::{DataConfig, Dataset, TestPart};
 use media::shape::{

@@ -6,10 +6,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
-/// Why a recipe is not usable. The text names the file (or the option), the line, the key and the remedy.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct DocumentError(pub String);
+pub use crate::error::DocumentError;
 
 /// Reads `text` (called `name` in messages) as a table and checks every key and type against `T`.
 ///

@@ -168,8 +168,10 @@ impl Layers {
 
 /// Makes `table[key]` the data set called `name_or_path`: a named one, or a file or folder that exists.
 fn name_set(table: &mut toml::Table, key: &str, name_or_path: &str) {
-    let is_path = name_or_path.contains(['/', '\\']) || Path::new(name_or_path).exists();
-    let (said, other) = if is_path { ("path", "name") } else { ("name", "path") };
+    let (said, other) = match data::DataConfig::of(name_or_path).path {
+        Some(_) => ("path", "name"),
+        None => ("name", "path"),
+    };
     let set = table.entry(key).or_insert_with(|| toml::Table::new().into());
     if let Some(set) = set.as_table_mut() {
         set.remove(other);

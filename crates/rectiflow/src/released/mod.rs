@@ -22,7 +22,6 @@ pub use draw::{Drawn, Prepared, Sampled, draw, png, prepare, sample};
 pub use field::{Flow, Prompted, SkipLayers};
 pub use folder::Folder;
 pub use network::Network;
-pub(crate) use noise::read as read_noise;
 pub use request::ReleasedRequest;
 pub use text::{Asked, encode};
 pub use times::schedule;

@@ -1,6 +1,6 @@
 //! How near restored pictures are to their originals, and how well they fit what was known.
 
-use crate::{Context, Error, judge};
+use crate::{Context, Error, assets};
 use base::{Tensor, TensorData};
 use methods::steer::Operator;
 use metrics::{Lpips, LpipsConfig, LpipsNet, psnr, ssim};
@@ -47,7 +47,7 @@ impl Judge {
         let small = shape[1].min(shape[2]) < LpipsNet::Alexnet.least();
         let net = if small { LpipsNet::Vgg16 } else { LpipsNet::Alexnet };
         let config = LpipsConfig { net, ..LpipsConfig::default() };
-        let lpips = judge::lpips(&config, &context.device.device).and_then(|lpips| {
+        let lpips = assets::lpips(&config, &context.device.device).and_then(|lpips| {
             lpips.check(shape)?;
             Ok(lpips)
         });

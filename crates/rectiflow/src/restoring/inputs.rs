@@ -85,7 +85,7 @@ impl Inputs {
 /// Pictures that cannot be read or are of another size.
 pub(crate) fn open(place: &str, shape: [usize; 3], resize: bool, option: &str) -> Result<Arc<dyn Dataset>, Error> {
     let [c, h, w] = shape;
-    let config = crate::verbs::data::config(place);
+    let config = DataConfig::of(place);
     // Of a named set the held-out part; a folder is taken whole.
     let split = if config.path.is_some() { Split::Train } else { Split::Test };
     let holdout = if config.path.is_some() { 0.0 } else { config.holdout };

@@ -1,6 +1,7 @@
 //! Which shapes a recipe asks for: their names, classes and captions, before anything of them is read.
 
-use crate::{Error, verbs::shape};
+use super::place as at;
+use crate::Error;
 use data::{DataConfig, Fit, LeftOut, Split};
 use media::shape::{Collection, sample::uniform, solid::Kind};
 use std::collections::BTreeSet;
@@ -91,7 +92,7 @@ impl List {
     }
 
     fn collected(place: &str, config: &DataConfig) -> Result<Self, Error> {
-        let collection = Collection::open(&shape::place(place)?)?;
+        let collection = Collection::open(&at(place)?)?;
         let entries = collection.entries();
         let all: Vec<String> =
             entries.iter().map(|entry| entry.class.clone()).collect::<BTreeSet<_>>().into_iter().collect();

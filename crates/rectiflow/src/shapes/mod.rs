@@ -4,16 +4,41 @@
 //! are rows of a [`Form`], with classes and captions.
 
 mod list;
-pub mod measure;
 mod rows;
 
 pub use list::SOLIDS;
 
 use crate::{Context, Error};
 use base::Shape;
-use data::{DataConfig, Dataset, LeftOut, Sample, Split, TestPart, Values};
+use data::{
+    DataConfig, Dataset, LeftOut, Sample, Split, TestPart, Values,
+    fetch::{
+        self,
+        registry::{self, Kind},
+    },
+};
 use media::shape::{Cameras, Mesh, record::Counts};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+/// Cells to a side of the lattice that surfaces are taken from, as a power of two.
+pub const DEPTH: u32 = 6;
+
+/// Half the longest side of a mesh fitted into the cube [-1, 1]³: what lies around it is outside.
+pub const FILL: f64 = 0.9;
+
+/// A named set of shapes that was fetched, or a path.
+pub(crate) fn place(name_or_path: &str) -> Result<PathBuf, Error> {
+    let path = PathBuf::from(name_or_path);
+    let Some(set) = registry::find(name_or_path).filter(|set| set.kind == Kind::Shapes && !path.exists()) else {
+        return Ok(path);
+    };
+    let cache = fetch::cache_dir()?;
+    if fetch::is_fetched(set, &cache) {
+        Ok(cache.join(set.name))
+    } else {
+        Err(Error::Failure(format!("{0} is not here yet: rectiflow data get {0}", set.name)))
+    }
+}
 
 /// What a shape is kept as.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,7 +174,7 @@ pub fn check_batch(config: &DataConfig, batch: usize) -> Result<(), Error> {
 pub fn meshes(config: &DataConfig, names: &[&str]) -> Result<Vec<Option<Mesh>>, Error> {
     let list = list::List::of(config)?;
     let places: HashMap<&str, &list::Item> = list.items.iter().map(|item| (item.name.as_str(), item)).collect();
-    Ok(names.iter().map(|name| rows::mesh(places.get(name)?, list.collection.as_ref(), measure::DEPTH).ok()).collect())
+    Ok(names.iter().map(|name| rows::mesh(places.get(name)?, list.collection.as_ref(), DEPTH).ok()).collect())
 }
 
 /// The part of the shapes that is kept apart, whole families together; `None` where there is none.

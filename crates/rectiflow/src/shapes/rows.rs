@@ -1,14 +1,12 @@
 //! Rows of points or views, made once by all threads and kept in files of a few dozen: whoever stops on the way continues there.
 
 use super::{
-    Form,
+    DEPTH, FILL, Form,
     list::{Item, List, Origin, hash},
-    measure::DEPTH,
 };
 use crate::{
     Error,
     context::{Context, Event},
-    verbs::shape::FILL,
 };
 use data::fetch;
 use media::shape::{Cameras, Collection, Mesh, Octree, Point, colour, extract, record, record::Counts, repair};

@@ -1,6 +1,6 @@
 //! Notes of the instruments of a bank as recordings: one clip to a key, the label its instrument.
 
-use super::super::verbs::sounds::Part;
+use super::Part;
 use crate::Error;
 use base::{Key, Purpose};
 use data::mixture::{Clip, Library};

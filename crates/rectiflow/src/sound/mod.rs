@@ -2,15 +2,16 @@
 //!
 //! The task `separate` turns the recordings of `[data]` into mixtures made on the fly ([`MixtureSource`]). The data point
 //! is the mel picture of the sound asked for, the map beside it ([`base::Condition::dense`]) that of the mixture, the class or
-//! caption the query. Everything else, from couplings to solvers, is that of any flow. [`Separator`] is the way back to sound.
+//! caption the query. Everything else, from couplings to solvers, is that of any flow. The way back to sound is [`crate::separator`].
 
 mod analysis;
 mod instruments;
-mod separator;
+mod library;
 mod source;
 
 pub use analysis::Analysis;
-pub use separator::{Queries, Resynthesis, Separator};
+pub(crate) use library::read;
+pub use library::{LibraryConfig, Part, library, prepare};
 pub use source::{MixtureSource, held_out, libraries};
 
 use crate::Error;

@@ -1,11 +1,7 @@
 //! Mixtures as a training stream: sample `i` is mixture `i` of the run, whatever the batch.
 
-use super::{Analysis, instruments, place};
-use crate::{
-    Error,
-    recipe::Separate,
-    verbs::sounds::{LibraryConfig, Part, library},
-};
+use super::{Analysis, LibraryConfig, Part, instruments, library, place};
+use crate::{Error, recipe::Separate};
 use base::{Condition, Dense, Device, Key, Purpose, Tensor, TensorData};
 use data::{
     DataConfig,

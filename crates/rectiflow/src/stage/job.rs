@@ -1,6 +1,5 @@
 //! A stage of a flow: all that [`Stage`] is told of it, checked before anything is written.
 
-use super::{DataRecord, Learning, Lineage, Resume, Stage, TrainReport, resume::starting_point};
 use crate::{
     Error, Recipe, Start,
     codec::Codec,
@@ -8,6 +7,7 @@ use crate::{
     memory::Need,
     model::Subject,
     pictures,
+    runs::{DataRecord, Learning, Lineage, Resume, Stage, TrainReport, starting_point},
     sampling::Classes,
     sheets::Sheets,
     taught::{TaughtTask, Teacher},
@@ -142,8 +142,8 @@ impl Job<'_> {
             resume: None,
         };
         let validation = validation.as_ref();
-        let (data, lineage, sheets) = (data.as_ref(), Some(&lineage), Some(&sheets));
-        let learning = Learning { task: &*task, source, validation, data, lineage, sheets };
+        let (data, lineage) = (data.as_ref(), Some(&lineage));
+        let learning = Learning { task: &*task, source, validation, data, lineage, sheets: Some(&sheets) };
         stage.from(from, net, learning, context)
     }
 }

@@ -3,13 +3,11 @@
 use crate::{
     Context, Error,
     codec::{Codec, CodecRecipe, Moments, STAGE, encoded},
+    host::host,
     model::{Subject, find},
     pictures,
-    sampling::host,
-    shapes::{
-        self,
-        measure::{RoundTrip, round_trip as round_trip_of_shapes},
-    },
+    round_trip::{RoundTrip, round_trip as round_trip_of_shapes},
+    shapes,
     stage::{DataRecord, Resume, Stage, TrainReport, place},
 };
 use base::{Shape, Tensor, TensorData};

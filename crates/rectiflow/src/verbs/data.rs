@@ -1,7 +1,6 @@
 //! `data`: the named sets, fetching one, and what a data set is with a sheet of its first images.
 
-use super::inspect;
-use crate::{Context, Error, context::Event, output, symmetry};
+use crate::{Context, Error, context::Event, facts, output, symmetry};
 use data::{
     DataConfig, EMBEDDED, Loader, LoaderConfig,
     fetch::{self, Origin, registry},
@@ -13,8 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// A named set, or a file or folder that exists.
 pub fn config(name_or_path: &str) -> DataConfig {
-    let is_path = name_or_path.contains(['/', '\\']) || Path::new(name_or_path).exists();
-    if is_path { DataConfig::at(name_or_path) } else { DataConfig::named(name_or_path) }
+    DataConfig::of(name_or_path)
 }
 
 /// Facts about a data set, among them whether mirrored images would change it; its first `count` images go to `sheet`.
@@ -23,7 +21,7 @@ pub fn config(name_or_path: &str) -> DataConfig {
 /// Data that cannot be read; a sheet that cannot be written.
 pub fn show(config: &DataConfig, sheet: &Path, count: usize) -> Result<Value, Error> {
     output::file(sheet, &["png"])?;
-    let (mut facts, set) = inspect::surveyed(config)?;
+    let (mut facts, set) = facts::surveyed(config)?;
     if let Some(found) = symmetry::mirrored(&*set)? {
         facts["mirror"] = serde_json::json!({
             "told_apart": found.told,

@@ -5,7 +5,7 @@ use crate::{
     judge::{Judge, JudgeConfig},
     machine::{Machine, peak_memory_mb},
     model::which,
-    prelude::{OneMoreStep, Prelude},
+    one_more_step::{FirstStep, OneMoreStep},
     recipe::{EvaluateConfig, SampleConfig},
     report::{Curve, Figures, Guided, Report, Sheet, Stage, Straightness, Summary, summary::SCHEMA},
     sampling::{Classes, draw_from, noise},
@@ -34,7 +34,7 @@ pub struct EvalRequest {
     /// Who judges.
     pub judge: JudgeConfig,
     /// One more step before every sample: its checkpoint, and how it is taken.
-    pub prelude: Option<(PathBuf, OneMoreStep)>,
+    pub first_step: Option<(PathBuf, OneMoreStep)>,
     /// Whether to say which defects of real images the judges see.
     pub explain: bool,
     /// Folder for a report; none without.
@@ -58,8 +58,8 @@ pub fn eval(request: &EvalRequest, context: &mut Context) -> Result<Summary, Err
     config.check().map_err(Error::Usage)?;
     let began = Instant::now();
     let mut model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
-    if let Some((file, step)) = &request.prelude {
-        model.prelude = Some(Box::new(Prelude::open(file, step.clone(), &model, &context.device)?));
+    if let Some((file, step)) = &request.first_step {
+        model.before = Some(Box::new(FirstStep::open(file, step.clone(), &model, &context.device)?));
     }
     model.check_pictures("eval")?;
     let dataset = data::open(&model.recipe.data)?;

@@ -9,7 +9,7 @@ use crate::{
     Context, Error, Model, Recipe,
     codec::{self as codecs, CodecRecipe},
     model::{Subject, find, which},
-    prelude,
+    one_more_step,
     stage::Lineage,
 };
 use data::DataConfig;
@@ -43,7 +43,7 @@ pub fn resume(folder: &Path, context: &mut Context) -> Result<TrainReport, Error
     let recipe = Recipe { data: from(recipe.data.clone()), ..recipe };
     let method = match stage.as_str() {
         "base" => return train(&recipe, folder, latest, context),
-        prelude::STAGE => Method::OneMoreStep,
+        one_more_step::STAGE => Method::OneMoreStep,
         "reflow" => Method::Reflow,
         "distill" => Method::Distill,
         other => {

@@ -182,7 +182,7 @@ fn unseen(dataset: &dyn Dataset, seen: &[String], count: Option<usize>) -> Resul
 
 /// All of the set `name`, in the form of ours.
 fn other_style(name: &str, form: &DataConfig) -> Result<Arc<dyn Dataset>, Error> {
-    let DataConfig { name, path, .. } = super::data::config(name);
+    let DataConfig { name, path, .. } = DataConfig::of(name);
     Ok(data::open(&DataConfig { name, path, split: Split::Train, holdout: 0.0, ..form.clone() })?)
 }
 

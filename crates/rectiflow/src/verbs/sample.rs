@@ -9,9 +9,9 @@ use crate::{
     codec::Codec,
     context::Context,
     model::which,
+    one_more_step::{FirstStep, OneMoreStep},
     output::Output,
     pictures,
-    prelude::{OneMoreStep, Prelude},
     recipe::SampleConfig,
     sampling::{Classes, Drawn, draw_from, draw_latents},
     schedules,
@@ -54,7 +54,7 @@ pub struct SampleRequest {
     /// Of shapes: cells to a side of the lattice that surfaces are taken from, a power of two.
     pub resolution: usize,
     /// One more step before every sample: its checkpoint, and how it is taken.
-    pub prelude: Option<(PathBuf, OneMoreStep)>,
+    pub first_step: Option<(PathBuf, OneMoreStep)>,
     /// Points to start from in place of seeded noise, see [`Start::given`].
     pub noise: Option<String>,
     /// A reward that samples climb, and its weights, see [`Climb::open`].
@@ -167,7 +167,7 @@ pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleRe
         let (all, name) = (dataset.len(), dataset.name());
         context.note(format!("from {} of the {all} images of {name}", count.min(all as u64)));
     }
-    if let Some(advice) = model.climb.as_ref().and_then(|climb| climb.advice()) {
+    if let Some(advice) = model.around.as_ref().and_then(|method| method.advice()) {
         context.note(advice);
     }
     let solid = in_surfaces(&model, &output);
@@ -218,11 +218,11 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
     }
     let output = Output::parse(&request.output)?;
     let mut model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
-    if let Some((file, step)) = &request.prelude {
-        model.prelude = Some(Box::new(Prelude::open(file, step.clone(), &model, &context.device)?));
+    if let Some((file, step)) = &request.first_step {
+        model.before = Some(Box::new(FirstStep::open(file, step.clone(), &model, &context.device)?));
     }
     if let Some((file, weight)) = &request.reward {
-        model.climb = Some(Box::new(Climb::open(file, weight, &model, &context.device)?));
+        model.around = Some(Box::new(Climb::open(file, weight, &model, &context.device)?));
     }
     let config = request.overrides.apply(&model.recipe.sample)?;
     if !request.prompts.is_empty() {
@@ -266,7 +266,7 @@ fn beginning(model: &Model, request: &SampleRequest) -> Result<(Start, Option<Ve
     if model.recipe.task.source().is_some() {
         return Err(Error::Usage(format!("--noise {file}: this model starts from images, not from noise; use --data")));
     }
-    if model.prelude.is_some() {
+    if model.before.is_some() {
         return Err(Error::Usage(format!(
             "--noise {file}: --one-more-step brings its own start; leave one of them out"
         )));
@@ -287,7 +287,7 @@ fn images_or_noise(model: &Model, data: Option<&str>) -> Result<Start, Error> {
              set to another"
         ))),
         (Some(data), Some(source)) => {
-            let DataConfig { name, path, .. } = super::data::config(data);
+            let DataConfig { name, path, .. } = DataConfig::of(data);
             let shape = shape.image()?;
             let form = DataConfig { size: Some(shape[2]), channels: Some(shape[0]), ..source.clone() };
             let all = DataConfig { classes: Vec::new(), limit: None, flip: false, holdout: 0.0, ..form };

@@ -6,8 +6,8 @@ use crate::{
     context::Context,
     memory::Need,
     model::Subject,
+    one_more_step,
     pairs::{self, PairsReport},
-    prelude,
     recipe::Layers,
     sampling::Classes,
     stage::{DataRecord, Job, Lineage, Resume, Stream, TrainReport, place, stream},
@@ -45,7 +45,7 @@ impl Method {
         match self {
             Self::Reflow => "reflow",
             Self::Distill => "distill",
-            Self::OneMoreStep => prelude::STAGE,
+            Self::OneMoreStep => one_more_step::STAGE,
         }
     }
 

@@ -6,7 +6,7 @@
 
 use crate::{
     Context, Error, Model, Start,
-    judge::lpips,
+    assets::lpips,
     model::which,
     recipe::SampleConfig,
     sampling::{Classes, draw_from},

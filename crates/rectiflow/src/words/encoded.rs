@@ -1,6 +1,6 @@
 //! One encoded text: its tokens without padding, rounded to bfloat16 so that what was kept and what is new say the same.
 
-use crate::{Error, sampling::host};
+use crate::{Error, host::host};
 use base::{Device, Tensor, TensorData, Tokens};
 
 /// Tokens of a text.

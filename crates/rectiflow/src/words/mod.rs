@@ -10,7 +10,7 @@ mod store;
 
 pub use source::Captioned;
 
-use crate::{Error, Recipe, judge::fetched, recipe::TextConfig};
+use crate::{Error, Recipe, assets::fetched, recipe::TextConfig};
 use base::{Condition, Device};
 use data::{Dataset, fetch};
 use encoded::Encoded;

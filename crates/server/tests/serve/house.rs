@@ -168,7 +168,7 @@ pub fn drawn(seed: u64, count: u64, class: Option<&str>, overrides: SampleOverri
         output: output.clone(),
         columns: 0,
         resolution: 128,
-        prelude: None,
+        first_step: None,
         noise: None,
         reward: None,
     };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::features::testing::{published, waves_of};
+use crate::weights::HostTensor;
 
 /// Distance between the waves and their mirror image, and its gradient in the waves' last channel at (3, 5) and
 /// (h / 2, w - 2).

@@ -4,7 +4,7 @@ use super::{
     TriplaneConfig,
     task::{hits, seen},
 };
-use crate::{Error, sampling::host};
+use crate::{Error, host::host};
 use base::{Tensor, TensorData};
 use media::shape::{Extracted, Lattice, Point, extract, views::CHANNELS};
 use nets::{

@@ -10,7 +10,11 @@ mod task;
 pub use task::TriplaneTask;
 
 use super::{CodecRecipe, Coder, Kind, Solid};
-use crate::{Context, Error, shapes, stage::Stage, verbs::train::TrainReport};
+use crate::{
+    Context, Error,
+    runs::{Stage, TrainReport},
+    shapes,
+};
 use base::{Device, Shape, Tensor, TensorData};
 use data::{DataConfig, Dataset, TestPart};
 use draw::{drawn, field, object, surface};

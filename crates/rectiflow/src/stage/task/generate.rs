@@ -4,6 +4,7 @@ use super::{Opened, Survey, Trains};
 use crate::{
     Context, Error, Recipe, Start,
     codec::{Codec, gauge_of, raw, through},
+    facts,
     model::Subject,
     perceptual,
     recipe::Generate,
@@ -11,7 +12,6 @@ use crate::{
     sheets::SHEET,
     stage::stream,
     symmetry,
-    verbs::inspect,
     words::{Words, captions},
 };
 use data::{Points, Split};
@@ -30,7 +30,7 @@ impl Trains for Generate {
 
     fn facts(&self, recipe: &Recipe) -> Result<Value, Error> {
         match &self.codec {
-            None => inspect::dataset(&recipe.data),
+            None => facts::dataset(&recipe.data),
             Some(codec) => Ok(json!({ "read by the codec": codec.display().to_string() })),
         }
     }
@@ -46,7 +46,7 @@ pub(super) fn open(recipe: &Recipe, folder: Option<&Path>, context: &mut Context
     let dataset = raw(&recipe.data, codec.as_deref(), context)?;
     let dataset = through(dataset, codec.as_deref(), context)?;
     let start = Start::of(recipe, dataset.shape(), Split::Train)?;
-    let subject = Subject::base(recipe, &*dataset, &start, codec.as_deref());
+    let subject = Subject::base(recipe, &*dataset, &start, codec.as_ref().map(|codec| &*codec.identity));
     symmetry::warn(recipe, &*dataset, context)?;
     let words = Words::of(recipe)?;
     let asked = match &words {

@@ -1,7 +1,7 @@
 //! Two networks on one path: only `toy` trains both and reads them together.
 
 use super::{Opened, Survey, Trains, generate};
-use crate::{Context, Error, Recipe, recipe::Joint, verbs::inspect};
+use crate::{Context, Error, Recipe, facts, recipe::Joint};
 use serde_json::Value;
 use std::path::Path;
 
@@ -16,6 +16,6 @@ impl Trains for Joint {
     }
 
     fn facts(&self, recipe: &Recipe) -> Result<Value, Error> {
-        inspect::dataset(&recipe.data)
+        facts::dataset(&recipe.data)
     }
 }

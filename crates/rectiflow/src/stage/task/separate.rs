@@ -3,9 +3,10 @@
 use super::{Opened, Survey, Trains};
 use crate::{
     Context, Error, Recipe,
+    asked::{Classes, Maps},
+    host::host,
     model::Subject,
     recipe::Separate,
-    sampling::{Classes, Maps, host},
     sheets::SHEET,
     sound::{Analysis, MixtureSource, held_out, libraries, place},
     stage::{DataRecord, Stream},

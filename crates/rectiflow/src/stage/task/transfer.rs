@@ -1,7 +1,7 @@
 //! From one data set to another: both streams side by side. The network is told no class: an image keeps what it shows.
 
 use super::{Opened, Survey, Trains, generate};
-use crate::{Context, Error, Recipe, recipe::Transfer, verbs::inspect};
+use crate::{Context, Error, Recipe, facts, recipe::Transfer};
 use serde_json::Value;
 use std::path::Path;
 
@@ -15,6 +15,6 @@ impl Trains for Transfer {
     }
 
     fn facts(&self, recipe: &Recipe) -> Result<Value, Error> {
-        inspect::dataset(&recipe.data)
+        facts::dataset(&recipe.data)
     }
 }

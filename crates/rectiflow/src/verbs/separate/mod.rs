@@ -12,7 +12,7 @@ use crate::{
     Context, Error, Model,
     model::which,
     output,
-    sound::{Queries, Resynthesis, Separator},
+    separator::{Queries, Resynthesis, Separator},
 };
 use files::{Input, inputs, read, slug};
 use media::audio::{self, Depth, LogMel, Normalise, Sound, level, picture};

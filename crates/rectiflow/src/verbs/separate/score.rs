@@ -10,7 +10,8 @@ use crate::{
     context::Event,
     model::which,
     output,
-    sound::{Queries, Resynthesis, Separator, libraries},
+    separator::{Queries, Resynthesis, Separator},
+    sound::libraries,
 };
 use base::{Key, Purpose};
 use data::mixture::{Library, Mixture, MixtureConfig, mix};

@@ -5,8 +5,9 @@ use crate::{
     codec::Codec,
     context::Event,
     model::which,
+    round_trip::DEPTH,
     sampling::{Classes, draw_latents, host, noise},
-    shapes::{self, measure::DEPTH},
+    shapes,
     start::Start,
     verbs::sample::SampleOverrides,
 };

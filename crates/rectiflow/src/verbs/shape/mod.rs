@@ -16,29 +16,10 @@ pub use show::{ShowRequest, show};
 pub use views::{are_at, views};
 
 use crate::Error;
-use data::fetch::{
-    self,
-    registry::{self, Kind},
-};
+pub use crate::shapes::FILL;
+pub(crate) use crate::shapes::place;
 use media::shape::{Loaded, read, repair};
-use std::path::{Path, PathBuf};
-
-/// Half the longest side of a mesh fitted into the cube [-1, 1]³: what lies around it is outside.
-pub const FILL: f64 = 0.9;
-
-/// A named set of shapes that was fetched, or a path.
-pub(crate) fn place(name_or_path: &str) -> Result<PathBuf, Error> {
-    let path = PathBuf::from(name_or_path);
-    let Some(set) = registry::find(name_or_path).filter(|set| set.kind == Kind::Shapes && !path.exists()) else {
-        return Ok(path);
-    };
-    let cache = fetch::cache_dir()?;
-    if fetch::is_fetched(set, &cache) {
-        Ok(cache.join(set.name))
-    } else {
-        Err(Error::Failure(format!("{0} is not here yet: rectiflow data get {0}", set.name)))
-    }
-}
+use std::path::Path;
 
 /// One mesh and where it lies in the cube.
 struct Placed {

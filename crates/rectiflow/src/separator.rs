@@ -5,11 +5,11 @@
 //! pictures are faded into each other before any sound is made, so that a long note is not cut. Sound is made in blocks of many
 //! such pieces, which bounds the memory of a long recording.
 
-use super::Analysis;
 use crate::{
     Context, Error, Model,
     recipe::SampleConfig,
     sampling::{Classes, Maps, draw_from},
+    sound::Analysis,
     start::Start,
 };
 use base::{Key, Purpose};

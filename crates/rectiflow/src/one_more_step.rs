@@ -1,6 +1,6 @@
 //! One More Step as part of a model: the small network that goes before every sample (see `methods::one_more_step`).
 
-use crate::{Error, Model, device::Chosen, model::which};
+use crate::{Error, Model, device::Chosen, pipeline::Before, runs::which};
 use base::{Condition, Key, Purpose, Tensor, Times};
 use flow::{Field, Parameterization, guidance::GuidanceConfig};
 pub use methods::OneMoreStep;
@@ -10,14 +10,14 @@ use std::path::Path;
 pub const STAGE: &str = "one_more_step";
 
 /// The step's network and settings.
-pub struct Prelude {
+pub struct FirstStep {
     /// The network.
     pub model: Model,
     /// How the step is taken.
     pub step: OneMoreStep,
 }
 
-impl Prelude {
+impl FirstStep {
     /// The step in `file`, for samples of `of`.
     ///
     /// # Errors
@@ -52,10 +52,14 @@ impl Prelude {
         }
         Ok(Self { model, step })
     }
+}
 
-    /// Where samples on `path` start at time `t`, from their noise, rows `[b n]`; `None` where the path starts in pure noise and
-    /// nothing is to be brought.
-    pub(crate) fn start(
+impl Before for FirstStep {
+    fn applies(&self, path: &flow::Path, t: f64) -> bool {
+        OneMoreStep::applies(path, t)
+    }
+
+    fn start(
         &self,
         path: &flow::Path,
         t: f64,

@@ -4,11 +4,12 @@ use super::{
     DataRecord, Lineage, Resume, TrainReport,
     resume::{report, starting_point},
 };
-use crate::{Context, Error, context::Event, report::page_of_run as page, sheets::Sheets};
+use crate::{Context, Error, context::Event, report::page_of_run as page};
+use base::Network;
 use burn::module::Module;
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
 use train::{
-    Batch, Observer, RunDir, Samples, Setup, Source, Task, TrainConfig,
+    Batch, Observer, RunDir, Samples, Setup, Source, Task, TrainConfig, TrainError,
     checkpoint::{Checkpoint, Folder},
     log::{EventFile, Stats},
 };
@@ -27,6 +28,15 @@ pub(crate) struct Stage<'a> {
     pub resume: Option<&'a Resume>,
 }
 
+/// Who draws sample sheets while a run trains.
+pub(crate) trait Sheet {
+    /// The sheet after `images` training images.
+    ///
+    /// # Errors
+    /// Samples that cannot be drawn or written.
+    fn draw(&self, images: u64, network: &dyn Network<2>) -> Result<(), TrainError>;
+}
+
 /// What is learned, from what, and what is shown of it.
 pub(crate) struct Learning<'a, M, B = Batch> {
     pub task: &'a dyn Task<M, B>,
@@ -38,7 +48,7 @@ pub(crate) struct Learning<'a, M, B = Batch> {
     /// Where its beginnings lie, for who continues it.
     pub lineage: Option<&'a Lineage>,
     /// Who draws, where the recipe asks for sheets.
-    pub sheets: Option<&'a Sheets<'a>>,
+    pub sheets: Option<&'a dyn Sheet>,
 }
 
 impl Stage<'_> {

@@ -1,6 +1,6 @@
 //! What a codec of shapes loses on the way there and back, on shapes it has not seen.
 
-use crate::{Context, Error, codec::Codec, context::Event, sampling::host};
+use crate::{Context, Error, codec::Codec, context::Event, host::host};
 use base::{Tensor, TensorData};
 use data::{Dataset, Values};
 use media::shape::{
@@ -11,8 +11,7 @@ use media::shape::{
 use metrics::shape::{Nearness, nearness, volume_iou};
 use serde::Serialize;
 
-/// Cells to a side of the lattice that surfaces are taken from, as a power of two.
-pub const DEPTH: u32 = 6;
+pub use crate::shapes::DEPTH;
 
 /// The way to tokens and back: means over shapes.
 #[derive(Clone, Debug, Serialize)]

@@ -1,6 +1,7 @@
 //! Where a run continues, and how it ended.
 
-use crate::{Error, model::find};
+use super::find;
+use crate::Error;
 use ::train::{
     Outcome, RunDir,
     checkpoint::{Checkpoint, Folder},
