@@ -156,6 +156,29 @@ fn unknown(message: &str) -> Option<(&str, Vec<&str>)> {
     Some((word, words.collect()))
 }
 
+/// Names the keys of `all` that end in the unknown one of `error`: what was meant often stands a table deeper.
+pub fn with_namesakes(error: DocumentError, all: &Table) -> DocumentError {
+    fn look(table: &Table, before: &str, word: &str, found: &mut Vec<String>) {
+        for (key, value) in table {
+            let path = if before.is_empty() { key.clone() } else { format!("{before}.{key}") };
+            if key == word {
+                found.push(format!("`{path}`"));
+            }
+            if let Value::Table(table) = value {
+                look(table, &path, word, found);
+            }
+        }
+    }
+    let unknown = error.0.split_once("unknown key `").and_then(|(_, rest)| rest.split_once('`'));
+    let Some((word, _)) = unknown else { return error };
+    let mut found = Vec::new();
+    look(all, "", word, &mut found);
+    match found.is_empty() {
+        true => error,
+        false => DocumentError(format!("{}; there is {}", error.0, found.join(", "))),
+    }
+}
+
 /// serde's sentence in the words of someone who edits a recipe.
 fn explain(message: &str) -> String {
     let message = message.trim();
@@ -168,6 +191,15 @@ fn explain(message: &str) -> String {
             .filter(|(distance, candidate)| *distance <= 1 + candidate.len().max(word.len()) / 2);
         let hint = nearest.map(|(_, candidate)| format!("; did you mean `{candidate}`?")).unwrap_or_default();
         return format!("unknown {what} `{word}`{hint} (known: {})", known.join(", "));
+    }
+    // What a table of kinds expects is told by its first word alone.
+    let kind = message
+        .strip_prefix("invalid type: string \"")
+        .and_then(|rest| rest.split_once("\", expected internally tagged"));
+    if let Some((kind, _)) = kind {
+        return format!(
+            "`{kind}` is a `type` and belongs into a table: write {{ type = \"{kind}\" }}, or KEY.type={kind} after --set"
+        );
     }
     if let Some(rest) = message.strip_prefix("invalid type: ") {
         return format!("wrong type: {rest}");
@@ -227,6 +259,20 @@ mod tests {
         let far = error("zzzzzzzzzz = 1\n");
         assert!(!far.contains("did you mean"), "{far}");
         assert!(error("seed = \n").starts_with("r.toml:1:"), "syntax");
+    }
+
+    #[test]
+    fn what_was_meant_is_named() {
+        let kind = error("path = \"vp\"\n");
+        assert!(
+            kind.starts_with("r.toml:1:8: ") && kind.contains("{ type = \"vp\" }") && kind.contains(".type=vp"),
+            "{kind}"
+        );
+        let all = Table::try_from(toml::from_str::<Table>("[train]\n[train.optim]\nlr = 1").unwrap()).unwrap();
+        let deep = with_namesakes(parse::<Doc>("[train]\nlr = 2\n", "r.toml").unwrap_err(), &all).0;
+        assert!(deep.contains("unknown key `lr`") && deep.ends_with("there is `train.optim.lr`"), "{deep}");
+        let none = with_namesakes(DocumentError("unknown key `zz`".into()), &all).0;
+        assert_eq!(none, "unknown key `zz`");
     }
 
     #[test]

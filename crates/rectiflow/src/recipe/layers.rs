@@ -42,9 +42,10 @@ impl Layers {
     pub fn text(mut self, text: &str, name: &str) -> Result<Self, Error> {
         let mut table = document::read(text, name)?;
         match moved::rewrite(&mut table, name)? {
-            false => document::check::<Recipe>(text, name)?,
-            true => drop(document::build::<Recipe>(table.clone(), name)?),
+            false => document::check::<Recipe>(text, name),
+            true => document::build::<Recipe>(table.clone(), name).map(drop),
         }
+        .map_err(with_namesakes)?;
         self.written.extend(table.keys().cloned());
         document::overlay(&mut self.table, table);
         Ok(self)
@@ -109,7 +110,7 @@ impl Layers {
             let other = key == "task" && error.0.contains("unknown key");
             let hint =
                 task.filter(|_| other).map(|task| format!("; this is task `{task}`: name another with {OTHER} first"));
-            document::DocumentError(error.0 + &hint.unwrap_or_default())
+            with_namesakes(document::DocumentError(error.0 + &hint.unwrap_or_default()))
         })?;
         Ok(self)
     }
@@ -163,6 +164,14 @@ impl Layers {
         let recipe = self.unchecked()?;
         recipe.check()?;
         Ok(recipe)
+    }
+}
+
+/// Keys of the house's recipe that bear the name of the unknown one in `error`.
+fn with_namesakes(error: document::DocumentError) -> document::DocumentError {
+    match toml::Table::try_from(Recipe::default()) {
+        Ok(all) => document::with_namesakes(error, &all),
+        Err(_) => error,
     }
 }
 

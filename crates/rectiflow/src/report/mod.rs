@@ -8,7 +8,7 @@ pub mod plot;
 mod record;
 mod runs;
 pub mod summary;
-mod words;
+pub(crate) mod words;
 
 pub use record::Record;
 pub use runs::render as page_of_runs;

@@ -21,12 +21,18 @@ pub(super) fn title(stage: &str) -> &str {
     }
 }
 
-pub(super) fn duration(seconds: f64) -> String {
+/// `9.5 s`, `80 s`, `7 min 05 s`, `3 h 20 min`, `2.5 days`.
+pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 9.95 {
         return format!("{seconds:.1} s");
     }
     let whole = seconds.round() as u64;
-    if whole < 90 { format!("{whole} s") } else { format!("{} min {:02} s", whole / 60, whole % 60) }
+    match whole {
+        0..90 => format!("{whole} s"),
+        90..5400 => format!("{} min {:02} s", whole / 60, whole % 60),
+        5400..129_600 => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{:.1} days", seconds / 86_400.0),
+    }
 }
 
 /// Three significant digits.
@@ -46,4 +52,23 @@ pub(super) fn grouped(n: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_are_said_as_people_say_them() {
+        let cases = [
+            (1.25, "1.2 s"),
+            (80.0, "80 s"),
+            (425.0, "7 min 05 s"),
+            (12_000.0, "3 h 20 min"),
+            (905_820.0, "10.5 days"),
+        ];
+        for (seconds, said) in cases {
+            assert_eq!(duration(seconds), said);
+        }
+    }
 }

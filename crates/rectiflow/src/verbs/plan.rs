@@ -6,6 +6,7 @@ use crate::{
     Error, Recipe,
     context::Context,
     memory::Need,
+    report::words::duration,
     stage::task::{self, Survey},
     symmetry,
     words::Words,
@@ -203,6 +204,6 @@ impl std::fmt::Display for PlanReport {
             "memory       {peak}{state} weights and optimiser, about {activations} activations, data and program"
         )?;
         writeln!(f, "speed        {:.0} images/s here in {}", self.images_per_second, self.precision.name())?;
-        write!(f, "training     {} images, {:.1} passes, about {:.0} s", self.images, self.epochs, self.seconds)
+        write!(f, "training     {} images, {:.1} passes, about {}", self.images, self.epochs, duration(self.seconds))
     }
 }
