@@ -38,11 +38,11 @@ mod tests {
     /// Mutants: views below one another; the covered share shown as a colour.
     #[test]
     fn views_stand_side_by_side_in_colour() {
-        // Two views of 1 x 2 pixels: red, green and blue say view, channel and place.
+        // Two views of two pixels, one above the other: the numbers say view, channel and place.
         let row: Vec<f32> = (0..16).map(|i| i as f32 / 20.0).collect();
-        let images = of([row.clone(), row].concat(), 2, [2, 4, 1, 2].into()).unwrap();
-        assert_eq!((images.len(), images.shape()), (2, [3, 1, 4]));
-        let wanted = [0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13].map(|i| i as f32 / 20.0);
+        let images = of([row.clone(), row].concat(), 2, [2, 4, 2, 1].into()).unwrap();
+        assert_eq!((images.len(), images.shape()), (2, [3, 2, 2]));
+        let wanted = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13].map(|i| i as f32 / 20.0);
         assert_eq!(images.image(1), wanted);
         assert_eq!(of(vec![0.0; 4], 1, [1, 2, 2].into()).unwrap().shape(), [1, 2, 2]);
         assert!(shape([2, 3, 1, 2].into()).is_err() && of(vec![0.0; 6], 1, [3, 2].into()).is_err());
