@@ -112,3 +112,48 @@ pub(super) fn object(net: &Lrm, planes: Tensor<5>) -> Result<Tensor<2>, Error> {
     }
     Ok(Tensor::from_data(TensorData::new(mask, [b, PLANES * channels * side * side]), &device))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Device;
+    use burn::module::Param;
+    use nets::{LrmConfig, layers::Linear};
+
+    /// One number of a layer is `value`, the others are 0.
+    fn alone(layer: &mut Linear, value: f32) {
+        let [rows, columns] = layer.weight.val().dims();
+        let mut weight = vec![0.0; rows * columns];
+        weight[0] = value;
+        let device = layer.weight.val().device();
+        layer.weight = Param::from_tensor(Tensor::from_data(TensorData::new(weight, [rows, columns]), &device));
+    }
+
+    /// A field that is dense where the XY plane's first feature is, at y of row 2 and x of column 5: a rod along z, whose shadow on
+    /// each plane is known. Mutants: rows and columns of a plane exchanged; the neighbours left out.
+    #[test]
+    fn a_rod_has_its_shadow_on_each_plane() {
+        let (side, device) = (8, Device::flex());
+        let network = LrmConfig { width: 16, heads: 2, depth: 1, channels: 2, side, hidden: 4, ..LrmConfig::default() };
+        let config = TriplaneConfig { network, ..TriplaneConfig::default() };
+        let mut net = config.build(Some(1), &device).unwrap();
+        alone(&mut net.field.fc1, 1.0);
+        alone(&mut net.field.fc2, 1.0);
+        alone(&mut net.field.fc3, 10.0);
+        let mut planes = vec![-10.0; PLANES * 2 * side * side];
+        planes[2 * side + 5] = 10.0;
+        let planes = Tensor::<5>::from_data(TensorData::new(planes, [1, PLANES, 2, side, side]), &device);
+        let mask = host(object(&net, planes.clone()).unwrap()).unwrap();
+        for (i, found) in mask.iter().enumerate() {
+            let (plane, row, column) = (i / 128, i / 8 % 8, i % 8);
+            let (y, x) = (row.abs_diff(2) <= 1, column.abs_diff(5) <= 1);
+            // Rows and columns: y and x, z and x, y and z.
+            let wanted = [y && x, x, y][plane];
+            assert_eq!(*found == 1.0, wanted, "plane {plane}, row {row}, column {column}");
+        }
+        // The same rod in the field: inside at its middle, for any z, and outside beside it.
+        let (x, y) = (0.375, -0.375);
+        let said = field(&net, &config, &planes, &[[x, y, -0.7], [x, y, 0.6], [-x, y, 0.0], [x, -y, 0.0]]).unwrap();
+        assert!(said[0] < 0.0 && said[1] < 0.0 && said[2] > 0.0 && said[3] > 0.0, "{said:?}");
+    }
+}

@@ -133,7 +133,7 @@ impl Task<Lrm> for TriplaneTask {
 
 #[cfg(test)]
 mod tests {
-    use super::super::draw::{drawn, field, object, surface};
+    use super::super::draw::{drawn, field, surface};
     use super::*;
     use media::shape::{Cameras, View, colour::PLAIN, mesh::cuboid};
     use nets::LrmConfig;
@@ -175,10 +175,10 @@ mod tests {
         assert!(task.loss(&Live::plain(&net), &short, &device).is_err());
     }
 
-    /// A box is learned from its views: they come back, its field has its inside, its surface its extent, and its planes know
-    /// where it is. Mutants: rays from the back; a surface turned inside out; the third plane's axes exchanged in its mask.
+    /// A box is learned from its views: they come back, its field has its inside and its surface its place. Mutants: rays from the back;
+    /// a surface turned inside out.
     #[test]
-    fn a_box_is_learned_and_comes_back_as_views_surface_and_mask() {
+    fn a_box_is_learned_and_comes_back_as_views_and_surface() {
         let (config, device) = (config(), Device::flex().autodiff());
         let low = [-0.8, -0.8, -0.2];
         let high = [0.0, -0.2, 0.6];
@@ -202,11 +202,6 @@ mod tests {
         assert!(mesh.volume() > 0.2 && mesh.volume() < 1.0, "{}", mesh.volume());
         let centre = mesh.centroid();
         assert!(centre.iter().zip([-0.4, -0.5, 0.2]).all(|(a, b)| (a - b).abs() < 0.2), "{centre:?}");
-        // Planes XY, XZ and ZY at pixels of side 1/4: inside the box, and far from it, where rows and columns exchanged would be in.
-        let mask = values(object(&net, planes).unwrap());
-        let at = |plane: usize, row: usize, column: usize| mask[(plane * 4 * 8 + row) * 8 + column];
-        assert_eq!([at(0, 2, 2), at(1, 4, 2), at(2, 2, 5)], [1.0; 3]);
-        assert_eq!([at(0, 6, 2), at(1, 4, 7), at(1, 0, 5), at(2, 6, 3)], [0.0; 4]);
     }
 
     #[test]
