@@ -26,7 +26,7 @@ fn what_is_being_drawn_is_finished_and_the_rest_turned_away() {
     // Nothing is drawn yet and nothing waits: it is being drawn.
     std::thread::sleep(Duration::from_millis(100));
     reached("rectiflow_queued_images", 0.0);
-    let waiting = post(1_000_000);
+    let waiting = post(100_000);
     reached("rectiflow_queued_images", 1.0);
     let idle = send(house.address, &request("GET", "/healthz", &[], ""));
     assert_eq!(read(&idle).status, 200);

@@ -129,7 +129,7 @@ impl House {
 
     /// A job that keeps the worker busy until it is cancelled.
     pub fn busy(&self) -> String {
-        let long = serde_json::json!({ "model": "tiny", "steps": 1_000_000, "class": 0 });
+        let long = serde_json::json!({ "model": "tiny", "steps": 100_000, "class": 0 });
         let id = self.post("/api/jobs", long).json()["id"].as_str().unwrap().to_string();
         self.until(&id, "running");
         id
