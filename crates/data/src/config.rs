@@ -1,6 +1,6 @@
 //! What a recipe says about its data: which set, which part of it, and how its images are brought to one shape.
 
-use crate::{DataError, Result};
+use crate::{DataError, Result, fetch::registry::FASHION_MNIST};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -119,6 +119,12 @@ impl DataConfig {
     pub fn of(name_or_path: &str) -> Self {
         let is_path = name_or_path.contains(['/', '\\']) || Path::new(name_or_path).exists();
         if is_path { Self::at(name_or_path) } else { Self::named(name_or_path) }
+    }
+
+    /// The papers of the set that it names, where they are known here.
+    pub fn papers(&self) -> Vec<base::Paper> {
+        let fashion = self.path.is_none() && self.name.as_deref().is_none_or(|name| name.starts_with("fashion"));
+        if fashion { vec![FASHION_MNIST] } else { Vec::new() }
     }
 
     /// The same set's other part.

@@ -37,3 +37,8 @@ pub use moving::{CLIP, MOVING};
 pub use open::{TestPart, open, open_test};
 pub use points::Points;
 pub use sample::{Dataset, Sample, Values, counterparts, denormalize, normalize};
+
+/// The papers of the named sets.
+pub fn papers() -> Vec<base::Paper> {
+    vec![fetch::registry::FASHION_MNIST]
+}

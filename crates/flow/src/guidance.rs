@@ -4,8 +4,25 @@
 //! Kynkäänniemi et al., arXiv 2404.07724. Linear in the output, hence the same in every parameterization.
 
 use crate::{Field, FlowError, Frame, error::require, rows};
-use base::{Condition, Tensor, Times};
+use base::{Condition, Paper, Tensor, Times};
 use serde::{Deserialize, Serialize};
+
+/// Classifier-Free Diffusion Guidance.
+pub const GUIDANCE: Paper = Paper::arxiv(
+    "ho2022classifier",
+    "Ho, Jonathan and Salimans, Tim",
+    "Classifier-Free Diffusion Guidance",
+    (2022, "2207.12598"),
+    "NeurIPS 2021 Workshop",
+);
+/// Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in Diffusion Models.
+pub const INTERVAL: Paper = Paper::arxiv(
+    "kynkaanniemi2024applying",
+    "Kynk{\\\"a}{\\\"a}nniemi, Tuomas and Aittala, Miika and Karras, Tero and Laine, Samuli and Aila, Timo and Lehtinen, Jaakko",
+    "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in Diffusion Models",
+    (2024, "2404.07724"),
+    "NeurIPS 2024",
+);
 
 /// A field pushed away from its unconditional self.
 #[derive(Clone, Debug)]
@@ -32,6 +49,12 @@ impl Default for GuidanceConfig {
 }
 
 impl GuidanceConfig {
+    /// The papers it is from.
+    pub fn papers(&self) -> Vec<Paper> {
+        let pushed = (self.scale != 1.0).then_some(GUIDANCE);
+        pushed.into_iter().chain(self.interval.map(|_| INTERVAL)).collect()
+    }
+
     /// Refuses settings out of range.
     ///
     /// # Errors

@@ -58,3 +58,14 @@ pub use score::ScoreField;
 pub use solver::{LastStep, Observation, Sde, Solution, Solver, Stepper, solve, solve_with};
 pub use stochastic::{Brownian, Diffusion};
 pub use time::{TimeConfig, TimeLaw};
+
+/// Every paper that a path, an output, a coupling, a time law, a loss or a solver here is from.
+pub fn papers() -> Vec<base::Paper> {
+    let first = [objective::RECTIFIED_FLOW, objective::FLOW_MATCHING];
+    let paths = [path::INTERPOLANTS, path::SCORE_SDE, path::IMPROVED_DDPM, path::EDM, parameterization::PROGRESSIVE];
+    let couplings =
+        [coupling::OT_POOLADIAN, coupling::OT_TONG, coupling::SINKHORN, coupling::UNBALANCED, coupling::SLIMFLOW];
+    let losses = [loss::IMPROVED_RF, loss::LPIPS, loss::MIN_SNR, guidance::GUIDANCE, guidance::INTERVAL];
+    let solvers = Solver::all().into_iter().flat_map(|solver| solver.papers());
+    first.into_iter().chain(paths).chain(couplings).chain(losses).chain(solvers).collect()
+}

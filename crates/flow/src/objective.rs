@@ -3,10 +3,27 @@
 use crate::native::{Native, Port};
 use crate::{
     Beside, Exercise, FlowError, Loss, Parameterization, Path, Perceptual, TimeConfig, Weighting, error::require,
-    path::Ends, rows,
+    loss::IMPROVED_RF, path::Ends, rows,
 };
-use base::{Condition, Key, Network, Pass, Tensor, Times};
+use base::{Condition, Key, Network, Paper, Pass, Tensor, Times};
 use serde::{Deserialize, Serialize};
+
+/// Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow.
+pub const RECTIFIED_FLOW: Paper = Paper::arxiv(
+    "liu2022flow",
+    "Liu, Xingchao and Gong, Chengyue and Liu, Qiang",
+    "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow",
+    (2022, "2209.03003"),
+    "ICLR 2023",
+);
+/// Flow Matching for Generative Modeling.
+pub const FLOW_MATCHING: Paper = Paper::arxiv(
+    "lipman2022flow",
+    "Lipman, Yaron and Chen, Ricky T. Q. and Ben-Hamu, Heli and Nickel, Maximilian and Le, Matt",
+    "Flow Matching for Generative Modeling",
+    (2022, "2210.02747"),
+    "ICLR 2023",
+);
 
 /// What a network is trained to predict, where, and how its errors count.
 ///
@@ -43,6 +60,15 @@ pub struct Objective {
 }
 
 impl Objective {
+    /// The papers it is from, rectified flow's first.
+    pub fn papers(&self) -> Vec<Paper> {
+        let wrapped = self.native.as_ref().map(|_| IMPROVED_RF);
+        let seen = self.perceptual.as_ref().map(Perceptual::papers).unwrap_or_default();
+        let parts = [self.path.papers(), self.parameterization.papers(), seen, wrapped.into_iter().collect()];
+        let rest = [self.time.papers(), self.loss.papers(), self.weighting.papers()];
+        [RECTIFIED_FLOW, FLOW_MATCHING].into_iter().chain(parts.into_iter().chain(rest).flatten()).collect()
+    }
+
     /// Refuses settings out of range and combinations without meaning.
     ///
     /// # Errors

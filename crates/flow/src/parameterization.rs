@@ -7,9 +7,22 @@
 //! definition 2.12 (`η_0`, `η_1`); v-prediction: 2202.00512, §4. The sign of `η_z` is the paper's, `s = -η_z/gamma`; the
 //! authors' program has the opposite one.
 
-use crate::{Coefficients, FlowError, Path, Point, path::Sides, rows};
-use base::{Tensor, Times};
+use crate::{
+    Coefficients, FlowError, Path, Point,
+    path::{EDM, INTERPOLANTS, SCORE_SDE, Sides},
+    rows,
+};
+use base::{Paper, Tensor, Times, paper::DDPM};
 use serde::{Deserialize, Serialize};
+
+/// Progressive Distillation for Fast Sampling of Diffusion Models.
+pub const PROGRESSIVE: Paper = Paper::arxiv(
+    "salimans2022progressive",
+    "Salimans, Tim and Ho, Jonathan",
+    "Progressive Distillation for Fast Sampling of Diffusion Models",
+    (2022, "2202.00512"),
+    "ICLR 2022",
+);
 
 /// What the network outputs at a point of the path.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
@@ -79,6 +92,18 @@ const MARGIN: f64 = 1e-3;
 const CAP: f64 = 2e-4;
 
 impl Parameterization {
+    /// The papers it is from; the velocity's says nothing.
+    pub fn papers(&self) -> Vec<Paper> {
+        match self {
+            Self::Velocity {} => Vec::new(),
+            Self::InterpolantVelocity {} | Self::Latent {} | Self::Drift { .. } => vec![INTERPOLANTS],
+            Self::Noise {} | Self::Data {} => vec![DDPM],
+            Self::Score {} => vec![SCORE_SDE],
+            Self::VPrediction {} => vec![PROGRESSIVE],
+            Self::Preconditioned { .. } => vec![EDM],
+        }
+    }
+
     /// Name as in a recipe.
     pub fn name(&self) -> &'static str {
         match self {

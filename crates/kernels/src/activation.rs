@@ -28,6 +28,14 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Of every value of `y`, by its definition.
+    pub fn of<const D: usize>(self, y: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Silu => reference::silu(y),
+            Self::Gelu => reference::gelu(y),
+        }
+    }
+
     /// Of every value, in place.
     pub(crate) fn update(self, values: &mut [f32]) {
         match self {

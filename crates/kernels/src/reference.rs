@@ -1,6 +1,5 @@
 //! Reference compositions: the definition of every operation in ordinary tensor operations.
 
-use crate::activation::Activation;
 use burn::tensor::{Bool, Tensor, TensorData, activation, module, ops::ConvOptions};
 
 use crate::Sweep;
@@ -26,25 +25,6 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
         None => y,
     };
     y.reshape(shape)
-}
-
-/// [`linear`], then the activation.
-pub fn linear_activated<const D: usize>(
-    x: Tensor<D>,
-    weight: Tensor<2>,
-    bias: Option<Tensor<1>>,
-    activation: Option<Activation>,
-) -> Tensor<D> {
-    activated(linear(x, weight, bias), activation)
-}
-
-/// The activation, if there is one.
-fn activated<const D: usize>(y: Tensor<D>, activation: Option<Activation>) -> Tensor<D> {
-    match activation {
-        None => y,
-        Some(Activation::Silu) => silu(y),
-        Some(Activation::Gelu) => gelu(y),
-    }
 }
 
 /// Cross-correlation: `x` `[b i h w]`, `weight` `[o i kh kw]`, `bias` `[o]`, square stride and zero padding.

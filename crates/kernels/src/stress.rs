@@ -112,7 +112,7 @@ pub(crate) fn case(operation: &str, dice: &mut Dice) -> Case {
                     activation
                 ),
                 crate::linear_activated,
-                |x, w, b, a| reference::linear_activated(x, w, b, Some(a))
+                |x, w, b, a| Activation::of(a, reference::linear(x, w, b))
             )
         }
         "conv2d" => {

@@ -28,3 +28,14 @@ pub use reflow::ReflowConfig;
 pub use stage::{Init, Stage};
 pub use stepsize::StepsizeConfig;
 pub use target::{GuideConfig, Lesson, Part, Target, TargetRule};
+
+/// Every paper that a method here is from.
+pub fn papers() -> Vec<base::Paper> {
+    let few_steps = [reflow::RECTIFIED_DIFFUSION, target::PERFLOW, target::MEAN_FLOW, target::SHORTCUT];
+    let beside = [stepsize::BOSS, one_more_step::ONE_MORE_STEP];
+    let steering = [steer::flowchef::FLOWCHEF, steer::mpgd::MPGD, steer::dps::DPS, steer::freedom::FREEDOM];
+    let editing =
+        [steer::ot_ode::OT_ODE, steer::pnp_flow::PNP_FLOW, edit::flow_edit::FLOW_EDIT, edit::sd_edit::SD_EDIT];
+    let aligning = [align::VIDEO_ALIGN, align::dpo::DIFFUSION_DPO];
+    few_steps.into_iter().chain(beside).chain(steering).chain(editing).chain(aligning).collect()
+}

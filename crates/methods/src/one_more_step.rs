@@ -12,6 +12,15 @@ use base::Tensor;
 use flow::{Coupling, Loss, Objective, Parameterization, Path, TimeConfig, TimeLaw, Weighting};
 use serde::{Deserialize, Serialize};
 
+/// One More Step: A Versatile Plug-and-Play Module for Rectifying Diffusion Schedule Flaws and Enhancing Low-Frequency Controls.
+pub const ONE_MORE_STEP: base::Paper = base::Paper::arxiv(
+    "hu2023one",
+    "Hu, Minghui and Zheng, Jianbin and Zheng, Chuanxia and Wang, Chaoyue and Tao, Dacheng and Cham, Tat-Jen",
+    "One More Step: A Versatile Plug-and-Play Module for Rectifying Diffusion Schedule Flaws and Enhancing Low-Frequency Controls",
+    (2023, "2311.15744"),
+    "CVPR 2024",
+);
+
 /// Settings of the step.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

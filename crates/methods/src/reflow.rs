@@ -11,6 +11,15 @@ use flow::coupling::Annealing;
 use flow::{Coupling, Loss, Native, Objective, Parameterization, Path, Perceptual, TimeConfig, TimeLaw};
 use serde::{Deserialize, Serialize};
 
+/// Rectified Diffusion: Straightness Is Not Your Need in Rectified Flow.
+pub const RECTIFIED_DIFFUSION: base::Paper = base::Paper::arxiv(
+    "wang2024rectified",
+    "Wang, Fu-Yun and Yang, Ling and Huang, Zhaoyang and Wang, Mengdi and Li, Hongsheng",
+    "Rectified Diffusion: Straightness Is Not Your Need in Rectified Flow",
+    (2024, "2410.07303"),
+    "ICLR 2025",
+);
+
 /// Settings of a reflow stage.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

@@ -39,3 +39,8 @@ pub use statistics::manifold::{Manifold, class_precision, precision_recall};
 pub use statistics::moments::{Gaussian, Moments};
 pub use statistics::nearest::{Nearest, Neighbourhood};
 pub use statistics::wasserstein::{SlicedConfig, sliced_wasserstein, wasserstein_1d};
+
+/// The papers that figures here are from.
+pub fn papers() -> Vec<base::Paper> {
+    vec![statistics::frechet::PAPER, statistics::kid::PAPER, statistics::manifold::PAPER]
+}

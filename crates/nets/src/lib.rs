@@ -66,3 +66,10 @@ pub use triflow::{Triflow, TriflowConfig};
 pub use triplane::{Lrm, LrmConfig};
 pub use unet::{Resampling, Unet, UnetConfig};
 pub use vocoder::{HifiGan, HifiGanConfig};
+
+/// Every paper that a network or an encoder here is from.
+pub fn papers() -> Vec<base::Paper> {
+    let networks =
+        [base::paper::DDPM, unet::ADM, dit::DIT, base::paper::SD3, shape::TRIPOSG, triflow::TRIFLOW, flux::FLUX];
+    networks.into_iter().chain([lora::LORA, text::MINILM, text::SENTENCES]).collect()
+}

@@ -12,6 +12,15 @@ use base::{Device, Tensor};
 use burn::module::{Module, ModuleVisitor, Param, Reparameterizer};
 use serde::{Deserialize, Serialize};
 
+/// LoRA: Low-Rank Adaptation of Large Language Models.
+pub const LORA: base::Paper = base::Paper::arxiv(
+    "hu2021lora",
+    "Hu, Edward J. and Shen, Yelong and Wallis, Phillip and Allen-Zhu, Zeyuan and Li, Yuanzhi and Wang, Shean and Wang, Lu and Chen, Weizhu",
+    "LoRA: Low-Rank Adaptation of Large Language Models",
+    (2021, "2106.09685"),
+    "ICLR 2022",
+);
+
 /// Settings of an adaptation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

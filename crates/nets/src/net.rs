@@ -2,9 +2,12 @@
 
 use crate::{
     ConditionConfig, Cost, Dit, DitConfig, Init, JointDit, JointDitConfig, Mlp, MlpConfig, NetsError, SetTransformer,
-    SetTransformerConfig, Triflow, TriflowConfig, Unet, UnetConfig,
+    SetTransformerConfig, Triflow, TriflowConfig, Unet, UnetConfig, dit, shape, triflow, unet,
 };
-use base::{Condition, Device, Network, Pass, Shape, Tensor};
+use base::{
+    Condition, Device, Network, Paper, Pass, Shape, Tensor,
+    paper::{DDPM, SD3},
+};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +45,18 @@ impl NetConfig {
             Self::Mmdit(_) => "mmdit",
             Self::SetTransformer(_) => "set_transformer",
             Self::Triflow(_) => "triflow",
+        }
+    }
+
+    /// The papers it is from.
+    pub fn papers(&self) -> Vec<Paper> {
+        match self {
+            Self::Mlp(_) => Vec::new(),
+            Self::Unet(_) => vec![DDPM, unet::ADM],
+            Self::Dit(_) => vec![dit::DIT],
+            Self::Mmdit(_) => vec![dit::DIT, SD3],
+            Self::SetTransformer(_) => vec![shape::TRIPOSG],
+            Self::Triflow(_) => vec![triflow::TRIFLOW],
         }
     }
 

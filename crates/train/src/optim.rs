@@ -19,6 +19,15 @@ pub enum DecayScope {
     All,
 }
 
+/// Decoupled Weight Decay Regularization.
+pub const ADAMW: base::Paper = base::Paper::arxiv(
+    "loshchilov2017decoupled",
+    "Loshchilov, Ilya and Hutter, Frank",
+    "Decoupled Weight Decay Regularization",
+    (2017, "1711.05101"),
+    "ICLR 2019",
+);
+
 /// AdamW and its schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

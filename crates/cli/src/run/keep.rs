@@ -29,7 +29,7 @@ pub(super) fn manual() -> Result<(), Error> {
 
 pub(super) fn print_citations(request: &args::Cite) -> Result<(), Error> {
     let papers = match &request.what {
-        None => cite::ALL.to_vec(),
+        None => cite::all(),
         Some(path) => papers_of(path)?,
     };
     say::result(cite::bibliography(&papers).as_bytes())

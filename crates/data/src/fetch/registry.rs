@@ -1,6 +1,7 @@
 //! Named sets: what is known of each, and where it lies.
 
 pub(crate) use super::sets::FASHION;
+pub use super::sets::FASHION_MNIST;
 pub use super::sets::SETS;
 use crate::{DataError, Result};
 use std::path::{Path, PathBuf};

@@ -2,6 +2,15 @@
 
 use super::registry::{Client, Content, Kind, NamedSet, Package, Takes};
 
+/// Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms.
+pub const FASHION_MNIST: base::Paper = base::Paper::arxiv(
+    "xiao2017fashion",
+    "Xiao, Han and Rasul, Kashif and Vollgraf, Roland",
+    "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms",
+    (2017, "1708.07747"),
+    "arXiv",
+);
+
 /// The classes of Fashion-MNIST.
 pub(crate) const FASHION: [&str; 10] =
     ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];

@@ -5,8 +5,18 @@
 //! seen, so that a resumed run and any batch size blend alike.
 
 use crate::{FlowError, error::require};
+use base::Paper;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
+
+/// SlimFlow: Training Smaller One-Step Diffusion Models with Rectified Flow.
+pub const SLIMFLOW: Paper = Paper::arxiv(
+    "zhu2024slimflow",
+    "Zhu, Yuanzhi and Liu, Xingchao and Liu, Qiang",
+    "SlimFlow: Training Smaller One-Step Diffusion Models with Rectified Flow",
+    (2024, "2407.12718"),
+    "ECCV 2024",
+);
 
 /// How the share β of fresh noise falls while training.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]

@@ -10,14 +10,31 @@ mod assignment;
 mod conditions;
 mod sinkhorn;
 
-pub use annealing::Annealing;
+pub use annealing::{Annealing, SLIMFLOW};
 pub use assignment::{assign, assign_matrix};
-pub use sinkhorn::{Plan, Sinkhorn};
+pub use sinkhorn::{Plan, SINKHORN, Sinkhorn, UNBALANCED};
 
 use crate::{FlowError, error::require, rows};
-use base::{Key, Purpose, Tensor};
+use base::{Key, Paper, Purpose, Tensor};
 use conditions::{groups, penalty};
 use serde::{Deserialize, Serialize};
+
+/// Multisample Flow Matching: Straightening Flows with Minibatch Couplings.
+pub const OT_POOLADIAN: Paper = Paper::arxiv(
+    "pooladian2023multisample",
+    "Pooladian, Aram-Alexandre and Ben-Hamu, Heli and Domingo-Enrich, Carles and Amos, Brandon and Lipman, Yaron and Chen, Ricky T. Q.",
+    "Multisample Flow Matching: Straightening Flows with Minibatch Couplings",
+    (2023, "2304.14772"),
+    "ICML 2023",
+);
+/// Improving and Generalizing Flow-Based Generative Models with Minibatch Optimal Transport.
+pub const OT_TONG: Paper = Paper::arxiv(
+    "tong2023improving",
+    "Tong, Alexander and Fatras, Kilian and Malkin, Nikolay and others",
+    "Improving and Generalizing Flow-Based Generative Models with Minibatch Optimal Transport",
+    (2023, "2302.00482"),
+    "TMLR 2024",
+);
 
 /// How source and data points of a batch are paired.
 ///
@@ -186,6 +203,17 @@ impl Coupling {
             Self::OptimalTransport { .. } => "optimal_transport",
             Self::Sinkhorn { .. } => "sinkhorn",
             Self::Unbalanced { .. } => "unbalanced",
+        }
+    }
+
+    /// The papers it is from.
+    pub fn papers(&self) -> Vec<Paper> {
+        match self {
+            Self::Independent {} | Self::Stored {} => Vec::new(),
+            Self::Annealed { .. } => vec![SLIMFLOW],
+            Self::OptimalTransport { .. } => vec![OT_POOLADIAN, OT_TONG],
+            Self::Sinkhorn { .. } => vec![OT_POOLADIAN, OT_TONG, SINKHORN],
+            Self::Unbalanced { .. } => vec![OT_TONG, SINKHORN, UNBALANCED],
         }
     }
 

@@ -6,7 +6,24 @@
 //! underflows however small it is.
 
 use crate::{FlowError, error::require};
-use base::Key;
+use base::{Key, Paper};
+
+/// Sinkhorn Distances: Lightspeed Computation of Optimal Transport.
+pub const SINKHORN: Paper = Paper::arxiv(
+    "cuturi2013sinkhorn",
+    "Cuturi, Marco",
+    "Sinkhorn Distances: Lightspeed Computation of Optimal Transport",
+    (2013, "1306.0895"),
+    "NeurIPS 2013",
+);
+/// Scaling Algorithms for Unbalanced Transport Problems.
+pub const UNBALANCED: Paper = Paper::arxiv(
+    "chizat2016scaling",
+    "Chizat, Lenaic and Peyr{\\'e}, Gabriel and Schmitzer, Bernhard and Vialard, Fran{\\c{c}}ois-Xavier",
+    "Scaling Algorithms for Unbalanced Transport Problems",
+    (2016, "1607.05816"),
+    "Mathematics of Computation 2018",
+);
 
 /// Settings of the iteration.
 #[derive(Clone, Copy, Debug, PartialEq)]

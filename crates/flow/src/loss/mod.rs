@@ -6,12 +6,21 @@
 mod perceptual;
 mod weighting;
 
-pub use perceptual::Perceptual;
-pub use weighting::Weighting;
+pub use perceptual::{LPIPS, Perceptual};
+pub use weighting::{MIN_SNR, Weighting};
 
 use crate::{FlowError, error::require};
-use base::Tensor;
+use base::{Paper, Tensor};
 use serde::{Deserialize, Serialize};
+
+/// Improving the Training of Rectified Flows.
+pub const IMPROVED_RF: Paper = Paper::arxiv(
+    "lee2024improving",
+    "Lee, Sangyun and Lin, Zinan and Fanti, Giulia",
+    "Improving the Training of Rectified Flows",
+    (2024, "2405.20320"),
+    "NeurIPS 2024",
+);
 
 /// A distance between prediction and target.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -38,6 +47,14 @@ impl Default for Loss {
 }
 
 impl Loss {
+    /// The papers it is from.
+    pub fn papers(&self) -> Vec<Paper> {
+        match self {
+            Self::L2 {} => Vec::new(),
+            Self::PseudoHuber { .. } => vec![IMPROVED_RF],
+        }
+    }
+
     /// Refuses settings out of range.
     ///
     /// # Errors

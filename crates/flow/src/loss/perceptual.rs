@@ -4,8 +4,19 @@
 //! `(1-t) Huber + LPIPS/t`. Here data are at t = 1, so the factors are `t` and `1/(1-t)`. The distance itself is a network's
 //! and comes in as a [`Premetric`](crate::Premetric).
 
+use super::IMPROVED_RF;
 use crate::{FlowError, error::require};
+use base::Paper;
 use serde::{Deserialize, Serialize};
+
+/// The Unreasonable Effectiveness of Deep Features as a Perceptual Metric.
+pub const LPIPS: Paper = Paper::arxiv(
+    "zhang2018unreasonable",
+    "Zhang, Richard and Isola, Phillip and Efros, Alexei A. and Shechtman, Eli and Wang, Oliver",
+    "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric",
+    (2018, "1801.03924"),
+    "CVPR 2018",
+);
 
 /// How a perceptual distance between data and data estimate counts.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
@@ -27,6 +38,11 @@ impl Default for Perceptual {
 const LEAST: f64 = 1e-5;
 
 impl Perceptual {
+    /// The papers it is from.
+    pub fn papers(&self) -> Vec<Paper> {
+        vec![IMPROVED_RF, LPIPS]
+    }
+
     /// Refuses settings out of range.
     ///
     /// # Errors

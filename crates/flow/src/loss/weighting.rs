@@ -3,9 +3,18 @@
 //! Velocity and likelihood: the forms of SiT (arXiv 2401.08740, §3.2), stated for the noise and carried over to every output.
 //! Min-SNR: arXiv 2303.09556, eq. 7. π-ratio: SD3, arXiv 2403.03206, §3.1.
 
-use crate::{FlowError, Parameterization, Path, TimeConfig, TimeLaw, error::require, path::Sides};
-use base::Times;
+use crate::{FlowError, Parameterization, Path, TimeConfig, TimeLaw, error::require, path::Sides, solver::SIT};
+use base::{Paper, Times, paper::SD3};
 use serde::{Deserialize, Serialize};
+
+/// Efficient Diffusion Training via Min-SNR Weighting Strategy.
+pub const MIN_SNR: Paper = Paper::arxiv(
+    "hang2023efficient",
+    "Hang, Tiankai and Gu, Shuyang and Li, Chen and Bao, Jianmin and Chen, Dong and Hu, Han and Geng, Xin and Guo, Baining",
+    "Efficient Diffusion Training via Min-SNR Weighting Strategy",
+    (2023, "2303.09556"),
+    "ICCV 2023",
+);
 
 /// Factor of a sample's loss as a function of its time. All but the noise fraction and the π-ratio are for the L2 loss.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -52,6 +61,16 @@ impl Default for Weighting {
 const LEAST: f64 = 1e-3;
 
 impl Weighting {
+    /// The papers it is from.
+    pub fn papers(&self) -> Vec<Paper> {
+        match self {
+            Self::Uniform {} => Vec::new(),
+            Self::MinSnr { .. } => vec![MIN_SNR],
+            Self::Likelihood {} => vec![SIT],
+            Self::Velocity {} | Self::NoiseFraction { .. } | Self::PiRatio { .. } => vec![SD3],
+        }
+    }
+
     /// Refuses settings out of range.
     ///
     /// # Errors

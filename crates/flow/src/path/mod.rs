@@ -21,8 +21,41 @@ pub use gamma::Gamma;
 pub use point::{Ends, Point};
 
 use crate::{FlowError, error::require};
-use base::{Tensor, Times};
+use base::{Paper, Tensor, Times, paper::DDPM};
 use serde::{Deserialize, Serialize};
+
+/// Stochastic Interpolants: A Unifying Framework for Flows and Diffusions.
+pub const INTERPOLANTS: Paper = Paper::arxiv(
+    "albergo2023stochastic",
+    "Albergo, Michael S. and Boffi, Nicholas M. and Vanden-Eijnden, Eric",
+    "Stochastic Interpolants: A Unifying Framework for Flows and Diffusions",
+    (2023, "2303.08797"),
+    "JMLR 2025",
+);
+/// Score-Based Generative Modeling through Stochastic Differential Equations.
+pub const SCORE_SDE: Paper = Paper::arxiv(
+    "song2020score",
+    "Song, Yang and Sohl-Dickstein, Jascha and Kingma, Diederik P. and Kumar, Abhishek and Ermon, Stefano and Poole, Ben",
+    "Score-Based Generative Modeling through Stochastic Differential Equations",
+    (2020, "2011.13456"),
+    "ICLR 2021",
+);
+/// Improved Denoising Diffusion Probabilistic Models.
+pub const IMPROVED_DDPM: Paper = Paper::arxiv(
+    "nichol2021improved",
+    "Nichol, Alex and Dhariwal, Prafulla",
+    "Improved Denoising Diffusion Probabilistic Models",
+    (2021, "2102.09672"),
+    "ICML 2021",
+);
+/// Elucidating the Design Space of Diffusion-Based Generative Models.
+pub const EDM: Paper = Paper::arxiv(
+    "karras2022elucidating",
+    "Karras, Tero and Aittala, Miika and Aila, Timo and Laine, Samuli",
+    "Elucidating the Design Space of Diffusion-Based Generative Models",
+    (2022, "2206.00364"),
+    "NeurIPS 2022",
+);
 
 /// A curve between a source point and a data point, and the latent mixed in between them.
 ///
@@ -164,6 +197,20 @@ fn positive(setting: &'static str, value: f64, remedy: &'static str) -> Result<(
 }
 
 impl Path {
+    /// The papers it is from; rectified flow's own says nothing.
+    pub fn papers(&self) -> Vec<Paper> {
+        match self {
+            Self::Linear {} | Self::Polynomial { .. } | Self::Custom(_) => Vec::new(),
+            Self::Trigonometric {} | Self::Interpolant { .. } | Self::Mirror { .. } | Self::Diffusive { .. } => {
+                vec![INTERPOLANTS]
+            }
+            Self::Vp { .. } | Self::SubVp { .. } | Self::Ve { .. } | Self::ConstantSpeedVp {} => vec![SCORE_SDE],
+            Self::Cosine { .. } => vec![IMPROVED_DDPM],
+            Self::Ddpm(_) => vec![DDPM],
+            Self::Edm { .. } => vec![EDM],
+        }
+    }
+
     /// The variance-preserving path with the customary rates 0.1 and 20.
     pub fn vp() -> Self {
         Self::Vp { beta_min: beta_min(), beta_max: beta_max() }

@@ -4,9 +4,26 @@
 //! unfinished rows step together, each with its own time and step; finished rows are dropped from the batch. The pairs
 //! themselves ([`Embedded`]) are data in `tableau.rs`.
 
-use super::{Embedded, Observation, Observer, Solution};
-use crate::{Field, FlowError, rows};
-use base::{Condition, Tensor, Times};
+use super::method::Method;
+use super::stepper::{Plan, Run};
+use super::{Embedded, Observation, Observer, Solution, tableau};
+use crate::{Field, FlowError, error::require, rows};
+use base::{Condition, Paper, Tensor, Times};
+
+const DORMAND_PRINCE: Paper = Paper::printed(
+    "dormand1980family",
+    "Dormand, J. R. and Prince, P. J.",
+    "A family of embedded Runge-Kutta formulae",
+    1980,
+    "Journal of Computational and Applied Mathematics 6(1)",
+);
+const BOGACKI_SHAMPINE: Paper = Paper::printed(
+    "bogacki1989pair",
+    "Bogacki, P. and Shampine, L. F.",
+    "A 3(2) pair of Runge-Kutta formulas",
+    1989,
+    "Applied Mathematics Letters 2(4)",
+);
 
 /// Fraction of the step that the error estimate allows.
 const SAFETY: f64 = 0.9;
@@ -30,6 +47,63 @@ pub(super) struct Control {
     pub rtol: f64,
     pub atol: f64,
     pub max_steps: usize,
+}
+
+/// An embedded pair.
+pub(super) struct Adaptive {
+    name: &'static str,
+    pair: &'static Embedded,
+    control: Control,
+    paper: Paper,
+}
+
+/// Dormand–Prince 5(4).
+pub(super) fn dormand_prince(rtol: f64, atol: f64, max_steps: usize) -> Adaptive {
+    let control = Control { rtol, atol, max_steps };
+    Adaptive { name: "dormand_prince", pair: &tableau::DORMAND_PRINCE, control, paper: DORMAND_PRINCE }
+}
+
+/// Bogacki–Shampine 3(2).
+pub(super) fn bogacki_shampine(rtol: f64, atol: f64, max_steps: usize) -> Adaptive {
+    let control = Control { rtol, atol, max_steps };
+    Adaptive { name: "bogacki_shampine", pair: &tableau::BOGACKI_SHAMPINE, control, paper: BOGACKI_SHAMPINE }
+}
+
+impl Method for Adaptive {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn order(&self) -> Option<f64> {
+        Some(f64::from(self.pair.method.order))
+    }
+
+    fn papers(&self) -> Vec<Paper> {
+        vec![self.paper]
+    }
+
+    fn evaluations(&self, _: usize) -> Option<usize> {
+        None
+    }
+
+    fn check(&self) -> Result<(), FlowError> {
+        let Control { rtol, atol, max_steps } = self.control;
+        let fine = |v: f64| v.is_finite() && v > 0.0;
+        require(fine(rtol), "solver.rtol", rtol, "it must be positive; 1e-5 is customary")?;
+        require(fine(atol), "solver.atol", atol, "it must be positive; 1e-5 is customary")?;
+        require(max_steps > 0, "solver.max_steps", max_steps, "it must be at least 1; 1000 is customary")
+    }
+
+    fn adaptive(&self) -> Option<(&'static Embedded, Control)> {
+        Some((self.pair, self.control))
+    }
+
+    fn plan<'a, const D: usize>(&self, _: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+        let what = "steps that all samples share";
+        let remedy = "an adaptive solver chooses them for every sample by itself; use a method of fixed steps here, for \
+                      instance midpoint";
+        Err(FlowError::Needs { solver: self.name, what, remedy })
+    }
 }
 
 pub(super) fn solve<const D: usize>(

@@ -7,19 +7,52 @@
 //! the corrected form, which averages velocities.
 
 use super::curve::{Node, frame_of};
-use super::stepper::{Moved, Step};
-use crate::{Field, FlowError, Path, Schedule};
-use base::{Condition, Tensor, Times};
+use super::method::Method;
+use super::stepper::{Moved, Plan, Run};
+use crate::{FlowError, Path, loss::IMPROVED_RF};
+use base::{Paper, Tensor, Times};
 
 const NAME: &str = "anchored";
 
-pub(super) fn steps<'a, const D: usize>(
-    field: &'a dyn Field<D>,
-    x: &Tensor<D>,
-    condition: &'a Condition,
-    corrected: bool,
-    schedule: &Schedule,
-) -> Result<Step<'a, D>, FlowError> {
+/// The update of 2-rectified flow++.
+pub(super) struct Anchored {
+    /// Averages the velocities of both ends of each step but the last.
+    pub corrected: bool,
+}
+
+impl Method for Anchored {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// Of a straight flow, where it is exact; elsewhere it has none.
+    fn order(&self) -> Option<f64> {
+        None
+    }
+
+    fn papers(&self) -> Vec<Paper> {
+        vec![IMPROVED_RF]
+    }
+
+    fn evaluations(&self, steps: usize) -> Option<usize> {
+        Some(if self.corrected { 2 * steps - 1 } else { steps })
+    }
+
+    fn follows_path(&self) -> bool {
+        true
+    }
+
+    fn needs_rectified(&self) -> bool {
+        true
+    }
+
+    fn plan<'a, const D: usize>(&self, run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+        steps(self.corrected, run)
+    }
+}
+
+fn steps<'a, const D: usize>(corrected: bool, run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+    let Run { field, x, condition, schedule, .. } = run;
     let frame = frame_of(field, NAME)?;
     let needs = |what, remedy| Err(FlowError::Needs { solver: NAME, what, remedy });
     if frame.independent {
@@ -45,7 +78,7 @@ pub(super) fn steps<'a, const D: usize>(
     }
     let noise = x.clone() / start.c.alpha;
     let steps = schedule.steps();
-    Ok(Box::new(move |leg, x| {
+    Ok(run.on_grid(Box::new(move |leg, x: Tensor<D>| {
         let (from, to) = (Node::at(path, leg.from), Node::at(path, leg.to));
         let rule = |velocity: &Tensor<D>| from.data(&x, velocity) * to.c.beta + noise.clone() * to.c.alpha;
         let velocity = field.velocity(x.clone(), &Times::all(leg.from, batch), condition);
@@ -56,5 +89,5 @@ pub(super) fn steps<'a, const D: usize>(
             return Ok(Moved { velocity, next, evaluations: 2 });
         }
         Ok(Moved { velocity, next, evaluations: 1 })
-    }))
+    })))
 }

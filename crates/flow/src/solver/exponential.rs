@@ -7,11 +7,35 @@
 //! reverse diffusion whose `ε(t)` is `eta` times that of the noising process (the SDE form of DPM-Solver++), so the
 //! marginals are kept for every `eta >= 0`.
 
-use super::Noise;
 use super::curve::{Node, frame_of};
-use super::stepper::{Moved, Step};
-use crate::{Field, FlowError, Schedule, rows};
-use base::{Condition, Tensor, Times};
+use super::method::Method;
+use super::noise::check_refreshing;
+use super::stepper::{Moved, Plan, Run};
+use crate::{FlowError, error::require};
+use base::{Paper, Tensor, Times};
+
+const DDIM: Paper = Paper::arxiv(
+    "song2020denoising",
+    "Song, Jiaming and Meng, Chenlin and Ermon, Stefano",
+    "Denoising Diffusion Implicit Models",
+    (2020, "2010.02502"),
+    "ICLR 2021",
+);
+const DPM_SOLVER: Paper = Paper::arxiv(
+    "lu2022dpm",
+    "Lu, Cheng and Zhou, Yuhao and Bao, Fan and Chen, Jianfei and Li, Chongxuan and Zhu, Jun",
+    "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models",
+    (2022, "2211.01095"),
+    "Machine Intelligence Research 2025",
+);
+/// Consistency models.
+pub const CONSISTENCY: Paper = Paper::arxiv(
+    "song2023consistency",
+    "Song, Yang and Dhariwal, Prafulla and Chen, Mark and Sutskever, Ilya",
+    "Consistency Models",
+    (2023, "2303.01469"),
+    "ICML 2023",
+);
 
 /// How much of the source estimate a step keeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,34 +65,114 @@ impl Keep {
 
 /// What distinguishes the members of the family.
 pub(super) struct Exponential {
-    /// Name of the solver, for messages.
-    pub name: &'static str,
+    name: &'static str,
     /// Whether the data estimate is extrapolated from the last step.
-    pub second_order: bool,
-    pub keep: Keep,
+    second_order: bool,
+    keep: Keep,
+    order: Option<f64>,
+    /// A setting, its value, and whether it may not be more than 1.
+    strength: Option<(&'static str, f64, bool)>,
+    paper: Paper,
 }
 
-pub(super) fn steps<'a, const D: usize>(
-    field: &'a dyn Field<D>,
-    x: &Tensor<D>,
-    condition: &'a Condition,
-    method: Exponential,
-    schedule: &Schedule,
-    noise: Noise<'_>,
-) -> Result<Step<'a, D>, FlowError> {
-    let path = frame_of(field, method.name)?.path;
+/// DDIM: the estimates held over the step. Its `eta` is the share of the ancestral noise.
+pub(super) fn ddim(eta: f64) -> Exponential {
+    let keep = if eta == 0.0 { Keep::All } else { Keep::Ancestral { eta } };
+    let strength = Some(("solver.eta", eta, true));
+    Exponential { name: "ddim", second_order: false, keep, order: Some(1.0), strength, paper: DDIM }
+}
+
+impl Exponential {
+    /// The same, called `name` in messages.
+    pub fn called(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+}
+
+/// DPM-Solver++(2M).
+pub(super) fn dpm_solver() -> Exponential {
+    let (keep, paper) = (Keep::All, DPM_SOLVER);
+    Exponential { name: "dpm_solver", second_order: true, keep, order: Some(2.0), strength: None, paper }
+}
+
+/// Its stochastic form, of strength `eta`.
+pub(super) fn dpm_solver_sde(eta: f64) -> Exponential {
+    let keep = if eta == 0.0 { Keep::All } else { Keep::Diffuse { eta } };
+    let strength = Some(("solver.eta", eta, false));
+    Exponential { name: "dpm_solver_sde", second_order: true, keep, order: Some(1.0), strength, paper: DPM_SOLVER }
+}
+
+/// Curved Euler with part of the source estimate replaced, as much as the reverse diffusion of strength `rate` does.
+pub(super) fn noise_refresh(rate: f64) -> Exponential {
+    let keep = if rate == 0.0 { Keep::All } else { Keep::Diffuse { eta: rate } };
+    let strength = Some(("solver.rate", rate, false));
+    Exponential { name: "noise_refresh", second_order: false, keep, order: Some(1.0), strength, paper: DPM_SOLVER }
+}
+
+/// Multistep consistency sampling: one jump after another, which has no order.
+pub(super) fn consistency() -> Exponential {
+    let (keep, paper) = (Keep::Nothing, CONSISTENCY);
+    Exponential { name: "consistency", second_order: false, keep, order: None, strength: None, paper }
+}
+
+impl Method for Exponential {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn order(&self) -> Option<f64> {
+        self.order
+    }
+
+    fn papers(&self) -> Vec<Paper> {
+        vec![self.paper]
+    }
+
+    fn is_stochastic(&self) -> bool {
+        self.keep != Keep::All
+    }
+
+    fn follows_path(&self) -> bool {
+        true
+    }
+
+    fn check(&self) -> Result<(), FlowError> {
+        match self.strength {
+            None => Ok(()),
+            Some((setting, value, true)) => {
+                require((0.0..=1.0).contains(&value), setting, value, "it must lie in [0, 1]; 0 is deterministic")
+            }
+            Some((setting, value, false)) => {
+                require(value.is_finite() && value >= 0.0, setting, value, "it must be zero or more")
+            }
+        }
+    }
+
+    fn plan<'a, const D: usize>(&self, run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+        if self.is_stochastic() {
+            check_refreshing(run.field, self.name, run.schedule)?;
+        }
+        steps((self.name, self.second_order, self.keep), run)
+    }
+}
+
+fn steps<'a, const D: usize>(
+    (name, second_order, keep): (&'static str, bool, Keep),
+    run: Run<'a, '_, D>,
+) -> Result<Plan<'a, D>, FlowError> {
+    let Run { field, x, condition, schedule, noise } = run;
+    let path = frame_of(field, name)?.path;
     let batch = x.dims()[0];
-    let stochastic = method.keep != Keep::All;
-    let mut increments = noise.start(stochastic, method.name, schedule, x)?;
+    let mut increments = noise.start(keep != Keep::All, name, schedule, x)?;
     let mut last: Option<(f64, Tensor<D>)> = None;
-    Ok(Box::new(move |leg, x| {
+    Ok(run.on_grid(Box::new(move |leg, x: Tensor<D>| {
         last = last.take().filter(|_| !leg.replaced);
         let (from, to) = (Node::at(path, leg.from), Node::at(path, leg.to));
         let velocity = field.velocity(x.clone(), &Times::all(leg.from, batch), condition);
         let (decay, h) = (from.decay(&to), to.lambda - from.lambda);
-        let keep = method.keep.share(decay);
+        let keep = keep.share(decay);
         let mut next = from.step(x.clone(), velocity.clone(), &to, keep);
-        if method.second_order {
+        if second_order {
             let data = from.data(&x, &velocity);
             if let Some((before, data_before)) = last.take() {
                 // Half a step further along the line through the two estimates. At an end of the path h has no finite
@@ -86,37 +190,5 @@ pub(super) fn steps<'a, const D: usize>(
             next = next + fresh * (to.c.alpha * (1.0 - keep * keep).max(0.0).sqrt());
         }
         Ok(Moved { velocity, next, evaluations: 1 })
-    }))
-}
-
-/// Overshooting (Hu et al. 2024, arXiv 2411.19415): a curved Euler step `1 + strength` times too long, then back to the
-/// wanted time by rescaling and fresh noise.
-///
-/// Rescaling by `a = beta_to/beta_over` and adding noise of variance `alpha_to² - a² alpha_over²` turns a sample of the
-/// later marginal into one of the wanted marginal exactly, for an independent normal source on any path.
-pub(super) fn overshoot<'a, const D: usize>(
-    field: &'a dyn Field<D>,
-    x: &Tensor<D>,
-    condition: &'a Condition,
-    strength: f64,
-    schedule: &Schedule,
-    noise: Noise<'_>,
-) -> Result<Step<'a, D>, FlowError> {
-    const NAME: &str = "overshooting";
-    let path = frame_of(field, NAME)?.path;
-    let batch = x.dims()[0];
-    let mut increments = noise.start(true, NAME, schedule, x)?;
-    Ok(Box::new(move |leg, x| {
-        let over = (leg.to + strength * leg.h()).min(1.0);
-        let (from, over, to) = (Node::at(path, leg.from), Node::at(path, over), Node::at(path, leg.to));
-        let velocity = field.velocity(x.clone(), &Times::all(leg.from, batch), condition);
-        let a = to.c.beta / over.c.beta;
-        let spread = (to.c.alpha * to.c.alpha - (a * over.c.alpha).powi(2)).max(0.0).sqrt();
-        let mut next = rows::scale(from.step(x, velocity.clone(), &over, 1.0), vec![a; batch]);
-        if let Some(increments) = increments.as_mut() {
-            let fresh = increments.standard(leg, &next);
-            next = next + fresh * spread;
-        }
-        Ok(Moved { velocity, next, evaluations: 1 })
-    }))
+    })))
 }

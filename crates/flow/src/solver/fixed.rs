@@ -1,16 +1,52 @@
 //! Fixed-step integration with any explicit tableau: all rows share the schedule's times.
 
-use super::Tableau;
-use super::stepper::{Leg, Moved, Step};
-use crate::Field;
-use base::{Condition, Tensor, Times};
+use super::method::Method;
+use super::stepper::{Leg, Moved, Plan, Run};
+use super::{Tableau, tableau};
+use crate::{Field, FlowError};
+use base::{Condition, Paper, Tensor, Times};
 
-pub(super) fn steps<'a, const D: usize>(
-    field: &'a dyn Field<D>,
-    condition: &'a Condition,
+/// An explicit Runge–Kutta method of the textbooks.
+pub(super) struct Explicit {
+    name: &'static str,
     tableau: &'static Tableau,
-) -> Step<'a, D> {
-    Box::new(move |leg, x| Ok(step(field, x, condition, tableau, leg)))
+}
+
+pub(super) const EULER: Explicit = Explicit { name: "euler", tableau: &tableau::EULER };
+pub(super) const MIDPOINT: Explicit = Explicit { name: "midpoint", tableau: &tableau::MIDPOINT };
+pub(super) const HEUN: Explicit = Explicit { name: "heun", tableau: &tableau::HEUN };
+pub(super) const RK4: Explicit = Explicit { name: "rk4", tableau: &tableau::RK4 };
+
+impl Method for Explicit {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn order(&self) -> Option<f64> {
+        Some(f64::from(self.tableau.order))
+    }
+
+    fn papers(&self) -> Vec<Paper> {
+        Vec::new()
+    }
+
+    fn evaluations(&self, steps: usize) -> Option<usize> {
+        Some(steps * self.tableau.b.len())
+    }
+
+    fn tableau(&self) -> Option<&'static Tableau> {
+        Some(self.tableau)
+    }
+
+    fn plan<'a, const D: usize>(&self, run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+        Ok(plan(self.tableau, run))
+    }
+}
+
+/// Steps of `tableau`.
+pub(super) fn plan<'a, const D: usize>(tableau: &'static Tableau, run: Run<'a, '_, D>) -> Plan<'a, D> {
+    let Run { field, condition, .. } = run;
+    run.on_grid(Box::new(move |leg, x| Ok(step(field, x, condition, tableau, leg))))
 }
 
 /// One step of a tableau.

@@ -1,8 +1,15 @@
-//! The solvers a recipe can name, their settings, and what each needs and costs.
+//! The solvers a recipe can name and their settings. What each is, needs and costs, a file of its own says ([`Method`]).
+//!
+//! A new solver is its file, and here a variant, its line in `each!` and its line in [`Solver::all`].
 
-use super::sde::{Scheme, Sde};
-use super::{Embedded, Tableau, multistep, tableau};
-use crate::{FlowError, error::require};
+use super::sde::{Scheme, Sde, Stochastic};
+use super::{
+    Embedded, Tableau, adaptive, anchored, exponential, fireflow, fixed, multistep, overshooting, plms, rf_solver,
+    stepper::{Plan, Run},
+    unipc,
+};
+use crate::FlowError;
+use base::Paper;
 use serde::{Deserialize, Serialize};
 
 /// A method of integration.
@@ -152,6 +159,93 @@ impl Default for Solver {
     }
 }
 
+/// What a method says of itself.
+pub(super) trait Method {
+    /// Name as in a recipe.
+    fn name(&self) -> &'static str;
+
+    /// See [`Solver::order`].
+    fn order(&self) -> Option<f64>;
+
+    /// The papers it is from; none for what every textbook has.
+    fn papers(&self) -> Vec<Paper>;
+
+    /// Evaluations of the field over `steps` steps, at least one; `None` when it chooses its own.
+    fn evaluations(&self, steps: usize) -> Option<usize> {
+        Some(steps)
+    }
+
+    /// Whether it draws noise on its way.
+    fn is_stochastic(&self) -> bool {
+        false
+    }
+
+    /// Whether it follows the curve of the path.
+    fn follows_path(&self) -> bool {
+        false
+    }
+
+    /// Whether it is for rectified flows alone.
+    fn needs_rectified(&self) -> bool {
+        false
+    }
+
+    /// Refuses settings out of range.
+    fn check(&self) -> Result<(), FlowError> {
+        Ok(())
+    }
+
+    /// The tableau, of a fixed-step Runge–Kutta method.
+    fn tableau(&self) -> Option<&'static Tableau> {
+        None
+    }
+
+    /// The pair and what its steps are held to, of an adaptive method.
+    fn adaptive(&self) -> Option<(&'static Embedded, adaptive::Control)> {
+        None
+    }
+
+    /// What it does on its grid.
+    fn plan<'a, const D: usize>(&self, run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError>;
+}
+
+/// The method of each solver, one after another: `$said` of the one that `$solver` is.
+macro_rules! each {
+    ($solver:expr, $method:ident => $said:expr) => {{
+        macro_rules! of {
+            ($made:expr) => {{
+                let $method = $made;
+                $said
+            }};
+        }
+        match $solver {
+            Solver::Euler {} => of!(fixed::EULER),
+            Solver::Midpoint {} => of!(fixed::MIDPOINT),
+            Solver::Heun {} => of!(fixed::HEUN),
+            Solver::Rk4 {} => of!(fixed::RK4),
+            Solver::RfSolver { order } => of!(rf_solver::RfSolver { order: *order }),
+            Solver::Fireflow {} => of!(fireflow::Fireflow),
+            Solver::AdamsBashforth { order } => of!(multistep::AdamsBashforth { order: *order }),
+            Solver::DormandPrince { rtol, atol, max_steps } => of!(adaptive::dormand_prince(*rtol, *atol, *max_steps)),
+            Solver::BogackiShampine { rtol, atol, max_steps } => {
+                of!(adaptive::bogacki_shampine(*rtol, *atol, *max_steps))
+            }
+            Solver::Ddim { eta } => of!(exponential::ddim(*eta)),
+            Solver::DpmSolver {} => of!(exponential::dpm_solver()),
+            Solver::Plms {} => of!(plms::Plms),
+            Solver::Unipc { order } => of!(unipc::Unipc { order: *order }),
+            Solver::Anchored { corrected } => of!(anchored::Anchored { corrected: *corrected }),
+            Solver::Consistency {} => of!(exponential::consistency()),
+            Solver::EulerMaruyama(sde) => of!(Stochastic(Scheme::EulerMaruyama, sde)),
+            Solver::SdeHeun(sde) => of!(Stochastic(Scheme::Heun, sde)),
+            Solver::StochasticRk(sde) => of!(Stochastic(Scheme::RungeKutta, sde)),
+            Solver::DpmSolverSde { eta } => of!(exponential::dpm_solver_sde(*eta)),
+            Solver::NoiseRefresh { rate } => of!(exponential::noise_refresh(*rate)),
+            Solver::Overshooting { strength } => of!(overshooting::Overshooting { strength: *strength }),
+        }
+    }};
+}
+
 impl Solver {
     /// Dormand–Prince with tolerances 1e-5, as 2209.03003 uses it.
     pub fn dormand_prince() -> Self {
@@ -192,70 +286,18 @@ impl Solver {
 
     /// Name as in a recipe.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Euler {} => "euler",
-            Self::Midpoint {} => "midpoint",
-            Self::Heun {} => "heun",
-            Self::Rk4 {} => "rk4",
-            Self::RfSolver { .. } => "rf_solver",
-            Self::Fireflow {} => "fireflow",
-            Self::AdamsBashforth { .. } => "adams_bashforth",
-            Self::DormandPrince { .. } => "dormand_prince",
-            Self::BogackiShampine { .. } => "bogacki_shampine",
-            Self::Ddim { .. } => "ddim",
-            Self::DpmSolver {} => "dpm_solver",
-            Self::Plms {} => "plms",
-            Self::Unipc { .. } => "unipc",
-            Self::Anchored { .. } => "anchored",
-            Self::Consistency {} => "consistency",
-            Self::EulerMaruyama(_) => "euler_maruyama",
-            Self::SdeHeun(_) => "sde_heun",
-            Self::StochasticRk(_) => "stochastic_rk",
-            Self::DpmSolverSde { .. } => "dpm_solver_sde",
-            Self::NoiseRefresh { .. } => "noise_refresh",
-            Self::Overshooting { .. } => "overshooting",
-        }
+        each!(self, method => method.name())
     }
 
     /// Power of the step with which the error of one trajectory falls (strong order for stochastic methods); of the
-    /// tolerated error for adaptive ones.
-    pub fn order(&self) -> f64 {
-        match self {
-            Self::Euler {} | Self::Ddim { .. } => 1.0,
-            // Of a straight flow, where it is exact; elsewhere it has none. Nor has one jump after another.
-            Self::Anchored { .. } | Self::Consistency {} => 0.0,
-            Self::EulerMaruyama(_) | Self::SdeHeun(_) => 1.0,
-            Self::DpmSolverSde { .. } | Self::NoiseRefresh { .. } | Self::Overshooting { .. } => 1.0,
-            Self::StochasticRk(_) => 1.5,
-            Self::Midpoint {} | Self::Heun {} | Self::Fireflow {} | Self::DpmSolver {} | Self::Plms {} => 2.0,
-            Self::RfSolver { order } | Self::AdamsBashforth { order } => f64::from(*order),
-            Self::Unipc { .. } | Self::BogackiShampine { .. } => 3.0,
-            Self::Rk4 {} => 4.0,
-            Self::DormandPrince { .. } => 5.0,
-        }
+    /// tolerated error for adaptive ones. `None` for methods that do not come nearer to a flow as steps shrink.
+    pub fn order(&self) -> Option<f64> {
+        each!(self, method => method.order())
     }
 
     /// Evaluations of the field over `steps` steps; `None` when it chooses its own.
     pub fn evaluations(&self, steps: usize) -> Option<usize> {
-        if steps == 0 {
-            return Some(0);
-        }
-        if let Some(tableau) = self.tableau() {
-            return Some(steps * tableau.b.len());
-        }
-        if let Some((scheme, sde)) = self.sde() {
-            return Some(sde.evaluations(scheme, steps));
-        }
-        match self {
-            Self::Fireflow {} | Self::Plms {} => Some(steps + 1),
-            Self::Anchored { corrected: true } => Some(2 * steps - 1),
-            Self::AdamsBashforth { order } => {
-                let first = steps.min(usize::from(*order).saturating_sub(1));
-                Some(first * multistep::starter(*order).b.len() + steps - first)
-            }
-            _ if self.embedded().is_some() => None,
-            _ => Some(steps),
-        }
+        if steps == 0 { Some(0) } else { each!(self, method => method.evaluations(steps)) }
     }
 
     /// Whether it chooses its own steps, for every sample by itself.
@@ -266,35 +308,17 @@ impl Solver {
     /// Whether it draws noise on its way, so that a run needs Brownian paths ([`solve_with`](super::solve_with)) and a field
     /// whose score is known.
     pub fn is_stochastic(&self) -> bool {
-        match self {
-            Self::EulerMaruyama(_) | Self::SdeHeun(_) | Self::StochasticRk(_) => true,
-            Self::Ddim { eta } | Self::DpmSolverSde { eta } => *eta > 0.0,
-            Self::NoiseRefresh { rate } => *rate > 0.0,
-            Self::Overshooting { strength } => *strength > 0.0,
-            Self::Consistency {} => true,
-            _ => false,
-        }
+        each!(self, method => method.is_stochastic())
     }
 
     /// Whether it follows the curve of the path, so that the field must know a path of two points, without a latent.
     pub fn follows_path(&self) -> bool {
-        matches!(
-            self,
-            Self::Ddim { .. }
-                | Self::DpmSolver {}
-                | Self::Plms {}
-                | Self::Unipc { .. }
-                | Self::Anchored { .. }
-                | Self::Consistency {}
-                | Self::DpmSolverSde { .. }
-                | Self::NoiseRefresh { .. }
-                | Self::Overshooting { .. }
-        )
+        each!(self, method => method.follows_path())
     }
 
     /// Whether it is for rectified flows alone: networks trained on a teacher's pairs.
     pub fn needs_rectified(&self) -> bool {
-        matches!(self, Self::Anchored { .. })
+        each!(self, method => method.needs_rectified())
     }
 
     /// Refuses settings out of range.
@@ -302,57 +326,31 @@ impl Solver {
     /// # Errors
     /// [`FlowError::Setting`] naming the setting.
     pub fn check(&self) -> Result<(), FlowError> {
-        let order = |order: u8, last: u8, remedy| require((2..=last).contains(&order), "solver.order", order, remedy);
-        let more = |setting, v: f64| require(v.is_finite() && v >= 0.0, setting, v, "it must be zero or more");
-        match self {
-            Self::DormandPrince { rtol, atol, max_steps } | Self::BogackiShampine { rtol, atol, max_steps } => {
-                let fine = |v: f64| v.is_finite() && v > 0.0;
-                require(fine(*rtol), "solver.rtol", rtol, "it must be positive; 1e-5 is customary")?;
-                require(fine(*atol), "solver.atol", atol, "it must be positive; 1e-5 is customary")?;
-                require(*max_steps > 0, "solver.max_steps", max_steps, "it must be at least 1; 1000 is customary")
-            }
-            Self::RfSolver { order: n } | Self::Unipc { order: n } => order(*n, 3, "it must be 2 or 3"),
-            Self::AdamsBashforth { order: n } => order(*n, 4, "it must be 2, 3 or 4"),
-            Self::Ddim { eta } => {
-                require((0.0..=1.0).contains(eta), "solver.eta", eta, "it must lie in [0, 1]; 0 is deterministic")
-            }
-            Self::DpmSolverSde { eta } => more("solver.eta", *eta),
-            Self::NoiseRefresh { rate } => more("solver.rate", *rate),
-            Self::Overshooting { strength } => more("solver.strength", *strength),
-            Self::EulerMaruyama(sde) | Self::SdeHeun(sde) | Self::StochasticRk(sde) => sde.check(),
-            _ => Ok(()),
-        }
+        each!(self, method => method.check())
+    }
+
+    /// The papers it is from.
+    pub fn papers(&self) -> Vec<Paper> {
+        each!(self, method => method.papers())
     }
 
     /// The tableau of a fixed-step Runge–Kutta method.
     pub fn tableau(&self) -> Option<&'static Tableau> {
-        match self {
-            Self::Euler {} => Some(&tableau::EULER),
-            Self::Midpoint {} => Some(&tableau::MIDPOINT),
-            Self::Heun {} => Some(&tableau::HEUN),
-            Self::Rk4 {} => Some(&tableau::RK4),
-            Self::RfSolver { order: 3 } => Some(&tableau::RF_SOLVER_3),
-            Self::RfSolver { .. } => Some(&tableau::MIDPOINT),
-            _ => None,
-        }
+        each!(self, method => method.tableau())
     }
 
     /// The pair of an adaptive method.
     pub fn embedded(&self) -> Option<&'static Embedded> {
-        match self {
-            Self::DormandPrince { .. } => Some(&tableau::DORMAND_PRINCE),
-            Self::BogackiShampine { .. } => Some(&tableau::BOGACKI_SHAMPINE),
-            _ => None,
-        }
+        self.adaptive().map(|(pair, _)| pair)
     }
 
-    /// The scheme and settings of a method for stochastic differential equations.
-    pub(super) fn sde(&self) -> Option<(Scheme, &Sde)> {
-        match self {
-            Self::EulerMaruyama(sde) => Some((Scheme::EulerMaruyama, sde)),
-            Self::SdeHeun(sde) => Some((Scheme::Heun, sde)),
-            Self::StochasticRk(sde) => Some((Scheme::RungeKutta, sde)),
-            _ => None,
-        }
+    /// The pair of an adaptive method, and what its steps are held to.
+    pub(super) fn adaptive(&self) -> Option<(&'static Embedded, adaptive::Control)> {
+        each!(self, method => method.adaptive())
+    }
+
+    /// What it does on its grid, in `run`.
+    pub(super) fn plan<'a, const D: usize>(&self, run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+        each!(self, method => method.plan(run))
     }
 }

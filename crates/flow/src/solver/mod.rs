@@ -11,29 +11,30 @@ mod adaptive;
 mod anchored;
 mod curve;
 mod exponential;
+mod fireflow;
 mod fixed;
 mod inverse;
 mod method;
 mod multistep;
 mod noise;
+mod overshooting;
 mod plms;
+mod rf_solver;
 mod sde;
 mod stepper;
 mod tableau;
 mod unipc;
 
+pub use exponential::CONSISTENCY;
 pub use inverse::{FixedPoint, invert};
 pub use method::Solver;
-pub use sde::{LastStep, Sde};
+pub use sde::{LastStep, SIT, Sde};
 pub use stepper::Stepper;
 pub use tableau::{Embedded, Tableau};
 
 use crate::{Brownian, Field, FlowError, Schedule, rows};
-use adaptive::Control;
 use base::{Condition, Tensor, Times};
-use exponential::{Exponential, Keep};
 use noise::Noise;
-use stepper::Plan;
 
 /// What a solver shows after each step: where the rows were and where they went.
 #[derive(Clone, Debug)]
@@ -67,10 +68,6 @@ pub struct Solution<const D: usize> {
     /// Evaluations that each sample took part in.
     pub nfe_per_sample: Vec<usize>,
 }
-
-const SCORE: &str = "a field whose score is known";
-const SCORE_REMEDY: &str = "that is a field from independent pairs with a standard normal source; after reflow, distillation \
-                            or optimal-transport coupling use a deterministic solver, for instance heun";
 
 /// Integrates `field` from `x` `[b ...]` at the schedule's first time to its last, with a deterministic solver.
 ///
@@ -120,7 +117,7 @@ fn run<const D: usize>(
     noise: Noise<'_>,
     mut observe: Observer<'_, D>,
 ) -> Result<Solution<D>, FlowError> {
-    if let Some((pair, control)) = adaptive(solver) {
+    if let Some((pair, control)) = solver.adaptive() {
         solver.check()?;
         let batch = x.dims()[0];
         if batch == 0 {
@@ -136,76 +133,4 @@ fn run<const D: usize>(
         }
     }
     Ok(stepper.solution())
-}
-
-/// The pair and the control of an adaptive method.
-fn adaptive(solver: &Solver) -> Option<(&'static Embedded, Control)> {
-    match *solver {
-        Solver::DormandPrince { rtol, atol, max_steps } | Solver::BogackiShampine { rtol, atol, max_steps } => {
-            Some((solver.embedded()?, Control { rtol, atol, max_steps }))
-        }
-        _ => None,
-    }
-}
-
-/// What `solver` does on its grid, from `x` `[b ...]` on.
-fn plan<'a, const D: usize>(
-    field: &'a dyn Field<D>,
-    x: &Tensor<D>,
-    condition: &'a Condition,
-    solver: &'a Solver,
-    schedule: &Schedule,
-    noise: Noise<'_>,
-) -> Result<Plan<'a, D>, FlowError> {
-    if let Some(method) = solver.sde() {
-        return sde::plan(field, x, condition, method, schedule, noise);
-    }
-    if solver.is_stochastic() {
-        check_refreshing(field, solver, schedule)?;
-    }
-    let along = |second_order, keep| {
-        let method = Exponential { name: solver.name(), second_order, keep };
-        exponential::steps(field, x, condition, method, schedule, noise)
-    };
-    let step = match *solver {
-        Solver::Fireflow {} => multistep::fireflow(field, condition),
-        Solver::AdamsBashforth { order } => multistep::adams_bashforth(field, condition, order),
-        Solver::Ddim { eta: 0.0 } => along(false, Keep::All)?,
-        Solver::Ddim { eta } => along(false, Keep::Ancestral { eta })?,
-        Solver::DpmSolver {} | Solver::DpmSolverSde { eta: 0.0 } => along(true, Keep::All)?,
-        Solver::DpmSolverSde { eta } => along(true, Keep::Diffuse { eta })?,
-        Solver::NoiseRefresh { rate: 0.0 } | Solver::Overshooting { strength: 0.0 } => along(false, Keep::All)?,
-        Solver::Anchored { corrected } => anchored::steps(field, x, condition, corrected, schedule)?,
-        Solver::Consistency {} => along(false, Keep::Nothing)?,
-        Solver::NoiseRefresh { rate } => along(false, Keep::Diffuse { eta: rate })?,
-        Solver::Overshooting { strength } => exponential::overshoot(field, x, condition, strength, schedule, noise)?,
-        Solver::Plms {} => plms::steps(field, condition)?,
-        Solver::Unipc { order } => unipc::steps(field, condition, order)?,
-        _ => {
-            let what = "steps that all samples share";
-            let remedy = "an adaptive solver chooses them for every sample by itself; use a method of fixed steps here, for \
-                          instance midpoint";
-            let needs = FlowError::Needs { solver: solver.name(), what, remedy };
-            fixed::steps(field, condition, solver.tableau().ok_or(needs)?)
-        }
-    };
-    Ok(Plan { grid: schedule.clone(), step })
-}
-
-/// Solvers that replace part of the noise need one that is normal and independent of the data, and go towards the data.
-fn check_refreshing<const D: usize>(
-    field: &dyn Field<D>,
-    solver: &Solver,
-    schedule: &Schedule,
-) -> Result<(), FlowError> {
-    let solver = solver.name();
-    if !curve::frame_of(field, solver)?.independent {
-        return Err(FlowError::Needs { solver, what: SCORE, remedy: SCORE_REMEDY });
-    }
-    let (from, to) = schedule.ends();
-    if to < from {
-        let remedy = "for the backward stochastic equation use euler_maruyama, sde_heun or stochastic_rk";
-        return Err(FlowError::Needs { solver, what: "a schedule towards the data", remedy });
-    }
-    Ok(())
 }

@@ -1,17 +1,17 @@
 //! Multistep methods: one evaluation per step, the rest from what earlier steps found.
 //!
-//! Adams–Bashforth on uneven grids (Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, III.5), and the
-//! midpoint rule that reuses the last midpoint velocity (FireFlow, Deng et al. 2024, arXiv 2412.07517). The past is a
+//! Adams–Bashforth on uneven grids (Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, III.5). The past is a
 //! value handed from step to step.
 
-use super::stepper::{Leg, Moved, Step};
+use super::method::Method;
+use super::stepper::{Leg, Moved, Plan, Run};
 use super::tableau::{KUTTA3, MIDPOINT, RK4};
 use super::{Tableau, fixed};
-use crate::Field;
-use base::{Condition, Tensor, Times};
+use crate::{FlowError, error::require};
+use base::{Paper, Tensor, Times};
 
 /// The Runge–Kutta method of the same order that makes the first `order - 1` steps.
-pub(super) fn starter(order: u8) -> &'static Tableau {
+fn starter(order: u8) -> &'static Tableau {
     match order {
         2 => &MIDPOINT,
         3 => &KUTTA3,
@@ -42,14 +42,44 @@ impl<const D: usize> Past<D> {
     }
 }
 
-pub(super) fn adams_bashforth<'a, const D: usize>(
-    field: &'a dyn Field<D>,
-    condition: &'a Condition,
-    order: u8,
-) -> Step<'a, D> {
+/// Adams–Bashforth.
+pub(super) struct AdamsBashforth {
+    /// 2, 3 or 4.
+    pub order: u8,
+}
+
+impl Method for AdamsBashforth {
+    fn name(&self) -> &'static str {
+        "adams_bashforth"
+    }
+
+    fn order(&self) -> Option<f64> {
+        Some(f64::from(self.order))
+    }
+
+    fn papers(&self) -> Vec<Paper> {
+        Vec::new()
+    }
+
+    fn evaluations(&self, steps: usize) -> Option<usize> {
+        let first = steps.min(usize::from(self.order).saturating_sub(1));
+        Some(first * starter(self.order).b.len() + steps - first)
+    }
+
+    fn check(&self) -> Result<(), FlowError> {
+        require((2..=4).contains(&self.order), "solver.order", self.order, "it must be 2, 3 or 4")
+    }
+
+    fn plan<'a, const D: usize>(&self, run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+        Ok(adams_bashforth(self.order, run))
+    }
+}
+
+fn adams_bashforth<'a, const D: usize>(order: u8, run: Run<'a, '_, D>) -> Plan<'a, D> {
+    let Run { field, condition, .. } = run;
     let length = usize::from(order);
     let mut past = Past::default();
-    Box::new(move |leg, x| {
+    run.on_grid(Box::new(move |leg, x| {
         if leg.replaced {
             past = Past::default();
         }
@@ -63,7 +93,7 @@ pub(super) fn adams_bashforth<'a, const D: usize>(
         let weights = weights(&past.times, leg);
         let next = fixed::combine(x, &past.velocities, &weights, leg.h());
         Ok(Moved { velocity, next, evaluations: 1 })
-    })
+    }))
 }
 
 /// Weights `w` with `∫ p = h Σ w_j p(times_j)` over the step for every polynomial `p` of degree below their number.
@@ -94,21 +124,6 @@ pub(super) fn solve_linear(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
         b[i] = (b[i] - known) / a[i][i];
     }
     b
-}
-
-/// The midpoint rule with the last midpoint velocity in place of the velocity where the step begins.
-pub(super) fn fireflow<'a, const D: usize>(field: &'a dyn Field<D>, condition: &'a Condition) -> Step<'a, D> {
-    let mut last: Option<Tensor<D>> = None;
-    Box::new(move |leg, x| {
-        let batch = x.dims()[0];
-        let known = last.take().filter(|_| !leg.replaced);
-        let evaluations = if known.is_some() { 1 } else { 2 };
-        let at = |x: Tensor<D>, t: f64| field.velocity(x, &Times::all(t, batch), condition);
-        let velocity = known.unwrap_or_else(|| at(x.clone(), leg.from));
-        let middle = at(x.clone() + velocity.clone() * (leg.h() / 2.0), leg.from + leg.h() / 2.0);
-        last = Some(middle.clone());
-        Ok(Moved { velocity, next: x + middle * leg.h(), evaluations })
-    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! The hand-over from Brownian paths to solver steps.
 
-use super::stepper::Leg;
-use crate::{Brownian, FlowError, Schedule, stochastic::Walk};
+use super::{curve, stepper::Leg};
+use crate::{Brownian, Field, FlowError, Schedule, stochastic::Walk};
 use base::{Tensor, TensorData};
+
+pub(super) const SCORE: &str = "a field whose score is known";
+pub(super) const SCORE_REMEDY: &str = "that is a field from independent pairs with a standard normal source; after reflow, \
+                                       distillation or optimal-transport coupling use a deterministic solver, for instance heun";
 
 /// Brownian paths, where the caller gave any.
 #[derive(Clone, Copy)]
@@ -58,4 +62,21 @@ impl Increments {
 
 fn tensor<const D: usize>(values: Vec<f32>, like: &Tensor<D>) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, like.dims()), (&like.device(), like.dtype()))
+}
+
+/// Solvers that replace part of the noise need one that is normal and independent of the data, and go towards the data.
+pub(super) fn check_refreshing<const D: usize>(
+    field: &dyn Field<D>,
+    solver: &'static str,
+    schedule: &Schedule,
+) -> Result<(), FlowError> {
+    if !curve::frame_of(field, solver)?.independent {
+        return Err(FlowError::Needs { solver, what: SCORE, remedy: SCORE_REMEDY });
+    }
+    let (from, to) = schedule.ends();
+    if to < from {
+        let remedy = "for the backward stochastic equation use euler_maruyama, sde_heun or stochastic_rk";
+        return Err(FlowError::Needs { solver, what: "a schedule towards the data", remedy });
+    }
+    Ok(())
 }

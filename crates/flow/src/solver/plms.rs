@@ -4,9 +4,18 @@
 //! The first step has no past: it is made twice, the second time with the mean of the estimates at both its ends.
 
 use super::curve::{Node, frame_of};
-use super::stepper::{Leg, Moved, Step};
-use crate::{Field, FlowError};
-use base::{Condition, Tensor, Times};
+use super::method::Method;
+use super::stepper::{Leg, Moved, Plan, Run};
+use crate::FlowError;
+use base::{Paper, Tensor, Times};
+
+const PAPER: Paper = Paper::arxiv(
+    "liu2022pseudo",
+    "Liu, Luping and Ren, Yi and Lin, Zhijie and Zhao, Zhou",
+    "Pseudo Numerical Methods for Diffusion Models on Manifolds",
+    (2022, "2202.09778"),
+    "ICLR 2022",
+);
 
 /// Weights of the estimates, newest first.
 const WEIGHTS: [&[f64]; 4] = [
@@ -16,13 +25,40 @@ const WEIGHTS: [&[f64]; 4] = [
     &[55.0 / 24.0, -59.0 / 24.0, 37.0 / 24.0, -9.0 / 24.0],
 ];
 
-pub(super) fn steps<'a, const D: usize>(
-    field: &'a dyn Field<D>,
-    condition: &'a Condition,
-) -> Result<Step<'a, D>, FlowError> {
+/// PLMS.
+pub(super) struct Plms;
+
+impl Method for Plms {
+    fn name(&self) -> &'static str {
+        "plms"
+    }
+
+    fn order(&self) -> Option<f64> {
+        Some(2.0)
+    }
+
+    fn papers(&self) -> Vec<Paper> {
+        vec![PAPER]
+    }
+
+    fn evaluations(&self, steps: usize) -> Option<usize> {
+        Some(steps + 1)
+    }
+
+    fn follows_path(&self) -> bool {
+        true
+    }
+
+    fn plan<'a, const D: usize>(&self, run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+        steps(run)
+    }
+}
+
+fn steps<'a, const D: usize>(run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+    let Run { field, condition, .. } = run;
     let path = frame_of(field, "plms")?.path;
     let mut past: Vec<Tensor<D>> = Vec::new();
-    Ok(Box::new(move |leg: &Leg, x: Tensor<D>| {
+    Ok(run.on_grid(Box::new(move |leg: &Leg, x: Tensor<D>| {
         if leg.replaced {
             past.clear();
         }
@@ -45,5 +81,5 @@ pub(super) fn steps<'a, const D: usize>(
         let gain = to.c.alpha - from.c.alpha * to.c.beta / from.c.beta;
         let next = if gain.is_finite() { held + (estimate - here) * gain } else { held };
         Ok(Moved { velocity, next, evaluations })
-    }))
+    })))
 }

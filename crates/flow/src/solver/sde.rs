@@ -5,11 +5,28 @@
 //! agree. With `h` signed, both directions are `h (b + sign(h) ε s)` and a Brownian increment over `|h|`.
 
 use super::curve::{Node, frame_of};
-use super::noise::{Increments, Noise};
-use super::stepper::{Leg, Moved, Plan};
-use crate::{Diffusion, Field, FlowError, Parameterization, Schedule, error::require, rows};
-use base::{Condition, Tensor, Times};
+use super::method::Method;
+use super::noise::{Increments, SCORE, SCORE_REMEDY};
+use super::stepper::{Leg, Moved, Plan, Run};
+use crate::{Diffusion, Field, FlowError, Parameterization, Schedule, error::require, path::INTERPOLANTS, rows};
+use base::{Condition, Paper, Tensor, Times};
 use serde::{Deserialize, Serialize};
+
+/// SiT.
+pub const SIT: Paper = Paper::arxiv(
+    "ma2024sit",
+    "Ma, Nanye and Goldstein, Mark and Albergo, Michael S. and Boffi, Nicholas M. and Vanden-Eijnden, Eric and Xie, Saining",
+    "SiT: Exploring Flow and Diffusion-based Generative Models with Scalable Interpolant Transformers",
+    (2024, "2401.08740"),
+    "ECCV 2024",
+);
+const ROESSLER: Paper = Paper::printed(
+    "rossler2010runge",
+    "R{\\\"o}{\\ss}ler, Andreas",
+    "Runge-Kutta Methods for the Strong Approximation of Solutions of Stochastic Differential Equations",
+    2010,
+    "SIAM Journal on Numerical Analysis 48(3)",
+);
 
 /// What the stochastic solvers share.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -114,7 +131,7 @@ impl Sde {
 struct Drift<'a, const D: usize> {
     field: &'a dyn Field<D>,
     condition: &'a Condition,
-    sde: &'a Sde,
+    sde: Sde,
 }
 
 /// Velocity and score at one point, and the diffusion there.
@@ -174,18 +191,46 @@ impl<const D: usize> Drift<'_, D> {
     }
 }
 
-pub(super) fn plan<'a, const D: usize>(
-    field: &'a dyn Field<D>,
-    x: &Tensor<D>,
-    condition: &'a Condition,
-    (scheme, sde): (Scheme, &'a Sde),
-    schedule: &Schedule,
-    noise: Noise<'_>,
-) -> Result<Plan<'a, D>, FlowError> {
+/// A scheme with its settings.
+pub(super) struct Stochastic<'s>(pub Scheme, pub &'s Sde);
+
+impl Method for Stochastic<'_> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn order(&self) -> Option<f64> {
+        Some(if self.0 == Scheme::RungeKutta { 1.5 } else { 1.0 })
+    }
+
+    fn papers(&self) -> Vec<Paper> {
+        let own = (self.0 == Scheme::RungeKutta).then_some(ROESSLER);
+        [INTERPOLANTS, SIT].into_iter().chain(own).collect()
+    }
+
+    fn evaluations(&self, steps: usize) -> Option<usize> {
+        Some(self.1.evaluations(self.0, steps))
+    }
+
+    fn is_stochastic(&self) -> bool {
+        true
+    }
+
+    fn check(&self) -> Result<(), FlowError> {
+        self.1.check()
+    }
+
+    fn plan<'a, const D: usize>(&self, run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+        plan(self.0, self.1.clone(), run)
+    }
+}
+
+fn plan<'a, const D: usize>(scheme: Scheme, sde: Sde, run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+    let Run { field, x, condition, schedule, noise } = run;
     let solver = scheme.name();
     let scored = field.score_field().is_some() || field.frame().is_some_and(|f| f.independent);
     if !scored {
-        return Err(FlowError::Needs { solver, what: super::SCORE, remedy: super::SCORE_REMEDY });
+        return Err(FlowError::Needs { solver, what: SCORE, remedy: SCORE_REMEDY });
     }
     if sde.last_step == LastStep::Tweedie {
         frame_of(field, solver)?;
@@ -195,7 +240,7 @@ pub(super) fn plan<'a, const D: usize>(
     let mut increments = noise.start(true, solver, &grid, x)?.expect("they were asked for");
     let last = grid.steps() - 1;
     let step = Box::new(move |leg: &Leg, x| {
-        if leg.step == last && sde.last_step != LastStep::Same {
+        if leg.step == last && drift.sde.last_step != LastStep::Same {
             return finish(&drift, x, leg);
         }
         match scheme {

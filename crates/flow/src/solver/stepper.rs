@@ -4,7 +4,7 @@
 //! loop over it. Who steers a sample, blends in an original or draws time back stands between two steps and needs nothing
 //! else of the solver. Adaptive methods have no step that all samples share, and are refused.
 
-use super::{Observation, Solver, noise::Noise, plan};
+use super::{Observation, Solver, noise::Noise};
 use crate::{Brownian, Field, FlowError, Schedule, rows};
 use base::{Condition, Tensor, Times};
 
@@ -43,6 +43,23 @@ pub(super) type Step<'a, const D: usize> = Box<dyn FnMut(&Leg, Tensor<D>) -> Res
 pub(super) struct Plan<'a, const D: usize> {
     pub grid: Schedule,
     pub step: Step<'a, D>,
+}
+
+/// What a method is made ready with.
+pub(super) struct Run<'a, 'b, const D: usize> {
+    pub field: &'a dyn Field<D>,
+    /// Where it begins, `[b ...]`.
+    pub x: &'b Tensor<D>,
+    pub condition: &'a Condition,
+    pub schedule: &'b Schedule,
+    pub noise: Noise<'b>,
+}
+
+impl<'a, const D: usize> Run<'a, '_, D> {
+    /// `step` on the schedule's own grid.
+    pub fn on_grid(&self, step: Step<'a, D>) -> Plan<'a, D> {
+        Plan { grid: self.schedule.clone(), step }
+    }
 }
 
 /// A solver under way over a fixed grid.
@@ -90,7 +107,8 @@ impl<'a, const D: usize> Stepper<'a, D> {
             return Ok(Self { done: schedule.steps(), plan, x, nfe: 0, replaced: false });
         }
         rows::check_finite(&x, &Times::all(schedule.ends().0, x.dims()[0]), "the initial state")?;
-        let plan = plan(field, &x, condition, solver, schedule, Noise(brownian))?;
+        let run = Run { field, x: &x, condition, schedule, noise: Noise(brownian) };
+        let plan = solver.plan(run)?;
         Ok(Self { plan, x, done: 0, nfe: 0, replaced: false })
     }
 

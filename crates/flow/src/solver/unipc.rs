@@ -5,10 +5,19 @@
 //! Euler step. One evaluation per step.
 
 use super::curve::{Node, frame_of};
+use super::method::Method;
 use super::multistep::solve_linear;
-use super::stepper::{Moved, Step};
-use crate::{Field, FlowError};
-use base::{Condition, Tensor, Times};
+use super::stepper::{Moved, Plan, Run};
+use crate::{FlowError, error::require};
+use base::{Paper, Tensor, Times};
+
+const PAPER: Paper = Paper::arxiv(
+    "zhao2023unipc",
+    "Zhao, Wenliang and Bai, Lujia and Rao, Yongming and Zhou, Jie and Lu, Jiwen",
+    "UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models",
+    (2023, "2302.04867"),
+    "NeurIPS 2023",
+);
 
 /// The longest past that the third-order method reads.
 const LONGEST: usize = 3;
@@ -37,14 +46,43 @@ struct Past<const D: usize> {
     predicted: Option<Predicted<D>>,
 }
 
-pub(super) fn steps<'a, const D: usize>(
-    field: &'a dyn Field<D>,
-    condition: &'a Condition,
-    order: u8,
-) -> Result<Step<'a, D>, FlowError> {
+/// UniPC.
+pub(super) struct Unipc {
+    /// 2 or 3, of the predictor.
+    pub order: u8,
+}
+
+impl Method for Unipc {
+    fn name(&self) -> &'static str {
+        "unipc"
+    }
+
+    fn order(&self) -> Option<f64> {
+        Some(3.0)
+    }
+
+    fn papers(&self) -> Vec<Paper> {
+        vec![PAPER]
+    }
+
+    fn follows_path(&self) -> bool {
+        true
+    }
+
+    fn check(&self) -> Result<(), FlowError> {
+        require((2..=3).contains(&self.order), "solver.order", self.order, "it must be 2 or 3")
+    }
+
+    fn plan<'a, const D: usize>(&self, run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+        steps(self.order, run)
+    }
+}
+
+fn steps<'a, const D: usize>(order: u8, run: Run<'a, '_, D>) -> Result<Plan<'a, D>, FlowError> {
+    let Run { field, condition, .. } = run;
     let path = frame_of(field, "unipc")?.path;
     let mut past = Past { estimates: Vec::new(), predicted: None };
-    Ok(Box::new(move |leg, x: Tensor<D>| {
+    Ok(run.on_grid(Box::new(move |leg, x: Tensor<D>| {
         let batch = x.dims()[0];
         if leg.replaced {
             past = Past { estimates: Vec::new(), predicted: None };
@@ -76,7 +114,7 @@ pub(super) fn steps<'a, const D: usize>(
         };
         past = Past { estimates, predicted };
         Ok(Moved { velocity, next, evaluations: 1 })
-    }))
+    })))
 }
 
 /// `base + gain Σ rho_i (m_i - m_0)/r_i` over the earlier estimates.

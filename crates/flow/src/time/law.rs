@@ -1,7 +1,8 @@
 //! The laws themselves, each by its quantile function, so that one uniform number gives one time.
 
 use super::normal::normal_quantile;
-use crate::{FlowError, error::require};
+use crate::{FlowError, error::require, loss::IMPROVED_RF};
+use base::{Paper, paper::SD3};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::{FRAC_PI_2, PI};
 
@@ -65,6 +66,15 @@ impl Default for TimeLaw {
 }
 
 impl TimeLaw {
+    /// The papers it is from.
+    pub fn papers(&self) -> Vec<Paper> {
+        match self {
+            Self::Uniform {} | Self::Constant { .. } | Self::Steps { .. } => Vec::new(),
+            Self::LogitNormal { .. } | Self::Mode { .. } | Self::CosMap {} => vec![SD3],
+            Self::UShaped { .. } => vec![IMPROVED_RF],
+        }
+    }
+
     /// Refuses settings out of range.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ pub use law::TimeLaw;
 pub use normal::{normal_cdf, normal_quantile};
 
 use crate::{FlowError, error::require};
-use base::{Key, Times};
+use base::{Key, Paper, Times, paper::SD3};
 use serde::{Deserialize, Serialize};
 
 /// A time law and its resolution shift.
@@ -40,6 +40,12 @@ impl TimeConfig {
     /// `law` without shift.
     pub fn new(law: TimeLaw) -> Self {
         Self { law, shift: 1.0 }
+    }
+
+    /// The papers it is from.
+    pub fn papers(&self) -> Vec<Paper> {
+        let shifted = (self.shift != 1.0).then_some(SD3);
+        self.law.papers().into_iter().chain(shifted).collect()
     }
 
     /// Refuses settings out of range.

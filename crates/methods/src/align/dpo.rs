@@ -12,6 +12,15 @@ use crate::MethodError;
 use base::{Tensor, TensorData, Times};
 use serde::{Deserialize, Serialize};
 
+/// Diffusion Model Alignment Using Direct Preference Optimization.
+pub const DIFFUSION_DPO: base::Paper = base::Paper::arxiv(
+    "wallace2023diffusion",
+    "Wallace, Bram and Dang, Meihua and Rafailov, Rafael and others",
+    "Diffusion Model Alignment Using Direct Preference Optimization",
+    (2023, "2311.12908"),
+    "CVPR 2024",
+);
+
 /// How the strength depends on the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -31,6 +31,15 @@ pub use weighted::{WeightConfig, winners};
 
 use base::Tensor;
 
+/// Improving Video Generation with Human Feedback.
+pub const VIDEO_ALIGN: base::Paper = base::Paper::arxiv(
+    "liu2025improving",
+    "Liu, Jie and Liu, Gongye and Liang, Jiajun and others",
+    "Improving Video Generation with Human Feedback",
+    (2025, "2501.13918"),
+    "NeurIPS 2025",
+);
+
 /// `log σ(x)`, finite wherever `x` is. Written so that its slope at 0, where Flow-DPO begins, is a half: `min(x, 0)` in place of the
 /// first two terms has a kink there.
 pub(crate) fn log_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {

@@ -10,6 +10,15 @@ use base::{Condition, Key, Tensor, Times};
 use flow::{Field, Schedule, rows};
 use serde::{Deserialize, Serialize};
 
+/// FlowEdit: Inversion-Free Text-Based Editing Using Pre-Trained Flow Models.
+pub const FLOW_EDIT: base::Paper = base::Paper::arxiv(
+    "kulikov2024flowedit",
+    "Kulikov, Vladimir and Kleiner, Matan and Huberman-Spiegelglas, Inbar and Michaeli, Tomer",
+    "FlowEdit: Inversion-Free Text-Based Editing Using Pre-Trained Flow Models",
+    (2024, "2412.08629"),
+    "ICCV 2025",
+);
+
 /// Settings of FlowEdit.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

@@ -10,6 +10,15 @@ use base::{Condition, Tensor};
 use flow::{Field, Schedule, Solver, solve};
 use serde::{Deserialize, Serialize};
 
+/// SDEdit: Guided Image Synthesis and Editing with Stochastic Differential Equations.
+pub const SD_EDIT: base::Paper = base::Paper::arxiv(
+    "meng2021sdedit",
+    "Meng, Chenlin and He, Yutong and Song, Yang and Song, Jiaming and Wu, Jiajun and Zhu, Jun-Yan and Ermon, Stefano",
+    "SDEdit: Guided Image Synthesis and Editing with Stochastic Differential Equations",
+    (2021, "2108.01073"),
+    "ICLR 2022",
+);
+
 /// Settings of SDEdit.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

@@ -12,6 +12,15 @@ use base::{Tensor, Times};
 use flow::rows;
 use serde::{Deserialize, Serialize};
 
+/// Diffusion Posterior Sampling for General Noisy Inverse Problems.
+pub const DPS: base::Paper = base::Paper::arxiv(
+    "chung2022diffusion",
+    "Chung, Hyungjin and Kim, Jeongsol and Mccann, Michael T. and Klasky, Marc L. and Ye, Jong Chul",
+    "Diffusion Posterior Sampling for General Noisy Inverse Problems",
+    (2022, "2209.14687"),
+    "ICLR 2023",
+);
+
 /// Settings of DPS.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

@@ -20,6 +20,15 @@ use base::{Tensor, Times};
 use flow::rows;
 use serde::{Deserialize, Serialize};
 
+/// FlowChef: Steering of Rectified Flow Models for Controlled Generations.
+pub const FLOWCHEF: base::Paper = base::Paper::arxiv(
+    "patel2024flowchef",
+    "Patel, Maitreya and Wen, Song and Metaxas, Dimitris N. and Yang, Yezhou",
+    "FlowChef: Steering of Rectified Flow Models for Controlled Generations",
+    (2024, "2412.00100"),
+    "ICCV 2025",
+);
+
 /// Settings of FlowChef.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

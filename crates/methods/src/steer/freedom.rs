@@ -12,6 +12,15 @@ use base::Tensor;
 use flow::{Solver, Stepper};
 use serde::{Deserialize, Serialize};
 
+/// FreeDoM: Training-Free Energy-Guided Conditional Diffusion Model.
+pub const FREEDOM: base::Paper = base::Paper::arxiv(
+    "yu2023freedom",
+    "Yu, Jiwen and Wang, Yinhuai and Zhao, Chen and Ghanem, Bernard and Zhang, Jian",
+    "FreeDoM: Training-Free Energy-Guided Conditional Diffusion Model",
+    (2023, "2303.09833"),
+    "ICCV 2023",
+);
+
 /// Settings of FreeDoM.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

@@ -11,6 +11,15 @@ use base::{Tensor, Times};
 use flow::rows;
 use serde::{Deserialize, Serialize};
 
+/// Manifold Preserving Guided Diffusion.
+pub const MPGD: base::Paper = base::Paper::arxiv(
+    "he2023manifold",
+    "He, Yutong and Murata, Naoki and Lai, Chieh-Hsin and Takida, Yuhta and others",
+    "Manifold Preserving Guided Diffusion",
+    (2023, "2311.16424"),
+    "ICLR 2024",
+);
+
 /// Settings of MPGD.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

@@ -13,6 +13,15 @@ use base::{Tensor, Times};
 use flow::{Schedule, rows};
 use serde::{Deserialize, Serialize};
 
+/// Training-free Linear Image Inverses via Flows.
+pub const OT_ODE: base::Paper = base::Paper::arxiv(
+    "pokle2023training",
+    "Pokle, Ashwini and Muckley, Matthew J. and Chen, Ricky T. Q. and Karrer, Brian",
+    "Training-free Linear Image Inverses via Flows",
+    (2023, "2310.04432"),
+    "TMLR 2024",
+);
+
 /// Settings of OT-ODE.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

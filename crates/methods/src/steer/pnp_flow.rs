@@ -11,6 +11,15 @@ use base::{Tensor, Times};
 use flow::rows;
 use serde::{Deserialize, Serialize};
 
+/// PnP-Flow: Plug-and-Play Image Restoration with Flow Matching.
+pub const PNP_FLOW: base::Paper = base::Paper::arxiv(
+    "martin2024pnp",
+    "Martin, S{\\'e}gol{\\`e}ne and Gagneux, Anne and Hagemann, Paul and Steidl, Gabriele",
+    "PnP-Flow: Plug-and-Play Image Restoration with Flow Matching",
+    (2024, "2410.02423"),
+    "ICLR 2025",
+);
+
 /// Settings of PnP-Flow.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

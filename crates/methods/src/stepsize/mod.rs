@@ -18,6 +18,15 @@ use base::{Condition, Tensor};
 use flow::{Field, Schedule, ScheduleConfig, Solver, diagnostics};
 use serde::{Deserialize, Serialize};
 
+/// Bellman Optimal Stepsize Straightening of Flow-Matching Models.
+pub const BOSS: base::Paper = base::Paper::arxiv(
+    "nguyen2023bellman",
+    "Nguyen, Bao and Nguyen, Binh and Nguyen, Viet Anh",
+    "Bellman Optimal Stepsize Straightening of Flow-Matching Models",
+    (2023, "2312.16414"),
+    "ICLR 2024",
+);
+
 /// How a schedule is searched.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

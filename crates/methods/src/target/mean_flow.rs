@@ -11,6 +11,15 @@ use base::{Tensor, Times};
 use flow::{Exercise, Parameterization, rows};
 use serde::{Deserialize, Serialize};
 
+/// Mean Flows for One-step Generative Modeling.
+pub const MEAN_FLOW: base::Paper = base::Paper::arxiv(
+    "geng2025mean",
+    "Geng, Zhengyang and Deng, Mingyang and Bai, Xingjian and Kolter, J. Zico and He, Kaiming",
+    "Mean Flows for One-step Generative Modeling",
+    (2025, "2505.13447"),
+    "NeurIPS 2025",
+);
+
 /// Settings of the rule.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

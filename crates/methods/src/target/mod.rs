@@ -14,13 +14,16 @@ mod shortcut;
 
 pub use consistency::Consistency;
 pub use guided::{FirstStep, GuideConfig};
-pub use mean_flow::MeanFlow;
-pub use segments::{Inside, Segments};
-pub use shortcut::Shortcut;
+pub use mean_flow::{MEAN_FLOW, MeanFlow};
+pub use segments::{Inside, PERFLOW, Segments};
+pub use shortcut::{SHORTCUT, Shortcut};
 
-use crate::MethodError;
-use base::{Condition, Key, Tensor, Times};
-use flow::{Coupling, Ends, Exercise, Field, Objective, Parameterization};
+use crate::{MethodError, reflow::RECTIFIED_DIFFUSION};
+use base::{Condition, Key, Paper, Tensor, Times};
+use flow::{
+    Coupling, Ends, Exercise, Field, Objective, Parameterization, coupling::SLIMFLOW, parameterization::PROGRESSIVE,
+    solver::CONSISTENCY,
+};
 use serde::{Deserialize, Serialize};
 
 /// What a rule sees of a batch. Nothing in it carries gradients.
@@ -117,6 +120,18 @@ impl Target {
             Self::Consistency(_) => "consistency",
             Self::MeanFlow(_) => "mean_flow",
             Self::Shortcut(_) => "shortcut",
+        }
+    }
+
+    /// The papers it is from; what the path says has none of its own.
+    pub fn papers(&self) -> Vec<Paper> {
+        match self {
+            Self::Path => Vec::new(),
+            Self::Guided(_) => vec![SLIMFLOW],
+            Self::Segments(_) => vec![PROGRESSIVE, PERFLOW, RECTIFIED_DIFFUSION],
+            Self::Consistency(_) => vec![CONSISTENCY],
+            Self::MeanFlow(_) => vec![MEAN_FLOW],
+            Self::Shortcut(_) => vec![SHORTCUT],
         }
     }
 

@@ -16,6 +16,15 @@ use flow::exercise::{ends_through, glide};
 use flow::{Ends, Field, Objective, ScheduleConfig, TimeConfig, TimeLaw};
 use serde::{Deserialize, Serialize};
 
+/// PeRFlow: Piecewise Rectified Flow as Universal Plug-and-Play Accelerator.
+pub const PERFLOW: base::Paper = base::Paper::arxiv(
+    "yan2024perflow",
+    "Yan, Hanshu and Liu, Xingchao and Pan, Jiachun and Liew, Jun Hao and Liu, Qiang and Feng, Jiashi",
+    "PeRFlow: Piecewise Rectified Flow as Universal Plug-and-Play Accelerator",
+    (2024, "2405.07510"),
+    "NeurIPS 2024",
+);
+
 /// Which times of a segment are trained.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq)]
 #[serde(rename_all = "snake_case")]

@@ -10,6 +10,15 @@ use base::{Tensor, Times};
 use flow::{Exercise, Parameterization, rows};
 use serde::{Deserialize, Serialize};
 
+/// One Step Diffusion via Shortcut Models.
+pub const SHORTCUT: base::Paper = base::Paper::arxiv(
+    "frans2024one",
+    "Frans, Kevin and Hafner, Danijar and Levine, Sergey and Abbeel, Pieter",
+    "One Step Diffusion via Shortcut Models",
+    (2024, "2410.12557"),
+    "ICLR 2025",
+);
+
 /// Settings of the rule.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]

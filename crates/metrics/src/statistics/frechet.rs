@@ -11,6 +11,15 @@ use crate::MetricsError;
 use crate::matrix::Matrix;
 use faer::{Mat, MatRef, Side};
 
+/// GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium.
+pub const PAPER: base::Paper = base::Paper::arxiv(
+    "heusel2017gans",
+    "Heusel, Martin and Ramsauer, Hubert and Unterthiner, Thomas and Nessler, Bernhard and Hochreiter, Sepp",
+    "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium",
+    (2017, "1706.08500"),
+    "NeurIPS 2017",
+);
+
 /// Squared Fréchet distance between two Gaussians, at least zero, and exactly zero when they are equal.
 ///
 /// ```

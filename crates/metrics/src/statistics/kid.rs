@@ -8,6 +8,15 @@ use crate::matrix::{Matrix, products};
 use base::{Key, Purpose};
 use rand::RngExt;
 
+/// Demystifying MMD GANs.
+pub const PAPER: base::Paper = base::Paper::arxiv(
+    "binkowski2018demystifying",
+    "Bi{\\'n}kowski, Miko{\\l}aj and Sutherland, Danica J. and Arbel, Michael and Gretton, Arthur",
+    "Demystifying MMD GANs",
+    (2018, "1801.01401"),
+    "ICLR 2018",
+);
+
 /// How many subsets are averaged, and how large they are.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -7,6 +7,15 @@
 use crate::MetricsError;
 use crate::matrix::{Matrix, products};
 
+/// Improved Precision and Recall Metric for Assessing Generative Models.
+pub const PAPER: base::Paper = base::Paper::arxiv(
+    "kynkaanniemi2019improved",
+    "Kynk{\\\"a}{\\\"a}nniemi, Tuomas and Karras, Tero and Laine, Samuli and Lehtinen, Jaakko and Aila, Timo",
+    "Improved Precision and Recall Metric for Assessing Generative Models",
+    (2019, "1904.06991"),
+    "NeurIPS 2019",
+);
+
 /// The four figures, each at least 0; all but density at most 1.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Manifold {

@@ -9,6 +9,15 @@ use crate::{Dit, NetsError};
 use base::Device;
 use serde::{Deserialize, Serialize};
 
+/// Scalable Diffusion Models with Transformers.
+pub const DIT: base::Paper = base::Paper::arxiv(
+    "peebles2022scalable",
+    "Peebles, William and Xie, Saining",
+    "Scalable Diffusion Models with Transformers",
+    (2022, "2212.09748"),
+    "ICCV 2023",
+);
+
 /// How tokens know where they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]

@@ -8,7 +8,7 @@ mod block;
 pub(crate) mod config;
 
 pub use block::{Attention, Block, CrossAttention};
-pub use config::{DitConfig, Positions};
+pub use config::{DIT, DitConfig, Positions};
 
 use crate::condition::{Conditioner, TIME_FEATURES};
 use crate::init::{Init, Weights};

@@ -16,6 +16,10 @@ use crate::mmdit::{JointBlock, Modulation, Rotation, TimeText};
 use base::{Device, Tensor, TensorData};
 use burn::module::Module;
 
+/// FLUX.
+pub const FLUX: base::Paper =
+    base::Paper::printed("flux2024", "{Black Forest Labs}", "FLUX", 2024, "https://github.com/black-forest-labs/flux");
+
 /// The network of [`FluxConfig`].
 #[derive(Module, Debug)]
 pub struct Flux {

@@ -11,7 +11,7 @@ mod set_transformer;
 
 pub use blocks::{Cross, CrossBlock, LayerNorm, SelfBlock, Within};
 pub use embedding::{FEATURES, embed};
-pub use set_transformer::{Join, SetBlock, SetTransformer, SetTransformerConfig};
+pub use set_transformer::{Join, SetBlock, SetTransformer, SetTransformerConfig, TRIPOSG};
 
 use crate::init::{Init, Weights};
 use crate::layers::Linear;

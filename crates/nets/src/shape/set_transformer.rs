@@ -15,6 +15,15 @@ use base::{Condition, Device, Tensor, Tokens};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
+/// TripoSG: High-Fidelity 3D Shape Synthesis using Large-Scale Rectified Flow Models.
+pub const TRIPOSG: base::Paper = base::Paper::arxiv(
+    "li2025triposg",
+    "Li, Yangguang and Zou, Zi-Xin and Liu, Zexiang and others",
+    "TripoSG: High-Fidelity 3D Shape Synthesis using Large-Scale Rectified Flow Models",
+    (2025, "2502.06608"),
+    "arXiv",
+);
+
 /// Configuration of a [`SetTransformer`]. The release is 2048 wide in 16 heads, has 21 blocks and attends to 1024 numbers a token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -27,6 +27,23 @@ pub fn pooled(tokens: &Tokens) -> Tensor<2> {
     sum / norm * (d as f64).sqrt()
 }
 
+/// MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers.
+pub const MINILM: base::Paper = base::Paper::arxiv(
+    "wang2020minilm",
+    "Wang, Wenhui and Wei, Furu and Dong, Li and Bao, Hangbo and Yang, Nan and Zhou, Ming",
+    "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers",
+    (2020, "2002.10957"),
+    "NeurIPS 2020",
+);
+/// Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks.
+pub const SENTENCES: base::Paper = base::Paper::arxiv(
+    "reimers2019sentence",
+    "Reimers, Nils and Gurevych, Iryna",
+    "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks",
+    (2019, "1908.10084"),
+    "EMNLP 2019",
+);
+
 /// A frozen encoder with its vocabulary.
 #[derive(Debug)]
 pub struct TextEncoder {

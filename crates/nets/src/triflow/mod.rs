@@ -48,6 +48,15 @@ pub struct Stage {
     pub write: Fuse,
 }
 
+/// Taming Feed-forward Reconstruction Models as Latent Encoders for 3D Generative Models.
+pub const TRIFLOW: base::Paper = base::Paper::arxiv(
+    "wizadwongsa2024taming",
+    "Wizadwongsa, Suttisak and Zhou, Jinfan and Li, Edward and Park, Jeong Joon",
+    "Taming Feed-forward Reconstruction Models as Latent Encoders for 3D Generative Models",
+    (2024, "2501.00651"),
+    "arXiv",
+);
+
 /// The network of [`TriflowConfig`].
 #[derive(Module, Debug)]
 pub struct Triflow {

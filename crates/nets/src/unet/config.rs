@@ -8,6 +8,15 @@ use crate::{NetsError, Unet};
 use base::Device;
 use serde::{Deserialize, Serialize};
 
+/// Diffusion Models Beat GANs on Image Synthesis.
+pub const ADM: base::Paper = base::Paper::arxiv(
+    "dhariwal2021diffusion",
+    "Dhariwal, Prafulla and Nichol, Alex",
+    "Diffusion Models Beat GANs on Image Synthesis",
+    (2021, "2105.05233"),
+    "NeurIPS 2021",
+);
+
 /// How a level changes resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]

@@ -7,7 +7,7 @@ mod block;
 mod config;
 
 pub use block::{Direction, ResBlock, Resample, SelfAttention};
-pub use config::{Resampling, UnetConfig};
+pub use config::{ADM, Resampling, UnetConfig};
 
 use crate::condition::Conditioner;
 use crate::init::{Init, Weights};

@@ -18,8 +18,8 @@ pub use evaluate::EvaluateConfig;
 pub use latents::{LatentsConfig, Space};
 pub use layers::Layers;
 pub use sample::{PairsRecipe, SampleConfig};
-pub use task::{Generate, Joint, Separate, TaskConfig, Transfer};
-pub use text::TextConfig;
+pub use task::{FLOW_SEP, Generate, Joint, Separate, TaskConfig, Transfer};
+pub use text::{INSTAFLOW, TextConfig};
 
 use crate::Error;
 use base::Network;

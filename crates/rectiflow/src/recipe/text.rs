@@ -2,6 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+/// InstaFlow: One Step is Enough for High-Quality Diffusion-Based Text-to-Image Generation.
+pub const INSTAFLOW: base::Paper = base::Paper::arxiv(
+    "liu2023instaflow",
+    "Liu, Xingchao and Zhang, Xiwen and Ma, Jianzhu and Peng, Jian and Liu, Qiang",
+    "InstaFlow: One Step is Enough for High-Quality Diffusion-Based Text-to-Image Generation",
+    (2023, "2309.06380"),
+    "ICLR 2024",
+);
+
 /// A frozen encoder and how much of a prompt it sees.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

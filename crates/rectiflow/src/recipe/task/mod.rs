@@ -12,10 +12,11 @@ mod transfer;
 
 pub use generate::Generate;
 pub use joint::Joint;
-pub use separate::Separate;
+pub use separate::{FLOW_SEP, Separate};
 pub use transfer::Transfer;
 
-use super::{LatentsConfig, Recipe, TextConfig};
+use super::{INSTAFLOW, LatentsConfig, Recipe, TextConfig};
+use base::Paper;
 use data::DataConfig;
 use flow::Parameterization;
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,11 @@ trait Keys {
         0
     }
 
+    /// The papers it is from, beside those of its words.
+    fn papers(&self) -> Vec<Paper> {
+        Vec::new()
+    }
+
     /// Why nothing can be drawn from it by itself, and what to use.
     fn alone(&self) -> Result<(), &'static str> {
         Ok(())
@@ -123,6 +129,13 @@ impl TaskConfig {
     /// What a second network on the same path outputs, trained beside the first and read together with it.
     pub fn second(&self) -> Option<Parameterization> {
         self.keys().second()
+    }
+
+    /// The papers it is from, in `recipe`.
+    pub fn papers(&self, recipe: &Recipe) -> Vec<Paper> {
+        let read = self.text().map(|_| [nets::text::MINILM, nets::text::SENTENCES]);
+        let taught = (read.is_some() && recipe.needs_pairs()).then_some(INSTAFLOW);
+        read.into_iter().flatten().chain(taught).chain(self.keys().papers()).collect()
     }
 
     /// Refuses to draw from a model of it by itself, where something must stand beside.

@@ -6,6 +6,15 @@ use media::audio::{Mel, MelConfig};
 use methods::Target;
 use serde::{Deserialize, Serialize};
 
+/// FlowSep: Language-Queried Sound Separation with Rectified Flow Matching.
+pub const FLOW_SEP: base::Paper = base::Paper::arxiv(
+    "yuan2024flowsep",
+    "Yuan, Yi and Liu, Xubo and Liu, Haohe and Plumbley, Mark D. and Wang, Wenwu",
+    "FlowSep: Language-Queried Sound Separation with Rectified Flow Matching",
+    (2024, "2409.07614"),
+    "ICASSP 2025",
+);
+
 /// Hears one sound in mixtures of the recordings of `data` (verb `separate`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -91,6 +100,10 @@ impl Keys for Separate {
 
     fn maps(&self) -> usize {
         1 // the mixture
+    }
+
+    fn papers(&self) -> Vec<base::Paper> {
+        vec![FLOW_SEP]
     }
 
     fn alone(&self) -> Result<(), &'static str> {
