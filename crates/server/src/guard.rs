@@ -15,7 +15,7 @@ pub struct Guard {
 impl Guard {
     /// As the options say.
     pub fn new(options: &Options) -> Self {
-        let key = options.key.as_ref().map(|key| Sha256::digest(key.as_bytes()).into());
+        let key = options.key.as_ref().map(|key| Sha256::digest(key.trim().as_bytes()).into()); // a file's last newline
         Self { key, hosts: options.hosts.iter().map(|host| host.to_ascii_lowercase()).collect() }
     }
 

@@ -35,7 +35,14 @@ pub(super) fn serve(
         connections: max_connections,
         ..Limits::default()
     };
-    let key = api_key.or_else(|| std::env::var(KEY).ok());
+    // A key that cannot be read must not come to mean that none is asked for.
+    let key = match (api_key, std::env::var(KEY)) {
+        (Some(key), _) | (None, Ok(key)) => Some(key),
+        (None, Err(std::env::VarError::NotPresent)) => None,
+        (None, Err(std::env::VarError::NotUnicode(_))) => {
+            return Err(Error::Usage(format!("{KEY} is not UTF-8 text; give a key of letters and digits")));
+        }
+    };
     let options = Options { models, listen, key, hosts: allow_host, limits };
     let quiet = global.quiet;
     let ready = move |address: std::net::SocketAddr| {

@@ -66,7 +66,8 @@ impl Record {
         let data = std::fs::read_to_string(run.data()).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
         let data = data.map_or_else(String::new, |data| {
             let of = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
-            format!("{}, {} samples, {} held out", of("name"), data["samples"], data["held_out"])
+            let count = |key: &str| data[key].as_u64().map_or("?".to_owned(), |count| count.to_string());
+            format!("{}, {} samples, {} held out", of("name"), count("samples"), count("held_out"))
         });
         let mut record = Self { name, folder: folder.to_path_buf(), recipe, keys, data, ..Self::default() };
         stats.lines().filter(|line| !line.trim().is_empty()).for_each(|line| match serde_json::from_str(line) {
@@ -83,7 +84,9 @@ impl Record {
         let number = |key: &str| line[key].as_f64();
         let images = number("images").unwrap_or(0.0);
         let point = |curve: &mut Vec<(f64, f64)>, loss: f64| {
-            curve.retain(|(at, _)| *at < images);
+            while curve.last().is_some_and(|(at, _)| *at >= images) {
+                curve.pop();
+            }
             curve.push((images, loss));
         };
         match line["kind"].as_str() {

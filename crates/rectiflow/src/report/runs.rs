@@ -30,7 +30,8 @@ const COLORS: [RGBColor; 6] = [
 /// # Errors
 /// [`Error::Failure`] naming a sheet that cannot be read.
 pub fn render(runs: &[Record]) -> Result<String, Error> {
-    let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+    let runs = told_apart(runs);
+    let (runs, names) = (&runs[..], runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>());
     let mut panels = vec![wide("Runs", table(runs), "Memory is the most that a process took while it trained.")];
     let losses = |what: fn(&Record) -> &[(f64, f64)], label: Labels, log: bool| curve(runs, what, label, log);
     let training = "Smoothed. Losses of different recipes answer different questions; compare equal ones only.";
@@ -63,13 +64,20 @@ pub fn render(runs: &[Record]) -> Result<String, Error> {
     Ok(page(&names.join(", "), &said, &panels))
 }
 
+/// The runs, those of one name called by their folders.
+fn told_apart(runs: &[Record]) -> Vec<Record> {
+    let alone = |run: &Record| runs.iter().filter(|other| other.name == run.name).count() == 1;
+    let called = |run: &Record| if alone(run) { run.name.clone() } else { run.folder.display().to_string() };
+    runs.iter().map(|run| Record { name: called(run), ..run.clone() }).collect()
+}
+
 fn wide(heading: &str, body: String, text: &str) -> Panel {
     let body = html! { div data-wide { (maud::PreEscaped(body)) } }.into_string();
     Panel { heading: heading.into(), text: text.into(), body }
 }
 
 fn warnings(run: &Record) -> Vec<String> {
-    let torn = (run.torn > 0).then(|| format!("{}: {} lines of stats.jsonl are torn and left out", run.name, run.torn));
+    let torn = (run.torn > 0).then(|| format!("{}: torn lines of stats.jsonl left out: {}", run.name, run.torn));
     run.warnings.iter().map(|said| format!("{}: {said}", run.name)).chain(torn).collect()
 }
 
@@ -179,7 +187,7 @@ mod tests {
             "train.optim.lr",
             "0.002",
             "a &lt;b&gt;",
-            "1 lines of stats.jsonl are torn",
+            "torn lines of stats.jsonl left out: 1",
             "<svg",
         ] {
             assert!(page.contains(part), "{part} is missing");

@@ -1,6 +1,6 @@
 //! What a run came from beside its recipe: its teacher and its pairs, so that it can be continued without being told again.
 
-use crate::Error;
+use crate::{Error, runs::find};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -15,16 +15,27 @@ pub(crate) struct Lineage {
     pub directory: PathBuf,
     /// The teacher's checkpoint.
     pub teacher: Option<PathBuf>,
+    /// Its checksum.
+    pub checksum: Option<String>,
     /// The pairs, where they were given and not made.
     pub pairs: Option<PathBuf>,
 }
 
 impl Lineage {
     /// Of a run that begins here, with a teacher's file and given pairs.
-    pub fn here(teacher: Option<&Path>, pairs: Option<&Path>) -> Self {
+    ///
+    /// # Errors
+    /// A teacher that cannot be read.
+    pub fn here(teacher: Option<&Path>, pairs: Option<&Path>) -> Result<Self, Error> {
         let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let directory = std::env::current_dir().unwrap_or_default();
-        Self { directory, teacher: teacher.map(whole), pairs: pairs.map(whole) }
+        let checksum = teacher.map(|file| find(file).map(|checkpoint| checkpoint.checksum())).transpose()?;
+        Ok(Self { directory, teacher: teacher.map(whole), checksum, pairs: pairs.map(whole) })
+    }
+
+    /// Of a run without a teacher that begins here.
+    pub fn of_here() -> Self {
+        Self { directory: std::env::current_dir().unwrap_or_default(), ..Self::default() }
     }
 
     /// Where the run in `folder` keeps it.
@@ -51,6 +62,28 @@ impl Lineage {
         serde_json::to_string_pretty(self).expect("paths are always JSON") + "\n"
     }
 
+    /// The recipe `text` with its paths as they were meant when the run began.
+    ///
+    /// # Errors
+    /// [`Error::Failure`] for text that is no TOML.
+    pub fn at_home(&self, text: &str) -> Result<String, Error> {
+        let mut table: toml::Table =
+            text.parse().map_err(|error| Error::Failure(format!("the recipe of this run: {error}")))?;
+        for (tables, key) in [
+            (&["data"][..], "path"),
+            (&["task", "source"], "path"),
+            (&["task"], "codec"),
+            (&["source"], "path"), // as older recipes have it
+            (&[], "codec"),
+        ] {
+            let under = tables.iter().try_fold(&mut table, |at, key| at.get_mut(*key)?.as_table_mut());
+            if let Some(toml::Value::String(path)) = under.and_then(|table| table.get_mut(key)) {
+                *path = self.found(Path::new(path)).display().to_string();
+            }
+        }
+        Ok(table.to_string())
+    }
+
     /// `path` of the recipe as it was meant when the run began: as it stands where that exists, else from the old directory.
     pub fn found(&self, path: &Path) -> PathBuf {
         let then = self.directory.join(path);
@@ -66,14 +99,16 @@ mod tests {
     fn paths_are_found_from_where_the_run_began() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("photos")).unwrap();
-        let lineage = Lineage { directory: dir.path().into(), ..Lineage::here(Some("a/b".as_ref()), None) };
+        let lineage = Lineage { directory: dir.path().into(), teacher: Some("/a/b".into()), ..Lineage::default() };
         assert_eq!(lineage.found("photos".as_ref()), dir.path().join("photos"));
         assert_eq!(
             lineage.found("nowhere".as_ref()),
             Path::new("nowhere"),
             "what is nowhere is named as it was written"
         );
-        assert!(lineage.teacher.as_ref().is_some_and(|teacher| teacher.is_absolute()));
+        let text = "[data]\npath = \"photos\"\n[task]\ncodec = \"photos\"\n[task.source]\npath = \"nowhere\"\n";
+        let (home, there) = (lineage.at_home(text).unwrap(), dir.path().join("photos").display().to_string());
+        assert!(home.matches(&there).count() == 2 && home.contains("\"nowhere\""), "{home}");
         assert_eq!(Lineage::read(dir.path()).unwrap(), None);
         std::fs::write(Lineage::place(dir.path()), lineage.to_json()).unwrap();
         assert_eq!(Lineage::read(dir.path()).unwrap(), Some(lineage));

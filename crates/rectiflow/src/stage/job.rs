@@ -62,7 +62,7 @@ impl<'a> Job<'a> {
         resume: Option<Resume>,
     ) -> Self {
         let (validation, start, teacher, premetric, gauge, words, codec, data) = Default::default();
-        let (asked, lineage) = (Classes::None, Lineage::here(None, None));
+        let (asked, lineage) = (Classes::None, Lineage::of_here());
         Self {
             recipe,
             subject,

@@ -12,7 +12,6 @@ use crate::{
     one_more_step,
     stage::Lineage,
 };
-use data::DataConfig;
 use std::path::{Path, PathBuf};
 
 /// Continues the run in `folder` from its newest checkpoint, to the end that its recipe names.
@@ -21,6 +20,7 @@ use std::path::{Path, PathBuf};
 /// [`Error::Failure`] where there is no run, its teacher or pairs are gone; [`Error::Usage`] for runs that only their own verb can
 /// continue. Those of training.
 pub fn resume(folder: &Path, context: &mut Context) -> Result<TrainReport, Error> {
+    let folder = &std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
     let checkpoint = find(folder)?;
     let (meta, file) = (checkpoint.meta().clone(), checkpoint.path().to_path_buf());
     drop(checkpoint);
@@ -28,19 +28,14 @@ pub fn resume(folder: &Path, context: &mut Context) -> Result<TrainReport, Error
     let name = format!("recipe inside {}", file.display());
     let lineage = Lineage::read(folder)?;
     let latest = Some(Resume::Latest);
-    let from = |mut data: DataConfig| {
-        if let Some(lineage) = &lineage {
-            data.path = data.path.map(|path| lineage.found(&path));
-        }
-        data
+    let text = match &lineage {
+        Some(lineage) => lineage.at_home(&meta.recipe)?,
+        None => meta.recipe.clone(),
     };
     if stage == codecs::STAGE {
-        let recipe = CodecRecipe::parse(&meta.recipe, &name)?;
-        let recipe = CodecRecipe { data: from(recipe.data.clone()), ..recipe };
-        return codec(&recipe, folder, latest, context).map(|report| report.train);
+        return codec(&CodecRecipe::parse(&text, &name)?, folder, latest, context).map(|report| report.train);
     }
-    let recipe = Recipe::parse(&meta.recipe, &name)?;
-    let recipe = Recipe { data: from(recipe.data.clone()), ..recipe };
+    let recipe = Recipe::parse(&text, &name)?;
     let method = match stage.as_str() {
         "base" => return train(&recipe, folder, latest, context),
         one_more_step::STAGE => Method::OneMoreStep,
@@ -60,9 +55,23 @@ pub fn resume(folder: &Path, context: &mut Context) -> Result<TrainReport, Error
             folder.display()
         ))
     };
-    let Lineage { teacher, pairs, .. } = lineage.ok_or_else(none)?;
-    let teacher = beside(&teacher.ok_or_else(none)?, folder);
-    let pairs = pairs.map(|pairs| beside(&pairs, folder));
+    let Lineage { teacher, checksum, pairs, .. } = lineage.ok_or_else(none)?;
+    let mut moved = |path: PathBuf| {
+        let found = beside(&path, folder);
+        if found != path {
+            context.note(format!("{} is gone; {} is taken in its place", path.display(), found.display()));
+        }
+        found
+    };
+    let teacher = moved(teacher.ok_or_else(none)?);
+    let pairs = pairs.map(&mut moved);
+    if checksum.is_some_and(|checksum| find(&teacher).is_ok_and(|found| found.checksum() != checksum)) {
+        let remedy = "bring this run's own teacher back, or begin a run of its own from this one";
+        return Err(Error::Failure(format!(
+            "{}: another model than this run was taught by; {remedy}",
+            teacher.display()
+        )));
+    }
     let teacher = Model::open(&teacher, which(None)?, &context.device)?;
     student(method, &recipe, teacher, pairs.as_deref(), folder, latest, context).map(|report| report.train)
 }
@@ -72,6 +81,7 @@ fn beside(path: &Path, folder: &Path) -> PathBuf {
     let Some(around) = folder.parent().filter(|_| !path.exists()) else { return path.to_path_buf() };
     let names: Vec<_> = path.components().rev().take(3).collect();
     (1..=names.len())
+        .rev()
         .map(|count| names[..count].iter().rev().fold(around.to_path_buf(), |at, name| at.join(name)))
         .find(|at| at.exists())
         .unwrap_or_else(|| path.to_path_buf())

@@ -152,7 +152,7 @@ pub fn student(
     };
     let (words, codec) = (teacher.words.clone(), teacher.codec.clone());
     let asked = if recipe.train.sample_every > 0 { Classes::all(&teacher)? } else { Classes::None };
-    let lineage = Lineage::here(Some(&teacher.file), existing);
+    let lineage = Lineage::here(Some(&teacher.file), existing)?;
     let teacher = (recipe.target != Target::Path).then(|| Teacher {
         net: teacher.net,
         recipe: teacher.recipe,
