@@ -297,7 +297,7 @@ fn a_flow_over_planes_draws_views_and_meshes() {
     };
     refused("codec views.toml --set codec.inputs=4 -o runs/other", "codec.inputs");
     refused("codec views.toml --set codec.cameras.size=20 -o runs/other", "codec.cameras.size");
-    refused("train planes.toml --set task.latents.w_bg=0 -o runs/other", "latents.w_bg");
+    refused("train planes.toml --set task.latents.w_bg=0 -o runs/other", "task.latents.w_bg = 0");
     refused("eval runs/planes --num 32", "draws shapes");
     refused("sample runs/planes --resolution 100 --output x.glb", "--resolution 100");
     assert!(!at.join("runs/other").exists() && !at.join("x.glb").exists());

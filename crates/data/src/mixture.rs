@@ -261,7 +261,9 @@ fn placed(library: &Library, label: usize, config: &MixtureConfig, rng: &mut imp
     if sound.len() > length {
         // At least a quarter of the window is left for a sound that begins in it.
         let before = (free * (0.75 * length as f64)) as usize;
-        let begins = rng.random::<f64>() < config.onset && loud_enough(&sound, 0..length - before);
+        // Nothing is drawn where the answer is known, so that mixtures of the time before `onset` stay what they were.
+        let asked = config.onset > 0.0 && rng.random::<f64>() < config.onset;
+        let begins = asked && loud_enough(&sound, 0..length - before);
         let (start, before) = if begins { (0, before) } else { (loud_start(&sound, length, free), 0) };
         window[before..].copy_from_slice(&sound[start..start + length - before]);
     } else {
@@ -413,6 +415,20 @@ mod tests {
             assert!(band.contains(&begun), "{begun} of 400 at {onset}");
             assert!(begun == 0 || (35..=65).contains(&(100 * early / begun)), "{early} of {begun} in the first half");
         }
+    }
+
+    /// Where no sound begins within a mixture, long sounds take as many random numbers as short ones, as before there were
+    /// beginnings. Mutant: the share drawn for although it is 0.
+    #[test]
+    fn without_beginnings_mixtures_are_what_they_were() {
+        let of = |samples: usize, onset| {
+            let clip = |label| Clip { samples: vec![0.5; samples], label, name: "x".into() };
+            let library = Library::new("x".as_ref(), vec!["a".into(), "b".into()], vec![clip(0), clip(1)]).unwrap();
+            let config = MixtureConfig { absent: 0.0, onset, ..MixtureConfig::default() };
+            (0..10).map(|i| mix(&library, &config, key(), i).unwrap().snr).collect::<Vec<f64>>()
+        };
+        assert_eq!(of(20_000, 0.0), of(10_000, 0.0));
+        assert_ne!(of(20_000, 0.4), of(10_000, 0.4));
     }
 
     #[test]

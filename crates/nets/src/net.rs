@@ -92,6 +92,14 @@ impl NetConfig {
         self.condition().vector
     }
 
+    /// Whether its blocks can run again for the gradient in place of what they keep.
+    pub fn recomputes(&self) -> bool {
+        match self {
+            Self::Mlp(_) | Self::Unet(_) | Self::Dit(_) | Self::Mmdit(_) => true,
+            Self::SetTransformer(_) | Self::Triflow(_) => false,
+        }
+    }
+
     /// Whether the network is told how far ahead it looks.
     pub fn reaches(&self) -> bool {
         self.condition().reach

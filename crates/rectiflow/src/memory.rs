@@ -13,6 +13,8 @@ pub struct Need {
     pub state: u64,
     /// What one part of a batch keeps for the backward pass, an estimate.
     pub activations: u64,
+    /// Whether `train.gradient_checkpointing` would lower them.
+    pub lowers: bool,
 }
 
 impl Need {
@@ -29,13 +31,14 @@ impl Need {
             None => parameters.saturating_mul(copies),
             Some(lora) => corrections(lora.rank).saturating_mul(copies).saturating_add(parameters),
         };
+        let lowers = recipe.network.recomputes() && !recipe.train.gradient_checkpointing;
         let kept = match recipe.train.gradient_checkpointing {
             true => cost.checkpointed_bytes_per_sample,
             false => cost.activation_bytes_per_sample,
         };
         // Reflected latents show the network every sample twice.
         let seen = recipe.train.micro_batch() as u64 * if recipe.antithetic { 2 } else { 1 };
-        Ok(Self { parameters, state: numbers.saturating_mul(4), activations: kept.saturating_mul(seen) })
+        Ok(Self { parameters, state: numbers.saturating_mul(4), activations: kept.saturating_mul(seen), lowers })
     }
 
     /// Refuses what is more than this machine has.
@@ -53,10 +56,14 @@ impl Need {
         if memory_gb == 0.0 || state + activations <= memory_gb {
             return Ok(());
         }
+        let last = match self.lowers {
+            true => "lower `train.batch`, raise `train.accumulation` or set `train.gradient_checkpointing = true`",
+            false => "lower `train.batch` or raise `train.accumulation`",
+        };
         Err(Error::Failure(format!(
             "training would need about {:.1} GB and this machine has {memory_gb:.1} GB: {state:.1} GB for {} parameters \
              (weights, gradients, moments, averages) and {activations:.1} GB of activations; make the network narrower, \
-             lower `train.batch`, raise `train.accumulation` or set `train.gradient_checkpointing = true`",
+             {last}",
             state + activations,
             self.parameters
         )))
@@ -85,10 +92,12 @@ mod tests {
 
     #[test]
     fn a_run_is_refused_exactly_when_it_does_not_fit() {
-        let need = Need { parameters: 1 << 28, state: 5 << 30, activations: 3 << 30 };
+        let need = Need { parameters: 1 << 28, state: 5 << 30, activations: 3 << 30, lowers: true };
         assert!(need.check_against(8.0).is_ok());
         let said = need.check_against(7.9).unwrap_err().to_string();
         assert!(said.contains("8.0 GB") && said.contains("268435456 parameters"), "{said}");
+        let advice = |lowers| Need { lowers, ..need }.check_against(1.0).unwrap_err().to_string();
+        assert!(advice(true).contains("gradient_checkpointing") && !advice(false).contains("gradient_checkpointing"));
         assert!(need.check_against(0.0).is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! Codecs: samples to latents and back, so that a flow learns among few numbers what a decoder turns into many.
 //!
-//! A codec is trained like everything else (`verbs::codec`), opened from its run, and named by a flow's recipe (`codec = "runs/…"`).
+//! A codec is trained like everything else (`verbs::codec`), opened from its run, and named by a flow's recipe (`task.codec = "runs/…"`).
 //! From then on the flow's data are latents (`latents.rs`) and what it draws is decoded at the end of `sampling`; nothing between
 //! the two knows of it.
 
@@ -156,7 +156,7 @@ impl Codec {
         let none = || {
             let file = self.file.display();
             Error::Usage(format!(
-                "{file}: this codec cannot tell an object from what is around it; leave latents.w_bg at 1"
+                "{file}: this codec cannot tell an object from what is around it; leave task.latents.w_bg at 1"
             ))
         };
         self.coder.object(self.moments.colour(rows)).ok_or_else(none)?

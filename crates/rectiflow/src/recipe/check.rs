@@ -21,6 +21,12 @@ impl Recipe {
         self.objective().check().map_err(|error| wrong(error.to_string()))?;
         self.coupling.check().map_err(|error| wrong(error.to_string()))?;
         self.train.check().map_err(wrong)?;
+        if self.train.gradient_checkpointing && !self.network.recomputes() {
+            return Err(wrong(format!(
+                "train.gradient_checkpointing runs blocks again for the gradient, and a {} cannot; set it to false",
+                self.network.name()
+            )));
+        }
         self.pairs.check().map_err(wrong)?;
         self.target.check(&self.objective()).map_err(|error| wrong(error.to_string()))?;
         if let Some(lora) = &self.lora {
@@ -147,6 +153,30 @@ impl Recipe {
 mod tests {
     use crate::recipe::Layers;
 
+    /// Mutants: `latents` refused with the rest of the task; the rest let through with it; the type that a file must name refused.
+    #[test]
+    fn a_student_chooses_of_its_task_how_the_loss_looks_at_latents() {
+        let of = |layers: Layers| layers.set("task.codec=runs/x")?.set("task.latents.w_bg=0.1")?.build();
+        let teacher = of(Layers::new()).unwrap();
+        let student = |said: Result<Layers, crate::Error>| {
+            let recipe = said.and_then(|layers| layers.student_of("distill")?.build());
+            recipe.map(|recipe| recipe.task.latents().unwrap().w_bg).map_err(|error| error.to_string())
+        };
+        let layers = || Layers::new().recipe(&teacher);
+        assert_eq!(student(layers().set("task.latents.w_bg=1.0")), Ok(1.0));
+        assert_eq!(student(layers().text("[task]\ntype = 'generate'\nlatents = { w_bg = 0.5 }", "x")), Ok(0.5));
+        for (said, key) in [
+            (layers().set("task.codec=runs/y"), "`task.codec`"),
+            (layers().set("task.type=transfer"), "`task.type`"),
+            (layers().text("[task]\ntype = 'transfer'\nsource = { name = 'emoji-noto' }", "x"), "`task.source`"),
+        ] {
+            let said = student(said).unwrap_err();
+            assert!(said.contains(key) && said.contains("teacher's weights mean"), "{said}");
+        }
+        let untold = Layers::new().text("[task]\nlatents = {}", "x").unwrap_err().to_string();
+        assert!(untold.contains("type = \"generate\""), "{untold}");
+    }
+
     #[test]
     fn each_senseless_combination_is_refused_with_its_reason() {
         let refused = |set: &[&str]| {
@@ -184,11 +214,16 @@ mod tests {
         let codec = "task.codec=runs/x";
         assert!(refused(&[source, codec]).contains("task.type=generate"), "{}", refused(&[source, codec]));
         assert!(refused(&[codec, "data.flip=true"]).contains("mirrored"));
-        assert!(
-            refused(&[codec, "perceptual={}"]).contains("latents")
-                || refused(&[codec, "perceptual={}"]).contains("perceptual")
-        );
+        assert!(refused(&[codec, "perceptual={}"]).contains("this flow moves latents"));
         assert!(Layers::new().set(codec).unwrap().build().is_ok());
+        let (weighed, cut) = ("task.latents.w_bg=0.5", "pairs.generate.cuts=[0.5]");
+        assert!(refused(&[codec, weighed, cut, "coupling={type='stored'}"]).contains("pairs.generate.cuts"));
+        let lean = "train.gradient_checkpointing=true";
+        for network in ["triflow", "set_transformer"] {
+            let said = refused(&[&format!("network={{type='{network}'}}"), lean]);
+            assert!(said.contains("gradient_checkpointing") && said.contains(network), "{said}");
+        }
+        assert!(Layers::new().set(lean).unwrap().build().is_ok());
         assert!(refused(&["train.batch=0"]).contains("train.batch"));
         assert!(refused(&["sample.steps=0"]).contains("sample.steps"));
         assert!(refused(&["name=a/b"]).contains("folder"));

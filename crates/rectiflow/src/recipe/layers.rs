@@ -7,12 +7,17 @@ use std::{collections::BTreeSet, path::Path};
 /// How a task is named on the command line.
 const OTHER: &str = "--set task.type=generate (transfer, separate, joint)";
 
+/// Why a student may not say something.
+const KEPT: &str = "the student keeps what its teacher's weights mean";
+
 /// Documents laid over each other, the later over the earlier.
 #[derive(Clone, Debug)]
 pub struct Layers {
     table: toml::Table,
     /// Top-level keys that somebody wrote, as opposed to inherited from a recipe.
     written: BTreeSet<String>,
+    /// The same of keys of the task; `type` where another task was named.
+    of_task: BTreeSet<String>,
 }
 
 impl Default for Layers {
@@ -25,7 +30,7 @@ impl Layers {
     /// The house defaults, so that `network.channels` can be set without naming the network.
     pub fn new() -> Self {
         let table = toml::Table::try_from(Recipe::default()).expect("a recipe holds only strings, numbers and tables");
-        Self { table, written: BTreeSet::new() }
+        Self { table, written: BTreeSet::new(), of_task: BTreeSet::new() }
     }
 
     /// A complete recipe below what follows (a teacher's).
@@ -45,8 +50,13 @@ impl Layers {
             false => document::check::<Recipe>(text, name),
             true => document::build::<Recipe>(table.clone(), name).map(drop),
         }
-        .map_err(with_namesakes)?;
+        .map_err(|error| with_namesakes(with_tasks(error, &table)))?;
         self.written.extend(table.keys().cloned());
+        if let Some(task) = table.get("task").and_then(|task| task.as_table()) {
+            let before = self.table.get("task").and_then(|task| task.get("type"));
+            let new = |key: &&String| *key != "type" || task.get("type") != before;
+            self.of_task.extend(task.keys().filter(new).cloned());
+        }
         document::overlay(&mut self.table, table);
         Ok(self)
     }
@@ -77,6 +87,7 @@ impl Layers {
     /// [`Error::Usage`] where keys of another task are there.
     pub fn source(mut self, name_or_path: &str) -> Result<Self, Error> {
         self.written.insert("task".into());
+        self.of_task.insert("source".into());
         let task = self.table.entry("task").or_insert_with(|| toml::Table::new().into());
         let Some(task) = task.as_table_mut() else { return Ok(self) };
         let kind = task.get("type").and_then(|kind| kind.as_str()).unwrap_or_default().to_string();
@@ -104,6 +115,11 @@ impl Layers {
             return Err(Error::Usage(format!("--set {assignment}: {advice}")));
         }
         self.written.insert(key.to_string());
+        if key == "task" {
+            let path = assignment.split('=').next().unwrap_or_default();
+            // A whole table names its type.
+            self.of_task.insert(path.trim().split('.').nth(1).unwrap_or("type").to_string());
+        }
         document::build::<Recipe>(self.table.clone(), &format!("--set {assignment}")).map_err(|error| {
             // A key of another task is unknown to this one.
             let task = self.table.get("task").and_then(|task| task.get("type")?.as_str());
@@ -133,10 +149,14 @@ impl Layers {
                 return refuse(key, format!("set `{stage}.{key}`, where this verb has it"));
             }
         }
-        for key in ["path", "parameterization", "coupling", "weighting", "antithetic", "native", "task"] {
+        for key in ["path", "parameterization", "coupling", "weighting", "antithetic", "native"] {
             if self.written.contains(key) {
-                return refuse(key, "the student keeps what its teacher's weights mean".into());
+                return refuse(key, KEPT.into());
             }
+        }
+        // How the loss looks at latents changes no meaning of weights, and not every target can look as the teacher's did.
+        if let Some(key) = self.of_task.iter().find(|key| *key != "latents") {
+            return refuse(&format!("task.{key}"), KEPT.into());
         }
         let mut layers = self;
         if !layers.written.contains("name") {
@@ -172,6 +192,18 @@ fn with_namesakes(error: document::DocumentError) -> document::DocumentError {
     match toml::Table::try_from(Recipe::default()) {
         Ok(all) => document::with_namesakes(error, &all),
         Err(_) => error,
+    }
+}
+
+/// What to write first, where `table` has a task without its type.
+fn with_tasks(error: document::DocumentError, table: &toml::Table) -> document::DocumentError {
+    let untold = table.get("task").is_some_and(|task| task.is_table() && task.get("type").is_none());
+    match untold && error.0.contains("missing field `type`") {
+        true => document::DocumentError(format!(
+            "{}: write type = \"generate\", \"transfer\", \"separate\" or \"joint\" first in `task`",
+            error.0
+        )),
+        false => error,
     }
 }
 

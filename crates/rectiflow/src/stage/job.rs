@@ -31,7 +31,7 @@ pub(crate) struct Job<'a> {
     pub teacher: Option<Teacher>,
     /// The distance that the recipe's `perceptual` weighs.
     pub premetric: Option<Box<dyn Premetric<2>>>,
-    /// What the loss looks through, where the recipe's `latents` say so.
+    /// What the loss looks through, where the recipe's `task.latents` say so.
     pub gauge: Option<Box<dyn Gauge<2>>>,
     /// Who reads prompts, and what sample sheets ask for.
     pub words: Option<Arc<Words>>,

@@ -136,7 +136,7 @@ fn reading(network: &NetConfig, width: usize) -> Result<[bool; 2], Error> {
     }
     if asked == [0, 0] {
         return Err(Error::Usage(format!(
-            "this network reads no text; set network.condition.vector = {width}, or tokens = {width} for a dit or an mmdit"
+            "this network reads no text; set network.condition.vector = {width}, or tokens = {width} for a dit, mmdit, triflow or set_transformer"
         )));
     }
     Ok(asked.map(|asked| asked != 0))
@@ -150,7 +150,7 @@ pub fn captions(dataset: &dyn Dataset) -> Result<Vec<String>, Error> {
     let different: BTreeSet<&str> = (0..dataset.len()).filter_map(|index| dataset.caption(index)).collect();
     if different.is_empty() {
         return Err(Error::Usage(format!(
-            "`text` reads captions, and no sample of {} has one; put `.txt` files beside the images, or leave `text` out",
+            "`task.text` reads captions, and no sample of {} has one; put `.txt` files beside the images, or leave it out",
             dataset.name()
         )));
     }

@@ -53,6 +53,12 @@ impl Keys for Generate {
                     "task.latents.w_bg weighs by the object that a latent shows, which `target` = {name} does not know; set it to 1"
                 ));
             }
+            // A piece of a trajectory is trained as a straight line that leads past its end, and no codec knows what is there.
+            if latents.w_bg < 1.0 && !recipe.pairs.generate.cuts.is_empty() {
+                return Err("task.latents.w_bg weighs by the object that a latent shows, and pieces of trajectories \
+                            (`pairs.generate.cuts`) end at none; set it to 1, or leave the cuts out"
+                    .into());
+            }
         }
         if self.codec.is_none() {
             return Ok(());

@@ -39,10 +39,13 @@ pub(in crate::recipe) fn rewrite(table: &mut Table, name: &str) -> Result<bool, 
     if let Some((other, _)) = other {
         return refuse(format!("`{first}` and `{other}` are keys of different tasks; leave one of the two out"));
     }
+    if table.get("codec").is_some_and(Value::is_table) {
+        return refuse("`codec` is a table here, so this is a codec's recipe: `rectiflow codec FILE` trains it".into());
+    }
     let mut new = Table::new();
     for (key, _) in found {
         match (key, table.remove(key)) {
-            ("sound", Some(Value::Table(keys))) => new.extend(keys),
+            ("sound", Some(Value::Table(keys))) => new.extend(begun_nowhere(keys)),
             (_, Some(value)) => drop(new.insert(key.into(), value)),
             (_, None) => {}
         }
@@ -50,6 +53,15 @@ pub(in crate::recipe) fn rewrite(table: &mut Table, name: &str) -> Result<bool, 
     new.insert("type".into(), task.into());
     table.insert("task".into(), new.into());
     Ok(true)
+}
+
+/// `keys` of a `sound`, whose mixtures had no sound that begins within them: that is what they still say.
+fn begun_nowhere(mut keys: Table) -> Table {
+    let mixture = keys.entry("mixture").or_insert_with(|| Table::new().into());
+    if let Some(mixture) = mixture.as_table_mut() {
+        mixture.entry("onset").or_insert_with(|| 0.0.into());
+    }
+    keys
 }
 
 #[cfg(test)]
@@ -60,7 +72,7 @@ mod tests {
         Recipe::parse(text, "old.toml").map_err(|error| error.to_string())
     }
 
-    /// Mutants: the keys of `sound` left a table inside the task; `text` lost beside `sound` or `codec`; the type left out.
+    /// Mutants: the keys of `sound` left a table inside the task; its sounds begin within mixtures, or never do; `text` lost beside `sound` or `codec`; the type left out.
     #[test]
     fn recipes_of_the_time_before_tasks_say_the_same() {
         for (old, new) in [
@@ -70,7 +82,12 @@ mod tests {
             (
                 "data = { path = 'x' }\nnetwork = { type = 'unet', condition = { dense = 1 } }\ntext = {}\n[sound]\ncentre = -3.0\n[sound.mel]\nbins = 32",
                 "data = { path = 'x' }\nnetwork = { type = 'unet', condition = { dense = 1 } }\n[task]\ntype = 'separate'\ncentre = -3.0\ntext = {}\n\
-                 mel = { bins = 32 }",
+                 mel = { bins = 32 }\nmixture = { onset = 0.0 }",
+            ),
+            (
+                "data = { path = 'x' }\nnetwork = { type = 'unet', condition = { dense = 1 } }\n[sound.mixture]\nonset = 0.2\nabsent = 0.1",
+                "data = { path = 'x' }\nnetwork = { type = 'unet', condition = { dense = 1 } }\n[task]\ntype = 'separate'\n\
+                 mixture = { onset = 0.2, absent = 0.1 }",
             ),
         ] {
             let (old, new) = (read(old).unwrap(), read(new).unwrap());
@@ -88,6 +105,8 @@ mod tests {
         assert!(read("[text]\n[task]\ntype = 'generate'").unwrap_err().contains("`task.text`"));
         let both = "[task]\ntype = 'transfer'\ncodec = 'x'\n[task.source]\nname = 'emoji-noto'";
         assert!(read(both).unwrap_err().contains("unknown key `codec`"), "{}", read(both).unwrap_err());
+        let said = read("data = { name = 'x' }\n[codec]\ntype = 'kl'").unwrap_err();
+        assert!(said.contains("old.toml: ") && said.contains("`rectiflow codec FILE`"), "{said}");
         let said = Layers::new().set("source.size=4").unwrap_err().to_string();
         assert!(said.contains("task.source") && said.contains("transfer"), "{said}");
     }

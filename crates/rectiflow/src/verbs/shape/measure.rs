@@ -76,7 +76,8 @@ pub fn measure(request: &MeasureRequest, context: &mut Context) -> Result<Measur
     super::within("--num", request.num, 2..=10_000)?;
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     let file = request.checkpoint.display();
-    let of_shapes = || Error::Usage(format!("{file}: no flow over shapes; give a run whose `codec` is one of shapes"));
+    let of_shapes =
+        || Error::Usage(format!("{file}: no flow over shapes; give a run whose `task.codec` is one of shapes"));
     let codec = model.codec.clone().filter(|codec| codec.has_surface()).ok_or_else(of_shapes)?;
     // Whatever the codec itself reads of a shape, surfaces are compared by their points.
     let counts = codec.recipe.codec.kind().points().unwrap_or_default();
