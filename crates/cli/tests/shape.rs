@@ -300,5 +300,6 @@ fn a_flow_over_planes_draws_views_and_meshes() {
     refused("train planes.toml --set task.latents.w_bg=0 -o runs/other", "task.latents.w_bg = 0");
     refused("eval runs/planes --num 32", "draws shapes");
     refused("sample runs/planes --resolution 100 --output x.glb", "--resolution 100");
+    refused("sample runs/planes --resolution 512 --output x.glb", "at most 256");
     assert!(!at.join("runs/other").exists() && !at.join("x.glb").exists());
 }

@@ -59,7 +59,7 @@ impl Gauge<2> for Latents {
         if let Some(data) = data.filter(|_| self.config.w_bg < 1.0) {
             let still = data.clone().without_autodiff().to_device(&self.device.clone().without_autodiff());
             let object =
-                self.codec.object(still).expect("the codec was asked before training, and its planes are numbers");
+                self.codec.object(still).expect("`gauge_of` has asked this codec, and its device gives tensors back");
             let like = read.device();
             // The loss squares.
             let root = weights(object, self.config.w_bg).sqrt();
@@ -72,7 +72,7 @@ impl Gauge<2> for Latents {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Moments, Whitening};
+    use super::super::{CodecRecipe, Coder, Moments, Whitening};
     use super::*;
     use base::TensorData;
 
@@ -127,6 +127,70 @@ mod tests {
             let length: f64 = values(moments.stretch(step)).iter().map(|v| v * v).sum();
             let wanted = 0.36 * xx + 1.21 * yy - 2.0 * 0.66 * xy;
             assert!((length / wanted - 1.0).abs() < 1e-2, "{length} {wanted}");
+        }
+    }
+
+    /// A codec of planes `[3 2 1 1]` whose object is the first half of each latent.
+    struct Half;
+
+    impl Coder for Half {
+        fn encode(&self, rows: Tensor<2>) -> Result<Tensor<2>, Error> {
+            Ok(rows)
+        }
+
+        fn decode(&self, latents: Tensor<2>) -> Tensor<2> {
+            latents
+        }
+
+        fn drawn(&self) -> base::Shape {
+            [3, 2, 1, 1].into()
+        }
+
+        fn object(&self, latents: Tensor<2>) -> Option<Result<Tensor<2>, Error>> {
+            let row: Vec<f32> = (0..6).map(|i| f32::from(u8::from(i < 3))).collect();
+            let row = Tensor::<2>::from_data(TensorData::new(row, [1, 6]), &latents.device());
+            Some(Ok(row.repeat_dim(0, latents.dims()[0])))
+        }
+    }
+
+    /// Each number's squared difference is that by hand, in both spaces and with weights. Mutants: the root of the weights left out, or
+    /// that of the width; the space ignored; one side alone weighed.
+    #[test]
+    fn what_a_loss_sees_is_the_difference_by_hand() {
+        let device = Device::flex();
+        let row = |values: [f32; 6]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, 6]), &device);
+        let (read, wanted) = ([1.0, -2.0, 0.5, 3.0, -1.0, 0.25], [0.5, 1.0, -1.5, 2.0, 2.0, -0.75]);
+        // Channels stand in turn here: a plane has two numbers, one of each.
+        let deviations = [3.0f64, 0.5];
+        for space in [Space::Whitened, Space::Original] {
+            for w_bg in [1.0, 0.1] {
+                let shape = base::Shape::from([3, 2, 1, 1]);
+                let moments = Moments { mean: vec![7.0, -4.0], deviation: vec![3.0, 0.5], ..Moments::none(shape) };
+                let codec = Codec {
+                    coder: Box::new(Half),
+                    recipe: CodecRecipe::default(),
+                    sample: shape,
+                    latent: shape,
+                    moments,
+                    file: "x".into(),
+                    identity: String::new(),
+                };
+                let config = LatentsConfig { space, w_bg };
+                let gauge = Latents { codec: Arc::new(codec), config, device: device.clone() };
+                let (ours, theirs) = gauge.seen(row(read), row(wanted), Some(&row([0.0; 6])));
+                let (ours, theirs) = (values(ours), values(theirs));
+                for i in 0..6 {
+                    // trace(Sigma)/C is 4.625; the mean of three weights of 1 and three of w_bg is (1 + w_bg)/2.
+                    let wide = match space {
+                        Space::Whitened => 1.0,
+                        Space::Original => deviations[i % 2].powi(2) / 4.625,
+                    };
+                    let weight = if i < 3 { 1.0 } else { w_bg } / ((1.0 + w_bg) / 2.0);
+                    let by_hand = f64::from(read[i] - wanted[i]).powi(2) * wide * weight;
+                    let found = (ours[i] - theirs[i]).powi(2);
+                    assert!((found / by_hand - 1.0).abs() < 1e-5, "{space:?} {w_bg} {i}: {found} {by_hand}");
+                }
+            }
         }
     }
 

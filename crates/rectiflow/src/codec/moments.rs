@@ -217,13 +217,19 @@ mod tests {
         let back: Vec<f32> = found.colour(found.whiten(tensor)).into_data().iter::<f32>().collect();
         assert!(back.iter().zip(&tokens).all(|(a, b)| (a - b).abs() < 1e-5));
     }
-    /// Channels of pictures and of sets, mixed: uncorrelated afterwards, and back. Mutants: the two maps exchanged; a picture's
-    /// channels taken from its last axis.
+
+    /// Channels of pictures, of sets and of planes, mixed: uncorrelated afterwards, and back. Mutants: the two maps exchanged; a
+    /// picture's channels taken from its last axis; planes' from their first.
     #[test]
     fn mixed_channels_come_apart_and_back() {
-        for latent in [Shape::from([2, 1, 3]), Shape::from([3, 2])] {
-            let is_set = latent.lengths().len() == 2;
-            let place = |i: usize| if is_set { (i / 2, i % 2) } else { (i / 6 * 3 + i % 3, i % 6 / 3) };
+        for latent in [Shape::from([2, 1, 3]), Shape::from([3, 2]), Shape::from([3, 2, 1, 2])] {
+            // Numbers of a channel that stand one after another.
+            let each = match latent.lengths().len() {
+                2 => 1,
+                3 => 3,
+                _ => 2,
+            };
+            let place = |i: usize| (i / (2 * each) * each + i % each, i / each % 2);
             let rows: Vec<f32> = (0..1200)
                 .map(|i| {
                     let (at, channel) = place(i);
@@ -233,7 +239,10 @@ mod tests {
                 .collect();
             let found = Moments::of(&rows, latent, Whitening::Zca).unwrap();
             assert!(found.check(latent).is_ok());
-            let tensor = Tensor::<2>::from_data(TensorData::new(rows.clone(), [200, 6]), &base::Device::flex());
+            let tensor = Tensor::<2>::from_data(
+                TensorData::new(rows.clone(), [1200 / latent.numel(), latent.numel()]),
+                &base::Device::flex(),
+            );
             let white = found.whiten(tensor);
             let values: Vec<f32> = white.to_data().iter::<f32>().collect();
             let mut sums = [0.0f64; 3];

@@ -240,10 +240,16 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
     let place = request.output.display();
     let of_shapes = model.codec.as_ref().is_some_and(|codec| codec.has_surface());
     if of_shapes {
-        super::shape::within("--resolution", request.resolution, 16..=1024)?;
-        if !request.resolution.is_power_of_two() {
-            let value = request.resolution;
-            return Err(Error::Usage(format!("--resolution {value}: an octree halves its cells; take 64, 128 or 256")));
+        let value = request.resolution;
+        super::shape::within("--resolution", value, 16..=1024)?;
+        if !value.is_power_of_two() {
+            return Err(Error::Usage(format!("--resolution {value}: cells are halved; take 64, 128 or 256")));
+        }
+        // What can be seen from cameras has a density, which says nothing about how far its surface is.
+        if value > 256 && model.codec.as_ref().is_some_and(|codec| codec.is_seen()) {
+            return Err(Error::Usage(format!(
+                "--resolution {value}: planes are asked in all cells, {value} to a side of the cube; take at most 256"
+            )));
         }
     } else if let Output::Mesh(_) = &output {
         return Err(Error::Usage(format!(

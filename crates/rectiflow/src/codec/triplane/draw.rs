@@ -52,8 +52,8 @@ fn density(net: &Lrm, planes: &Tensor<5>, points: &[[f32; 3]]) -> Result<Vec<f32
     Ok(all)
 }
 
-/// Densities below this are none, so that their logarithm is a number.
-const NOTHING: f64 = 1e-6;
+/// Densities below this are none, so that their logarithm is a number. No surface lies there: levels are above it.
+pub(super) const NOTHING: f64 = 1e-6;
 
 /// How much smaller than the level the density is at `points`, as a logarithm: negative inside.
 pub(super) fn field(
@@ -155,5 +155,10 @@ mod tests {
         let (x, y) = (0.375, -0.375);
         let said = field(&net, &config, &planes, &[[x, y, -0.7], [x, y, 0.6], [-x, y, 0.0], [x, -y, 0.0]]).unwrap();
         assert!(said[0] < 0.0 && said[1] < 0.0 && said[2] > 0.0 && said[3] > 0.0, "{said:?}");
+        // At a level where nothing begins, all of the empty cube would be inside.
+        for level in [0.0, NOTHING / 2.0, NOTHING, f64::NAN] {
+            assert!(TriplaneConfig { level, ..config.clone() }.check().unwrap_err().contains("codec.level"), "{level}");
+        }
+        assert!(TriplaneConfig { level: 2.0 * NOTHING, ..config }.check().is_ok());
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 use base::{Device, Shape, Tensor, TensorData};
 use data::{DataConfig, Dataset, TestPart};
-use draw::{drawn, field, object, surface};
+use draw::{NOTHING, drawn, field, object, surface};
 use media::shape::{Cameras, Extracted, Point};
 use nets::{Init, Lrm, LrmConfig};
 use serde::{Deserialize, Serialize};
@@ -85,8 +85,8 @@ impl TriplaneConfig {
         if !(self.mask.is_finite() && self.mask >= 0.0) {
             return Err(format!("codec.mask = {}; give a number from 0", self.mask));
         }
-        if !(self.level.is_finite() && self.level > 0.0) {
-            return Err(format!("codec.level = {}; give a density above 0, such as 10", self.level));
+        if !(self.level.is_finite() && self.level > NOTHING) {
+            return Err(format!("codec.level = {}; give a density above {NOTHING}, such as 10", self.level));
         }
         Ok(())
     }
