@@ -290,7 +290,7 @@ fn what_cannot_be_read_is_refused_with_the_remedy() {
     let model = common::run();
     let mut reflow = rectiflow();
     reflow.args(["reflow", "--set", "task.text={}", "-o"]).arg(at("no")).arg("--teacher").arg(&model);
-    reflow.assert().code(2).stderr(predicate::str::contains("`task` cannot be set"));
+    reflow.assert().code(2).stderr(predicate::str::contains("`task.text` cannot be set"));
     let mut sample = rectiflow();
     sample.arg("sample").arg(&model).args(["--prompt", "a shirt", "-o"]).arg(at("no.png"));
     sample.assert().code(2).stderr(predicate::str::contains("reads no text"));
