@@ -80,7 +80,9 @@ pub fn latents(dataset: Arc<dyn Dataset>, codec: &Codec, context: &mut Context) 
     }
     // Their own numbers would differ between devices by roundings; what they are made from does not.
     let fingerprint = format!("{:.8}{:.8}", dataset.fingerprint(), codec.identity);
-    let kept = fetch::cache_dir().ok().map(|cache| cache.join("latents").join(format!("{fingerprint}.safetensors")));
+    let kept = fetch::cache_dir()
+        .ok()
+        .map(|cache| cache.join("latents").join(format!("{fingerprint}{}.safetensors", codec.moments.mark())));
     let found = kept.as_deref().and_then(|file| read(file, dataset.len() * size));
     let rows = match found {
         Some(rows) => rows,

@@ -47,6 +47,16 @@ impl Moments {
         Self { mean: vec![0.0; channels], deviation: vec![1.0; channels], each, mixing: None }
     }
 
+    /// What tells latents under these from the same ones whitened in another way; nothing where they are whitened by channel.
+    pub fn mark(&self) -> &'static str {
+        let plain = self.mean.iter().all(|v| *v == 0.0) && self.deviation.iter().all(|v| *v == 1.0);
+        match (&self.mixing, plain) {
+            (Some(_), _) => "-zca",
+            (None, true) => "-raw",
+            (None, false) => "",
+        }
+    }
+
     /// Of these latents, rows of `latent`.
     ///
     /// # Errors
@@ -207,6 +217,10 @@ mod tests {
         for (mean, deviation) in again.mean.iter().zip(&again.deviation) {
             assert!(mean.abs() < 1e-5 && (deviation - 1.0).abs() < 1e-5, "{again:?}");
         }
+        // Kept latents of one codec whitened in three ways are three files.
+        let marks = [Whitening::None, Whitening::Channels, Whitening::Zca]
+            .map(|how| Moments::of(&rows, latent, how).unwrap().mark());
+        assert_eq!(marks, ["-raw", "", "-zca"]);
         let back: Vec<f32> = found.colour(white).into_data().iter::<f32>().collect();
         assert!(back.iter().zip(&rows).all(|(a, b)| (a - b).abs() < 1e-5));
         // Of a set the channels stand last: three tokens of two numbers. Mutant: the first axis for both.
