@@ -1,6 +1,6 @@
 //! The codec of pictures: its sizes and losses, how it is trained, and pictures to latents and back.
 
-use super::{AutoencoderTask, CodecRecipe, Coder, Kind};
+use super::{AutoencoderTask, CodecRecipe, Coder, Kind, Learned};
 use crate::{
     Context, Error,
     runs::{Stage, TrainReport},
@@ -138,7 +138,7 @@ impl Kind for KlConfig {
             0.0 => None,
             _ => Some(crate::perceptual::lpips(sample, &context.device)?),
         };
-        let task = AutoencoderTask { config: self.clone(), perceptual, seed: stage.seed };
+        let task = Learned(AutoencoderTask { config: self.clone(), perceptual, seed: stage.seed });
         let net = self.network(sample, Some(stage.seed), &context.device.device)?;
         stage.run(net, &task, source, context)
     }

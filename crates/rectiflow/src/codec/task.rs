@@ -1,11 +1,11 @@
 //! How a KL autoencoder learns (Rombach et al., 2022, arXiv 2112.10752, app. G, eq. 25 without its adversary): mean absolute error
 //! of the picture, LPIPS where it is asked for, and a little divergence of the latents from the standard normal law.
 
-use super::KlConfig;
-use base::{Device, Key, Purpose, Tensor, Times};
+use super::{KlConfig, Loses};
+use base::{Device, Key, Purpose, Tensor};
 use flow::Premetric;
 use nets::{Autoencoder, autoencoder::Latent};
-use train::{Batch, Live, Task, TrainError};
+use train::{Batch, TrainError};
 
 /// The loss of [`KlConfig`] over pictures.
 pub struct AutoencoderTask {
@@ -25,8 +25,14 @@ pub fn divergence(latent: &Latent) -> Tensor<1> {
     (each.reshape([b, c * h * w]).sum_dim(1) * 0.5).reshape([b])
 }
 
-impl AutoencoderTask {
-    fn of(&self, net: &Autoencoder, batch: &Batch, device: &Device, draws: bool) -> Result<Tensor<1>, TrainError> {
+impl Loses<Autoencoder> for AutoencoderTask {
+    type Config = KlConfig;
+
+    fn config(&self) -> &KlConfig {
+        &self.config
+    }
+
+    fn lost(&self, net: &Autoencoder, batch: &Batch, device: &Device, draws: bool) -> Result<Tensor<1>, TrainError> {
         let [c, h, w] = batch.shape.image().map_err(|error| TrainError::Objective(error.to_string()))?;
         let (b, n) = (batch.len(), batch.shape.numel());
         let rows = batch.rows(&batch.x1, device);
@@ -52,30 +58,11 @@ impl AutoencoderTask {
     }
 }
 
-impl Task<Autoencoder> for AutoencoderTask {
-    fn loss(&self, live: &Live<'_, Autoencoder>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
-        live.within(|net| self.of(net, batch, device, true))
-    }
-
-    fn loss_at(
-        &self,
-        live: &Live<'_, Autoencoder>,
-        batch: &Batch,
-        _: &Times,
-        device: &Device,
-    ) -> Result<Tensor<1>, TrainError> {
-        live.within(|net| self.of(net, batch, device, false))
-    }
-
-    fn identity(&self) -> (String, String) {
-        (serde_json::to_string(&self.config).expect("sizes and weights are JSON"), "codec".into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Learned, *};
     use base::Shape;
+    use train::{Live, Task};
 
     fn task() -> AutoencoderTask {
         let config = KlConfig { channels: vec![8, 8], groups: 4, kl: 0.3, ..KlConfig::default() };
@@ -106,14 +93,14 @@ mod tests {
             Batch::new(x1[from as usize * 16..to as usize * 16].to_vec(), shape, (from..to).collect())
         };
         let losses = |from, to| -> Vec<f64> {
-            let loss = task().loss(&Live::plain(&net), &batch(from, to), &device).unwrap();
+            let loss = Learned(task()).loss(&Live::plain(&net), &batch(from, to), &device).unwrap();
             loss.into_data().iter::<f64>().collect()
         };
         let (all, halves) = (losses(0, 4), [losses(0, 2), losses(2, 4)].concat());
         assert!(all.iter().zip(&halves).all(|(a, b)| (a - b).abs() < 1e-5), "{all:?} {halves:?}");
         // Two counters, two noises: the same picture twice does not lose the same.
         let twice = Batch { x1: [&x1[..16], &x1[..16]].concat(), ..batch(0, 2) };
-        let loss = task().loss(&Live::plain(&net), &twice, &device).unwrap();
+        let loss = Learned(task()).loss(&Live::plain(&net), &twice, &device).unwrap();
         let loss: Vec<f64> = loss.into_data().iter::<f64>().collect();
         assert_ne!(loss[0], loss[1]);
     }

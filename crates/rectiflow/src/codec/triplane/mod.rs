@@ -9,7 +9,7 @@ mod task;
 
 pub use task::TriplaneTask;
 
-use super::{CodecRecipe, Coder, Kind, Solid};
+use super::{CodecRecipe, Coder, Kind, Learned, Solid};
 use crate::{
     Context, Error,
     runs::{Stage, TrainReport},
@@ -156,7 +156,7 @@ impl Kind for TriplaneConfig {
         source: &mut ImageSource,
         context: &mut Context,
     ) -> Result<TrainReport, Error> {
-        let task = TriplaneTask::new(self.clone(), stage.seed);
+        let task = Learned(TriplaneTask::new(self.clone(), stage.seed));
         let net = self.build(Some(stage.seed), &context.device.device)?;
         stage.run(net, &task, source, context)
     }

@@ -1,14 +1,14 @@
 //! How a codec of planes learns: squared error of the colours on random rays through random views, and of what is covered
 //! (InstantMesh, arXiv:2404.07191, eq. 1, without its perceptual term).
 
-use super::TriplaneConfig;
-use base::{Device, Key, Purpose, Tensor, TensorData, Times};
+use super::{super::Loses, TriplaneConfig};
+use base::{Device, Key, Purpose, Tensor, TensorData};
 use media::shape::views::{CHANNELS, Ray};
 use nets::{
     Lrm,
     triplane::{Places, Rendered, render, sample},
 };
-use train::{Batch, Live, Task, TrainError};
+use train::{Batch, TrainError};
 
 /// A ray that meets the cube, its pixel in a row's channels, and the piece of it inside.
 #[derive(Clone, Copy, Debug)]
@@ -68,9 +68,17 @@ impl TriplaneTask {
         let hits = hits(&config);
         Self { config, seed, hits }
     }
+}
+
+impl Loses<Lrm> for TriplaneTask {
+    type Config = TriplaneConfig;
+
+    fn config(&self) -> &TriplaneConfig {
+        &self.config
+    }
 
     /// The loss of each row: with rays by its counter, or evenly chosen ones for validation.
-    fn of(&self, net: &Lrm, batch: &Batch, device: &Device, draws: bool) -> Result<Tensor<1>, TrainError> {
+    fn lost(&self, net: &Lrm, batch: &Batch, device: &Device, draws: bool) -> Result<Tensor<1>, TrainError> {
         let TriplaneConfig { rays, samples, mask, .. } = self.config;
         let (b, n, all) = (batch.len(), batch.shape.numel(), self.hits.len());
         if batch.shape != self.config.sample() || all == 0 {
@@ -111,33 +119,13 @@ impl TriplaneTask {
     }
 }
 
-impl Task<Lrm> for TriplaneTask {
-    fn loss(&self, live: &Live<'_, Lrm>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
-        live.within(|net| self.of(net, batch, device, true))
-    }
-
-    fn loss_at(
-        &self,
-        live: &Live<'_, Lrm>,
-        batch: &Batch,
-        _: &Times,
-        device: &Device,
-    ) -> Result<Tensor<1>, TrainError> {
-        live.within(|net| self.of(net, batch, device, false))
-    }
-
-    fn identity(&self) -> (String, String) {
-        (serde_json::to_string(&self.config).expect("sizes and weights are JSON"), "codec".into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::draw::{drawn, field, surface};
-    use super::*;
+    use super::{super::super::Learned, *};
     use media::shape::{Cameras, View, colour::PLAIN, mesh::cuboid};
     use nets::LrmConfig;
-    use train::{OptimConfig, Rows, Setup, TrainConfig};
+    use train::{Live, OptimConfig, Rows, Setup, Task, TrainConfig};
 
     fn config() -> TriplaneConfig {
         let view = |azimuth, elevation| View { azimuth, elevation };
@@ -160,7 +148,7 @@ mod tests {
     fn a_samples_loss_does_not_depend_on_its_batch() {
         let (config, device) = (config(), Device::flex());
         let net = config.build(Some(3), &device).unwrap();
-        let task = TriplaneTask::new(config.clone(), 5);
+        let task = Learned(TriplaneTask::new(config.clone(), 5));
         let losses = |rows: &[f64], indices: Vec<u64>| {
             let x1 = rows.iter().flat_map(|half| row(&config, *half)).collect();
             let batch = Batch::new(x1, config.sample(), indices);
@@ -183,7 +171,7 @@ mod tests {
         let low = [-0.8, -0.8, -0.2];
         let high = [0.0, -0.2, 0.6];
         let row = config.cameras.see(&cuboid(low, high), &[PLAIN; 12]);
-        let task = TriplaneTask::new(config.clone(), 5);
+        let task = Learned(TriplaneTask::new(config.clone(), 5));
         let optim = OptimConfig { lr: 5e-3, warmup: 160, ..OptimConfig::default() };
         let training = TrainConfig { images: 1600, batch: 8, validate_every: 0, optim, ..TrainConfig::default() };
         let mut source = Rows::data(row.clone(), config.sample(), 8, 1);
