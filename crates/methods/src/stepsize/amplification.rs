@@ -1,7 +1,7 @@
 //! How much an error made at time `t` has grown when the data are reached.
 //!
 //! The additive cost of arXiv 2312.16414 sums local defects as if the flow carried them along unchanged; it does not, and a
-//! schedule that is best by it can lose end to end (`crates/methods/tests/stepsize.rs` keeps such a case). Weighting each
+//! schedule that is best by it can lose end to end (`crates/methods/tests/all/stepsize.rs` keeps such a case). Weighting each
 //! defect by the measured growth of a small push in a defect's own direction makes the sum an estimate of the end error.
 
 use crate::MethodError;

@@ -1,0 +1,180 @@
+//! On one Gaussian everything is linear: FlowChef is a matrix recursion, and its inner steps have a closed form.
+
+use super::oracle::{Pictures, Vector, dense, host, misfit, noise, steer, tensor, uniform};
+use base::{Condition, Key, Purpose, Tensor, Times};
+use flow::{Field, Frame};
+use methods::steer::operator::{Mask, Separable};
+use methods::steer::{FlowChef, Operator, Problem, Rule, Steering};
+use std::cell::Cell;
+
+const D: usize = 6;
+
+fn spread() -> Vector {
+    (0..D).map(|i| 0.2 + 0.15 * i as f64).collect()
+}
+
+fn mean() -> Vector {
+    (0..D).map(|i| 0.5 - 0.2 * i as f64).collect()
+}
+
+fn gaussian() -> Pictures {
+    let covariance = (0..D * D).map(|k| if k / D == k % D { spread()[k / D].powi(2) } else { 0.0 }).collect();
+    Pictures::new(vec![1.0], vec![mean()], vec![covariance])
+}
+
+/// `v_i = m_i + (t s_i² - (1 - t))/((1 - t)² + t² s_i²) (x_i - t m_i)`, then the paper's two lines.
+fn recursion(a: &[Vector], y: &[f64], kappa: f64, bound: f64, steps: usize, x: &[f64]) -> Vector {
+    let (m, s, mut x) = (mean(), spread(), x.to_vec());
+    for n in 0..steps {
+        let (t, h) = (n as f64 / steps as f64, 1.0 / steps as f64);
+        let v: Vector = (0..D)
+            .map(|i| {
+                let s = s[i] * s[i];
+                m[i] + (t * s - (1.0 - t)) / ((1.0 - t).powi(2) + t * t * s) * (x[i] - t * m[i])
+            })
+            .collect();
+        let data: Vector = (0..D).map(|i| x[i] + (1.0 - t) * v[i]).collect();
+        let misfit: Vector =
+            a.iter().zip(y).map(|(row, y)| row.iter().zip(&data).map(|(a, d)| a * d).sum::<f64>() - y).collect();
+        let pull = |i: usize| a.iter().zip(&misfit).map(|(row, r)| row[i] * r).sum::<f64>();
+        let steered = n + 1 < steps;
+        x = (0..D).map(|i| x[i] - if steered { kappa / bound * pull(i) } else { 0.0 } + h * v[i]).collect();
+    }
+    x
+}
+
+/// To 1e-10. A gradient through the velocity, a velocity found anew, another sign, or a steered last step are another recursion.
+#[test]
+fn flowchef_is_the_matrix_recursion() {
+    let field = gaussian().field();
+    let y = [vec![0.3, -0.4, 0.2, 0.1, 0.6, -0.2]];
+    let operators: Vec<Box<dyn Operator>> = vec![
+        Box::new(Mask::hole([1, 2, 3], [0, 1], [2, 1]).unwrap()),
+        Box::new(Separable::blur([1, 2, 3], 3, 0.7).unwrap()),
+    ];
+    let start = noise(0, 1, D);
+    for operator in operators {
+        let (a, bound) = (dense(&*operator), operator.bound());
+        let y = [host(operator.forward(tensor(&y)))];
+        let cost = methods::steer::Measurement::new(operator, tensor(&y), 0.0).unwrap();
+        for kappa in [0.0814, 1.0, 1.7] {
+            let known = recursion(&a, &y[0], kappa, bound, 20, &host(start.clone()));
+            let found = steer(&field, &cost, &Steering::FlowChef(FlowChef::new(kappa)), 20, start.clone());
+            let off = host(found.x).iter().zip(&known).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(off < 1e-10, "kappa {kappa}: {off}");
+            assert_eq!((found.nfe, found.differentiated), (20, 0));
+        }
+    }
+}
+
+/// `N` steps of `κ` are one of `1 - (1 - κ)^N` where `A Aᵀ` is a multiple of the identity; with a blur they are not.
+#[test]
+fn inner_steps_are_one_longer_step() {
+    let field = gaussian().field();
+    let start = noise(0, 4, D);
+    let y = vec![vec![0.3, -0.4, 0.2, 0.1, 0.6, -0.2]; 4];
+    let (kappa, inner) = (0.3, 5);
+    let gap = |cost: &dyn methods::steer::Cost| {
+        let many = FlowChef { inner, ..FlowChef::new(kappa) };
+        let one = FlowChef::new(1.0 - (1.0f64 - kappa).powi(inner as i32));
+        let run = |chef| host(steer(&field, cost, &Steering::FlowChef(chef), 10, start.clone()).x);
+        run(many).iter().zip(run(one)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    };
+    let mask = || Mask::hole([1, 2, 3], [0, 1], [2, 1]).unwrap();
+    let masked = host(mask().forward(tensor(&y)));
+    let masked: Vec<Vector> = masked.chunks(D).map(<[f64]>::to_vec).collect();
+    assert!(gap(&misfit(mask(), &masked, 0.0)) < 1e-12);
+    assert!(gap(&misfit(Separable::blur([1, 2, 3], 3, 0.7).unwrap(), &y, 0.0)) > 1e-3);
+}
+
+/// With κ = 1 the known values are exact after one steered step, whatever the flow; Adam's first step is `rate` along the sign.
+#[test]
+fn the_rules_move_as_they_say() {
+    let field = gaussian().field();
+    let y = [vec![0.3, 0.0, 0.2, 0.1, 0.0, -0.2]];
+    let cost = misfit(Mask::hole([1, 2, 3], [0, 1], [2, 1]).unwrap(), &y, 0.0);
+    let start = noise(0, 1, D);
+    let exact = FlowChef { last_step: true, ..FlowChef::new(1.0) };
+    let end = host(steer(&field, &cost, &Steering::FlowChef(exact), 7, start.clone()).x);
+    assert!([0, 2, 3, 5].into_iter().all(|i| (end[i] - y[0][i]).abs() < 1e-12), "{end:?}");
+    let projected = FlowChef { project: true, ..FlowChef::new(0.0814) };
+    let end = host(steer(&field, &cost, &Steering::FlowChef(projected), 7, start.clone()).x);
+    assert!([0, 2, 3, 5].into_iter().all(|i| (end[i] - y[0][i]).abs() < 1e-12), "{end:?}");
+    // One step of the sampler, steered: the known values move by the rate, the others not at all.
+    let adam =
+        |threshold| FlowChef { rule: Rule::Adam { rate: 0.01, threshold }, last_step: true, ..FlowChef::default() };
+    let none = FlowChef { window: Some((1.0, 1.0)), ..FlowChef::new(1.0) };
+    let run = |chef| host(steer(&field, &cost, &Steering::FlowChef(chef), 1, start.clone()).x);
+    let (still, sign, blunt) = (run(none), run(adam(1e-12)), run(adam(1e3)));
+    for i in 0..D {
+        let known = [0, 2, 3, 5].contains(&i);
+        let toward = if known { (y[0][i] - still[i]).signum() * 0.01 } else { 0.0 };
+        assert!((sign[i] - still[i] - toward).abs() < 1e-9, "{i}: {} {}", sign[i], still[i]);
+        let blunt = blunt[i] - still[i];
+        assert!((blunt - if known { 1e-5 * (y[0][i] - still[i]) } else { 0.0 }).abs() < 1e-7, "{i}: {blunt}");
+    }
+}
+
+/// Counts what the method asks of the field, and whether it was ever asked on a tape.
+struct Watched<F> {
+    field: F,
+    asked: Cell<usize>,
+    taped: Cell<usize>,
+}
+
+impl<F: Field<2>> Field<2> for Watched<F> {
+    fn velocity(&self, x: Tensor<2>, t: &Times, condition: &Condition) -> Tensor<2> {
+        self.asked.set(self.asked.get() + 1);
+        self.taped.set(self.taped.get() + usize::from(x.is_autodiff()));
+        self.field.velocity(x, t, condition)
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        self.field.frame()
+    }
+}
+
+/// The cost of each method is what it says: FlowChef asks once a step and never on a tape.
+#[test]
+fn methods_cost_what_they_say() {
+    use methods::steer::{Dps, FreeDom, Mpgd, OtOde, PnpFlow};
+    let y = vec![vec![0.3, 0.0, 0.2, 0.1, 0.0, -0.2]; 2];
+    let cost = misfit(Mask::hole([1, 2, 3], [0, 1], [2, 1]).unwrap(), &y, 0.0);
+    for (steering, asked, taped) in [
+        (Steering::FlowChef(FlowChef { inner: 3, ..FlowChef::default() }), 10, 0),
+        (Steering::Mpgd(Mpgd::default()), 10, 0),
+        (Steering::Dps(Dps::default()), 10, 9),
+        (Steering::FreeDom(FreeDom::default()), 19, 9),
+        (Steering::OtOde(OtOde::default()), 8, 8),
+        (Steering::PnpFlow(PnpFlow { draws: 3, ..PnpFlow::default() }), 30, 0),
+    ] {
+        let field = Watched { field: gaussian().field(), asked: Cell::new(0), taped: Cell::new(0) };
+        let found = steer(&field, &cost, &steering, 10, noise(0, 2, D));
+        assert_eq!((field.asked.get(), field.taped.get()), (asked, taped), "{steering:?}");
+        assert_eq!((found.nfe, found.differentiated), (asked, taped), "{steering:?}");
+        assert_eq!(steering.differentiates(), taped > 0);
+    }
+}
+
+#[test]
+fn settings_and_fields_that_make_no_sense_are_refused() {
+    let y = [vec![0.3, 0.0, 0.2, 0.1, 0.0, -0.2]];
+    let cost = misfit(Mask::hole([1, 2, 3], [0, 1], [2, 1]).unwrap(), &y, 0.0);
+    let (none, schedule, key) = (Condition::none(), uniform(4), Key::new(0, Purpose::Noise));
+    let says = |field: &dyn Field<2>, chef: FlowChef, indices: &[u64]| {
+        let problem = Problem { field, condition: &none, cost: &cost, schedule: &schedule, key, indices };
+        Steering::FlowChef(chef).run(&problem, noise(0, 1, D)).unwrap_err().to_string()
+    };
+    let field = gaussian().field();
+    assert!(says(&field, FlowChef::new(2.0), &[0]).contains("force"));
+    assert!(says(&field, FlowChef::new(-0.1), &[0]).contains("positive"));
+    assert!(says(&field, FlowChef::new(f64::NAN), &[0]).contains("positive"));
+    assert!(says(&field, FlowChef { inner: 0, ..FlowChef::default() }, &[0]).contains("inner"));
+    assert!(says(&field, FlowChef { window: Some((0.5, 0.2)), ..FlowChef::default() }, &[0]).contains("window"));
+    assert!(says(&field, FlowChef::default(), &[0, 1]).contains("sample numbers"));
+    let closure = |x: Tensor<2>, _: &Times, _: &Condition| x;
+    assert!(says(&closure, FlowChef::default(), &[0]).contains("knows its path"));
+    let wild = FlowChef { unstable: true, ..FlowChef::new(2.5) };
+    let problem = Problem { field: &field, condition: &none, cost: &cost, schedule: &schedule, key, indices: &[0] };
+    assert!(Steering::FlowChef(wild).run(&problem, noise(0, 1, D)).is_ok());
+}

@@ -1,0 +1,9 @@
+//! Networks against golden tensors and each other. One program, since each more repeats a build of what stands below it.
+
+mod configuration;
+mod networks;
+mod overfit;
+mod parity;
+mod released;
+mod taps;
+mod weights;
