@@ -86,9 +86,45 @@ pub fn check_samples(count: u64, shape: Shape) -> Result<(), Error> {
     )))
 }
 
+/// How many samples of a network, `most` at most and one at least, may be drawn together when half of the memory is theirs; `each`
+/// takes so many bytes.
+pub fn together(most: usize, each: u64) -> usize {
+    together_in(Machine::here("cpu").memory_gb, most, each)
+}
+
+fn together_in(memory_gb: f64, most: usize, each: u64) -> usize {
+    let half = memory_gb * (1u64 << 29) as f64;
+    // Zero where the system does not say how much it has.
+    if memory_gb == 0.0 || each == 0 { most } else { ((half / each as f64) as usize).clamp(1, most.max(1)) }
+}
+
+/// Refuses to decode pictures `[h w]` at once that need more than the memory has, `channels` at full size.
+///
+/// # Errors
+/// [`Error::Usage`] with what it would take.
+pub fn check_decoding(channels: usize, [h, w]: [usize; 2]) -> Result<(), Error> {
+    // What comes in, what is normalised and activated, what a convolution makes of it, and what it works in.
+    let gb = 4.0 * 4.0 * channels as f64 * h as f64 * w as f64 / (1u64 << 30) as f64;
+    let memory = Machine::here("cpu").memory_gb;
+    if memory == 0.0 || gb <= memory {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "--height {h} --width {w}: decoding takes about {gb:.0} GB, this machine has {memory:.0}"
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Mutants: all of the memory in place of half; none where not even one fits.
+    #[test]
+    fn batches_are_as_large_as_memory_allows() {
+        let each = 1 << 28;
+        assert_eq!([8.0, 0.5, 100.0, 0.0].map(|gb| together_in(gb, 64, each)), [16, 1, 64, 64]);
+        assert!(check_decoding(256, [1 << 20, 1 << 20]).is_err() && check_decoding(256, [64, 64]).is_ok());
+    }
 
     #[test]
     fn a_run_is_refused_exactly_when_it_does_not_fit() {

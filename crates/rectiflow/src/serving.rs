@@ -4,6 +4,7 @@
 use crate::{
     Error, Model, Start,
     device::Chosen,
+    memory,
     model::which,
     pipeline::{Pipeline, Watch},
     recipe::SampleConfig,
@@ -76,6 +77,9 @@ impl Opened {
         if let Err(error) = model.drawn().image() {
             return Err(Error::Usage(format!("{file}: {error}; pictures are served, use `rectiflow sample`")));
         }
+        if let Some(words) = &model.words {
+            words.keep_to_memory();
+        }
         let start = Start::held_out(&model.recipe, model.subject.shape)?;
         let opened = Self { model, start, device: device.clone() };
         opened.config(&SampleOverrides::default())?;
@@ -96,6 +100,16 @@ impl Opened {
     /// `[c h w]` of its pictures.
     pub fn picture(&self) -> [usize; 3] {
         self.model.drawn().image().unwrap_or_default() // `open` has seen that it is one
+    }
+
+    /// How many samples, `most` at most, memory holds while they are drawn together, two sides of guidance each.
+    ///
+    /// # Errors
+    /// A network that cannot say what it takes.
+    pub fn together(&self, most: usize) -> Result<usize, Error> {
+        let (recipe, subject) = (&self.model.recipe, &self.model.subject);
+        let cost = recipe.network.cost(subject.shape, recipe.rows(subject.classes.len()))?;
+        Ok(memory::together(most, 2 * cost.activation_bytes_per_sample))
     }
 
     /// How many different points samples start from; `None` without end.

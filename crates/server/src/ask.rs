@@ -95,6 +95,7 @@ impl Ask {
                 };
                 let prepared =
                     released::prepare(&request, &mut |_| {}).map_err(|error| refused(served, "model", &error))?;
+                prepared.check_memory().map_err(|error| refused(served, "size", &error))?;
                 (All::One(Asked::Prompt(prompt)), How::Released(Box::new((request, prepared))))
             }
         };
@@ -182,6 +183,7 @@ fn asked(run: &Run, prompt: &str, class: Option<Value>) -> Result<All, Refusal> 
             (Some(_), _) => Err(Refusal::bad("class", "this model reads text; ask with `prompt`")),
         };
     }
+    let number = |word: &str| word.parse::<usize>().ok().filter(|class| *class < classes.len());
     let (param, word) = match (class, text) {
         (None, text) => ("prompt", text.to_string()),
         (Some(Value::String(word)), "") => ("class", word.trim().to_string()),
@@ -196,7 +198,7 @@ fn asked(run: &Run, prompt: &str, class: Option<Value>) -> Result<All, Refusal> 
     match word.as_str() {
         "" if classes.is_empty() => Ok(All::One(Asked::Nothing)),
         "" => Ok(All::InTurn(classes.len() as u64)),
-        word => match named(classes, word) {
+        word => match named(classes, word).or_else(|| number(word).filter(|_| param == "class")) {
             Some(class) => Ok(All::One(Asked::Class(class as i64))),
             None if word == "none" => Ok(All::One(Asked::Nothing)),
             None => Err(Refusal::bad(param, known(classes))),

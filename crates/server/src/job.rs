@@ -46,10 +46,12 @@ pub struct Progress {
     pub state: State,
     /// Pictures that are there, as PNG.
     pub pictures: Vec<Option<Arc<Vec<u8>>>>,
-    /// Steps done of the picture that is furthest, while some are drawn.
+    /// Steps done of those pictures that are being drawn.
     pub step: usize,
-    /// Steps to a picture.
+    /// Steps that they take.
     pub steps: usize,
+    /// Pictures that are being drawn.
+    pub drawing: usize,
     /// Grows with every change.
     pub version: u64,
 }
@@ -78,7 +80,7 @@ impl Job {
     pub fn new(ask: Ask) -> Arc<Self> {
         let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
         let (pictures, steps) = (vec![None; ask.wanted.len()], ask.steps());
-        let progress = Mutex::new(Progress { state: State::Queued, pictures, step: 0, steps, version: 0 });
+        let progress = Mutex::new(Progress { state: State::Queued, pictures, step: 0, steps, drawing: 0, version: 0 });
         // Not by counter: nobody should guess it. No sample depends on it.
         let id = format!("{:032x}", rand::random::<u128>());
         Arc::new(Self { id, ask, made, progress, news: Condvar::new() })
@@ -109,16 +111,19 @@ impl Job {
         }
     }
 
-    /// Some of it has had `step` of `steps`.
-    pub fn stepped(&self, step: usize, steps: usize) {
-        self.change(|progress| (progress.state, progress.step, progress.steps) = (State::Running, step, steps));
+    /// So many pictures of it are being drawn and have had `step` of `steps`.
+    pub fn stepped(&self, drawing: usize, step: usize, steps: usize) {
+        self.change(|progress| {
+            (progress.state, progress.drawing) = (State::Running, drawing);
+            (progress.step, progress.steps) = (step, steps);
+        });
     }
 
     /// Picture `at` is there.
     pub fn drawn(&self, at: usize, png: Vec<u8>) {
         self.change(|progress| {
             progress.pictures[at] = Some(Arc::new(png));
-            progress.step = 0;
+            (progress.step, progress.drawing) = (0, progress.drawing.saturating_sub(1));
             if progress.pictures.iter().all(Option::is_some) {
                 progress.state = State::Done;
             }

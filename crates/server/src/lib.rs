@@ -31,13 +31,15 @@ use std::{
     net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// So often the server looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(30);
+/// At the end, answers have so long to be taken.
+const LAST: Duration = Duration::from_secs(5);
 
-/// Opens the models, tells `ready` where it listens, and serves until `stop` is set; then what is being drawn is finished and
+/// Opens the models, tells `ready` where it listens, and serves until `stop` is set; then what was begun is finished and
 /// answered, and what waits is turned away. `tell` gets lines for a log.
 ///
 /// # Errors
@@ -50,7 +52,7 @@ pub fn serve(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), Error> {
     check(&options)?;
-    let shelf = Shelf::open(&options.models, &options.limits, device)?;
+    let shelf = Shelf::open(&options.models, &options.limits, device, &tell)?;
     let refused = |error: std::io::Error| {
         let remedy = "give a free address of this machine as HOST:PORT, or port 0 for any";
         Error::Failure(format!("--listen {}: {error}; {remedy}", options.listen))
@@ -70,6 +72,11 @@ pub fn serve(
         server.close();
         let drew = worker.join();
         listener.close();
+        let until = Instant::now() + LAST;
+        while !listening.is_finished() && Instant::now() < until {
+            thread::sleep(LOOK);
+        }
+        listener.cut();
         let answered = listening.join();
         match (drew, answered) {
             (Ok(()), Ok(())) => Ok(()),
@@ -88,6 +95,7 @@ fn check(options: &Options) -> Result<(), Error> {
         ("--max-steps", steps),
         ("--max-side", side),
         ("--max-connections", connections),
+        ("--patience", options.limits.patience.as_secs() as usize),
     ];
     if let Some((name, _)) = all.iter().find(|(_, value)| *value == 0) {
         return Err(Error::Usage(format!("{name} 0: use at least 1")));

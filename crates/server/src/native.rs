@@ -99,10 +99,9 @@ fn told(job: &Job, progress: &Progress, mut facts: Value) -> Value {
     let there = progress.pictures.iter().enumerate().filter(|(_, picture)| picture.is_some());
     let images: Vec<Value> = there.map(|(at, _)| json!({ "index": at, "url": address(&job.id, at) })).collect();
     let (done, all) = (progress.done() as f64, progress.pictures.len() as f64);
-    let running = all - done;
     let share = match progress.steps {
         0 => 0.0,
-        steps => running * progress.step as f64 / steps as f64,
+        steps => progress.drawing as f64 * progress.step as f64 / steps as f64,
     };
     let error = match &progress.state {
         State::Failed(refusal) => refusal.value(),
@@ -111,7 +110,7 @@ fn told(job: &Job, progress: &Progress, mut facts: Value) -> Value {
     join(
         &mut facts,
         json!({
-            "status": progress.state.word(), "done": progress.done(), "step": progress.step,
+            "status": progress.state.word(), "done": progress.done(), "step": progress.step, "of": progress.steps,
             "progress": if all > 0.0 { (done + share) / all } else { 1.0 }, "images": images, "error": error,
         }),
     );

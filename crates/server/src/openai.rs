@@ -66,11 +66,16 @@ pub fn generate(server: &Server, request: &Request, client: &Client<'_>) -> Resu
         State::Cancelled => return Err(Refusal::new(409, "cancelled", "this was cancelled")),
         _ => server.metrics.waited(began.elapsed()),
     }
+    // A proxy that speaks TLS says so; it is its client alone who reads this.
+    let scheme = match request.header("x-forwarded-proto") {
+        Some("https") => "https",
+        _ => "http",
+    };
     let said = job.ask.value(&server.shelf);
     let picture = |(at, png): (usize, _)| {
         let place = match inside {
             true => json!({ "b64_json": BASE64_STANDARD.encode::<&Vec<u8>>(png) }),
-            false => json!({ "url": format!("http://{}{}", request.authority, address(&job.id, at)) }),
+            false => json!({ "url": format!("{scheme}://{}{}", request.authority, address(&job.id, at)) }),
         };
         let mut picture = json!({ "seed": job.ask.seed, "index": at, "shows": job.ask.shows(&server.shelf, at) });
         join(&mut picture, place);

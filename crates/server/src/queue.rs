@@ -50,6 +50,12 @@ impl Batch {
     pub fn ask(&self) -> &Ask {
         &self.rows[0].0.ask
     }
+
+    /// Its jobs, and of how many pictures of each it is.
+    pub fn jobs(&self) -> Vec<(Arc<Job>, usize)> {
+        let each = |rows: &[(Arc<Job>, usize)]| (rows[0].0.clone(), rows.len());
+        self.rows.chunk_by(|a, b| Arc::ptr_eq(&a.0, &b.0)).map(each).collect()
+    }
 }
 
 impl Queue {
@@ -88,17 +94,17 @@ impl Queue {
     }
 
     /// Takes the job that has waited longest, and what goes with it, `size` pictures at most for its model; waits for the first.
-    /// `None` once the queue is closed.
+    /// `None` once the queue is closed and no job is left of which some pictures were taken.
     pub fn take(&self, size: impl Fn(&Ask) -> usize) -> Option<Batch> {
         let mut inner = self.lock();
         loop {
-            if !inner.open {
-                return None;
-            }
             if let Some(first) = inner.jobs.front() {
                 let first = first.job.clone();
                 let most = size(&first.ask).max(1);
                 return Some(inner.batch(&first.ask, most));
+            }
+            if !inner.open {
+                return None;
             }
             inner = self.more.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
@@ -109,12 +115,21 @@ impl Queue {
         self.lock().jobs.retain(|waiting| !Arc::ptr_eq(&waiting.job, job));
     }
 
-    /// Takes no more and gives back what waited.
+    /// Takes no more and gives back the jobs none of whose pictures was taken; the others are still served.
     pub fn close(&self) -> Vec<Arc<Job>> {
         let mut inner = self.lock();
         inner.open = false;
         self.more.notify_all();
-        inner.jobs.drain(..).map(|waiting| waiting.job).collect()
+        let (begun, waiting): (VecDeque<_>, VecDeque<_>) = inner.jobs.drain(..).partition(|waiting| waiting.next > 0);
+        inner.jobs = begun;
+        waiting.into_iter().map(|waiting| waiting.job).collect()
+    }
+
+    /// Takes no more and gives back all that nobody will draw.
+    pub fn abandon(&self) -> Vec<Arc<Job>> {
+        let turned = self.close();
+        let begun = self.lock().jobs.drain(..).map(|waiting| waiting.job).collect::<Vec<_>>();
+        turned.into_iter().chain(begun).collect()
     }
 }
 
@@ -184,6 +199,20 @@ mod tests {
         assert_eq!(queue.len(), 1);
         assert_eq!(queue.close().len(), 1);
         assert_eq!(queue.push(&second), Err(Turned::Closed));
+        assert!(queue.take(|_| 1).is_none());
+    }
+
+    /// Mutants: `close` gives back all; `take` gives nothing once closed; `abandon` leaves what was begun.
+    #[test]
+    fn what_was_begun_is_served_after_closing() {
+        let queue = Queue::new(10);
+        let (begun, waiting) = (class(0, 5, 3), class(0, 9, 1));
+        [&begun, &waiting].iter().for_each(|job| queue.push(job).unwrap());
+        assert_eq!(queue.take(|_| 1).unwrap().rows[0].1, 0);
+        let turned = queue.close();
+        assert!(turned.len() == 1 && Arc::ptr_eq(&turned[0], &waiting));
+        assert_eq!(queue.take(|_| 1).unwrap().rows[0].1, 1);
+        assert!(Arc::ptr_eq(&queue.abandon()[0], &begun));
         assert!(queue.take(|_| 1).is_none());
     }
 }

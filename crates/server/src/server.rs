@@ -67,7 +67,7 @@ impl Server {
                 Turned::Closed => closing(),
                 Turned::Full(waiting) => {
                     let most = self.options.limits.queue;
-                    let message = format!("{waiting} of at most {most} pictures wait already; try again");
+                    let message = format!("{waiting} of at most {most} pictures wait already");
                     Refusal::new(429, "queue_full", message).after(self.metrics.until(waiting))
                 }
             }
@@ -84,9 +84,18 @@ impl Server {
         }
     }
 
-    /// Takes no more jobs; those that wait end here.
+    /// Takes no more jobs; those of which nothing is drawn end here.
     pub fn close(&self) {
-        for job in self.queue.close() {
+        self.turn_away(self.queue.close());
+    }
+
+    /// Takes no more jobs, and nobody draws those that there are.
+    pub fn abandon(&self) {
+        self.turn_away(self.queue.abandon());
+    }
+
+    fn turn_away(&self, jobs: Vec<Arc<Job>>) {
+        for job in jobs {
             job.end(State::Failed(closing()));
             self.metrics.lost(false);
         }

@@ -57,7 +57,7 @@ impl Shelf {
     ///
     /// # Errors
     /// What opening says; [`Error::Usage`] for names that cannot be used or are given twice.
-    pub fn open(models: &[String], limits: &Limits, device: &Chosen) -> Result<Self, Error> {
+    pub fn open(models: &[String], limits: &Limits, device: &Chosen, tell: &dyn Fn(&str)) -> Result<Self, Error> {
         let mut shelf: Vec<Served> = Vec::new();
         for given in models {
             let (name, path) = named(given)?;
@@ -66,16 +66,28 @@ impl Shelf {
                     "{given}: a model is called `{name}` already; call this NAME={given}"
                 )));
             }
+            // Messages name it whole, so that it can be taken out of them.
+            let path = path.canonicalize().unwrap_or(path);
             let (kind, file) = match is_released(&path) {
                 true => {
                     let request = ReleasedRequest::new(path.clone(), "a picture");
                     let usual = Box::new(released::prepare(&request, &mut |_| {})?);
+                    let side = usual.size.into_iter().max().unwrap_or(0);
+                    within("--max-side", limits.side, side, "pixels", &name)?;
+                    within("--max-steps", limits.steps, usual.steps(), "steps", &name)?;
                     (Kind::Released { folder: path.clone(), usual }, path)
                 }
                 false => {
                     let opened = Opened::open(&path, device)?;
                     let usual = opened.config(&Default::default())?;
-                    let (batch, file) = (limits.batch.unwrap_or(usual.batch), opened.model.file.clone());
+                    within("--max-steps", limits.steps, usual.steps, "steps", &name)?;
+                    let most = limits.batch.unwrap_or(usual.batch);
+                    let (batch, file) = (opened.together(most)?, opened.model.file.clone());
+                    if batch < most {
+                        tell(&format!(
+                            "{name}: {batch} pictures are drawn together and not {most}, for want of memory"
+                        ));
+                    }
                     (Kind::Run(Box::new(Run { opened, usual, batch })), file)
                 }
             };
@@ -169,6 +181,16 @@ impl Run {
             "parameters": model.parameters,
         })
     }
+}
+
+/// Refuses a limit below what a model does where nobody asks otherwise.
+fn within(option: &str, limit: usize, usual: usize, what: &str, name: &str) -> Result<(), Error> {
+    if usual <= limit {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "{option} {limit}: {name} draws with {usual} {what} unless told otherwise; use at least that"
+    )))
 }
 
 /// The keys of `more` beside those of `value`.

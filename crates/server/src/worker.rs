@@ -1,6 +1,13 @@
 //! The one who draws. The networks share all processors already, so that two batches at once would only wait for each other.
 
-use crate::{ask::How, job::State, queue::Batch, server::Server, shelf::Kind};
+use crate::{
+    ask::How,
+    job::{Job, State},
+    queue::Batch,
+    refusal::Refusal,
+    server::Server,
+    shelf::Kind,
+};
 use rectiflow::{
     Context, Error, Event,
     device::{self, Chosen},
@@ -8,6 +15,7 @@ use rectiflow::{
     serving::Wanted,
 };
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,15 +36,16 @@ struct End<'a>(&'a Server);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.abandon();
     }
 }
 
 fn answer(server: &Server, batch: &Batch, device: &Chosen) {
     let (rows, ask, began) = (&batch.rows, batch.ask(), Instant::now());
     let name = &server.shelf.at(ask.model).name;
-    rows.iter().for_each(|(job, _)| job.stepped(0, ask.steps()));
-    match device::on_a_worker(|| draw(server, batch, device)) {
+    let _left = Left { server, batch };
+    told(&batch.jobs(), 0, ask.steps());
+    match caught(|| device::on_a_worker(|| draw(server, batch, device))) {
         Ok(pngs) => {
             server.metrics.drew(name, pngs.len(), began.elapsed().as_secs_f64());
             for ((job, at), png) in rows.iter().zip(pngs) {
@@ -44,27 +53,55 @@ fn answer(server: &Server, batch: &Batch, device: &Chosen) {
             }
         }
         Err(Error::Interrupted) => {} // nobody is left
-        Err(error) => {
-            let refusal = server.failure(ask.model, &error);
-            for (job, _) in rows.iter().filter(|(job, _)| !job.is_over()) {
-                server.queue.remove(job);
-                job.end(State::Failed(refusal.clone()));
-                server.metrics.lost(false);
-            }
+        Err(error) => fail(server, batch, &server.failure(ask.model, &error)),
+    }
+}
+
+/// What `work` gives. Should it break, that is a failure of this batch and not the end of the server; the message is on the terminal.
+fn caught<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let broken = |_| Err(Error::Failure("drawing broke: this is a mistake of the program".into()));
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(broken)
+}
+
+/// All jobs of a batch that have not ended end with `refusal`.
+fn fail(server: &Server, batch: &Batch, refusal: &Refusal) {
+    for (job, _) in batch.jobs().iter().filter(|(job, _)| !job.is_over()) {
+        server.queue.remove(job);
+        job.end(State::Failed(refusal.clone()));
+        server.metrics.lost(false);
+    }
+}
+
+/// However a batch ends, no job of it waits for a picture that nobody draws.
+struct Left<'a> {
+    server: &'a Server,
+    batch: &'a Batch,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        let missing = |(job, at): &(Arc<Job>, usize)| !job.is_over() && job.progress().pictures[*at].is_none();
+        if self.batch.rows.iter().any(missing) {
+            fail(self.server, self.batch, &Refusal::new(500, "not_drawn", "this could not be drawn"));
         }
     }
 }
 
+/// Tells the jobs of a batch how far their pictures are.
+fn told(jobs: &[(Arc<Job>, usize)], step: usize, steps: usize) {
+    jobs.iter().for_each(|(job, drawing)| job.stepped(*drawing, step, steps));
+}
+
 /// The pictures of a batch; [`Error::Interrupted`] once nobody wants them.
 fn draw(server: &Server, batch: &Batch, device: &Chosen) -> Result<Vec<Vec<u8>>, Error> {
-    let rows = &batch.rows;
+    let (rows, jobs) = (&batch.rows, batch.jobs());
     let served = server.shelf.at(batch.ask().model);
-    let unwanted = || rows.iter().all(|(job, _)| job.is_over());
+    let unwanted = || jobs.iter().all(|(job, _)| job.is_over());
     match (&batch.ask().how, &served.kind) {
         (How::Run(config), Kind::Run(run)) => {
             let wanted: Vec<Wanted> = rows.iter().map(|(job, at)| job.ask.wanted[*at].clone()).collect();
             let mut watch = |step, steps| {
-                rows.iter().for_each(|(job, _)| job.stepped(step, steps));
+                told(&jobs, step, steps);
                 if unwanted() { Err(Error::Interrupted) } else { Ok(()) }
             };
             let drawn = run.opened.draw(config, &wanted, Some(&mut watch))?;
@@ -73,19 +110,35 @@ fn draw(server: &Server, batch: &Batch, device: &Chosen) -> Result<Vec<Vec<u8>>,
         (How::Released(order), _) => {
             let (request, prepared) = &**order;
             let stop = Arc::new(AtomicBool::new(false));
-            let told = |event: Event<'_>| match event {
+            let heard = |event: Event<'_>| match event {
                 Event::Advance { done } => {
-                    let all = prepared.steps() * rows.len();
-                    rows.iter().for_each(|(job, _)| job.stepped(done as usize, all));
+                    told(&jobs, done as usize, prepared.steps() * rows.len());
                     stop.store(unwanted(), Ordering::Relaxed);
                 }
                 Event::Note(line) => server.say(&format!("{}: {line}", served.name)),
                 _ => {}
             };
-            let drawn = released::draw(request, prepared, &mut Context::new(device.clone(), stop.clone(), told))?;
+            let drawn = released::draw(request, prepared, &mut Context::new(device.clone(), stop.clone(), heard))?;
             (0..rows.len()).map(|i| released::png(request, prepared, &drawn, i, &served.name)).collect()
         }
         // A model does not change its kind.
         (How::Run(_), Kind::Released { .. }) => Err(Error::Failure(format!("{} is no run", served.name))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::caught;
+    use rectiflow::Error;
+
+    /// Mutant: without the catch the panic ends the thread that draws, and the server with it.
+    #[test]
+    fn what_breaks_is_a_failure() {
+        let quiet = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let broken = caught(|| -> Result<(), Error> { panic!("a mistake") });
+        std::panic::set_hook(quiet);
+        assert!(broken.is_err_and(|error| error.to_string().contains("broke")));
+        assert_eq!(caught(|| Ok(3)).unwrap(), 3);
     }
 }

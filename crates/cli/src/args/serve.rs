@@ -32,6 +32,9 @@ pub struct Serve {
     /// Pixels to a side that a request may ask of a released model.
     #[arg(long, value_name = "PIXELS", default_value_t = 2048)]
     pub max_side: usize,
+    /// Seconds after which a request that waits for its pictures is given up; jobs are not.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub patience: u64,
     /// Connections open at a time.
     #[arg(long, value_name = "CONNECTIONS", default_value_t = 256)]
     pub max_connections: usize,

@@ -24,6 +24,7 @@ pub(super) fn serve(
         max_images,
         max_steps,
         max_side,
+        patience,
         max_connections,
     } = request;
     let limits = Limits {
@@ -32,6 +33,7 @@ pub(super) fn serve(
         images: max_images,
         steps: max_steps,
         side: max_side,
+        patience: std::time::Duration::from_secs(patience),
         connections: max_connections,
         ..Limits::default()
     };

@@ -89,6 +89,15 @@ impl Prepared {
         self.times.steps()
     }
 
+    /// Refuses pictures whose decoding needs more memory than there is.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with what it would take.
+    pub fn check_memory(&self) -> Result<(), Error> {
+        let channels = self.codec.block_out_channels.iter().take(2).max().copied().unwrap_or(0);
+        memory::check_decoding(channels, self.size)
+    }
+
     /// Its name.
     pub fn solver(&self) -> &'static str {
         self.solver.name()

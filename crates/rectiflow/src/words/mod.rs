@@ -70,6 +70,11 @@ impl Words {
         Ok(Some(Arc::new(Self { config: config.clone(), weights, sizes, reads, kept })))
     }
 
+    /// From now on no text that is asked about is written to disk: what others ask is theirs, and there is no end of it.
+    pub fn keep_to_memory(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).store.close();
+    }
+
     /// What these texts say, on `device`: their tokens, and the mean of each text's tokens at mean square one. A sample without
     /// a text, and the null, have no token and a vector of zeros.
     ///

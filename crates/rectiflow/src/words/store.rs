@@ -29,6 +29,8 @@ pub struct Store {
     loaded: [bool; FILES as usize],
     recent: HashMap<String, Arc<Encoded>>,
     held: usize,
+    /// Whether new texts go to disk.
+    writes: bool,
 }
 
 /// FNV-1a, the same in every version of this program.
@@ -41,7 +43,13 @@ impl Store {
     /// A store in `folder` for texts of at most `length` tokens of `features` numbers.
     pub fn new(folder: Option<PathBuf>, features: usize, length: usize) -> Self {
         let (places, recent) = (HashMap::new(), HashMap::new());
-        Self { folder, most: length * features, features, places, loaded: [false; FILES as usize], recent, held: 0 }
+        let loaded = [false; FILES as usize];
+        Self { folder, most: length * features, features, places, loaded, recent, held: 0, writes: true }
+    }
+
+    /// From now on what is on disk is read, and nothing is added to it: new texts are kept in memory, the latest of them.
+    pub fn close(&mut self) {
+        self.writes = false;
     }
 
     fn file(&self, key: u64) -> Option<PathBuf> {
@@ -68,7 +76,8 @@ impl Store {
     /// Keeps the encoding of `text`. A disk that does not take it is no failure: it will be encoded again.
     pub fn put(&mut self, text: &str, encoded: Encoded) -> Arc<Encoded> {
         let key = hash(&[text.as_bytes()]);
-        if let Some(path) = self.file(key)
+        if self.writes
+            && let Some(path) = self.file(key)
             && let Ok(place) = append(&path, text, &encoded.values)
         {
             self.places.insert(key, place);
@@ -97,7 +106,8 @@ impl Store {
             self.places.insert(hash(&[&text]), place);
             place += (HEAD + text.len() + 2 * values.len()) as u64;
         }
-        if place < whole
+        if self.writes
+            && place < whole
             && let Ok(file) = OpenOptions::new().write(true).open(path)
         {
             let _ = file.set_len(place);
@@ -179,6 +189,25 @@ mod tests {
         let mut none = Store::new(None, 3, 4);
         none.put("a", encoded(1));
         assert!(none.get("a").is_some() && none.get("b").is_none());
+    }
+
+    /// Mutants: a closed store that writes; one that does not read; one that forgets what it was just told.
+    #[test]
+    fn what_a_closed_store_is_told_stays_off_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        filled(folder.path());
+        let whole = || -> u64 {
+            let entries = std::fs::read_dir(folder.path()).unwrap();
+            entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+        };
+        let before = whole();
+        let mut store = Store::new(Some(folder.path().to_path_buf()), 3, 4);
+        store.close();
+        assert_eq!(*store.get(&text(7)).unwrap(), encoded(7));
+        store.put("a secret", encoded(1));
+        assert_eq!(*store.get("a secret").unwrap(), encoded(1));
+        assert_eq!(whole(), before);
+        assert!(Store::new(Some(folder.path().to_path_buf()), 3, 4).get("a secret").is_none());
     }
 
     /// Mutants: no checksum; a torn record that hides those written after it.

@@ -3,7 +3,7 @@
 use super::{Request, Trouble, Wire};
 use crate::{http::Reply, refusal::Refusal};
 use std::{
-    io::Read,
+    io::{self, Read, Write},
     net::{Shutdown, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -11,6 +11,8 @@ use std::{
 
 /// Whoever does not read for so long is given up.
 const SILENT: Duration = Duration::from_secs(20);
+/// An answer must have been taken whole after so long, and a second more for every so many bytes.
+const TAKEN: (Duration, usize) = (Duration::from_secs(30), 32 << 10);
 
 /// Who answers requests.
 pub trait Service: Sync {
@@ -50,7 +52,7 @@ impl Client<'_> {
 
 /// Serves `stream` to its end.
 pub(super) fn serve(stream: &TcpStream, service: &impl Service, closing: &AtomicBool) {
-    let ready = stream.set_nonblocking(false).and(stream.set_nodelay(true)).and(stream.set_write_timeout(Some(SILENT)));
+    let ready = stream.set_nonblocking(false).and(stream.set_nodelay(true));
     if ready.is_err() {
         return;
     }
@@ -64,9 +66,39 @@ pub(super) fn serve(stream: &TcpStream, service: &impl Service, closing: &Atomic
             Err(Trouble::Refused(refusal)) => (service.refuse(&refusal), false, false),
             Err(Trouble::Gone) => return,
         };
-        if !matches!(reply.write(&mut &*stream, bare, keeps), Ok(true)) {
+        let mut out = Paced::new(stream, &reply);
+        if !matches!(reply.write(&mut out, bare, keeps), Ok(true)) {
             return end(stream);
         }
+    }
+}
+
+/// An answer's way out: whoever takes it a byte at a time is given up too.
+struct Paced<'a> {
+    stream: &'a TcpStream,
+    /// Of an answer that comes over time, none.
+    until: Option<Instant>,
+}
+
+impl<'a> Paced<'a> {
+    fn new(stream: &'a TcpStream, reply: &Reply) -> Self {
+        let until = reply.size().map(|size| Instant::now() + TAKEN.0 + Duration::from_secs((size / TAKEN.1) as u64));
+        Self { stream, until }
+    }
+}
+
+impl Write for Paced<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.until.map_or(SILENT, |until| until.saturating_duration_since(Instant::now()).min(SILENT));
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_write_timeout(Some(left))?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 

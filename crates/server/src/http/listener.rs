@@ -95,6 +95,15 @@ impl Listener {
     }
 }
 
+impl Listener {
+    /// Ends the connections that are still open, whatever is being written on them.
+    pub fn cut(&self) {
+        for stream in self.open().values() {
+            let _ = stream.shutdown(Shutdown::Both); // one that has ended already is what is wanted
+        }
+    }
+}
+
 /// Forgets a connection at its end, also where its thread panics.
 struct End<'a> {
     listener: &'a Listener,

@@ -43,6 +43,14 @@ impl Reply {
         self
     }
 
+    /// Bytes of its body, where all of it is there.
+    pub fn size(&self) -> Option<usize> {
+        match &self.body {
+            Body::Whole(bytes) => Some(bytes.len()),
+            Body::Events(_) => None,
+        }
+    }
+
     /// Writes it; `bare` without its body, as HEAD asks. Says whether another may follow on this connection.
     pub fn write(self, out: &mut impl Write, bare: bool, keeps: bool) -> io::Result<bool> {
         let (whole, events) = match self.body {

@@ -56,6 +56,10 @@ fn addresses_lead_to_the_pictures() {
         let head = ask(house.address, "HEAD", path, &[], "");
         assert_eq!((head.status, &head.headers), (200, &picture.headers));
     }
+    let lines = ["X-Forwarded-Proto: https"];
+    let proxied = ask(house.address, "POST", "/v1/images/generations", &lines, r#"{"class": "1"}"#).json();
+    assert!(proxied["data"][0]["url"].as_str().unwrap().starts_with("https://localhost/"), "{proxied}");
+    assert_eq!(proxied["data"][0]["shows"], "Trouser", "a class by its number, as text");
     // Another seed each time where none is given, and it is told.
     let seed = || house.post("/v1/images/generations", json!({ "class": 0 })).json()["seed"].as_u64().unwrap();
     assert_ne!(seed(), seed());

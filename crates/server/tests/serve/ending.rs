@@ -41,3 +41,34 @@ fn what_is_being_drawn_is_finished_and_the_rest_turned_away() {
     assert!(began.elapsed() < Duration::from_secs(25), "idle connections do not keep it: {:?}", began.elapsed());
     std::net::TcpListener::bind(address).expect("the port is free");
 }
+
+/// Mutant: what waits of a job that was begun turned away with the rest.
+#[test]
+fn a_request_partly_drawn_is_drawn_to_its_end() {
+    let mut house = House::open(|options| options.limits.batch = Some(1));
+    let body = json!({ "model": "tiny", "class": 1, "steps": 400, "n": 3, "response_format": "b64_json" }).to_string();
+    let begun = send(house.address, &request("POST", "/v1/images/generations", &[], &body));
+    let began = Instant::now();
+    while house.metric("rectiflow_queued_images") != 2.0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "one of three is being drawn");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    house.ask_to_stop();
+    let answer = read(&begun);
+    assert_eq!((answer.status, answer.json()["data"].as_array().map(Vec::len)), (200, Some(3)), "{}", answer.text());
+    house.close().unwrap();
+}
+
+/// Mutant: without the cut, a write to whoever does not read keeps the program open for twenty seconds.
+#[test]
+fn who_does_not_read_does_not_keep_it_open() {
+    let mut house = House::open(|_| {});
+    let page = request("GET", "/", &[], "");
+    let deaf = send(house.address, &page);
+    deaf.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    // Until nothing more goes in: its answers fill what lies between.
+    while std::io::Write::write_all(&mut &deaf, &page.repeat(100)).is_ok() {}
+    let began = Instant::now();
+    house.close().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+}

@@ -82,7 +82,13 @@ fn requests_that_are_none() {
     }
     let methods = ask(house.address, "PUT", "/v1/models", &[], "");
     assert_eq!((methods.status, methods.headers["allow"].as_str()), (405, "GET, HEAD"));
-    // A body that never comes whole ends with its connection, and one that lies about its length serves no second request.
+    // A body that never comes whole ends with its connection.
+    let short = send(house.address, b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n{}");
+    short.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    std::io::Read::read_to_end(&mut &short, &mut answer).unwrap();
+    assert_eq!(answer, b"", "it is no request");
+    // One that lies about its length serves no second request.
     let lying = b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n{}   GET / HTTP/1.1";
     assert_eq!(read(&send(house.address, lying)).status, 400);
     assert_eq!(house.get("/healthz").status, 200);
@@ -163,13 +169,15 @@ fn servers_that_make_no_sense() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = held.local_addr().unwrap().to_string();
     type Change<'a> = &'a dyn Fn(&mut Options);
-    let cases: [(Change<'_>, u8, &str); 8] = [
+    let cases: [(Change<'_>, u8, &str); 10] = [
         (&|options| options.models.clear(), 2, "at least one"),
         (&|options| options.models.push(options.models[0].clone()), 2, "already"),
         (&|options| options.models = vec!["/nowhere/at/all".into()], 1, "no such file"),
         (&|options| options.models = vec![format!("sl/ash={}", options.models[0])], 2, "letters, digits"),
         (&|options| options.limits.images = 65, 2, "raise --queue"),
         (&|options| options.limits.queue = 0, 2, "--queue 0"),
+        (&|options| options.limits.steps = 2, 2, "--max-steps 2"),
+        (&|options| options.limits.patience = std::time::Duration::ZERO, 2, "--patience 0"),
         (&|options| options.key = Some(" ".into()), 2, "--api-key"),
         (&|options| options.listen = "nonsense".into(), 1, "--listen nonsense"),
     ];

@@ -34,8 +34,22 @@ fn a_job_tells_its_steps_and_its_end() {
     for image in job["images"].as_array().unwrap() {
         assert_eq!(house.get(image["url"].as_str().unwrap()).status, 200);
     }
+    // The settings say steps to a picture, the progress steps of what is being drawn.
+    assert!(events.iter().all(|(_, job)| job["of"] == 400 && job["step"].as_u64() <= Some(400)));
     // It stays as it is, whoever cancels it now.
     assert_eq!(house.cancel(&id)["status"], "done");
+}
+
+/// Drawn one after another they are told as they come, and it never falls back. Mutant: all that is left counted as being drawn.
+#[test]
+fn progress_does_not_fall_back() {
+    let house = House::open(|options| options.limits.batch = Some(1));
+    let body = json!({ "model": "tiny", "class": 2, "steps": 60, "n": 3 });
+    let id = house.post("/api/jobs", body).json()["id"].as_str().unwrap().to_string();
+    let events = events(&house.get(&format!("/api/jobs/{id}/events")).text());
+    let shares: Vec<f64> = events.iter().map(|(_, job)| job["progress"].as_f64().unwrap()).collect();
+    assert!(shares.is_sorted(), "{shares:?}");
+    assert!(shares.iter().any(|share| (0.05..0.3).contains(share)) && shares.last() == Some(&1.0), "{shares:?}");
 }
 
 /// Mutant: a cancelled job that runs on would keep the next one waiting for minutes.
