@@ -210,6 +210,29 @@ fn a_diffusion_takes_one_more_step_and_is_rectified_along_its_own_path() {
     json(&mut sample("straight.npy", &["--solver", "euler"], &at("straight")));
 }
 
+/// Mutant: the seconds of one pair for those of all.
+#[test]
+fn plan_counts_a_student_s_pairs_and_its_training() {
+    let plan = |method: &str, more: &[&str]| {
+        let mut command = rectiflow();
+        command.args(["plan", "--method", method, "--set", "train.images=3200", "--batch-size", "16", "--teacher"]);
+        command.arg(run()).args(more);
+        command
+    };
+    let reflow = json(&mut plan("reflow", &["--set", "pairs.count=6400", "--set", "pairs.generate.batch=16"]));
+    let number =
+        |plan: &Value, at: &str| plan.pointer(at).and_then(Value::as_f64).unwrap_or_else(|| panic!("{at}: {plan}"));
+    assert_eq!((number(&reflow, "/pairs/count"), number(&reflow, "/epochs")), (6400.0, 0.5));
+    let seconds = 3200.0 / number(&reflow, "/images_per_second");
+    assert!((number(&reflow, "/seconds") / seconds - 1.0).abs() < 1e-6);
+    assert!(number(&reflow, "/pairs/seconds") > 0.1, "400 batches of pairs are made in less than 0.1 s: {reflow}");
+    // A rule that asks its teacher for every image makes no pairs.
+    let phased = json(&mut plan("distill", &["--set", "distill.target={type=\"segments\"}"]));
+    assert!(phased["pairs"].is_null() && number(&phased, "/images_per_second") > 0.0);
+    rectiflow().args(["plan", "--teacher"]).arg(run()).assert().code(2).stderr(predicate::str::contains("--method"));
+    plan("reflow", &["--set", "reflow.flip=true"]).assert().code(2).stderr(predicate::str::contains("flip"));
+}
+
 #[test]
 fn fast_says_what_it_needs_and_what_it_reached() {
     let folder = tempfile::tempdir().unwrap();
@@ -222,13 +245,14 @@ fn fast_says_what_it_needs_and_what_it_reached() {
     fast("1s").assert().code(2).stderr(predicate::str::contains("too small"));
     assert!(!out.exists(), "nothing is written before the budget is known to do");
     fast("soon").assert().code(2).stderr(predicate::str::contains("10m"));
+    let speed = serde_json::json!({ "evaluation": 1e-4, "image": 1e-3, "judging": 0.1 });
     // A plan as an interrupted run leaves it, so that the test does not depend on this machine's speed.
     fs::create_dir_all(&out).unwrap();
     let plan = serde_json::json!({
-        "checkpoint": checkpoint(), "nfe": 2, "samples": 32, "search": 8,
+        "checkpoint": checkpoint(), "nfe": 2, "samples": 32, "search": 8, "speed": speed,
         "stages": [
-            { "way": "reflow", "pairs": 64, "seconds": 0.05 },
-            { "way": "distill", "pairs": 64, "seconds": 0.05 },
+            { "way": "reflow", "cost": { "pairs": 64, "seconds": 0.05 } },
+            { "way": "distill", "cost": { "pairs": 64, "seconds": 0.05 } },
         ],
     });
     fs::write(out.join("fast.json"), plan.to_string()).unwrap();
@@ -239,19 +263,25 @@ fn fast_says_what_it_needs_and_what_it_reached() {
     assert!(names.iter().any(|name| name == "reflow"));
     assert!(report["candidates"][0]["figures"]["frechet"].as_f64().unwrap() > 0.0);
     assert!(out.join("report.json").is_file() && out.join("distill.png").is_file());
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("as it was") && page.contains("distill") && page.contains("data:image/png"));
+    // The model in many evaluations stands beside, and so does what the distance is measured in.
+    assert!(report["many"]["figures"]["frechet"].as_f64().unwrap() > 0.0);
+    assert!(!report["features"].as_str().unwrap().is_empty());
     // Again: everything is there.
     let again = json(&mut fast("10m"));
     let frechet = |report: &Value| -> Vec<f64> {
         report["candidates"].as_array().unwrap().iter().map(|c| c["figures"]["frechet"].as_f64().unwrap()).collect()
     };
     assert_eq!(frechet(&again), frechet(&report));
+    assert!(again["seconds"].as_f64().unwrap() > report["seconds"].as_f64().unwrap(), "the budget forgets no call");
     let mut other = rectiflow();
     other.args(["fast", "--nfe", "1", "--num", "32", "-o"]).arg(&out).arg(run());
     other.assert().code(2).stderr(predicate::str::contains("another run"));
     // A student of phases learns from data, and is drawn from in as many steps as it has phases.
     let phased = serde_json::json!({
-        "checkpoint": checkpoint(), "nfe": 4, "samples": 32, "search": 0,
-        "stages": [{ "way": "phased", "pairs": 0, "seconds": 0.05 }],
+        "checkpoint": checkpoint(), "nfe": 4, "samples": 32, "search": 0, "speed": speed,
+        "stages": [{ "way": "phased", "cost": { "pairs": 0, "seconds": 0.05 } }],
     });
     let out = folder.path().join("phased");
     fs::create_dir_all(&out).unwrap();

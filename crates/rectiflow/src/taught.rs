@@ -43,6 +43,22 @@ pub(crate) struct TaughtTask {
     pub reaching: bool,
 }
 
+/// The task of `recipe` with `classes`, with whom and what it needs beside: a plain flow where that is nothing.
+pub(crate) fn task(
+    recipe: &crate::Recipe,
+    classes: usize,
+    teacher: Option<Teacher>,
+    premetric: Option<Box<dyn Premetric<2>>>,
+    gauge: Option<Box<dyn Gauge<2>>>,
+) -> Box<dyn Task<Net>> {
+    let flow = recipe.flow_task(classes);
+    let (target, reaching) = (recipe.target.clone(), recipe.network.reaches());
+    match (&target, &premetric, &gauge) {
+        (Target::Path, None, None) => Box::new(flow),
+        _ => Box::new(TaughtTask { flow, target, teacher, premetric, gauge, reaching }),
+    }
+}
+
 fn failed(error: impl std::fmt::Display) -> TrainError {
     TrainError::Objective(error.to_string())
 }

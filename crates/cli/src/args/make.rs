@@ -1,7 +1,7 @@
 //! Arguments of the verbs that train.
 
 use super::{ModelArgs, RecipeArgs, RunArgs, SolverArgs, seed};
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
@@ -102,8 +102,24 @@ pub struct Plan {
     /// The recipe (TOML); the house default without one.
     #[arg(value_hint = ValueHint::FilePath)]
     pub recipe: Option<PathBuf>,
+    /// Plan a student of this model, a run's folder or a checkpoint file: with --method.
+    #[arg(long, visible_alias = "from", requires = "method", value_hint = ValueHint::AnyPath)]
+    pub teacher: Option<PathBuf>,
+    /// How the student is made.
+    #[arg(long, requires = "teacher")]
+    pub method: Option<StudentMethod>,
+    /// An existing pair store that it would train on.
+    #[arg(long, requires = "teacher", value_hint = ValueHint::DirPath)]
+    pub pairs: Option<PathBuf>,
     #[command(flatten)]
     pub overrides: RecipeArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum StudentMethod {
+    Reflow,
+    Distill,
+    OneMoreStep,
 }
 
 #[derive(Args, Debug)]

@@ -16,7 +16,7 @@ pub use align::{Align, Reward, RewardTrain, RewardVerb, Way, Winrate};
 pub use draw::{Sample, Schedule};
 pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
 pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Report, Resume, Slim};
-pub use make::{Codec, Demo, Fast, Pairs, Plan, Student, Toy, Train};
+pub use make::{Codec, Demo, Fast, Pairs, Plan, Student, StudentMethod, Toy, Train};
 pub use separate::Separate;
 pub use serve::Serve;
 pub use shape::{Extract, Place, Shape, ShapeVerb};

@@ -12,7 +12,7 @@ use rectiflow::{
         self,
         demo::DemoRequest,
         fast::{self, FastRequest},
-        inspect,
+        inspect, plan,
         sample::solver,
         student::{Method, default_folder},
         toy,
@@ -31,6 +31,24 @@ pub(super) fn train(request: args::Train, global: &Global, context: &mut Context
     }
     let done = train::train(&recipe, &folder, resume, context)?;
     report(global, &done, || finished(&done))
+}
+
+pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Plan { recipe, teacher, method, pairs, overrides } = request;
+    let planned = match teacher.zip(method) {
+        None => plan::plan(&layers(Layers::new(), recipe.as_deref(), &overrides)?.build()?, context)?,
+        Some((teacher, method)) => {
+            let method = match method {
+                args::StudentMethod::Reflow => Method::Reflow,
+                args::StudentMethod::Distill => Method::Distill,
+                args::StudentMethod::OneMoreStep => Method::OneMoreStep,
+            };
+            let teacher = Model::open(&teacher, which(None)?, &context.device)?;
+            let recipe = method.recipe(&teacher, |below| layers(below, recipe.as_deref(), &overrides))?;
+            plan::plan_student(method, &recipe, teacher, pairs.as_deref(), context)?
+        }
+    };
+    print(global, &planned, || format!("{planned}\n"))
 }
 
 pub(super) fn resume(run: &std::path::Path, global: &Global, context: &mut Context) -> Result<(), Error> {

@@ -21,7 +21,7 @@ use rectiflow::{
     device::{self, Chosen},
     model::which,
     recipe::Layers,
-    verbs::{inspect, plan, report, slim::slim, student::Method},
+    verbs::{inspect, report, slim::slim, student::Method},
 };
 use serde_json::json;
 use std::{
@@ -90,11 +90,7 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
         Verb::Reward(args::Reward { action }) => align::reward(action, &global, &mut context),
         Verb::Align(request) => align::align(request, &global, &mut context),
         Verb::Winrate(request) => align::winrate(request, &global, &mut context),
-        Verb::Plan(request) => {
-            let recipe = layers(Layers::new(), request.recipe.as_deref(), &request.overrides)?.build()?;
-            let report = plan::plan(&recipe, &mut context)?;
-            print(&global, &report, || format!("{report}\n"))
-        }
+        Verb::Plan(request) => make::plan(request, &global, &mut context),
         Verb::Toy(request) => make::toy(request, &global, &mut context),
         Verb::Diagnose(request) => judge::diagnose(request, &global, &mut context),
         Verb::Eval(request) => judge::eval(request, &global, &mut context),

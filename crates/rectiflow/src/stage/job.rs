@@ -10,12 +10,11 @@ use crate::{
     runs::{DataRecord, Learning, Lineage, Resume, Stage, TrainReport, starting_point},
     sampling::Classes,
     sheets::Sheets,
-    taught::{TaughtTask, Teacher},
+    taught::{self, Teacher},
     words::Words,
 };
-use ::train::{Batch, RunDir, Source, Task, checkpoint::Checkpoint};
+use ::train::{Batch, RunDir, Source, checkpoint::Checkpoint};
 use flow::{Gauge, Premetric};
-use methods::Target;
 use nets::Net;
 use std::{path::Path, sync::Arc};
 
@@ -124,12 +123,7 @@ impl Job<'_> {
         let Ready { from, net, starts } = self.check(context)?;
         let Self { recipe, subject, source, validation, teacher, premetric, gauge, .. } = self;
         let Self { words, codec, asked, folder, data, lineage, .. } = self;
-        let flow = recipe.flow_task(subject.classes.len());
-        let (target, reaching) = (recipe.target.clone(), recipe.network.reaches());
-        let task: Box<dyn Task<Net>> = match (&target, &premetric, &gauge) {
-            (Target::Path, None, None) => Box::new(flow),
-            _ => Box::new(TaughtTask { flow, target, teacher, premetric, gauge, reaching }),
-        };
+        let task = taught::task(recipe, subject.classes.len(), teacher, premetric, gauge);
         let (shape, device, run) = (subject.shape, context.device.device.clone(), RunDir::at(folder));
         let sheets = Sheets { recipe, shape, starts, words, codec, asked, run, device };
         let stage = Stage {

@@ -230,7 +230,9 @@ fn finish(
     config: &EvaluateConfig,
     began: Instant,
 ) -> Result<DemoReport, Error> {
-    let mut summary = summary(&measured[0].0, judge, config, context)?;
+    let first = &measured[0].0;
+    let real = judge.floor(&first.recipe.data, config.samples)?;
+    let mut summary = summary(first, judge, config, real, context);
     let (mut sheets, mut recipes, mut curves) = (Vec::new(), Vec::new(), Vec::new());
     for ((model, figures), (trained, pair_seconds, pairs)) in measured.into_iter().zip(done.stages) {
         let stage = stage(&model, &figures);

@@ -66,7 +66,8 @@ pub fn eval(request: &EvalRequest, context: &mut Context) -> Result<Summary, Err
     let judge = Judge::new(&dataset, config.reference, &request.judge, &context.device)?;
     let measured = measure(&model, &judge, &config, context)?;
     let stage = stage(&model, &measured);
-    let mut summary = summary(&model, &judge, &config, context)?;
+    let real = judge.floor(&model.recipe.data, config.samples)?;
+    let mut summary = summary(&model, &judge, &config, real, context);
     if request.explain {
         context.note("spoiling real images in known ways, to say what these judges see");
         summary.sensitivity = judge.sensitivity(&model.recipe.data, SPOILED)?;
@@ -212,11 +213,14 @@ pub fn stage(model: &Model, measured: &Measured) -> Stage {
 /// Real images behind each row of a sensitivity table.
 pub const SPOILED: usize = 1000;
 
-/// A summary without stages, times and commands.
-///
-/// # Errors
-/// Held-out images that cannot be read.
-pub fn summary(model: &Model, judge: &Judge, config: &EvaluateConfig, context: &Context) -> Result<Summary, Error> {
+/// A summary without stages, times and commands. `real` is what the judge says of real held-out images.
+pub fn summary(
+    model: &Model,
+    judge: &Judge,
+    config: &EvaluateConfig,
+    real: Option<Figures>,
+    context: &Context,
+) -> Summary {
     let what = match model.drawn().image() {
         Ok([1, h, w]) => format!("grey images of {w}×{h}"),
         Ok([_, h, w]) => format!("colour images of {w}×{h}"),
@@ -226,7 +230,7 @@ pub fn summary(model: &Model, judge: &Judge, config: &EvaluateConfig, context: &
         0 => "without classes".into(),
         n => format!("in {n} classes"),
     };
-    Ok(Summary {
+    Summary {
         schema: SCHEMA,
         name: model.recipe.name.clone(),
         data: format!("{}: {what} {classes}", model.subject.data),
@@ -234,14 +238,14 @@ pub fn summary(model: &Model, judge: &Judge, config: &EvaluateConfig, context: &
         samples: config.samples,
         seconds: 0.0,
         peak_memory_mb: 0.0,
-        real: judge.floor(&model.recipe.data, config.samples)?,
+        real,
         sensitivity: Vec::new(),
         stage_order: Vec::new(),
         stages: Vec::new(),
         timings: Vec::new(),
         machine: Machine::here(&context.device.name),
         commands: Vec::new(),
-    })
+    }
 }
 
 /// The loss curve of the run in `folder`; `None` where it is no run.

@@ -306,7 +306,12 @@ fn from_data(recipe: &Recipe, teacher: &Model, context: &mut Context) -> Result<
 
 /// Where the student's weights start: at the teacher's where the networks are the same, apart from being told how far ahead
 /// to look, which changes no answer at first.
-fn start(method: Method, recipe: &Recipe, teacher: &Model, context: &mut Context) -> Result<Option<Net>, Error> {
+pub(super) fn start(
+    method: Method,
+    recipe: &Recipe,
+    teacher: &Model,
+    context: &mut Context,
+) -> Result<Option<Net>, Error> {
     if method == Method::OneMoreStep {
         return Ok(None);
     }

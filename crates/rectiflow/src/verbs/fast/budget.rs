@@ -1,18 +1,14 @@
-//! The budget of `fast`: read, shared out among the stages by what this machine does in a second, and kept in `fast.json`.
+//! The budget of `fast`: read, compared with what the work costs on this machine, and shared out among the students.
+//!
+//! Speeds are measured before the plan is laid and again by every row of figures, and each student gets its share of what is
+//! then left: where a part takes longer than was thought, those after it get less.
 
-use super::{
-    FastRequest, SEARCH,
-    stage::{Stage, Way},
-    write,
-};
-use crate::{Context, Error, Model, verbs::plan};
+use super::stage::{Cost, Way};
+use crate::{Context, Error, Model, report::words::duration, verbs::plan};
 use base::{Condition, Key, Purpose, Times};
 use flow::{Field, guidance::GuidanceConfig};
 use serde::{Deserialize, Serialize};
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::time::Instant;
 
 /// `10m`, `90s`, `1h30m` or plain seconds.
 ///
@@ -42,31 +38,29 @@ pub fn seconds(text: &str) -> Result<f64, Error> {
 
 /// Fewer pairs than this teach a student the pairs (see papers/slimflow.md).
 const FEWEST_PAIRS: u64 = 1000;
+/// And ever more teach ever less.
+const MOST_PAIRS: u64 = 50_000;
+/// The share of a student's seconds that goes into its pairs.
+const FOR_PAIRS: f64 = 0.3;
 /// Fewer steps than this only disturb the weights.
-const FEWEST_STEPS: f64 = 200.0;
+const FEWEST_STEPS: u64 = 200;
+/// The share of a budget that is kept for what no plan counts: opening models, checkpoints, pages.
+const KEPT_BACK: f64 = 0.04;
 
-/// How the seconds are shared out; kept, so that a continued run does the same.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Plan {
-    pub checkpoint: PathBuf,
-    pub nfe: usize,
-    pub samples: usize,
-    /// Trajectories of the schedule search; 0 for no search.
-    pub search: u64,
-    /// The students, each the next one's teacher.
-    pub stages: Vec<Stage>,
-}
-
-/// Seconds per unit of work on this machine.
-struct Speed {
+/// Seconds that a piece of work takes on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Speed {
     /// One evaluation of one sample.
-    evaluation: f64,
+    pub evaluation: f64,
     /// One training image.
-    image: f64,
+    pub image: f64,
+    /// Judging the samples of one row.
+    pub judging: f64,
 }
 
 impl Speed {
-    fn measure(model: &Model, context: &Context) -> Result<Self, Error> {
+    /// Asks the network and trains it for a second or two each; judging was timed before.
+    pub fn measure(model: &Model, judging: f64, context: &Context) -> Result<Self, Error> {
         let device = &context.device.device;
         let field = model.field(&GuidanceConfig::default(), model.recipe.sample.precision)?;
         let indices: Vec<u64> = (0..100).collect();
@@ -76,86 +70,73 @@ impl Speed {
         let began = Instant::now();
         ask();
         let evaluation = began.elapsed().as_secs_f64() / 100.0;
-        let per_second = plan::measure(&model.recipe, model.subject.shape, model.classes(), context)?;
-        Ok(Self { evaluation, image: 1.0 / per_second.max(1e-9) })
+        let per_second = plan::of_flow(&model.recipe, model.subject.shape, model.classes(), context)?;
+        Ok(Self { evaluation, image: 1.0 / per_second.max(1e-9), judging })
+    }
+
+    /// Drawing and judging `samples` in `steps` evaluations each.
+    pub fn row(&self, samples: usize, steps: usize) -> f64 {
+        (samples * steps) as f64 * self.evaluation + self.judging
+    }
+
+    fn pair(&self, way: Way, nfe: usize) -> f64 {
+        way.teacher_steps(nfe).unwrap_or(0) as f64 * self.evaluation
+    }
+
+    /// Training without which there is no student.
+    fn least_training(&self, way: Way, batch: usize) -> f64 {
+        (FEWEST_STEPS * batch as u64) as f64 * (self.image + way.questions() as f64 * self.evaluation)
+    }
+
+    fn least(&self, way: Way, nfe: usize, batch: usize) -> f64 {
+        self.least_training(way, batch) + FEWEST_PAIRS as f64 * self.pair(way, nfe)
+    }
+
+    /// What the first of `ways` may cost where `left` seconds are left for all of them.
+    pub fn share(&self, ways: &[Way], left: f64, nfe: usize, batch: usize) -> Cost {
+        let way = ways[0];
+        let seconds = left * way.share() / ways.iter().map(|way| way.share()).sum::<f64>();
+        let pair = self.pair(way, nfe);
+        let pairs = match pair > 0.0 {
+            true => ((FOR_PAIRS * seconds / pair) as u64).clamp(FEWEST_PAIRS, MOST_PAIRS),
+            false => 0,
+        };
+        Cost { pairs, seconds: (seconds - pairs as f64 * pair).max(self.least_training(way, batch)) }
     }
 }
 
-impl Plan {
-    /// Shares the budget out, or says what the least is.
-    fn lay(request: &FastRequest, model: &Model, speed: &Speed) -> Result<Self, Error> {
-        let FastRequest { nfe, budget, samples, .. } = *request;
-        let ways = Way::chosen(&model.recipe, nfe);
-        // Drawing and judging the model, its schedule and each student; judging costs about two evaluations a sample.
-        let judged = 2 + ways.len();
-        let figures = judged as f64 * samples as f64 * (nfe + 2) as f64 * speed.evaluation;
-        let search = if nfe > 1 { SEARCH.0 } else { 0 };
-        let searching = 3.0 * (search as usize * SEARCH.1) as f64 * speed.evaluation;
-        // Seconds of a pair, where there are any, and of all that a student cannot do without.
-        let pair = |way: Way| way.teacher_steps(nfe).unwrap_or(0) as f64 * speed.evaluation;
-        let least = |way: Way| {
-            let image = speed.image + way.questions() as f64 * speed.evaluation;
-            FEWEST_STEPS * model.recipe.train.batch as f64 * image + FEWEST_PAIRS as f64 * pair(way)
-        };
-        let needed = figures + searching + ways.iter().map(|&(way, _)| least(way)).sum::<f64>();
-        if budget < needed {
-            return Err(Error::Usage(format!(
-                "--budget {budget:.0}s is too small here: {samples} samples judged {judged} times and {FEWEST_STEPS} training steps a \
-                 stage, on {FEWEST_PAIRS} pairs where it needs pairs, take about {needed:.0} s; give --budget {:.0}s, or fewer \
-                 samples with --num",
-                (1.1 * needed).ceil()
-            )));
-        }
-        let rest = budget - figures - searching;
-        let stage = |&(way, share): &(Way, f64)| {
-            let (seconds, pair) = (share * rest, pair(way));
-            // A third for pairs, of which ever more teach ever less; the rest for training.
-            let pairs = if pair > 0.0 { ((0.3 * seconds / pair) as u64).clamp(FEWEST_PAIRS, 50_000) } else { 0 };
-            Stage { way, pairs, seconds: seconds - pairs as f64 * pair }
-        };
-        let stages = ways.iter().map(stage).collect();
-        Ok(Self { checkpoint: model.file.clone(), nfe, samples, search, stages })
-    }
-
-    fn check_same(&self, request: &FastRequest, file: &Path) -> Result<(), Error> {
-        let same = self.checkpoint.starts_with(&request.checkpoint) || self.checkpoint == request.checkpoint;
-        if same && self.nfe == request.nfe && self.samples == request.samples {
-            return Ok(());
-        }
-        Err(Error::Usage(format!(
-            "{} holds the plan of another run ({}, {} evaluations, {} samples): choose another --output-dir",
-            file.display(),
-            self.checkpoint.display(),
-            self.nfe,
-            self.samples
-        )))
-    }
+/// What is left of a budget when `rows` of figures are still to come.
+pub(super) fn left(budget: f64, spent: f64, rows: f64) -> f64 {
+    budget * (1.0 - KEPT_BACK) - spent - rows
 }
 
-/// The plan kept in the folder, or a new one.
-pub(super) fn planned(request: &FastRequest, model: &Model, context: &mut Context) -> Result<Plan, Error> {
-    let file = request.folder.join("fast.json");
-    if let Ok(text) = std::fs::read_to_string(&file) {
-        let damaged =
-            |error| Error::Failure(format!("{}: is no plan ({error}); remove it to start again", file.display()));
-        let plan: Plan = serde_json::from_str(&text).map_err(damaged)?;
-        plan.check_same(request, &file)?;
-        return Ok(plan);
+/// Refuses a budget that holds no student, with one that does. `spent` seconds are gone, `figures` are needed for the rows.
+pub(super) fn enough(
+    budget: f64,
+    spent: f64,
+    figures: f64,
+    (ways, nfe, batch): (&[Way], usize, usize),
+    speed: &Speed,
+) -> Result<(), Error> {
+    let least = ways.iter().map(|&way| speed.least(way, nfe, batch)).sum::<f64>();
+    if left(budget, spent, figures) >= least {
+        return Ok(());
     }
-    context.note("measuring how fast this machine samples and trains");
-    let plan = Plan::lay(request, model, &Speed::measure(model, context)?)?;
-    std::fs::create_dir_all(&request.folder)
-        .map_err(|error| Error::Failure(format!("{}: cannot be made: {error}", request.folder.display())))?;
-    write(&file, &plan)?;
-    for stage in &plan.stages {
-        context.note(stage.to_string());
-    }
-    Ok(plan)
+    let wanted = ((spent + figures + least) / (1.0 - KEPT_BACK) * 1.05).ceil();
+    let with_pairs = match ways.iter().any(|way| way.teacher_steps(nfe).is_some()) {
+        true => format!(" on {FEWEST_PAIRS} pairs"),
+        false => String::new(),
+    };
+    Err(Error::Usage(format!(
+        "--budget {}: too small here. Measuring took {spent:.0} s, the figures need about {figures:.0} s, and {FEWEST_STEPS} \
+         training steps a student{with_pairs} {least:.0} s: give --budget {wanted:.0}s, or fewer samples with --num",
+        duration(budget)
+    )))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::seconds;
+    use super::*;
 
     #[test]
     fn budgets_are_read_and_nonsense_is_refused() {
@@ -167,5 +148,33 @@ mod tests {
         for text in ["", "m", "10 m", "-5s", "0s", "tenm", "1d"] {
             assert!(seconds(text).unwrap_err().to_string().contains("--budget"), "{text}");
         }
+    }
+
+    const SPEED: Speed = Speed { evaluation: 1e-3, image: 2e-3, judging: 4.0 };
+
+    /// Mutant: the second student shares with the first again.
+    #[test]
+    fn the_students_use_up_what_is_left_and_no_more() {
+        let ways = [Way::Reflow, Way::Distill];
+        let cost = |cost: Cost, steps: f64| cost.pairs as f64 * steps * SPEED.evaluation + cost.seconds;
+        let first = SPEED.share(&ways, 500.0, 2, 64);
+        assert_eq!(first.pairs, (0.3 * 300.0 / 16e-3) as u64);
+        assert!((cost(first, 16.0) - 300.0).abs() < 1e-9);
+        // It took a hundred seconds more than it should: the second has them less.
+        let second = SPEED.share(&ways[1..], 100.0, 2, 64);
+        assert!((cost(second, 6.0) - 100.0).abs() < 1e-9);
+        // Nothing left: the least that is a training.
+        assert_eq!(SPEED.share(&ways[1..], -5.0, 2, 64), Cost { pairs: 1000, seconds: 200.0 * 64.0 * 2e-3 });
+    }
+
+    /// The least budget that is named is one that is accepted. Mutant: pairs or what is kept back left out of it.
+    #[test]
+    fn the_budget_that_a_refusal_names_is_enough() {
+        let ways = [Way::Reflow, Way::Distill];
+        let check = |budget| enough(budget, 12.0, SPEED.row(1000, 2) * 4.0, (&ways, 2, 64), &SPEED);
+        let said = check(60.0).unwrap_err().to_string();
+        let named = said.split("give --budget ").nth(1).and_then(|rest| rest.split('s').next()).unwrap();
+        check(named.parse().unwrap()).unwrap();
+        assert!(check(0.85 * named.parse::<f64>().unwrap()).is_err(), "{said}");
     }
 }

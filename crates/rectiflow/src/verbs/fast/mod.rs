@@ -5,10 +5,13 @@
 //! step, kept in `fast.json`, and followed by a run that continues.
 
 mod budget;
+mod plan;
+mod report;
 mod stage;
 mod ways;
 
 pub use budget::seconds;
+pub use report::FastReport;
 pub use ways::Candidate;
 
 use crate::{
@@ -17,8 +20,9 @@ use crate::{
     model::which,
     recipe::EvaluateConfig,
 };
-use budget::planned;
 use flow::Solver;
+use plan::Plan;
+use report::Page;
 use serde::Serialize;
 use std::{
     path::{Path, PathBuf},
@@ -46,36 +50,7 @@ pub struct FastRequest {
     pub folder: PathBuf,
 }
 
-/// What came out.
-#[derive(Clone, Debug, Serialize)]
-pub struct FastReport {
-    /// Evaluations per sample.
-    pub nfe: usize,
-    /// All ways, the model as it was first.
-    pub candidates: Vec<Candidate>,
-    /// Which of them is best by Fréchet distance.
-    pub best: usize,
-    /// Seconds of this call.
-    pub seconds: f64,
-}
-
-impl std::fmt::Display for FastReport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{} evaluations per sample  Fréchet  recall  s for all samples", self.nfe)?;
-        for (i, Candidate { name, figures, .. }) in self.candidates.iter().enumerate() {
-            let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
-            let (mark, frechet, recall) =
-                (if i == self.best { "*" } else { " " }, number(figures.frechet), number(figures.recall));
-            writeln!(f, "{name:<12}{mark}            {frechet:>8} {recall:>7}  {:.2}", figures.seconds)?;
-        }
-        match self.best {
-            0 => writeln!(f, "nothing here was better than the model as it was: more budget, or more evaluations"),
-            best => writeln!(f, "best: {}", self.candidates[best].command),
-        }
-    }
-}
-
-/// Makes the model fast. A run stopped on the way continues where it was.
+/// Makes the model fast. A run stopped on the way continues where it was, with what is left of its budget.
 ///
 /// # Errors
 /// A model that cannot be straightened, a budget too small for it, and what the verbs may say.
@@ -91,6 +66,7 @@ pub fn fast(request: &FastRequest, context: &mut Context) -> Result<FastReport, 
             "this model's path `{path}` mixes in a latent; only paths between two points are made fast"
         )));
     }
+    model.check_pictures("fast")?;
     let config = EvaluateConfig {
         steps: vec![request.nfe],
         solver: solver(&model),
@@ -99,25 +75,36 @@ pub fn fast(request: &FastRequest, context: &mut Context) -> Result<FastReport, 
         ..EvaluateConfig::default()
     };
     config.check().map_err(Error::Usage)?;
-    let plan = planned(request, &model, context)?;
-    model.check_pictures("fast")?;
     let dataset = data::open(&model.recipe.data)?;
     let judge = Judge::new(&dataset, config.reference, &JudgeConfig::default(), &context.device)?;
-    let mut ways = Ways { request, config, judge, found: Vec::new() };
-    ways.measure("as it was", &model, &request.checkpoint, None, context)?;
-    ways.searched("schedule", &model, &request.checkpoint, &plan, context)?;
+    let plan = Plan::of(request, &model, &judge, began, context)?;
+    let mut ways = Ways { request, config, judge, clock: (plan.spent, began), plan };
+    let made = go(&mut ways, model, context);
+    let kept = ways.keep(); // stopped or not, what was spent is spent
+    let page = made?;
+    kept?;
+    report::write(ways, page, context)
+}
+
+/// All rows of the table, and what the page shows of every model.
+fn go(ways: &mut Ways<'_>, model: Model, context: &mut Context) -> Result<Page, Error> {
+    let request = ways.request;
+    ways.as_it_was(&model, context)?;
+    ways.searched(&model, context)?;
+    let mut page = Page::new(ways, &model, context)?;
     let mut teacher = model;
-    for stage in &plan.stages {
+    for index in 0..ways.plan.stages.len() {
+        let batch = teacher.recipe.train.batch;
+        ways.plan.settle(index, request.budget, ways.spent(), batch);
+        ways.keep()?;
+        let stage = ways.plan.stages[index].clone();
         let (name, folder) = (stage.way.name(), request.folder.join(stage.way.name()));
-        teacher = stage.make(teacher, request.nfe, &folder, context)?;
-        ways.measure(name, &teacher, &folder, None, context)?;
+        let (student, made) = stage.make(teacher, request.nfe, &folder, context)?;
+        ways.measure(name, &student, &folder, None, context)?;
+        page.add(name, &student, &made)?;
+        teacher = student;
     }
-    let frechet = |way: &Candidate| way.figures.frechet.unwrap_or(f64::INFINITY);
-    let ranked = ways.found.iter().enumerate().min_by(|a, b| frechet(a.1).total_cmp(&frechet(b.1)));
-    let best = ranked.map_or(0, |(i, _)| i);
-    let report = FastReport { nfe: request.nfe, candidates: ways.found, best, seconds: began.elapsed().as_secs_f64() };
-    write(&request.folder.join("report.json"), &report)?;
-    Ok(report)
+    Ok(page)
 }
 
 /// The solver a model is sampled with in few steps.

@@ -3,8 +3,9 @@
 use super::solver;
 use crate::{
     Context, Error, Model, Recipe,
+    report::words::duration,
     verbs::{
-        student::{Method, student},
+        student::{Method, StudentReport, student},
         train::Resume,
     },
 };
@@ -30,14 +31,23 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// The ways to `nfe` evaluations of a model of `recipe`, in turn, and the share of time for each.
-    pub fn chosen(recipe: &Recipe, nfe: usize) -> Vec<(Self, f64)> {
+    /// The ways to `nfe` evaluations of a model of `recipe`, in turn.
+    pub fn chosen(recipe: &Recipe, nfe: usize) -> Vec<Self> {
         if recipe.needs_pairs() {
-            return vec![(Self::Distill, 1.0)]; // a reflow straightened it
+            return vec![Self::Distill]; // a reflow straightened it
         }
         match nfe >= FEWEST_PHASES {
-            true => vec![(Self::Phased, 1.0)],
-            false => vec![(Self::Reflow, 0.6), (Self::Distill, 0.4)],
+            true => vec![Self::Phased],
+            false => vec![Self::Reflow, Self::Distill],
+        }
+    }
+
+    /// How much of the time it gets, beside the others of its row.
+    pub fn share(self) -> f64 {
+        match self {
+            Self::Reflow => 0.6,
+            Self::Distill => 0.4,
+            Self::Phased => 1.0,
         }
     }
 
@@ -64,34 +74,54 @@ impl Way {
     }
 }
 
-/// A student and what it may cost.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Stage {
-    pub way: Way,
+/// What a student may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Cost {
     /// Stored pairs; 0 where it learns from data.
     pub pairs: u64,
     /// Seconds of training.
     pub seconds: f64,
 }
 
+/// A student.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Stage {
+    pub way: Way,
+    /// Settled when its turn comes, and kept from then on: a training that continues must be the same one.
+    pub cost: Option<Cost>,
+}
+
 impl std::fmt::Display for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Cost { pairs, seconds } = self.cost.unwrap_or(Cost { pairs: 0, seconds: 0.0 });
         write!(f, "{}: ", self.way.name())?;
-        if self.pairs > 0 {
-            write!(f, "{} pairs, then ", self.pairs)?;
+        if pairs > 0 {
+            write!(f, "{pairs} pairs, then ")?;
         }
-        write!(f, "{:.0} s of training", self.seconds)
+        write!(f, "{} of training", duration(seconds))
     }
 }
 
 impl Stage {
+    pub fn new(way: Way) -> Self {
+        Self { way, cost: None }
+    }
+
     /// Trains the student of `teacher` for `nfe` evaluations into `folder`, or continues it.
-    pub fn make(&self, teacher: Model, nfe: usize, folder: &Path, context: &mut Context) -> Result<Model, Error> {
+    pub fn make(
+        &self,
+        teacher: Model,
+        nfe: usize,
+        folder: &Path,
+        context: &mut Context,
+    ) -> Result<(Model, StudentReport), Error> {
+        let cost =
+            self.cost.ok_or_else(|| Error::Failure(format!("{}: its cost was never settled", self.way.name())))?;
         let method = if self.way == Way::Reflow { Method::Reflow } else { Method::Distill };
         let recipe = method.recipe(&teacher, |layers| {
             let mut sets = vec![
                 "train.images=0".into(),
-                format!("train.seconds={:?}", self.seconds),
+                format!("train.seconds={:?}", cost.seconds),
                 "train.condition_dropout=0.0".into(),
                 "train.validate_every=0".into(),
                 format!("train.optim.lr={:?}", teacher.recipe.train.optim.lr * 0.5),
@@ -100,7 +130,7 @@ impl Stage {
                 // Neither the seed of any training nor that of another stage's pairs.
                 let seed = if self.way == Way::Reflow { 7_001 } else { 7_002 };
                 sets.extend([
-                    format!("pairs.count={}", self.pairs),
+                    format!("pairs.count={}", cost.pairs),
                     format!("pairs.generate.seed={}", teacher.recipe.seed.wrapping_add(seed)),
                     format!("pairs.generate.steps={steps}"),
                     "pairs.generate.batch=100".into(),
@@ -117,9 +147,9 @@ impl Stage {
             sets.iter().try_fold(layers, |layers, set| layers.set(set))
         })?;
         context.note(self.to_string());
-        student(method, &recipe, teacher, None, folder, Some(Resume::Latest), context)?;
+        let made = student(method, &recipe, teacher, None, folder, Some(Resume::Latest), context)?;
         context.go_on()?;
-        Model::open(folder, Which::Best, &context.device)
+        Ok((Model::open(folder, Which::Best, &context.device)?, made))
     }
 }
 
@@ -130,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_ways_follow_the_evaluations_and_the_model() {
-        let ways = |recipe: &Recipe, nfe| Way::chosen(recipe, nfe).into_iter().map(|(way, _)| way).collect::<Vec<_>>();
+        let ways = |recipe: &Recipe, nfe| Way::chosen(recipe, nfe);
         let flow = Recipe::default();
         assert_eq!(ways(&flow, 1), [Way::Reflow, Way::Distill]);
         assert_eq!(ways(&flow, 4), [Way::Phased]);

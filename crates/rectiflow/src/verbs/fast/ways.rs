@@ -1,6 +1,6 @@
 //! The ways of `fast` to draw samples, and what each reaches.
 
-use super::{FastRequest, SEARCH, budget::Plan, solver};
+use super::{FastRequest, SEARCH, plan::Plan, solver};
 use crate::{
     Context, Error, Model,
     judge::Judge,
@@ -14,10 +14,16 @@ use crate::{
 };
 use flow::{ScheduleConfig, Solver};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// The name of the first way.
+pub(super) const AS_IT_WAS: &str = "as it was";
 
 /// One way to draw samples, and what it reaches.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     /// "as it was", "schedule", "reflow", "distill", "phased".
     pub name: String,
@@ -27,15 +33,41 @@ pub struct Candidate {
     pub figures: Figures,
 }
 
-/// Candidates as they are measured.
+/// Candidates as they are measured, into the plan.
 pub(super) struct Ways<'a> {
     pub request: &'a FastRequest,
     pub config: EvaluateConfig,
     pub judge: Judge,
-    pub found: Vec<Candidate>,
+    pub plan: Plan,
+    /// What earlier calls spent, and when this one began.
+    pub clock: (f64, Instant),
 }
 
 impl Ways<'_> {
+    /// Seconds spent so far, by this call and those before.
+    pub fn spent(&self) -> f64 {
+        self.clock.0 + self.clock.1.elapsed().as_secs_f64()
+    }
+
+    /// Keeps what is decided, done and spent.
+    pub fn keep(&mut self) -> Result<(), Error> {
+        self.plan.spent = self.spent();
+        self.plan.write(&self.request.folder)
+    }
+
+    /// The model as it was, in the wanted evaluations and in many.
+    pub fn as_it_was(&mut self, model: &Model, context: &mut Context) -> Result<(), Error> {
+        let place = &self.request.checkpoint;
+        if let Some(steps) = self.plan.many().filter(|_| self.plan.many.is_none()) {
+            let config = EvaluateConfig { solver: solver(model), steps: vec![steps], ..self.config.clone() };
+            let many = self.row(&format!("{AS_IT_WAS}, {steps} evaluations"), model, place, config, context)?;
+            self.plan.many = Some(many);
+            self.keep()?;
+        }
+        self.measure(AS_IT_WAS, model, place, None, context)
+    }
+
+    /// A way to draw in the wanted evaluations, unless it was measured before.
     pub fn measure(
         &mut self,
         name: &str,
@@ -44,34 +76,52 @@ impl Ways<'_> {
         file: Option<&Path>,
         context: &mut Context,
     ) -> Result<(), Error> {
-        let mut config = EvaluateConfig { solver: solver(model), ..self.config.clone() };
-        let how = match file {
-            Some(file) => {
-                config.schedule = schedules::read(file)?;
-                format!("--schedule {}", file.display())
-            }
-            None => format!("--steps {}", self.request.nfe),
-        };
-        context.note(format!("figures: {name}"));
-        let measured = measure(model, &self.judge, &config, context)?;
-        let figures = measured.figures.into_values().next().unwrap_or_default();
-        let command = format!("rectiflow sample {} {how} --solver {}", place.display(), config.solver.name());
-        if let Some(sheet) = measured.sheets.first() {
-            media::atomic::write(&self.request.folder.join(format!("{}.png", name.replace(' ', "-"))), &sheet.png)?;
+        if self.plan.found.iter().any(|way| way.name == name) {
+            return Ok(());
         }
-        self.found.push(Candidate { name: name.into(), command, figures });
-        Ok(())
+        let mut config = EvaluateConfig { solver: solver(model), ..self.config.clone() };
+        if let Some(file) = file {
+            config.schedule = schedules::read(file)?;
+        }
+        let mut way = self.row(name, model, place, config, context)?;
+        if let Some(file) = file {
+            way.command = format!("{} --schedule {}", way.command, file.display());
+        }
+        self.plan.found.push(way);
+        self.keep()
     }
 
-    /// The model along a schedule of its own, where a search has anything to choose.
-    pub fn searched(
+    /// Draws and judges, leaves the sheet, and learns from it how long that takes.
+    fn row(
         &mut self,
         name: &str,
         model: &Model,
         place: &Path,
-        plan: &Plan,
+        config: EvaluateConfig,
         context: &mut Context,
-    ) -> Result<(), Error> {
+    ) -> Result<Candidate, Error> {
+        context.note(format!("figures: {name}"));
+        let began = Instant::now();
+        let measured = measure(model, &self.judge, &config, context)?;
+        let whole = began.elapsed().as_secs_f64();
+        let figures = measured.figures.into_values().next().unwrap_or_default();
+        let evaluations = (figures.samples * config.steps[0]).max(1) as f64;
+        self.plan.speed.evaluation = figures.seconds / evaluations;
+        self.plan.speed.judging = whole - figures.seconds;
+        let steps = match config.schedule {
+            ScheduleConfig::Custom { .. } => String::new(),
+            _ => format!(" --steps {}", config.steps[0]),
+        };
+        let command = format!("rectiflow sample {}{steps} --solver {}", place.display(), config.solver.name());
+        if let Some(sheet) = measured.sheets.first() {
+            media::atomic::write(&sheet_of(&self.request.folder, name), &sheet.png)?;
+        }
+        Ok(Candidate { name: name.into(), command, figures })
+    }
+
+    /// The model along a schedule of its own, where a search has anything to choose.
+    pub fn searched(&mut self, model: &Model, context: &mut Context) -> Result<(), Error> {
+        let (name, place, plan) = ("schedule", &self.request.checkpoint, &self.plan);
         let anchors = SEARCH.1.max(4 * plan.nfe);
         if plan.search == 0 || solver(model) != (Solver::Euler {}) {
             return Ok(());
@@ -100,4 +150,9 @@ impl Ways<'_> {
         }
         self.measure(name, model, place, Some(&file), context)
     }
+}
+
+/// Where a way's samples are shown.
+pub(super) fn sheet_of(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{}.png", name.replace(", ", "-").replace(' ', "-")))
 }

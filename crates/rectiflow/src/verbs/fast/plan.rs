@@ -1,0 +1,159 @@
+//! What `fast` has decided and done so far. Kept in `fast.json`, so that a run that was stopped goes on where it was and its
+//! budget with it.
+
+use super::{
+    FastRequest, SEARCH,
+    budget::{Speed, enough, left},
+    stage::{Stage, Way},
+    ways::Candidate,
+    write,
+};
+use crate::{
+    Context, Error, Model,
+    judge::Judge,
+    report::{Figures, words::duration},
+    sampling::Drawn,
+};
+use base::{Key, NULL_CLASS, Purpose, Shape};
+use serde::{Deserialize, Serialize};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// Evaluations at which the model as it was is measured too: what few of them have to reach.
+const MANY: usize = 20;
+
+/// Rows of noise in place of samples.
+fn noise(samples: usize, shape: Shape) -> Drawn {
+    let indices: Vec<u64> = (0..samples as u64).collect();
+    let key = Key::new(0, Purpose::Probe);
+    let rows = indices.iter().flat_map(|index| key.normals(*index, shape.numel())).collect();
+    Drawn { rows, shape, classes: vec![NULL_CLASS; samples], nfe: 0, seconds: 0.0 }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub checkpoint: PathBuf,
+    pub nfe: usize,
+    pub samples: usize,
+    /// Trajectories of the schedule search; 0 for no search.
+    pub search: u64,
+    /// The students, each the next one's teacher.
+    pub stages: Vec<Stage>,
+    pub speed: Speed,
+    /// What real held-out images get; `None` where there are none.
+    pub floor: Option<Figures>,
+    /// The model as it was in many evaluations.
+    #[serde(default)]
+    pub many: Option<Candidate>,
+    /// What was measured, the model as it was first.
+    #[serde(default)]
+    pub found: Vec<Candidate>,
+    /// Seconds spent by all calls.
+    #[serde(default)]
+    pub spent: f64,
+}
+
+impl Plan {
+    /// The plan kept in the folder, or a new one. `began` is when this call began: its measuring is paid for as well.
+    pub fn of(
+        request: &FastRequest,
+        model: &Model,
+        judge: &Judge,
+        began: Instant,
+        context: &mut Context,
+    ) -> Result<Self, Error> {
+        let file = Self::file(&request.folder);
+        if let Ok(text) = std::fs::read_to_string(&file) {
+            let damaged =
+                |error| Error::Failure(format!("{}: is no plan ({error}); remove it to start again", file.display()));
+            let plan: Self = serde_json::from_str(&text).map_err(damaged)?;
+            plan.check_same(request, &file)?;
+            return Ok(plan);
+        }
+        context.note("measuring how fast this machine judges, samples and trains");
+        let judging = Instant::now();
+        let floor = judge.floor(&model.recipe.data, request.samples)?;
+        if floor.is_none() {
+            judge.figures(&noise(request.samples, model.drawn()))?; // judging takes as long whatever is judged
+        }
+        let speed = Speed::measure(model, judging.elapsed().as_secs_f64(), context)?;
+        let plan = Self {
+            checkpoint: model.file.clone(),
+            nfe: request.nfe,
+            samples: request.samples,
+            search: if request.nfe > 1 { SEARCH.0 } else { 0 },
+            stages: Way::chosen(&model.recipe, request.nfe).into_iter().map(Stage::new).collect(),
+            speed,
+            floor,
+            many: None,
+            found: Vec::new(),
+            spent: 0.0,
+        };
+        let (spent, figures) = (began.elapsed().as_secs_f64(), plan.figures());
+        enough(request.budget, spent, figures, (&plan.ways(0), request.nfe, model.recipe.train.batch), &plan.speed)?;
+        std::fs::create_dir_all(&request.folder)
+            .map_err(|error| Error::Failure(format!("{}: cannot be made: {error}", request.folder.display())))?;
+        plan.write(&request.folder)?;
+        let students: Vec<&str> = plan.stages.iter().map(|stage| stage.way.name()).collect();
+        context.note(format!(
+            "of {}: {} gone on measuring, about {} for figures, {} for {}",
+            duration(request.budget),
+            duration(spent),
+            duration(figures),
+            duration(left(request.budget, spent, figures)),
+            students.join(" and ")
+        ));
+        Ok(plan)
+    }
+
+    fn file(folder: &Path) -> PathBuf {
+        folder.join("fast.json")
+    }
+
+    pub fn write(&self, folder: &Path) -> Result<(), Error> {
+        write(&Self::file(folder), self)
+    }
+
+    /// Evaluations of the row to compare with, where they are more than what is wanted.
+    pub fn many(&self) -> Option<usize> {
+        (self.nfe < MANY).then_some(MANY)
+    }
+
+    /// Seconds of the search and of all rows.
+    fn figures(&self) -> f64 {
+        let searching = 3.0 * (self.search as usize * SEARCH.1) as f64 * self.speed.evaluation;
+        let rows = 1 + usize::from(self.search > 0) + self.stages.len();
+        let many = self.many().map_or(0.0, |many| self.speed.row(self.samples, many));
+        searching + rows as f64 * self.speed.row(self.samples, self.nfe) + many
+    }
+
+    fn ways(&self, from: usize) -> Vec<Way> {
+        self.stages[from..].iter().map(|stage| stage.way).collect()
+    }
+
+    /// Settles what a student may cost when its turn comes, unless it had begun before.
+    pub fn settle(&mut self, index: usize, budget: f64, spent: f64, batch: usize) {
+        if self.stages[index].cost.is_some() {
+            return;
+        }
+        let ways = self.ways(index);
+        let rows = ways.len() as f64 * self.speed.row(self.samples, self.nfe);
+        self.stages[index].cost = Some(self.speed.share(&ways, left(budget, spent, rows), self.nfe, batch));
+    }
+
+    fn check_same(&self, request: &FastRequest, file: &Path) -> Result<(), Error> {
+        let same = self.checkpoint.starts_with(&request.checkpoint) || self.checkpoint == request.checkpoint;
+        if same && self.nfe == request.nfe && self.samples == request.samples {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "{} holds the plan of another run ({}, {} evaluations, {} samples): choose another --output-dir",
+            file.display(),
+            self.checkpoint.display(),
+            self.nfe,
+            self.samples
+        )))
+    }
+}

@@ -1,0 +1,88 @@
+//! What a student will cost: its teacher makes a batch of pairs, it learns from them for a second, and the rest is counting.
+
+use super::{
+    PairsPlan, PlanReport,
+    measure::{Noise, Repeat, images_per_second},
+};
+use crate::{
+    Context, Error, Model, Recipe,
+    memory::Need,
+    pairs, perceptual,
+    taught::{self, Teacher},
+    verbs::student::{Method, start},
+};
+use ::train::Source;
+use data::pairs::PairStore;
+use std::{path::Path, time::Instant};
+
+/// Plans `method` of `teacher` under the student's `recipe`, on the pairs of `existing` or on those it would make.
+///
+/// # Errors
+/// Whatever would stop the student itself before its first step.
+pub fn plan_student(
+    method: Method,
+    recipe: &Recipe,
+    teacher: Model,
+    existing: Option<&Path>,
+    context: &mut Context,
+) -> Result<PlanReport, Error> {
+    let (shape, classes) = (teacher.subject.shape, teacher.subject.classes.len());
+    let cost = recipe.network.cost(shape, recipe.rows(classes))?;
+    let need = Need::of(recipe, shape, classes)?;
+    if context.device.name == "cpu" {
+        need.check()?;
+    }
+    let premetric = perceptual::of(recipe, shape, &context.device)?;
+    let first = start(method, recipe, &teacher, context)?;
+    let (mut source, made, samples) = match recipe.needs_pairs() {
+        true => {
+            context.note("making a batch of pairs, and learning from it for a second or more");
+            let (batch, each) = timed(&teacher, recipe, context)?;
+            let stored = existing.map(PairStore::open).transpose()?;
+            let made = stored.is_none().then(|| PairsPlan {
+                count: recipe.pairs.count,
+                seconds: limited(recipe, each * recipe.pairs.count as f64),
+                bytes: recipe.pairs.count * 2 * 4 * shape.numel() as u64,
+            });
+            let samples = stored.map_or(recipe.pairs.count as usize, |store| store.len());
+            (Box::new(Repeat { batch, next: 0 }) as Box<dyn Source>, made, samples)
+        }
+        false => {
+            context.note("measuring some training steps on noise, a second or more");
+            let samples = match data::Points::named(recipe.data.name.as_deref().unwrap_or_default()) {
+                Some(_) => 0,
+                None => data::open(&recipe.data)?.len(),
+            };
+            (Box::new(Noise::of(recipe, shape, classes)?) as Box<dyn Source>, None, samples)
+        }
+    };
+    let taught = (recipe.target != methods::Target::Path).then(|| Teacher {
+        net: teacher.net,
+        recipe: teacher.recipe,
+        guidance: recipe.pairs.guidance.clone(),
+    });
+    let task = taught::task(recipe, classes, taught, premetric, None);
+    let speed = images_per_second(recipe, shape, classes, first, (&*task, &mut *source), context)?;
+    let report =
+        PlanReport::of(recipe, (samples, shape, classes), (&need, cost.forward_flops_per_sample), speed, context);
+    Ok(PlanReport { pairs: made, ..report })
+}
+
+/// A batch of pairs that are in no store, and the seconds of one: the first batch allocates, the second is timed.
+fn timed(teacher: &Model, recipe: &Recipe, context: &mut Context) -> Result<(::train::Batch, f64), Error> {
+    let none = || Error::Failure("no pairs were made".into());
+    let mut make = |count: usize| pairs::held_out(teacher, &recipe.pairs, count, context)?.ok_or_else(none);
+    let batch = make(recipe.train.micro_batch())?;
+    let count = recipe.pairs.generate.batch.max(1);
+    let began = Instant::now();
+    make(count)?;
+    Ok((batch, began.elapsed().as_secs_f64() / count as f64))
+}
+
+/// `pairs.seconds` ends the making early.
+fn limited(recipe: &Recipe, seconds: f64) -> f64 {
+    match recipe.pairs.seconds {
+        0.0 => seconds,
+        most => seconds.min(most.max(seconds / 4.0)),
+    }
+}
