@@ -4,12 +4,13 @@
 //! No image of the new style has a partner or a class. Without arguments: Fashion-MNIST, and as a poor camera sees it.
 //! Pairs made at random carry features to the right law and lose the classes on the way; optimal transport keeps them.
 
-use base::{Condition, Device, Tensor, TensorData};
-use data::{DataConfig, Split};
-use flow::{Coupling, Objective, PathField, ScheduleConfig, Solver, solve};
-use metrics::{Matrix, class_accuracy, classifier::Classifier, coral};
-use nets::{MlpConfig, NetConfig};
-use train::{FlowTask, Origin, Rows, Setup, TrainConfig};
+use rectiflow::base::{Condition, Device, Tensor, TensorData};
+use rectiflow::data::{DataConfig, Split};
+use rectiflow::flow::{Coupling, Objective, PathField, ScheduleConfig, Solver, solve};
+use rectiflow::metrics::{Matrix, class_accuracy, classifier::Classifier, coral};
+use rectiflow::nets::{MlpConfig, NetConfig};
+use rectiflow::train::{FlowTask, Origin, Rows, Setup, TrainConfig};
+use rectiflow::{data, flow, train};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

@@ -3,13 +3,14 @@
 //!
 //! `b` or `v` for the velocity, with `s` or `η` for the score. Without arguments it trains far too short to rank them.
 
-use base::{Condition, Device, Key, Purpose, Tensor};
-use flow::{
+use rectiflow::base::{Condition, Device, Key, Purpose, Tensor};
+use rectiflow::flow::{
     Brownian, Diffusion, Field, JointField, Objective, Parameterization, Path, ScheduleConfig, Sde, Solver, exact,
 };
-use nets::{MlpConfig, Net, NetConfig};
+use rectiflow::nets::{MlpConfig, Net, NetConfig};
 use rectiflow::toy::density::divergence;
-use train::{FlowTask, OptimConfig, Rows, Setup, TrainConfig};
+use rectiflow::train::{FlowTask, OptimConfig, Rows, Setup, TrainConfig};
+use rectiflow::{flow, train};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Dimensions.

@@ -3,10 +3,11 @@
 //!
 //! Every row is the density over time (to the right) and place (upwards): the exact one, then particles at ε = 0, ½, 1, 2½, 5.
 
-use base::{Condition, Device, Key, Purpose, Tensor, TensorData};
-use flow::exact::{Mixture, MixtureField};
-use flow::{Brownian, Diffusion, LastStep, Observation, Path, ScheduleConfig, Sde, Solver};
-use media::{Canvas, canvas};
+use rectiflow::base::{Condition, Device, Key, Purpose, Tensor, TensorData};
+use rectiflow::flow::exact::{Mixture, MixtureField};
+use rectiflow::flow::{Brownian, Diffusion, LastStep, Observation, Path, ScheduleConfig, Sde, Solver};
+use rectiflow::media::{Canvas, canvas};
+use rectiflow::{flow, media};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Columns of time and bins of place; half of what is shown of the line.

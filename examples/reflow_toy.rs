@@ -3,10 +3,11 @@
 //! The teacher's paths bend; a small network trained on its end points has straight ones, so one step lands where many do
 //! (Liu et al. 2022, arXiv:2209.03003). `cargo run --release --example reflow_toy`
 
-use base::{Condition, Device, Key, Purpose};
-use flow::{Coupling, Field, Objective, Path, PathField, ScheduleConfig, Solver, diagnostics, exact};
-use nets::{MlpConfig, NetConfig};
-use train::{FlowTask, Rows, Setup, TrainConfig};
+use rectiflow::base::{Condition, Device, Key, Purpose};
+use rectiflow::flow::{Coupling, Field, Objective, Path, PathField, ScheduleConfig, Solver, diagnostics, exact};
+use rectiflow::nets::{MlpConfig, NetConfig};
+use rectiflow::train::{FlowTask, Rows, Setup, TrainConfig};
+use rectiflow::{methods, train};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

@@ -2,6 +2,7 @@
 //!
 //! Without arguments it trains a tiny network first, so that there is something to draw.
 
+use rectiflow::media;
 use rectiflow::{
     Context, Error, Model, Recipe,
     sampling::{Classes, draw},

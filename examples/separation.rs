@@ -4,10 +4,11 @@
 //! Two oracles: the ideal ratio mask, which knows target and rest, and the mask that the target's own mel picture gives, which
 //! is what a perfect model of such pictures would reach. Without arguments: eight one-shots made by formula, 20 mixtures.
 
-use base::{Key, Purpose};
-use data::mixture::{Clip, Library, Mixture, MixtureConfig, mix};
-use media::audio::{GriffinLim, LogMel, Mel, MelConfig, griffin_lim, mask, picture};
-use metrics::sound::{log_mel_l1, lost_energy, si_sdr, si_sdr_improvement};
+use rectiflow::base::{Key, Purpose};
+use rectiflow::data::mixture::{Clip, Library, Mixture, MixtureConfig, mix};
+use rectiflow::media;
+use rectiflow::media::audio::{GriffinLim, LogMel, Mel, MelConfig, griffin_lim, mask, picture};
+use rectiflow::metrics::sound::{log_mel_l1, lost_energy, si_sdr, si_sdr_improvement};
 use rectiflow::verbs::sounds::{LibraryConfig, Part, library};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

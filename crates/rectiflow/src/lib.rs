@@ -1,7 +1,44 @@
 //! The library's face: a [`Recipe`], the [`verbs`] that act on it, and the [`report`] of what came out.
 //!
 //! Everything the program can do is a function here, told what to do by plain values and telling how it goes through a
-//! [`Context`]; the program adds only arguments, bars and exit codes.
+//! [`Context`]; the program adds only arguments, bars and exit codes. Depend on this crate alone:
+//!
+//! ```toml
+//! [dependencies]
+//! rectiflow = { path = "…/rectiflow/crates/rectiflow" }
+//! ```
+//!
+//! **Use a model.** Open a run and ask for its velocity, or draw from it ([`sampling::draw`]):
+//!
+//! ```no_run
+//! use rectiflow::{Context, Model, base::{Condition, Tensor, Times}, flow::Field};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let context = Context::silent();
+//! let model = Model::open("runs/base".as_ref(), Default::default(), &context.device)?;
+//! let field = model.field(&Default::default(), Default::default())?;
+//! let x = Tensor::<2>::zeros([1, model.subject.shape.numel()], &context.device.device);
+//! let v = field.velocity(x, &Times::all(0.5, 1), &Condition::none()); // [1 n], towards the data
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Train one.** A recipe says everything, and what it does not say is the house default ([`recipe::Layers`],
+//! [`verbs::train`]): `examples/train_folder.rs`.
+//!
+//! **Build with the parts.** The rooms below are modules here, for a network, a field or a loss of your own:
+//! `examples/own_network.rs` trains one that this crate has never seen.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`base`] | tensors, shapes, times, conditions, random numbers by counter |
+//! | [`flow`] | paths, couplings, time laws, losses, fields, solvers, closed forms |
+//! | [`nets`] | networks and their weights, text encoders, autoencoders |
+//! | [`train`] | the engine: any module, any batch |
+//! | [`methods`] | reflow, distillation, steering, editing, alignment |
+//! | [`data`], [`media`], [`metrics`] | data sets and pair stores; pictures, sound and meshes; judges |
+//! | [`kernels`] | fused operations and devices |
+//! | [`burn`] | the tensor framework below all of it |
 
 pub mod align;
 mod asked;
@@ -45,6 +82,8 @@ mod taught;
 pub mod toy;
 pub mod verbs;
 pub mod words;
+
+pub use ::{base, burn, data, flow, kernels, media, methods, metrics, nets, train};
 
 pub use context::{Context, Event};
 pub use error::Error;

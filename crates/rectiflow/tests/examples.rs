@@ -9,8 +9,14 @@ fn examples_are_short_and_run() {
     let programs = programs.parent().and_then(Path::parent).expect("tests lie in <profile>/deps").join("examples");
     for entry in fs::read_dir(folder).expect("the examples' folder").flatten() {
         let path = entry.path();
-        let lines = fs::read_to_string(&path).expect("a readable example").lines().count();
+        let text = fs::read_to_string(&path).expect("a readable example");
+        let lines = text.lines().count();
         assert!(lines < 100, "{} has {lines} lines", path.display());
+        // What a user depends on is one crate.
+        for line in text.lines().filter(|line| line.starts_with("use ")) {
+            let outside = !line.starts_with("use rectiflow::") && !line.starts_with("use std::");
+            assert!(!outside, "{}: `{line}`", path.display());
+        }
         let program = programs.join(path.file_stem().expect("a name")).with_extension(env::consts::EXE_EXTENSION);
         if !program.exists() {
             eprintln!("skipped: {} was not built (cargo test --test builds no examples)", program.display());
