@@ -65,7 +65,7 @@ pub use text_unet::{TextUnet, TextUnetConfig};
 pub use triflow::{Triflow, TriflowConfig};
 pub use triplane::{Lrm, LrmConfig};
 pub use unet::{Resampling, Unet, UnetConfig};
-pub use vocoder::{HifiGan, HifiGanConfig};
+pub use vocoder::{BigVgan, BigVganConfig, HifiGan, HifiGanConfig, Vocoder};
 
 /// Every paper that a network or an encoder here is from.
 pub fn papers() -> Vec<base::Paper> {

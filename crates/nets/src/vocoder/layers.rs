@@ -11,8 +11,8 @@ use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 pub(super) struct Conv1d {
     /// `[o i k]`.
     weight: Param<Tensor<3>>,
-    /// `[o]`.
-    bias: Param<Tensor<1>>,
+    /// `[o]`, or none.
+    bias: Option<Param<Tensor<1>>>,
     padding: usize,
     dilation: usize,
 }
@@ -22,16 +22,21 @@ impl Conv1d {
         let (fan_in, fan_out) = (input * window, output * window);
         Self {
             weight: init.weight([output, input, window], fan_in, fan_out, Weights::Torch),
-            bias: init.bias(output, fan_in, Weights::Torch),
+            bias: Some(init.bias(output, fan_in, Weights::Torch)),
             padding: dilation * (window - 1) / 2,
             dilation,
         }
     }
 
+    /// The same without a bias.
+    pub(super) fn unbiased(self) -> Self {
+        Self { bias: None, ..self }
+    }
+
     /// `[b i l]` to `[b o l]`.
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let options = ConvOptions::new([1], [self.padding], [self.dilation], 1);
-        conv1d(x, self.weight.val(), Some(self.bias.val()), options)
+        conv1d(x, self.weight.val(), self.bias.as_ref().map(Param::val), options)
     }
 }
 

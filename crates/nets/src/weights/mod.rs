@@ -5,11 +5,13 @@
 //!
 //! A network that is only opened is [declared](crate::init::Init::declared), then [`load`]ed: no random number is drawn and
 //! no value is written twice. [`Stored`] maps safetensors files, one or sharded, and keeps their element types; [`Renamed`]
-//! sees a file of another layout under our names, [`Corrected`] with corrections of low rank added.
+//! sees a file of another layout under our names, [`Folded`] with weight normalisation folded in, [`Corrected`] with
+//! corrections of low rank added.
 
 mod corrected;
 mod load;
 mod map;
+mod normed;
 mod rename;
 mod source;
 mod stored;
@@ -20,6 +22,7 @@ pub use map::{
     GradientMap, ParamMap, ParamVisit, TapeMap, fill, is_declared, map_gradients, map_named, map_on_tape, map_some,
     named_shapes, visit_frozen, visit_named, visit_trained,
 };
+pub use normed::Folded;
 pub use rename::{Part, Renamed};
 pub use source::{Prefixed, TensorSource};
 pub use stored::Stored;
