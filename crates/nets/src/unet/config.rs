@@ -57,6 +57,10 @@ pub struct UnetConfig {
     pub skip_rescale: bool,
     /// Most groups of a normalisation; the largest divisor of the channels up to this is used.
     pub groups: usize,
+    /// The output is the map beside the sample, lowered number by number: `map - softplus(network)`. Over the logarithms of magnitudes,
+    /// with `parameterization = { type = "data" }`, that is a mask on what the map shows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bounded: bool,
     /// Conditioning.
     pub condition: ConditionConfig,
 }
@@ -76,6 +80,7 @@ impl Default for UnetConfig {
             patch: 1,
             skip_rescale: false,
             groups: 16,
+            bounded: false,
             condition: ConditionConfig::default(),
         }
     }
@@ -133,6 +138,13 @@ impl UnetConfig {
     pub fn check_shape(&self, [c, h, w]: [usize; 3]) -> Result<(), NetsError> {
         self.check()?;
         positive("the number of image channels", c)?;
+        if self.bounded && self.condition.dense != c {
+            return Err(NetsError::config(format!(
+                "unet.bounded keeps the output below a map of the sample's {c} channels, and condition.dense is {}; set it to {c}, or \
+                 bounded = false",
+                self.condition.dense
+            )));
+        }
         let step = self.patch << (self.multipliers.len() - 1);
         if h == 0 || w == 0 || !h.is_multiple_of(step) || !w.is_multiple_of(step) {
             let halvings = self.multipliers.len() - 1;

@@ -47,6 +47,7 @@ pub struct Unet {
     patch: usize,
     /// `[c h w]` of the map beside each image; no channels for none.
     beside: [usize; 3],
+    bounded: bool,
 }
 
 impl Unet {
@@ -126,6 +127,7 @@ impl Unet {
             conv_out: Conv2d::new(&init.child("conv_out"), width, folded, 3, 1, Weights::Zero),
             patch: config.patch,
             beside: [config.condition.dense, h, w],
+            bounded: config.bounded,
         }
     }
 
@@ -142,6 +144,18 @@ impl Unet {
             None => Tensor::zeros([b, channels, h, w], &x.device()),
         };
         Tensor::cat(vec![x, map], 1)
+    }
+
+    /// What the network says, or the condition's map lowered by as much as that, where its output is bounded.
+    fn below_map(&self, y: Tensor<4>, condition: &Condition) -> Tensor<4> {
+        if !self.bounded {
+            return y;
+        }
+        let lowered = y.clone().clamp_min(0.0) + (-y.abs()).exp().log1p(); // softplus that does not overflow
+        match &condition.dense {
+            Some(map) => map.rows.clone().reshape(lowered.dims()) - lowered,
+            None => -lowered,
+        }
     }
 }
 
@@ -182,7 +196,8 @@ impl Network<4> for Unet {
                 h = resample.forward(h, &embedding, pass);
             }
         }
-        unfold(self.conv_out.forward(self.conv_norm_out.forward(h, None, true)), self.patch)
+        let y = unfold(self.conv_out.forward(self.conv_norm_out.forward(h, None, true)), self.patch);
+        self.below_map(y, condition)
     }
 }
 
@@ -244,5 +259,40 @@ mod tests {
         assert_eq!(values, want);
         let alone: Vec<f32> = net.with_map(x, &Condition::none()).into_data().try_to_vec().unwrap();
         assert_eq!(alone, [count(100, 106), vec![0.0; 12], count(106, 112), vec![0.0; 12]].concat());
+    }
+
+    /// Mutants: the map added unlowered; softplus without its rest; another sample's map; a bound that overflows.
+    #[test]
+    fn a_bounded_output_is_a_mask_on_the_map() {
+        use base::{Dense, Shape};
+        let device = Device::flex();
+        let condition = crate::ConditionConfig { dense: 1, ..Default::default() };
+        let config = UnetConfig {
+            channels: 4,
+            groups: 2,
+            multipliers: vec![1],
+            condition,
+            bounded: true,
+            ..UnetConfig::default()
+        };
+        let net = config.init(1, [1, 2, 2], 0, &device).unwrap();
+        let map = [3.0f32, -2.0, 0.5, 7.0, 1.0, 1.0, 1.0, 1.0];
+        let rows = Tensor::<1>::from_floats(map, &device).reshape([2, 4]);
+        let condition = Condition { dense: Some(Dense { rows, shape: Shape::from([1, 2, 2]) }), ..Condition::none() };
+        let said = [0.0f32, 1.0, -1.0, 200.0, -200.0, 3.0, -3.0, 0.5];
+        let y = Tensor::<1>::from_floats(said, &device).reshape([2, 1, 2, 2]);
+        let got: Vec<f32> = net.below_map(y, &condition).into_data().try_to_vec().unwrap();
+        for ((got, map), y) in got.iter().zip(map).zip(said) {
+            // The magnitude under the map's is the sigmoid of minus what the network says.
+            let mask = 1.0 / (1.0 + f64::from(y).exp());
+            assert!((f64::from(*got) - (f64::from(map) + mask.max(1e-300).ln())).abs() < 1e-4, "{got} {map} {y}");
+        }
+        // Fresh weights end in zeros: half of the mixture, whatever the noise.
+        let x = Tensor::<4>::ones([2, 1, 2, 2], &device);
+        let fresh = net.predict(x, Tensor::zeros([2], &device), &condition, &Pass::Infer);
+        let fresh: Vec<f32> = fresh.into_data().try_to_vec().unwrap();
+        assert!(fresh.iter().zip(map).all(|(got, map)| (got - map + 2f32.ln()).abs() < 1e-5), "{fresh:?}");
+        let refused = UnetConfig { condition: crate::ConditionConfig::default(), ..config };
+        assert!(refused.init(1, [1, 2, 2], 0, &device).unwrap_err().to_string().contains("condition.dense is 0"));
     }
 }

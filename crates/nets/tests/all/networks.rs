@@ -418,6 +418,7 @@ mod random {
                 patch,
                 skip_rescale,
                 groups,
+                bounded: false,
                 condition: condition(false),
             },
         )

@@ -93,7 +93,16 @@ impl Recipe {
         let mean_at_noise = self.parameterization == (Parameterization::VPrediction {})
             && self.time.law == (TimeLaw::Constant { t: 0.0 })
             && self.path.at(0.0).beta == 0.0;
-        if one_time && !self.needs_pairs() && !mean_at_noise && !matches!(self.target, Target::Segments(_)) {
+        // What stands beside the sample tells of the data there: regression of the one from the other.
+        let regression = self.parameterization == (Parameterization::Data {})
+            && self.time.law == (TimeLaw::Constant { t: 0.0 })
+            && self.network.condition().dense > 0;
+        if one_time
+            && !self.needs_pairs()
+            && !mean_at_noise
+            && !regression
+            && !matches!(self.target, Target::Segments(_))
+        {
             return Err("`time.law` = constant or steps trains only those times: that is distillation, which needs \
                         `coupling = { type = \"stored\" }` and a teacher's pairs (verbs `reflow`, `distill`)");
         }
