@@ -8,13 +8,14 @@
 use crate::{
     Context, Error, Model,
     recipe::SampleConfig,
-    sampling::{Classes, Maps, draw_from},
+    sampling::{Classes, Maps, draw_from, host},
     sound::Analysis,
     start::Start,
 };
-use base::{Key, Purpose};
+use base::{Device, Key, Purpose, Tensor, TensorData};
 use media::audio::{GriffinLim, LogMel, chunk::Chunks, griffin_lim, mask};
-use std::sync::Arc;
+use nets::Vocoder;
+use std::{path::Path, sync::Arc};
 
 /// From a picture to sound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,19 @@ pub enum Resynthesis {
     Mask,
     /// A phase that goes with the picture, looked for from the mixture's.
     GriffinLim,
+    /// A network that makes a waveform of the picture ([`Separator::with_vocoder`]).
+    Vocoder,
+}
+
+impl Resynthesis {
+    /// Name as on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mask => "mask",
+            Self::GriffinLim => "griffinlim",
+            Self::Vocoder => "vocoder",
+        }
+    }
 }
 
 /// Pieces of the network to a block of sound.
@@ -35,6 +49,8 @@ pub struct Separator<'a> {
     config: SampleConfig,
     analysis: Analysis,
     seed: u64,
+    /// A network for the way to sound, and where it is.
+    vocoder: Option<(Vocoder, Device)>,
 }
 
 impl<'a> Separator<'a> {
@@ -44,7 +60,40 @@ impl<'a> Separator<'a> {
     /// A model that was trained on something else.
     pub fn new(model: &'a Model, config: SampleConfig, seed: u64) -> Result<Self, Error> {
         let analysis = Analysis::new(model.recipe.task.separate()?)?;
-        Ok(Self { model, config, analysis, seed })
+        Ok(Self { model, config, analysis, seed, vocoder: None })
+    }
+
+    /// With the vocoder in `folder`, which must have been made for pictures like the model's; what is worth knowing of it is noted.
+    ///
+    /// # Errors
+    /// A folder that is none; pictures of another rate, size or band.
+    pub fn with_vocoder(self, folder: &Path, context: &mut Context) -> Result<Self, Error> {
+        let (vocoder, unknown) = Vocoder::open(folder, &context.device.device)?;
+        let (reads, ours) = (vocoder.reads(), self.analysis.mel().config());
+        let band = |[low, high]: [f64; 2]| format!("{low} to {high} Hz");
+        let keys = [
+            ("rate", reads.rate.to_string(), ours.rate.to_string()),
+            ("bands", reads.bands.to_string(), ours.bins.to_string()),
+            ("samples to a column", reads.hop.to_string(), ours.hop.to_string()),
+            ("window", reads.window.unwrap_or(ours.window).to_string(), ours.window.to_string()),
+            ("band", band(reads.band.unwrap_or([ours.low, ours.high])), band([ours.low, ours.high])),
+        ];
+        if let Some((key, theirs, ours)) = keys.into_iter().find(|(_, theirs, ours)| theirs != ours) {
+            return Err(Error::Usage(format!(
+                "--vocoder {}: it reads pictures of {key} {theirs}, and this model's are of {ours}",
+                folder.display()
+            )));
+        }
+        if !unknown.is_empty() {
+            context.note(format!("{}: keys that this program does not know: {}", folder.display(), unknown.join(", ")));
+        }
+        Ok(Self { vocoder: Some((vocoder, context.device.device.clone())), ..self })
+    }
+
+    /// The ways from a picture to sound that it has.
+    pub fn ways(&self) -> Vec<Resynthesis> {
+        let vocoder = self.vocoder.as_ref().map(|_| Resynthesis::Vocoder);
+        [Resynthesis::Mask, Resynthesis::GriffinLim].into_iter().chain(vocoder).collect()
     }
 
     /// Its pictures.
@@ -100,8 +149,13 @@ impl<'a> Separator<'a> {
         let row =
             |range: &std::ops::Range<usize>| self.analysis.row(&heard.values[range.start * bands..range.end * bands]);
         let maps: Vec<f32> = ranges.iter().flat_map(row).collect();
-        let maps = Arc::new(Maps { rows: maps, shape: self.analysis.shape() });
-        let start = Start::Noise { shape: self.analysis.shape() };
+        let moved = self.model.subject.shape;
+        let maps = match &self.model.codec {
+            None => maps,
+            Some(_) => self.through_codec(maps, false, context)?,
+        };
+        let maps = Arc::new(Maps { rows: maps, shape: moved });
+        let start = Start::Noise { shape: moved };
         let seed = Key::new(self.seed, Purpose::Noise).fold(block).bits(0) >> 1;
         let (count, size) = (ranges.len(), self.analysis.shape().numel());
         let picture = |query: usize| -> Result<LogMel, Error> {
@@ -119,10 +173,36 @@ impl<'a> Separator<'a> {
         (0..queries.len()).map(picture).collect()
     }
 
+    /// Rows of pictures as latents of the model's codec, and back to pictures where `back`.
+    fn through_codec(&self, rows: Vec<f32>, back: bool, context: &Context) -> Result<Vec<f32>, Error> {
+        let Some(codec) = &self.model.codec else { return Ok(rows) };
+        let size = self.analysis.shape().numel();
+        let rows = TensorData::new(rows.clone(), [rows.len() / size, size]);
+        let latents = codec.encode(Tensor::from_data(rows, &context.device.device))?;
+        host(if back { codec.decode(latents) } else { latents })
+    }
+
+    /// What comes back of the first columns of `picture`, as many as the network hears, from the model's codec; `None` for one
+    /// without.
+    ///
+    /// # Errors
+    /// Latents that cannot be read back from their device.
+    pub fn round_trip(&self, picture: &LogMel, context: &Context) -> Result<Option<LogMel>, Error> {
+        if self.model.codec.is_none() {
+            return Ok(None);
+        }
+        let bands = picture.bins;
+        let row = self.through_codec(self.analysis.row(&picture.values), true, context)?;
+        let known = picture.frames.min(self.analysis.frames());
+        let mut values = self.analysis.columns(&row)[..known * bands].to_vec();
+        values.extend_from_slice(&picture.values[known * bands..]);
+        Ok(Some(LogMel { frames: picture.frames, bins: bands, values }))
+    }
+
     /// The sound of a picture of something in `mixture`.
     ///
     /// # Errors
-    /// A picture of another length.
+    /// A picture of another length; a vocoder that was not given.
     pub fn sound(&self, mixture: &[f32], picture: &LogMel, how: Resynthesis) -> Result<Vec<f32>, Error> {
         let mel = self.analysis.mel();
         Ok(match how {
@@ -131,6 +211,15 @@ impl<'a> Separator<'a> {
                 let stft = mel.stft();
                 let phases: Vec<f32> = stft.forward(mixture).values.iter().map(|v| v.arg() as f32).collect();
                 griffin_lim(&stft, &mel.magnitude(picture), mixture.len(), &phases, &GriffinLim::default())?
+            }
+            Resynthesis::Vocoder => {
+                let vocoder = self.vocoder.as_ref();
+                let (vocoder, device) =
+                    vocoder.ok_or_else(|| Error::Usage("--vocoder is missing: give its folder".into()))?;
+                let data = TensorData::new(picture.values.clone(), [1, picture.frames, picture.bins]);
+                let mut wave = host(vocoder.forward(Tensor::from_data(data, device)))?;
+                wave.resize(mixture.len(), 0.0);
+                wave
             }
         })
     }

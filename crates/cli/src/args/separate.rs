@@ -14,12 +14,20 @@ pub struct Separate {
     /// What should be heard (repeatable): --query violin --query "a flute".
     #[arg(long, value_name = "TEXT")]
     pub query: Vec<String>,
-    /// From the picture to sound: the mixture made quieter cell by cell (mask), or a phase looked for (griffinlim).
-    #[arg(long, default_value = "mask", value_parser = ["mask", "griffinlim"])]
-    pub resynth: String,
+    /// From the picture to sound: the mixture made quieter cell by cell (mask, the default), or a phase looked for (griffinlim).
+    #[arg(long, value_parser = ["mask", "griffinlim"])]
+    pub resynth: Option<String>,
+    /// From the picture to sound by a released vocoder: the folder of a SpeechT5HifiGan or BigVGAN, weights in safetensors. With
+    /// --held-out it is measured beside the other ways.
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, conflicts_with = "resynth")]
+    pub vocoder: Option<PathBuf>,
     /// Separate nothing: measure so many mixtures of the recordings that training kept apart, beside what masks reach at most.
     #[arg(long, value_name = "MIXTURES", conflicts_with_all = ["input", "query", "resynth"], value_parser = clap::value_parser!(u32).range(1..))]
     pub held_out: Option<u32>,
+    /// With --held-out: a classifier in FILE says what separated sounds carry, and its features how far they lie from the targets. Where
+    /// there is none, one is trained on single sounds of the training recordings and kept there.
+    #[arg(long, value_name = "FILE", requires = "held_out", value_hint = ValueHint::FilePath)]
+    pub judge: Option<PathBuf>,
     #[command(flatten)]
     pub solver: SolverArgs,
     /// Folder for the sounds and their spectrograms; with --held-out the sheet, held-out.png by default.

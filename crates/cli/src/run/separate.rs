@@ -10,7 +10,7 @@ use rectiflow::{
 };
 
 pub(super) fn separate(request: args::Separate, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Separate { model, input, query, resynth, held_out, solver, output } = request;
+    let args::Separate { model, input, query, resynth, vocoder, held_out, judge, solver, output } = request;
     let (overrides, seed) = (overrides(&solver), solver.seed.unwrap_or(0));
     if let Some(count) = held_out {
         let request = ScoreRequest {
@@ -19,6 +19,8 @@ pub(super) fn separate(request: args::Separate, global: &Global, context: &mut C
             overrides,
             seed,
             count: count as usize,
+            vocoder,
+            judge,
             sheet: output.unwrap_or_else(|| "held-out.png".into()),
         };
         let report = score(&request, context)?;
@@ -32,7 +34,12 @@ pub(super) fn separate(request: args::Separate, global: &Global, context: &mut C
         seed,
         input,
         queries: query,
-        resynthesis: if resynth == "mask" { Resynthesis::Mask } else { Resynthesis::GriffinLim },
+        resynthesis: match (&vocoder, resynth.as_deref()) {
+            (Some(_), _) => Resynthesis::Vocoder,
+            (None, Some("griffinlim")) => Resynthesis::GriffinLim,
+            _ => Resynthesis::Mask,
+        },
+        vocoder,
         output: output.unwrap_or_else(|| "separated".into()),
     };
     let report = run(&request, context)?;

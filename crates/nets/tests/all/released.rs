@@ -123,6 +123,15 @@ fn autoencoder_encodes_and_decodes_as_the_reference() {
         };
         golden.holds("image", net.decode(latents));
     }
+    // AudioLDM's shape: one channel in, eight of a latent, time and bands for rows and columns. Its latents are scaled.
+    let (at, golden) = (folder("audio_tiny").join("vae"), Golden::of("audio_tiny"));
+    let net = config::<AutoencoderConfig>(&at).load(&stored(&at, WEIGHTS), &device).unwrap();
+    let latent = net.encode(golden.tensor("vae.input"));
+    golden.holds("vae.mean", latent.mean.clone());
+    golden.holds("vae.logvar", latent.logvar);
+    let latent = net.scaled(latent.mean);
+    golden.holds("vae.latent_mode", latent.clone());
+    golden.holds("vae.output_mel", net.decode(latent));
 }
 
 #[test]

@@ -7,9 +7,12 @@ use crate::{
 };
 use base::{Device, Shape, Tensor};
 use data::{DataConfig, Dataset, Loader, TestPart};
-use nets::{Autoencoder, AutoencoderConfig, Init};
+use nets::{Autoencoder, AutoencoderConfig, Init, published, weights::Stored};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use train::{
     ImageSource,
     checkpoint::{Checkpoint, Which, load_weights},
@@ -34,6 +37,12 @@ pub struct KlConfig {
     pub kl: f64,
     /// Weight of LPIPS beside the mean absolute error; above 0 it needs pictures and the weights `lpips-vgg`.
     pub perceptual: f64,
+    /// A 1x1 convolution on either side of the latents, as released ones have.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub quant: bool,
+    /// A folder of diffusers' `AutoencoderKL` whose weights training begins with; the sizes above must be its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<PathBuf>,
 }
 
 impl Default for KlConfig {
@@ -46,6 +55,8 @@ impl Default for KlConfig {
             latent_channels: 4,
             kl: 1e-6,
             perceptual: 0.0,
+            quant: false,
+            start: None,
         }
     }
 }
@@ -61,8 +72,8 @@ impl KlConfig {
             layers_per_block: self.blocks,
             norm_num_groups: self.groups,
             scaling_factor: 1.0,
-            use_quant_conv: false,
-            use_post_quant_conv: false,
+            use_quant_conv: self.quant,
+            use_post_quant_conv: self.quant,
             mid_block_add_attention: self.attention,
             ..AutoencoderConfig::default()
         }
@@ -96,6 +107,61 @@ impl KlConfig {
         let init = seed.map_or_else(|| Init::declared(device), |seed| Init::new(seed, device));
         Ok(config.build(&init)?)
     }
+
+    /// Refuses, before anything is written, a `start` that is not of these sizes for samples of `shape`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the keys.
+    pub(crate) fn check_start(&self, shape: Shape) -> Result<(), Error> {
+        self.start.as_ref().map_or(Ok(()), |folder| check_sizes(&self.published(shape.image()?[0]), folder))
+    }
+
+    /// The network that training begins with: weights drawn from `seed`, or those of `start`.
+    ///
+    /// # Errors
+    /// Those of [`KlConfig::network`]; a folder that is none, or whose sizes are others.
+    pub(crate) fn first(&self, shape: Shape, seed: u64, device: &Device) -> Result<Autoencoder, Error> {
+        let Some(folder) = &self.start else { return self.network(shape, Some(seed), device) };
+        self.latent(shape)?;
+        let config = self.published(shape.image()?[0]);
+        check_sizes(&config, folder)?;
+        let source = Stored::open(&folder.join("diffusion_pytorch_model.safetensors"))?;
+        Ok(config.load(&source, device)?)
+    }
+}
+
+/// Refuses a released autoencoder in `folder` of other sizes than `ours`, each by its key.
+fn check_sizes(ours: &AutoencoderConfig, folder: &Path) -> Result<(), Error> {
+    let file = folder.join("config.json");
+    let wrong = |what: String| Error::Usage(format!("codec.start {}: {what}", file.display()));
+    let text = std::fs::read(&file).map_err(|error| {
+        wrong(format!(
+            "{error}; give the folder of an AutoencoderKL, with config.json and diffusion_pytorch_model.safetensors"
+        ))
+    })?;
+    let (theirs, _) = published::read::<AutoencoderConfig>(&text).map_err(|error| wrong(error.to_string()))?;
+    let say = |config: &AutoencoderConfig| {
+        let quant = config.use_quant_conv && config.use_post_quant_conv;
+        [
+            ("channels", format!("{:?}", config.block_out_channels)),
+            ("blocks", config.layers_per_block.to_string()),
+            ("groups", config.norm_num_groups.to_string()),
+            ("attention", config.mid_block_add_attention.to_string()),
+            ("latent_channels", config.latent_channels.to_string()),
+            ("quant", quant.to_string()),
+            ("(channels of a sample)", format!("{} to {}", config.in_channels, config.out_channels)),
+        ]
+    };
+    let other: Vec<String> = say(&theirs)
+        .into_iter()
+        .zip(say(ours))
+        .filter(|(a, b)| a != b)
+        .map(|((key, value), _)| format!("{key} = {value}"))
+        .collect();
+    match other.is_empty() {
+        true => Ok(()),
+        false => Err(wrong(format!("its network has other sizes: set {}", other.join(", ")))),
+    }
 }
 
 impl Kind for KlConfig {
@@ -123,6 +189,7 @@ impl Kind for KlConfig {
     fn rehearse(&self, recipe: &CodecRecipe) -> Result<(), Error> {
         let dataset = data::open(&recipe.data)?;
         self.network(dataset.shape(), None, &Device::flex())?;
+        self.check_start(dataset.shape())?;
         Loader::new(dataset, &recipe.loader(), 0)?;
         Ok(())
     }
@@ -139,7 +206,7 @@ impl Kind for KlConfig {
             _ => Some(crate::perceptual::lpips(sample, &context.device)?),
         };
         let task = Learned(AutoencoderTask { config: self.clone(), perceptual, seed: stage.seed });
-        let net = self.network(sample, Some(stage.seed), &context.device.device)?;
+        let net = self.first(sample, stage.seed, &context.device.device)?;
         stage.run(net, &task, source, context)
     }
 

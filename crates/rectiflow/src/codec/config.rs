@@ -1,7 +1,10 @@
 //! What a codec is made from: its kind, its data and its training.
 
-use super::{Kind, KlConfig, ShapeConfig, TriplaneConfig};
-use crate::{Context, Error, recipe::document};
+use super::{Kind, KlConfig, MelCodecConfig, ShapeConfig, TriplaneConfig};
+use crate::{
+    Context, Error,
+    recipe::{Separate, document},
+};
 use base::Shape;
 use data::{DataConfig, Dataset, LoaderConfig, TestPart};
 use serde::{Deserialize, Serialize};
@@ -55,12 +58,14 @@ pub enum Whitening {
     Zca,
 }
 
-/// A codec by configuration: `type = "autoencoder" | "shape" | "triplane"` and that codec's keys.
+/// A codec by configuration: `type = "autoencoder" | "mel" | "shape" | "triplane"` and that codec's keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum CodecConfig {
-    /// KL autoencoder over pictures `[c h w]`, spectrograms among them.
+    /// KL autoencoder over pictures `[c h w]`.
     Autoencoder(KlConfig),
+    /// The same over mel pictures of sounds and their mixtures.
+    Mel(MelCodecConfig),
     /// Vector sets of signed distances, over shapes.
     Shape(ShapeConfig),
     /// Planes of features reconstructed from views, over shapes.
@@ -72,6 +77,7 @@ impl CodecConfig {
     pub(crate) fn kind(&self) -> &dyn Kind {
         match self {
             Self::Autoencoder(config) => config,
+            Self::Mel(config) => config,
             Self::Shape(config) => config,
             Self::Triplane(config) => config,
         }
@@ -83,6 +89,11 @@ impl CodecConfig {
     /// [`Error::Usage`] for samples that it does not read.
     pub fn latent(&self, sample: Shape) -> Result<Shape, Error> {
         self.kind().latent(sample)
+    }
+
+    /// How its samples are heard, where they are pictures of sound: the keys it shares with task `separate`.
+    pub fn heard(&self) -> Option<Separate> {
+        self.kind().heard()
     }
 
     /// `data` as this codec reads them.

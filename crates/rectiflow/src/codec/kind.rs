@@ -4,6 +4,7 @@
 use super::CodecRecipe;
 use crate::{
     Context, Error,
+    recipe::Separate,
     runs::{Stage, TrainReport},
 };
 use base::{Device, Shape, Tensor};
@@ -43,6 +44,11 @@ pub(crate) trait Kind {
 
     /// The points that its rows are, where what is lost can be measured on surfaces alone.
     fn points(&self) -> Option<Counts> {
+        None
+    }
+
+    /// How its samples are heard, where they are pictures of sound.
+    fn heard(&self) -> Option<Separate> {
         None
     }
 }

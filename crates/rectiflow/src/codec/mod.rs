@@ -10,8 +10,10 @@ mod gauge;
 mod kind;
 mod latents;
 mod learned;
+mod mel;
 mod moments;
 mod shape;
+mod stream;
 mod task;
 mod triplane;
 
@@ -22,8 +24,10 @@ pub(crate) use kind::{Coder, Kind, Solid};
 pub(crate) use latents::encoded;
 pub use latents::{latents, raw, through};
 pub use learned::{Learned, Loses};
+pub use mel::MelCodecConfig;
 pub use moments::Moments;
 pub use shape::{ShapeConfig, ShapeTask};
+pub(crate) use stream::{Encoding, encode_batch};
 pub use task::{AutoencoderTask, divergence};
 pub use triplane::{TriplaneConfig, TriplaneTask};
 

@@ -18,6 +18,7 @@ pub use evaluate::EvaluateConfig;
 pub use latents::{LatentsConfig, Space};
 pub use layers::Layers;
 pub use sample::{PairsRecipe, SampleConfig};
+pub(crate) use task::check_recordings;
 pub use task::{FLOW_SEP, Generate, Joint, Separate, TaskConfig, Transfer};
 pub use text::{INSTAFLOW, TextConfig};
 

@@ -8,7 +8,7 @@ mod resume;
 mod stage;
 
 pub(crate) use lineage::Lineage;
-pub(crate) use record::DataRecord;
+pub(crate) use record::{DataRecord, unheard};
 pub(crate) use resume::starting_point;
 pub use resume::{Resume, TrainReport, place};
 pub(crate) use stage::{Learning, Sheet, Stage};

@@ -34,6 +34,15 @@ pub(crate) struct DataRecord {
 /// Classes that a line names before it counts the rest.
 const NAMED: usize = 5;
 
+/// Recordings that are not mixed, each with its reason.
+pub(crate) fn unheard(left_out: &[String]) -> Vec<LeftOut> {
+    let first = left_out.iter().take(NAMED).cloned().collect();
+    let why = "only recordings that sound are mixed: WAV, FLAC, Ogg Vorbis and MP3".to_string();
+    let what = "files of other kinds, silent or unreadable".to_string();
+    let left = LeftOut { what, count: left_out.len(), first, why };
+    if left_out.is_empty() { Vec::new() } else { vec![left] }
+}
+
 impl DataRecord {
     /// Of the training part.
     pub fn of(dataset: &dyn Dataset) -> Self {
@@ -61,10 +70,6 @@ impl DataRecord {
 
     /// Of the recordings that mixtures are made of, their pictures of `shape`.
     pub fn of_sounds(name: &str, library: &Library, shape: Shape, left_out: &[String]) -> Self {
-        let first = left_out.iter().take(NAMED).cloned().collect();
-        let why = "only recordings that sound are mixed: WAV, FLAC, Ogg Vorbis and MP3".to_string();
-        let what = "files of other kinds, silent or unreadable".to_string();
-        let left = LeftOut { what, count: left_out.len(), first, why };
         let count = |label: usize| library.clips().iter().filter(|clip| clip.label == label).count();
         Self {
             kind: "recordings",
@@ -72,7 +77,7 @@ impl DataRecord {
             shape: Some(shape),
             samples: library.clips().len(),
             classes: library.labels().iter().cloned().enumerate().map(|(i, label)| (label, count(i))).collect(),
-            left_out: if left_out.is_empty() { Vec::new() } else { vec![left] },
+            left_out: unheard(left_out),
             ..Self::default()
         }
     }

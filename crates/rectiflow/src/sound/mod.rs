@@ -7,15 +7,19 @@
 mod analysis;
 mod instruments;
 mod library;
+mod pictures;
 mod source;
 
 pub use analysis::Analysis;
 pub(crate) use library::read;
 pub use library::{LibraryConfig, Part, library, prepare};
+pub use pictures::MelPictures;
 pub use source::{MixtureSource, held_out, libraries};
 
 use crate::Error;
 use data::DataConfig;
+
+pub(crate) use crate::recipe::check_recordings;
 
 /// The recordings of `data`, for the errors that name them.
 ///

@@ -104,7 +104,7 @@ impl Source for MixtureSource {
 }
 
 /// What a run resumes on only: recordings, mixing, order.
-fn fingerprint(library: &Library, config: &MixtureConfig, key: Key) -> String {
+pub(super) fn fingerprint(library: &Library, config: &MixtureConfig, key: Key) -> String {
     let mut sum = 0xcbf2_9ce4_8422_2325u64;
     let mut take = |word: u64| sum = (sum ^ word).wrapping_mul(0x0100_0000_01b3);
     for clip in library.clips() {

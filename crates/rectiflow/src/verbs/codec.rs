@@ -8,12 +8,14 @@ use crate::{
     pictures,
     round_trip::{RoundTrip, round_trip as round_trip_of_shapes},
     shapes,
+    sound::Analysis,
     stage::{DataRecord, Resume, Stage, TrainReport, place},
 };
 use base::{Shape, Tensor, TensorData};
 use data::{Dataset, Split, TestPart};
 use media::{
     Grid,
+    audio::picture,
     shape::{Mesh, record::Counts},
 };
 use serde::Serialize;
@@ -59,6 +61,21 @@ pub struct Lost {
     pub share: f64,
     /// Peak signal-to-noise ratio in dB over a range of 2.
     pub psnr: f64,
+    /// Mean absolute error of a number.
+    pub absolute_error: f64,
+    /// What simpler means lose with at least as many numbers: averages of cells. `None` for samples that have none.
+    pub floor: Option<Floor>,
+}
+
+/// Averages of cells in place of latents.
+#[derive(Clone, Debug, Serialize)]
+pub struct Floor {
+    /// Rows and columns of a cell.
+    pub cell: [usize; 2],
+    /// Mean absolute error of a number.
+    pub absolute_error: f64,
+    /// The squared error's share of the samples' variance.
+    pub share: f64,
 }
 
 /// Makes every check that [`codec`] makes before its first step, and changes nothing.
@@ -111,8 +128,12 @@ pub fn codec(
     }
     let shown = held_out.clone().unwrap_or(dataset);
     let (there, back) = round_trip(&shown, &codec, context)?;
-    let lost = held_out.map(|_| lost(&there, &back, shape.numel()));
-    let sheet = sheet(&there, &back, shape, &run)?;
+    let lost = held_out
+        .map(|_| Lost { floor: floor(&there, shape, codec.latent.numel()), ..lost(&there, &back, shape.numel()) });
+    let sheet = match kind.heard() {
+        Some(hearing) => Some(heard_back(&there, &back, &Analysis::new(&hearing)?, &run)?),
+        None => sheet(&there, &back, shape, &run)?,
+    };
     Ok(CodecReport { sample: shape, latent: codec.latent, lost, shapes: None, sheet, train })
 }
 
@@ -165,7 +186,53 @@ fn lost(there: &[f32], back: &[f32], size: usize) -> Lost {
     let mean = there.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
     let variance = there.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count;
     let psnr = 10.0 * (4.0 / squared_error).log10();
-    Lost { samples: there.len() / size, squared_error, share: squared_error / variance, psnr }
+    let absolute_error = there.iter().zip(back).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>() / count;
+    Lost {
+        samples: there.len() / size,
+        squared_error,
+        share: squared_error / variance,
+        psnr,
+        absolute_error,
+        floor: None,
+    }
+}
+
+/// What is lost where every number is its cell's mean, and no more numbers are saved than by latents of `size`.
+fn floor(there: &[f32], shape: Shape, size: usize) -> Option<Floor> {
+    let [_, h, w] = shape.image().ok()?;
+    let halvings = (shape.numel() / size.max(1)).checked_ilog2()?;
+    let [a, b] = [1usize << halvings.div_ceil(2), 1 << (halvings / 2)];
+    if a * b == 1 || !h.is_multiple_of(a) || !w.is_multiple_of(b) {
+        return None;
+    }
+    let mut back = there.to_vec();
+    for plane in back.chunks_exact_mut(h * w) {
+        for cell in 0..h / a * (w / b) {
+            let (top, left) = (cell / (w / b) * a, cell % (w / b) * b);
+            let places: Vec<usize> = (0..a * b).map(|i| (top + i / b) * w + left + i % b).collect();
+            let mean = places.iter().map(|at| plane[*at]).sum::<f32>() / (a * b) as f32;
+            places.iter().for_each(|at| plane[*at] = mean);
+        }
+    }
+    let Lost { absolute_error, share, .. } = lost(there, &back, shape.numel());
+    Some(Floor { cell: [a, b], absolute_error, share })
+}
+
+/// Spectrograms of held-out sounds and mixtures above, what comes back of each below.
+fn heard_back(there: &[f32], back: &[f32], analysis: &Analysis, run: &RunDir) -> Result<PathBuf, Error> {
+    let (size, columns) = (analysis.shape().numel(), 8);
+    let count = (there.len() / size).min(SHEET) / columns * columns;
+    let row = |rows: &[f32], at: usize| analysis.picture(&rows[at * size..(at + 1) * size]);
+    let pictures: Vec<_> = (0..count / columns)
+        .flat_map(|line| {
+            [there, back].into_iter().flat_map(move |rows| (0..columns).map(move |i| (rows, line * columns + i)))
+        })
+        .map(|(rows, at)| row(rows, at))
+        .collect();
+    let file = run.samples().join("round-trip.png");
+    let drawn = picture::sheet(&pictures, analysis.frames(), columns, 2);
+    media::png::save(&file, &drawn, &[("parameters", "held-out sounds above, what comes back below")])?;
+    Ok(file)
 }
 
 /// Samples above, what comes back of them below, in the run's folder of samples.
@@ -192,12 +259,19 @@ impl std::fmt::Display for CodecReport {
         let fewer = self.sample.numel() as f64 / self.latent.numel() as f64;
         writeln!(f, "latents {} of samples {}: {fewer:.1} times fewer numbers", self.latent, self.sample)?;
         if let Some(lost) = &self.lost {
-            let Lost { samples, psnr, share, .. } = lost;
+            let Lost { samples, psnr, share, absolute_error, floor, .. } = lost;
             writeln!(
                 f,
-                "{samples} held-out samples come back with {psnr:.1} dB, {:.2} % of their variance lost",
+                "{samples} held-out samples come back with {psnr:.1} dB, {:.2} % of their variance lost, {absolute_error:.4} of a number",
                 100.0 * share
             )?;
+            if let Some(Floor { cell: [a, b], absolute_error, share }) = floor {
+                let share = 100.0 * share;
+                writeln!(
+                    f,
+                    "averages of {a} x {b} cells, as many numbers: {share:.2} % lost, {absolute_error:.4} of a number"
+                )?;
+            }
         }
         if let Some(shapes) = &self.shapes {
             writeln!(f, "{shapes}")?;
@@ -222,5 +296,22 @@ mod tests {
         assert_eq!(found.samples, 2);
         assert!((found.squared_error - 0.04).abs() < 1e-6 && (found.share - 0.04).abs() < 1e-6);
         assert!((found.psnr - 20.0).abs() < 1e-4, "{found:?}");
+        assert!((found.absolute_error - 0.2).abs() < 1e-6);
+    }
+
+    /// A picture that is even within cells loses nothing; a board of unlike neighbours loses all. Mutants: cells across rows; more
+    /// numbers than the latent has.
+    #[test]
+    fn averages_of_cells_are_what_a_codec_is_held_against() {
+        let shape = Shape::from([1, 4, 4]);
+        let even: Vec<f32> = (0..16).map(|i| ((i / 8) * 2 + i % 4 / 2) as f32).collect();
+        let found = floor(&even, shape, 4).unwrap();
+        assert_eq!((found.cell, found.share), ([2, 2], 0.0));
+        let board: Vec<f32> = (0..16).map(|i| if (i / 4 + i % 4) % 2 == 0 { 1.0 } else { -1.0 }).collect();
+        let found = floor(&board, shape, 4).unwrap();
+        assert!((found.share - 1.0).abs() < 1e-6 && (found.absolute_error - 1.0).abs() < 1e-6, "{found:?}");
+        assert_eq!(floor(&board, shape, 8).unwrap().cell, [2, 1]);
+        assert_eq!(floor(&board, shape, 5).unwrap().cell, [2, 1]);
+        assert!(floor(&board, shape, 16).is_none());
     }
 }

@@ -12,6 +12,7 @@ mod transfer;
 
 pub use generate::Generate;
 pub use joint::Joint;
+pub(crate) use separate::check_recordings;
 pub use separate::{FLOW_SEP, Separate};
 pub use transfer::Transfer;
 
@@ -75,8 +76,9 @@ trait Keys {
         None
     }
 
-    /// Maps that stand beside each sample, for the network to read.
-    fn maps(&self) -> usize {
+    /// Channels of the map that stands beside each sample, for the network to read; it says that it reads `reads`.
+    fn maps(&self, reads: usize) -> usize {
+        let _ = reads;
         0
     }
 
@@ -168,7 +170,8 @@ impl TaskConfig {
         if let Some(source) = self.source() {
             source.check().map_err(|error| format!("task.source: {error}"))?;
         }
-        match (self.keys().maps(), recipe.network.condition().dense) {
+        let reads = recipe.network.condition().dense;
+        match (self.keys().maps(reads), reads) {
             (asked, reads) if asked == reads => {}
             (0, _) => {
                 return Err("network.condition.dense is for mixtures to hear a sound in: set `task = { type = \

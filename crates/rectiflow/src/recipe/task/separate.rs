@@ -5,6 +5,7 @@ use data::{DataConfig, mixture::MixtureConfig};
 use media::audio::{Mel, MelConfig};
 use methods::Target;
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 /// FlowSep: Language-Queried Sound Separation with Rectified Flow Matching.
 pub const FLOW_SEP: base::Paper = base::Paper::arxiv(
@@ -29,6 +30,9 @@ pub struct Separate {
     pub mel: MelConfig,
     /// What mixtures are like. Their length over the picture's hop is the number of its columns.
     pub mixture: MixtureConfig,
+    /// The run of a codec (verb `codec`, `type = "mel"`): the flow learns its latents of pictures, and what it hears is decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codec: Option<PathBuf>,
     /// Reads what is asked for as words, by a frozen encoder, in place of the labels' numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<TextConfig>,
@@ -37,7 +41,7 @@ pub struct Separate {
 impl Default for Separate {
     fn default() -> Self {
         let (mel, mixture) = (MelConfig::default(), MixtureConfig::default());
-        Self { held_out: 4, centre: -5.0, spread: 3.0, mel, mixture, text: None }
+        Self { held_out: 4, centre: -5.0, spread: 3.0, mel, mixture, codec: None, text: None }
     }
 }
 
@@ -57,7 +61,7 @@ impl Separate {
     }
 
     /// Ranges of its own keys.
-    fn ranges(&self) -> Result<(), String> {
+    pub(crate) fn ranges(&self) -> Result<(), String> {
         if self.held_out < 2 {
             return Err(format!("task.held_out is {}; keep apart one recording in 2 or more", self.held_out));
         }
@@ -72,18 +76,18 @@ impl Separate {
     }
 }
 
-/// Keys of `data` that mean nothing for sounds.
-fn check_recordings(data: &DataConfig) -> Result<(), String> {
+/// Refuses keys of `data` that mean nothing for sounds.
+///
+/// # Errors
+/// The reason.
+pub(crate) fn check_recordings(data: &DataConfig) -> Result<(), String> {
     let meant = DataConfig { name: data.name.clone(), path: data.path.clone(), ..DataConfig::default() };
     if *data != (DataConfig { classes: data.classes.clone(), ..meant }) {
-        return Err(
-            "for task `separate` the table `[data]` says name or path and classes; its other keys are of images".into(),
-        );
+        return Err("for sounds the table `[data]` says name or path and classes; its other keys are of images".into());
     }
     if data.name.is_none() && data.path.is_none() {
         return Err(
-            "task `separate` needs recordings: set data.name (`rectiflow data list`) or data.path, or give --data"
-                .into(),
+            "there are no recordings: set data.name (`rectiflow data list`) or data.path, or give --data".into()
         );
     }
     Ok(())
@@ -98,8 +102,13 @@ impl Keys for Separate {
         self.text.as_ref()
     }
 
-    fn maps(&self) -> usize {
-        1 // the mixture
+    fn codec(&self) -> Option<&Path> {
+        self.codec.as_deref()
+    }
+
+    fn maps(&self, reads: usize) -> usize {
+        // The mixture; how many channels a latent has is known when its codec is opened.
+        if self.codec.is_some() { reads.max(1) } else { 1 }
     }
 
     fn papers(&self) -> Vec<base::Paper> {

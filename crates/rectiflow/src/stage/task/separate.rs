@@ -4,6 +4,7 @@ use super::{Opened, Survey, Trains};
 use crate::{
     Context, Error, Recipe,
     asked::{Classes, Maps},
+    codec::{Codec, Encoding, encode_batch},
     host::host,
     model::Subject,
     recipe::Separate,
@@ -18,32 +19,46 @@ use std::{path::Path, sync::Arc};
 use train::{Batch, Source};
 
 impl Trains for Separate {
-    fn open(&self, recipe: &Recipe, _: &Path, _: &mut Context) -> Result<Opened, Error> {
+    fn open(&self, recipe: &Recipe, folder: &Path, context: &mut Context) -> Result<Opened, Error> {
         let words = Words::of(recipe)?;
+        let codec = codec_of(self, recipe, Some(folder), context)?;
         let (train, test, left_out) = libraries(&recipe.data, self)?;
-        let (name, labels, shape) = (place(&recipe.data)?, train.labels().to_vec(), Analysis::new(self)?.shape());
+        let (name, labels) = (place(&recipe.data)?, train.labels().to_vec());
+        let shape = codec.as_ref().map_or(Analysis::new(self)?.shape(), |codec| codec.latent);
+        let device = context.device.device.clone();
         let mut data = DataRecord::of_sounds(&name, &train, shape, &left_out);
         let watched = if recipe.train.validate_every > 0 { recipe.train.validation_samples } else { 0 };
         let shown = if recipe.train.sample_every > 0 { SHEET as usize } else { 0 };
         data.held_out = test.clips().len();
         let held = held_out(test, self, watched.max(shown))?;
+        let held = match (held, &codec) {
+            (Some(held), Some(codec)) => Some(encode_batch(held, codec, &device)?),
+            (held, _) => held,
+        };
         let source = MixtureSource::new(train, self, recipe.seed, recipe.train.micro_batch())?;
+        let source: Box<dyn Source> = match &codec {
+            None => Box::new(source),
+            Some(codec) => Box::new(Encoding { source, codec: codec.clone(), device }),
+        };
         data.fingerprint = source.fingerprint();
-        let source = Captioned::new(Box::new(source), words.as_ref());
+        let source = Captioned::new(source, words.as_ref());
         let asked = held.as_ref().map_or(Ok(Classes::None), |held| asked(held, words.is_some()))?;
         let validation = match held {
             Some(held) if watched > 0 => Some(Captioned::read(first(held, watched), words.as_ref())?),
             _ => None,
         };
         let classes = if words.is_some() { Vec::new() } else { labels };
-        let subject = Subject { stage: "base".into(), shape, classes, data: name, codec: None };
+        let identity = codec.as_ref().map(|codec| codec.identity.clone());
+        let subject = Subject { stage: "base".into(), shape, classes, data: name, codec: identity };
         let stream = Stream { source, validation, data };
-        Ok(Opened { subject, stream, premetric: None, gauge: None, words, codec: None, asked })
+        Ok(Opened { subject, stream, premetric: None, gauge: None, words, codec, asked })
     }
 
-    fn survey(&self, recipe: &Recipe, _: &mut Context) -> Result<Survey, Error> {
+    fn survey(&self, recipe: &Recipe, context: &mut Context) -> Result<Survey, Error> {
+        let codec = codec_of(self, recipe, None, context)?;
         let (library, ..) = libraries(&recipe.data, self)?;
-        let (shape, classes) = (Analysis::new(self)?.shape(), recipe.rows(library.labels().len()));
+        let shape = codec.map_or(Analysis::new(self)?.shape(), |codec| codec.latent);
+        let classes = recipe.rows(library.labels().len());
         Ok(Survey { samples: library.clips().len(), shape, classes, pictures: None })
     }
 
@@ -56,6 +71,42 @@ impl Trains for Separate {
             "labels": library.labels().join(", "),
             "left_out": left_out.join("\n"),
         }))
+    }
+}
+
+/// The codec that `task` names, which must hear as it does.
+fn codec_of(
+    task: &Separate,
+    recipe: &Recipe,
+    folder: Option<&Path>,
+    context: &Context,
+) -> Result<Option<Arc<Codec>>, Error> {
+    let Some(codec) = Codec::of(recipe, folder, &context.device)? else { return Ok(None) };
+    let place = codec.file.display();
+    let Some(theirs) = codec.recipe.codec.heard() else {
+        return Err(Error::Usage(format!(
+            "task.codec {place}: it is no codec of sound; train one of `type = \"mel\"` (recipes/sound/codec.toml)"
+        )));
+    };
+    let frames = |of: &Separate| of.frames().map(|frames| frames.to_string()).unwrap_or_default();
+    let keys = [
+        ("task.mel", format!("{:?}", task.mel), format!("{:?}", theirs.mel)),
+        ("task.centre", task.centre.to_string(), theirs.centre.to_string()),
+        ("task.spread", task.spread.to_string(), theirs.spread.to_string()),
+        ("columns of task.mixture.length", frames(task), frames(&theirs)),
+        ("task.held_out", task.held_out.to_string(), theirs.held_out.to_string()),
+    ];
+    if let Some((key, ours, theirs)) = keys.into_iter().find(|(_, ours, theirs)| ours != theirs) {
+        return Err(Error::Usage(format!(
+            "{key} is {ours}, and the codec {place} was trained with {theirs}; say the same"
+        )));
+    }
+    let (reads, channels) = (recipe.network.condition().dense, codec.latent.lengths()[0]);
+    match reads == channels {
+        true => Ok(Some(codec)),
+        false => Err(Error::Usage(format!(
+            "network.condition.dense is {reads}, and a mixture's latent under {place} has {channels} channels; set it to {channels}"
+        ))),
     }
 }
 

@@ -1,11 +1,14 @@
 //! `separate`: recordings in, what each query names in them out, of the same length, rate and number of channels.
 
 mod files;
+mod listener;
 mod score;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 pub use score::{Score, ScoreRequest, score};
+pub use ways::{Way, Ways};
 
 use super::sample::SampleOverrides;
 use crate::{
@@ -40,6 +43,8 @@ pub struct SeparateRequest {
     pub queries: Vec<String>,
     /// From pictures to sound.
     pub resynthesis: Resynthesis,
+    /// The folder of a vocoder, for [`Resynthesis::Vocoder`].
+    pub vocoder: Option<PathBuf>,
     /// Folder for the sounds and their spectrograms.
     pub output: PathBuf,
 }
@@ -100,6 +105,10 @@ pub fn separate(request: &SeparateRequest, context: &mut Context) -> Result<Sepa
     let model = Model::of_any(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     let config = request.overrides.apply(&model.recipe.sample)?;
     let separator = Separator::new(&model, config, request.seed)?;
+    let separator = match &request.vocoder {
+        Some(folder) => separator.with_vocoder(folder, context)?,
+        None => separator,
+    };
     let queries = Queries::parse(&request.queries, &model)?;
     let found = inputs(&request.input, &request.output, &request.queries)?;
     // Everything is looked at before the first file is written.

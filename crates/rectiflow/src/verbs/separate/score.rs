@@ -4,7 +4,11 @@
 //! the mixture's (Le Roux et al. 2019, arXiv:1811.02508). The oracles know what no model does: both references (ideal ratio mask),
 //! or the target's own picture.
 
-use super::super::sample::SampleOverrides;
+use super::{
+    super::sample::SampleOverrides,
+    listener::Listener,
+    ways::{Collected, IDEAL, MIXTURE, TARGET, Ways},
+};
 use crate::{
     Context, Error, Model,
     context::Event,
@@ -16,7 +20,7 @@ use crate::{
 use base::{Key, Purpose};
 use data::mixture::{Library, Mixture, MixtureConfig, mix};
 use media::audio::{LogMel, mask, picture};
-use metrics::sound::{level_difference, log_mel_l1, lost_energy, si_sdr, si_sdr_improvement};
+use metrics::sound::{level_difference, log_mel_l1, lost_energy, si_sdr};
 use serde::Serialize;
 use std::{fmt, path::PathBuf, time::Instant};
 
@@ -33,6 +37,10 @@ pub struct ScoreRequest {
     pub seed: u64,
     /// Mixtures, at least 1.
     pub count: usize,
+    /// The folder of a vocoder to measure beside the other ways to sound.
+    pub vocoder: Option<PathBuf>,
+    /// The file of a classifier that listens; one is trained and kept there where there is none.
+    pub judge: Option<PathBuf>,
     /// A sheet of the first mixtures: mixture, target, what was heard, what a wrong query heard.
     pub sheet: PathBuf,
 }
@@ -51,7 +59,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(values: &[f64]) -> Self {
+    pub(super) fn of(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = |share: usize| sorted.get((sorted.len() * share / 100).min(sorted.len().saturating_sub(1)));
@@ -67,6 +75,8 @@ impl Spread {
 pub struct Score {
     /// Mixtures.
     pub mixtures: usize,
+    /// Sounds in each.
+    pub sounds: usize,
     /// Recordings they were made of.
     pub recordings: usize,
     /// Evaluations of the network to a picture.
@@ -81,18 +91,22 @@ pub struct Score {
     pub ideal_mask: Spread,
     /// Improvement by the mask of the target's own picture, dB.
     pub own_picture: Spread,
+    /// Improvement by the mask of what comes back of that picture from the model's codec; `None` without one.
+    pub through_codec: Option<Spread>,
     /// Log-mel L1 between the model's picture and the target's, over that of the mixture's.
     pub log_mel: f64,
     /// Share of the target's energy in cells that the mask left more than 20 dB below it.
     pub lost: f64,
     /// Share of outputs that are nearer to the sound asked for than to the other one.
     pub follows: f64,
-    /// The same where the query names the other sound.
+    /// The same where the query names another of its sounds, which is then looked for in all but the first.
     pub follows_swapped: f64,
     /// Energy of the answer to a query for what does not sound, over the mixture's, dB.
     pub absent: Spread,
     /// Share of those answers at least 10 dB below the mixture.
     pub absent_quiet: f64,
+    /// The ways from its pictures to sound, beside the references and the mixture.
+    pub ways: Ways,
     /// Seconds to a second of sound.
     pub real_time_factor: f64,
     /// The sheet.
@@ -101,8 +115,8 @@ pub struct Score {
 
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { mixtures, recordings, steps, .. } = self;
-        writeln!(f, "{mixtures} mixtures of {recordings} recordings kept apart, {steps} steps")?;
+        let Self { mixtures, sounds, recordings, steps, .. } = self;
+        writeln!(f, "{mixtures} mixtures of {sounds} of {recordings} recordings kept apart, {steps} steps")?;
         writeln!(f, "{:<54} {:>8} {:>8} {:>8} {:>8}", "", "mean", "tenth", "median", "ninetieth")?;
         let rows = [
             ("SI-SDR of the mixture, dB", self.mixture),
@@ -111,7 +125,10 @@ impl fmt::Display for Score {
             ("improvement by the ideal ratio mask, dB", self.ideal_mask),
             ("level of the answer to an absent query, dB", self.absent),
         ];
-        for (name, Spread { mean, tenth, median, ninetieth }) in rows {
+        let codec = self.through_codec.map(|spread| ("... as the codec brings it back, dB", spread));
+        for (name, Spread { mean, tenth, median, ninetieth }) in
+            rows[..3].iter().copied().chain(codec).chain(rows[3..].iter().copied())
+        {
             writeln!(f, "{name:<54} {mean:8.2} {tenth:8.2} {median:8.2} {ninetieth:8.2}")?;
         }
         let shares = [
@@ -123,6 +140,7 @@ impl fmt::Display for Score {
             ("target energy lost by more than 20 dB", self.lost),
         ];
         shares.iter().try_for_each(|(name, share)| writeln!(f, "{name:<54} {:7.1}%", 100.0 * share))?;
+        write!(f, "{}", self.ways)?;
         writeln!(f, "{:.3} of real time; {}", self.real_time_factor, self.sheet.display())
     }
 }
@@ -141,14 +159,28 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<Score, Err
     let steps = config.steps;
     let sound = model.recipe.task.separate()?.clone();
     let separator = Separator::new(&model, config, request.seed)?;
-    let (_, library, _) = libraries(&model.recipe.data, &sound)?;
-    // Two sounds, so that "the other one" is one; both there, so that their ratio is defined.
-    let present = MixtureConfig { absent: 0.0, sources: [2, 2], ..sound.mixture.clone() };
+    let separator = match &request.vocoder {
+        Some(folder) => separator.with_vocoder(folder, context)?,
+        None => separator,
+    };
+    let (trained, library, _) = libraries(&model.recipe.data, &sound)?;
+    let listener = match &request.judge {
+        Some(file) => {
+            let listener = Listener::open(file, &trained, &sound, context)?;
+            let accuracy = listener.accuracy(&library, &sound)?;
+            Some((listener, accuracy))
+        }
+        None => None,
+    };
+    // As many sounds as training had at most, all of them there, so that their ratio is defined.
+    let sounds = sound.mixture.sources[1].max(2);
+    let present = MixtureConfig { absent: 0.0, sources: [sounds, sounds], ..sound.mixture.clone() };
     let absent = MixtureConfig { absent: 1.0, ..present.clone() };
     let key = Key::new(0, Purpose::Probe).fold(1);
     // One bar for all of them, not one for each.
     let mut silent = Context::new(context.device.clone(), context.stop.clone(), |_| ());
-    let mut bench = Bench { separator: &separator, model: &model, library: &library, context: &mut silent };
+    let collected = Collected::default();
+    let mut bench = Bench { separator: &separator, model: &model, library: &library, context: &mut silent, collected };
     context.tell(Event::Begin { what: "mixtures", total: request.count as u64 });
     let (mut rows, mut quiet, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
     let mut seconds = 0.0;
@@ -166,6 +198,7 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<Score, Err
         context.tell(Event::Advance { done: index + 1 });
     }
     context.tell(Event::End);
+    let ways = bench.collected.measured(listener.as_ref().map(|(listener, accuracy)| (listener, *accuracy)))?;
     media::png::save(&request.sheet, &sheet(&pictures), &[("parameters", "mixture, target, heard, other query")])?;
     let column = |of: fn(&Row) -> f64| rows.iter().map(of).collect::<Vec<f64>>();
     let share = |of: fn(&Row) -> bool| rows.iter().filter(|row| of(row)).count() as f64 / rows.len() as f64;
@@ -173,6 +206,7 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<Score, Err
     let sound_seconds = 3.0 * rows.len() as f64 * sound.mixture.length as f64 / f64::from(sound.mel.rate);
     Ok(Score {
         mixtures: rows.len(),
+        sounds,
         recordings: library.clips().len(),
         steps,
         mixture: Spread::of(&column(|r| r.mixture)),
@@ -180,12 +214,14 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<Score, Err
         improved: share(|r| r.improvement > 0.0),
         ideal_mask: Spread::of(&column(|r| r.ideal)),
         own_picture: Spread::of(&column(|r| r.own)),
+        through_codec: model.codec.as_ref().map(|_| Spread::of(&column(|r| r.coded))),
         log_mel: mean(|r| r.log_mel[0]) / mean(|r| r.log_mel[1]),
         lost: mean(|r| r.lost),
         follows: share(|r| r.follows[0]),
         follows_swapped: share(|r| r.follows[1]),
         absent_quiet: quiet.iter().filter(|d| **d <= -10.0).count() as f64 / quiet.len() as f64,
         absent: Spread::of(&quiet),
+        ways,
         real_time_factor: seconds / sound_seconds,
         sheet: request.sheet.clone(),
     })
@@ -197,6 +233,8 @@ struct Row {
     improvement: f64,
     ideal: f64,
     own: f64,
+    /// The same as the codec brings it back; not a number without one.
+    coded: f64,
     /// Of the model's picture and of the mixture's.
     log_mel: [f64; 2],
     lost: f64,
@@ -213,6 +251,7 @@ struct Bench<'a, 'c, 'd> {
     model: &'a Model,
     library: &'a Library,
     context: &'c mut Context<'d>,
+    collected: Collected,
 }
 
 impl Bench<'_, '_, '_> {
@@ -238,15 +277,31 @@ impl Bench<'_, '_, '_> {
         let ideal = stft.inverse(&mask::ideal_ratio(&spectra[0], &spectra[1], &spectra[2])?, mixed.len())?;
         let (picture, own) = (mel.log_mel_of(&spectra[0]), mel.log_mel_of(&spectra[1]));
         let masked = mask::resynthesise(mel, mixed, &own)?;
+        let coded = self
+            .separator
+            .round_trip(&own, self.context)?
+            .map(|back| mask::resynthesise(mel, mixed, &back))
+            .transpose()?;
         // Silence has no direction: it is near to nothing.
         let near = |x: &[f32], s: &[f32]| si_sdr(x, s).unwrap_or(f64::NEG_INFINITY);
         let (swapped, swapped_picture) = heard.swap_remove(1);
         let (answer, answered) = heard.swap_remove(0);
+        let mut sounds = vec![(TARGET.to_owned(), target.clone()), (IDEAL.to_owned(), ideal.clone())];
+        for how in self.separator.ways() {
+            let wave = match how {
+                Resynthesis::Mask => answer.clone(),
+                other => self.separator.sound(mixed, &answered, other)?,
+            };
+            sounds.push((format!("the model, {}", how.name()), wave));
+        }
+        sounds.push((MIXTURE.to_owned(), mixed.clone()));
+        self.collected.add((mixed, target, *label), sounds, mel)?;
         let row = Row {
             mixture: si_sdr(mixed, target)?,
             improvement: near(&answer, target) - si_sdr(mixed, target)?,
-            ideal: si_sdr_improvement(&ideal, mixed, target)?,
+            ideal: near(&ideal, target) - si_sdr(mixed, target)?,
             own: near(&masked, target) - si_sdr(mixed, target)?,
+            coded: coded.map_or(f64::NAN, |coded| near(&coded, target)) - si_sdr(mixed, target)?,
             log_mel: [log_mel_l1(&answered.values, &own.values)?, log_mel_l1(&picture.values, &own.values)?],
             lost: lost_energy(&stft.forward(&answer).magnitude(), &spectra[1].magnitude())?,
             follows: [near(&answer, target) > near(&answer, rest), near(&swapped, rest) > near(&swapped, target)],

@@ -1,0 +1,131 @@
+//! Who listens to what was separated: a small classifier of single sounds, trained on the recordings that the separator was trained on,
+//! alone and before anything is separated. Its classes say what a sound carries, its features how far two sets of sounds lie apart.
+
+use crate::{Context, Error, context::Event, recipe::Separate, sound::Analysis};
+use base::{Key, Purpose};
+use data::mixture::{Library, MixtureConfig, mix};
+use media::audio::LogMel;
+use metrics::{
+    Extractor, Matrix,
+    classifier::{self, Classifier, ClassifierConfig, Labelled},
+};
+use std::{ops::ControlFlow, path::Path, sync::atomic::Ordering};
+
+/// Single sounds that it learns from, and others that it is tried on.
+const SOUNDS: [usize; 2] = [1200, 200];
+
+/// Natural logarithms from silence to white: 87 dB.
+const RANGE: f32 = 10.0;
+
+/// The classifier, and how sounds become its pictures.
+pub(super) struct Listener {
+    classifier: Classifier,
+    analysis: Analysis,
+}
+
+impl Listener {
+    /// The one in `file`, or where there is none one trained on single sounds of `library` and kept there; it tells the labels of
+    /// `library` apart.
+    ///
+    /// # Errors
+    /// A file of another classifier; training that is interrupted.
+    pub fn open(file: &Path, library: &Library, config: &Separate, context: &mut Context) -> Result<Self, Error> {
+        let (analysis, device) = (Analysis::new(config)?, context.device.device.clone());
+        let input = analysis.shape().image()?;
+        if file.exists() {
+            let classifier = Classifier::load(file, &device)?;
+            let layout = classifier.layout();
+            return match layout.classes == library.labels() && layout.input == input {
+                true => Ok(Self { classifier, analysis }),
+                false => Err(Error::Usage(format!(
+                    "--judge {}: it tells {} apart in pictures of {:?}, and this model hears {} in pictures of {input:?}; give another \
+                     file, which is made where there is none",
+                    file.display(),
+                    layout.classes.join(", "),
+                    layout.input,
+                    library.labels().join(", ")
+                ))),
+            };
+        }
+        let usual = ClassifierConfig {
+            name: "mel-cnn".into(),
+            widths: [8, 16, 32],
+            features: 32,
+            epochs: 4,
+            batch: 32,
+            tell: 0.0,
+            ..ClassifierConfig::default()
+        };
+        let sounds = singles(library, config, &analysis, SOUNDS[0], Key::new(0, Purpose::Probe).fold(7))?;
+        let total = (usual.epochs * SOUNDS[0]) as u64;
+        context.note(format!("no classifier lies at {}: one is trained on single sounds", file.display()));
+        context.tell(Event::Begin { what: "classifier", total });
+        let stop = context.stop.clone();
+        let mut progress = |now: &classifier::Progress| {
+            context.tell(Event::Advance { done: now.seen as u64 });
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let classifier = classifier::train(&usual, &sounds, None, &device, &mut progress)?;
+        context.tell(Event::End);
+        context.go_on()?;
+        classifier.save(file)?;
+        Ok(Self { classifier, analysis })
+    }
+
+    /// Name and number of features, as figures carry them.
+    pub fn label(&self) -> String {
+        self.classifier.label()
+    }
+
+    /// Share of single sounds of `library` that it names rightly.
+    ///
+    /// # Errors
+    /// A library of fewer labels than there are classes.
+    pub fn accuracy(&self, library: &Library, config: &Separate) -> Result<f64, Error> {
+        let key = Key::new(0, Purpose::Probe).fold(8);
+        let sounds = singles(library, config, &self.analysis, SOUNDS[1], key)?;
+        Ok(classifier::train::accuracy(&self.classifier, &sounds)?)
+    }
+
+    /// Its features of `pictures`, and the label that each carries most of.
+    ///
+    /// # Errors
+    /// Pictures of no number.
+    pub fn hear(&self, pictures: &[LogMel]) -> Result<(Matrix, Vec<usize>), Error> {
+        let silence = self.analysis.mel().silence();
+        let unit = |v: f32| f32::from(byte(v, silence)) / 127.5 - 1.0;
+        let row = |picture: &LogMel| self.analysis.columns(&self.analysis.row(&picture.values));
+        let images: Vec<f32> = pictures.iter().flat_map(|picture| row(picture).into_iter().map(unit)).collect();
+        let [c, h, w] = self.analysis.shape().image()?;
+        let (features, logits) = self.classifier.run(&images, [pictures.len(), c, h, w])?;
+        let loudest = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0);
+        let labels = logits.data().chunks_exact(logits.columns()).map(loudest).collect();
+        Ok((features, labels))
+    }
+}
+
+/// A log-mel value as the classifier keeps it.
+fn byte(value: f32, silence: f32) -> u8 {
+    ((value - silence) / RANGE * 255.0).round().clamp(0.0, 255.0) as u8
+}
+
+/// `count` single sounds of `library`, as loud as in mixtures.
+fn singles(
+    library: &Library,
+    config: &Separate,
+    analysis: &Analysis,
+    count: usize,
+    key: Key,
+) -> Result<Labelled, Error> {
+    let alone = MixtureConfig { sources: [1, 1], absent: 0.0, ..config.mixture.clone() };
+    let input = analysis.shape().image()?;
+    let mut all = Labelled { input, classes: library.labels().to_vec(), ..Labelled::default() };
+    let silence = analysis.mel().silence();
+    for index in 0..count as u64 {
+        let sound = mix(library, &alone, key, index)?;
+        let picture = analysis.columns(&analysis.hear(&sound.target)?);
+        all.pixels.extend(picture.into_iter().map(|v| byte(v, silence)));
+        all.labels.push(sound.label as u32);
+    }
+    Ok(all)
+}
