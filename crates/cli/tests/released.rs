@@ -74,6 +74,37 @@ fn sample_draws_the_golden_pictures_from_folders_alone() {
     }
 }
 
+/// Mutant: `--parts` passed over.
+#[test]
+fn a_single_file_is_converted_and_drawn_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, output) = (dir.path().join("flux.safetensors"), dir.path().join("x.png"));
+    let folder = fixture("flux_schnell_tiny");
+    let mut command = rectiflow();
+    command.arg("convert").arg(&folder).arg(&file).args(["--layout", "single", "--network-only", "--dtype", "bf16"]);
+    command.assert().success().stdout(predicate::str::contains("tensors of transformer"));
+    let draw = |parts: bool| {
+        let mut command = rectiflow();
+        command.arg("sample").arg(&file).args(["--prompt", "a fox", "--height", "32", "--width", "48"]);
+        if parts {
+            command.arg("--parts").arg(&folder);
+        }
+        command.arg("--output").arg(&output);
+        command
+    };
+    draw(false).assert().code(2).stderr(predicate::str::contains("`vae`").and(predicate::str::contains("--parts")));
+    assert!(!output.exists());
+    draw(true).assert().success();
+    assert_eq!(image::open(&output).unwrap().to_rgb8().dimensions(), (48, 32));
+    let again = || {
+        let mut command = rectiflow();
+        command.arg("convert").arg(&folder).arg(&file).args(["--layout", "single"]);
+        command
+    };
+    again().assert().code(2).stderr(predicate::str::contains("there already"));
+    again().args(["--dtype", "int8"]).assert().code(2).stderr(predicate::str::contains("f32, bf16 and f16"));
+}
+
 #[test]
 fn options_of_runs_and_of_released_models_are_not_mixed() {
     let dir = tempfile::tempdir().unwrap();

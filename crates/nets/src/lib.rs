@@ -37,6 +37,7 @@ pub mod published;
 pub mod recompute;
 pub mod reward;
 pub mod shape;
+pub mod single;
 pub mod text;
 pub mod text_unet;
 pub mod triflow;

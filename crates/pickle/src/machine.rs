@@ -16,11 +16,16 @@ const ALLOWED: &[&str] = &[
     "torch._utils._rebuild_parameter",
     "torch.FloatStorage",
     "torch.HalfStorage",
+    "torch.BFloat16Storage",
     "torch.DoubleStorage",
     "torch.LongStorage",
     "torch.IntStorage",
     "torch.ByteStorage",
     "torch.BoolStorage",
+    // What training programs leave in their checkpoints beside the weights.
+    "numpy.core.multiarray.scalar",
+    "_codecs.encode",
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
 ];
 
 /// More values than any weight file has; keeps hostile files from filling the memory.

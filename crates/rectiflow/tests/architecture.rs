@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("media", &[]),
     ("flow", &["base", "kernels"]),
     ("methods", &["base", "flow"]),
-    ("nets", &["base", "kernels"]),
+    ("nets", &["base", "kernels", "pickle"]),
     ("metrics", &["base", "kernels", "pickle"]),
     ("train", &["base", "kernels", "flow", "nets", "data"]),
     ("rectiflow", &["base", "kernels", "flow", "methods", "nets", "data", "metrics", "media", "train"]),

@@ -41,6 +41,25 @@ pub struct Slim {
 }
 
 #[derive(Args, Debug)]
+pub struct Convert {
+    /// A released model: a folder in diffusers' layout or a single file.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub from: PathBuf,
+    /// The folder or file to write; it must not be there yet.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub to: PathBuf,
+    /// diffusers: a folder; single: a file under the authors' names.
+    #[arg(long, value_parser = ["diffusers", "single"])]
+    pub layout: String,
+    /// Of a single file: the folder that has what the file lacks.
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub parts: Option<PathBuf>,
+    /// Write a single file of the network alone, its names bare.
+    #[arg(long)]
+    pub network_only: bool,
+}
+
+#[derive(Args, Debug)]
 pub struct Data {
     #[command(subcommand)]
     pub action: DataVerb,

@@ -99,8 +99,8 @@ pub struct Toy {
 
 #[derive(Args, Debug)]
 pub struct Plan {
-    /// The recipe (TOML); the house default without one.
-    #[arg(value_hint = ValueHint::FilePath)]
+    /// The recipe (TOML), the house default without one; or a released model's folder or file.
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub recipe: Option<PathBuf>,
     /// Plan a student of this model, a run's folder or a checkpoint file: with --method.
     #[arg(long, visible_alias = "from", requires = "method", value_hint = ValueHint::AnyPath)]
@@ -111,6 +111,18 @@ pub struct Plan {
     /// An existing pair store that it would train on.
     #[arg(long, requires = "teacher", value_hint = ValueHint::DirPath)]
     pub pairs: Option<PathBuf>,
+    /// Of a released model: as for `sample`.
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub parts: Option<PathBuf>,
+    /// Of a released model: pixels, its own size by default.
+    #[arg(long)]
+    pub height: Option<usize>,
+    /// Of a released model: pixels, its own size by default.
+    #[arg(long)]
+    pub width: Option<usize>,
+    /// Of a released model: decoded in tiles of so many pixels.
+    #[arg(long, value_name = "PIXELS")]
+    pub decode_tile: Option<usize>,
     #[command(flatten)]
     pub overrides: RecipeArgs,
 }

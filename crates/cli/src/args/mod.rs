@@ -15,7 +15,7 @@ mod use_it;
 pub use align::{Align, Reward, RewardTrain, RewardVerb, Way, Winrate};
 pub use draw::{Sample, Schedule};
 pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
-pub use keep::{Cite, Classifier, ClassifierVerb, Data, DataVerb, Inspect, Report, Resume, Slim};
+pub use keep::{Cite, Classifier, ClassifierVerb, Convert, Data, DataVerb, Inspect, Report, Resume, Slim};
 pub use make::{Codec, Demo, Fast, Pairs, Plan, Student, StudentMethod, Toy, Train};
 pub use separate::Separate;
 pub use serve::Serve;
@@ -70,9 +70,9 @@ pub struct Global {
     /// Where to compute: cpu, cuda:0 or wgpu.
     #[arg(long, global = true, default_value = "cpu")]
     pub device: String,
-    /// Numbers to compute with; f32 is the only kind so far.
-    #[arg(long, global = true, default_value = "f32")]
-    pub dtype: String,
+    /// Numbers to compute with, f32 so far; of `convert` those to write: f32, bf16 or f16, by default as they are.
+    #[arg(long, global = true)]
+    pub dtype: Option<String>,
     /// Processor threads; all by default.
     #[arg(long, global = true)]
     pub threads: Option<usize>,
@@ -93,7 +93,7 @@ pub enum Verb {
     /// Train an autoencoder whose latents flows learn on (key `task.codec` of a flow's recipe).
     Codec(Codec),
     /// Draw samples from a checkpoint.
-    Sample(Sample),
+    Sample(Box<Sample>),
     /// Fill holes, enlarge, deblur or colour a folder of pictures with a flow that was not trained for it.
     Restore(Restore),
     /// Ask given pictures for another class or prompt, and keep what can be kept.
@@ -138,6 +138,8 @@ pub enum Verb {
     Diagnose(Diagnose),
     /// Keep of a checkpoint the weights that samplers use.
     Slim(Slim),
+    /// Write a released model in another layout, or with other numbers (--dtype).
+    Convert(Convert),
     /// Continue a run from its folder: recipe, teacher and pairs are its own.
     Resume(Resume),
     /// Write a page of a run, or of several side by side: curves, samples over time, what sets them apart.
@@ -206,7 +208,7 @@ pub struct RunArgs {
 /// Which weights of which checkpoint.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// A run's folder (its newest checkpoint) or a checkpoint file; `sample` reads a released model's folder as well.
+    /// A run's folder (its newest checkpoint) or a checkpoint file; `sample` reads a released model's folder or file as well.
     #[arg(value_hint = ValueHint::AnyPath)]
     pub checkpoint: PathBuf,
     /// Weights to use: a decay such as 0.999, or `raw`; the recipe's first average by default.
@@ -229,10 +231,25 @@ pub struct FirstStepArgs {
     pub one_more_step_guidance: f64,
 }
 
-/// What only released models (a folder with `model_index.json`) read; see docs/released-models.md.
+/// What only released models (a folder with `model_index.json`, a single file) read; see docs/released-models.md.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Released models")]
 pub struct ReleasedArgs {
+    /// Of a single file: the folder in diffusers' layout that has what the file lacks (text encoders, tokenizers, autoencoder).
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub parts: Option<PathBuf>,
+    /// A picture to change, of the size to draw: FILE.png, or numbers in [-1, 1] as FILE.npy or FILE.safetensors:TENSOR.
+    #[arg(long, value_name = "FILE")]
+    pub init_image: Option<String>,
+    /// How far from that picture: above 0, 1 is all the way from noise; 0.6 by default.
+    #[arg(long, requires = "init_image")]
+    pub strength: Option<f64>,
+    /// White where that picture may change; the rest keeps its pixels.
+    #[arg(long, value_name = "FILE", requires = "init_image")]
+    pub mask: Option<String>,
+    /// Decode in tiles of so many pixels that overlap by a quarter, for large pictures in little memory.
+    #[arg(long, value_name = "PIXELS")]
+    pub decode_tile: Option<usize>,
     /// What not to draw: guidance leads away from it.
     #[arg(long, value_name = "TEXT")]
     pub negative_prompt: Option<String>,
@@ -275,6 +292,9 @@ impl ReleasedArgs {
     /// The options that were given.
     pub fn given(&self) -> Vec<&'static str> {
         let options = [
+            ("--parts", self.parts.is_some()),
+            ("--init-image", self.init_image.is_some()),
+            ("--decode-tile", self.decode_tile.is_some()),
             ("--negative-prompt", self.negative_prompt.is_some()),
             ("--height", self.height.is_some()),
             ("--width", self.width.is_some()),

@@ -37,12 +37,12 @@ pub(super) fn first_step(args: args::FirstStepArgs) -> Option<(std::path::PathBu
 }
 
 pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Context) -> Result<(), Error> {
-    if is_released(&request.model.checkpoint) {
+    if request.released.parts.is_some() || is_released(&request.model.checkpoint) {
         return released(request, global, context);
     }
     if let Some(option) = request.released.given().first() {
         return Err(Error::Usage(format!(
-            "{option}: {} is no released model; that is a folder with model_index.json (docs/released-models.md)",
+            "{option}: {} is no released model; that is a folder with model_index.json, or a single file of its network (docs/released-models.md)",
             request.model.checkpoint.display()
         )));
     }
@@ -117,6 +117,7 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
     });
     let request = ReleasedRequest {
         folder: model.checkpoint.clone(),
+        parts: own.parts.clone(),
         prompts: prompt.clone(),
         negative: own.negative_prompt.clone(),
         steps: solver.steps,
@@ -131,6 +132,9 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
         seed: solver.seed.unwrap_or(0),
         count: *num,
         noise: request.noise.clone(),
+        init_image: own.init_image.clone().map(|file| (file, own.strength.unwrap_or(0.6))),
+        mask: own.mask.clone(),
+        tile: own.decode_tile,
         length: own.max_sequence_length,
         clip_skip: own.clip_skip,
         double_shift: own.double_shift,
@@ -139,6 +143,42 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
     };
     let report = rectiflow::released::sample(&request, context)?;
     print(global, &report, || format!("{report}"))
+}
+
+/// Whether a released model is to be planned; its options say so as well.
+pub(super) fn is_plan_of_released(request: &args::Plan) -> bool {
+    let options = request.parts.is_some() || request.decode_tile.is_some();
+    let options = options || request.height.is_some() || request.width.is_some();
+    options || request.recipe.as_deref().is_some_and(is_released)
+}
+
+/// What drawing from a released model needs.
+pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let Some(model) = request.recipe else {
+        return Err(Error::Usage(
+            "--parts, --height, --width, --decode-tile: name the released model they are for".into(),
+        ));
+    };
+    let given = [
+        ("--set", !request.overrides.set.is_empty()),
+        ("--teacher", request.teacher.is_some()),
+        ("--data", request.overrides.data.is_some()),
+        ("--images", request.overrides.images.is_some()),
+        ("--seconds", request.overrides.seconds.is_some()),
+        ("--batch-size", request.overrides.batch_size.is_some()),
+    ];
+    if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+        return Err(Error::Usage(format!("{option}: {} is a released model and has no recipe", model.display())));
+    }
+    let asked = ReleasedRequest {
+        parts: request.parts,
+        height: request.height,
+        width: request.width,
+        tile: request.decode_tile,
+        ..ReleasedRequest::new(model, "a picture")
+    };
+    let report = rectiflow::released::plan(&asked, &mut |line| context.note(line))?;
+    print(global, &report, || format!("{report}\n"))
 }
 
 /// `FILE` or `FILE:SCALE`.

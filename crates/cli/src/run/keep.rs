@@ -9,6 +9,7 @@ use clap::CommandFactory;
 use rectiflow::{
     Context, Error, Recipe, output as place,
     recipe::Layers,
+    released::convert::{self, ConvertRequest, Layout, Numbers},
     verbs::{cite, classifier, data, inspect, shape, sounds},
 };
 use serde_json::json;
@@ -25,6 +26,22 @@ pub(super) fn manual() -> Result<(), Error> {
         clap_mangen::Man::new(verb).render(&mut page).map_err(failed)?;
     }
     say::result(&page)
+}
+
+pub(super) fn convert(request: args::Convert, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let numbers = global.dtype.as_deref().map(|name| {
+        Numbers::parse(name).ok_or_else(|| Error::Usage(format!("--dtype {name}: f32, bf16 and f16 are written")))
+    });
+    let request = ConvertRequest {
+        from: request.from,
+        parts: request.parts,
+        to: request.to,
+        layout: if request.layout == "single" { Layout::Single } else { Layout::Diffusers },
+        numbers: numbers.transpose()?,
+        network_only: request.network_only,
+    };
+    let report = convert::convert(&request, context)?;
+    print(global, &report, || format!("{report}"))
 }
 
 pub(super) fn print_citations(request: &args::Cite) -> Result<(), Error> {

@@ -34,7 +34,7 @@ pub(super) fn train(request: args::Train, global: &Global, context: &mut Context
 }
 
 pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Plan { recipe, teacher, method, pairs, overrides } = request;
+    let args::Plan { recipe, teacher, method, pairs, overrides, .. } = request; // the rest is of released models
     let planned = match teacher.zip(method) {
         None => plan::plan(&layers(Layers::new(), recipe.as_deref(), &overrides)?.build()?, context)?,
         Some((teacher, method)) => {

@@ -55,8 +55,9 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
         }
         _ => {}
     }
-    if global.dtype != "f32" {
-        return Err(Error::Usage(format!("--dtype {}: only f32 is there so far", global.dtype)));
+    let turns = matches!(verb, Verb::Convert(_));
+    if let Some(other) = global.dtype.as_ref().filter(|dtype| *dtype != "f32" && !turns) {
+        return Err(Error::Usage(format!("--dtype {other}: only f32 is there so far")));
     }
     device::start_threads(global.threads)?;
     let chosen = device::choose(&global.device)?;
@@ -76,10 +77,11 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
         Verb::Train(request) => make::train(request, &global, &mut context),
         Verb::Resume(args::Resume { run }) => make::resume(&run, &global, &mut context),
         Verb::Codec(request) => make::codec(request, &global, &mut context),
-        Verb::Sample(request) => draw::sample(request, &global, &mut context),
+        Verb::Sample(request) => draw::sample(*request, &global, &mut context),
         Verb::Edit(request) => use_it::edit(request, &global, &mut context),
         Verb::Invert(request) => use_it::invert(request, &global, &mut context),
         Verb::Restore(request) => use_it::restore(request, &global, &mut context),
+        Verb::Convert(request) => keep::convert(request, &global, &mut context),
         Verb::Separate(request) => separate::separate(request, &global, &mut context),
         Verb::Schedule(request) => draw::schedule(request, &global, &mut context),
         Verb::Pairs(request) => make::pairs(request, &global, &mut context),
@@ -90,6 +92,7 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
         Verb::Reward(args::Reward { action }) => align::reward(action, &global, &mut context),
         Verb::Align(request) => align::align(request, &global, &mut context),
         Verb::Winrate(request) => align::winrate(request, &global, &mut context),
+        Verb::Plan(request) if draw::is_plan_of_released(&request) => draw::plan(request, &global, &mut context),
         Verb::Plan(request) => make::plan(request, &global, &mut context),
         Verb::Toy(request) => make::toy(request, &global, &mut context),
         Verb::Diagnose(request) => judge::diagnose(request, &global, &mut context),

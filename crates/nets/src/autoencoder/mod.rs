@@ -5,9 +5,11 @@
 
 mod block;
 mod config;
+mod tiled;
 
 pub use block::{Middle, PixelAttention, PlainBlock, PlainLevel, Sampler};
 pub use config::AutoencoderConfig;
+pub use tiled::Tiles;
 
 use crate::init::Init;
 use crate::layers::{Conv2d, GroupNorm};

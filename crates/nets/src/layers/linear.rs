@@ -1,6 +1,6 @@
 //! `x weight^T + bias` over the last axis.
 
-use super::{LowRank, widen, widened};
+use super::{InBlocks, LowRank, widen, widened};
 use crate::init::{Init, Weights};
 use base::Tensor;
 use burn::module::{Module, Param};
@@ -30,6 +30,9 @@ impl Linear {
     /// `[.. i]` to `[.. o]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let bias = self.bias.as_ref().map(|b| b.val());
+        if let Some(stored) = self.weight.reparameterization::<InBlocks>() {
+            return stored.blocks.linear(x, bias, None);
+        }
         match self.weight.reparameterization::<LowRank>() {
             None => kernels::linear(x, widened(&self.weight), bias),
             Some(low) => kernels::linear(x.clone(), widen(self.weight.base()), bias) + low.linear(x),
@@ -43,6 +46,9 @@ impl Linear {
                 Activation::Silu => kernels::silu(self.forward(x)),
                 Activation::Gelu => kernels::gelu(self.forward(x)),
             };
+        }
+        if let Some(stored) = self.weight.reparameterization::<InBlocks>() {
+            return stored.blocks.linear(x, self.bias.as_ref().map(|b| b.val()), Some(activation));
         }
         kernels::linear_activated(x, widened(&self.weight), self.bias.as_ref().map(|b| b.val()), activation)
     }

@@ -1,5 +1,6 @@
 //! Layers with PyTorch's tensor layouts and names, computed by `kernels`.
 
+mod blocks;
 mod conv;
 mod dropout;
 mod embedding;
@@ -10,6 +11,8 @@ mod low_rank;
 mod norm;
 mod table;
 
+pub use blocks::InBlocks;
+pub(crate) use blocks::in_blocks;
 pub use conv::Conv2d;
 pub use dropout::Dropout;
 pub use embedding::Embedding;

@@ -149,7 +149,7 @@ impl TextUnet {
 
     /// Features of a text token.
     pub fn text_width(&self) -> usize {
-        self.mid_block.attentions[0].transformer_blocks[0].attn2.to_k.weight.val().dims()[1]
+        self.mid_block.attentions[0].transformer_blocks[0].attn2.to_k.weight.lazy_shape()[1]
     }
 
     /// Latents `[b c h w]` at `timestep` `[b]` (1000 at the noise, fractions welcome) and text tokens `[b m e]` to the answer,

@@ -8,6 +8,7 @@
 use super::{Stored, TensorSource};
 use crate::NetsError;
 use base::{Device, Tensor, TensorData};
+use kernels::Blocks;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -252,6 +253,10 @@ impl<S: TensorSource + ?Sized> TensorSource for Corrected<'_, S> {
             false => self.source.data(name),
             true => Ok(TensorData::new(self.read(name)?, self.source.shape(name).unwrap_or_default())),
         }
+    }
+
+    fn blocks(&self, name: &str) -> Option<Blocks> {
+        if self.weights.contains_key(name) { None } else { self.source.blocks(name) }
     }
 }
 

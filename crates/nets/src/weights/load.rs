@@ -1,9 +1,12 @@
 //! Loading: everything is compared by name and shape first, so a module is replaced whole or not at all.
 
-use super::{TensorSource, fill, named_shapes};
+use super::map::fill_some;
+use super::{TensorSource, named_shapes};
 use crate::NetsError;
 use crate::error::Mismatch;
+use crate::layers::in_blocks;
 use burn::module::Module;
+use kernels::Blocks;
 use std::collections::HashSet;
 
 /// What may differ between module and store.
@@ -16,7 +19,7 @@ pub enum Strict {
 }
 
 /// The module with every parameter replaced by the stored tensor of its name, on the module's device, in its stored type where
-/// the source keeps it (see [`fill`]); gradients are wanted where they were before.
+/// the source keeps it (see [`fill`](super::fill)), matrices in their blocks; gradients are wanted where they were before.
 ///
 /// # Errors
 /// [`NetsError::Weights`] listing what is missing, unexpected or of another shape; [`NetsError::Tensor`] for an element
@@ -54,10 +57,18 @@ pub fn load<M: Module, S: TensorSource + ?Sized>(module: M, source: &S, strict: 
         return Err(NetsError::Weights(Box::new(mismatch)));
     }
 
-    fill(module, |name, shape| {
+    // What is stored in blocks stays in them, and is not widened here.
+    let blocks: Vec<Option<Blocks>> = wanted.iter().map(|(name, _)| source.blocks(name)).collect();
+    let kept: HashSet<String> =
+        wanted.iter().zip(&blocks).filter(|(_, blocks)| blocks.is_some()).map(|((name, _), _)| name.clone()).collect();
+    let module = if kept.is_empty() { module } else { in_blocks(module, blocks) };
+    fill_some(module, |name, shape| {
+        if kept.contains(name) {
+            return Ok(None);
+        }
         let data = source.data(name)?;
         if data.num_elements() == shape.iter().product::<usize>() {
-            return Ok(data);
+            return Ok(Some(data));
         }
         let problem = format!("holds {} numbers for shape {shape:?}; the file is damaged", data.num_elements());
         Err(NetsError::Tensor { name: name.to_owned(), problem })

@@ -79,13 +79,21 @@ pub fn map_gradients<M: Module, P: GradientMap>(module: M, gradients: &mut Gradi
 ///
 /// # Panics
 /// If `value` answers with another shape.
-pub fn fill<M: Module, E>(module: M, value: impl FnMut(&str, &[usize]) -> Result<TensorData, E>) -> Result<M, E> {
+pub fn fill<M: Module, E>(module: M, mut value: impl FnMut(&str, &[usize]) -> Result<TensorData, E>) -> Result<M, E> {
+    fill_some(module, |name, shape| value(name, shape).map(Some))
+}
+
+/// The same for the parameters that `value` has one for; the others stay what they are.
+pub(super) fn fill_some<M: Module, E>(
+    module: M,
+    value: impl FnMut(&str, &[usize]) -> Result<Option<TensorData>, E>,
+) -> Result<M, E> {
     struct Filler<F, E> {
         path: Vec<String>,
         value: F,
         error: Option<E>,
     }
-    impl<E, F: FnMut(&str, &[usize]) -> Result<TensorData, E>> ModuleMapper for Filler<F, E> {
+    impl<E, F: FnMut(&str, &[usize]) -> Result<Option<TensorData>, E>> ModuleMapper for Filler<F, E> {
         fn enter_module(&mut self, name: &str, container_type: &str) {
             enter(&mut self.path, name, container_type);
         }
@@ -100,7 +108,8 @@ pub fn fill<M: Module, E>(module: M, value: impl FnMut(&str, &[usize]) -> Result
             }
             let (name, shape) = (dotted(&self.path), param.lazy_shape().to_vec());
             let data = match (self.value)(&name, &shape) {
-                Ok(data) => data,
+                Ok(Some(data)) => data,
+                Ok(None) => return param,
                 Err(error) => {
                     self.error = Some(error);
                     return param;

@@ -4,17 +4,19 @@
 //! names of enums: `down_blocks.0.resnets.1.conv1.weight`. Names and layouts are those of the checkpoint on disk.
 //!
 //! A network that is only opened is [declared](crate::init::Init::declared), then [`load`]ed: no random number is drawn and
-//! no value is written twice. [`Stored`] maps safetensors files, one or sharded, and keeps their element types; [`Renamed`]
-//! sees a file of another layout under our names, [`Folded`] with weight normalisation folded in, [`Corrected`] with
-//! corrections of low rank added.
+//! no value is written twice. [`Stored`] maps safetensors files, one or sharded, GGUF and PyTorch's files, and keeps their element
+//! types and blocks; [`Renamed`] sees a file of another layout under our names, [`Folded`] with weight normalisation folded in,
+//! [`Corrected`] with corrections of low rank added.
 
 mod corrected;
+mod gguf;
 mod load;
 mod map;
 mod normed;
 mod rename;
 mod source;
 mod stored;
+mod torch;
 
 pub use corrected::{Corrected, Corrections};
 pub use load::{Strict, load};

@@ -5,6 +5,7 @@ use super::source::absent;
 use crate::NetsError;
 use base::TensorData;
 use burn::tensor::DType;
+use kernels::Blocks;
 use std::collections::BTreeMap;
 
 /// What of a stored tensor one of ours is.
@@ -14,11 +15,13 @@ pub enum Part {
     Whole,
     /// All of it, without trailing axes of length one: a 1x1 convolution as a matrix.
     Matrix,
-    /// The `index`-th of `of` equal parts of its rows: queries, keys and values that are stored as one.
-    Share {
-        /// Which, from 0.
-        index: usize,
-        /// Of how many.
+    /// Some of its rows, in parts of `of`: queries, keys and values that are stored as one.
+    Rows {
+        /// Parts before them.
+        first: usize,
+        /// How many parts.
+        count: usize,
+        /// All of them.
         of: usize,
     },
     /// Its second half of rows, then its first: scale and shift in the other order.
@@ -53,21 +56,21 @@ impl<'a, S: TensorSource + ?Sized> Renamed<'a, S> {
         self.ours.get(name).map(|(theirs, part)| (theirs.as_str(), *part)).ok_or_else(|| absent(name))
     }
 
-    /// The parts of the stored rows that make up ours, as fractions of all: `(first, of)` each.
-    fn pieces(part: Part) -> Vec<(usize, usize)> {
+    /// The parts of the stored rows that make up ours: `(first, count, of)` each.
+    fn pieces(part: Part) -> Vec<[usize; 3]> {
         match part {
-            Part::Whole | Part::Matrix => vec![(0, 1)],
-            Part::Share { index, of } => vec![(index, of)],
-            Part::Swapped => vec![(1, 2), (0, 2)],
+            Part::Whole | Part::Matrix => vec![[0, 1, 1]],
+            Part::Rows { first, count, of } => vec![[first, count, of]],
+            Part::Swapped => vec![[1, 1, 2], [0, 1, 2]],
         }
     }
 }
 
 /// The pieces of `all`, one after another; a length that does not divide gives what there is.
-fn cut<T: Clone>(all: &[T], pieces: &[(usize, usize)]) -> Vec<T> {
-    let piece = |(first, of): &(usize, usize)| {
+fn cut<T: Clone>(all: &[T], pieces: &[[usize; 3]]) -> Vec<T> {
+    let piece = |[first, count, of]: &[usize; 3]| {
         let length = all.len() / of;
-        all[first * length..][..length].to_vec()
+        all[first * length..][..count * length].to_vec()
     };
     pieces.iter().flat_map(piece).collect()
 }
@@ -81,9 +84,9 @@ impl<S: TensorSource + ?Sized> TensorSource for Renamed<'_, S> {
         let (theirs, part) = self.ours.get(name)?;
         let mut shape = self.source.shape(theirs)?;
         match part {
-            Part::Share { of, .. } => {
+            Part::Rows { count, of, .. } => {
                 let rows = shape.first_mut()?;
-                *rows = rows.is_multiple_of(*of).then_some(*rows / of)?;
+                *rows = rows.is_multiple_of(*of).then_some(*rows / of * count)?;
             }
             Part::Matrix => {
                 while shape.len() > 2 && shape.last() == Some(&1) {
@@ -104,17 +107,35 @@ impl<S: TensorSource + ?Sized> TensorSource for Renamed<'_, S> {
 
     fn data(&self, name: &str) -> Result<TensorData, NetsError> {
         let (theirs, part) = self.origin(name)?;
-        let all = self.source.data(theirs)?;
-        if part == Part::Whole {
-            return Ok(all);
-        }
         let shape = self.shape(name).ok_or_else(|| absent(name))?;
+        match part {
+            Part::Whole => return self.source.data(theirs),
+            Part::Rows { first, count, .. } => {
+                let one = shape.first().copied().unwrap_or(0) / count;
+                return self.source.rows(theirs, first * one..(first + count) * one);
+            }
+            Part::Matrix | Part::Swapped => {}
+        }
+        let all = self.source.data(theirs)?;
         match all.dtype() {
             DType::F32 | DType::BF16 | DType::F16 => {
                 let dtype = all.dtype();
                 Ok(TensorData::from_bytes_vec(cut(all.as_bytes(), &Self::pieces(part)), shape, dtype))
             }
             _ => Ok(TensorData::new(self.read(name)?, shape)),
+        }
+    }
+
+    fn blocks(&self, name: &str) -> Option<Blocks> {
+        let (theirs, part) = self.ours.get(name)?;
+        let all = self.source.blocks(theirs)?;
+        match part {
+            Part::Whole | Part::Matrix => Some(all),
+            Part::Rows { first, count, of } => {
+                let one = all.shape()[0].is_multiple_of(*of).then_some(all.shape()[0] / of)?;
+                Some(all.rows(first * one..(first + count) * one))
+            }
+            Part::Swapped => None, // not one run of rows
         }
     }
 }
@@ -136,17 +157,20 @@ mod tests {
         let store = store();
         let map = |name: &str| match name {
             "qkv" => {
-                let share = |index: usize| (["q", "k", "v"][index].to_string(), Part::Share { index, of: 3 });
+                let part = |first: usize| (["q", "k", "v"][first].to_string(), Part::Rows { first, count: 1, of: 3 });
+                let both = ("kv".to_string(), Part::Rows { first: 1, count: 2, of: 3 });
                 let swapped = ("swapped".to_string(), Part::Swapped);
-                (0..3).map(share).chain([swapped]).collect()
+                (0..3).map(part).chain([swapped, both]).collect()
             }
             _ => vec![("matrix".to_string(), Part::Matrix)],
         };
         let renamed = Renamed::new(&store, map).unwrap();
-        assert_eq!(renamed.names(), ["k", "matrix", "q", "swapped", "v"]);
+        assert_eq!(renamed.names(), ["k", "kv", "matrix", "q", "swapped", "v"]);
         assert_eq!(renamed.shape("k"), Some(vec![2, 2]));
         assert_eq!(renamed.read("k").unwrap(), [4.0, 5.0, 6.0, 7.0]);
         assert_eq!(renamed.data("v").unwrap().try_to_vec::<f32>().unwrap(), [8.0, 9.0, 10.0, 11.0]);
+        assert_eq!((renamed.shape("kv"), renamed.read("kv").unwrap().len()), (Some(vec![4, 2]), 8));
+        assert_eq!(renamed.data("kv").unwrap().try_to_vec::<f32>().unwrap()[..3], [4.0, 5.0, 6.0]);
         let swapped = renamed.data("swapped").unwrap();
         assert_eq!(swapped.try_to_vec::<f32>().unwrap()[..7], [6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 0.0]);
         assert_eq!(renamed.shape("matrix"), Some(vec![3, 4]));

@@ -2,8 +2,10 @@
 
 use crate::NetsError;
 use base::TensorData;
+use kernels::Blocks;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 /// A set of named tensors that can be read as f32.
 pub trait TensorSource {
@@ -28,6 +30,64 @@ pub trait TensorSource {
         }
         let problem = format!("holds {} numbers for shape {shape:?}; the file is damaged", values.len());
         Err(NetsError::Tensor { name: name.to_owned(), problem })
+    }
+    /// Some rows of what [`data`](Self::data) gives; in place where the source keeps the file's memory.
+    ///
+    /// # Errors
+    /// Those of [`data`](Self::data), and rows that are not there.
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<TensorData, NetsError> {
+        rows_of(name, &self.data(name)?, rows)
+    }
+    /// The tensor as the blocks it is stored in, where it is a matrix that is and the source keeps them.
+    fn blocks(&self, _name: &str) -> Option<Blocks> {
+        None
+    }
+}
+
+/// Some rows of a tensor, copied.
+pub(super) fn rows_of(name: &str, data: &TensorData, rows: Range<usize>) -> Result<TensorData, NetsError> {
+    let mut shape = data.shape().to_vec();
+    let all = shape.first().copied().unwrap_or(0);
+    check_rows(name, all, &rows)?;
+    let (dtype, bytes) = (data.dtype(), data.as_bytes());
+    let row = bytes.len().checked_div(all).unwrap_or(0);
+    let part = bytes[rows.start * row..rows.end * row].to_vec();
+    shape[0] = rows.len();
+    Ok(TensorData::from_bytes_vec(part, shape, dtype))
+}
+
+/// Refuses rows that are not among `all`.
+pub(super) fn check_rows(name: &str, all: usize, rows: &Range<usize>) -> Result<(), NetsError> {
+    if rows.start <= rows.end && rows.end <= all {
+        return Ok(());
+    }
+    let problem = format!("has {all} rows and not {rows:?}; the file is of another model");
+    Err(NetsError::Tensor { name: name.to_owned(), problem })
+}
+
+impl<S: TensorSource + ?Sized> TensorSource for &S {
+    fn names(&self) -> Vec<String> {
+        (**self).names()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        (**self).shape(name)
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>, NetsError> {
+        (**self).read(name)
+    }
+
+    fn data(&self, name: &str) -> Result<TensorData, NetsError> {
+        (**self).data(name)
+    }
+
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<TensorData, NetsError> {
+        (**self).rows(name, rows)
+    }
+
+    fn blocks(&self, name: &str) -> Option<Blocks> {
+        (**self).blocks(name)
     }
 }
 
@@ -132,6 +192,14 @@ impl<S: TensorSource + ?Sized> TensorSource for Prefixed<'_, S> {
 
     fn data(&self, name: &str) -> Result<TensorData, NetsError> {
         self.source.data(&format!("{}{name}", self.prefix))
+    }
+
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<TensorData, NetsError> {
+        self.source.rows(&format!("{}{name}", self.prefix), rows)
+    }
+
+    fn blocks(&self, name: &str) -> Option<Blocks> {
+        self.source.blocks(&format!("{}{name}", self.prefix))
     }
 }
 

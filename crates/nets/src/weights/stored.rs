@@ -1,15 +1,17 @@
-//! Safetensors files mapped into memory: one file, or several with an index beside them.
+//! Files of weights mapped into memory: safetensors, one file or several with an index beside them, GGUF, and PyTorch's.
 //!
 //! An index, `<name>.safetensors.index.json`, says which shard holds which tensor (`{"weight_map": {tensor: file}}`). Headers
 //! are checked by the `safetensors` crate (bounds, overlaps, byte lengths) before any number is read; tensors are then views
 //! of the mapped files in their stored type.
 
 use super::TensorSource;
-use super::source::{absent, widen};
+use super::gguf::{self, Element};
+use super::source::{absent, check_rows, rows_of, widen};
+use super::torch;
 use crate::NetsError;
 use base::TensorData;
 use burn::tensor::DType;
-use kernels::Mapped;
+use kernels::{Blocks, Mapped};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -30,7 +32,7 @@ pub struct Stored {
 #[derive(Debug)]
 struct Place {
     file: usize,
-    dtype: Dtype,
+    element: Element,
     shape: Vec<usize>,
     bytes: Range<usize>,
 }
@@ -61,29 +63,27 @@ impl Stored {
         Ok(stored)
     }
 
-    /// The weights called `name` in `folder`: `name.safetensors`, an index of shards, or either with `.fp16` before its ending.
+    /// The weights called `name` in `folder`: `name.safetensors`, an index of shards, either with `.fp16` before its ending, or PyTorch's
+    /// `name.bin` (`pytorch_model.bin` for `model`) and its index.
     ///
     /// # Errors
-    /// [`NetsError::File`] saying which files were looked for and what stands there instead; those of [`Stored::open`].
+    /// [`NetsError::File`] saying which files were looked for; those of [`Stored::open`].
     pub fn in_folder(folder: &Path, name: &str) -> Result<Self, NetsError> {
+        let pickled = if name == "model" { "pytorch_model" } else { name };
         let names = [
             format!("{name}.safetensors"),
             format!("{name}.safetensors.index.json"),
             format!("{name}.fp16.safetensors"),
             format!("{name}.safetensors.index.fp16.json"),
+            format!("{pickled}.bin"),
+            format!("{pickled}.bin.index.json"),
+            format!("{pickled}.fp16.bin"),
         ];
         if let Some(found) = names.iter().map(|name| folder.join(name)).find(|path| path.is_file()) {
             return Self::open(&found);
         }
-        let pickled = std::fs::read_dir(folder).ok().and_then(|files| {
-            let mut names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
-            names.find(|name| name.ends_with(".bin") || name.ends_with(".ckpt") || name.ends_with(".pt"))
-        });
-        let instead = match pickled {
-            Some(name) => format!("; {name} is a pickle, convert it to safetensors first"),
-            None => String::new(),
-        };
-        Err(NetsError::file(folder, format!("holds neither {} nor {}{instead}", names[0], names[1])))
+        let looked = format!("holds neither {} nor {} nor {}", names[0], names[1], names[4]);
+        Err(NetsError::file(folder, looked))
     }
 
     /// What was opened.
@@ -104,6 +104,26 @@ impl Stored {
     fn add(&mut self, path: &Path) -> Result<(), NetsError> {
         let unreadable = |error: std::io::Error| NetsError::file(path, format!("cannot be read: {error}"));
         let file = Mapped::open(&File::open(path).map_err(unreadable)?).map_err(unreadable)?;
+        let listed = match file.bytes() {
+            bytes if bytes.starts_with(gguf::MAGIC) => Some(gguf::read(bytes)),
+            bytes if bytes.starts_with(torch::MAGIC) => Some(torch::read(bytes)),
+            bytes if bytes.starts_with(torch::LEGACY) => {
+                Some(Err("is of PyTorch before 1.6; save it again with a newer one, or as safetensors".into()))
+            }
+            _ => None,
+        };
+        if let Some(listed) = listed {
+            let listed = listed.map_err(|why: String| NetsError::file(path, why))?;
+            self.notes.extend(listed.notes);
+            for (name, element, shape, bytes) in listed.tensors {
+                self.insert(path, name, Place { file: self.files.len(), element, shape, bytes })?;
+            }
+            self.files.push(file);
+            return Ok(());
+        }
+        if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf")) {
+            return Err(NetsError::file(path, "is no GGUF file, for it does not begin with GGUF; fetch it again"));
+        }
         let damaged = |error| {
             let fault = "is no whole safetensors file";
             NetsError::file(path, format!("{fault} ({error}); fetch it again"))
@@ -117,16 +137,32 @@ impl Stored {
             let (begin, end) = info.data_offsets;
             let place = Place {
                 file: self.files.len(),
-                dtype: info.dtype,
+                element: Element::Number(info.dtype),
                 shape: info.shape.clone(),
                 bytes: start + begin..start + end,
             };
-            if self.tensors.insert(name.clone(), place).is_some() {
-                return Err(NetsError::file(path, format!("holds `{name}`, which another shard holds as well")));
-            }
+            self.insert(path, name.clone(), place)?;
         }
         self.files.push(file);
         Ok(())
+    }
+
+    fn insert(&mut self, path: &Path, name: String, place: Place) -> Result<(), NetsError> {
+        if self.tensors.contains_key(&name) {
+            return Err(NetsError::file(path, format!("holds `{name}`, which another shard holds as well")));
+        }
+        self.tensors.insert(name, place);
+        Ok(())
+    }
+
+    /// A tensor's blocks, its last axis one row after the other.
+    fn in_blocks(&self, name: &str) -> Result<Option<Blocks>, NetsError> {
+        let (place, file) = self.place(name)?;
+        let Element::Block(kind) = place.element else { return Ok(None) };
+        let numbers = place.shape.last().copied().unwrap_or(1);
+        let rows = place.shape.iter().rev().skip(1).product();
+        let blocks = Blocks::new(file, place.bytes.clone(), kind, [rows, numbers]);
+        blocks.map(Some).map_err(|problem| NetsError::Tensor { name: name.to_owned(), problem })
     }
 
     fn place(&self, name: &str) -> Result<(&Place, &Mapped), NetsError> {
@@ -168,18 +204,44 @@ impl TensorSource for Stored {
 
     fn read(&self, name: &str) -> Result<Vec<f32>, NetsError> {
         let (place, file) = self.place(name)?;
-        widen(name, place.dtype, &file.bytes()[place.bytes.clone()])
+        match place.element {
+            Element::Number(dtype) => widen(name, dtype, &file.bytes()[place.bytes.clone()]),
+            Element::Block(_) => Ok(self.in_blocks(name)?.map_or_else(Vec::new, |blocks| blocks.widened())),
+        }
     }
 
     fn data(&self, name: &str) -> Result<TensorData, NetsError> {
         let (place, file) = self.place(name)?;
-        let dtype = match place.dtype {
-            Dtype::F32 => DType::F32,
-            Dtype::BF16 => DType::BF16,
-            Dtype::F16 => DType::F16,
-            _ => return Ok(TensorData::new(self.read(name)?, place.shape.clone())),
-        };
-        Ok(file.typed(place.bytes.clone(), &place.shape, dtype))
+        match kept(place.element) {
+            Some(dtype) => Ok(file.typed(place.bytes.clone(), &place.shape, dtype)),
+            None => Ok(TensorData::new(self.read(name)?, place.shape.clone())),
+        }
+    }
+
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<TensorData, NetsError> {
+        let (place, file) = self.place(name)?;
+        let all = place.shape.first().copied().unwrap_or(0);
+        let Some(dtype) = kept(place.element) else { return rows_of(name, &self.data(name)?, rows) };
+        check_rows(name, all, &rows)?;
+        let row = place.bytes.len().checked_div(all).unwrap_or(0);
+        let shape: Vec<usize> = std::iter::once(rows.len()).chain(place.shape[1..].iter().copied()).collect();
+        let start = place.bytes.start;
+        Ok(file.typed(start + rows.start * row..start + rows.end * row, &shape, dtype))
+    }
+
+    fn blocks(&self, name: &str) -> Option<Blocks> {
+        let matrix = self.tensors.get(name).is_some_and(|place| place.shape.len() == 2);
+        if matrix { self.in_blocks(name).ok().flatten() } else { None }
+    }
+}
+
+/// The type that numbers keep in memory.
+fn kept(element: Element) -> Option<DType> {
+    match element {
+        Element::Number(Dtype::F32) => Some(DType::F32),
+        Element::Number(Dtype::BF16) => Some(DType::BF16),
+        Element::Number(Dtype::F16) => Some(DType::F16),
+        _ => None,
     }
 }
 
@@ -255,8 +317,10 @@ mod tests {
             let said = refused("i.index.json");
             assert!(said.contains(why), "{map}: {said}");
         }
+        let said = Stored::in_folder(dir.path(), "w").unwrap_err().to_string();
+        assert!(said.contains("w.safetensors") && said.contains("w.bin"), "{said}");
         std::fs::write(at("w.bin"), b"PK").unwrap();
         let said = Stored::in_folder(dir.path(), "w").unwrap_err().to_string();
-        assert!(said.contains("w.safetensors") && said.contains("pickle"), "{said}");
+        assert!(said.contains("w.bin") && said.contains("fetch it again"), "{said}");
     }
 }

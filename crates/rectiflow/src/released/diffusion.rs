@@ -4,7 +4,7 @@
 //! Its times are whole training steps. "leading" takes every so-manieth from 0 on and adds an offset, so it starts short of the
 //! noise and the last step ends at the first training step (or at the data); "trailing" counts from the noise.
 
-use super::{Folder, folder::read};
+use super::Release;
 use crate::Error;
 use flow::{
     Parameterization, Schedule, Solver,
@@ -96,11 +96,9 @@ impl Diffusion {
     ///
     /// # Errors
     /// A scheduler that cannot be followed, with its file and key.
-    pub fn of(folder: &Folder, note: &mut dyn FnMut(String)) -> Result<Self, Error> {
-        let path = folder.part("scheduler", &CLASSES)?.join("scheduler_config.json");
+    pub fn of(model: &Release, note: &mut dyn FnMut(String)) -> Result<Self, Error> {
+        let (path, mut config) = model.scheduler(&CLASSES)?;
         let refused = |why: String| Error::Failure(format!("{}: {why}", path.display()));
-        let mut config: Map<String, Value> =
-            serde_json::from_slice(&read(&path)?).map_err(|error| refused(format!("{error}; fetch it again")))?;
         config.retain(|_, value| !value.is_null());
         let class = config.get("_class_name").and_then(Value::as_str).unwrap_or_default().to_string();
         let settings: Settings =

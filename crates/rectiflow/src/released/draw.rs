@@ -1,7 +1,8 @@
 //! From a released model's folder and a prompt to a picture.
 
 use super::{
-    Asked, Family, Folder, Network, Prompted, ReleasedRequest, encode, folder, noise, request::Settled, schedule,
+    Asked, Family, Network, Prompted, Release, ReleasedRequest, begin::Begin, encode, noise, part::Part,
+    request::Settled, schedule,
 };
 use crate::{
     Error,
@@ -9,9 +10,9 @@ use crate::{
     memory, sampling, schedules,
 };
 use base::Condition;
-use flow::{Schedule, Solver, solve_with};
+use flow::{Schedule, Solver, Stepper, solve_with};
 use media::{Bitmap, Grid, Images};
-use nets::{AutoencoderConfig, weights::Corrections};
+use nets::{AutoencoderConfig, autoencoder::Tiles, weights::Corrections};
 use serde::Serialize;
 use std::{
     collections::HashMap,
@@ -70,17 +71,18 @@ pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sample
 
 /// A request that can be served: its model's configuration is read and goes with it, and no weights are.
 pub struct Prepared {
-    model: Folder,
-    family: Family,
+    model: Release,
     network: Network,
     settled: Settled,
-    vae: PathBuf,
+    vae: Part,
     codec: AutoencoderConfig,
     /// Pixels, height first.
     pub size: [usize; 2],
     times: Schedule,
     solver: Solver,
     corrections: Vec<Corrections>,
+    begin: Option<Begin>,
+    tiles: Option<Tiles>,
 }
 
 impl Prepared {
@@ -103,6 +105,15 @@ impl Prepared {
         self.solver.name()
     }
 
+    /// Bytes that live at the widest place of the network's pass, an estimate.
+    pub(super) fn network_bytes(&self) -> u64 {
+        let latent = self.size.map(|pixels| pixels / self.codec.factor());
+        let family = self.model.family();
+        let text = self.settled.length + if family == Family::Sd3 { 77 } else { 0 };
+        let rows = if self.settled.contrast.is_some() { 2 } else { 1 };
+        super::plan::forward(&self.network, family, rows, latent, text)
+    }
+
     /// How far guidance goes: away from the negative prompt, or as the network is told.
     pub fn guidance(&self) -> f64 {
         self.settled.contrast.unwrap_or(self.settled.told)
@@ -114,15 +125,15 @@ impl Prepared {
 /// # Errors
 /// Those of [`sample`], but for places.
 pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Result<Prepared, Error> {
-    let model = Folder::open(&request.folder)?;
-    let family = Family::of(&model)?;
-    let network = Network::of(&model, family, note)?;
+    let model = Release::open(&request.folder, request.parts.as_deref())?;
+    model.check(note)?;
+    let network = Network::of(&model, note)?;
     if model.has("safety_checker") {
         note("the model has a safety checker; this program does not run it".into());
     }
-    let settled = request.settle(family, network.told(), network.blocks())?;
+    let settled = request.settle(model.family(), network.told(), network.blocks())?;
     let vae = model.part("vae", &["AutoencoderKL"])?;
-    let codec: AutoencoderConfig = folder::config(&vae, note)?;
+    let codec: AutoencoderConfig = vae.config(note)?;
     if codec.latent_channels != network.channels() {
         let (has, reads) = (codec.latent_channels, network.channels());
         let path = model.path().display();
@@ -130,21 +141,29 @@ pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Resul
             "{path}: its autoencoder has latents of {has} channels and its network reads {reads}; the parts are of two models"
         )));
     }
-    let size = size(request, &network, codec.factor())?;
+    let begin = Begin::of(request)?;
+    let size = size(request, &network, codec.factor(), begin.as_ref().map(|begin| begin.size))?;
+    let tiles = match request.tile {
+        None => None,
+        Some(tile) => Some(Tiles::new(tile / codec.factor()).map_err(|error| {
+            Error::Usage(format!("--decode-tile {tile}: {error} ({} pixels of the picture are one)", codec.factor()))
+        })?),
+    };
     let [h, w] = size.map(|pixels| pixels / codec.factor());
     memory::check_samples(settled.count as u64, [3, size[0], size[1]].into())?;
     let times = match &request.schedule {
         Some(file) => schedules::read(file)?.build(settled.steps)?,
         None => {
             let tokens = (h / network.patch()) * (w / network.patch());
-            schedule(&model, family, settled.steps, tokens, request.double_shift)?
+            schedule(&model, settled.steps, tokens, request.double_shift)?
         }
     };
+    let times = begin.as_ref().map_or(Ok(times.clone()), |begin| begin.last_of(&times))?;
     let corrections = request.loras.iter().map(|(file, scale)| Corrections::open(file, *scale));
     let corrections: Vec<Corrections> = corrections.collect::<Result<_, _>>()?;
     network.check_corrections(&corrections)?;
     let solver = request.solver.clone().unwrap_or_else(|| network.solver());
-    Ok(Prepared { model, family, network, settled, vae, codec, size, times, solver, corrections })
+    Ok(Prepared { model, network, settled, vae, codec, size, times, solver, corrections, begin, tiles })
 }
 
 /// Pictures and what they cost.
@@ -162,7 +181,7 @@ pub struct Drawn {
 /// # Errors
 /// Weights that cannot be read or do not fit, what the solver says, [`Error::Interrupted`].
 pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Context) -> Result<Drawn, Error> {
-    let Prepared { model, family, network, settled, vae, codec, size, times, solver, corrections } = prepared;
+    let Prepared { model, network, settled, vae, codec, size, times, solver, corrections, begin, tiles } = prepared;
     let [h, w] = size.map(|pixels| pixels / codec.factor());
     let device = context.device.device.clone();
     if let Some(reason) = request.precision.fallback(&device) {
@@ -174,10 +193,17 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
     let began = Instant::now();
     let negative = settled.contrast.map(|_| request.negative.clone().unwrap_or_default());
     let asked = Asked { length: settled.length, clip_skip: request.clip_skip.unwrap_or(0) };
-    let conditions = encode(model, *family, &request.prompts, negative.as_ref(), network.text_width(), asked, context)?;
+    let conditions = encode(model, &request.prompts, negative.as_ref(), network.text_width(), asked, context)?;
     let text_seconds = began.elapsed().as_secs_f64();
 
     let began = Instant::now();
+    let known = match begin {
+        None => None,
+        Some(begin) => {
+            let net = vae.weights("diffusion_pytorch_model", |stored| codec.load(stored, &device))?;
+            Some(begin.known(&net, codec.factor(), &device))
+        }
+    };
     let flow = network.open(settled.told, corrections, &device, &mut |line| context.note(line))?;
     let field = Prompted { flow: &flow, contrast: settled.contrast, skip: request.skip(times.times()) };
     let mut latents = Vec::with_capacity(settled.count);
@@ -192,8 +218,23 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
         let mut observe = |seen: flow::solver::Observation<4>| {
             context.tell(Event::Advance { done: (i * steps + seen.step + 1) as u64 });
         };
-        let x = start.clone().narrow(0, i, 1);
-        let draw = || solve_with(&field, x, condition, solver, times, &paths, Some(&mut observe));
+        let noise = start.clone().narrow(0, i, 1);
+        let path = flow.path();
+        let x = known.as_ref().map_or(noise.clone(), |known| known.at(path, times.ends().0, &noise));
+        let stays = known.as_ref().filter(|known| known.stays());
+        let draw = || match stays {
+            None => solve_with(&field, x, condition, solver, times, &paths, Some(&mut observe)),
+            Some(known) => {
+                let mut stepper = Stepper::new(&field, x, condition, solver, times, Some(&paths))?;
+                while let Some(seen) = stepper.advance()? {
+                    let (t, last) = (stepper.time(), stepper.done() == stepper.grid().steps());
+                    let back = known.put_back(path, t, &noise, stepper.state().clone(), last);
+                    stepper.replace(back)?;
+                    observe(seen);
+                }
+                Ok(stepper.solution())
+            }
+        };
         let solution = request.precision.scope(draw)?;
         nfe = nfe.max(solution.nfe);
         latents.push(solution.x);
@@ -204,20 +245,39 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
     let seconds = began.elapsed().as_secs_f64();
 
     let began = Instant::now();
-    let net = folder::weights(vae, "diffusion_pytorch_model", |stored| codec.load(stored, &device))?;
+    let net = vae.weights("diffusion_pytorch_model", |stored| codec.load(stored, &device))?;
     let mut values = Vec::with_capacity(settled.count * 3 * size[0] * size[1]);
     for latent in latents {
         context.go_on()?;
-        values.extend(sampling::host(net.decode(latent))?);
+        let drawn = match tiles {
+            None => net.decode(latent),
+            Some(tiles) => net.decode_in(&latent, *tiles),
+        };
+        let mut drawn = sampling::host(drawn)?;
+        if let Some(begin) = begin {
+            begin.keep(&mut drawn);
+        }
+        values.extend(drawn);
     }
     let images = Images::new(values, settled.count, [codec.out_channels, size[0], size[1]])?;
     Ok(Drawn { images, nfe, text_seconds, seconds, decode_seconds: began.elapsed().as_secs_f64() })
 }
 
 /// Pixels of a picture, which the autoencoder and the network must divide.
-fn size(request: &ReleasedRequest, network: &Network, factor: usize) -> Result<[usize; 2], Error> {
-    let habit = network.side() * factor;
-    let size = [request.height.unwrap_or(habit), request.width.unwrap_or(habit)];
+fn size(
+    request: &ReleasedRequest,
+    network: &Network,
+    factor: usize,
+    picture: Option<[usize; 2]>,
+) -> Result<[usize; 2], Error> {
+    let habit = picture.unwrap_or([network.side() * factor; 2]);
+    let size = [request.height.unwrap_or(habit[0]), request.width.unwrap_or(habit[1])];
+    if let Some([h, w]) = picture.filter(|picture| *picture != size) {
+        return Err(Error::Usage(format!(
+            "--init-image: it is {h} x {w} pixels and --height and --width say {} x {}; bring it to that size, or leave them out",
+            size[0], size[1]
+        )));
+    }
     let step = factor * network.patch();
     if let Some(bad) = size.iter().find(|n| **n == 0 || !n.is_multiple_of(step)) {
         let (below, above) = (bad / step * step, (bad / step + 1).saturating_mul(step));

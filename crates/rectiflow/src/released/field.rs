@@ -52,6 +52,11 @@ impl Flow {
         Self { net: Net::Unet(Box::new(net), Some(output)), path: Path::Ddpm(path) }
     }
 
+    /// The path it walks.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The velocity towards the data, blocks in `skip` passed over. The condition has a vector and tokens.
     fn ask(&self, x: Tensor<4>, t: &Times, condition: &Condition, skip: &[usize]) -> Tensor<4> {
         let (b, device) = (x.dims()[0], x.device());
@@ -91,7 +96,7 @@ impl Flow {
 
 /// Features that a layer reads.
 fn width_of(linear: &nets::layers::Linear) -> usize {
-    linear.weight.val().dims()[1]
+    linear.weight.lazy_shape()[1]
 }
 
 impl Field<4> for Flow {

@@ -1,10 +1,10 @@
 //! A folder in diffusers' layout: `model_index.json` and a folder for each part.
 
-use crate::Error;
+use super::Family;
+use crate::{Error, scheduler_config};
 use nets::{
     NetsError,
     published::{self, Published},
-    weights::Stored,
 };
 use serde_json::{Map, Value};
 use std::{
@@ -55,6 +55,37 @@ impl Folder {
             Some((name.clone(), class.to_owned()))
         });
         Ok(Self { path: path.to_path_buf(), class: class.to_owned(), parts: parts.collect() })
+    }
+
+    /// A folder without an index, whose folders are the parts of a model of `family`.
+    ///
+    /// # Errors
+    /// A folder that is not there or has none of the parts.
+    pub(super) fn loose(path: &Path, family: Family) -> Result<Self, Error> {
+        let clip = if family == Family::Sd3 { "CLIPTextModelWithProjection" } else { "CLIPTextModel" };
+        let flux = family == Family::Flux;
+        let diffusion = matches!(family, Family::StableDiffusion | Family::InstaFlow);
+        let known = [
+            ("scheduler", if diffusion { "PNDMScheduler" } else { scheduler_config::FLOW_MATCH }),
+            ("vae", "AutoencoderKL"),
+            ("text_encoder", clip),
+            ("text_encoder_2", if flux { "T5EncoderModel" } else { clip }),
+            ("text_encoder_3", "T5EncoderModel"),
+            ("tokenizer", "CLIPTokenizer"),
+            ("tokenizer_2", if flux { "T5Tokenizer" } else { "CLIPTokenizer" }),
+            ("tokenizer_3", "T5Tokenizer"),
+        ];
+        let here = known.iter().filter(|(name, _)| path.join(name).is_dir());
+        let parts: BTreeMap<String, String> = here.map(|(name, class)| ((*name).into(), (*class).into())).collect();
+        if parts.is_empty() {
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+            return Err(Error::Failure(format!(
+                "--parts {}: it has neither {INDEX} nor folders of parts ({})",
+                path.display(),
+                names.join(", ")
+            )));
+        }
+        Ok(Self { path: path.to_path_buf(), class: String::new(), parts })
     }
 
     /// The folder.
@@ -122,17 +153,4 @@ pub(super) fn config<T: Published>(folder: &Path, note: &mut dyn FnMut(String)) 
         note(format!("{}: passed over, not known here: {}", path.display(), unknown.join(", ")));
     }
     Ok(config)
-}
-
-/// The weights called `name` in a part's folder, and what `load` makes of them.
-///
-/// # Errors
-/// Files that cannot be read, weights that do not fit; both by name.
-pub(super) fn weights<T>(
-    folder: &Path,
-    name: &str,
-    load: impl FnOnce(&Stored) -> Result<T, NetsError>,
-) -> Result<T, Error> {
-    let stored = Stored::in_folder(folder, name)?;
-    load(&stored).map_err(|error| at(stored.path(), error))
 }

@@ -1,4 +1,4 @@
-//! Released models: a folder in diffusers' layout, opened as it came from its authors, and drawn from.
+//! Released models: a folder in diffusers' layout or a single file, opened as it came from its authors, and drawn from.
 //!
 //! Stable Diffusion 3 and 3.5 (Esser et al., 2024, arXiv 2403.03206), FLUX.1 (Black Forest Labs, 2024) InstaFlow (Liu et al., 2023,
 //! arXiv 2309.06380) and Stable Diffusion 1 and 2 (Rombach et al., 2022, arXiv 2112.10752). A folder says what it is in `model_index.json`; each part is read from its own folder by its own configuration. Parts are opened when they are
@@ -7,13 +7,19 @@
 //! Here the models' frame meets this project's: they count noise fractions ([`flow::schedule::Sigma`], 1 at the noise) and point
 //! from data to noise; [`Flow`] is a [`flow::Field`] like any other, 0 at the noise, pointing to the data.
 
+mod begin;
+pub mod convert;
 mod diffusion;
 mod draw;
 mod field;
 mod folder;
 mod network;
 mod noise;
+mod part;
+mod plan;
+mod release;
 mod request;
+mod single;
 mod text;
 mod times;
 
@@ -22,6 +28,8 @@ pub use draw::{Drawn, Prepared, Sampled, draw, png, prepare, sample};
 pub use field::{Flow, Prompted, SkipLayers};
 pub use folder::Folder;
 pub use network::Network;
+pub use plan::{PartPlan, ReleasedPlan, plan};
+pub use release::Release;
 pub use request::ReleasedRequest;
 pub use text::{Asked, encode};
 pub use times::schedule;
@@ -43,6 +51,16 @@ pub enum Family {
 }
 
 impl Family {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sd3 => "Stable Diffusion 3",
+            Self::Flux => "FLUX",
+            Self::InstaFlow => "InstaFlow",
+            Self::StableDiffusion => "Stable Diffusion",
+        }
+    }
+
     /// What `model_index.json` calls a model's pipeline.
     ///
     /// # Errors
@@ -61,7 +79,9 @@ impl Family {
     }
 }
 
-/// Whether `path` is a released model's folder rather than a run or a checkpoint.
+/// Whether `path` is a released model's folder or single file rather than a run or a checkpoint.
 pub fn is_released(path: &Path) -> bool {
-    path.join(folder::INDEX).is_file()
+    // Nothing else here is kept in GGUF, so that a damaged file is told as such.
+    let gguf = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
+    path.join(folder::INDEX).is_file() || gguf || single::Single::is_one(path)
 }

@@ -1,9 +1,6 @@
 //! The network of a released model: what its configuration says before its weights are read, and the flow they make.
 
-use super::{
-    Diffusion, Family, Flow, Folder,
-    folder::{config, weights},
-};
+use super::{Diffusion, Family, Flow, Release, part::Part, single::network_of};
 use crate::Error;
 use base::Device;
 use flow::Solver;
@@ -11,12 +8,11 @@ use nets::{
     FluxConfig, MmditConfig, NetsError, TextUnetConfig,
     weights::{Corrected, Corrections},
 };
-use std::path::PathBuf;
 
 /// A released network, not opened yet.
 #[derive(Clone, Debug)]
 pub struct Network {
-    folder: PathBuf,
+    part: Part,
     kind: Kind,
 }
 
@@ -32,24 +28,24 @@ impl Network {
     ///
     /// # Errors
     /// A part that is missing, of another class, or asks for what is not built here.
-    pub fn of(folder: &Folder, family: Family, note: &mut dyn FnMut(String)) -> Result<Self, Error> {
-        let (part, class) = match family {
-            Family::Sd3 => ("transformer", "SD3Transformer2DModel"),
-            Family::Flux => ("transformer", "FluxTransformer2DModel"),
-            Family::InstaFlow | Family::StableDiffusion => ("unet", "UNet2DConditionModel"),
+    pub fn of(model: &Release, note: &mut dyn FnMut(String)) -> Result<Self, Error> {
+        let family = model.family();
+        let class = match family {
+            Family::Sd3 => "SD3Transformer2DModel",
+            Family::Flux => "FluxTransformer2DModel",
+            Family::InstaFlow | Family::StableDiffusion => "UNet2DConditionModel",
         };
-        let model = folder;
-        let folder = model.part(part, &[class])?;
+        let part = model.part(network_of(family), &[class])?;
         let kind = match family {
-            Family::Sd3 => Kind::Mmdit(config(&folder, note)?),
-            Family::Flux => Kind::Flux(config(&folder, note)?),
-            Family::InstaFlow => Kind::Unet(Box::new(config(&folder, note)?), None),
+            Family::Sd3 => Kind::Mmdit(part.config(note)?),
+            Family::Flux => Kind::Flux(part.config(note)?),
+            Family::InstaFlow => Kind::Unet(Box::new(part.config(note)?), None),
             Family::StableDiffusion => {
                 let diffusion = Diffusion::of(model, note)?;
-                Kind::Unet(Box::new(config(&folder, note)?), Some(diffusion))
+                Kind::Unet(Box::new(part.config(note)?), Some(diffusion))
             }
         };
-        Ok(Self { folder, kind })
+        Ok(Self { part, kind })
     }
 
     /// Whether it is told a guidance scale.
@@ -63,6 +59,15 @@ impl Network {
             Kind::Mmdit(config) => config.num_layers,
             Kind::Flux(config) => config.num_layers,
             Kind::Unet(..) => 0,
+        }
+    }
+
+    /// Features of a token, or channels of the finest level.
+    pub fn width(&self) -> usize {
+        match &self.kind {
+            Kind::Mmdit(config) => config.width(),
+            Kind::Flux(config) => config.width(),
+            Kind::Unet(config, _) => config.block_out_channels.first().copied().unwrap_or(0),
         }
     }
 
@@ -127,7 +132,7 @@ impl Network {
     /// # Errors
     /// With the file and the layer.
     pub fn check_corrections(&self, corrections: &[Corrections]) -> Result<(), Error> {
-        weights(&self.folder, "diffusion_pytorch_model", |stored| Corrected::new(stored, corrections).map(drop))
+        self.part.weights("diffusion_pytorch_model", |stored| Corrected::new(stored, corrections).map(drop))
     }
 
     /// The flow, its weights mapped but for those that `corrections` change; `told` is the guidance scale that a network with an
@@ -142,7 +147,7 @@ impl Network {
         device: &Device,
         note: &mut dyn FnMut(String),
     ) -> Result<Flow, Error> {
-        weights(&self.folder, "diffusion_pytorch_model", |stored| {
+        self.part.weights("diffusion_pytorch_model", |stored| {
             let corrected = Corrected::new(stored, corrections)?;
             corrected.lines().into_iter().for_each(note);
             Ok(match &self.kind {

@@ -9,8 +9,10 @@ use std::path::PathBuf;
 /// What to draw from a released model; what is not given is the model's own habit.
 #[derive(Clone, Debug)]
 pub struct ReleasedRequest {
-    /// The model's folder.
+    /// The model's folder or single file.
     pub folder: PathBuf,
+    /// The folder that has what a single file lacks.
+    pub parts: Option<PathBuf>,
     /// What to draw, in turn.
     pub prompts: Vec<String>,
     /// What not to draw, for guidance to lead away from.
@@ -40,6 +42,12 @@ pub struct ReleasedRequest {
     /// The latents to start from, `[n c h w]`, in place of seeded noise: `FILE.npy`, `FILE.safetensors`, or
     /// `FILE.safetensors:TENSOR`.
     pub noise: Option<String>,
+    /// A picture to change, and how far: 1 is all the way from noise. A file of pixels, or numbers like `noise`.
+    pub init_image: Option<(String, f64)>,
+    /// White where that picture may change.
+    pub mask: Option<String>,
+    /// Decode in tiles of so many pixels.
+    pub tile: Option<usize>,
     /// Tokens that T5 reads.
     pub length: Option<usize>,
     /// Layers of CLIP passed over besides the last (SD3).
@@ -68,6 +76,7 @@ impl ReleasedRequest {
     pub fn new(folder: PathBuf, prompt: &str) -> Self {
         Self {
             folder,
+            parts: None,
             prompts: vec![prompt.into()],
             negative: None,
             steps: None,
@@ -82,6 +91,9 @@ impl ReleasedRequest {
             seed: 0,
             count: None,
             noise: None,
+            init_image: None,
+            mask: None,
+            tile: None,
             length: None,
             clip_skip: None,
             double_shift: false,

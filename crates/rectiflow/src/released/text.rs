@@ -6,8 +6,9 @@
 //! Diffusion: CLIP's last tokens. Padding is read like any word: the networks were trained without masks.
 
 use super::{
-    Family, Folder,
-    folder::{at, config, read, weights},
+    Family, Release,
+    folder::{at, read},
+    part::Part,
 };
 use crate::{Context, Error};
 use base::{Condition, Device, Tensor, Tokens};
@@ -31,8 +32,7 @@ pub struct Asked {
 /// # Errors
 /// An encoder or a vocabulary that is missing or cannot be read; settings that the encoders cannot serve.
 pub fn encode(
-    folder: &Folder,
-    family: Family,
+    folder: &Release,
     prompts: &[String],
     negative: Option<&String>,
     width: usize,
@@ -42,7 +42,7 @@ pub fn encode(
     let device = context.device.device.clone();
     let texts: Vec<String> = prompts.iter().chain(negative).cloned().collect();
     let texts = &texts[..];
-    let (tokens, pooled) = match family {
+    let (tokens, pooled) = match folder.family() {
         Family::InstaFlow | Family::StableDiffusion => {
             let early = vec![0; texts.len()];
             let read = clip(folder, ["tokenizer", "text_encoder"], texts, &early, &device, context)?;
@@ -80,7 +80,7 @@ pub fn encode(
 }
 
 fn sd3(
-    folder: &Folder,
+    folder: &Release,
     texts: &[String],
     width: usize,
     length: usize,
@@ -112,46 +112,49 @@ fn sd3(
 
 /// Each text read before the last `early` layers, one number for each.
 fn clip(
-    folder: &Folder,
-    [words, encoder]: [&str; 2],
+    folder: &Release,
+    [words, encoder]: [&'static str; 2],
     texts: &[String],
     early: &[usize],
     device: &Device,
     context: &mut Context,
 ) -> Result<Reading, Error> {
     let at_encoder = folder.part(encoder, &["CLIPTextModel", "CLIPTextModelWithProjection"])?;
-    let projected = folder.class_of(encoder) == Some("CLIPTextModelWithProjection");
-    let settings: ClipConfig = config(&at_encoder, &mut |line| context.note(line))?;
+    let projected = at_encoder.class() == "CLIPTextModelWithProjection";
+    if !projected && folder.family() == Family::Sd3 {
+        context.note(format!("{encoder} has no projection: its pooled vector is read as it is"));
+    }
+    let settings: ClipConfig = at_encoder.config(&mut |line| context.note(line))?;
     let depth = settings.num_hidden_layers;
     if let Some(early) = early.iter().find(|early| **early > depth) {
         return Err(Error::Usage(format!(
             "--clip-skip {}: {} has {depth} layers, of which {early} would be passed over",
             early - 1,
-            at_encoder.display()
+            at_encoder.path().display()
         )));
     }
-    let words = vocabulary(&folder.part(words, &["CLIPTokenizer", "CLIPTokenizerFast"])?)?;
+    let words = vocabulary(&folder.files(words, &["CLIPTokenizer", "CLIPTokenizerFast"])?)?;
     let (length, known) = (settings.max_position_embeddings, settings.vocab_size);
     let ids = ids(&words, texts, length, known, &at_encoder, context)?;
-    let net = weights(&at_encoder, "model", |stored| settings.load(projected, stored, device))?;
+    let net = at_encoder.weights("model", |stored| settings.load(projected, stored, device))?;
     let read = ids.chunks(length).zip(early).map(|(ids, early)| net.read(ids, [1, length], *early, device));
     let (tokens, pooled) = read.map(|read| (read.tokens, read.pooled)).unzip();
     Ok(Reading { tokens: Tensor::cat(tokens, 0), pooled: Tensor::cat(pooled, 0) })
 }
 
 fn t5(
-    folder: &Folder,
-    [words, encoder]: [&str; 2],
+    folder: &Release,
+    [words, encoder]: [&'static str; 2],
     texts: &[String],
     length: usize,
     device: &Device,
     context: &mut Context,
 ) -> Result<Tensor<3>, Error> {
     let at_encoder = folder.part(encoder, &["T5EncoderModel"])?;
-    let settings: T5Config = config(&at_encoder, &mut |line| context.note(line))?;
-    let words = vocabulary(&folder.part(words, &["T5Tokenizer", "T5TokenizerFast"])?)?;
+    let settings: T5Config = at_encoder.config(&mut |line| context.note(line))?;
+    let words = vocabulary(&folder.files(words, &["T5Tokenizer", "T5TokenizerFast"])?)?;
     let ids = ids(&words, texts, length, settings.vocab_size, &at_encoder, context)?;
-    let net = weights(&at_encoder, "model", |stored| settings.load(stored, device))?;
+    let net = at_encoder.weights("model", |stored| settings.load(stored, device))?;
     Ok(net.read(&ids, [texts.len(), length], device))
 }
 
@@ -161,14 +164,14 @@ fn ids(
     texts: &[String],
     length: usize,
     known: usize,
-    encoder: &Path,
+    encoder: &Part,
     context: &mut Context,
 ) -> Result<Vec<i64>, Error> {
     let mut ids = Vec::with_capacity(texts.len() * length);
     for text in texts {
         let pieces = words.split(text, length)?;
         if let Some(cut) = pieces.cut {
-            let name = encoder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = encoder.name();
             context.note(format!("{name} reads {length} tokens; what it does not see of the prompt: {cut}"));
         }
         ids.extend(pieces.ids);
@@ -177,7 +180,7 @@ fn ids(
         None => Ok(ids),
         Some(id) => Err(Error::Failure(format!(
             "{}: its tokenizer gives word {id} and it knows {known}; the two are of two models",
-            encoder.display()
+            encoder.path().display()
         ))),
     }
 }

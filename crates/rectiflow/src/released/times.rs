@@ -1,6 +1,6 @@
 //! When a released model is asked: the noise levels of its `scheduler_config.json`, laid out as its own library does.
 
-use super::{Diffusion, Family, Folder, folder::read};
+use super::{Diffusion, Family, Release};
 use crate::{Error, scheduler_config};
 use flow::{Schedule, ScheduleConfig, schedule::Sigma};
 use serde_json::Value;
@@ -12,26 +12,21 @@ use serde_json::Value;
 ///
 /// # Errors
 /// A scheduler that cannot be followed, with its file; no steps.
-pub fn schedule(folder: &Folder, family: Family, steps: usize, tokens: usize, double: bool) -> Result<Schedule, Error> {
+pub fn schedule(model: &Release, steps: usize, tokens: usize, double: bool) -> Result<Schedule, Error> {
     if steps == 0 {
         return Err(Error::Usage("--steps 0: ask for at least one step".into()));
     }
+    let family = model.family();
     if family == Family::StableDiffusion {
-        return Diffusion::of(folder, &mut |_| ())?.times(steps); // what it does not know was told with the network
+        return Diffusion::of(model, &mut |_| ())?.times(steps); // what it does not know was told with the network
     }
     if family == Family::InstaFlow {
         // Its scheduler's file is Stable Diffusion's, left there; the model is a flow in equal steps.
         return Ok(ScheduleConfig::Uniform {}.build(steps)?);
     }
-    let part = folder.part("scheduler", &[scheduler_config::FLOW_MATCH])?;
-    let path = part.join("scheduler_config.json");
+    let (path, mut config) = model.scheduler(&[scheduler_config::FLOW_MATCH])?;
     let refused = |why: String| Error::Failure(format!("{}: {why}", path.display()));
-    let Value::Object(config) = serde_json::from_slice(&read(&path)?).map_err(|error| refused(error.to_string()))?
-    else {
-        return Err(refused("is no JSON object; fetch it again".into()));
-    };
     // Before the settings are checked: dynamic shifting asks for the number of tokens, which no file knows.
-    let mut config = config;
     config.insert("image_seq_len".into(), Value::from(tokens));
     let ScheduleConfig::FlowMatch(mut settings) = scheduler_config::import(config).map_err(refused)?.schedule else {
         return Err(refused("lists its levels itself; leave `sigmas` out".into()));

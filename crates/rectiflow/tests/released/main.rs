@@ -6,9 +6,16 @@ use base::{Condition, Device, Tensor, TensorData};
 use nets::weights::{Corrections, Stored, TensorSource};
 use rectiflow::{
     Context, Precision,
-    released::{Asked, Family, Folder, Network, Prompted, ReleasedRequest, encode, is_released, sample, schedule},
+    released::{Asked, Family, Network, Prompted, Release, ReleasedRequest, encode, is_released, sample, schedule},
 };
 use std::path::{Path, PathBuf};
+
+mod begin;
+mod convert;
+mod gguf;
+mod parity;
+mod single;
+mod torch;
 
 const TOLERANCE: f32 = 1e-4;
 
@@ -44,6 +51,7 @@ fn request(name: &str) -> ReleasedRequest {
     let [prompt, _] = texts(name);
     ReleasedRequest {
         folder: fixture(name),
+        parts: None,
         prompts: vec![prompt],
         negative: None,
         steps: Some(4),
@@ -58,6 +66,9 @@ fn request(name: &str) -> ReleasedRequest {
         seed: 0,
         count: None,
         noise: Some(fixture(name).join("golden.safetensors:latents.init").display().to_string()),
+        init_image: None,
+        mask: None,
+        tile: None,
         length: None,
         clip_skip: None,
         double_shift: name.starts_with("sd3"),
@@ -102,17 +113,16 @@ fn steps(name: &str, run: &Run) -> (Vec<Condition>, Vec<Tensor<4>>) {
 
 fn in_steps(name: &str, run: &Run, count: usize) -> (Vec<Condition>, Vec<Tensor<4>>) {
     let mut context = Context::silent();
-    let mut folder = Folder::open(&fixture(name)).unwrap();
+    let mut folder = Release::open(&fixture(name), None).unwrap();
     if let Some(part) = run.without {
         folder = folder.without(part);
     }
-    let family = Family::of(&folder).unwrap();
     let mut unknown = Vec::new();
-    let network = Network::of(&folder, family, &mut |line| unknown.push(line)).unwrap();
+    let network = Network::of(&folder, &mut |line| unknown.push(line)).unwrap();
     assert!(unknown.is_empty(), "{unknown:?}");
     let prompts = texts(name);
     let conditions =
-        encode(&folder, family, &prompts[..1], prompts.get(1), network.text_width(), run.asked, &mut context).unwrap();
+        encode(&folder, &prompts[..1], prompts.get(1), network.text_width(), run.asked, &mut context).unwrap();
     let corrections: Vec<Corrections> =
         run.lora.iter().map(|file| Corrections::open(&fixture(file), 0.8).unwrap()).collect();
     let flow = network.open(run.told, &corrections, &Device::flex(), &mut |line| unknown.push(line)).unwrap();
@@ -120,12 +130,12 @@ fn in_steps(name: &str, run: &Run, count: usize) -> (Vec<Condition>, Vec<Tensor<
     assert!(unknown.len() == corrections.len() && unknown.iter().all(corrected), "{unknown:?}");
     let field = Prompted { flow: &flow, contrast: run.contrast, skip: run.skip.clone() };
     let golden = golden(name);
-    let start = match family {
+    let start = match folder.family() {
         Family::Flux => tensor::<4>(&golden, "latents.init_unpacked"),
         _ => tensor(&golden, "latents.init"),
     };
     let [_, _, h, w] = start.dims();
-    let times = schedule(&folder, family, count, h * w / 4, true).unwrap();
+    let times = schedule(&folder, count, h * w / 4, true).unwrap();
     let mut seen = Vec::new();
     let mut observe = |step: flow::solver::Observation<4>| seen.push(step.next);
     flow::solver::solve(&field, start, &conditions[0], &network.solver(), &times, Some(&mut observe)).unwrap();
@@ -174,8 +184,8 @@ fn sd3_without_guidance_without_t5_and_with_clip_skip() {
 #[test]
 fn skip_layer_guidance_acts_in_its_steps() {
     let golden = golden("sd35m_tiny");
-    let folder = Folder::open(&fixture("sd35m_tiny")).unwrap();
-    let times = schedule(&folder, Family::Sd3, 4, 24, true).unwrap();
+    let folder = Release::open(&fixture("sd35m_tiny"), None).unwrap();
+    let times = schedule(&folder, 4, 24, true).unwrap();
     let interval = (times.times()[1] - 1e-6, times.times()[2] + 1e-6);
     let skip = rectiflow::released::SkipLayers { layers: vec![1], scale: 2.8, interval };
     let (_, mut latents) = steps("sd35m_tiny", &Run { skip: Some(skip), ..Run::new(Some(4.5)) });
@@ -191,8 +201,7 @@ fn skip_layer_guidance_acts_in_its_steps() {
     let plain = drawn(&ReleasedRequest { skip_layers: None, ..request.clone() });
     let skipped = drawn(&request);
     assert!((skipped.clone() - plain).abs().max().into_scalar::<f32>() > 1e-2, "skipping a block changes the picture");
-    let folder = Folder::open(&fixture("sd35m_tiny")).unwrap();
-    let vae = folder.part("vae", &["AutoencoderKL"]).unwrap();
+    let vae = fixture("sd35m_tiny").join("vae");
     let (config, _) =
         nets::published::read::<nets::AutoencoderConfig>(&std::fs::read(vae.join("config.json")).unwrap()).unwrap();
     let net = config.load(&Stored::in_folder(&vae, "diffusion_pytorch_model").unwrap(), &Device::flex()).unwrap();
@@ -285,9 +294,9 @@ fn corrections_of_low_rank_move_the_golden_latents() {
 /// Mutant: the switch without effect.
 #[test]
 fn levels_are_shifted_once_unless_asked() {
-    let folder = Folder::open(&fixture("sd3_tiny")).unwrap();
+    let folder = Release::open(&fixture("sd3_tiny"), None).unwrap();
     let low = |double| {
-        let times = schedule(&folder, Family::Sd3, 4, 96, double).unwrap();
+        let times = schedule(&folder, 4, 96, double).unwrap();
         1.0 - times.times()[3]
     };
     // Shift 3 of 0.001, and of that again.

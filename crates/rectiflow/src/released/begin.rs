@@ -1,0 +1,161 @@
+//! What a drawing begins with beside noise: a picture to change, as far as a strength says, and a mask of what may change.
+//!
+//! The picture's latent is mixed with noise as the path mixes them at the time where the drawing begins (SDEdit; Meng et al.,
+//! arXiv 2108.01073). Where the mask says that the picture stays, latents are put back on that mixture after every step (Lugmayr et al.,
+//! arXiv 2201.09865, eq. 8, without going back), and pixels are the picture's own at the end.
+
+use super::ReleasedRequest;
+use crate::{Error, start::read_points};
+use base::{Device, Tensor, TensorData};
+use data::{DataConfig, Split};
+use flow::{Path, Schedule};
+use nets::Autoencoder;
+use std::path::Path as File;
+
+/// A picture that a drawing begins with.
+pub(super) struct Begin {
+    /// `[3 h w]` in [-1, 1].
+    pixels: Vec<f32>,
+    /// Pixels, height first.
+    pub size: [usize; 2],
+    strength: f64,
+    /// For each pixel whether it may change; all where absent.
+    mask: Option<Vec<bool>>,
+}
+
+/// The picture's latent, and where it stays.
+pub(super) struct Known {
+    latent: Tensor<4>,
+    /// 1 where it may change, `[1 1 h w]`.
+    free: Option<Tensor<4>>,
+}
+
+impl Begin {
+    /// Reads what the request names.
+    ///
+    /// # Errors
+    /// Pictures that cannot be read, a mask of another size or that lets nothing change, a strength out of its range.
+    pub(super) fn of(request: &ReleasedRequest) -> Result<Option<Self>, Error> {
+        let Some((file, strength)) = &request.init_image else {
+            return match &request.mask {
+                Some(_) => {
+                    Err(Error::Usage("--mask: it says what of a picture may change; give one by --init-image".into()))
+                }
+                None => Ok(None),
+            };
+        };
+        if !(strength.is_finite() && *strength > 0.0 && *strength <= 1.0) {
+            return Err(Error::Usage(format!("--strength {strength}: it must be above 0 and at most 1")));
+        }
+        let (pixels, size) = picture(file, 3, "--init-image")?;
+        let mask = match &request.mask {
+            None => None,
+            Some(file) => {
+                let (grey, found) = picture(file, 1, "--mask")?;
+                if found != size {
+                    return Err(Error::Usage(format!(
+                        "--mask {}: it is {} x {} pixels and the picture {} x {}; draw it at that size",
+                        file, found[0], found[1], size[0], size[1]
+                    )));
+                }
+                let mask: Vec<bool> = grey.iter().map(|v| *v >= 0.0).collect();
+                if !mask.contains(&true) {
+                    return Err(Error::Usage(format!("--mask {file}: nothing in it is white, so nothing may change")));
+                }
+                Some(mask)
+            }
+        };
+        Ok(Some(Self { pixels, size, strength: *strength, mask }))
+    }
+
+    /// The last steps of a schedule, as many as the strength says, and one at least.
+    ///
+    /// # Errors
+    /// None: the times of a schedule are one's again.
+    pub(super) fn last_of(&self, times: &Schedule) -> Result<Schedule, Error> {
+        let steps = times.steps();
+        // As the reference counts: what is skipped is a whole number of steps.
+        let skipped = (steps as f64 - (steps as f64 * self.strength).min(steps as f64)) as usize;
+        let skipped = skipped.min(steps - 1);
+        Ok(Schedule::new(times.times()[skipped..].to_vec())?)
+    }
+
+    /// The latent of the picture.
+    pub(super) fn known(&self, net: &Autoencoder, factor: usize, device: &Device) -> Known {
+        let [h, w] = self.size;
+        let pixels = Tensor::from_data(TensorData::new(self.pixels.clone(), [1, 3, h, w]), device);
+        let latent = net.scaled(net.encode(pixels).mean);
+        let free = self.mask.as_ref().map(|mask| {
+            // A pixel of the latent may change where any of its pixels may.
+            let (rows, columns) = (h / factor, w / factor);
+            let mut free = vec![0f32; rows * columns];
+            for (i, _) in mask.iter().enumerate().filter(|(_, free)| **free) {
+                free[i / w / factor * columns + i % w / factor] = 1.0;
+            }
+            Tensor::from_data(TensorData::new(free, [1, 1, rows, columns]), device)
+        });
+        Known { latent, free }
+    }
+
+    /// A drawn picture `[3 h w]` with its own pixels where it was to stay.
+    pub(super) fn keep(&self, drawn: &mut [f32]) {
+        let Some(mask) = &self.mask else { return };
+        let pixels = drawn.chunks_exact_mut(mask.len()).zip(self.pixels.chunks_exact(mask.len()));
+        for (drawn, own) in pixels {
+            let places = drawn.iter_mut().zip(own).zip(mask);
+            places.filter(|(_, free)| !**free).for_each(|((drawn, own), _)| *drawn = *own);
+        }
+    }
+}
+
+impl Known {
+    /// Whether some of it stays.
+    pub(super) fn stays(&self) -> bool {
+        self.free.is_some()
+    }
+
+    /// The latent with `noise`, as the path mixes them at `t`.
+    pub(super) fn at(&self, path: &Path, t: f64, noise: &Tensor<4>) -> Tensor<4> {
+        let mix = path.at(t);
+        noise.clone() * mix.alpha + self.latent.clone() * mix.beta
+    }
+
+    /// `x` at `t`, put back where the picture stays.
+    pub(super) fn put_back(&self, path: &Path, t: f64, noise: &Tensor<4>, x: Tensor<4>, last: bool) -> Tensor<4> {
+        let Some(free) = &self.free else { return x };
+        // The last step ends at the data, whatever little noise a diffusion's schedule leaves there.
+        let known = if last { self.latent.clone() } else { self.at(path, t, noise) };
+        x.clone() * free.clone() + known * (free.clone().neg() + 1.0)
+    }
+}
+
+/// A picture's values of `channels` channels, and its pixels, height first: of a file of pixels, or `[1 c h w]` numbers in [-1, 1].
+fn picture(given: &str, channels: usize, option: &str) -> Result<(Vec<f32>, [usize; 2]), Error> {
+    let file = File::new(given);
+    if given.contains(".safetensors") || given.ends_with(".npy") {
+        let (shape, values) = read_points(given)?;
+        let [1, c, h, w] = shape[..] else {
+            return Err(Error::Usage(format!("{option} {given}: it is {shape:?}; one picture is [1 {channels} h w]")));
+        };
+        if c != channels || values.iter().any(|value| !value.is_finite()) {
+            let why = format!("{option} {given}: it must be {channels} finite channels, and is {shape:?}");
+            return Err(Error::Usage(why));
+        }
+        return Ok((values, [h, w]));
+    }
+    if !file.is_file() {
+        return Err(Error::Failure(format!("{option} {}: no such file", file.display())));
+    }
+    let folder = tempfile::tempdir().map_err(|error| Error::Failure(format!("no temporary folder: {error}")))?;
+    std::fs::copy(file, folder.path().join(file.file_name().unwrap_or_default()))
+        .map_err(|error| Error::Failure(format!("{option} {}: {error}", file.display())))?;
+    let at = DataConfig::at(folder.path());
+    let config = DataConfig { channels: Some(channels), split: Split::Train, holdout: 0.0, ..at };
+    let told = |error: data::DataError| {
+        Error::Failure(format!("{option} {}: no readable picture ({error}); give a PNG", file.display()))
+    };
+    let set = data::open(&config).map_err(told)?;
+    let batch = data::gather(&*set, &[0]).map_err(told)?;
+    let [_, h, w] = set.shape().image()?;
+    Ok((batch.rows, [h, w]))
+}

@@ -1,0 +1,162 @@
+//! What drawing from a released model will need, before a weight is read: parameters, bytes on disk, and the peak of memory.
+//!
+//! Parts are opened one after another, so the peak is that of the hungriest: its weights as they are stored (mapped, each page once), the
+//! widest layer in f32 where they are stored shorter, and what lives at the widest place of the forward pass. Weights are counted;
+//! what lives is an estimate from the order of operations here.
+
+use super::{Family, Network, Release, ReleasedRequest, convert::weighty, single::network_of};
+use crate::{Error, machine::Machine};
+use nets::{AutoencoderConfig, weights::TensorSource};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// A part's weights.
+#[derive(Clone, Debug, Serialize)]
+pub struct PartPlan {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Numbers in it.
+    pub parameters: u64,
+    /// Bytes of its weights as they are stored.
+    pub stored: u64,
+    /// Bytes in memory while it works.
+    pub peak: u64,
+}
+
+/// What drawing will need.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReleasedPlan {
+    /// What the model is one of.
+    pub family: &'static str,
+    /// Its parts, in the order in which they work.
+    pub parts: Vec<PartPlan>,
+    /// Pixels of a picture, height first.
+    pub size: [usize; 2],
+    /// Steps of the solver by habit.
+    pub steps: usize,
+    /// Bytes at the peak.
+    pub peak: u64,
+    /// Bytes of this machine's memory; 0 where it does not say.
+    pub memory: u64,
+}
+
+/// Widened at a time of weights in blocks.
+const PANEL: u64 = 16 << 20;
+/// The program, its threads and its tables.
+const PROGRAM: u64 = 60 << 20;
+
+/// Of the request's model at the request's size.
+///
+/// # Errors
+/// Those of [`prepare`](super::prepare) as far as they concern files and sizes.
+pub fn plan(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Result<ReleasedPlan, Error> {
+    let prepared = super::prepare(request, note)?;
+    let model = Release::open(&request.folder, request.parts.as_deref())?;
+    let size = prepared.size;
+    let mut parts = Vec::new();
+    for (name, classes, called) in weighty(model.family()) {
+        if !model.has(name) {
+            continue;
+        }
+        let part = model.part(name, classes)?;
+        let weights = part.open(called)?;
+        let source = weights.source()?;
+        let (mut parameters, mut stored, mut widened) = (0, 0, 0);
+        for tensor in source.names() {
+            let shape = source.shape(&tensor).unwrap_or_default();
+            let numbers = shape.iter().product::<usize>() as u64;
+            let (bytes, wide) = stored_as(&*source, &tensor, numbers);
+            parameters += numbers;
+            stored += bytes;
+            widened = widened.max(wide);
+        }
+        let network = name == network_of(model.family());
+        let alive = match name {
+            _ if network => prepared.network_bytes(),
+            "vae" => decoding(&part.config(note)?, request.tile.map_or(size, |tile| size.map(|side| side.min(tile)))),
+            // A few megabytes of tokens, whatever the encoder.
+            _ => 16 << 20,
+        };
+        parts.push(PartPlan {
+            name,
+            path: weights.path().to_path_buf(),
+            parameters,
+            stored,
+            peak: stored + widened + alive,
+        });
+    }
+    // Encoders, network, autoencoder.
+    let turn = |part: &PartPlan| match part.name {
+        "vae" => 2,
+        name if name.starts_with("text") => 0,
+        _ => 1,
+    };
+    parts.sort_by_key(turn);
+    let peak = PROGRAM + parts.iter().map(|part| part.peak).max().unwrap_or(0);
+    let memory = (Machine::here("cpu").memory_gb * (1u64 << 30) as f64) as u64;
+    Ok(ReleasedPlan { family: model.family().name(), parts, size, steps: prepared.steps(), peak, memory })
+}
+
+/// Bytes of a tensor on disk, and of its f32 while its layer works, where that is another.
+fn stored_as(source: &dyn TensorSource, name: &str, numbers: u64) -> (u64, u64) {
+    if let Some(blocks) = source.blocks(name) {
+        return (blocks.bytes() as u64, PANEL.min(4 * numbers));
+    }
+    match source.data(name) {
+        Ok(data) => {
+            let bytes = data.as_bytes().len() as u64;
+            (bytes, if bytes < 4 * numbers { 4 * numbers } else { 0 })
+        }
+        Err(_) => (8 * numbers, 0), // whole numbers, which are not read
+    }
+}
+
+/// Bytes of a decoder at its widest: what goes into the finest level's first block, that normalised, and what comes out of it.
+fn decoding(codec: &AutoencoderConfig, [height, width]: [usize; 2]) -> u64 {
+    let finest = codec.block_out_channels.first().copied().unwrap_or(0);
+    let before = codec.block_out_channels.get(1).copied().unwrap_or(finest);
+    (4 * height * width * (2 * before + finest)) as u64
+}
+
+/// Bytes of a network at its widest, for a batch of `rows` latents of `side` pixels and `text` tokens.
+pub(super) fn forward(network: &Network, family: Family, rows: usize, latent: [usize; 2], text: usize) -> u64 {
+    let pixels = latent[0] * latent[1];
+    let width = network.width();
+    let tokens = pixels / (network.patch() * network.patch());
+    let floats = match family {
+        // Stream, normalised stream, queries, keys and values, the same of text and image together, what was heard.
+        Family::Sd3 => 9 * (tokens + text) * width,
+        // A block of one stream holds both, what was heard, the perceptron's hidden features and the two together.
+        Family::Flux => 13 * (tokens + text) * width,
+        // The skips of the finest level and a residual block there, twice as wide on the way up.
+        Family::InstaFlow | Family::StableDiffusion => 12 * pixels * width,
+    };
+    (4 * rows * floats) as u64
+}
+
+impl std::fmt::Display for ReleasedPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mb = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
+        let [height, width] = self.size;
+        writeln!(f, "model        {}, {width}x{height} pixels, {} steps", self.family, self.steps)?;
+        for PartPlan { name, parameters, stored, peak, .. } in &self.parts {
+            writeln!(
+                f,
+                "{name:<16} {parameters:>12} parameters, {} stored, {} while it works",
+                mb(*stored),
+                mb(*peak)
+            )?;
+        }
+        write!(f, "memory       {} at the peak, parts opened one after another", mb(self.peak))?;
+        if self.memory > 0 && self.peak > self.memory {
+            write!(
+                f,
+                "; this machine has {}: take shorter numbers (`convert --dtype bf16`, GGUF) or a smaller picture",
+                mb(self.memory)
+            )?;
+        }
+        Ok(())
+    }
+}
