@@ -4,6 +4,11 @@ mod common;
 
 use common::{json, rectiflow};
 use predicates::prelude::*;
+use rectiflow::{
+    device::Chosen,
+    serving::{Asked, Makes, Medium, Opened, Wanted},
+    verbs::sample::SampleOverrides,
+};
 use std::{fs, path::Path};
 
 /// An octahedron of radius `r` around `(x, 0, 0)` as OBJ text: volume 4/3 r³, eight faces.
@@ -200,6 +205,16 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
         assert!(at.join("made").join(name).is_file(), "{name}");
     }
     assert_ne!(fs::read(at.join("made/part-0000.glb")).unwrap(), fs::read(at.join("made/part-0001.glb")).unwrap());
+    // Served, they are the same to the byte. Mutant: tokens at another width; another lattice.
+    let opened = Opened::open(&at.join("runs/flow"), &Chosen::cpu()).unwrap();
+    let config = opened.config(&SampleOverrides::default()).unwrap();
+    let wanted = [0, 1].map(|index| Wanted { seed: 0, index, asked: Asked::Class(1) });
+    let drawn = opened.draw(&config, &wanted, None).unwrap();
+    for (number, file) in opened.files("flow", &config, &wanted, &drawn, 5).unwrap().into_iter().enumerate() {
+        let file = file.unwrap();
+        assert_eq!((opened.makes(), file.medium), (Makes::Shapes, Medium::Glb));
+        assert!(file.bytes == fs::read(at.join(format!("made/part-{number:04}.glb"))).unwrap(), "shape {number}");
+    }
     json(&mut run("sample runs/flow --class sphere --num 1 --resolution 32 --output one.obj"));
     let facts = json(&mut shape(at, "show one.obj -o one.png"));
     assert!(number(&facts["faces"]) > 100.0, "{facts}");

@@ -85,6 +85,18 @@ pub(crate) fn decode(path: &Path, bytes: &[u8], limits: Limits) -> Result<Raw> {
     Ok(Raw { pixels, height, width, channels })
 }
 
+/// How opaque each pixel of `bytes` is, 255 wholly; none of an image that knows no transparency.
+pub(crate) fn transparency(path: &Path, bytes: &[u8], limits: Limits) -> Result<Option<Vec<u8>>> {
+    let (decoder, _, orientation) = begin(path, bytes, limits)?;
+    if !decoder.color_type().has_alpha() {
+        return Ok(None);
+    }
+    let what = |e: image::ImageError| broken(path, format!("not a whole {} image ({e})", format_of(bytes)));
+    let mut image = DynamicImage::from_decoder(decoder).map_err(what)?;
+    image.apply_orientation(orientation);
+    Ok(Some(image.into_luma_alpha8().into_raw().into_iter().skip(1).step_by(2).collect()))
+}
+
 fn format_of(bytes: &[u8]) -> String {
     image::guess_format(bytes).map_or_else(|_| "known".into(), |format| format!("{format:?}"))
 }

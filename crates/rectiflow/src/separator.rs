@@ -101,6 +101,15 @@ impl<'a> Separator<'a> {
         &self.analysis
     }
 
+    /// How many times [`Separator::separate`] draws for each query in `frames` frames.
+    ///
+    /// # Errors
+    /// None that a model could have been trained with.
+    pub fn blocks(&self, frames: usize) -> Result<usize, Error> {
+        let piece = self.analysis.frames() * self.analysis.mel().config().hop;
+        Ok(Chunks::new(BLOCK * piece, piece / 2)?.ranges(frames).len())
+    }
+
     /// What each of `queries` names in a mixture `samples` at the model's rate, all as long as it. `queries` has one entry to a
     /// query: a class or a prompt.
     ///

@@ -1,6 +1,7 @@
 //! One request on its way: what has become of it, told to whoever waits for it.
 
 use crate::{ask::Ask, refusal::Refusal};
+use rectiflow::serving::File;
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,7 +14,7 @@ pub enum State {
     Queued,
     /// Some of it is.
     Running,
-    /// All pictures are there.
+    /// All files are there.
     Done,
     /// There will be none.
     Failed(Refusal),
@@ -44,8 +45,8 @@ impl State {
 pub struct Progress {
     /// How far it is.
     pub state: State,
-    /// Pictures that are there, as PNG.
-    pub pictures: Vec<Option<Arc<Vec<u8>>>>,
+    /// Files that are there: pictures, sounds, shapes.
+    pub files: Vec<Option<Arc<File>>>,
     /// Steps done of those pictures that are being drawn.
     pub step: usize,
     /// Steps that they take.
@@ -59,7 +60,7 @@ pub struct Progress {
 impl Progress {
     /// Pictures that are there.
     pub fn done(&self) -> usize {
-        self.pictures.iter().flatten().count()
+        self.files.iter().flatten().count()
     }
 }
 
@@ -79,8 +80,8 @@ impl Job {
     /// A job that waits.
     pub fn new(ask: Ask) -> Arc<Self> {
         let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-        let (pictures, steps) = (vec![None; ask.wanted.len()], ask.steps());
-        let progress = Mutex::new(Progress { state: State::Queued, pictures, step: 0, steps, drawing: 0, version: 0 });
+        let (files, steps) = (vec![None; ask.wanted.len()], ask.steps());
+        let progress = Mutex::new(Progress { state: State::Queued, files, step: 0, steps, drawing: 0, version: 0 });
         // Not by counter: nobody should guess it. No sample depends on it.
         let id = format!("{:032x}", rand::random::<u128>());
         Arc::new(Self { id, ask, made, progress, news: Condvar::new() })
@@ -119,12 +120,12 @@ impl Job {
         });
     }
 
-    /// Picture `at` is there.
-    pub fn drawn(&self, at: usize, png: Vec<u8>) {
+    /// File `at` is there.
+    pub fn drawn(&self, at: usize, file: File) {
         self.change(|progress| {
-            progress.pictures[at] = Some(Arc::new(png));
+            progress.files[at] = Some(Arc::new(file));
             (progress.step, progress.drawing) = (0, progress.drawing.saturating_sub(1));
-            if progress.pictures.iter().all(Option::is_some) {
+            if progress.files.iter().all(Option::is_some) {
                 progress.state = State::Done;
             }
         });
@@ -140,8 +141,8 @@ impl Job {
         self.lock().state.is_final()
     }
 
-    /// Bytes of its pictures.
+    /// Bytes of its files.
     pub fn bytes(&self) -> usize {
-        self.lock().pictures.iter().flatten().map(|png| png.len()).sum()
+        self.lock().files.iter().flatten().map(|file| file.bytes.len()).sum()
     }
 }

@@ -95,6 +95,7 @@ fn check(options: &Options) -> Result<(), Error> {
         ("--max-steps", steps),
         ("--max-side", side),
         ("--max-connections", connections),
+        ("--max-upload", options.limits.upload),
         ("--patience", options.limits.patience.as_secs() as usize),
     ];
     if let Some((name, _)) = all.iter().find(|(_, value)| *value == 0) {

@@ -1,21 +1,23 @@
 //! Jobs: given in, watched, fetched and cancelled by their id.
 
 use crate::{
+    ask::Doing,
     http::{Body, Reply, Request},
     job::{Job, Progress, State},
     refusal::Refusal,
     server::Server,
     shelf::join,
 };
+use rectiflow::serving::Medium;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
 /// So often a watcher who hears nothing new hears something.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Where a picture is.
-pub fn address(id: &str, at: usize) -> String {
-    format!("/api/jobs/{id}/images/{at}.png")
+/// Where a file is.
+pub fn address(id: &str, at: usize, medium: Medium) -> String {
+    format!("/api/jobs/{id}/results/{at}.{}", medium.ending())
 }
 
 fn find(server: &Server, id: &str) -> Result<Arc<Job>, Refusal> {
@@ -25,7 +27,7 @@ fn find(server: &Server, id: &str) -> Result<Arc<Job>, Refusal> {
 
 /// Lets a job wait.
 pub fn submit(server: &Server, request: &Request) -> Result<Reply, Refusal> {
-    let (ask, ()) = server.ask(request, |_| Ok(()))?;
+    let (ask, ()) = server.ask(request, Doing::Said, |_| Ok(()))?;
     let job = server.submit(ask, true)?;
     Ok(Reply::json(202, &value(server, &job, &job.progress())).with("Location", format!("/api/jobs/{}", job.id)))
 }
@@ -43,17 +45,17 @@ pub fn cancel(server: &Server, id: &str) -> Result<Reply, Refusal> {
     show(server, id)
 }
 
-/// A picture of it.
-pub fn picture(server: &Server, id: &str, at: usize) -> Result<Reply, Refusal> {
+/// A file of it.
+pub fn result(server: &Server, id: &str, at: usize, ending: &str) -> Result<Reply, Refusal> {
     let job = find(server, id)?;
-    match job.progress().pictures.get(at) {
-        Some(Some(png)) => {
-            let reply =
-                Reply::new(200, "image/png", png.to_vec()).with("Cache-Control", "private, max-age=3600, immutable");
-            Ok(reply.with("Content-Disposition", format!("inline; filename=\"{}-{at}.png\"", job.ask.seed)))
+    match job.progress().files.get(at) {
+        Some(Some(file)) if file.medium.ending() == ending => {
+            let reply = Reply::new(200, file.medium.kind(), file.bytes.clone());
+            let reply = reply.with("Cache-Control", "private, max-age=3600, immutable");
+            Ok(reply.with("Content-Disposition", format!("inline; filename=\"{}-{at}.{ending}\"", job.ask.seed)))
         }
-        Some(None) => Err(Refusal::new(404, "not_yet", "this picture is not drawn yet")),
-        None => Err(Refusal::nowhere()),
+        Some(None) => Err(Refusal::new(404, "not_yet", "this is not made yet")),
+        _ => Err(Refusal::nowhere()),
     }
 }
 
@@ -96,9 +98,10 @@ fn value(server: &Server, job: &Job, progress: &Progress) -> Value {
 }
 
 fn told(job: &Job, progress: &Progress, mut facts: Value) -> Value {
-    let there = progress.pictures.iter().enumerate().filter(|(_, picture)| picture.is_some());
-    let images: Vec<Value> = there.map(|(at, _)| json!({ "index": at, "url": address(&job.id, at) })).collect();
-    let (done, all) = (progress.done() as f64, progress.pictures.len() as f64);
+    let there = progress.files.iter().enumerate().filter_map(|(at, file)| Some((at, file.as_ref()?.medium)));
+    let result = |(at, medium): (usize, Medium)| json!({ "index": at, "url": address(&job.id, at, medium), "type": medium.kind() });
+    let results: Vec<Value> = there.map(result).collect();
+    let (done, all) = (progress.done() as f64, progress.files.len() as f64);
     let share = match progress.steps {
         0 => 0.0,
         steps => progress.drawing as f64 * progress.step as f64 / steps as f64,
@@ -111,7 +114,7 @@ fn told(job: &Job, progress: &Progress, mut facts: Value) -> Value {
         &mut facts,
         json!({
             "status": progress.state.word(), "done": progress.done(), "step": progress.step, "of": progress.steps,
-            "progress": if all > 0.0 { (done + share) / all } else { 1.0 }, "images": images, "error": error,
+            "progress": if all > 0.0 { (done + share) / all } else { 1.0 }, "results": results, "error": error,
         }),
     );
     facts

@@ -34,6 +34,10 @@ pub struct Limits {
     pub prompt: usize,
     /// Bytes of a request's body.
     pub body: usize,
+    /// Bytes of a request with files.
+    pub upload: usize,
+    /// Bytes of all bodies that are held at a time.
+    pub uploads: usize,
     /// Connections open at a time.
     pub connections: usize,
     /// How long a request without a job may take.
@@ -54,6 +58,8 @@ impl Default for Limits {
             side: 2048,
             prompt: 4000,
             body: 64 << 10,
+            upload: 8 << 20,
+            uploads: 64 << 20,
             connections: 256,
             patience: Duration::from_secs(600),
             kept: 256,

@@ -32,6 +32,15 @@ impl Refusal {
         Self { param: Some(param.into()), ..Self::new(400, "invalid_value", message) }
     }
 
+    /// Said of `key`, where it was said of `param`.
+    pub fn about(mut self, param: &str, key: &str) -> Self {
+        if self.param.as_deref() == Some(param) {
+            self.message = self.message.replacen(param, key, 1);
+            self.param = Some(key.into());
+        }
+        self
+    }
+
     /// Nothing is at this address.
     pub fn nowhere() -> Self {
         Self::new(404, "not_found", "nothing is here; docs/serve.md lists the addresses")

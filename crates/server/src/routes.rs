@@ -1,6 +1,7 @@
 //! Which address is what.
 
 use crate::{
+    ask::Doing,
     http::{Client, Reply, Request},
     native, openai,
     refusal::Refusal,
@@ -17,11 +18,13 @@ pub enum Route {
     Models,
     Model(String),
     Generate,
+    Edits,
     Submit,
     Job(String),
     Cancel(String),
     Events(String),
-    Picture(String, usize),
+    /// Job, number, ending.
+    Result(String, usize, String),
     /// Something is here, but not for this method; for these.
     Method(&'static str),
     Nowhere,
@@ -41,6 +44,7 @@ impl Route {
             ["v1", "models"] => get(Self::Models),
             ["v1", "models", name] => get(Self::Model(name.into())),
             ["v1", "images", "generations"] => post(Self::Generate),
+            ["v1", "images", "edits"] => post(Self::Edits),
             ["api", "jobs"] => post(Self::Submit),
             ["api", "jobs", id] => match method {
                 "GET" => Self::Job(id.into()),
@@ -48,10 +52,12 @@ impl Route {
                 _ => Self::Method("GET, HEAD, DELETE"),
             },
             ["api", "jobs", id, "events"] => get(Self::Events(id.into())),
-            ["api", "jobs", id, "images", file] => match file.strip_suffix(".png").and_then(|at| at.parse().ok()) {
-                Some(at) => get(Self::Picture(id.into(), at)),
-                None => Self::Nowhere,
-            },
+            ["api", "jobs", id, "results", file] => {
+                match file.split_once('.').and_then(|(at, ending)| Some((at.parse().ok()?, ending))) {
+                    Some((at, ending)) => get(Self::Result(id.into(), at, ending.into())),
+                    None => Self::Nowhere,
+                }
+            }
             _ => Self::Nowhere,
         }
     }
@@ -64,19 +70,27 @@ impl Route {
             Self::Metrics => "metrics",
             Self::Models | Self::Model(_) => "models",
             Self::Generate => "generations",
+            Self::Edits => "edits",
             Self::Submit => "submit",
             Self::Job(_) => "job",
             Self::Cancel(_) => "cancel",
             Self::Events(_) => "events",
-            Self::Picture(..) => "picture",
+            Self::Result(..) => "result",
             Self::Method(_) | Self::Nowhere => "none",
         }
     }
 
-    /// Whether it is for those without a key too: the page, which asks for the key, whether the server lives, and pictures, whose
+    /// Whether it is for those without a key too: the page, which asks for the key, whether the server lives, and results, whose
     /// addresses nobody guesses and which browsers fetch without it.
     pub fn is_open(&self) -> bool {
-        matches!(self, Self::Page | Self::Health | Self::Picture(..))
+        matches!(self, Self::Page | Self::Health | Self::Result(..))
+    }
+}
+
+impl Route {
+    /// Whether files may come with it.
+    pub fn takes_files(&self) -> bool {
+        matches!(self, Self::Edits | Self::Submit)
     }
 }
 
@@ -91,12 +105,13 @@ pub fn answer(server: &Server, route: &Route, request: &Request, client: &Client
         }
         Route::Models => Ok(openai::models(server)),
         Route::Model(name) => openai::model(server, name),
-        Route::Generate => openai::generate(server, request, client),
+        Route::Generate => openai::images(server, request, client, Doing::Sample),
+        Route::Edits => openai::images(server, request, client, Doing::Change),
         Route::Submit => native::submit(server, request),
         Route::Job(id) => native::show(server, id),
         Route::Cancel(id) => native::cancel(server, id),
         Route::Events(id) => native::events(server, id),
-        Route::Picture(id, at) => native::picture(server, id, *at),
+        Route::Result(id, at, ending) => native::result(server, id, *at, ending),
         Route::Method(allowed) => {
             let mut refusal = Refusal::new(405, "method_not_allowed", format!("use {allowed} here"));
             refusal.allow = Some(allowed);

@@ -1,10 +1,10 @@
 //! What all connections and the one who draws share.
 
 use crate::{
-    ask::Ask,
+    ask::{Ask, Doing},
     fields::Fields,
     guard::Guard,
-    http::{Client, Reply, Request, Service},
+    http::{Client, Permit, Reply, Request, Service},
     job::{Job, State},
     metrics::Metrics,
     options::Options,
@@ -16,7 +16,7 @@ use crate::{
     store::Store,
 };
 use rectiflow::Error;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicUsize};
 
 /// Models, what waits for them, and who may ask.
 pub struct Server {
@@ -27,6 +27,8 @@ pub struct Server {
     pub metrics: Metrics,
     pub guard: Guard,
     pub page: Page,
+    /// Bytes of bodies that are held.
+    sent: Arc<AtomicUsize>,
     tell: Box<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -34,22 +36,29 @@ impl Server {
     pub fn new(options: Options, shelf: Shelf, tell: Box<dyn Fn(&str) + Send + Sync>) -> Self {
         let (queue, store) = (Queue::new(options.limits.queue), Store::new(&options.limits));
         let guard = Guard::new(&options);
-        Self { options, shelf, queue, store, metrics: Metrics::default(), guard, page: Page::new(), tell }
+        Self {
+            options,
+            shelf,
+            queue,
+            store,
+            metrics: Metrics::default(),
+            guard,
+            page: Page::new(),
+            sent: Arc::default(),
+            tell,
+        }
     }
 
     /// Reads what a request wants drawn; `own` takes the keys that are its interface's alone.
     pub fn ask<T>(
         &self,
         request: &Request,
+        doing: Doing,
         own: impl FnOnce(&mut Fields) -> Result<T, Refusal>,
     ) -> Result<(Ask, T), Refusal> {
-        let kind = request.header("content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default();
-        if !kind.trim().eq_ignore_ascii_case("application/json") {
-            return Err(Refusal::new(415, "unsupported_media_type", "send JSON, with Content-Type: application/json"));
-        }
-        let mut fields = Fields::read(&request.body)?;
+        let mut fields = Fields::of(request)?;
         let own = own(&mut fields)?;
-        let ask = Ask::read(&mut fields, &self.shelf, &self.options.limits)?;
+        let ask = Ask::read(&mut fields, &self.shelf, &self.options.limits, doing)?;
         fields.done()?;
         Ok((ask, own))
     }
@@ -139,8 +148,16 @@ impl Service for Server {
         guarded(refusal.reply())
     }
 
-    fn most(&self) -> usize {
-        self.options.limits.body
+    fn most(&self, head: &Request) -> usize {
+        let limits = &self.options.limits;
+        // Files are for those who may ask.
+        let may = || self.guard.place(head).and_then(|()| self.guard.key(head)).is_ok();
+        if Route::of(head).takes_files() && may() { limits.upload } else { limits.body }
+    }
+
+    fn hold(&self, bytes: usize) -> Result<Permit, Refusal> {
+        let full = || Refusal::new(503, "too_many_uploads", "too much is being sent at a time").after(1);
+        Permit::new(&self.sent, bytes, self.options.limits.uploads).ok_or_else(full)
     }
 
     fn goes_on(&self) -> bool {

@@ -6,7 +6,7 @@ use rectiflow::{
     device::Chosen,
     recipe::SampleConfig,
     released::{self, ReleasedRequest, is_released},
-    serving::Opened,
+    serving::{Makes, Opened},
 };
 use serde_json::{Value, json};
 use std::{
@@ -37,6 +37,24 @@ pub enum Kind {
         /// What it draws where nobody asks otherwise.
         usual: Box<released::Prepared>,
     },
+}
+
+impl Kind {
+    /// Pixels of its pictures where nobody asks otherwise, height first.
+    pub fn size(&self) -> [usize; 2] {
+        match self {
+            Self::Run(run) => [run.opened.picture()[1], run.opened.picture()[2]],
+            Self::Released { usual, .. } => usual.size,
+        }
+    }
+
+    /// Guidance where nobody asks otherwise.
+    pub fn guidance(&self) -> f64 {
+        match self {
+            Self::Run(run) => run.usual.guidance.scale,
+            Self::Released { usual, .. } => usual.guidance(),
+        }
+    }
 }
 
 /// A run.
@@ -130,14 +148,14 @@ impl Served {
     pub fn value(&self, limits: &Limits) -> Value {
         let mut value = json!({
             "id": self.name, "object": "model", "created": self.made, "owned_by": "rectiflow",
-            "max_n": limits.images, "max_steps": limits.steps,
+            "max_n": limits.images, "max_steps": limits.steps, "does": self.does(),
         });
         let more = match &self.kind {
             Kind::Run(run) => run.value(),
             Kind::Released { usual, .. } => {
                 let [height, width] = usual.size;
                 json!({
-                    "size": format!("{width}x{height}"), "channels": 3, "resizes": true, "classes": [],
+                    "makes": "pictures", "size": format!("{width}x{height}"), "channels": 3, "resizes": true, "classes": [],
                     "reads_prompts": true, "reads_negative_prompts": true, "steps": usual.steps(),
                     "solver": usual.solver(), "guidance_scale": usual.guidance(), "guided": true, "parameters": null,
                 })
@@ -147,17 +165,29 @@ impl Served {
         value
     }
 
+    /// Whether what it makes are pictures.
+    pub fn draws(&self) -> bool {
+        match &self.kind {
+            Kind::Run(run) => run.opened.makes() == Makes::Pictures,
+            Kind::Released { .. } => true,
+        }
+    }
+
+    /// What it can be asked to do; the first where nobody says.
+    pub fn does(&self) -> &'static [&'static str] {
+        match &self.kind {
+            Kind::Released { .. } => &["sample"],
+            Kind::Run(run) => match run.opened.makes() {
+                Makes::Sounds => &["separate"],
+                Makes::Pictures if run.opened.changes().is_ok() => &["sample", "restore", "edit"],
+                Makes::Pictures | Makes::Shapes => &["sample"],
+            },
+        }
+    }
+
     /// `text` without the place of the model.
     pub fn discreet(&self, text: &str) -> String {
         text.replace(&self.place, &self.name)
-    }
-
-    /// Pictures drawn together; those of a released model's request are.
-    pub fn batch(&self, asked: usize) -> usize {
-        match &self.kind {
-            Kind::Run(run) => run.batch,
-            Kind::Released { .. } => asked,
-        }
     }
 
     /// The name of class `class`.
@@ -174,8 +204,13 @@ impl Run {
         let [channels, height, width] = self.opened.picture();
         let model = &self.opened.model;
         let guided = (model.classes() > 0 || model.words.is_some()) && model.recipe.train.condition_dropout > 0.0;
+        let (makes, size) = match self.opened.makes() {
+            Makes::Pictures => ("pictures", Some(format!("{width}x{height}"))),
+            Makes::Shapes => ("shapes", None),
+            Makes::Sounds => ("sounds", None),
+        };
         json!({
-            "size": format!("{width}x{height}"), "channels": channels, "resizes": false, "classes": model.subject.classes,
+            "makes": makes, "size": size, "channels": channels, "resizes": false, "classes": model.subject.classes,
             "reads_prompts": model.words.is_some(), "reads_negative_prompts": false, "steps": self.usual.steps,
             "solver": self.usual.solver.name(), "guidance_scale": self.usual.guidance.scale, "guided": guided,
             "parameters": model.parameters,

@@ -66,26 +66,27 @@ mod tests {
         ask::{Ask, How},
         job::State,
     };
-    use rectiflow::serving::{Asked, Wanted};
+    use rectiflow::serving::{Asked, File, Medium, Wanted};
 
     /// Mutant: bytes counted of the job that comes instead of those that are kept.
     #[test]
     fn the_oldest_that_have_ended_are_forgotten() {
         let job = || {
             let wanted = vec![Wanted { seed: 0, index: 0, asked: Asked::Nothing }];
-            Job::new(Ask { model: 0, how: How::Run(Default::default()), wanted, seed: 0 })
+            Job::new(Ask { model: 0, how: How::Run(Default::default()), wanted, seed: 0, depth: 7 })
         };
+        let file = |size| File { medium: Medium::Png, bytes: vec![0; size] };
         let store = Store::new(&Limits { kept: 2, kept_bytes: 25, ..Limits::default() });
         let jobs: Vec<_> = (0..4).map(|_| job()).collect();
         let known = || jobs.iter().map(|job| store.find(&job.id).is_some()).collect::<Vec<_>>();
         store.keep(&jobs[0]); // never ends
         for (job, size) in [(&jobs[1], 10), (&jobs[2], 10)] {
             store.keep(job);
-            job.drawn(0, vec![0; size]);
+            job.drawn(0, file(size));
         }
         store.keep(&jobs[3]);
         assert_eq!(known(), [true; 4]);
-        jobs[3].drawn(0, vec![0; 10]);
+        jobs[3].drawn(0, file(10));
         let last = job();
         store.keep(&last);
         assert_eq!(known(), [true, false, true, true], "three have ended, of 30 bytes");

@@ -12,7 +12,7 @@ use rectiflow::{
     Context, Error, Event,
     device::{self, Chosen},
     released,
-    serving::Wanted,
+    serving::{File, Medium, Wanted},
 };
 use std::{
     panic::AssertUnwindSafe,
@@ -26,7 +26,7 @@ use std::{
 /// Draws on `device` what comes until the queue is closed.
 pub fn work(server: &Server, device: &Chosen) {
     let _end = End(server);
-    while let Some(batch) = server.queue.take(|ask| server.shelf.at(ask.model).batch(ask.wanted.len())) {
+    while let Some(batch) = server.queue.take(|ask| ask.batch(&server.shelf)) {
         answer(server, &batch, device);
     }
 }
@@ -46,10 +46,13 @@ fn answer(server: &Server, batch: &Batch, device: &Chosen) {
     let _left = Left { server, batch };
     told(&batch.jobs(), 0, ask.steps());
     match caught(|| device::on_a_worker(|| draw(server, batch, device))) {
-        Ok(pngs) => {
-            server.metrics.drew(name, pngs.len(), began.elapsed().as_secs_f64());
-            for ((job, at), png) in rows.iter().zip(pngs) {
-                job.drawn(*at, png);
+        Ok(files) => {
+            server.metrics.drew(name, files.len(), began.elapsed().as_secs_f64());
+            for ((job, at), file) in rows.iter().zip(files) {
+                match file {
+                    Ok(file) => job.drawn(*at, file),
+                    Err(error) => lose(server, job, &server.failure(ask.model, &error)),
+                }
             }
         }
         Err(Error::Interrupted) => {} // nobody is left
@@ -65,7 +68,12 @@ fn caught<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
 
 /// All jobs of a batch that have not ended end with `refusal`.
 fn fail(server: &Server, batch: &Batch, refusal: &Refusal) {
-    for (job, _) in batch.jobs().iter().filter(|(job, _)| !job.is_over()) {
+    batch.jobs().iter().for_each(|(job, _)| lose(server, job, refusal));
+}
+
+/// A job that has not ended ends with `refusal`.
+fn lose(server: &Server, job: &Arc<Job>, refusal: &Refusal) {
+    if !job.is_over() {
         server.queue.remove(job);
         job.end(State::Failed(refusal.clone()));
         server.metrics.lost(false);
@@ -80,7 +88,7 @@ struct Left<'a> {
 
 impl Drop for Left<'_> {
     fn drop(&mut self) {
-        let missing = |(job, at): &(Arc<Job>, usize)| !job.is_over() && job.progress().pictures[*at].is_none();
+        let missing = |(job, at): &(Arc<Job>, usize)| !job.is_over() && job.progress().files[*at].is_none();
         if self.batch.rows.iter().any(missing) {
             fail(self.server, self.batch, &Refusal::new(500, "not_drawn", "this could not be drawn"));
         }
@@ -92,8 +100,8 @@ fn told(jobs: &[(Arc<Job>, usize)], step: usize, steps: usize) {
     jobs.iter().for_each(|(job, drawing)| job.stepped(*drawing, step, steps));
 }
 
-/// The pictures of a batch; [`Error::Interrupted`] once nobody wants them.
-fn draw(server: &Server, batch: &Batch, device: &Chosen) -> Result<Vec<Vec<u8>>, Error> {
+/// The files of a batch; [`Error::Interrupted`] once nobody wants them.
+fn draw(server: &Server, batch: &Batch, device: &Chosen) -> Result<Vec<Result<File, Error>>, Error> {
     let (rows, jobs) = (&batch.rows, batch.jobs());
     let served = server.shelf.at(batch.ask().model);
     let unwanted = || jobs.iter().all(|(job, _)| job.is_over());
@@ -105,7 +113,15 @@ fn draw(server: &Server, batch: &Batch, device: &Chosen) -> Result<Vec<Vec<u8>>,
                 if unwanted() { Err(Error::Interrupted) } else { Ok(()) }
             };
             let drawn = run.opened.draw(config, &wanted, Some(&mut watch))?;
-            run.opened.pngs(&served.name, config, &wanted, &drawn)
+            run.opened.files(&served.name, config, &wanted, &drawn, batch.ask().depth)
+        }
+        (How::Work(work), Kind::Run(run)) => {
+            let mut watch = |done, total| {
+                told(&jobs, done, total);
+                if unwanted() { Err(Error::Interrupted) } else { Ok(()) }
+            };
+            let files = run.opened.work(work, &served.name, &mut watch)?;
+            Ok(files.into_iter().map(Ok).collect())
         }
         (How::Released(order), _) => {
             let (request, prepared) = &**order;
@@ -119,10 +135,16 @@ fn draw(server: &Server, batch: &Batch, device: &Chosen) -> Result<Vec<Vec<u8>>,
                 _ => {}
             };
             let drawn = released::draw(request, prepared, &mut Context::new(device.clone(), stop.clone(), heard))?;
-            (0..rows.len()).map(|i| released::png(request, prepared, &drawn, i, &served.name)).collect()
+            let file = |i| {
+                let bytes = released::png(request, prepared, &drawn, i, &served.name)?;
+                Ok(File { medium: Medium::Png, bytes })
+            };
+            Ok((0..rows.len()).map(file).collect())
         }
         // A model does not change its kind.
-        (How::Run(_), Kind::Released { .. }) => Err(Error::Failure(format!("{} is no run", served.name))),
+        (How::Run(_) | How::Work(_), Kind::Released { .. }) => {
+            Err(Error::Failure(format!("{} is no run", served.name)))
+        }
     }
 }
 

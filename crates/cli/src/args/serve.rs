@@ -4,7 +4,7 @@ use clap::{Args, ValueHint};
 
 #[derive(Args, Debug)]
 pub struct Serve {
-    /// Runs (their folders) or checkpoint files that draw pictures, or released models' folders, as PATH or NAME=PATH.
+    /// Runs (their folders) or checkpoint files that draw pictures or shapes or separate sounds, or released models' folders, as PATH or NAME=PATH.
     #[arg(required = true, value_name = "MODEL", value_hint = ValueHint::AnyPath)]
     pub models: Vec<String>,
     /// Where to listen; port 0 takes a free one.
@@ -35,6 +35,9 @@ pub struct Serve {
     /// Seconds after which a request that waits for its pictures is given up; jobs are not.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub patience: u64,
+    /// Megabytes of a request that brings a picture or a recording.
+    #[arg(long, value_name = "MB", default_value_t = 8)]
+    pub max_upload: usize,
     /// Connections open at a time.
     #[arg(long, value_name = "CONNECTIONS", default_value_t = 256)]
     pub max_connections: usize,

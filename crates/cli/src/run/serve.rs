@@ -25,6 +25,7 @@ pub(super) fn serve(
         max_steps,
         max_side,
         patience,
+        max_upload,
         max_connections,
     } = request;
     let limits = Limits {
@@ -34,6 +35,8 @@ pub(super) fn serve(
         steps: max_steps,
         side: max_side,
         patience: std::time::Duration::from_secs(patience),
+        upload: max_upload.saturating_mul(1 << 20),
+        uploads: max_upload.saturating_mul(8 << 20),
         connections: max_connections,
         ..Limits::default()
     };

@@ -11,7 +11,13 @@ use symphonia::core::{
     meta::MetadataOptions,
 };
 
-pub(super) fn decode(bytes: Vec<u8>, path: &Path, kind: &'static str, hint: &str) -> Result<Reading, MediaError> {
+pub(super) fn decode(
+    bytes: Vec<u8>,
+    path: &Path,
+    kind: &'static str,
+    hint: &str,
+    most: usize,
+) -> Result<Reading, MediaError> {
     let fail = |reason: String| MediaError::Format { kind, path: path.into(), reason };
     let damage = |error: Error| fail(format!("{error}; it may be cut short or damaged: fetch or export it again"));
     let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
@@ -56,6 +62,9 @@ pub(super) fn decode(bytes: Vec<u8>, path: &Path, kind: &'static str, hint: &str
                 }
                 part.copy_to_vecs_planar(&mut planes);
                 sound.channels.iter_mut().zip(&planes).for_each(|(all, part)| all.extend_from_slice(part));
+                if sound.frames().saturating_mul(count) > most {
+                    return Err(super::too_long(kind, path, most));
+                }
             }
             Err(Error::DecodeError(_) | Error::IoError(_)) => damaged += 1,
             Err(error) => return Err(damage(error)),

@@ -94,8 +94,20 @@ pub fn read(path: &Path) -> Result<Reading, MediaError> {
 /// # Errors
 /// As [`read`], but for reading.
 pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Reading, MediaError> {
-    let reading = decode(bytes, path)?;
+    from_bytes_within(bytes, path, usize::MAX)
+}
+
+/// As [`from_bytes`], of a sound of `most` numbers, all channels together: few compressed bytes may be many hours.
+///
+/// # Errors
+/// As [`from_bytes`], and for a longer one.
+pub fn from_bytes_within(bytes: Vec<u8>, path: &Path, most: usize) -> Result<Reading, MediaError> {
+    let reading = decode(bytes, path, most)?;
     let sound = &reading.sound;
+    // A WAV file is as long as its bytes say, and is looked at when it is read.
+    if sound.frames().saturating_mul(sound.channels.len()) > most {
+        return Err(too_long(reading.kind, path, most));
+    }
     let format = |reason: String| MediaError::Format { kind: reading.kind, path: path.into(), reason };
     if sound.frames() == 0 {
         return Err(format("it holds no sound".into()));
@@ -108,21 +120,26 @@ pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Reading, MediaError> {
     Ok(reading)
 }
 
+fn too_long(kind: &'static str, path: &Path, most: usize) -> MediaError {
+    let reason = format!("it has more than {most} numbers, all channels together; cut it into shorter pieces");
+    MediaError::Format { kind, path: path.into(), reason }
+}
+
 /// Whether a file of this name is one that [`read`] is for.
 pub fn is_sound(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     extension.is_some_and(|e| ["wav", "flac", "ogg", "oga", "mp3"].contains(&e.as_str()))
 }
 
-fn decode(bytes: Vec<u8>, path: &Path) -> Result<Reading, MediaError> {
+fn decode(bytes: Vec<u8>, path: &Path, most: usize) -> Result<Reading, MediaError> {
     match bytes.as_slice() {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => {
             Ok(Reading { sound: wav::decode(&bytes, path)?, damaged: 0, kind: "WAV" })
         }
-        [b'f', b'L', b'a', b'C', ..] => compressed::decode(bytes, path, "FLAC", "flac"),
-        [b'O', b'g', b'g', b'S', ..] => compressed::decode(bytes, path, "Ogg Vorbis", "ogg"),
-        [b'I', b'D', b'3', ..] => compressed::decode(bytes, path, "MP3", "mp3"),
-        [0xff, second, ..] if second & 0xe0 == 0xe0 => compressed::decode(bytes, path, "MP3", "mp3"),
+        [b'f', b'L', b'a', b'C', ..] => compressed::decode(bytes, path, "FLAC", "flac", most),
+        [b'O', b'g', b'g', b'S', ..] => compressed::decode(bytes, path, "Ogg Vorbis", "ogg", most),
+        [b'I', b'D', b'3', ..] => compressed::decode(bytes, path, "MP3", "mp3", most),
+        [0xff, second, ..] if second & 0xe0 == 0xe0 => compressed::decode(bytes, path, "MP3", "mp3", most),
         _ => Err(MediaError::Format {
             kind: "sound",
             path: path.into(),
@@ -136,6 +153,22 @@ fn decode(bytes: Vec<u8>, path: &Path) -> Result<Reading, MediaError> {
 /// # Errors
 /// [`MediaError::Setting`] for a sound without frames or with numbers that are not finite; [`MediaError::Io`].
 pub fn write(path: &Path, sound: &Sound, depth: Depth) -> Result<(), MediaError> {
+    check(path, sound)?;
+    let is_flac = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("flac"));
+    atomic::write(path, &if is_flac { flac::encode(sound, depth)? } else { wav::encode(sound, depth)? })
+}
+
+/// `sound` as the bytes of a WAV file.
+///
+/// # Errors
+/// [`MediaError::Setting`], as [`write`].
+pub fn to_wav(sound: &Sound, depth: Depth) -> Result<Vec<u8>, MediaError> {
+    check(Path::new("a sound in memory"), sound)?;
+    wav::encode(sound, depth)
+}
+
+/// Refuses what no file can hold.
+fn check(path: &Path, sound: &Sound) -> Result<(), MediaError> {
     if let Some((channel, frame, value)) = level::first_not_finite(sound) {
         let what = format!("{}: frame {frame} of channel {channel} is {value}", path.display());
         return Err(MediaError::setting(what, "a sound file holds finite numbers alone"));
@@ -144,8 +177,7 @@ pub fn write(path: &Path, sound: &Sound, depth: Depth) -> Result<(), MediaError>
         let what = format!("{}: a sound of no frames, or with channels of different lengths", path.display());
         return Err(MediaError::setting(what, "give every channel the same number of frames, at least one"));
     }
-    let is_flac = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("flac"));
-    atomic::write(path, &if is_flac { flac::encode(sound, depth)? } else { wav::encode(sound, depth)? })
+    Ok(())
 }
 
 #[cfg(test)]

@@ -268,7 +268,23 @@ fn damaged_files_never_panic() {
         for at in 0..bytes.len().min(200) {
             let mut bytes = bytes.clone();
             bytes[at] ^= 0x55;
-            let _ = decode(bytes, &path);
+            let _ = decode(bytes, &path, usize::MAX);
         }
+    }
+}
+
+/// Few bytes of silence are many numbers. Mutants: the limit looked at only when all is decoded (memory), or of one channel.
+#[test]
+fn a_sound_longer_than_the_limit_is_refused() {
+    let silence = Sound { rate: 16_000, channels: vec![vec![0.0; 48_000]; 2] };
+    let file = tempfile::tempdir().unwrap().keep().join("silence.flac");
+    write(&file, &silence, Depth::Int16).unwrap();
+    let bytes = fs::read(&file).unwrap();
+    fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    assert!(bytes.len() < 4000, "{}", bytes.len());
+    for bytes in [bytes, to_wav(&silence, Depth::Int16).unwrap()] {
+        let read = |most| from_bytes_within(bytes.clone(), Path::new("sent"), most);
+        assert_eq!(read(96_000).unwrap().sound.frames(), 48_000);
+        assert!(read(95_999).unwrap_err().to_string().contains("95999 numbers"));
     }
 }

@@ -35,6 +35,15 @@ pub enum Editing {
 }
 
 impl Editing {
+    /// The time from which it draws anew, where it has one: the later, the more is kept.
+    pub fn start(&mut self) -> Option<&mut f64> {
+        match self {
+            Self::RfEdit(_) => None,
+            Self::FlowEdit(edit) => Some(&mut edit.start),
+            Self::SdEdit(edit) => Some(&mut edit.start),
+        }
+    }
+
     /// Name on the command line; RF-Edit without features is inversion alone.
     pub fn name(&self) -> &'static str {
         match self {

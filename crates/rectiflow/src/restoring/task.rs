@@ -39,6 +39,8 @@ pub enum Hole {
     Box([usize; 4]),
     /// A picture: white where the others are unknown, black where they are known.
     Mask(PathBuf),
+    /// Pixel by pixel, `[h w]`: whether it is unknown.
+    Pixels(Vec<bool>),
 }
 
 impl Hole {
@@ -79,6 +81,7 @@ impl Task {
                 format!("a hole of {height} x {width} pixels at row {top}, column {left}")
             }
             Self::Inpaint(Hole::Mask(file)) => format!("the white part of {}", file.display()),
+            Self::Inpaint(Hole::Pixels(_)) => "the marked part".into(),
             Self::Super { scale } => format!("averages of {scale} x {scale} pixels"),
             Self::Deblur { taps, sigma } => format!("a Gaussian blur of deviation {sigma} over {taps} x {taps} pixels"),
             Self::Colour => "grey pictures".into(),
@@ -109,6 +112,16 @@ impl Task {
                 Arc::new(Mask::hole(shape, [*top, *left], [*height, *width]).map_err(refused)?)
             }
             Self::Inpaint(Hole::Mask(file)) => Arc::new(Mask::new(known(file, shape)?).map_err(refused)?),
+            Self::Inpaint(Hole::Pixels(unknown)) => {
+                if unknown.len() != h * w {
+                    return Err(Error::Usage(format!(
+                        "--mask: it has {} pixels, the model's pictures {h} x {w}",
+                        unknown.len()
+                    )));
+                }
+                let known = (0..c).flat_map(|_| unknown.iter().map(|unknown| !unknown));
+                Arc::new(Mask::new(known.collect()).map_err(refused)?)
+            }
             Self::Super { scale } => Arc::new(Separable::pooling(shape, *scale).map_err(refused)?),
             Self::Deblur { taps, sigma } => Arc::new(Separable::blur(shape, *taps, *sigma).map_err(refused)?),
             Self::Colour => Arc::new(Grey::new(shape).map_err(refused)?),

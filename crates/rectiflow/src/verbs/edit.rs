@@ -166,14 +166,7 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
         return Err(Error::Usage(format!("--output {}: it is a file; give a folder", request.output.display())));
     }
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
-    model.check_plain("edit")?;
-    let shape = model.subject.shape.image()?;
-    if (model.classes() == 0 && model.words.is_none()) || model.recipe.task.source().is_some() {
-        return Err(Error::Usage(format!(
-            "{} knows no classes: there is nothing to ask another of; train on data with classes or captions",
-            model.file.display()
-        )));
-    }
+    let shape = check_model(&model)?;
     let set = inputs::open(&request.input, shape, request.resize, "--input")?;
     let count = request.count.unwrap_or(usize::MAX).min(set.len());
     if count == 0 {
@@ -182,28 +175,7 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
     let batch = data::gather(&*set, &(0..count).collect::<Vec<_>>())?;
     let known = set.class_names() == model.subject.classes;
     let (source, target) = asked(request, &model, known.then_some(&batch.labels), count)?;
-    let layers = model.net.attentions();
-    let range = request.blocks.clone().unwrap_or(layers / 2..layers);
-    let shares = request.methods.iter().any(|method| matches!(method, Editing::RfEdit(edit) if edit.inject > 0));
-    if shares && (range.end > layers || range.is_empty()) {
-        return Err(Error::Usage(format!(
-            "--blocks {}..{}: this network has {layers} attention layers{}",
-            range.start,
-            range.end,
-            if layers == 0 { ", so that RF-Edit has nothing to share; use flow-edit or inversion" } else { "" }
-        )));
-    }
-    let config = request.overrides.apply(&model.recipe.sample)?;
-    let steps = config.schedule.build(config.steps)?.steps();
-    let inject = request.methods.iter().filter_map(|method| match method {
-        Editing::RfEdit(edit) => Some(edit.inject),
-        _ => None,
-    });
-    if let Some(inject) = inject.max().filter(|inject| *inject > steps) {
-        return Err(Error::Usage(format!(
-            "inject {inject}: there are {steps} steps; 2 to 8 of 15 to 30 are customary"
-        )));
-    }
+    let range = shared(&model, &request.methods, request.blocks.clone(), &request.overrides)?;
     let judge = Judge::new(shape, None, context);
     let classifier = if request.prompts { None } else { judge::shipped(&set, &context.device)? };
     let edited = |pictures: &[f32]| -> Result<Option<f64>, Error> {
@@ -212,7 +184,17 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
         let logits = classifier.logits(pictures, [count, c, h, w])?;
         Ok(Some(metrics::class_accuracy(&logits, &target)?.overall))
     };
-    let run = Run { request, model: &model, pictures: &batch.rows, source: &source, target: &target, blocks: range };
+    let prompts = [request.source.as_deref().unwrap_or_default(), request.target.as_str()];
+    let run = Run {
+        model: &model,
+        pictures: &batch.rows,
+        source: &source,
+        target: &target,
+        prompts: request.prompts.then_some(prompts),
+        blocks: range,
+        overrides: &request.overrides,
+        seed: request.seed,
+    };
     let mut columns = vec![batch.rows.clone()];
     let mut rows = vec![Row {
         method: "source".into(),
@@ -287,19 +269,78 @@ pub(crate) fn source_classes(
     }
 }
 
-struct Run<'a> {
-    request: &'a EditRequest,
-    model: &'a Model,
-    pictures: &'a [f32],
-    source: &'a [i64],
-    target: &'a [i64],
-    blocks: Range<usize>,
+/// The pictures that such a model edits, `[c h w]`.
+///
+/// # Errors
+/// [`Error::Usage`] for a model of something else, or one that is told nothing.
+pub(crate) fn check_model(model: &Model) -> Result<[usize; 3], Error> {
+    model.check_plain("edit")?;
+    let shape = model.subject.shape.image()?;
+    if (model.classes() == 0 && model.words.is_none()) || model.recipe.task.source().is_some() {
+        return Err(Error::Usage(format!(
+            "{} knows no classes: there is nothing to ask another of; train on data with classes or captions",
+            model.file.display()
+        )));
+    }
+    Ok(shape)
+}
+
+/// The attention layers whose features are shared: `asked`, the second half without.
+///
+/// # Errors
+/// [`Error::Usage`] for layers that there are not, or more shared steps than there are.
+pub(crate) fn shared(
+    model: &Model,
+    methods: &[Editing],
+    asked: Option<Range<usize>>,
+    overrides: &SampleOverrides,
+) -> Result<Range<usize>, Error> {
+    let layers = model.net.attentions();
+    let range = asked.unwrap_or(layers / 2..layers);
+    let shares = methods.iter().any(|method| matches!(method, Editing::RfEdit(edit) if edit.inject > 0));
+    if shares && (range.end > layers || range.is_empty()) {
+        return Err(Error::Usage(format!(
+            "--blocks {}..{}: this network has {layers} attention layers{}",
+            range.start,
+            range.end,
+            if layers == 0 { ", so that RF-Edit has nothing to share; use flow-edit or inversion" } else { "" }
+        )));
+    }
+    let config = overrides.apply(&model.recipe.sample)?;
+    let steps = config.schedule.build(config.steps)?.steps();
+    let inject = methods.iter().filter_map(|method| match method {
+        Editing::RfEdit(edit) => Some(edit.inject),
+        _ => None,
+    });
+    if let Some(inject) = inject.max().filter(|inject| *inject > steps) {
+        return Err(Error::Usage(format!(
+            "inject {inject}: there are {steps} steps; 2 to 8 of 15 to 30 are customary"
+        )));
+    }
+    Ok(range)
+}
+
+/// Pictures about to be edited.
+pub(crate) struct Run<'a> {
+    pub model: &'a Model,
+    /// One after another.
+    pub pictures: &'a [f32],
+    /// Class of each.
+    pub source: &'a [i64],
+    /// Class that each should have.
+    pub target: &'a [i64],
+    /// In place of classes: what they are, and what they should be.
+    pub prompts: Option<[&'a str; 2]>,
+    /// Attention layers that share.
+    pub blocks: Range<usize>,
+    pub overrides: &'a SampleOverrides,
+    pub seed: u64,
 }
 
 impl Run<'_> {
     /// Edited pictures as a screen would show them, evaluations, and bytes of features of a batch.
-    fn edit(&self, method: &Editing, context: &mut Context) -> Result<(Vec<f32>, usize, usize), Error> {
-        let config = self.request.overrides.apply(&self.model.recipe.sample)?;
+    pub fn edit(&self, method: &Editing, context: &mut Context) -> Result<(Vec<f32>, usize, usize), Error> {
+        let config = self.overrides.apply(&self.model.recipe.sample)?;
         let schedule = config.schedule.build(config.steps)?;
         let (size, total) = (self.model.subject.shape.numel(), self.source.len());
         let device = context.device.device.clone();
@@ -311,12 +352,13 @@ impl Run<'_> {
             let indices: Vec<u64> = rows.clone().map(|i| i as u64).collect();
             let values = self.pictures[rows.start * size..rows.end * size].to_vec();
             let x = Tensor::<2>::from_data(TensorData::new(values, [rows.len(), size]), &device);
-            let prompts = [self.request.source.as_deref().unwrap_or_default(), self.request.target.as_str()];
             let conditions =
                 [(0, &self.source[rows.clone()]), (1, &self.target[rows.clone()])].map(|(side, labels)| {
-                    match self.model.words.as_ref().filter(|_| self.request.prompts) {
-                        Some(words) => words.condition(&vec![Some(prompts[side]); labels.len()], &device),
-                        None => Ok(Labels::condition(labels, &device)),
+                    match (&self.model.words, self.prompts) {
+                        (Some(words), Some(prompts)) => {
+                            words.condition(&vec![Some(prompts[side]); labels.len()], &device)
+                        }
+                        _ => Ok(Labels::condition(labels, &device)),
                     }
                 });
             let [source, target] = conditions;
@@ -328,7 +370,7 @@ impl Run<'_> {
                 Ok::<_, Error>(Heard { field, bus: bus.clone() })
             });
             let (back, forth) = (back?, forth?);
-            let key = Key::new(self.request.seed, Purpose::Noise).fold(7);
+            let key = Key::new(self.seed, Purpose::Noise).fold(7);
             let edited = match method {
                 Editing::RfEdit(edit) => edit.run([&back, &forth], &bus, x, [&source, &target], &schedule)?,
                 Editing::FlowEdit(edit) => {

@@ -19,6 +19,7 @@ use std::{
     sync::Arc,
     time::Instant,
 };
+use train::checkpoint::Which;
 
 /// What to restore, and how.
 #[derive(Clone, Debug)]
@@ -90,23 +91,9 @@ pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<Restor
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     model.check_plain("restore")?;
     let shape = model.subject.shape.image()?;
-    if model.recipe.task.source().is_some() {
-        return Err(Error::Usage(format!(
-            "{} starts from a data set, not from noise: it restores nothing; `transfer` carries one set to another",
-            model.file.display()
-        )));
-    }
+    check_start(&model)?;
     let operator = request.task.operator(shape)?;
-    let classes = match &request.class {
-        Some(text) => Classes::parse(text, &model)?,
-        None if model.classes() > 0 && model.recipe.train.condition_dropout == 0.0 => {
-            return Err(Error::Usage(
-                "this model was trained with train.condition_dropout = 0 and must be told the class of what it restores: give --class"
-                    .into(),
-            ));
-        }
-        None => Classes::None,
-    };
+    let classes = told(request.class.as_deref(), &model)?;
     let source = Source {
         input: &request.input,
         degrade: request.degrade,
@@ -123,12 +110,23 @@ pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<Restor
     let mut rows = vec![row("degraded", serde_json::Value::Null, &judge, &back, &inputs, &*operator, None)?];
     let mut columns = vec![back];
     for (steering, steps) in &request.methods {
-        let taped = steering.differentiates().then(|| lifted(request, context)).transpose()?;
+        let average = which(request.ema.as_deref())?;
+        let lift = || lifted(&request.checkpoint, average, &context.device);
+        let taped = steering.differentiates().then(lift).transpose()?;
         let (model, device) = match &taped {
             Some((model, device)) => (model, device),
             None => (&model, &context.device.clone()),
         };
-        let run = Run { request, model, device, operator: &operator, inputs: &inputs, classes: &classes };
+        let run = Run {
+            model,
+            device,
+            operator: &operator,
+            measured: &inputs.measured,
+            classes: &classes,
+            overrides: &request.overrides,
+            noise: request.noise,
+            seed: request.seed,
+        };
         let began = Instant::now();
         let (restored, nfe, differentiated) = run.restore(steering, *steps, taped.is_some(), context)?;
         let cost = Some((nfe, differentiated, began.elapsed().as_secs_f64()));
@@ -149,6 +147,29 @@ pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<Restor
     };
     write(request, &report, &inputs, columns, shape)?;
     Ok(report)
+}
+
+/// Refuses a model that starts from pictures.
+pub(crate) fn check_start(model: &Model) -> Result<(), Error> {
+    if model.recipe.task.source().is_none() {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "{} starts from a data set, not from noise: it restores nothing; `transfer` carries one set to another",
+        model.file.display()
+    )))
+}
+
+/// What the model is told of the pictures.
+pub(crate) fn told(class: Option<&str>, model: &Model) -> Result<Classes, Error> {
+    match class {
+        Some(text) => Classes::parse(text, model),
+        None if model.classes() > 0 && model.recipe.train.condition_dropout == 0.0 => Err(Error::Usage(
+            "this model was trained with train.condition_dropout = 0 and must be told the class of what it restores: give --class"
+                .into(),
+        )),
+        None => Ok(Classes::None),
+    }
 }
 
 /// Everything that can be refused without opening a file.
@@ -178,35 +199,40 @@ fn check(request: &RestoreRequest) -> Result<(), Error> {
 }
 
 /// The model with its weights where there is a tape, none of which wants a gradient of its own.
-fn lifted(request: &RestoreRequest, context: &Context) -> Result<(Model, Chosen), Error> {
-    let taped = Chosen { device: context.device.device.clone().autodiff(), name: context.device.name.clone() };
-    let mut model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &taped)?;
+pub(crate) fn lifted(checkpoint: &Path, which: Which, device: &Chosen) -> Result<(Model, Chosen), Error> {
+    let taped = Chosen { device: device.device.clone().autodiff(), name: device.name.clone() };
+    let mut model = Model::open(checkpoint, which, &taped)?;
     model.net = burn::module::Module::no_grad(model.net);
     Ok((model, taped))
 }
 
 /// Everything one method needs.
-struct Run<'a> {
-    request: &'a RestoreRequest,
-    model: &'a Model,
+pub(crate) struct Run<'a> {
+    pub model: &'a Model,
     /// Where the weights lie.
-    device: &'a Chosen,
-    operator: &'a Arc<dyn Operator>,
-    inputs: &'a Inputs,
-    classes: &'a Classes,
+    pub device: &'a Chosen,
+    /// What was done to the pictures.
+    pub operator: &'a Arc<dyn Operator>,
+    /// What is known of them, one after another.
+    pub measured: &'a [f32],
+    pub classes: &'a Classes,
+    pub overrides: &'a SampleOverrides,
+    /// Deviation of the noise in what is known.
+    pub noise: f64,
+    pub seed: u64,
 }
 
 impl Run<'_> {
     /// The restored pictures as a screen would show them, evaluations, and how many were differentiated.
-    fn restore(
+    pub fn restore(
         &self,
         steering: &Steering,
         steps: Option<usize>,
         taped: bool,
         context: &mut Context,
     ) -> Result<(Vec<f32>, usize, usize), Error> {
-        let mut config = self.request.overrides.apply(&self.model.recipe.sample)?;
-        if self.request.overrides.steps.is_none() {
+        let mut config = self.overrides.apply(&self.model.recipe.sample)?;
+        if self.overrides.steps.is_none() {
             config.steps = steps.unwrap_or(config.steps);
         }
         let schedule = config.schedule.build(config.steps)?;
@@ -215,18 +241,18 @@ impl Run<'_> {
         let shape = self.model.subject.shape;
         let start = Start::Noise { shape };
         let (m, plain) = (self.operator.sizes().1, &context.device.device.clone());
-        let total = self.inputs.names.len();
+        let total = self.measured.len() / m;
         let (mut restored, mut nfe, mut differentiated) = (Vec::with_capacity(total * shape.numel()), 0, 0);
         context.tell(Event::Begin { what: steering.name(), total: total as u64 });
         for first in (0..total).step_by(config.batch) {
             context.go_on()?;
             let indices: Vec<u64> = (first as u64..total.min(first + config.batch) as u64).collect();
             let condition = self.model.condition(self.classes, &indices, &self.device.device)?;
-            let known = self.inputs.measured[first * m..(first + indices.len()) * m].to_vec();
+            let known = self.measured[first * m..(first + indices.len()) * m].to_vec();
             let known = Tensor::<2>::from_data(TensorData::new(known, [indices.len(), m]), plain);
-            let cost = Measurement::new(self.operator.clone(), known, self.request.noise)?;
-            let x = start.points(sampling::noise(self.request.seed), &indices, &self.model.recipe.path, plain)?;
-            let key = Key::new(self.request.seed, Purpose::Noise).fold(6);
+            let cost = Measurement::new(self.operator.clone(), known, self.noise)?;
+            let x = start.points(sampling::noise(self.seed), &indices, &self.model.recipe.path, plain)?;
+            let key = Key::new(self.seed, Purpose::Noise).fold(6);
             let problem = Problem {
                 field: &*field,
                 condition: &condition,

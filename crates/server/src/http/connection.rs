@@ -5,7 +5,10 @@ use crate::{http::Reply, refusal::Refusal};
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -22,11 +25,36 @@ pub trait Service: Sync {
     /// The answer to what was no whole request.
     fn refuse(&self, refusal: &Refusal) -> Reply;
 
-    /// Bytes of a request's body at most.
-    fn most(&self) -> usize;
+    /// Bytes at most of the body of the request that begins with `head`.
+    fn most(&self, head: &Request) -> usize;
+
+    /// Leave to hold a body of so many bytes.
+    fn hold(&self, bytes: usize) -> Result<Permit, Refusal>;
 
     /// Whether another request may follow on a connection.
     fn goes_on(&self) -> bool;
+}
+
+/// Leave to hold some bytes, until it is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    held: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Permit {
+    /// For `bytes` beside those that are `held`, `most` in all.
+    pub fn new(held: &Arc<AtomicUsize>, bytes: usize, most: usize) -> Option<Self> {
+        let more = |now: usize| now.checked_add(bytes).filter(|all| *all <= most);
+        held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self { held: held.clone(), bytes })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// The other side of a connection.
@@ -56,9 +84,9 @@ pub(super) fn serve(stream: &TcpStream, service: &impl Service, closing: &Atomic
     if ready.is_err() {
         return;
     }
-    let mut wire = Wire::new(stream, service.most());
+    let mut wire = Wire::new(stream);
     loop {
-        let (reply, bare, keeps) = match wire.request() {
+        let (reply, bare, keeps) = match wire.request(service) {
             Ok(request) => {
                 let reply = service.answer(&request, &Client { stream, closing });
                 (reply, request.method == "HEAD", request.keeps && service.goes_on())

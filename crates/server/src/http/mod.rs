@@ -5,10 +5,11 @@
 
 mod connection;
 mod listener;
+pub mod multipart;
 mod reply;
 mod request;
 
-pub use connection::{Client, Service};
+pub use connection::{Client, Permit, Service};
 pub use listener::Listener;
 pub use reply::{Body, Reply};
 pub use request::{Request, Trouble, Wire};

@@ -1,10 +1,12 @@
 //! One request off a connection, whole or refused. A body has its length in front: the framing by chunks, which intermediaries have
 //! read in other ways than servers before, is refused.
 
+use super::{Permit, Service};
 use crate::refusal::Refusal;
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,6 +14,8 @@ use std::{
 const IDLE: Duration = Duration::from_secs(30);
 /// A request's head, and then its body, must have come after so long, however many small pieces they come in.
 const WHOLE: Duration = Duration::from_secs(10);
+/// Bytes of a body for which there is a second more.
+const PACE: usize = 256 << 10;
 /// Bytes of a head at most.
 const HEAD: usize = 16 << 10;
 /// Lines of a head at most.
@@ -31,6 +35,8 @@ pub struct Request {
     /// Whether another request may follow on this connection.
     pub keeps: bool,
     headers: Vec<(String, String)>,
+    /// Leave to hold the body.
+    permit: Option<Arc<Permit>>,
 }
 
 impl Request {
@@ -117,22 +123,24 @@ pub struct Wire<'a> {
     stream: &'a TcpStream,
     /// What has come and is not yet read.
     buffer: Vec<u8>,
-    most: usize,
 }
 
 impl<'a> Wire<'a> {
-    /// Requests on `stream`, whose bodies have `most` bytes at most.
-    pub fn new(stream: &'a TcpStream, most: usize) -> Self {
-        Self { stream, buffer: Vec::new(), most }
+    /// Requests on `stream`.
+    pub fn new(stream: &'a TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
     }
 
-    /// The next request.
-    pub fn request(&mut self) -> Result<Request, Trouble> {
+    /// The next request, whose body is as large as `service` allows.
+    pub fn request(&mut self, service: &impl Service) -> Result<Request, Trouble> {
         if self.buffer.is_empty() && !matches!(self.more(Instant::now() + IDLE), Ok(1..)) {
             return Err(Trouble::Gone);
         }
         let mut request = self.head()?;
-        let length = request.length(self.most)?;
+        let length = request.length(service.most(&request))?;
+        if length > 0 {
+            request.permit = Some(Arc::new(service.hold(length)?));
+        }
         if let Some(expected) = request.header("expect") {
             if !expected.eq_ignore_ascii_case("100-continue") {
                 return Err(Refusal::new(417, "bad_request", "Expect knows 100-continue alone").into());
@@ -141,13 +149,13 @@ impl<'a> Wire<'a> {
                 return Err(Trouble::Gone);
             }
         }
-        self.until(|buffer| buffer.len() >= length)?;
+        self.until(WHOLE + Duration::from_secs((length / PACE) as u64), |buffer| buffer.len() >= length)?;
         request.body = self.buffer.drain(..length).collect();
         Ok(request)
     }
 
     fn head(&mut self) -> Result<Request, Trouble> {
-        self.until(|buffer| ended(buffer) || buffer.len() > HEAD)?;
+        self.until(WHOLE, |buffer| ended(buffer) || buffer.len() > HEAD)?;
         let mut lines = [httparse::EMPTY_HEADER; LINES];
         let mut parsed = httparse::Request::new(&mut lines);
         let too_large = || Refusal::new(431, "too_large", format!("a head has {HEAD} bytes and {LINES} lines at most"));
@@ -163,8 +171,8 @@ impl<'a> Wire<'a> {
     }
 
     /// Reads on until the buffer is `enough`.
-    fn until(&mut self, enough: impl Fn(&[u8]) -> bool) -> Result<(), Trouble> {
-        let deadline = Instant::now() + WHOLE;
+    fn until(&mut self, time: Duration, enough: impl Fn(&[u8]) -> bool) -> Result<(), Trouble> {
+        let deadline = Instant::now() + time;
         while !enough(&self.buffer) {
             match self.more(deadline) {
                 Ok(0) => return Err(Trouble::Gone),
@@ -210,6 +218,31 @@ mod tests {
     use super::*;
     use std::net::{Shutdown, TcpListener};
 
+    /// Bodies of 100 bytes.
+    struct Narrow;
+
+    impl Service for Narrow {
+        fn answer(&self, _: &Request, _: &crate::http::Client<'_>) -> crate::http::Reply {
+            crate::http::Reply::new(200, "text/plain", "")
+        }
+
+        fn refuse(&self, refusal: &Refusal) -> crate::http::Reply {
+            refusal.reply()
+        }
+
+        fn most(&self, _: &Request) -> usize {
+            100
+        }
+
+        fn hold(&self, bytes: usize) -> Result<Permit, Refusal> {
+            Permit::new(&Arc::default(), bytes, 100).ok_or_else(Refusal::nowhere)
+        }
+
+        fn goes_on(&self) -> bool {
+            true
+        }
+    }
+
     /// What is made of bytes that come over a real connection.
     fn read(bytes: &[u8]) -> Vec<Result<Request, Trouble>> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -217,10 +250,10 @@ mod tests {
         client.write_all(bytes).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         let (server, _) = listener.accept().unwrap();
-        let mut wire = Wire::new(&server, 100);
+        let mut wire = Wire::new(&server);
         let mut all = Vec::new();
         loop {
-            match wire.request() {
+            match wire.request(&Narrow) {
                 Err(Trouble::Gone) => return all,
                 Err(refused) => {
                     all.push(Err(refused));

@@ -99,3 +99,26 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
 pub fn post(address: SocketAddr, path: &str, body: &Value) -> Answer {
     ask(address, "POST", path, &[], &body.to_string())
 }
+
+/// A form with texts and files, as browsers and OpenAI's client send it.
+pub fn form(address: SocketAddr, path: &str, texts: &[(&str, &str)], files: &[(&str, Vec<u8>)]) -> Answer {
+    let line = "dd8f0c5a61c3b2e7";
+    let mut body = Vec::new();
+    for (name, text) in texts {
+        body.extend(format!("--{line}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n").bytes());
+    }
+    for (name, content) in files {
+        let head = format!(
+            "Content-Disposition: form-data; name=\"{name}\"; filename=\"picture.png\"\r\nContent-Type: image/png"
+        );
+        body.extend(format!("--{line}\r\n{head}\r\n\r\n").bytes());
+        body.extend(content);
+        body.extend(b"\r\n");
+    }
+    body.extend(format!("--{line}--\r\n").bytes());
+    let kind = format!("Content-Type: multipart/form-data; boundary={line}");
+    let length = format!("Content-Length: {}", body.len());
+    let mut bytes = request("POST", path, &[&kind, &length], "");
+    bytes.extend(body);
+    answer(&send(address, &bytes), false)
+}

@@ -83,7 +83,7 @@ fn those_who_are_drawn_together_do_not_notice() {
         house.until(id, "done");
         let own = drawn(seed, n as u64, Some(class), SampleOverrides { steps: Some(steps), ..Default::default() });
         for (at, own) in own.iter().enumerate() {
-            let picture = house.get(&format!("/api/jobs/{id}/images/{at}.png"));
+            let picture = house.get(&format!("/api/jobs/{id}/results/{at}.png"));
             assert_eq!(&pixels(&picture.body), own, "seed {seed}, picture {at}");
         }
     }
@@ -133,7 +133,7 @@ fn released_models_draw_as_the_command_line_does() {
     let job = house.until(&id, "done");
     assert_eq!((&job["size"], &job["negative_prompt"]), (&json!("48x32"), &json!("blue")));
     for i in 0..2 {
-        let picture = house.get(&format!("/api/jobs/{id}/images/{i}.png"));
+        let picture = house.get(&format!("/api/jobs/{id}/results/{i}.png"));
         let own = std::fs::read(output.path().join(format!("drawn/{i:06}.png"))).unwrap();
         assert_eq!(pixels(&picture.body), pixels(&own), "picture {i}");
         let said = String::from_utf8_lossy(&picture.body).into_owned();

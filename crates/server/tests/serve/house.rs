@@ -63,6 +63,12 @@ pub fn runs() -> [PathBuf; 2] {
     ["tiny", "guideless"].map(|name| folder.path().join(name))
 }
 
+/// A run at `place`, trained by `recipe`.
+pub fn learn(recipe: &str, place: &std::path::Path) {
+    let recipe = Layers::new().text(recipe, "the tests' recipe").unwrap().build().unwrap();
+    train::train(&recipe, place, None, &mut Context::silent()).unwrap();
+}
+
 /// A server that ends with its value.
 pub struct House {
     pub address: SocketAddr,

@@ -74,7 +74,7 @@ fn requests_that_are_none() {
         "/api/jobs/../..",
         "/static/x",
         "//",
-        "/api/jobs/x/images/-1.png",
+        "/api/jobs/x/results/-1.png",
     ] {
         let answer = house.get(path);
         assert_eq!(answer.status, 404, "{path}");
@@ -147,7 +147,7 @@ fn a_key_is_asked_for() {
     let answer = read(&send(house.address, &bytes)).json();
     let url = answer["data"][0]["url"].as_str().unwrap().strip_prefix("http://localhost").unwrap();
     assert_eq!(house.get(url).status, 200);
-    assert_eq!(house.get("/api/jobs/00000000000000000000000000000000/images/0.png").status, 404);
+    assert_eq!(house.get("/api/jobs/00000000000000000000000000000000/results/0.png").status, 404);
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn a_job_tells_its_steps_and_its_end() {
     let (name, job) = events.last().unwrap();
     assert_eq!((name.as_str(), &job["status"], &job["progress"]), ("done", &json!("done"), &json!(1.0)));
     assert_eq!((&job["shows"], &job["steps"]), (&json!(["Bag", "Bag"]), &json!(400)));
-    for image in job["images"].as_array().unwrap() {
+    for image in job["results"].as_array().unwrap() {
         assert_eq!(house.get(image["url"].as_str().unwrap()).status, 200);
     }
     // The settings say steps to a picture, the progress steps of what is being drawn.
@@ -64,7 +64,7 @@ fn cancelling_stops_the_drawing() {
     house.cancel(waiting);
     house.cancel(&long);
     house.until(next, "done");
-    assert_eq!(house.get(&format!("/api/jobs/{long}/images/0.png")).status, 404);
+    assert_eq!(house.get(&format!("/api/jobs/{long}/results/0.png")).status, 404);
     assert_eq!(house.metric("rectiflow_cancelled_total"), 2.0);
 }
 

@@ -42,6 +42,11 @@ impl Format {
     }
 }
 
+/// `mesh` as the bytes of a GLB file.
+pub fn to_glb(mesh: &Mesh) -> Vec<u8> {
+    glb::encode(mesh)
+}
+
 /// Writes `mesh` in the format that the ending of `path` names, whole or not at all.
 ///
 /// # Errors

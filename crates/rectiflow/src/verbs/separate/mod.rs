@@ -144,17 +144,10 @@ fn one(
         let (path, half) = (input.path.display(), rate / 2);
         context.note(format!("{path}: the model hears up to {half} Hz; what lies above is not in the outputs"));
     }
-    let heard = heard(&sound, rate)?;
-    // Channels are separated one by one with the same noise, so that what is the same in both stays the same.
-    let mut made: Vec<Vec<Vec<f32>>> = vec![Vec::new(); queries.len()];
-    for channel in &heard.sound.channels {
-        let outputs = separator.separate(channel, queries, request.resynthesis, context)?;
-        made.iter_mut().zip(outputs).for_each(|(all, one)| all.push(one));
-    }
+    let (heard, made) = each(&sound, separator, queries, request.resynthesis, context)?;
     let mut pictures = vec![shown(separator, &heard.sound)?];
     let (mut outputs, mut decibels) = (Vec::new(), Vec::new());
-    for (channels, query) in made.into_iter().zip(&request.queries) {
-        let output = Sound { rate, channels };
+    for (output, query) in made.into_iter().zip(&request.queries) {
         pictures.push(shown(separator, &output)?);
         decibels.push(loudness(&output, &heard.sound));
         let output = back(output, heard.gain, &sound)?;
@@ -168,6 +161,40 @@ fn one(
     let seconds = sound.seconds();
     let all = seconds * (sound.channels.len() * queries.len()) as f64;
     Ok((Separated { input: input.path.clone(), seconds, outputs, sheet, decibels }, all))
+}
+
+/// What each query names in `sound`, at the model's rate and level, beside what the model heard.
+fn each(
+    sound: &Sound,
+    separator: &Separator,
+    queries: &Queries,
+    how: Resynthesis,
+    context: &mut Context,
+) -> Result<(Heard, Vec<Sound>), Error> {
+    let rate = separator.analysis().mel().config().rate;
+    let heard = heard(sound, rate)?;
+    // Channels are separated one by one with the same noise, so that what is the same in both stays the same.
+    let mut made: Vec<Vec<Vec<f32>>> = vec![Vec::new(); queries.len()];
+    for channel in &heard.sound.channels {
+        let outputs = separator.separate(channel, queries, how, context)?;
+        made.iter_mut().zip(outputs).for_each(|(all, one)| all.push(one));
+    }
+    Ok((heard, made.into_iter().map(|channels| Sound { rate, channels }).collect()))
+}
+
+/// What each query names in `sound`, each at its level, rate and length: what [`separate`] writes.
+///
+/// # Errors
+/// What the separator says.
+pub(crate) fn outputs(
+    sound: &Sound,
+    separator: &Separator,
+    queries: &Queries,
+    how: Resynthesis,
+    context: &mut Context,
+) -> Result<Vec<Sound>, Error> {
+    let (heard, made) = each(sound, separator, queries, how, context)?;
+    made.into_iter().map(|output| back(output, heard.gain, sound)).collect()
 }
 
 /// A recording as the model hears it.

@@ -1,5 +1,7 @@
 //! What somebody wants drawn, read from a request and checked against the model before it may wait.
 
+mod work;
+
 use crate::{
     fields::Fields,
     options::Limits,
@@ -11,7 +13,7 @@ use rectiflow::{
     recipe::SampleConfig,
     released::{self, ReleasedRequest},
     sampling::named,
-    serving::{Asked, Wanted},
+    serving::{Asked, Makes, Wanted, Work},
     verbs::sample::SampleOverrides,
 };
 use serde_json::{Value, json};
@@ -26,6 +28,8 @@ pub struct Ask {
     pub wanted: Vec<Wanted>,
     /// Seed of all of them.
     pub seed: u64,
+    /// Of shapes: cells to a side of the lattice that surfaces are taken from, as a power of two.
+    pub depth: u32,
 }
 
 /// How pictures are drawn.
@@ -34,16 +38,50 @@ pub enum How {
     Run(Box<SampleConfig>),
     /// By a released model, and what of it is settled.
     Released(Box<(ReleasedRequest, released::Prepared)>),
+    /// By a run, from something that was sent.
+    Work(Box<Work>),
 }
+
+/// Which of the things that models do a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// What its key `do` says; samples without.
+    Said,
+    /// Samples.
+    Sample,
+    /// A picture restored where it is missing, or edited as a whole.
+    Change,
+}
+
+/// What a request says besides what is done.
+struct Settings {
+    prompt: String,
+    class: Option<Value>,
+    count: usize,
+    /// Answers at most.
+    most: usize,
+    seed: u64,
+    overrides: SampleOverrides,
+    /// Steps at most.
+    steps: usize,
+}
+
+/// The command line's 128 cells to a side.
+const USUAL: u32 = 7;
 
 /// Classes that a message names before it counts the rest.
 const SHOWN: usize = 20;
 
 impl Ask {
     /// Takes the keys that say what to draw.
-    pub fn read(fields: &mut Fields, shelf: &Shelf, limits: &Limits) -> Result<Self, Refusal> {
+    pub fn read(fields: &mut Fields, shelf: &Shelf, limits: &Limits, doing: Doing) -> Result<Self, Refusal> {
         let at = shelf.find(fields.text("model")?.as_deref())?;
         let served = shelf.at(at);
+        let done = match doing {
+            Doing::Said => fields.word("do", served.does())?,
+            Doing::Sample => "sample",
+            Doing::Change => "change",
+        };
         let prompt = fields.text("prompt")?.unwrap_or_default();
         if prompt.chars().count() > limits.prompt {
             return Err(Refusal::bad("prompt", format!("it may have {} characters", limits.prompt)));
@@ -64,18 +102,38 @@ impl Ask {
         let steps = fields.whole("steps", 1, limits.steps as u64)?.map(|steps| steps as usize);
         let guidance = fields.number("guidance_scale")?;
         let size = size(fields.text("size")?.as_deref(), limits)?;
-        let (asked, how) = match &served.kind {
-            Kind::Run(run) => {
+        if let (Kind::Run(run), Some(_)) = (&served.kind, &negative) {
+            let message = "runs are guided away from no prompt at all; only released models read a negative one";
+            return Err(own_size(run, size).err().unwrap_or_else(|| Refusal::bad("negative_prompt", message)));
+        }
+        let depth = match &served.kind {
+            Kind::Run(run) if run.opened.makes() == Makes::Shapes => depth(fields)?,
+            _ => USUAL,
+        };
+        let (how, all) = match (&served.kind, done) {
+            (Kind::Run(run), "sample") => {
                 let asked = asked(run, &prompt, class)?;
                 own_size(run, size)?;
-                if negative.is_some() {
-                    let message =
-                        "runs are guided away from no prompt at all; only released models read a negative one";
-                    return Err(Refusal::bad("negative_prompt", message));
-                }
-                (asked, How::Run(Box::new(config(served, run, steps, guidance)?)))
+                (How::Run(Box::new(config(served, run, steps, guidance)?)), asked)
             }
-            Kind::Released { folder, .. } => {
+            (Kind::Run(run), done) => {
+                own_size(run, size)?;
+                config(served, run, steps, guidance)?;
+                let overrides = SampleOverrides { steps, guidance, ..SampleOverrides::default() };
+                let (count, most) = (count as usize, limits.images);
+                let settings = Settings { prompt, class, count, most, seed, overrides, steps: limits.steps };
+                match done {
+                    "restore" => work::restore(fields, served, run, settings)?,
+                    "edit" => work::edit(fields, served, run, settings)?,
+                    "separate" => work::separate(fields, served, run, settings)?,
+                    _ => work::change(fields, served, run, settings)?,
+                }
+            }
+            (Kind::Released { .. }, "change") => {
+                let message = "a released model draws from nothing; pictures are changed by runs that move pixels";
+                return Err(Refusal::bad("model", message));
+            }
+            (Kind::Released { folder, .. }, _) => {
                 if class.is_some() {
                     return Err(Refusal::bad("class", "this model reads text; ask with `prompt`"));
                 }
@@ -96,11 +154,15 @@ impl Ask {
                 let prepared =
                     released::prepare(&request, &mut |_| {}).map_err(|error| refused(served, "model", &error))?;
                 prepared.check_memory().map_err(|error| refused(served, "size", &error))?;
-                (All::One(Asked::Prompt(prompt)), How::Released(Box::new((request, prepared))))
+                (How::Released(Box::new((request, prepared))), All::One(Asked::Prompt(prompt)))
             }
         };
-        let wanted = (0..count).map(|index| Wanted { seed, index, asked: asked.of(index) }).collect();
-        Ok(Self { model: at, how, wanted, seed })
+        let count = match &how {
+            How::Work(work) => work.count() as u64,
+            _ => count,
+        };
+        let wanted = (0..count).map(|index| Wanted { seed, index, asked: all.of(index) }).collect();
+        Ok(Self { model: at, how, wanted, seed, depth })
     }
 
     /// Whether `other` can be drawn in one batch with this without a change to either. What a network is told, and whether it is told
@@ -111,7 +173,16 @@ impl Ask {
             (How::Run(own), How::Run(other)) => own == other,
             _ => false,
         };
+        let alike = alike && self.depth == other.depth;
         std::ptr::eq(self, other) || (alike && self.model == other.model && told(self) == told(other))
+    }
+
+    /// Pictures drawn together: as many as go, of what a run draws from nothing; else those of the request.
+    pub fn batch(&self, shelf: &Shelf) -> usize {
+        match (&self.how, &shelf.at(self.model).kind) {
+            (How::Run(_), Kind::Run(run)) => run.batch,
+            _ => self.wanted.len(),
+        }
     }
 
     /// Steps of the solver.
@@ -119,6 +190,20 @@ impl Ask {
         match &self.how {
             How::Run(config) => config.steps,
             How::Released(order) => order.1.steps(),
+            // Where a method is published with a number of its own.
+            How::Work(work) => work.steps().unwrap_or(0),
+        }
+    }
+
+    /// What it does, in a word.
+    pub fn done(&self) -> &'static str {
+        match &self.how {
+            How::Run(_) | How::Released(_) => "sample",
+            How::Work(work) => match **work {
+                Work::Restore(_) => "restore",
+                Work::Edit(_) => "edit",
+                Work::Separate(_) => "separate",
+            },
         }
     }
 
@@ -130,17 +215,20 @@ impl Ask {
                 let (request, prepared) = &**order;
                 (prepared.size, prepared.solver(), prepared.guidance(), request.negative.as_deref())
             }
-            (How::Run(config), kind) => {
-                let size = match kind {
-                    Kind::Run(run) => [run.opened.picture()[1], run.opened.picture()[2]],
-                    Kind::Released { usual, .. } => usual.size,
-                };
-                (size, config.solver.name(), config.guidance.scale, None)
+            (How::Run(config), kind) => (kind.size(), config.solver.name(), config.guidance.scale, None),
+            (How::Work(work), kind) => {
+                let usual = kind.guidance();
+                (kind.size(), work.method(), work.overrides().guidance.unwrap_or(usual), None)
             }
         };
+        let steps = match (&self.how, &served.kind) {
+            (How::Work(work), Kind::Run(run)) => work.steps().unwrap_or(run.usual.steps),
+            _ => self.steps(),
+        };
+        let size = (width > 0).then(|| format!("{width}x{height}"));
         json!({
-            "model": served.name, "seed": self.seed, "n": self.wanted.len(), "size": format!("{width}x{height}"),
-            "steps": self.steps(), "solver": solver, "guidance_scale": guidance, "negative_prompt": negative,
+            "do": self.done(), "model": served.name, "seed": self.seed, "n": self.wanted.len(), "size": size,
+            "steps": steps, "solver": solver, "guidance_scale": guidance, "negative_prompt": negative,
         })
     }
 
@@ -160,6 +248,8 @@ enum All {
     One(Asked),
     /// So many classes in turn.
     InTurn(u64),
+    /// These.
+    Each(Vec<Asked>),
 }
 
 impl All {
@@ -167,6 +257,7 @@ impl All {
         match self {
             Self::One(asked) => asked.clone(),
             Self::InTurn(classes) => Asked::Class((index % classes) as i64),
+            Self::Each(all) => all.get(index as usize).cloned().unwrap_or(Asked::Nothing),
         }
     }
 }
@@ -220,13 +311,18 @@ fn known(classes: &[String]) -> String {
 fn refused(served: &Served, param: &str, error: &Error) -> Refusal {
     let text = served.discreet(&error.to_string());
     let Some((option, reason)) = text.strip_prefix("--").and_then(|text| text.split_once(": ")) else {
-        return Refusal::bad(param, text);
+        return Refusal::bad(param, text.replace("--", ""));
     };
     let param = match option.split([' ', ',']).next().unwrap_or_default() {
         "height" | "width" => "size",
         "negative-prompt" => "negative_prompt",
         "guidance-scale" => "guidance_scale",
         "steps" => "steps",
+        "query" => "query",
+        "box" => "box",
+        "mask" => "mask",
+        "method" => "method",
+        "task" => "task",
         _ => param,
     };
     Refusal::bad(param, reason.replace("--guidance-scale", "guidance_scale").replace("--", ""))
@@ -246,6 +342,13 @@ fn config(served: &Served, run: &Run, steps: Option<usize>, guidance: Option<f64
     run.opened.config(&overrides).map_err(|error| refused(served, "guidance_scale", &error))
 }
 
+/// What `resolution` says.
+fn depth(fields: &mut Fields) -> Result<u32, Refusal> {
+    let cells = fields.whole("resolution", 16, 256)?.unwrap_or(1 << USUAL);
+    let wrong = || Refusal::bad("resolution", "it must be 16, 32, 64, 128 or 256 cells to a side");
+    if cells.is_power_of_two() { Ok(cells.ilog2()) } else { Err(wrong()) }
+}
+
 /// Width and height of `512x768`; none for `auto`.
 fn size(text: Option<&str>, limits: &Limits) -> Result<Option<(usize, usize)>, Refusal> {
     let Some(text) = text.filter(|text| *text != "auto") else { return Ok(None) };
@@ -258,6 +361,9 @@ fn size(text: Option<&str>, limits: &Limits) -> Result<Option<(usize, usize)>, R
 /// A run's size is its own.
 fn own_size(run: &Run, size: Option<(usize, usize)>) -> Result<(), Refusal> {
     let [_, height, width] = run.opened.picture();
+    if run.opened.makes() != Makes::Pictures && size.is_some() {
+        return Err(Refusal::bad("size", "what this model makes has no pixels; leave it out"));
+    }
     match size {
         Some(size) if size != (width, height) => {
             Err(Refusal::bad("size", format!("this model draws {width}x{height}, and nothing else")))

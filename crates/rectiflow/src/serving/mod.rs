@@ -1,12 +1,19 @@
 //! A trained model that several people ask at once: what they want is drawn together, and each sample is the one that its seed and
 //! number give alone, the command line's own.
 
+mod file;
+mod work;
+
+pub use data::Given;
+pub use file::{File, Medium};
+pub use work::{Edit, Restore, Separate, Told, Work};
+
 use crate::{
     Error, Model, Start,
     device::Chosen,
     memory,
     model::which,
-    pipeline::{Pipeline, Watch},
+    pipeline::{End, Pipeline, Watch},
     recipe::SampleConfig,
     sampling::{self, Classes, Drawn, field_of},
     verbs::sample::{SampleOverrides, note::Note, single},
@@ -55,6 +62,17 @@ impl Asked {
     }
 }
 
+/// What a model makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Makes {
+    /// Pictures, from noise.
+    Pictures,
+    /// Shapes, from noise.
+    Shapes,
+    /// Sounds, each out of a mixture that is sent.
+    Sounds,
+}
+
 /// A model ready to be asked.
 pub struct Opened {
     /// The network and what gives it meaning.
@@ -64,19 +82,13 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens a run's folder or a checkpoint file that draws pictures.
+    /// Opens a run's folder or a checkpoint file that draws pictures or shapes, or hears sounds in mixtures.
     ///
     /// # Errors
-    /// Those of [`Model::open`]; [`Error::Usage`] for a model whose samples are no pictures; settings of its recipe that do not go.
+    /// Those of [`Model::open`]; [`Error::Usage`] for a model of anything else; settings of its recipe that do not go.
     pub fn open(path: &Path, device: &Chosen) -> Result<Self, Error> {
-        let model = Model::open(path, which(None)?, device)?;
-        let file = model.file.display();
-        if model.codec.as_ref().is_some_and(|codec| !codec.is_seen()) {
-            return Err(Error::Usage(format!("{file} draws shapes, and pictures are served; use `rectiflow sample`")));
-        }
-        if let Err(error) = model.drawn().image() {
-            return Err(Error::Usage(format!("{file}: {error}; pictures are served, use `rectiflow sample`")));
-        }
+        let model = Model::of_any(path, which(None)?, device)?;
+        makes(&model)?;
         if let Some(words) = &model.words {
             words.keep_to_memory();
         }
@@ -97,9 +109,17 @@ impl Opened {
         Ok(config)
     }
 
-    /// `[c h w]` of its pictures.
+    /// What it makes.
+    pub fn makes(&self) -> Makes {
+        makes(&self.model).unwrap_or(Makes::Pictures) // `open` has seen that it is one of them
+    }
+
+    /// `[c h w]` of its pictures; of a shape or a sound none.
     pub fn picture(&self) -> [usize; 3] {
-        self.model.drawn().image().unwrap_or_default() // `open` has seen that it is one
+        match self.makes() {
+            Makes::Pictures => self.model.drawn().image().unwrap_or_default(),
+            Makes::Shapes | Makes::Sounds => [0; 3],
+        }
     }
 
     /// How many samples, `most` at most, memory holds while they are drawn together, two sides of guidance each.
@@ -126,12 +146,17 @@ impl Opened {
         let (model, device, began) = (&self.model, &self.device.device, Instant::now());
         let (path, moved) = (&model.recipe.path, model.subject.shape);
         let pipeline = Pipeline::new(field_of(model, config)?, path, config, &self.start, moved, device)?;
-        let pipeline = pipeline.after(model.before.as_deref()).decoded(model.codec.as_deref());
+        let (end, shape) = match (&model.codec, self.makes()) {
+            (Some(codec), Makes::Shapes) => (End::Latent(codec), codec.latent),
+            (Some(codec), _) => (End::Decoded(codec), model.drawn()),
+            (None, _) => (End::Plain, model.drawn()),
+        };
+        let pipeline = pipeline.after(model.before.as_deref()).ending(end);
         let rows: Vec<(u64, u64)> = wanted.iter().map(|one| (one.seed, one.index)).collect();
         let piece = pipeline.draw_each(&rows, &self.condition(wanted)?, watch)?;
         let classes = wanted.iter().map(|one| one.asked.class()).collect();
         let seconds = began.elapsed().as_secs_f64();
-        Ok(Drawn { rows: piece.rows, shape: model.drawn(), classes, nfe: piece.nfe, seconds })
+        Ok(Drawn { rows: piece.rows, shape, classes, nfe: piece.nfe, seconds })
     }
 
     fn condition(&self, wanted: &[Wanted]) -> Result<Condition, Error> {
@@ -147,24 +172,60 @@ impl Opened {
         self.model.condition(&asked, &places, &self.device.device)
     }
 
-    /// The samples of `drawn` as PNGs that say how they were made; the model is `called` so there, never by its place on this machine.
+    /// The samples of `drawn` as files, shapes on a lattice of `2^depth` cells to a side, each the one that `rectiflow sample` writes of it: PNGs that say how they were made, with the
+    /// model `called` so there, never by its place on this machine, or shapes. A sample without a surface is an error of its own.
     ///
     /// # Errors
-    /// Samples that cannot be written as pictures.
-    pub fn pngs(
+    /// Samples that cannot be written.
+    pub fn files(
         &self,
         called: &str,
         config: &SampleConfig,
         wanted: &[Wanted],
         drawn: &Drawn,
-    ) -> Result<Vec<Vec<u8>>, Error> {
-        let images = drawn.images()?;
-        let png = |(i, one): (usize, &Wanted)| {
-            let classes = one.asked.classes();
-            let note = Note { model: &self.model, called, config, classes: &classes, seed: one.seed };
-            let said = note.json(one.index as usize, &[one.asked.class()]);
-            Ok(media::png::encode(&single(&images, i)?, &[("parameters", &note.line()), ("rectiflow", &said)])?)
-        };
-        wanted.iter().enumerate().map(png).collect()
+        depth: u32,
+    ) -> Result<Vec<Result<File, Error>>, Error> {
+        match (&self.model.codec, self.makes()) {
+            (Some(codec), Makes::Shapes) => {
+                let shape = |row: &[f32]| {
+                    let mesh = codec.surface(row, depth, &self.device.device)?.mesh;
+                    if mesh.faces.is_empty() {
+                        let why = "this sample has no surface: ask for more steps, or another seed";
+                        return Err(Error::Failure(why.into()));
+                    }
+                    Ok(File { medium: Medium::Glb, bytes: media::shape::write::to_glb(&mesh) })
+                };
+                Ok(drawn.rows.chunks_exact(drawn.shape.numel()).map(shape).collect())
+            }
+            _ => {
+                let images = drawn.images()?;
+                let file = |(i, one): (usize, &Wanted)| {
+                    let classes = one.asked.classes();
+                    let note = Note { model: &self.model, called, config, classes: &classes, seed: one.seed };
+                    let said = note.json(one.index as usize, &[one.asked.class()]);
+                    let text = [("parameters", note.line()), ("rectiflow", said)];
+                    let text = text.each_ref().map(|(key, value)| (*key, value.as_str()));
+                    Ok(File { medium: Medium::Png, bytes: media::png::encode(&single(&images, i)?, &text)? })
+                };
+                Ok(wanted.iter().enumerate().map(file).collect())
+            }
+        }
+    }
+}
+
+/// What `model` makes.
+fn makes(model: &Model) -> Result<Makes, Error> {
+    let file = model.file.display();
+    if model.recipe.task.separate().is_ok() {
+        return Ok(Makes::Sounds);
+    }
+    let alone = model.recipe.task.alone();
+    alone.map_err(|why| Error::Usage(format!("{file} {why}")))?;
+    if model.codec.as_ref().is_some_and(|codec| codec.has_surface()) {
+        return Ok(Makes::Shapes);
+    }
+    match model.drawn().image() {
+        Ok(_) => Ok(Makes::Pictures),
+        Err(error) => Err(Error::Usage(format!("{file}: {error}; use `rectiflow sample`"))),
     }
 }

@@ -1,0 +1,320 @@
+//! What a served model makes of something that was sent to it: pictures restored or edited, sounds separated. The same as the verbs
+//! `restore`, `edit` and `separate` make of it, to the bit; number `i` of several is their picture `i`.
+
+use super::{Asked, File, Medium, Opened};
+use crate::{
+    Context, Error,
+    context::Event,
+    model::which,
+    restoring::Task,
+    sampling::Classes,
+    separator::{Queries, Resynthesis, Separator},
+    verbs::{
+        edit,
+        restore::{self, lifted},
+        sample::{SampleOverrides, single},
+        separate,
+    },
+};
+use media::{
+    Images,
+    audio::{self, Depth, Reading},
+};
+use methods::{edit::Editing, steer::Steering};
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Something to be done to what was sent.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// A picture of which something is missing.
+    Restore(Restore),
+    /// A picture that should show something else.
+    Edit(Edit),
+    /// A recording of several sounds.
+    Separate(Separate),
+}
+
+/// A picture to be restored.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// What was done to it.
+    pub task: Task,
+    /// What is known of it, of the shape that the task leaves.
+    pub measured: Vec<f32>,
+    /// How it is restored, and in how many steps where that is settled.
+    pub method: (Steering, Option<usize>),
+    /// What it shows.
+    pub asked: Asked,
+    /// Steps and guidance.
+    pub overrides: SampleOverrides,
+    /// Seed of all noise.
+    pub seed: u64,
+    /// How many answers.
+    pub count: usize,
+}
+
+/// A picture to be edited.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// `[c h w]` of the model.
+    pub pixels: Vec<f32>,
+    /// How.
+    pub method: Editing,
+    /// What it shows.
+    pub source: Asked,
+    /// What it should show.
+    pub target: Asked,
+    /// Steps and guidance.
+    pub overrides: SampleOverrides,
+    /// Seed of all noise.
+    pub seed: u64,
+    /// How many answers.
+    pub count: usize,
+}
+
+/// A recording to be separated.
+#[derive(Clone, Debug)]
+pub struct Separate {
+    /// The file's content: WAV, FLAC, Ogg or MP3.
+    pub bytes: Arc<Vec<u8>>,
+    /// What should be heard, one answer to each.
+    pub queries: Vec<String>,
+    /// From pictures to sound.
+    pub resynthesis: Resynthesis,
+    /// Steps and guidance.
+    pub overrides: SampleOverrides,
+    /// Seed of all noise.
+    pub seed: u64,
+}
+
+/// Who is told how many of how many pieces are done, and may end the work with an error.
+pub type Told<'w> = &'w mut (dyn FnMut(usize, usize) -> Result<(), Error> + Send);
+
+/// Numbers of a recording at most, all channels together: five minutes of stereo at 48 kHz.
+const LONGEST: usize = 5 * 60 * 48_000 * 2;
+
+impl Work {
+    /// How many files come out.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Restore(work) => work.count,
+            Self::Edit(work) => work.count,
+            Self::Separate(work) => work.queries.len(),
+        }
+    }
+
+    /// Seed of all noise.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Self::Restore(work) => work.seed,
+            Self::Edit(work) => work.seed,
+            Self::Separate(work) => work.seed,
+        }
+    }
+
+    /// Steps and guidance.
+    pub fn overrides(&self) -> &SampleOverrides {
+        match self {
+            Self::Restore(work) => &work.overrides,
+            Self::Edit(work) => &work.overrides,
+            Self::Separate(work) => &work.overrides,
+        }
+    }
+
+    /// Steps, where they are not the recipe's.
+    pub fn steps(&self) -> Option<usize> {
+        match self {
+            Self::Restore(work) => work.overrides.steps.or(work.method.1),
+            _ => self.overrides().steps,
+        }
+    }
+
+    /// How, by name.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Restore(work) => work.method.0.name(),
+            Self::Edit(work) => work.method.name(),
+            Self::Separate(work) => work.resynthesis.name(),
+        }
+    }
+}
+
+impl Opened {
+    /// A picture somebody sent as the model sees it, at most `megapixels` large, with where it is transparent.
+    ///
+    /// # Errors
+    /// What is no picture, or too large; a model of something else.
+    pub fn seen(&self, bytes: &[u8], shape: [usize; 3], megapixels: u64) -> Result<data::Given, Error> {
+        Ok(data::given(bytes, shape, megapixels)?)
+    }
+
+    /// `[c h w]` of the pictures that it restores and edits.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a model that moves something else.
+    pub fn changes(&self) -> Result<[usize; 3], Error> {
+        self.model.check_plain("this")?;
+        Ok(self.model.subject.shape.image()?)
+    }
+
+    /// Makes every check that [`Opened::work`] makes before its long work.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a model that does not do this, settings out of range, a recording that cannot be read.
+    pub fn check(&self, work: &Work) -> Result<(), Error> {
+        let model = &self.model;
+        let config = work.overrides().apply(&model.recipe.sample)?;
+        model.check_guidance(config.guidance.scale)?;
+        match work {
+            Work::Restore(work) => {
+                model.check_plain("restore")?;
+                restore::check_start(model)?;
+                let operator = work.task.operator(model.subject.shape.image()?)?;
+                if operator.sizes().1 != work.measured.len() {
+                    return Err(Error::Usage("--input: what is known has another shape than this task leaves".into()));
+                }
+                let method = &work.method.0;
+                method.check().map_err(|error| Error::Usage(format!("--method {}: {error}", method.name())))?;
+                self.told(&work.asked).map(drop)
+            }
+            Work::Edit(work) => {
+                edit::check_model(model)?;
+                let method = &work.method;
+                method.check().map_err(|error| Error::Usage(format!("--method {}: {error}", method.name())))?;
+                edit::shared(model, std::slice::from_ref(method), None, &work.overrides).map(drop)
+            }
+            Work::Separate(work) => {
+                Separator::new(model, config, work.seed)?;
+                Queries::parse(&work.queries, model)?;
+                sound(work).map(drop)
+            }
+        }
+    }
+
+    /// Does it; `told` hears of the pieces that are done. What the files say of their making calls the model `called`.
+    ///
+    /// # Errors
+    /// Those of [`Opened::check`], what the solver says, and what `told` says.
+    pub fn work(&self, work: &Work, called: &str, told: Told<'_>) -> Result<Vec<File>, Error> {
+        self.check(work)?;
+        let parts = match work {
+            Work::Separate(work) => {
+                let (sound, separator) = (sound(work)?, self.separator(work)?);
+                let rate = separator.analysis().mel().config().rate;
+                let frames = sound.frames() as u64 * u64::from(rate) / u64::from(sound.rate.max(1));
+                work.queries.len() * sound.channels.len() * separator.blocks(frames as usize)?
+            }
+            _ => 1,
+        };
+        let (stop, refused) = (Arc::new(AtomicBool::new(false)), Mutex::new(None));
+        let (mut begun, mut total) = (0, 0);
+        let heard = |event: Event<'_>| {
+            let done = match event {
+                Event::Begin { total: pieces, .. } => {
+                    (begun, total) = (begun + 1, pieces as usize);
+                    0
+                }
+                Event::Advance { done } => done as usize,
+                _ => return,
+            };
+            // What a resampler makes a frame longer is no reason to be done before the end.
+            let done = (begun.min(parts).saturating_sub(1) * total + done).min(parts * total);
+            if let Err(error) = told(done, parts * total) {
+                *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                stop.store(true, Ordering::Relaxed);
+            }
+        };
+        let mut context = Context::new(self.device.clone(), stop.clone(), heard);
+        let made = match work {
+            Work::Restore(work) => self.restored(work, called, &mut context),
+            Work::Edit(work) => self.edited(work, called, &mut context),
+            Work::Separate(work) => self.separated(work, &mut context),
+        };
+        drop(context);
+        match refused.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => made,
+        }
+    }
+
+    fn told(&self, asked: &Asked) -> Result<Classes, Error> {
+        match asked {
+            Asked::Nothing => restore::told(None, &self.model),
+            asked => Ok(asked.classes()),
+        }
+    }
+
+    fn restored(&self, work: &Restore, called: &str, context: &mut Context) -> Result<Vec<File>, Error> {
+        let model = &self.model;
+        let operator = work.task.operator(model.subject.shape.image()?)?;
+        let (steering, steps) = &work.method;
+        let lift = || lifted(&model.file, which(None)?, &self.device);
+        let taped = steering.differentiates().then(lift).transpose()?;
+        let (model, device) = taped.as_ref().map_or((model, &self.device), |(model, device)| (model, device));
+        let run = restore::Run {
+            model,
+            device,
+            operator: &operator,
+            measured: &work.measured.repeat(work.count),
+            classes: &self.told(&work.asked)?,
+            overrides: &work.overrides,
+            noise: 0.0,
+            seed: work.seed,
+        };
+        let (rows, ..) = run.restore(steering, *steps, taped.is_some(), context)?;
+        self.pictures(rows, work.count, &format!("{}, {called}, seed {}", work.task.words(), work.seed))
+    }
+
+    fn edited(&self, work: &Edit, called: &str, context: &mut Context) -> Result<Vec<File>, Error> {
+        let text = |asked: &Asked| match asked {
+            Asked::Prompt(text) => text.clone(),
+            _ => String::new(),
+        };
+        let texts = [text(&work.source), text(&work.target)];
+        let count = |asked: &Asked| vec![asked.class(); work.count];
+        let run = edit::Run {
+            model: &self.model,
+            pictures: &work.pixels.repeat(work.count),
+            source: &count(&work.source),
+            target: &count(&work.target),
+            prompts: self.model.words.is_some().then(|| texts.each_ref().map(String::as_str)),
+            blocks: edit::shared(&self.model, std::slice::from_ref(&work.method), None, &work.overrides)?,
+            overrides: &work.overrides,
+            seed: work.seed,
+        };
+        let (rows, ..) = run.edit(&work.method, context)?;
+        self.pictures(rows, work.count, &format!("{}, {called}, seed {}", work.method.name(), work.seed))
+    }
+
+    fn pictures(&self, rows: Vec<f32>, count: usize, about: &str) -> Result<Vec<File>, Error> {
+        let images = Images::new(rows, count, self.model.subject.shape.image()?)?;
+        let file = |i| {
+            let bytes = media::png::encode(&single(&images, i)?, &[("parameters", about)])?;
+            Ok(File { medium: Medium::Png, bytes })
+        };
+        (0..count).map(file).collect()
+    }
+
+    fn separator(&self, work: &Separate) -> Result<Separator<'_>, Error> {
+        Separator::new(&self.model, work.overrides.apply(&self.model.recipe.sample)?, work.seed)
+    }
+
+    fn separated(&self, work: &Separate, context: &mut Context) -> Result<Vec<File>, Error> {
+        let queries = Queries::parse(&work.queries, &self.model)?;
+        let made = separate::outputs(&sound(work)?, &self.separator(work)?, &queries, work.resynthesis, context)?;
+        let file = |sound| Ok(File { medium: Medium::Wav, bytes: audio::to_wav(&sound, Depth::Int16)? });
+        made.into_iter().map(file).collect()
+    }
+}
+
+/// The recording that was sent.
+fn sound(work: &Separate) -> Result<audio::Sound, Error> {
+    let Reading { sound, .. } = audio::from_bytes_within(work.bytes.to_vec(), Path::new("the recording"), LONGEST)?;
+    Ok(sound)
+}
