@@ -61,6 +61,22 @@ impl Model {
         Ok(model)
     }
 
+    /// As [`Model::open`], one that hears sounds in mixtures too: pairs are made with it beside those.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`].
+    pub fn teacher(path: &Path, which: Which, device: &Chosen) -> Result<Self, Error> {
+        let model = Self::of_any(path, which, device)?;
+        match model.recipe.task.separate() {
+            Ok(_) => Ok(model),
+            Err(_) => {
+                let alone = model.recipe.task.alone();
+                alone.map_err(|why| Error::Usage(format!("{} {why}", model.file.display())))?;
+                Ok(model)
+            }
+        }
+    }
+
     /// As [`Model::open`], one that hears sounds in mixtures too.
     pub(crate) fn of_any(path: &Path, which: Which, device: &Chosen) -> Result<Self, Error> {
         let checkpoint = find(path)?;

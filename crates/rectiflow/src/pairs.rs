@@ -2,13 +2,14 @@
 
 use crate::{
     Error, Model, Start,
-    codec::{raw, through},
+    codec::{Mixtures, raw, through},
     context::{Context, Event},
     recipe::PairsRecipe,
     sampling::host,
+    sound::Part,
     words::Captioned,
 };
-use base::{Condition, Device, Key, NULL_CLASS, Purpose, Tensor};
+use base::{Condition, Dense, Device, Key, NULL_CLASS, Purpose, Tensor};
 use data::pairs::{FORMAT, PairMeta, PairRecord, PairStore, PairWriter};
 use data::{Dataset, Split};
 use flow::Solver;
@@ -58,6 +59,8 @@ struct Ends<'a> {
     data: Option<Arc<dyn Dataset>>,
     /// What labels stand for where the teacher is asked in words, in alphabetical order.
     prompts: Vec<String>,
+    /// What each trajectory is heard in, where the teacher separates sounds.
+    mixtures: Option<Mixtures>,
     seed: u64,
     device: Device,
 }
@@ -70,7 +73,16 @@ impl<'a> Ends<'a> {
             Split::Train => Start::of(&teacher.recipe, shape, split)?,
             Split::Test => Start::held_out(&teacher.recipe, shape)?,
         };
+        let device = context.device.device.clone();
+        let part = if split == Split::Train { Part::Train } else { Part::Test };
+        let mixtures = Mixtures::of(&teacher.recipe, teacher.codec.clone(), part, recipe.generate.seed, &device)?;
         let data = match recipe.generate.inverted > 0.0 {
+            true if mixtures.is_some() => {
+                return Err(Error::Usage(
+                    "pairs.generate.inverted: inverted pairs begin at a data set, and a separator has mixtures without end; set it to 0"
+                        .into(),
+                ));
+            }
             true => {
                 let codec = teacher.codec.as_deref();
                 let data = raw(&teacher.recipe.data.with_split(split), codec, context)?;
@@ -79,7 +91,7 @@ impl<'a> Ends<'a> {
             false => None,
         };
         let prompts = if teacher.words.is_some() { teacher.captions()? } else { Vec::new() };
-        Ok(Self { teacher, start, data, prompts, seed: recipe.generate.seed, device: context.device.device.clone() })
+        Ok(Self { teacher, start, data, prompts, mixtures, seed: recipe.generate.seed, device })
     }
 
     /// Refuses more pairs than there are different ones.
@@ -130,7 +142,16 @@ impl Supply<2> for Ends<'_> {
         Ok((points, numbers.iter().map(class).collect()))
     }
 
-    fn condition(&mut self, labels: &[i64], device: &Device) -> Result<Condition, Failure> {
+    fn labels(&mut self, trajectories: &[u64]) -> Result<Option<Vec<i64>>, Failure> {
+        Ok(self.mixtures.as_ref().map(|mixtures| mixtures.at(trajectories)).transpose()?.map(|batch| batch.classes))
+    }
+
+    fn condition(&mut self, labels: &[i64], trajectories: &[u64], device: &Device) -> Result<Condition, Failure> {
+        if let Some(mixtures) = &self.mixtures {
+            let map = mixtures.at(trajectories)?.condition.dense;
+            let dense = map.map(|map| Dense { rows: map.rows.to_device(device), shape: map.shape });
+            return Ok(Condition { dense, ..Labels::condition(labels, device) });
+        }
         let Some(words) = &self.teacher.words else { return Ok(Labels::condition(labels, device)) };
         let texts: Vec<Option<&str>> = labels.iter().map(|label| prompt(&self.prompts, *label)).collect();
         Ok(words.condition(&texts, device)?)
@@ -252,11 +273,15 @@ pub fn held_out(
         None => Vec::new(),
     };
     let classes = if teacher.classes() > 0 { chunk.labels } else { Vec::new() };
+    let pieces = recipe.generate.pieces();
+    let numbers: Vec<u64> = chunk.indices.iter().map(|index| index / pieces as u64).collect();
+    let heard = ends.mixtures.as_ref().map(|mixtures| mixtures.at(&numbers)).transpose()?;
     let meta = meta(teacher, recipe, &ends.start);
     let batch = Batch {
         x0: Some(host(chunk.x0)?),
         classes,
         captions,
+        condition: heard.map_or_else(Condition::none, |batch| batch.condition),
         spans: match recipe.generate.cuts.is_empty() {
             true => Vec::new(),
             false => chunk.indices.iter().map(|&index| meta.span(index)).collect(),
@@ -317,7 +342,10 @@ pub fn check(store: &PairStore, teacher: &Model) -> Result<(), Error> {
             methods::checks::check_orientation(&x0, &x1)?;
         }
     }
-    methods::checks::check_coupled(&x0, &x1)?;
+    // What a mixture holds may decide the end whatever the noise was.
+    if recipe.task.separate().is_err() {
+        methods::checks::check_coupled(&x0, &x1)?;
+    }
     Ok(())
 }
 

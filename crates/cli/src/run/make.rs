@@ -94,7 +94,7 @@ fn commented(text: &str) -> String {
 
 pub(super) fn pairs(request: args::Pairs, global: &Global, context: &mut Context) -> Result<(), Error> {
     place::folder(&request.output)?;
-    let teacher = Model::open(&request.model.checkpoint, which(request.model.ema.as_deref())?, &context.device)?;
+    let teacher = Model::teacher(&request.model.checkpoint, which(request.model.ema.as_deref())?, &context.device)?;
     let mut recipe = teacher.recipe.pairs.clone();
     recipe.count = request.num as u64;
     recipe.generate.steps = request.solver.steps.unwrap_or(recipe.generate.steps);
@@ -118,7 +118,7 @@ pub(super) fn student(
     global: &Global,
     context: &mut Context,
 ) -> Result<(), Error> {
-    let teacher = Model::open(&request.teacher, which(None)?, &context.device)?;
+    let teacher = Model::teacher(&request.teacher, which(None)?, &context.device)?;
     let recipe = method.recipe(&teacher, |below| {
         let mut layers = layers(below, request.recipe.as_deref(), &request.overrides)?;
         if let Some(file) = &request.schedule {

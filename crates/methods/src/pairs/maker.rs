@@ -24,8 +24,9 @@ pub(super) struct Maker<'a, const D: usize> {
 }
 
 impl<const D: usize> Maker<'_, D> {
-    fn classes(&self, trajectories: &[u64]) -> Vec<i64> {
-        trajectories.iter().map(|&i| self.labels.label(self.config.seed, i)).collect()
+    fn classes(&self, supply: &mut dyn Supply<D>, trajectories: &[u64]) -> Result<Vec<i64>, Failure> {
+        let drawn = || trajectories.iter().map(|&i| self.labels.label(self.config.seed, i)).collect();
+        Ok(supply.labels(trajectories)?.unwrap_or_else(drawn))
     }
 
     fn scaled(&self, x: Tensor<D>, scale: f64) -> Tensor<D> {
@@ -40,8 +41,8 @@ impl<const D: usize> Maker<'_, D> {
         if !forward.is_empty() {
             let numbers: Vec<u64> = forward.iter().map(|&i| i - config.inverted_of(i)).collect();
             let x0 = supply.source(&numbers).map_err(&lost)?;
-            let classes = self.classes(&forward);
-            let condition = supply.condition(&classes, self.device).map_err(&lost)?;
+            let classes = self.classes(supply, &forward).map_err(&lost)?;
+            let condition = supply.condition(&classes, &forward, self.device).map_err(&lost)?;
             let paths = Brownian::new(Key::new(config.seed, Purpose::Latent), &forward);
             let from = self.scaled(x0.clone(), self.scale);
             let end = solve_with(self.field, from, &condition, &config.solver, steps, &paths, None)?;
@@ -51,7 +52,7 @@ impl<const D: usize> Maker<'_, D> {
         if !backward.is_empty() {
             let numbers: Vec<u64> = backward.iter().map(|&i| config.inverted_of(i)).collect();
             let (x1, classes) = supply.data(&numbers).map_err(&lost)?;
-            let condition = supply.condition(&classes, self.device).map_err(&lost)?;
+            let condition = supply.condition(&classes, &backward, self.device).map_err(&lost)?;
             let start = solve(self.field, x1.clone(), &condition, &config.solver, &steps.reversed(), None)?;
             nfe += start.nfe;
             ends.push((self.scaled(start.x, 1.0 / self.scale), x1, classes));
@@ -86,8 +87,8 @@ impl<const D: usize> Maker<'_, D> {
         let first = indices.first().map_or(0, |i| i / pieces);
         let end = indices.last().map_or(0, |i| i / pieces + 1);
         let trajectories: Vec<u64> = (first..end).collect();
-        let classes = self.classes(&trajectories);
-        let condition = supply.condition(&classes, self.device).map_err(lost(indices))?;
+        let classes = self.classes(supply, &trajectories).map_err(lost(indices))?;
+        let condition = supply.condition(&classes, &trajectories, self.device).map_err(lost(indices))?;
         let source = supply.source(&trajectories).map_err(lost(indices))?;
         let (mut ends, mut nfe) = (vec![self.scaled(source, self.scale)], 0);
         for (piece, steps) in grid.iter().enumerate() {

@@ -36,12 +36,23 @@ pub trait Supply<const D: usize> {
     /// Whatever keeps it from having them.
     fn data(&mut self, numbers: &[u64]) -> Result<(Tensor<D>, Vec<i64>), Failure>;
 
-    /// What pairs with these labels are conditioned on: classes, unless labels are numbers of something else (captions).
+    /// What the trajectories of these numbers, with these labels, are conditioned on: classes, unless labels are numbers of something
+    /// else (captions) or something stands beside each trajectory.
     ///
     /// # Errors
     /// Whatever keeps it from having them.
-    fn condition(&mut self, labels: &[i64], device: &Device) -> Result<Condition, Failure> {
+    fn condition(&mut self, labels: &[i64], trajectories: &[u64], device: &Device) -> Result<Condition, Failure> {
+        let _ = trajectories;
         Ok(Labels::condition(labels, device))
+    }
+
+    /// The labels of the trajectories of these numbers, where what stands beside them decides; `None` leaves them to [`Labels`].
+    ///
+    /// # Errors
+    /// Whatever keeps it from knowing them.
+    fn labels(&mut self, trajectories: &[u64]) -> Result<Option<Vec<i64>>, Failure> {
+        let _ = trajectories;
+        Ok(None)
     }
 }
 

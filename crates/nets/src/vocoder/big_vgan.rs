@@ -148,7 +148,7 @@ impl BigVganConfig {
     }
 }
 
-/// Two convolutions for each dilation, a snake before each, each pair with a shortcut ("AMP block", sec. 3.2).
+/// Two convolutions for each dilation, a snake before each, each pair with a shortcut (the paper calls it an AMP block).
 #[derive(Module, Debug)]
 struct AmpBlock {
     convs1: Vec<Conv1d>,

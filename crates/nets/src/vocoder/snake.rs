@@ -1,4 +1,4 @@
-//! The snake of BigVGAN (Lee et al., 2023, arXiv:2206.04658, sec. 3.2 and 3.3): `x + sin(a x)^2 / b`, a frequency and a height for each
+//! The snake of BigVGAN (Lee et al., 2023, arXiv:2206.04658): `x + sin(a x)^2 / b`, a frequency and a height for each
 //! channel, on a signal of twice the rate, so that the harmonics it makes are not mirrored into the band.
 //!
 //! Up and down go through one low-pass of 12 taps at a quarter of the doubled rate, a sinc under a Kaiser window.

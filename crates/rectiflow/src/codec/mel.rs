@@ -1,4 +1,4 @@
-//! The codec of sound: a KL autoencoder over mel pictures (AudioLDM, arXiv:2301.12503, sec. 3.2; FlowSep, arXiv:2409.07614), trained on
+//! The codec of sound: a KL autoencoder over mel pictures (AudioLDM, arXiv:2301.12503; FlowSep, arXiv:2409.07614), trained on
 //! the sounds of a library and on their mixtures alike, since a separator sees both.
 
 use super::{CodecRecipe, Coder, Kind, KlConfig};

@@ -63,6 +63,14 @@ impl MixtureSource {
         Ok(Self { library: Arc::new(library), config: mixture, analysis, key, batch, next: 0 })
     }
 
+    /// Mixtures of these numbers.
+    ///
+    /// # Errors
+    /// Mixtures too short for a picture.
+    pub(crate) fn at(&self, numbers: Vec<u64>) -> Result<Batch, Error> {
+        self.batch_of(numbers)
+    }
+
     /// Samples `indices`.
     fn batch_of(&self, indices: Vec<u64>) -> Result<Batch, Error> {
         let one = |&index: &u64| -> Result<(Mixture, Vec<f32>, Vec<f32>), Error> {

@@ -72,7 +72,7 @@ pub fn resume(folder: &Path, context: &mut Context) -> Result<TrainReport, Error
             teacher.display()
         )));
     }
-    let teacher = Model::open(&teacher, which(None)?, &context.device)?;
+    let teacher = Model::teacher(&teacher, which(None)?, &context.device)?;
     student(method, &recipe, teacher, pairs.as_deref(), folder, latest, context).map(|report| report.train)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Model, Recipe, Start,
-    codec::{gauge_of, raw, through},
+    codec::{Beside, Mixtures, gauge_of, raw, through},
     context::Context,
     memory::Need,
     model::Subject,
@@ -10,6 +10,7 @@ use crate::{
     pairs::{self, PairsReport},
     recipe::Layers,
     sampling::Classes,
+    sound::Part,
     stage::{DataRecord, Job, Lineage, Resume, Stream, TrainReport, place, stream},
     taught::Teacher,
     words::{Captioned, captions},
@@ -26,7 +27,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use train::PairSource;
+use train::{PairSource, Source};
 
 /// What a student learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +76,8 @@ impl Method {
         if !wrote_sample {
             self.suit_sampling(&mut recipe);
         }
-        if self == Self::OneMoreStep {
-            recipe.train.sample_every = 0; // it is no flow: there is nothing to draw
+        if self == Self::OneMoreStep || recipe.task.separate().is_ok() {
+            recipe.train.sample_every = 0; // there is nothing to draw by itself
         }
         if recipe.needs_pairs() {
             recipe.data.flip = self == Self::Reflow && recipe.reflow.flip;
@@ -255,8 +256,16 @@ fn from_pairs(
         _ => pairs::held_out(teacher, &recipe.pairs, recipe.train.validation_samples, context)?,
     };
     let count = store.len() as u64;
+    let (seed, pieces) = (store.meta().seed, recipe.pairs.generate.pieces() as u64);
+    let device = &context.device.device;
+    let mixtures = Mixtures::of(&teacher.recipe, teacher.codec.clone(), Part::Train, seed, device)?;
     let names = if store.meta().captions { Vec::new() } else { teacher.named_captions().to_vec() };
-    let source = Captioned::named(Box::new(PairSource::new(store, loader)), teacher.words.as_ref(), names);
+    let pairs = PairSource::new(store, loader);
+    let source: Box<dyn Source> = match mixtures {
+        Some(mixtures) => Box::new(Beside { pairs, mixtures, pieces }),
+        None => Box::new(pairs),
+    };
+    let source = Captioned::named(source, teacher.words.as_ref(), names);
     Ok((Stream { source, validation, data: DataRecord::default() }, made, count))
 }
 

@@ -122,11 +122,11 @@ impl Keys for Separate {
     fn check(&self, recipe: &Recipe) -> Result<(), String> {
         check_recordings(&recipe.data)?;
         self.ranges()?;
-        let alone = recipe.lora.is_none() && recipe.perceptual.is_none() && !recipe.needs_pairs();
+        let alone = recipe.lora.is_none() && recipe.perceptual.is_none();
         match alone && recipe.target == Target::Path {
             true => Ok(()),
-            false => Err("task `separate` trains a flow from noise on mixtures made on the fly; leave `lora`, \
-                          `perceptual`, stored pairs and `target` out"
+            false => Err("task `separate` trains a flow from noise on mixtures made on the fly, or on pairs heard in them; leave \
+                          `lora`, `perceptual` and `target` out"
                 .into()),
         }
     }

@@ -1,7 +1,19 @@
 //! From a folder of recordings to a separator, with a network that learns in seconds; and what is refused.
 
 use super::*;
-use crate::{Recipe, codec::CodecRecipe, recipe::Layers, verbs::train::train};
+use crate::{
+    Recipe,
+    codec::{CodecRecipe, Mixtures},
+    pairs,
+    recipe::{Layers, PairsRecipe},
+    sound::Part,
+    verbs::{
+        student::{Method, student},
+        train::train,
+    },
+};
+use data::pairs::PairStore;
+use methods::PairsConfig;
 use std::sync::OnceLock;
 
 /// Three labels of eight tones each, wide apart in pitch.
@@ -181,6 +193,59 @@ fn tones_are_heard_in_latents_of_pictures() {
     assert!(score.improvement.median > 1.0 && score.improved > 0.7, "{score}");
     let codec = score.through_codec.unwrap();
     assert!(codec.median > score.improvement.median && codec.median <= score.own_picture.median + 1.0, "{score}");
+}
+
+/// Reflow and distillation learn from pairs that a teacher heard in mixtures: the end of pair `i` is near to the target of mixture `i`, of its
+/// label, and a student of them hears in one step. Mutants: the mixture of another number beside a pair, when it is made or when it is learned;
+/// labels in turn; no mixture beside it.
+#[test]
+fn separators_are_straightened_and_distilled_on_what_they_hear() {
+    let device = crate::device::Chosen::cpu();
+    for (method, few) in [(Method::Reflow, "reflow"), (Method::Distill, "distill")] {
+        let teacher = Model::teacher(&run().join("run"), which(None).unwrap(), &device).unwrap();
+        let keys = [
+            "pairs.count=96",
+            "pairs.generate.steps=4",
+            "train.images=768",
+            "train.batch=16",
+            "train.validate_every=384",
+        ];
+        let recipe = method.recipe(&teacher, |below| keys.iter().try_fold(below, |below, key| below.set(key))).unwrap();
+        let folder = run().join(few);
+        student(method, &recipe, teacher, None, &folder, None, &mut Context::silent()).unwrap();
+        let request = ScoreRequest {
+            checkpoint: folder.clone(),
+            ema: None,
+            overrides: SampleOverrides { steps: Some(1), ..SampleOverrides::default() },
+            seed: 0,
+            count: 16,
+            vocoder: None,
+            judge: None,
+            sheet: run().join("few.png"),
+        };
+        let score = score(&request, &mut Context::silent()).unwrap();
+        assert!(score.steps == 1 && score.improvement.median > 2.0 && score.follows > 0.7, "{few}: {score}");
+    }
+    let store = PairStore::open(&run().join("reflow/pairs")).unwrap();
+    let pairs = store.batch(&(0..32).collect::<Vec<_>>()).unwrap();
+    let recipe = recipe(&run().join("sounds"));
+    let mixtures = Mixtures::of(&recipe, None, Part::Train, store.meta().seed, &device.device).unwrap().unwrap();
+    let heard = mixtures.at(&pairs.index).unwrap();
+    assert_eq!(pairs.labels, heard.classes);
+    let size = heard.shape.numel();
+    let apart = |i: usize, j: usize| -> f32 {
+        let rows = pairs.x1[i * size..(i + 1) * size].iter().zip(&heard.x1[j * size..(j + 1) * size]);
+        rows.map(|(a, b)| (a - b).abs()).sum()
+    };
+    let (own, other): (Vec<f32>, Vec<f32>) = (0..32).map(|i| (apart(i, i), apart(i, (i + 1) % 32))).unzip();
+    assert!(2.0 * own.iter().sum::<f32>() < other.iter().sum::<f32>(), "{own:?} {other:?}");
+    let said = pairs::make(
+        &Model::teacher(&run().join("run"), which(None).unwrap(), &device).unwrap(),
+        &PairsRecipe { generate: PairsConfig { inverted: 0.5, ..Default::default() }, ..Default::default() },
+        &run().join("none"),
+        &mut Context::silent(),
+    );
+    assert!(said.unwrap_err().to_string().contains("pairs.generate.inverted"));
 }
 
 /// Mutants: one channel lost, the length of the model's rate, overlapping pieces added without fading (twice as loud there).
