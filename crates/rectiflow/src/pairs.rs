@@ -181,6 +181,21 @@ fn meta(teacher: &Model, recipe: &PairsRecipe, start: &Start) -> PairMeta {
     }
 }
 
+/// The pairs that `teacher` makes unless told otherwise.
+pub fn usual(teacher: &Model) -> PairsRecipe {
+    suited(teacher.recipe.pairs.clone(), teacher)
+}
+
+/// `recipe`, the usual solver exchanged where `teacher` predicts data: such a network has no velocity at t = 1, where Heun's last step looks. It
+/// is then followed as it is sampled.
+pub(crate) fn suited(mut recipe: PairsRecipe, teacher: &Model) -> PairsRecipe {
+    let usual = recipe.generate.solver == methods::PairsConfig::default().solver;
+    if usual && teacher.recipe.parameterization == (flow::Parameterization::Data {}) {
+        recipe.generate.solver = teacher.recipe.sample.solver.clone();
+    }
+    recipe
+}
+
 /// Fills the store in `folder` up to `recipe.count` pairs, continuing what is there.
 ///
 /// # Errors

@@ -95,7 +95,7 @@ fn commented(text: &str) -> String {
 pub(super) fn pairs(request: args::Pairs, global: &Global, context: &mut Context) -> Result<(), Error> {
     place::folder(&request.output)?;
     let teacher = Model::teacher(&request.model.checkpoint, which(request.model.ema.as_deref())?, &context.device)?;
-    let mut recipe = teacher.recipe.pairs.clone();
+    let mut recipe = pairs::usual(&teacher);
     recipe.count = request.num as u64;
     recipe.generate.steps = request.solver.steps.unwrap_or(recipe.generate.steps);
     recipe.generate.batch = request.solver.batch_size.unwrap_or(recipe.generate.batch);

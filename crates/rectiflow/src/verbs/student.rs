@@ -73,6 +73,7 @@ impl Method {
         };
         let stage = stage.map_err(|error| Error::Usage(error.to_string()))?;
         let mut recipe = recipe.with_stage(&stage);
+        recipe.pairs = pairs::suited(recipe.pairs, teacher);
         if !wrote_sample {
             self.suit_sampling(&mut recipe);
         }

@@ -197,7 +197,7 @@ fn tones_are_heard_in_latents_of_pictures() {
 
 /// Reflow and distillation learn from pairs that a teacher heard in mixtures: the end of pair `i` is near to the target of mixture `i`, of its
 /// label, and a student of them hears in one step. Mutants: the mixture of another number beside a pair, when it is made or when it is learned;
-/// labels in turn; no mixture beside it.
+/// labels in turn; no mixture beside it; pairs by Heun, which asks a prediction of data for a velocity at its end.
 #[test]
 fn separators_are_straightened_and_distilled_on_what_they_hear() {
     let device = crate::device::Chosen::cpu();
@@ -209,6 +209,7 @@ fn separators_are_straightened_and_distilled_on_what_they_hear() {
             "train.images=768",
             "train.batch=16",
             "train.validate_every=384",
+            "train.optim.lr=1e-3",
         ];
         let recipe = method.recipe(&teacher, |below| keys.iter().try_fold(below, |below, key| below.set(key))).unwrap();
         let folder = run().join(few);
