@@ -40,7 +40,7 @@ pub struct Reads {
 }
 
 impl Vocoder {
-    /// The vocoder in `folder`: `config.json` with `model.safetensors` (HiFi-GAN) or `bigvgan_generator.safetensors`. Also the keys of
+    /// The vocoder in `folder`: `config.json` with `model.safetensors` (HiFi-GAN), or `bigvgan_generator.safetensors` or `.pt`. Also the keys of
     /// its configuration that this program does not know.
     ///
     /// # Errors
@@ -54,7 +54,11 @@ impl Vocoder {
         let json: Value = serde_json::from_slice(&text).map_err(|error| wrong(format!("is no JSON: {error}")))?;
         if json.get("activation").is_some() {
             let (config, unknown) = published::read::<BigVganConfig>(&text).map_err(|e| wrong(e.to_string()))?;
-            let stored = Stored::in_folder(folder, "bigvgan_generator")?;
+            let pickled = folder.join("bigvgan_generator.pt");
+            let stored = match pickled.is_file() {
+                true => Stored::open(&pickled)?,
+                false => Stored::in_folder(folder, "bigvgan_generator")?,
+            };
             return Ok((Self::BigVgan(Box::new(BigVgan::load(&config, &stored, device)?), config), unknown));
         }
         if json.get("model_in_dim").is_some() {

@@ -31,8 +31,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Listed, String> {
     let graph = Graph::read(&bytes[place.clone()], 0).map_err(|failure| {
         format!("has a pickle that is refused at its byte {}: {}", failure.offset, failure.message)
     })?;
-    // A checkpoint of a training program keeps its tensors below other things.
-    let inner = graph.item(graph.root(), "state_dict").map(|id| graph.get(id));
+    // A checkpoint of a training program keeps its tensors below other things; one of an adversarial one those of its generator.
+    let inner =
+        ["state_dict", "generator"].iter().find_map(|key| graph.item(graph.root(), key)).map(|id| graph.get(id));
     let Value::Dict(items) = inner.unwrap_or(graph.root()) else {
         return Err("holds no dictionary of tensors".into());
     };
@@ -53,7 +54,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Listed, String> {
         }
     }
     if listed.tensors.is_empty() {
-        return Err("holds no tensors by name, neither at its top nor under `state_dict`".into());
+        return Err("holds no tensors by name, neither at its top nor under `state_dict` or `generator`".into());
     }
     Ok(listed)
 }
@@ -234,10 +235,14 @@ mod tests {
     }
 
     fn file(items: &[Vec<u8>], nested: bool) -> Vec<u8> {
+        below(items, nested.then_some("state_dict"))
+    }
+
+    fn below(items: &[Vec<u8>], key: Option<&str>) -> Vec<u8> {
         let dict = [b"}(".to_vec(), items.concat(), b"u".to_vec()].concat();
-        let root = match nested {
-            true => [b"}(".to_vec(), text("epoch"), vec![b'K', 3], text("state_dict"), dict, b"u".to_vec()].concat(),
-            false => dict,
+        let root = match key {
+            Some(key) => [b"}(".to_vec(), text("epoch"), vec![b'K', 3], text(key), dict, b"u".to_vec()].concat(),
+            None => dict,
         };
         let pickle = [b"\x80\x02".to_vec(), root, b".".to_vec()].concat();
         let f32s: Vec<u8> = (0..6).flat_map(|i| (i as f32).to_le_bytes()).collect();
@@ -263,8 +268,8 @@ mod tests {
     /// Mutants: offsets in bytes; a tensor's place without its local header; the top dictionary read for `state_dict`.
     #[test]
     fn tensors_are_places_in_the_archive() {
-        for nested in [false, true] {
-            let stored = opened(&file(&items(), nested)).unwrap();
+        for key in [None, Some("state_dict"), Some("generator")] {
+            let stored = opened(&below(&items(), key)).unwrap();
             assert_eq!(stored.names(), ["a", "b", "h"]);
             assert_eq!((stored.shape("a"), stored.shape("b")), (Some(vec![2, 3]), Some(vec![1, 2])));
             assert_eq!(stored.read("a").unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
