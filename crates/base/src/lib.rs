@@ -7,6 +7,7 @@
 pub mod condition;
 pub mod network;
 pub mod paper;
+pub mod random_stream;
 pub mod rng;
 pub mod shape;
 pub mod tap;
@@ -15,6 +16,7 @@ pub mod times;
 pub use condition::{Condition, ConditionError, Dense, NULL_CLASS, Tokens};
 pub use network::{Network, Pass};
 pub use paper::Paper;
+pub use random_stream::RandomStream;
 pub use rng::{Key, Purpose};
 pub use shape::{Shape, ShapeError};
 pub use tap::{Features, Tap, Taps};

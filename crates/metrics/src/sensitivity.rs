@@ -8,7 +8,7 @@ use crate::{
     frechet_distance,
     statistics::bootstrap::{Bootstrap, frechet_error},
 };
-use base::{Key, Purpose};
+use base::{Key, RandomStream};
 use serde::{Deserialize, Serialize};
 
 /// One defect as a judge sees it.
@@ -85,7 +85,7 @@ pub fn sensitivity(
         let asked: Vec<i64> = rows.iter().map(|&i| pool.classes[i]).collect();
         Ok(Some(class_accuracy(&logits.select(rows), &defect.labels(&asked))?.overall))
     };
-    let key = Key::new(0, Purpose::Probe).fold(22);
+    let key = Key::of(0, RandomStream::Spoiled);
     let mut seen = Vec::new();
     for defect in defects {
         let chosen = defect.rows(pool.classes, rows.len());
@@ -152,6 +152,7 @@ impl Sensitivity {
 mod tests {
     use super::*;
     use crate::{Pixels, defects::DEFECTS};
+    use base::Purpose;
 
     /// Noise around a bright column on the left, brighter by class.
     fn images(seed: u64, n: usize) -> (Vec<f32>, Vec<i64>) {

@@ -9,7 +9,7 @@ use crate::MetricsError;
 use crate::extractor::check_images;
 use crate::features::resize;
 use crate::matrix::products;
-use base::{Key, Purpose};
+use base::{Key, RandomStream};
 use faer::{Mat, Side, prelude::Solve};
 use rand::RngExt;
 
@@ -92,7 +92,7 @@ pub fn mirror_test(images: &[f32], shape: [usize; 4], seed: u64) -> Result<Mirro
     let (small, [n, c, h, w]) = shrunk(images, shape);
     let size = c * h * w;
     let mut order: Vec<usize> = (0..n).collect();
-    let mut rng = Key::new(seed, Purpose::Probe).fold(21).at(0);
+    let mut rng = Key::of(seed, RandomStream::Mirrored).at(0);
     for i in 0..n - 1 {
         let j = rng.random_range(i..n);
         order.swap(i, j);
@@ -166,6 +166,7 @@ fn at_least(hits: usize, n: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::Purpose;
 
     /// `n` images of 1 x 6 x 6 of noise with a slope to the right of the given strength.
     fn slopes(seed: u64, n: usize, strength: f32) -> Vec<f32> {

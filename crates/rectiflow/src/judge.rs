@@ -7,7 +7,7 @@ use crate::{
     report::{Distance, Figures},
     sampling::Drawn,
 };
-use base::{Key, NULL_CLASS, Purpose};
+use base::{Key, NULL_CLASS, RandomStream};
 use data::{DataConfig, Dataset, Loader, LoaderConfig, Split, fetch};
 use metrics::{
     Bootstrap, EvalConfig, Evaluator, Extractor, Gaussian, KidConfig, MetricsError, Neighbourhood, Pixels, Reference,
@@ -225,7 +225,7 @@ impl HeldOut {
     fn of(data: &DataConfig, count: usize) -> Result<Option<Self>, Error> {
         let set = data::open(&data.with_split(Split::Test))?;
         // A set sorted by class must not give its first classes alone.
-        let key = Key::new(0, Purpose::Order).fold(31);
+        let key = Key::of(0, RandomStream::JudgedOrder);
         let mut rows: Vec<usize> = (0..set.len()).collect();
         rows.sort_by_cached_key(|&row| key.bits(row as u64));
         rows.truncate(count);

@@ -1,7 +1,7 @@
 //! One More Step as part of a model: the small network that goes before every sample (see `methods::one_more_step`).
 
 use crate::{Error, Model, device::Chosen, pipeline::Before, runs::which};
-use base::{Condition, Key, Purpose, Tensor, Times};
+use base::{Condition, Key, RandomStream, Tensor, Times};
 use flow::{Field, Parameterization, guidance::GuidanceConfig};
 pub use methods::OneMoreStep;
 use std::path::Path;
@@ -80,7 +80,7 @@ impl Before for FirstStep {
         let estimate = Parameterization::Velocity {}.read(data, &recipe.path, noise.clone(), velocity, &zero);
         let fresh = || {
             // Noise that neither the samples nor anything else draws.
-            let key = Key::new(seed, Purpose::Noise).fold(5);
+            let key = Key::of(seed, RandomStream::OneMoreStepNoise);
             key.normal_tensor(indices, noise.dims(), &noise.device())
         };
         Ok(Some(self.step.start(path, t, noise.clone(), estimate, fresh)))

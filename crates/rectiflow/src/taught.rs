@@ -3,7 +3,7 @@
 //! The rule (`methods::target`) sees the network as it is now, without a tape, and a teacher where there is one; path,
 //! parameterization, loss and weighting of the objective judge the answers, as in plain flow matching.
 
-use base::{Device, Key, Network, Pass, Purpose, Tensor, Times};
+use base::{Device, Key, Network, Pass, RandomStream, Tensor, Times};
 use burn::module::Module;
 use flow::{Beside, Field, Gauge, Guided, PathField, Premetric, guidance::GuidanceConfig};
 use methods::{Lesson, Target};
@@ -91,7 +91,7 @@ impl TaughtTask {
             student: &student,
             teacher: teacher.as_ref().map(|field| field as &dyn Field<2>),
             // Streams of their own: neither base training nor sampling draws these numbers.
-            key: Key::new(*seed, Purpose::Noise).fold(4),
+            key: Key::of(*seed, RandomStream::LessonNoise),
             indices: &batch.indices,
         };
         self.target.loss(&lesson, (live, pass, device), self.beside()).map_err(failed)

@@ -213,3 +213,20 @@ fn the_floors_of_rectiflow_are_climbed_one_way() {
     let grouped = used("use crate::{Error, codec::{Codec, raw}, verbs};\nlet x = crate::host::host(y); // crate::no\n");
     assert_eq!(grouped, BTreeSet::from(["Error", "codec", "verbs", "host"].map(String::from)));
 }
+
+/// A numbered draw under a seed stands in the list of `base::draw`, where two cannot have one number.
+#[test]
+fn draws_have_names() {
+    for path in sources() {
+        let text = fs::read_to_string(&path).expect("a readable source");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in code.lines().enumerate() {
+            let numbered = line.split("Key::new(").skip(1).any(|rest| {
+                let after = rest.split(").fold(").nth(1).unwrap_or_default();
+                after.starts_with(|c: char| c.is_ascii_digit())
+            });
+            let tests = path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "examples");
+            assert!(tests || path.ends_with("tests.rs") || !numbered, "{}:{}: {line}", path.display(), number + 1);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use crate::TrainError;
 use crate::source::{Batch, Origin};
 use crate::task::{Live, Task};
-use base::{Condition, Device, Int, Key, NULL_CLASS, Network, Pass, Purpose, Tensor, TensorData, Times};
+use base::{Condition, Device, Int, Key, NULL_CLASS, Network, Pass, Purpose, RandomStream, Tensor, TensorData, Times};
 use flow::coupling::Draw;
 use flow::exercise::{ends_through, source_of_start};
 use flow::{Coupling, Ends, Objective};
@@ -66,9 +66,9 @@ impl FlowTask {
     /// As for [`FlowTask::draw`].
     pub fn draw_at(&self, batch: &Batch, times: &Times, device: &Device) -> Result<Drawn, TrainError> {
         // Annealed pairs are validated as they are stored, so that the curve does not mix learning with the schedule.
-        let (x0, x1, rows) = self.pair(batch, Key::new(self.seed, Purpose::Noise).fold(1), device)?;
+        let (x0, x1, rows) = self.pair(batch, Key::of(self.seed, RandomStream::ValidationNoise), device)?;
         let condition = self.condition(batch, rows.as_deref(), 0.0, device);
-        let ends = self.ends(x0, x1, batch, Key::new(self.seed, Purpose::Latent).fold(1));
+        let ends = self.ends(x0, x1, batch, Key::of(self.seed, RandomStream::ValidationLatent));
         Ok(Drawn { ends, times: within(batch, times), condition })
     }
 

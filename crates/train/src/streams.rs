@@ -2,7 +2,7 @@
 
 use crate::TrainError;
 use crate::source::{Batch, Source};
-use base::{Key, Purpose};
+use base::{Key, RandomStream};
 use data::pairs::{PairBatch, PairLoader, PairStore};
 use data::{DataError, Dataset, Loader, LoaderConfig};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl TransferSource {
 /// The seed of a source's order beside that of its data: with the same one, sets of equal length would be visited in the same
 /// order, which pairs every image with its counterpart.
 fn apart(seed: u64) -> u64 {
-    Key::new(seed, Purpose::Order).fold(1).bits(0)
+    Key::of(seed, RandomStream::SourceOrder).bits(0)
 }
 
 /// Stored pairs of a teacher.

@@ -1,6 +1,6 @@
 //! A network, a task and a source small enough to train thousands of steps in a test.
 
-use base::{Condition, Device, Key, Network, Pass, Purpose, Tensor, TensorData, Times};
+use base::{Condition, Device, Key, Network, Pass, Purpose, RandomStream, Tensor, TensorData, Times};
 use burn::module::{Module, Param};
 use train::{Batch, Live, Source, Task, TrainError};
 
@@ -116,8 +116,11 @@ impl<M: Network<2>> Task<M> for TinyTask {
         times: &Times,
         device: &Device,
     ) -> Result<Tensor<1>, TrainError> {
-        let x0 =
-            Key::new(self.seed, Purpose::Noise).fold(1).normal_tensor(&batch.indices, [0, batch.shape.numel()], device);
+        let x0 = Key::of(self.seed, RandomStream::ValidationNoise).normal_tensor(
+            &batch.indices,
+            [0, batch.shape.numel()],
+            device,
+        );
         let condition = Condition::classes(&batch.classes, device);
         Ok(Self::squared(network, batch, x0, times, &condition, &Pass::Infer, device))
     }

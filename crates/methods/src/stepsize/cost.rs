@@ -7,7 +7,7 @@
 //! cancels, and a jump of one cell costs exactly zero.
 
 use crate::MethodError;
-use base::{Condition, Key, Purpose, Tensor};
+use base::{Condition, Key, RandomStream, Tensor};
 use flow::{Field, FlowError, Schedule, Solver, rows, solve};
 
 /// Costs of all jumps forwards between the anchors of a schedule.
@@ -124,7 +124,7 @@ fn total<const D: usize>(x: Tensor<D>) -> Result<f64, FlowError> {
 
 /// The streams of a search's noise under `seed`, which neither training nor sampling uses.
 pub fn key(seed: u64) -> Key {
-    Key::new(seed, Purpose::Noise).fold(3)
+    Key::of(seed, RandomStream::ScheduleNoise)
 }
 
 /// The numbers of `count` samples in batches.

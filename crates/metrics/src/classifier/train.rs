@@ -4,7 +4,7 @@ use super::augment::{augment, to_unit};
 use super::spoil::{KINDS, spoil};
 use super::{Classifier, ClassifierConfig, Labelled, Layout, SmallCnn, optimizer::AdamW};
 use crate::{Matrix, MetricsError, class_accuracy};
-use base::{Device, Key, Purpose, Tensor, TensorData};
+use base::{Device, Key, Purpose, RandomStream, Tensor, TensorData};
 use rand::RngExt;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -61,7 +61,7 @@ pub fn train(
     let (per_epoch, total) = (n / batch, n / batch * config.epochs);
     let mut network = SmallCnn::init(&layout, config.seed, device);
     if config.tell > 0.0 {
-        network = network.with_second_head(KINDS, Key::new(config.seed, Purpose::Init).fold(1), device);
+        network = network.with_second_head(KINDS, Key::of(config.seed, RandomStream::SecondHead), device);
     }
     let mut optimizer = AdamW::new(&layout, &network, config);
     let mut average = f64::NAN;

@@ -2,7 +2,7 @@
 //! is bounded and data sorted by class is still covered.
 
 use crate::{Gaussian, Matrix, MetricsError, Moments};
-use base::{Key, Purpose};
+use base::{Key, RandomStream};
 use rand::RngExt;
 
 /// Moments of all rows and at most `keep` of the rows themselves.
@@ -47,7 +47,7 @@ impl Rows {
 /// Where row `index` goes among the `keep` kept, if it is kept for now; `index` is at least `keep`.
 fn place(index: usize, keep: usize) -> Option<usize> {
     let index = index as u64;
-    let place = Key::new(0, Purpose::Probe).fold(3).at(index).random_range(0..=index);
+    let place = Key::of(0, RandomStream::KeptRows).at(index).random_range(0..=index);
     usize::try_from(place).ok().filter(|place| *place < keep)
 }
 

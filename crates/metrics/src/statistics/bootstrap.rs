@@ -10,7 +10,7 @@ use super::frechet::{noise_floor, root};
 use super::moments::Gaussian;
 use crate::MetricsError;
 use crate::matrix::{Matrix, add_gram, products};
-use base::{Key, Purpose};
+use base::{Key, RandomStream};
 use faer::{Mat, Side};
 use rand::RngExt;
 
@@ -60,7 +60,7 @@ pub fn frechet_error(real: &Gaussian, fake: &Matrix, config: &Bootstrap) -> Resu
     let y = if rank == 0 { Vec::new() } else { products(&x, &turned, d) };
     let norms: Vec<f64> = x.chunks_exact(d).map(|row| row.iter().map(|v| v * v).sum()).collect();
     let trace: f64 = (0..d).map(|i| real.covariance[i * d + i]).sum();
-    let key = Key::new(config.seed, Purpose::Probe).fold(23);
+    let key = Key::of(config.seed, RandomStream::Bootstrap);
     let mut values = Vec::with_capacity(count);
     for resample in 0..count as u64 {
         let mut rng = key.at(resample);
@@ -104,6 +104,7 @@ fn root_trace(y: &[f64], mean: &[f64], times: &[f64], rank: usize) -> Result<f64
 mod tests {
     use super::*;
     use crate::frechet_distance;
+    use base::Purpose;
 
     fn normals(seed: u64, n: usize, d: usize) -> Matrix {
         let data = Key::new(seed, Purpose::Probe).normals(0, n * d).map(|v| 1.2 * v + 1.0).collect();

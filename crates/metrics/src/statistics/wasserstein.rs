@@ -3,7 +3,7 @@
 
 use crate::MetricsError;
 use crate::matrix::Matrix;
-use base::{Key, Purpose};
+use base::{Key, RandomStream};
 use rayon::prelude::*;
 
 /// Order, number and seed of the projections.
@@ -54,7 +54,7 @@ fn check_order(order: f64) -> Result<(), MetricsError> {
 pub fn sliced_wasserstein(a: &Matrix, b: &Matrix, config: &SlicedConfig) -> Result<f64, MetricsError> {
     config.check()?;
     Matrix::check_pair(a, b, 1, "sliced Wasserstein distance")?;
-    let key = Key::new(config.seed, Purpose::Probe).fold(2);
+    let key = Key::of(config.seed, RandomStream::Slices);
     let costs: Vec<f64> = (0..config.projections as u64)
         .into_par_iter()
         .map(|i| {
@@ -114,6 +114,7 @@ fn cost_sorted(a: &[f64], b: &[f64], order: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::Purpose;
     use proptest::prelude::*;
 
     fn normals(seed: u64, n: usize, d: usize) -> Matrix {

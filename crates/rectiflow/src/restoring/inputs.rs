@@ -2,7 +2,7 @@
 
 use super::Task;
 use crate::Error;
-use base::{Device, Key, Purpose, Tensor, TensorData};
+use base::{Device, Key, RandomStream, Tensor, TensorData};
 use data::{DataConfig, Dataset, Split};
 use methods::steer::Operator;
 use std::sync::Arc;
@@ -113,7 +113,7 @@ fn degrade(originals: &[f32], operator: &dyn Operator, source: &Source, device: 
     let x = Tensor::<2>::from_data(TensorData::new(originals.to_vec(), [count, n]), device);
     let mut measured = crate::sampling::host(operator.forward(x))?;
     if source.noise > 0.0 {
-        let key = Key::new(source.seed, Purpose::Probe).fold(3);
+        let key = Key::of(source.seed, RandomStream::Measurement);
         for (row, values) in measured.chunks_mut(m).enumerate() {
             values.iter_mut().zip(key.normals(row as u64, m)).for_each(|(v, e)| *v += source.noise as f32 * e);
         }

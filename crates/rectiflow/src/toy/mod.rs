@@ -4,7 +4,7 @@ pub mod density;
 pub mod pictures;
 
 use crate::{Error, Recipe, sampling::host};
-use base::{Condition, Device, Key, Purpose, Tensor, TensorData};
+use base::{Condition, Device, Key, RandomStream, Tensor, TensorData};
 use data::Points;
 use flow::{Diffusion, Field, FlowError, Schedule, Solver, coupling::Draw, solve, solve_with, solver::Sde};
 
@@ -168,7 +168,7 @@ pub fn pairs(recipe: &Recipe, x0: &Cloud, x1: &Cloud, device: &Device) -> Result
 /// The points of pairs on the recipe's path at time `t`: the law that the flow should have there.
 pub fn on_path(recipe: &Recipe, (x0, x1): (&Cloud, &Cloud), t: f64) -> Cloud {
     let c = recipe.path.at(t);
-    let latent = Key::new(recipe.seed, Purpose::Latent).fold(2);
+    let latent = Key::of(recipe.seed, RandomStream::ToyLatent);
     let point = |(i, (x0, x1)): (usize, (&[f32; 2], &[f32; 2]))| {
         let mut z = latent.normals(i as u64, 2);
         let mix = |k: usize, z: f32| {

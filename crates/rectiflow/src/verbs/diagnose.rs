@@ -12,7 +12,7 @@ use crate::{
     },
     sampling::{Classes, noise},
 };
-use base::{Condition, Key, Purpose, Tensor};
+use base::{Condition, Key, RandomStream, Tensor};
 use data::{
     Loader, LoaderConfig, Points, Split,
     pairs::{PairLoader, PairStore},
@@ -206,7 +206,7 @@ fn training_pairs(
         let (x0, x1) = (tensor(x0), tensor(&batch.x1));
         return Ok(Ok(Pairs { x0, x1, condition: condition(classes.unwrap_or_default(), captions)? }));
     }
-    let key = Key::new(request.seed, Purpose::Noise).fold(3);
+    let key = Key::of(request.seed, RandomStream::DiagnoseNoise);
     let x0 = Start::of(recipe, model.subject.shape, Split::Train)?.points(key, &batch.indices, &recipe.path, device)?;
     let x1 = tensor(&batch.x1);
     let pairing = recipe.coupling.pair(&x0, &x1, &Draw::new(recipe.seed, &batch.indices).with_classes(classes))?;
@@ -221,7 +221,7 @@ impl Diagnosis {
         let Pairs { x0, x1, condition } = pairs;
         let path = &model.recipe.path;
         let rows: Vec<u64> = (0..x0.dims()[0] as u64).collect();
-        let latent = Key::new(model.recipe.seed, Purpose::Latent).fold(3);
+        let latent = Key::of(model.recipe.seed, RandomStream::DiagnoseLatent);
         let z = model.recipe.objective().latent(latent, &rows, x1);
         let mut total = 0.0;
         for i in 0..points {

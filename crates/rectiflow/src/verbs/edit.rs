@@ -9,7 +9,7 @@ use crate::{
     sampling::{self, Classes},
     verbs::sample::{SampleOverrides, solver},
 };
-use base::{Key, Purpose, Tensor, TensorData};
+use base::{Key, RandomStream, Tensor, TensorData};
 use flow::guidance::GuidanceConfig;
 use media::Images;
 use methods::Labels;
@@ -370,7 +370,7 @@ impl Run<'_> {
                 Ok::<_, Error>(Heard { field, bus: bus.clone() })
             });
             let (back, forth) = (back?, forth?);
-            let key = Key::new(self.seed, Purpose::Noise).fold(7);
+            let key = Key::of(self.seed, RandomStream::EditNoise);
             let edited = match method {
                 Editing::RfEdit(edit) => edit.run([&back, &forth], &bus, x, [&source, &target], &schedule)?,
                 Editing::FlowEdit(edit) => {

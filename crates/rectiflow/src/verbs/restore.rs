@@ -9,7 +9,7 @@ use crate::{
     sampling::{self, Classes},
     verbs::sample::SampleOverrides,
 };
-use base::{Key, Purpose, Tensor, TensorData};
+use base::{Key, RandomStream, Tensor, TensorData};
 use flow::Field;
 use media::Images;
 use methods::steer::{Lifted, Measurement, Operator, Problem, Steering};
@@ -252,7 +252,7 @@ impl Run<'_> {
             let known = Tensor::<2>::from_data(TensorData::new(known, [indices.len(), m]), plain);
             let cost = Measurement::new(self.operator.clone(), known, self.noise)?;
             let x = start.points(sampling::noise(self.seed), &indices, &self.model.recipe.path, plain)?;
-            let key = Key::new(self.seed, Purpose::Noise).fold(6);
+            let key = Key::of(self.seed, RandomStream::RestoreNoise);
             let problem = Problem {
                 field: &*field,
                 condition: &condition,

@@ -17,7 +17,7 @@ use crate::{
     separator::{Queries, Resynthesis, Separator},
     sound::libraries,
 };
-use base::{Key, Purpose};
+use base::{Key, RandomStream};
 use data::mixture::{Library, Mixture, MixtureConfig, mix};
 use media::audio::{LogMel, mask, picture};
 use metrics::sound::{level_difference, log_mel_l1, lost_energy, si_sdr};
@@ -176,7 +176,7 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<Score, Err
     let sounds = sound.mixture.sources[1].max(2);
     let present = MixtureConfig { absent: 0.0, sources: [sounds, sounds], ..sound.mixture.clone() };
     let absent = MixtureConfig { absent: 1.0, ..present.clone() };
-    let key = Key::new(0, Purpose::Probe).fold(1);
+    let key = Key::of(0, RandomStream::ScoredMixtures);
     // One bar for all of them, not one for each.
     let mut silent = Context::new(context.device.clone(), context.stop.clone(), |_| ());
     let collected = Collected::default();
