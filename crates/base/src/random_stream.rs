@@ -63,6 +63,10 @@ streams! {
     KeptRows = Probe 3,
     /// What is unknown in what a restoration starts from: noise of the measurement, its mask.
     Measurement = Probe 4,
+    /// Sounds that a listener learns from.
+    ListenedSounds = Probe 7,
+    /// Order in which it hears them.
+    ListenedOrder = Probe 8,
     /// Which images are compared with their mirror images.
     Mirrored = Probe 21,
     /// Which images are spoiled to learn what a judge sees.

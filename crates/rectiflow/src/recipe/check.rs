@@ -88,6 +88,13 @@ impl Recipe {
                         out and set `task.text = { encoder = \"minilm\" }`",
             );
         }
+        let condition = self.network.condition();
+        if self.task.text().is_none() && (condition.vector > 0 || condition.tokens > 0) {
+            return Err(
+                "`network.condition.vector` and `tokens` are read from prompts, and nothing here reads any: leave them out, or \
+                        set `task.text = { encoder = \"minilm\" }`",
+            );
+        }
         let one_time = matches!(self.time.law, TimeLaw::Constant { .. } | TimeLaw::Steps { .. });
         // At pure noise v-prediction is the data alone, which independent pairs do teach (One More Step).
         let mean_at_noise = self.parameterization == (Parameterization::VPrediction {})

@@ -2,7 +2,7 @@
 //! alone and before anything is separated. Its classes say what a sound carries, its features how far two sets of sounds lie apart.
 
 use crate::{Context, Error, context::Event, recipe::Separate, sound::Analysis};
-use base::{Key, Purpose};
+use base::{Key, RandomStream};
 use data::mixture::{Library, MixtureConfig, mix};
 use media::audio::LogMel;
 use metrics::{
@@ -56,7 +56,7 @@ impl Listener {
             tell: 0.0,
             ..ClassifierConfig::default()
         };
-        let sounds = singles(library, config, &analysis, SOUNDS[0], Key::new(0, Purpose::Probe).fold(7))?;
+        let sounds = singles(library, config, &analysis, SOUNDS[0], Key::of(0, RandomStream::ListenedSounds))?;
         let total = (usual.epochs * SOUNDS[0]) as u64;
         context.note(format!("no classifier lies at {}: one is trained on single sounds", file.display()));
         context.tell(Event::Begin { what: "classifier", total });
@@ -82,7 +82,7 @@ impl Listener {
     /// # Errors
     /// A library of fewer labels than there are classes.
     pub fn accuracy(&self, library: &Library, config: &Separate) -> Result<f64, Error> {
-        let key = Key::new(0, Purpose::Probe).fold(8);
+        let key = Key::of(0, RandomStream::ListenedOrder);
         let sounds = singles(library, config, &self.analysis, SOUNDS[1], key)?;
         Ok(classifier::train::accuracy(&self.classifier, &sounds)?)
     }

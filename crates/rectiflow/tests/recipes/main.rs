@@ -1,5 +1,7 @@
 //! Every recipe in `recipes/` is one, says in its header what it costs and promises, and cites its paper.
 
+mod every_key;
+
 use rectiflow::{Recipe, codec::CodecRecipe, verbs::cite};
 use std::{fs, path::Path};
 
