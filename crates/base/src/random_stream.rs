@@ -53,6 +53,8 @@ streams! {
     SourceOrder = Order 1,
     /// Which images stand for a data set when it judges.
     JudgedOrder = Order 31,
+    /// Points of sets in the plane.
+    Points = Order 45,
     /// Weights of a classifier's second head.
     SecondHead = Init 1,
     /// Mixtures that separation is scored on.
@@ -65,8 +67,8 @@ streams! {
     Measurement = Probe 4,
     /// Sounds that a listener learns from.
     ListenedSounds = Probe 7,
-    /// Order in which it hears them.
-    ListenedOrder = Probe 8,
+    /// Sounds that it is tried on.
+    ListenedTrial = Probe 8,
     /// Which images are compared with their mirror images.
     Mirrored = Probe 21,
     /// Which images are spoiled to learn what a judge sees.

@@ -3,7 +3,7 @@
 //! Every point is a function of the seed and its number alone, so a set never ends and never repeats. All sets fit into a
 //! disc of radius about four and are centred, with standard deviations between one and three.
 
-use base::{Key, Purpose};
+use base::{Key, RandomStream};
 use rand::Rng;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,7 @@ impl Points {
 
     /// Point `index` under `seed`.
     pub fn point(self, seed: u64, index: u64) -> [f32; 2] {
-        let key = Key::new(seed, Purpose::Order).fold(0x2d);
+        let key = Key::of(seed, RandomStream::Points);
         let mut rng = key.at(index);
         let mut noise = key.fold(1).normals(index, 2).map(f64::from);
         let mut normal = || noise.next().unwrap_or(0.0);

@@ -82,7 +82,7 @@ impl Listener {
     /// # Errors
     /// A library of fewer labels than there are classes.
     pub fn accuracy(&self, library: &Library, config: &Separate) -> Result<f64, Error> {
-        let key = Key::of(0, RandomStream::ListenedOrder);
+        let key = Key::of(0, RandomStream::ListenedTrial);
         let sounds = singles(library, config, &self.analysis, SOUNDS[1], key)?;
         Ok(classifier::train::accuracy(&self.classifier, &sounds)?)
     }
