@@ -60,14 +60,14 @@ channels = 8
 groups = 4
 attention = [1]
 [train]
-images = 96
+images = 64
 batch = 16
 log_every = 1
-validate_every = 48
+validate_every = 32
 validation_samples = 16
 optim = { lr = 1e-2 }
-ema = { decays = [0.3] }
-checkpoint = { every = 48 }
+ema = { decays = [0.6] }
+checkpoint = { every = 32 }
 [sample]
 steps = 3
 "#;
@@ -81,7 +81,7 @@ checkpoint = { every = 16 }
 [pairs]
 count = 32
 [pairs.generate]
-steps = 2
+steps = 3
 "#;
 
 /// Key, another value, what must move. `a.b={…}` sets a table of one kind.
@@ -128,7 +128,7 @@ const TRAIN: &[(&str, &str, Moves)] = &[
     ("network.condition.tokens", "4", Refused),
     ("network.condition.dense", "1", Refused),
     ("network.condition.reach", "true", Weights),
-    ("train.images", "128", Weights),
+    ("train.images", "96", Weights),
     ("train.seconds", "1000.0", Nothing),
     ("train.batch", "32", Weights),
     ("train.accumulation", "2", Nothing),
@@ -136,10 +136,10 @@ const TRAIN: &[(&str, &str, Moves)] = &[
     ("train.gradient_checkpointing", "true", Nothing),
     ("train.condition_dropout", "0.9", Weights),
     ("train.log_every", "2", Counts),
-    ("train.validate_every", "96", Counts),
+    ("train.validate_every", "64", Counts),
     ("train.validation_times", "[0.3]", Validation),
     ("train.validation_samples", "8", Validation),
-    ("train.sample_every", "48", Counts),
+    ("train.sample_every", "32", Counts),
     ("train.slow_step", "0.0", Nothing),
     ("train.optim.lr", "2e-3", Weights),
     ("train.optim.beta1", "0.5", Weights),
@@ -153,7 +153,7 @@ const TRAIN: &[(&str, &str, Moves)] = &[
     ("train.optim.schedule.end", "0.9", Weights),
     ("train.ema.decays", "[0.05]", Averages),
     ("train.ema.warmup", "false", Averages),
-    ("train.checkpoint.every", "96", Counts),
+    ("train.checkpoint.every", "64", Counts),
     ("train.checkpoint.keep_last", "1", Counts),
     ("sample.steps", "5", Samples),
     ("sample.batch", "3", Nothing),
