@@ -1,6 +1,6 @@
 //! A network and a field that this crate has never seen: `cargo run --release --example own_network`.
 //!
-//! The network is thirty random waves and what is learned of them; the engine trains it as it trains its own. The field pulls what
+//! The network is three hundred random waves and what is learned of them; the engine trains it as it trains its own. The field pulls what
 //! the network says towards one side, and every solver follows it.
 
 use rectiflow::{

@@ -214,7 +214,7 @@ fn the_floors_of_rectiflow_are_climbed_one_way() {
     assert_eq!(grouped, BTreeSet::from(["Error", "codec", "verbs", "host"].map(String::from)));
 }
 
-/// A numbered draw under a seed stands in the list of `base::draw`, where two cannot have one number.
+/// A numbered draw under a seed stands in the list of `base::random_stream`, where two cannot have one number.
 #[test]
 fn draws_have_names() {
     for path in sources() {

@@ -35,6 +35,9 @@ fn noise(samples: usize, shape: Shape) -> Drawn {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Plan {
     pub checkpoint: PathBuf,
+    /// Which of its weights; as asked.
+    #[serde(default)]
+    pub ema: Option<String>,
     pub nfe: usize,
     pub samples: usize,
     /// Trajectories of the schedule search; 0 for no search.
@@ -69,7 +72,7 @@ impl Plan {
             let damaged =
                 |error| Error::Failure(format!("{}: is no plan ({error}); remove it to start again", file.display()));
             let plan: Self = serde_json::from_str(&text).map_err(damaged)?;
-            plan.check_same(request, &file)?;
+            plan.check_same(request, &model.file, &file)?;
             return Ok(plan);
         }
         context.note("measuring how fast this machine judges, samples and trains");
@@ -79,8 +82,9 @@ impl Plan {
             judge.figures(&noise(request.samples, model.drawn()))?; // judging takes as long whatever is judged
         }
         let speed = Speed::measure(model, judging.elapsed().as_secs_f64(), context)?;
-        let plan = Self {
+        let mut plan = Self {
             checkpoint: model.file.clone(),
+            ema: request.ema.clone(),
             nfe: request.nfe,
             samples: request.samples,
             search: if request.nfe > 1 { SEARCH.0 } else { 0 },
@@ -95,7 +99,9 @@ impl Plan {
         enough(request.budget, spent, figures, (&plan.ways(0), request.nfe, model.recipe.train.batch), &plan.speed)?;
         std::fs::create_dir_all(&request.folder)
             .map_err(|error| Error::Failure(format!("{}: cannot be made: {error}", request.folder.display())))?;
+        plan.spent = spent;
         plan.write(&request.folder)?;
+        plan.spent = 0.0; // this call's clock counts it from here on
         let students: Vec<&str> = plan.stages.iter().map(|stage| stage.way.name()).collect();
         context.note(format!(
             "of {}: {} gone on measuring, about {} for figures, {} for {}",
@@ -123,10 +129,15 @@ impl Plan {
 
     /// Seconds of the search and of all rows.
     fn figures(&self) -> f64 {
-        let searching = 3.0 * (self.search as usize * SEARCH.1) as f64 * self.speed.evaluation;
+        let searching = 3.0 * (self.search as usize * self.anchors()) as f64 * self.speed.evaluation;
         let rows = 1 + usize::from(self.search > 0) + self.stages.len();
         let many = self.many().map_or(0.0, |many| self.speed.row(self.samples, many));
         searching + rows as f64 * self.speed.row(self.samples, self.nfe) + many
+    }
+
+    /// Times that the search chooses among.
+    pub fn anchors(&self) -> usize {
+        SEARCH.1.max(4 * self.nfe)
     }
 
     fn ways(&self, from: usize) -> Vec<Way> {
@@ -143,15 +154,16 @@ impl Plan {
         self.stages[index].cost = Some(self.speed.share(&ways, left(budget, spent, rows), self.nfe, batch));
     }
 
-    fn check_same(&self, request: &FastRequest, file: &Path) -> Result<(), Error> {
-        let same = self.checkpoint.starts_with(&request.checkpoint) || self.checkpoint == request.checkpoint;
+    fn check_same(&self, request: &FastRequest, checkpoint: &Path, file: &Path) -> Result<(), Error> {
+        let same = self.checkpoint == checkpoint && self.ema == request.ema;
         if same && self.nfe == request.nfe && self.samples == request.samples {
             return Ok(());
         }
         Err(Error::Usage(format!(
-            "{} holds the plan of another run ({}, {} evaluations, {} samples): choose another --output-dir",
+            "{} holds the plan of another run ({}, weights {}, {} evaluations, {} samples): choose another --output-dir",
             file.display(),
             self.checkpoint.display(),
+            self.ema.as_deref().unwrap_or("as usual"),
             self.nfe,
             self.samples
         )))

@@ -124,6 +124,7 @@ impl Stage {
                 format!("train.seconds={:?}", cost.seconds),
                 "train.condition_dropout=0.0".into(),
                 "train.validate_every=0".into(),
+                "train.sample_every=0".into(), // sheets are not in the seconds of training
                 format!("train.optim.lr={:?}", teacher.recipe.train.optim.lr * 0.5),
             ];
             if let Some(steps) = self.way.teacher_steps(nfe) {

@@ -1,6 +1,6 @@
 //! The ways of `fast` to draw samples, and what each reaches.
 
-use super::{FastRequest, SEARCH, plan::Plan, solver};
+use super::{FastRequest, plan::Plan, solver};
 use crate::{
     Context, Error, Model,
     judge::Judge,
@@ -112,7 +112,14 @@ impl Ways<'_> {
             ScheduleConfig::Custom { .. } => String::new(),
             _ => format!(" --steps {}", config.steps[0]),
         };
-        let command = format!("rectiflow sample {}{steps} --solver {}", place.display(), config.solver.name());
+        let mut command = format!("rectiflow sample {}{steps} --solver {}", place.display(), config.solver.name());
+        // The table is of samples without guidance, and of these weights.
+        if model.recipe.sample.guidance.scale != config.guidance {
+            command += &format!(" --guidance-scale {}", config.guidance);
+        }
+        if let Some(ema) = self.request.ema.as_ref().filter(|_| place == self.request.checkpoint) {
+            command += &format!(" --ema {ema}");
+        }
         if let Some(sheet) = measured.sheets.first() {
             media::atomic::write(&sheet_of(&self.request.folder, name), &sheet.png)?;
         }
@@ -122,7 +129,7 @@ impl Ways<'_> {
     /// The model along a schedule of its own, where a search has anything to choose.
     pub fn searched(&mut self, model: &Model, context: &mut Context) -> Result<(), Error> {
         let (name, place, plan) = ("schedule", &self.request.checkpoint, &self.plan);
-        let anchors = SEARCH.1.max(4 * plan.nfe);
+        let anchors = plan.anchors();
         if plan.search == 0 || solver(model) != (Solver::Euler {}) {
             return Ok(());
         }
