@@ -16,6 +16,12 @@ pub struct Fields {
     form: bool,
 }
 
+impl From<Map<String, Value>> for Fields {
+    fn from(keys: Map<String, Value>) -> Self {
+        Self { keys, files: BTreeMap::new(), form: false }
+    }
+}
+
 impl Fields {
     /// Of a request.
     pub fn of(request: &Request) -> Result<Self, Refusal> {
@@ -97,6 +103,15 @@ impl Fields {
         }
     }
 
+    /// Yes or no.
+    pub fn flag(&mut self, key: &str) -> Result<Option<bool>, Refusal> {
+        match self.number_in(key) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(_) => Err(Refusal::bad(key, "it must be true or false")),
+        }
+    }
+
     /// A whole number from `least` to `most`.
     pub fn whole(&mut self, key: &str, least: u64, most: u64) -> Result<Option<u64>, Refusal> {
         let Some(value) = self.number_in(key) else { return Ok(None) };
@@ -126,6 +141,20 @@ impl Fields {
         }
         let Some(text) = self.text(key)? else { return Ok(None) };
         decoded(key, &text).map(Some)
+    }
+
+    /// What nobody took and asks for something, by name: neither nothing nor no.
+    pub fn asked(&mut self) -> Vec<String> {
+        let idle = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Bool(true) => false,
+            Value::Number(number) => number.as_f64().is_some_and(|number| number == 0.0 || number == -1.0),
+            Value::String(text) => text.is_empty(),
+            Value::Array(all) => all.is_empty(),
+            Value::Object(all) => all.is_empty(),
+        };
+        self.keys.retain(|_, value| !idle(value));
+        self.left()
     }
 
     /// What nobody took, by name, taken now.

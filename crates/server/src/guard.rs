@@ -2,6 +2,7 @@
 //! whoever lacks the key.
 
 use crate::{http::Request, options::Options, refusal::Refusal};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
@@ -41,10 +42,16 @@ impl Guard {
         let Some(key) = &self.key else { return Ok(()) };
         let sent = request.header("authorization").unwrap_or_default();
         let (scheme, sent) = sent.split_once(' ').unwrap_or_default();
+        // A1111's clients know names with passwords alone; the key is the password of any name.
+        let basic = || String::from_utf8(BASE64_STANDARD.decode(sent.trim()).ok()?).ok();
+        let basic = scheme.eq_ignore_ascii_case("basic").then(basic).flatten();
+        let password = basic.as_deref().and_then(|pair| pair.split_once(':')).map(|(_, password)| password);
+        let known = password.is_some() || scheme.eq_ignore_ascii_case("bearer");
+        let sent = password.unwrap_or(sent);
         let wrong = || Refusal::new(401, "invalid_api_key", "send the server's key as `Authorization: Bearer KEY`");
         // Digests are compared, whole: how long that takes says nothing of the key, nor of its length.
         let same: bool = Sha256::digest(sent.trim().as_bytes()).ct_eq(key).into();
-        if same && scheme.eq_ignore_ascii_case("bearer") { Ok(()) } else { Err(wrong()) }
+        if same && known { Ok(()) } else { Err(wrong()) }
     }
 
     /// Whether a key is asked for.

@@ -58,9 +58,19 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Pictures that are there.
+    /// Files that are there, counted.
     pub fn done(&self) -> usize {
         self.files.iter().flatten().count()
+    }
+
+    /// How much of it is done, 0 to 1.
+    pub fn share(&self) -> f64 {
+        let (done, all) = (self.done() as f64, self.files.len() as f64);
+        let begun = match self.steps {
+            0 => 0.0,
+            steps => self.drawing as f64 * self.step as f64 / steps as f64,
+        };
+        if all > 0.0 { (done + begun) / all } else { 1.0 }
     }
 }
 

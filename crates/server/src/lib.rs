@@ -3,6 +3,7 @@
 //! Connections read and check requests, each on its own thread ([`http`]). What is to be drawn waits in one bounded queue, from
 //! which one worker takes batches that go together; every picture is the command line's of the same seed, to the bit.
 
+mod a1111;
 mod ask;
 mod fields;
 mod guard;
@@ -11,6 +12,7 @@ mod job;
 mod metrics;
 mod native;
 mod openai;
+mod openapi;
 mod options;
 mod page;
 mod queue;

@@ -70,6 +70,11 @@ impl Metrics {
         }
     }
 
+    /// Seconds that a picture took of late.
+    pub fn pace(&self) -> f64 {
+        self.lock().pace
+    }
+
     /// Seconds until `pictures` will have been drawn, as it goes of late; 1 to 60.
     pub fn until(&self, pictures: usize) -> u64 {
         (self.lock().pace * pictures as f64).ceil().clamp(1.0, 60.0) as u64

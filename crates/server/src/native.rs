@@ -46,7 +46,9 @@ pub fn cancel(server: &Server, id: &str) -> Result<Reply, Refusal> {
 }
 
 /// A file of it.
-pub fn result(server: &Server, id: &str, at: usize, ending: &str) -> Result<Reply, Refusal> {
+pub fn result(server: &Server, id: &str, file: &str) -> Result<Reply, Refusal> {
+    let parsed = file.split_once('.').and_then(|(at, ending)| Some((at.parse::<usize>().ok()?, ending)));
+    let (at, ending) = parsed.ok_or_else(Refusal::nowhere)?;
     let job = find(server, id)?;
     match job.progress().files.get(at) {
         Some(Some(file)) if file.medium.ending() == ending => {
@@ -101,11 +103,6 @@ fn told(job: &Job, progress: &Progress, mut facts: Value) -> Value {
     let there = progress.files.iter().enumerate().filter_map(|(at, file)| Some((at, file.as_ref()?.medium)));
     let result = |(at, medium): (usize, Medium)| json!({ "index": at, "url": address(&job.id, at, medium), "type": medium.kind() });
     let results: Vec<Value> = there.map(result).collect();
-    let (done, all) = (progress.done() as f64, progress.files.len() as f64);
-    let share = match progress.steps {
-        0 => 0.0,
-        steps => progress.drawing as f64 * progress.step as f64 / steps as f64,
-    };
     let error = match &progress.state {
         State::Failed(refusal) => refusal.value(),
         _ => Value::Null,
@@ -114,7 +111,7 @@ fn told(job: &Job, progress: &Progress, mut facts: Value) -> Value {
         &mut facts,
         json!({
             "status": progress.state.word(), "done": progress.done(), "step": progress.step, "of": progress.steps,
-            "progress": if all > 0.0 { (done + share) / all } else { 1.0 }, "results": results, "error": error,
+            "progress": progress.share(), "results": results, "error": error,
         }),
     );
     facts

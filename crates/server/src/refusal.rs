@@ -17,7 +17,7 @@ pub struct Refusal {
     /// Seconds after which to try again.
     pub retry: Option<u64>,
     /// Methods that would be answered.
-    pub allow: Option<&'static str>,
+    pub allow: Option<String>,
 }
 
 impl Refusal {
@@ -74,7 +74,7 @@ impl Refusal {
             401 => reply.with("WWW-Authenticate", "Bearer"),
             _ => reply,
         };
-        let reply = match self.allow {
+        let reply = match &self.allow {
             Some(methods) => reply.with("Allow", methods),
             None => reply,
         };

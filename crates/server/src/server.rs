@@ -1,6 +1,7 @@
 //! What all connections and the one who draws share.
 
 use crate::{
+    a1111::{self, Desk},
     ask::{Ask, Doing},
     fields::Fields,
     guard::Guard,
@@ -27,6 +28,7 @@ pub struct Server {
     pub metrics: Metrics,
     pub guard: Guard,
     pub page: Page,
+    pub desk: Desk,
     /// Bytes of bodies that are held.
     sent: Arc<AtomicUsize>,
     tell: Box<dyn Fn(&str) + Send + Sync>,
@@ -44,6 +46,7 @@ impl Server {
             metrics: Metrics::default(),
             guard,
             page: Page::new(),
+            desk: Desk::default(),
             sent: Arc::default(),
             tell,
         }
@@ -138,7 +141,10 @@ impl Service for Server {
             false => self.guard.key(request),
         });
         let reply = allowed.and_then(|()| routes::answer(self, &route, request, client));
-        let reply = reply.unwrap_or_else(|refusal| refusal.reply());
+        let reply = reply.unwrap_or_else(|refusal| match route.is_theirs() {
+            true => a1111::refused(&refusal),
+            false => refusal.reply(),
+        });
         self.metrics.answered(route.name(), reply.status);
         guarded(reply)
     }

@@ -48,6 +48,14 @@ impl Kind {
         }
     }
 
+    /// The solver's name.
+    pub fn solver(&self) -> &'static str {
+        match self {
+            Self::Run(run) => run.usual.solver.name(),
+            Self::Released { usual, .. } => usual.solver(),
+        }
+    }
+
     /// Guidance where nobody asks otherwise.
     pub fn guidance(&self) -> f64 {
         match self {
@@ -200,10 +208,15 @@ impl Served {
 }
 
 impl Run {
+    /// Whether it can be guided.
+    pub fn guided(&self) -> bool {
+        let model = &self.opened.model;
+        (model.classes() > 0 || model.words.is_some()) && model.recipe.train.condition_dropout > 0.0
+    }
+
     fn value(&self) -> Value {
         let [channels, height, width] = self.opened.picture();
         let model = &self.opened.model;
-        let guided = (model.classes() > 0 || model.words.is_some()) && model.recipe.train.condition_dropout > 0.0;
         let (makes, size) = match self.opened.makes() {
             Makes::Pictures => ("pictures", Some(format!("{width}x{height}"))),
             Makes::Shapes => ("shapes", None),
@@ -212,7 +225,7 @@ impl Run {
         json!({
             "makes": makes, "size": size, "channels": channels, "resizes": false, "classes": model.subject.classes,
             "reads_prompts": model.words.is_some(), "reads_negative_prompts": false, "steps": self.usual.steps,
-            "solver": self.usual.solver.name(), "guidance_scale": self.usual.guidance.scale, "guided": guided,
+            "solver": self.usual.solver.name(), "guidance_scale": self.usual.guidance.scale, "guided": self.guided(),
             "parameters": model.parameters,
         })
     }

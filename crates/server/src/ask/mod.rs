@@ -165,6 +165,15 @@ impl Ask {
         Ok(Self { model: at, how, wanted, seed, depth })
     }
 
+    /// Samples of a run get seeds of their own, each the first picture of its seed, as A1111's clients expect.
+    pub fn each_its_seed(&mut self) {
+        if let How::Run(_) = self.how {
+            for one in &mut self.wanted {
+                (one.seed, one.index) = (one.seed.wrapping_add(one.index) & (i64::MAX as u64), 0);
+            }
+        }
+    }
+
     /// Whether `other` can be drawn in one batch with this without a change to either. What a network is told, and whether it is told
     /// anything, must be alike. A released model draws one request after another.
     pub fn goes_with(&self, other: &Self) -> bool {

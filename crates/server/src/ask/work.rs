@@ -33,6 +33,10 @@ pub fn restore(fields: &mut Fields, served: &Served, run: &Run, settings: Settin
     let taps = fields.whole("taps", 1, 99)?.map(|taps| taps as usize);
     let (scale, sigma) = (fields.whole("scale", 2, 16)?.map(|scale| scale as usize), fields.number("sigma")?);
     if name == "inpaint" {
+        let stray = [("scale", scale.is_some()), ("taps", taps.is_some()), ("sigma", sigma.is_some())];
+        if let Some((key, _)) = stray.iter().find(|(_, given)| *given) {
+            return Err(Refusal::bad(key, "it belongs to another task"));
+        }
         let given = needed(fields, "image", run, shape)?;
         let hole = hole(fields, run, shape, &given)?;
         let missing =

@@ -24,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-fn png<P>(image: &image::ImageBuffer<P, Vec<u8>>) -> Vec<u8>
+pub fn png<P>(image: &image::ImageBuffer<P, Vec<u8>>) -> Vec<u8>
 where
     P: image::Pixel<Subpixel = u8> + image::PixelWithColorType,
 {
@@ -34,7 +34,7 @@ where
 }
 
 /// A picture to change, and a mask of its middle.
-fn sent() -> (GrayImage, GrayImage) {
+pub fn sent() -> (GrayImage, GrayImage) {
     let picture =
         image::DynamicImage::ImageRgb8(drawn(3, 1, Some("Bag"), SampleOverrides::default()).remove(0)).to_luma8();
     let inside = |at: u32| (8..20).contains(&at);
@@ -47,7 +47,7 @@ fn overrides() -> SampleOverrides {
 }
 
 /// What `rectiflow restore runs/tiny --input FOLDER --task inpaint --mask FILE` writes of two copies of a picture.
-fn restored(picture: &GrayImage, mask: &GrayImage) -> Vec<image::RgbImage> {
+pub fn restored(picture: &GrayImage, mask: &GrayImage) -> Vec<image::RgbImage> {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::create_dir(at("in")).unwrap();

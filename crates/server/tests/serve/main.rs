@@ -6,4 +6,5 @@ mod drawing;
 mod ending;
 mod house;
 mod refusing;
+mod theirs;
 mod watching;
