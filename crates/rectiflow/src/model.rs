@@ -113,6 +113,28 @@ impl Model {
         Ok(Self { net, recipe, subject, file, images, parameters, data, words, captions, codec, before, around })
     }
 
+    /// The same without its weights: what can be known of it, and nothing that can be computed.
+    ///
+    /// # Errors
+    /// None that opening did not have.
+    pub(crate) fn hollow(&self, device: &Device) -> Result<Self, Error> {
+        let net = self.recipe.network.declare(self.subject.shape, self.subject.classes.len(), device)?;
+        Ok(Self {
+            net,
+            recipe: self.recipe.clone(),
+            subject: self.subject.clone(),
+            file: self.file.clone(),
+            images: self.images,
+            parameters: self.parameters,
+            data: self.data.clone(),
+            words: self.words.clone(),
+            captions: self.captions.clone(),
+            codec: self.codec.clone(),
+            before: None,
+            around: None,
+        })
+    }
+
     /// The network as a velocity field from noise to data, under guidance, its products in `precision`.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use crate::{
 };
 use base::{Condition, Device, Shape, Tensor, Times};
 use flow::{
-    Brownian, Field, Frame, Schedule, ScoreField, Solver, Stepper, path::Changed, solve_with, solver::Solution,
+    Brownian, Field, Frame, Observation, Parameterization, Schedule, ScoreField, Solver, Stepper, path::Changed,
+    solve_with, solver::Solution,
 };
 
 /// What a method does before the first step of every sample.
@@ -72,8 +73,11 @@ pub(crate) enum End<'a> {
     Latent(&'a Codec),
 }
 
-/// Who is told after a step how many of how many are done, and may end the walk with an error.
-pub(crate) type Watch<'w> = Option<&'w mut dyn FnMut(usize, usize) -> Result<(), Error>>;
+/// Who is told after a step how many of how many are done and may look at the samples, and may end the walk with an error.
+pub type Watch<'w> = Option<&'w mut dyn FnMut(usize, usize, Peek<'_>) -> Result<(), Error>>;
+
+/// What the samples will be, as it looks from the last step: rows as the pipeline's end gives them; none where the path cannot say.
+pub type Peek<'w> = &'w dyn Fn() -> Result<Option<Vec<f32>>, Error>;
 
 /// Samples drawn together.
 pub(crate) struct Piece {
@@ -149,12 +153,7 @@ impl<'a> Pipeline<'a> {
         let brownian = Brownian::each(rows.iter().map(|(seed, index)| (stirred(*seed), *index)));
         let end = self.walk(x0.clone(), condition, &brownian, watch)?;
         let nfe = end.nfe_per_sample.iter().copied().max().unwrap_or(0);
-        let rows = match self.end {
-            End::Plain => end.x,
-            End::Decoded(codec) => codec.decode(end.x),
-            End::Latent(codec) => codec.raw(end.x),
-        };
-        Ok(Piece { x0, rows: host(rows)?, nfe })
+        Ok(Piece { x0, rows: host(self.finished(end.x))?, nfe })
     }
 
     /// Where `rows` start, `[b m]`, neighbours of one seed at a time.
@@ -190,6 +189,25 @@ impl<'a> Pipeline<'a> {
         }
     }
 
+    /// The end that a step's point and velocity stand for.
+    fn seen(&self, step: &Observation<2>) -> Result<Option<Vec<f32>>, Error> {
+        if self.path.has_latent() {
+            return Ok(None);
+        }
+        let (x, velocity) = (step.x.clone(), step.velocity.clone());
+        let data = Parameterization::Velocity {}.read(Parameterization::Data {}, &self.path, x, velocity, &step.t);
+        host(self.finished(data)).map(Some)
+    }
+
+    /// The sample of the end of a trajectory.
+    fn finished(&self, x: Tensor<2>) -> Tensor<2> {
+        match self.end {
+            End::Plain => x,
+            End::Decoded(codec) => codec.decode(x),
+            End::Latent(codec) => codec.raw(x),
+        }
+    }
+
     fn walk(
         &self,
         x0: Tensor<2>,
@@ -203,8 +221,9 @@ impl<'a> Pipeline<'a> {
         };
         let mut stepper = Stepper::new(field, x0, condition, solver, schedule, Some(brownian))?;
         let steps = stepper.grid().steps();
-        while stepper.advance()?.is_some() {
-            watch(stepper.done(), steps)?;
+        while let Some(step) = stepper.advance()? {
+            let peek = || self.seen(&step);
+            watch(stepper.done(), steps, &peek)?;
         }
         Ok(stepper.solution())
     }
@@ -243,5 +262,30 @@ impl Field<2> for Boxed<'_> {
 
     fn score_field(&self) -> Option<&dyn ScoreField<2>> {
         self.0.score_field()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mutants: the noisy state in place of the data that it stands for; the other end.
+    #[test]
+    fn what_is_seen_on_the_way_is_the_data() {
+        let path = flow::Path::Linear {};
+        let field = flow::exact::Gaussian::new(path.clone(), vec![3.0, -1.0], vec![0.01; 2]).unwrap();
+        let (shape, config) = (Shape::from([1, 1, 2]), SampleConfig { steps: 8, ..SampleConfig::default() });
+        let start = Start::Noise { shape };
+        let pipeline = Pipeline::new(Box::new(field), &path, &config, &start, shape, &Device::flex()).unwrap();
+        let mut seen = Vec::new();
+        let mut watch = |_: usize, _: usize, peek: Peek<'_>| {
+            seen.push(peek()?.unwrap());
+            Ok(())
+        };
+        pipeline.draw_each(&[(0, 0), (0, 1)], &Condition::none(), Some(&mut watch)).unwrap();
+        assert_eq!(seen.len(), 8);
+        let near =
+            |rows: &Vec<f32>| rows.iter().zip([3.0, -1.0, 3.0, -1.0]).all(|(value, mean)| (value - mean).abs() < 0.1);
+        assert!(seen.iter().all(near), "{seen:?}");
     }
 }

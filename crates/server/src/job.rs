@@ -47,6 +47,8 @@ pub struct Progress {
     pub state: State,
     /// Files that are there: pictures, sounds, shapes.
     pub files: Vec<Option<Arc<File>>>,
+    /// What those that are being drawn will be, as it looks, as PNG.
+    pub previews: Vec<Option<Arc<Vec<u8>>>>,
     /// Steps done of those pictures that are being drawn.
     pub step: usize,
     /// Steps that they take.
@@ -91,7 +93,9 @@ impl Job {
     pub fn new(ask: Ask) -> Arc<Self> {
         let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
         let (files, steps) = (vec![None; ask.wanted.len()], ask.steps());
-        let progress = Mutex::new(Progress { state: State::Queued, files, step: 0, steps, drawing: 0, version: 0 });
+        let previews = vec![None; ask.wanted.len()];
+        let progress =
+            Mutex::new(Progress { state: State::Queued, files, previews, step: 0, steps, drawing: 0, version: 0 });
         // Not by counter: nobody should guess it. No sample depends on it.
         let id = format!("{:032x}", rand::random::<u128>());
         Arc::new(Self { id, ask, made, progress, news: Condvar::new() })
@@ -130,10 +134,16 @@ impl Job {
         });
     }
 
+    /// File `at` looks like this on its way.
+    pub fn shows(&self, at: usize, png: Vec<u8>) {
+        self.change(|progress| progress.previews[at] = Some(Arc::new(png)));
+    }
+
     /// File `at` is there.
     pub fn drawn(&self, at: usize, file: File) {
         self.change(|progress| {
             progress.files[at] = Some(Arc::new(file));
+            progress.previews[at] = None;
             (progress.step, progress.drawing) = (0, progress.drawing.saturating_sub(1));
             if progress.files.iter().all(Option::is_some) {
                 progress.state = State::Done;
@@ -143,7 +153,10 @@ impl Job {
 
     /// It ends like this, unless it has ended.
     pub fn end(&self, state: State) {
-        self.change(|progress| progress.state = state);
+        self.change(|progress| {
+            progress.state = state;
+            progress.previews.fill(None);
+        });
     }
 
     /// Whether it has ended.

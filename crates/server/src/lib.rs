@@ -16,6 +16,7 @@ mod openapi;
 mod options;
 mod page;
 mod queue;
+mod recent;
 mod refusal;
 mod routes;
 mod server;

@@ -20,6 +20,9 @@ struct Counts {
     images: BTreeMap<String, u64>,
     batches: u64,
     rows: u64,
+    /// Models whose weights are open, and how often some were opened, under a budget.
+    open: usize,
+    opened: u64,
     cancelled: u64,
     failed: u64,
     drawing: f64,
@@ -59,6 +62,12 @@ impl Metrics {
         counts.drawing += seconds;
         let each = seconds / rows as f64;
         counts.pace = if counts.pace == 0.0 { each } else { 0.8 * counts.pace + 0.2 * each };
+    }
+
+    /// So many models are open, and so many were opened since the start.
+    pub fn holds(&self, open: usize, opened: u64) {
+        let mut counts = self.lock();
+        (counts.open, counts.opened) = (open, opened);
     }
 
     /// A job ended without pictures, because nobody wanted them or they could not be drawn.
@@ -104,6 +113,8 @@ impl Metrics {
         family("drawing_seconds_total", "counter", "Seconds of drawing.", &one(format!("{:.6}", counts.drawing)));
         family("cancelled_total", "counter", "Jobs that nobody wanted any more.", &one(counts.cancelled.to_string()));
         family("failed_total", "counter", "Jobs that could not be drawn.", &one(counts.failed.to_string()));
+        family("open_models", "gauge", "Models open under --model-memory.", &one(counts.open.to_string()));
+        family("models_opened_total", "counter", "Times that one was opened so.", &one(counts.opened.to_string()));
         family("queued_images", "gauge", "Pictures that wait.", &one(queued.to_string()));
         let (all, sum) = (counts.waits.to_string(), format!("{:.6}", counts.waited_seconds));
         let mut lines: Vec<_> = EDGES

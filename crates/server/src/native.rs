@@ -8,6 +8,7 @@ use crate::{
     server::Server,
     shelf::join,
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use rectiflow::serving::Medium;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -79,10 +80,21 @@ pub fn events(server: &Server, id: &str) -> Result<Reply, Refusal> {
         }
         (seen, ended) = (Some(progress.version), progress.state.is_final());
         let name = if ended { progress.state.word() } else { "progress" };
-        Some(format!("event: {name}\ndata: {}\n\n", told(&job, &progress, facts.clone())))
+        let mut value = told(&job, &progress, facts.clone());
+        if job.ask.previews {
+            join(&mut value, previews(&progress));
+        }
+        Some(format!("event: {name}\ndata: {value}\n\n"))
     };
     let headers = vec![("Content-Type", "text/event-stream".to_string())];
     Ok(Reply { status: 200, headers, body: Body::Events(Box::new(next)) })
+}
+
+/// Pictures on their way, each inside.
+fn previews(progress: &Progress) -> Value {
+    let inside = |png: &Vec<u8>| format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png));
+    let one = |(at, png): (usize, &Option<Arc<Vec<u8>>>)| Some(json!({ "index": at, "image": inside(png.as_ref()?) }));
+    json!({ "previews": progress.previews.iter().enumerate().filter_map(one).collect::<Vec<_>>() })
 }
 
 /// What does not change.

@@ -60,16 +60,23 @@ pub fn document(limits: &Limits) -> Value {
                     { "$ref": "#/components/schemas/Sample" }, { "$ref": "#/components/schemas/Restore" },
                     { "$ref": "#/components/schemas/Edit" }, { "$ref": "#/components/schemas/Separate" },
                 ] },
-                "Sample": object([common(limits), sample(), vec![doing("sample")]]),
+                "Sample": object([common(limits), sample(), vec![doing("sample"), previews()]]),
                 "Restore": object([common(limits), restore(), vec![doing("restore")]]),
                 "Edit": object([common(limits), edit(), vec![doing("edit")]]),
                 "Separate": object([separate(limits), vec![doing("separate")]]),
-                "Text2Image": object([a1111()]),
-                "Image2Image": object([a1111(), image2image()]),
-                "Options": object([vec![Key("sd_model_checkpoint", "string", "The model of later requests.", Value::Null)]]),
+                "Text2Image": loose([a1111()]),
+                "Image2Image": loose([a1111(), image2image()]),
+                "Options": loose([vec![Key("sd_model_checkpoint", "string", "The model of later requests.", Value::Null)]]),
             },
         },
     })
+}
+
+/// Of clients that send whatever they have.
+fn loose<const N: usize>(keys: [Vec<Key>; N]) -> Value {
+    let mut schema = object(keys);
+    schema["additionalProperties"] = json!(true);
+    schema
 }
 
 fn object<const N: usize>(keys: [Vec<Key>; N]) -> Value {
@@ -118,6 +125,10 @@ fn common(limits: &Limits) -> Vec<Key> {
 
 fn sample() -> Vec<Key> {
     vec![Key("negative_prompt", "string", "Of released models: what guidance leads away from.", json!(""))]
+}
+
+fn previews() -> Key {
+    Key("previews", "boolean", "Whether events show pictures on their way.", json!(true))
 }
 
 fn openai() -> Vec<Key> {

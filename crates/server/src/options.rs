@@ -40,6 +40,8 @@ pub struct Limits {
     pub uploads: usize,
     /// Connections open at a time.
     pub connections: usize,
+    /// Bytes of weights that are open at a time; all without.
+    pub weights: Option<u64>,
     /// How long a request without a job may take.
     pub patience: Duration,
     /// Finished jobs that are kept.
@@ -61,6 +63,7 @@ impl Default for Limits {
             upload: 8 << 20,
             uploads: 64 << 20,
             connections: 256,
+            weights: None,
             patience: Duration::from_secs(600),
             kept: 256,
             kept_bytes: 128 << 20,

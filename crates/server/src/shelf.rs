@@ -11,6 +11,7 @@ use rectiflow::{
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::UNIX_EPOCH,
 };
 
@@ -67,8 +68,8 @@ impl Kind {
 
 /// A run.
 pub struct Run {
-    /// The model.
-    pub opened: Opened,
+    /// The model; without its weights where there is a budget for them.
+    pub opened: Arc<Opened>,
     /// How it draws where nobody asks otherwise.
     pub usual: SampleConfig,
     /// Pictures drawn together.
@@ -114,7 +115,17 @@ impl Shelf {
                             "{name}: {batch} pictures are drawn together and not {most}, for want of memory"
                         ));
                     }
-                    (Kind::Run(Box::new(Run { opened, usual, batch })), file)
+                    let opened = match limits.weights {
+                        None => opened,
+                        Some(budget) if opened.weight() > budget => {
+                            return Err(Error::Usage(format!(
+                                "--model-memory: {name} alone has {:.1} MB of weights; use at least that",
+                                opened.weight() as f64 / f64::from(1 << 20)
+                            )));
+                        }
+                        Some(_) => opened.hollow()?,
+                    };
+                    (Kind::Run(Box::new(Run { opened: Arc::new(opened), usual, batch })), file)
                 }
             };
             let written = std::fs::metadata(&file).and_then(|about| about.modified()).ok();

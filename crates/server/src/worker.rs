@@ -4,15 +4,16 @@ use crate::{
     ask::How,
     job::{Job, State},
     queue::Batch,
+    recent::Recent,
     refusal::Refusal,
     server::Server,
-    shelf::Kind,
+    shelf::{Kind, Run},
 };
 use rectiflow::{
     Context, Error, Event,
     device::{self, Chosen},
     released,
-    serving::{File, Medium, Wanted},
+    serving::{File, Medium, Opened, Peek, Wanted},
 };
 use std::{
     panic::AssertUnwindSafe,
@@ -20,14 +21,20 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+/// So long at least between two looks at pictures on their way.
+const SHOWN: Duration = Duration::from_millis(250);
 
 /// Draws on `device` what comes until the queue is closed.
 pub fn work(server: &Server, device: &Chosen) {
     let _end = End(server);
+    let mut recent = Recent::new(server.options.limits.weights.unwrap_or(u64::MAX));
     while let Some(batch) = server.queue.take(|ask| ask.batch(&server.shelf)) {
-        answer(server, &batch, device);
+        answer(server, &batch, device, &mut recent);
+        let (open, opened) = recent.counts();
+        server.metrics.holds(open, opened);
     }
 }
 
@@ -40,12 +47,12 @@ impl Drop for End<'_> {
     }
 }
 
-fn answer(server: &Server, batch: &Batch, device: &Chosen) {
+fn answer(server: &Server, batch: &Batch, device: &Chosen, recent: &mut Recent<Opened>) {
     let (rows, ask, began) = (&batch.rows, batch.ask(), Instant::now());
     let name = &server.shelf.at(ask.model).name;
     let _left = Left { server, batch };
     told(&batch.jobs(), 0, ask.steps());
-    match caught(|| device::on_a_worker(|| draw(server, batch, device))) {
+    match caught(|| device::on_a_worker(|| draw(server, batch, device, recent))) {
         Ok(files) => {
             server.metrics.drew(name, files.len(), began.elapsed().as_secs_f64());
             for ((job, at), file) in rows.iter().zip(files) {
@@ -101,26 +108,46 @@ fn told(jobs: &[(Arc<Job>, usize)], step: usize, steps: usize) {
 }
 
 /// The files of a batch; [`Error::Interrupted`] once nobody wants them.
-fn draw(server: &Server, batch: &Batch, device: &Chosen) -> Result<Vec<Result<File, Error>>, Error> {
+fn draw(
+    server: &Server,
+    batch: &Batch,
+    device: &Chosen,
+    recent: &mut Recent<Opened>,
+) -> Result<Vec<Result<File, Error>>, Error> {
     let (rows, jobs) = (&batch.rows, batch.jobs());
     let served = server.shelf.at(batch.ask().model);
     let unwanted = || jobs.iter().all(|(job, _)| job.is_over());
     match (&batch.ask().how, &served.kind) {
         (How::Run(config), Kind::Run(run)) => {
             let wanted: Vec<Wanted> = rows.iter().map(|(job, at)| job.ask.wanted[*at].clone()).collect();
-            let mut watch = |step, steps| {
+            let opened = &*weights(run, server, batch.ask().model, device, recent)?;
+            let mut shown = Instant::now();
+            let mut watch = |step, steps, peek: Peek<'_>| {
                 told(&jobs, step, steps);
+                let asks = |(job, _): &(Arc<Job>, usize)| job.ask.previews && !job.is_over();
+                if step < steps
+                    && shown.elapsed() > SHOWN
+                    && rows.iter().any(asks)
+                    && let Some(seen) = peek()?
+                {
+                    let pictures = opened.previews(seen)?;
+                    for (row, picture) in rows.iter().zip(pictures).filter(|(row, _)| asks(row)) {
+                        row.0.shows(row.1, picture);
+                    }
+                    shown = Instant::now();
+                }
                 if unwanted() { Err(Error::Interrupted) } else { Ok(()) }
             };
-            let drawn = run.opened.draw(config, &wanted, Some(&mut watch))?;
-            run.opened.files(&served.name, config, &wanted, &drawn, batch.ask().depth)
+            let drawn = opened.draw(config, &wanted, Some(&mut watch))?;
+            opened.files(&served.name, config, &wanted, &drawn, batch.ask().depth)
         }
         (How::Work(work), Kind::Run(run)) => {
             let mut watch = |done, total| {
                 told(&jobs, done, total);
                 if unwanted() { Err(Error::Interrupted) } else { Ok(()) }
             };
-            let files = run.opened.work(work, &served.name, &mut watch)?;
+            let opened = weights(run, server, batch.ask().model, device, recent)?;
+            let files = opened.work(work, &served.name, &mut watch)?;
             Ok(files.into_iter().map(Ok).collect())
         }
         (How::Released(order), _) => {
@@ -145,6 +172,21 @@ fn draw(server: &Server, batch: &Batch, device: &Chosen) -> Result<Vec<Result<Fi
         (How::Run(_) | How::Work(_), Kind::Released { .. }) => {
             Err(Error::Failure(format!("{} is no run", served.name)))
         }
+    }
+}
+
+/// The model with its weights.
+fn weights(
+    run: &Run,
+    server: &Server,
+    at: usize,
+    device: &Chosen,
+    recent: &mut Recent<Opened>,
+) -> Result<Arc<Opened>, Error> {
+    match server.options.limits.weights {
+        None => Ok(run.opened.clone()),
+        // The file itself: a run may have newer ones by now.
+        Some(_) => recent.get(at, run.opened.weight(), || Opened::open(&run.opened.model.file, device)),
     }
 }
 

@@ -35,6 +35,9 @@ pub struct Serve {
     /// Seconds after which a request that waits for its pictures is given up; jobs are not.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub patience: u64,
+    /// Megabytes of networks' weights that are open at a time; those used least lately make room. All models stay open without.
+    #[arg(long, value_name = "MB")]
+    pub model_memory: Option<u64>,
     /// Megabytes of a request that brings a picture or a recording.
     #[arg(long, value_name = "MB", default_value_t = 8)]
     pub max_upload: usize,

@@ -26,6 +26,7 @@ pub(super) fn serve(
         max_side,
         patience,
         max_upload,
+        model_memory,
         max_connections,
     } = request;
     let limits = Limits {
@@ -35,6 +36,7 @@ pub(super) fn serve(
         steps: max_steps,
         side: max_side,
         patience: std::time::Duration::from_secs(patience),
+        weights: model_memory.map(|mb| mb.saturating_mul(1 << 20)),
         upload: max_upload.saturating_mul(1 << 20),
         uploads: max_upload.saturating_mul(8 << 20),
         connections: max_connections,

@@ -4,6 +4,7 @@
 mod file;
 mod work;
 
+pub use crate::pipeline::{Peek, Watch};
 pub use data::Given;
 pub use file::{File, Medium};
 pub use work::{Edit, Restore, Separate, Told, Work};
@@ -13,7 +14,7 @@ use crate::{
     device::Chosen,
     memory,
     model::which,
-    pipeline::{End, Pipeline, Watch},
+    pipeline::{End, Pipeline},
     recipe::SampleConfig,
     sampling::{self, Classes, Drawn, field_of},
     verbs::sample::{SampleOverrides, note::Note, single},
@@ -98,6 +99,20 @@ impl Opened {
         Ok(opened)
     }
 
+    /// The same without its weights: everything is checked as before, and nothing can be drawn.
+    ///
+    /// # Errors
+    /// None that opening did not have.
+    pub fn hollow(&self) -> Result<Self, Error> {
+        let model = self.model.hollow(&self.device.device)?;
+        Ok(Self { model, start: self.start.clone(), device: self.device.clone() })
+    }
+
+    /// Bytes of its network's weights.
+    pub fn weight(&self) -> u64 {
+        4 * self.model.parameters
+    }
+
     /// How its samples are drawn with `overrides`, everything checked.
     ///
     /// # Errors
@@ -138,7 +153,8 @@ impl Opened {
     }
 
     /// Draws `wanted` together. All of them are asked for something, or none is: a network told nothing runs another way, and may
-    /// round otherwise. `watch` is told after a step how many of how many are done, and may end the work with an error.
+    /// round otherwise. `watch` is told after a step how many of how many are done, may look at what
+    /// they are going to be, rows as [`Drawn`] has them, and may end the work with an error.
     ///
     /// # Errors
     /// What the solver may say, and what `watch` says.
@@ -170,6 +186,17 @@ impl Opened {
             None => Classes::InTurn(wanted.iter().map(|one| one.asked.class()).collect()),
         };
         self.model.condition(&asked, &places, &self.device.device)
+    }
+
+    /// Pictures on their way, rows that a [`Watch`] saw, as PNGs.
+    ///
+    /// # Errors
+    /// Rows of something else.
+    pub fn previews(&self, rows: Vec<f32>) -> Result<Vec<Vec<u8>>, Error> {
+        let shape = self.model.drawn();
+        let count = rows.len() / shape.numel().max(1);
+        let images = crate::pictures::of(rows, count, shape)?;
+        (0..count).map(|i| Ok(media::png::encode(&single(&images, i)?, &[])?)).collect()
     }
 
     /// The samples of `drawn` as files, shapes on a lattice of `2^depth` cells to a side, each the one that `rectiflow sample` writes of it: PNGs that say how they were made, with the

@@ -30,6 +30,8 @@ pub struct Ask {
     pub seed: u64,
     /// Of shapes: cells to a side of the lattice that surfaces are taken from, as a power of two.
     pub depth: u32,
+    /// Whether pictures are shown on their way.
+    pub previews: bool,
 }
 
 /// How pictures are drawn.
@@ -162,7 +164,11 @@ impl Ask {
             _ => count,
         };
         let wanted = (0..count).map(|index| Wanted { seed, index, asked: all.of(index) }).collect();
-        Ok(Self { model: at, how, wanted, seed, depth })
+        let previews = match (doing, &how) {
+            (Doing::Said, How::Run(_)) => fields.flag("previews")?.unwrap_or(false) && served.draws(),
+            _ => false,
+        };
+        Ok(Self { model: at, how, wanted, seed, depth, previews })
     }
 
     /// Samples of a run get seeds of their own, each the first picture of its seed, as A1111's clients expect.

@@ -157,6 +157,29 @@ fn released_models_draw_as_the_command_line_does() {
     }
 }
 
+/// Under a budget for one of two models each makes room for the other, and draws what it drew. Mutants: weights kept that do not fit;
+/// a model without its weights asked to draw; opened anew for each request.
+#[test]
+fn models_make_room_for_each_other() {
+    let open = Opened::open(&runs()[0], &Chosen::cpu()).unwrap();
+    let house = House::open(|options| options.limits.weights = Some(open.weight() * 3 / 2));
+    let ask = |model: &str| {
+        let body = json!({ "model": model, "class": "Bag", "n": 1, "seed": 9, "response_format": "b64_json" });
+        let answer = house.post("/v1/images/generations", body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        pixels(&BASE64_STANDARD.decode(answer.json()["data"][0]["b64_json"].as_str().unwrap()).unwrap())
+    };
+    let own = &drawn(9, 1, Some("Bag"), SampleOverrides::default())[0];
+    assert_eq!(&ask("tiny"), own);
+    assert_eq!(&ask("tiny"), own);
+    assert_ne!(&ask("guideless"), own);
+    assert_eq!(&ask("tiny"), own);
+    // Counted after each batch, and asked for once more so that the last is counted.
+    assert_eq!(&ask("tiny"), own);
+    assert_eq!(house.metric("rectiflow_models_opened_total"), 3.0);
+    assert_eq!(house.metric("rectiflow_open_models"), 1.0);
+}
+
 #[test]
 fn a_connection_serves_many_and_models_say_what_they_are() {
     let house = House::open(|_| {});

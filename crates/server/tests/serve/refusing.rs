@@ -169,13 +169,14 @@ fn servers_that_make_no_sense() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = held.local_addr().unwrap().to_string();
     type Change<'a> = &'a dyn Fn(&mut Options);
-    let cases: [(Change<'_>, u8, &str); 10] = [
+    let cases: [(Change<'_>, u8, &str); 11] = [
         (&|options| options.models.clear(), 2, "at least one"),
         (&|options| options.models.push(options.models[0].clone()), 2, "already"),
         (&|options| options.models = vec!["/nowhere/at/all".into()], 1, "no such file"),
         (&|options| options.models = vec![format!("sl/ash={}", options.models[0])], 2, "letters, digits"),
         (&|options| options.limits.images = 65, 2, "raise --queue"),
         (&|options| options.limits.queue = 0, 2, "--queue 0"),
+        (&|options| options.limits.weights = Some(1000), 2, "--model-memory"),
         (&|options| options.limits.steps = 2, 2, "--max-steps 2"),
         (&|options| options.limits.patience = std::time::Duration::ZERO, 2, "--patience 0"),
         (&|options| options.key = Some(" ".into()), 2, "--api-key"),

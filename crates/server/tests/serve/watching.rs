@@ -4,6 +4,7 @@ use crate::{
     client::{ask, request, send},
     house::House,
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,37 @@ fn a_job_tells_its_steps_and_its_end() {
     assert!(events.iter().all(|(_, job)| job["of"] == 400 && job["step"].as_u64() <= Some(400)));
     // It stays as it is, whoever cancels it now.
     assert_eq!(house.cancel(&id)["status"], "done");
+}
+
+/// Pictures on their way come nearer to what they will be. Mutants: the preview of another row; shown where nobody asked, or when all is
+/// drawn. That they are the data they stand for is tested in `rectiflow::pipeline`.
+#[test]
+fn pictures_are_shown_on_their_way() {
+    let house = House::open(|_| {});
+    let watch = |previews: bool| {
+        let body = json!({ "model": "tiny", "class": "Bag", "steps": 1500, "n": 2, "seed": 1, "previews": previews });
+        let id = house.post("/api/jobs", body).json()["id"].as_str().unwrap().to_string();
+        let events = events(&house.get(&format!("/api/jobs/{id}/events")).text());
+        let end = [0, 1].map(|at| crate::house::pixels(&house.get(&format!("/api/jobs/{id}/results/{at}.png")).body));
+        (events, end)
+    };
+    let (events, end) = watch(true);
+    let far = |at: usize, image: &str| {
+        let bytes = BASE64_STANDARD.decode(image.strip_prefix("data:image/png;base64,").unwrap()).unwrap();
+        let seen = crate::house::pixels(&bytes);
+        let apart = seen.iter().zip(end[at].iter()).map(|(a, b)| f64::from(*a) - f64::from(*b));
+        apart.map(|d| d * d).sum::<f64>().sqrt()
+    };
+    for at in 0..2 {
+        let seen =
+            events.iter().filter_map(|(_, job)| job["previews"][at]["image"].as_str()).map(|image| far(at, image));
+        let seen: Vec<f64> = seen.collect();
+        assert!(seen.len() > 3, "{} previews", seen.len());
+        let other = events.iter().rev().find_map(|(_, job)| job["previews"][1 - at]["image"].as_str()).unwrap();
+        assert!(seen[seen.len() - 1] <= seen[0] && 2.0 * seen[seen.len() - 1] < far(at, other), "{seen:?}");
+    }
+    assert_eq!(events.last().unwrap().1["previews"], json!([]));
+    assert!(watch(false).0.iter().all(|(_, job)| job["previews"].is_null()));
 }
 
 /// Drawn one after another they are told as they come, and it never falls back. Mutant: all that is left counted as being drawn.
