@@ -30,6 +30,13 @@ fetched = [urllib.request.urlopen(one.url).read() for one in linked.data]
 assert fetched == pictures, "the same seed gives the same pictures, inside the answer or behind its addresses"
 print("drawn:", inside.created, inside.size, [len(picture) for picture in pictures], "bytes, and the same by address")
 
+if "restore" in models[0].does:
+    # Transparent in the middle: drawn anew there, and as a whole without.
+    size = dict(model=model, prompt=classes[0], response_format="b64_json", extra_body={"seed": 7, "steps": 4})
+    box = client.images.edit(image=("bag.png", pictures[0]), **{**size, "extra_body": {"seed": 7, "steps": 4, "box": "8,8,12,12"}})
+    whole = client.images.edit(image=("bag.png", pictures[0]), **{**size, "prompt": classes[1]})
+    print("edited:", [(one.do, len(one.data[0].b64_json)) for one in (box, whole)])
+
 
 def refused(kind, **changes):
     try:

@@ -19,6 +19,7 @@ mod queue;
 mod recent;
 mod refusal;
 mod routes;
+mod runs;
 mod server;
 mod shelf;
 mod store;
@@ -55,6 +56,12 @@ pub fn serve(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), Error> {
     check(&options)?;
+    if let Some(folder) = options.runs.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(Error::Usage(format!(
+            "--runs {}: no such folder; give the one that runs lie in",
+            folder.display()
+        )));
+    }
     let shelf = Shelf::open(&options.models, &options.limits, device, &tell)?;
     let refused = |error: std::io::Error| {
         let remedy = "give a free address of this machine as HOST:PORT, or port 0 for any";

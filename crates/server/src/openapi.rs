@@ -194,7 +194,7 @@ fn separate(limits: &Limits) -> Vec<Key> {
     keys.extend([
         Key("sound", "file", "WAV, FLAC, Ogg or MP3.", Value::Null),
         Key("query", "string", "What should be heard; a text or a list of texts.", Value::Null),
-        Key("resynthesis", "string", "`mask` or `griffin-lim`.", json!("mask")),
+        Key("resynthesis", "string", "`mask` or `griffinlim`.", json!("mask")),
     ]);
     keys
 }

@@ -1,6 +1,6 @@
 //! What is served, where, to whom, and how much of it at once.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// All that `rectiflow serve` is told.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Options {
     pub key: Option<String>,
     /// Names by which clients may call this server besides `localhost` and addresses.
     pub hosts: Vec<String>,
+    /// A folder of runs that may be looked at.
+    pub runs: Option<PathBuf>,
     /// How much at once.
     pub limits: Limits,
 }

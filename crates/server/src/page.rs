@@ -20,7 +20,7 @@ impl Page {
         };
         let (script, style) = (digest("script"), digest("style"));
         let policy = format!(
-            "default-src 'none'; script-src {script}; style-src {style}; img-src 'self' data:; connect-src 'self'; \
+            "default-src 'none'; script-src {script}; style-src {style}; img-src 'self' data:; media-src 'self'; connect-src 'self'; \
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         );
         Self { policy }

@@ -6,6 +6,7 @@ use crate::{
     http::{Client, Reply, Request},
     native, openai, openapi,
     refusal::Refusal,
+    runs,
     server::Server,
 };
 use serde_json::json;
@@ -26,6 +27,9 @@ pub enum What {
     Cancel,
     Events,
     Result,
+    Runs,
+    Run,
+    Sheet,
     Text2Image,
     Image2Image,
     Progress,
@@ -98,6 +102,9 @@ pub const TABLE: &[Entry] = &[
         ..get("/api/jobs/{id}/events", What::Events, "events", "A job's changes as they come.")
     },
     open(get("/api/jobs/{id}/results/{file}", What::Result, "result", "What was made."), "application/octet-stream"),
+    get("/api/runs", What::Runs, "runs", "The runs in the folder of --runs."),
+    get("/api/runs/{run}", What::Run, "run", "A run's curves and sheets, as it is now."),
+    Entry { kind: "image/png", ..get("/api/runs/{run}/sheets/{file}", What::Sheet, "sheet", "A sheet of samples.") },
     post("/sdapi/v1/txt2img", What::Text2Image, "txt2img", "Text2Image", "A1111: draws pictures."),
     files(post(
         "/sdapi/v1/img2img",
@@ -218,6 +225,9 @@ pub fn answer(server: &Server, route: &Route, request: &Request, client: &Client
         What::Cancel => native::cancel(server, part(0)),
         What::Events => native::events(server, part(0)),
         What::Result => native::result(server, part(0), part(1)),
+        What::Runs => Ok(runs::all(server)),
+        What::Run => runs::one(server, part(0)),
+        What::Sheet => runs::sheet(server, part(0), part(1)),
         What::Text2Image => a1111::draw(server, request, client, false),
         What::Image2Image => a1111::draw(server, request, client, true),
         What::Progress => Ok(a1111::progress(server)),

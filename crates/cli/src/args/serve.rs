@@ -17,6 +17,9 @@ pub struct Serve {
     /// A name by which clients call this server, besides localhost and addresses (repeatable).
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
+    /// A folder of runs whose curves and sheets the page shows, also while they train.
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub runs: Option<std::path::PathBuf>,
     /// Pictures that may wait to be drawn; who comes then is asked to come again.
     #[arg(long, value_name = "PICTURES", default_value_t = 64)]
     pub queue: usize,

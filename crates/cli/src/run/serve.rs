@@ -19,6 +19,7 @@ pub(super) fn serve(
         listen,
         api_key,
         allow_host,
+        runs,
         queue,
         batch_size,
         max_images,
@@ -50,7 +51,7 @@ pub(super) fn serve(
             return Err(Error::Usage(format!("{KEY} is not UTF-8 text; give a key of letters and digits")));
         }
     };
-    let options = Options { models, listen, key, hosts: allow_host, limits };
+    let options = Options { models, listen, key, hosts: allow_host, runs, limits };
     let quiet = global.quiet;
     let ready = move |address: std::net::SocketAddr| {
         if !quiet {

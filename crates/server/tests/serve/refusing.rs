@@ -158,6 +158,7 @@ fn servers_that_make_no_sense() {
             listen: "127.0.0.1:0".into(),
             key: None,
             hosts: Vec::new(),
+            runs: None,
             limits: rectiflow_server::Limits::default(),
         };
         change(&mut options);

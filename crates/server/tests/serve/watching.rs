@@ -2,7 +2,7 @@
 
 use crate::{
     client::{ask, request, send},
-    house::House,
+    house::{House, runs},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -123,4 +123,39 @@ fn who_goes_away_leaves_the_queue() {
     house.cancel(&long);
     let answer = ask(house.address, "POST", "/v1/images/generations", &[], r#"{"model": "tiny", "class": 1}"#);
     assert_eq!(answer.status, 200);
+}
+
+/// Mutants: what lies beside the folder, or above it; a run that is not there; places told.
+#[test]
+fn runs_can_be_looked_at() {
+    let folder = runs()[0].parent().unwrap().to_path_buf();
+    std::fs::write(folder.join("tiny/samples/000000000064.png"), b"a sheet").unwrap();
+    let house = House::open(|options| options.runs = Some(folder.clone()));
+    let list = house.get("/api/runs").json();
+    let mut names: Vec<&str> = list["data"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap()).collect();
+    names.sort();
+    assert_eq!((names, &list["shown"]), (vec!["guideless", "tiny"], &json!(true)));
+    let run = house.get("/api/runs/tiny");
+    let value = run.json();
+    assert_eq!((&value["images"], &value["end"], &value["running"]), (&json!(64), &json!("finished"), &json!(false)));
+    assert_eq!(value["training"].as_array().unwrap().last().unwrap()[0], 64.0);
+    assert!(!run.text().contains(&folder.display().to_string()));
+    assert_eq!(value["sheets"], json!([{ "images": 64, "file": "000000000064.png" }]));
+    let picture = house.get("/api/runs/tiny/sheets/000000000064.png");
+    assert_eq!(
+        (picture.status, picture.headers["content-type"].as_str(), &picture.body[..]),
+        (200, "image/png", &b"a sheet"[..])
+    );
+    for wrong in [
+        "/api/runs/..",
+        "/api/runs/%2e%2e",
+        "/api/runs/x",
+        "/api/runs/tiny/sheets/..",
+        "/api/runs/tiny/sheets/recipe.toml",
+    ] {
+        assert_eq!(house.get(wrong).status, 404, "{wrong}");
+    }
+    let closed = House::open(|_| {});
+    assert_eq!(closed.get("/api/runs").json()["data"], json!([]));
+    assert_eq!(closed.get("/api/runs/tiny").code(), "no_such_run");
 }
