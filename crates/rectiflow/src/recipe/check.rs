@@ -95,6 +95,13 @@ impl Recipe {
                         set `task.text = { encoder = \"minilm\" }`",
             );
         }
+        let masks = matches!(&self.network, nets::NetConfig::Unet(unet) if unet.bounded);
+        if masks && (self.parameterization != (Parameterization::Data {}) || self.task.codec().is_some()) {
+            return Err(
+                "`network.bounded` keeps an answer below the map beside it, which means something for data alone: set \
+                        `parameterization = { type = \"data\" }` and no `task.codec`, or leave it out",
+            );
+        }
         let one_time = matches!(self.time.law, TimeLaw::Constant { .. } | TimeLaw::Steps { .. });
         // At pure noise v-prediction is the data alone, which independent pairs do teach (One More Step).
         let mean_at_noise = self.parameterization == (Parameterization::VPrediction {})

@@ -269,7 +269,8 @@ impl std::fmt::Display for CodecReport {
                 let share = 100.0 * share;
                 writeln!(
                     f,
-                    "averages of {a} x {b} cells, as many numbers: {share:.2} % lost, {absolute_error:.4} of a number"
+                    "averages of {a} x {b} cells, {:.1} times fewer numbers: {share:.2} % lost, {absolute_error:.4} of a number",
+                    (a * b) as f64
                 )?;
             }
         }

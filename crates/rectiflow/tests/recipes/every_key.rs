@@ -125,6 +125,7 @@ const TRAIN: &[(&str, &str, Moves)] = &[
     ("network.patch", "2", Weights),
     ("network.skip_rescale", "true", Weights),
     ("network.groups", "2", Weights),
+    ("network.bounded", "true", Refused),
     ("network.resampling.type", "\"residual\"", Weights),
     ("network.condition.time_scale", "10.0", Weights),
     ("network.condition.class_std", "0.1", Weights),

@@ -17,6 +17,14 @@ const SOUNDS: [usize; 2] = [1200, 200];
 /// Natural logarithms from silence to white: 87 dB.
 const RANGE: f32 = 10.0;
 
+/// What a listener is called: what its pictures are of is in it, so that it is not asked about others.
+fn name(config: &Separate) -> Result<String, Error> {
+    let known = serde_json::to_string(&(&config.mel, config.mixture.length, config.held_out))
+        .map_err(|error| Error::Failure(format!("the settings of mel pictures cannot be written: {error}")))?;
+    let hash = known.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    Ok(format!("mel-cnn-{hash:08x}"))
+}
+
 /// The classifier, and how sounds become its pictures.
 pub(super) struct Listener {
     classifier: Classifier,
@@ -35,6 +43,13 @@ impl Listener {
         if file.exists() {
             let classifier = Classifier::load(file, &device)?;
             let layout = classifier.layout();
+            if layout.name != name(config)? {
+                return Err(Error::Usage(format!(
+                    "--judge {}: it was made of other pictures than this model's (`task.mel`, `task.mixture.length` or `task.held_out` \
+                     differ); give another file, which is made where there is none",
+                    file.display()
+                )));
+            }
             return match layout.classes == library.labels() && layout.input == input {
                 true => Ok(Self { classifier, analysis }),
                 false => Err(Error::Usage(format!(
@@ -48,7 +63,7 @@ impl Listener {
             };
         }
         let usual = ClassifierConfig {
-            name: "mel-cnn".into(),
+            name: name(config)?,
             widths: [8, 16, 32],
             features: 32,
             epochs: 4,

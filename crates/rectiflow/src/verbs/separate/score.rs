@@ -154,6 +154,9 @@ const SHOWN: usize = 6;
 /// A model that was trained on something else, recordings that are not here any more.
 pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<Score, Error> {
     output::file(&request.sheet, &["png"])?;
+    if let Some(file) = request.judge.as_ref().filter(|file| !file.exists()) {
+        output::file(file, &["safetensors"])?; // it is made there, after minutes of training
+    }
     let model = Model::of_any(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     let config = request.overrides.apply(&model.recipe.sample)?;
     let steps = config.steps;
