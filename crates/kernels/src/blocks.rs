@@ -337,12 +337,12 @@ mod tests {
         assert_eq!(blocks(BlockKind::Q5K, &five_bits, [1, 256]).widened(), want(true));
     }
 
-    /// 256 numbers of six bits, `7 n mod 64`, in sixteenths scaled by -8 to 7.
+    /// 256 numbers of six bits, no two runs of 32 alike, in sixteenths scaled by -8 to 7.
     ///
     /// Mutants: runs 1 and 2 exchanged; scales without sign; the two upper bits of the neighbouring run.
     #[test]
     fn blocks_of_256_in_sixteenths_are_their_numbers() {
-        let six = |n: usize| (7 * n % 64) as u8;
+        let six = |n: usize| ((7 * n + 5 * (n / 32)) % 64) as u8;
         let (mut low, mut high) = ([0u8; 128], [0u8; 64]);
         for n in 0..256 {
             let (part, run, at) = (n / 128, n % 128 / 32, n % 32);
