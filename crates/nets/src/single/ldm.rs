@@ -27,7 +27,8 @@ impl Levels {
     /// From diffusers' names.
     pub fn of_diffusers(names: &BTreeSet<String>) -> Self {
         let levels = count(names, "down_blocks.").max(1);
-        let layers = count(names, "down_blocks.0.resnets.").max(1);
+        // Never more in all than there are names, whatever the first level has.
+        let layers = count(names, "down_blocks.0.resnets.").min(names.len() / levels).max(1);
         let reads = |level: usize| names.contains(&format!("down_blocks.{level}.attentions.0.norm.weight"));
         Self { layers, reads: (0..levels).map(reads).collect() }
     }

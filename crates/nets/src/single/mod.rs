@@ -102,10 +102,12 @@ impl Layout {
     }
 }
 
-/// How many numbered things stand under `place`.
+/// How many numbered things stand under `place`, from 0 up to the first number that is missing. So there are never more than names, whatever
+/// numbers a file says; what stands behind a gap belongs to nothing.
 pub fn count(names: &BTreeSet<String>, place: &str) -> usize {
     let number = |name: &String| name.strip_prefix(place)?.split('.').next()?.parse::<usize>().ok();
-    names.iter().filter_map(number).max().map_or(0, |last| last + 1)
+    let numbers: BTreeSet<usize> = names.iter().filter_map(number).collect();
+    numbers.iter().enumerate().take_while(|(i, number)| i == *number).count()
 }
 
 /// A tensor's name in diffusers today, which renamed an autoencoder's attention.

@@ -194,3 +194,32 @@ fn configurations_are_read_off_shapes() {
     let back = map.apply(&single).unwrap();
     assert!(store.iter().all(|(name, (_, values))| back.read(name).unwrap() == *values));
 }
+
+/// Numbers in names say nothing of how many there are: a file of a few bytes makes a map of a few lines.
+///
+/// Mutant: the greatest number and one (the first would ask for two billion lines, the last for none at all).
+#[test]
+fn numbers_in_names_do_not_make_a_map_long() {
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+    assert_eq!(count(&set(&["a.0.x", "a.1.x", "a.1.y", "a.10.x", "a.2.x"]), "a."), 3);
+    assert_eq!(count(&set(&["a.1.x"]), "a."), 0);
+    for number in ["2000000000", "99999999999", "18446744073709551615", "18446744073709551616"] {
+        let far = |place: &str| place.replace('N', number);
+        let few = |layout: Layout, names: &[&str]| {
+            let mut names = set(names);
+            let usual = layout.map(&names).lines.len();
+            names
+                .extend(["joint_blocks.N.x", "double_blocks.N.x", "single_blocks.N.x", "input_blocks.N.0.x"].map(&far));
+            assert_eq!((Layout::of(&names), layout.map(&names).lines.len()), (Some(layout), usual), "{number}");
+            names.extend(["transformer_blocks.N.x", "single_transformer_blocks.N.x"].map(&far));
+            names.extend(["down_blocks.N.x", "down_blocks.0.resnets.N.x"].map(&far));
+            assert!(layout.map_back(&names).lines.len() < 200, "{number}");
+        };
+        few(Layout::Sd3, &["joint_blocks.0.x_block.attn.qkv.weight"]);
+        few(Layout::Flux, &["double_blocks.0.img_attn.qkv.weight"]);
+        few(Layout::Unet, &["input_blocks.0.0.weight", "middle_block.0.in_layers.0.weight"]);
+    }
+    // As many levels as layers: their product is bounded too.
+    let wide = (0..300).flat_map(|i| [format!("down_blocks.{i}.x"), format!("down_blocks.0.resnets.{i}.x")]).collect();
+    assert!(Layout::Unet.map_back(&wide).lines.len() < 20_000);
+}

@@ -27,6 +27,8 @@ pub(super) struct Listed {
     pub tensors: Vec<(String, Element, Vec<usize>, Range<usize>)>,
     /// The keys whose values are texts.
     pub notes: HashMap<String, String>,
+    /// What a pickle holds beside tensors.
+    pub others: Vec<String>,
 }
 
 /// Reads the list of a file; the error says what is wrong with it.

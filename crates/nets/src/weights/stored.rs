@@ -26,6 +26,8 @@ pub struct Stored {
     tensors: BTreeMap<String, Place>,
     /// What the files say besides.
     notes: HashMap<String, String>,
+    /// What its pickles hold beside tensors.
+    others: Vec<String>,
 }
 
 /// Where a tensor lies.
@@ -44,8 +46,8 @@ impl Stored {
     /// [`NetsError::File`] naming the file: one that is missing, truncated or damaged, an index that names other folders'
     /// files, a tensor that its shard lacks or that two shards hold.
     pub fn open(path: &Path) -> Result<Self, NetsError> {
-        let mut stored =
-            Self { path: path.to_path_buf(), files: Vec::new(), tensors: BTreeMap::new(), notes: HashMap::new() };
+        let (path_buf, tensors, notes) = (path.to_path_buf(), BTreeMap::new(), HashMap::new());
+        let mut stored = Self { path: path_buf, files: Vec::new(), tensors, notes, others: Vec::new() };
         if !path.to_string_lossy().ends_with(".json") {
             stored.add(path)?;
             return Ok(stored);
@@ -101,6 +103,15 @@ impl Stored {
         self.notes.get(key).map(String::as_str)
     }
 
+    /// A line on what its pickles hold beside tensors.
+    pub fn passed_over(&self) -> Option<String> {
+        const SHOWN: usize = 4;
+        let first = self.others.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if self.others.len() > SHOWN { " and so on" } else { "" };
+        let count = self.others.len();
+        (count > 0).then(|| format!("{count} values that are no tensors passed over: {first}{more}"))
+    }
+
     fn add(&mut self, path: &Path) -> Result<(), NetsError> {
         let unreadable = |error: std::io::Error| NetsError::file(path, format!("cannot be read: {error}"));
         let file = Mapped::open(&File::open(path).map_err(unreadable)?).map_err(unreadable)?;
@@ -115,6 +126,7 @@ impl Stored {
         if let Some(listed) = listed {
             let listed = listed.map_err(|why: String| NetsError::file(path, why))?;
             self.notes.extend(listed.notes);
+            self.others.extend(listed.others);
             for (name, element, shape, bytes) in listed.tensors {
                 self.insert(path, name, Place { file: self.files.len(), element, shape, bytes })?;
             }

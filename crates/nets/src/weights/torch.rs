@@ -38,9 +38,21 @@ pub(super) fn read(bytes: &[u8]) -> Result<Listed, String> {
         return Err("holds no dictionary of tensors".into());
     };
     let mut listed = Listed::default();
+    let named = |key: Id| graph.text(key).map_or_else(|| "a key that is no text".to_owned(), str::to_owned);
+    if let (Some(inner), Value::Dict(around)) = (inner, graph.root()) {
+        let beside = around.iter().filter(|(_, value)| !std::ptr::eq(graph.get(*value), inner));
+        listed.others.extend(beside.map(|(key, _)| named(*key)));
+    }
     for (key, value) in items {
-        let Some(key) = graph.text(*key) else { continue };
-        if let Some(Record { dtype, shape, storage, offset }) = tensor(&graph, key, *value)? {
+        let Some(key) = graph.text(*key) else {
+            listed.others.push(named(*key));
+            continue;
+        };
+        let found = tensor(&graph, key, *value)?;
+        if found.is_none() {
+            listed.others.push(key.to_owned());
+        }
+        if let Some(Record { dtype, shape, storage, offset }) = found {
             let place = entries.get(&format!("{folder}data/{storage}"));
             let place = place.ok_or_else(|| format!("lacks the storage {storage} of `{key}`; {AGAIN}"))?;
             let size = size(dtype);
@@ -79,10 +91,18 @@ struct Record {
 
 /// A tensor's record; nothing for a value of another kind.
 fn tensor(graph: &Graph, key: &str, id: Id) -> Result<Option<Record>, String> {
-    let Some((function, arguments, _)) = graph.call(id) else { return Ok(None) };
+    const PARAMETER: &str = "torch._utils._rebuild_parameter";
+    let Some((mut function, mut arguments, _)) = graph.call(id) else { return Ok(None) };
     let damaged = || format!("has a damaged record of `{key}`; {AGAIN}");
+    if function == PARAMETER {
+        // A parameter is a tensor, and holds no other parameter.
+        let inner = graph.call(*arguments.first().ok_or_else(damaged)?).ok_or_else(damaged)?;
+        if inner.0 == PARAMETER {
+            return Err(damaged());
+        }
+        (function, arguments) = (inner.0, inner.1);
+    }
     match function {
-        "torch._utils._rebuild_parameter" => tensor(graph, key, *arguments.first().ok_or_else(damaged)?),
         "torch._utils._rebuild_tensor_v2" => {
             let [storage, offset, shape, strides, ..] = arguments else { return Err(damaged()) };
             let Value::Persistent(storage) = graph.get(*storage) else { return Err(damaged()) };
@@ -277,6 +297,28 @@ mod tests {
             assert_eq!(stored.read("h").unwrap(), [1.0, -2.0]);
             assert_eq!(stored.data("h").unwrap().dtype(), burn::tensor::DType::BF16);
         }
+    }
+
+    /// Mutants: what stands beside `state_dict` not listed; parameters followed however deep they lie.
+    #[test]
+    fn what_is_no_tensor_is_listed_and_a_parameter_holds_a_tensor() {
+        let plain = [text("note"), text("x")].concat();
+        let stored = opened(&below(&[items(), vec![plain]].concat(), Some("state_dict"))).unwrap();
+        let said = stored.passed_over().unwrap();
+        assert!(said.contains("2 values") && said.contains("epoch, note"), "{said}");
+        assert_eq!(opened(&below(&items(), None)).unwrap().passed_over(), None);
+        // `key: _rebuild_parameter(.., True, OrderedDict())`, so many deep.
+        let parameter = |depth: usize| {
+            let whole = item("p", "FloatStorage", "0", 0, &[2, 3], &[3, 1]);
+            let (key, tensor) = whole.split_at(text("p").len());
+            let open = b"ctorch._utils\n_rebuild_parameter\n(".repeat(depth);
+            let close = b"\x88ccollections\nOrderedDict\n)RtR".repeat(depth);
+            opened(&below(&[[key, &open, tensor, &close].concat()], None))
+        };
+        assert_eq!(parameter(1).unwrap().read("p").unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        let deep = parameter(2).unwrap_err();
+        assert!(deep.contains("damaged record of `p`"), "{deep}");
+        assert!(parameter(100_000).is_err());
     }
 
     #[test]
