@@ -49,7 +49,7 @@ impl Bars {
                     bar.finish_and_clear();
                 }
             }
-            Event::Note(line) => match &self.work {
+            Event::Note(line) | Event::Quote(line) => match &self.work {
                 Some(bar) if !bar.is_hidden() => bar.println(line),
                 _ => crate::say::line(line),
             },

@@ -31,6 +31,8 @@ pub enum Event<'a> {
     End,
     /// A line for the reader.
     Note(&'a str),
+    /// A line that repeats what was asked for: for whoever asked, and for no log.
+    Quote(&'a str),
 }
 
 /// Device, listener and stop switch.
@@ -61,6 +63,11 @@ impl<'a> Context<'a> {
     /// Tells the listener a line.
     pub fn note(&mut self, line: impl AsRef<str>) {
         self.tell(Event::Note(line.as_ref()));
+    }
+
+    /// Tells the listener a line that repeats what was asked for.
+    pub fn quote(&mut self, line: impl AsRef<str>) {
+        self.tell(Event::Quote(line.as_ref()));
     }
 
     /// [`Error::Interrupted`] once somebody asked to stop.

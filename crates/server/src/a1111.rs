@@ -42,10 +42,11 @@ impl Desk {
 
 /// `POST /sdapi/v1/txt2img`, or `img2img` where a picture is `given`.
 pub fn draw(server: &Server, request: &Request, client: &Client<'_>, given: bool) -> Result<Reply, Refusal> {
+    server.room(if given { Doing::Change } else { Doing::Sample })?;
     let mut fields = Fields::of(request)?;
     let sends = fields.flag("send_images")?.unwrap_or(true);
     let (ask, ignored) = read(server, &mut fields, given)?;
-    let job = server.submit(ask, false)?;
+    let job = server.submit(ask.holding(request.permit.clone()), false)?;
     server.desk.lock().jobs.push(job.clone());
     let progress = finished(server, &job, client)?;
     let files = progress.files.iter().flatten().filter(|_| sends);

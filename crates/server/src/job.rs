@@ -121,6 +121,9 @@ impl Job {
         let mut progress = self.lock();
         if !progress.state.is_final() {
             change(&mut progress);
+            if progress.state.is_final() {
+                self.ask.forget();
+            }
             progress.version += 1;
             self.news.notify_all();
         }
@@ -167,5 +170,45 @@ impl Job {
     /// Bytes of its files.
     pub fn bytes(&self) -> usize {
         self.lock().files.iter().flatten().map(|file| file.bytes.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ask::How, http::Permit};
+    use rectiflow::{
+        separator::Resynthesis,
+        serving::{Asked, Separate, Wanted, Work},
+    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Mutants: what was sent kept with the job; its leave given back while the job waits, or never.
+    #[test]
+    fn what_was_sent_is_held_until_the_job_ends() {
+        let held = Arc::new(AtomicUsize::new(0));
+        let work = Separate {
+            bytes: vec![0; 50].into(),
+            queries: vec!["low".into()],
+            resynthesis: Resynthesis::Mask,
+            overrides: Default::default(),
+            seed: 0,
+        };
+        let how = How::Work(Box::new(Work::Separate(work)));
+        let wanted = vec![Wanted { seed: 0, index: 0, asked: Asked::Nothing }];
+        let ask = Ask { model: 0, how, wanted, seed: 0, depth: 7, previews: false, permit: Default::default() };
+        let job = Job::new(ask.holding(Permit::new(&held, 50, 64).map(Arc::new)));
+        let bytes = || match &job.ask.how {
+            How::Work(work) => match &**work {
+                Work::Separate(work) => work.bytes.get().len(),
+                _ => 0,
+            },
+            _ => 0,
+        };
+        job.stepped(1, 1, 2);
+        assert_eq!((bytes(), held.load(Ordering::Relaxed)), (50, 50));
+        job.end(State::Cancelled);
+        assert_eq!((bytes(), held.load(Ordering::Relaxed)), (0, 0));
+        assert_eq!(job.ask.done(), "separate");
     }
 }

@@ -43,9 +43,9 @@ fn own(fields: &mut Fields) -> Result<bool, Refusal> {
     fields.word("moderation", &["auto", "low"])?;
     fields.word("input_fidelity", &["low", "high"])?;
     fields.text("user")?;
-    match fields.take("stream") {
-        None | Some(Value::Bool(false)) => Ok(format == "b64_json"),
-        Some(_) => Err(Refusal::bad("stream", "it must be false here; progress is streamed by `POST /api/jobs`")),
+    match fields.flag("stream")? {
+        None | Some(false) => Ok(format == "b64_json"),
+        Some(true) => Err(Refusal::bad("stream", "it must be false here; progress is streamed by `POST /api/jobs`")),
     }
 }
 

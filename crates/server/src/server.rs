@@ -59,11 +59,26 @@ impl Server {
         doing: Doing,
         own: impl FnOnce(&mut Fields) -> Result<T, Refusal>,
     ) -> Result<(Ask, T), Refusal> {
+        self.room(doing)?;
         let mut fields = Fields::of(request)?;
         let own = own(&mut fields)?;
         let ask = Ask::read(&mut fields, &self.shelf, &self.options.limits, doing)?;
         fields.done()?;
-        Ok((ask, own))
+        Ok((ask.holding(request.permit.clone()), own))
+    }
+
+    /// Refuses what takes files while nothing can wait anyway: reading them is work too.
+    pub fn room(&self, doing: Doing) -> Result<(), Refusal> {
+        let waiting = self.queue.len();
+        match doing != Doing::Sample && waiting >= self.options.limits.queue {
+            true => Err(self.full(waiting)),
+            false => Ok(()),
+        }
+    }
+
+    fn full(&self, waiting: usize) -> Refusal {
+        let message = format!("{waiting} of at most {} pictures wait already", self.options.limits.queue);
+        Refusal::new(429, "queue_full", message).after(self.metrics.until(waiting))
     }
 
     /// Lets a job wait, and keeps it to be asked about if it is `kept`.
@@ -77,11 +92,7 @@ impl Server {
             self.store.forget(&job);
             match turned {
                 Turned::Closed => closing(),
-                Turned::Full(waiting) => {
-                    let most = self.options.limits.queue;
-                    let message = format!("{waiting} of at most {most} pictures wait already");
-                    Refusal::new(429, "queue_full", message).after(self.metrics.until(waiting))
-                }
+                Turned::Full(waiting) => self.full(waiting),
             }
         })?;
         Ok(job)

@@ -21,8 +21,8 @@ pub struct Served {
     pub name: String,
     /// The model.
     pub kind: Kind,
-    /// The file or folder, of which clients learn nothing.
-    place: String,
+    /// The file or folder, and those of its parts, of which clients learn nothing.
+    places: Vec<String>,
     /// Seconds since 1970 when it was written.
     made: u64,
 }
@@ -95,6 +95,7 @@ impl Shelf {
             }
             // Messages name it whole, so that it can be taken out of them.
             let path = path.canonicalize().unwrap_or(path);
+            let mut places = Vec::new();
             let (kind, file) = match is_released(&path) {
                 true => {
                     let request = ReleasedRequest::new(path.clone(), "a picture");
@@ -110,6 +111,7 @@ impl Shelf {
                     within("--max-steps", limits.steps, usual.steps, "steps", &name)?;
                     let most = limits.batch.unwrap_or(usual.batch);
                     let (batch, file) = (opened.together(most)?, opened.model.file.clone());
+                    places.extend(opened.model.codec.iter().map(|codec| codec.file.display().to_string()));
                     if batch < most {
                         tell(&format!(
                             "{name}: {batch} pictures are drawn together and not {most}, for want of memory"
@@ -130,7 +132,8 @@ impl Shelf {
             };
             let written = std::fs::metadata(&file).and_then(|about| about.modified()).ok();
             let made = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| age.as_secs());
-            shelf.push(Served { name, kind, place: file.display().to_string(), made });
+            places.push(file.display().to_string());
+            shelf.push(Served { name, kind, places, made });
         }
         match shelf.is_empty() {
             true => Err(Error::Usage("give at least one run to serve".into())),
@@ -198,15 +201,16 @@ impl Served {
             Kind::Released { .. } => &["sample"],
             Kind::Run(run) => match run.opened.makes() {
                 Makes::Sounds => &["separate"],
-                Makes::Pictures if run.opened.changes().is_ok() => &["sample", "restore", "edit"],
+                Makes::Pictures if run.opened.edits() => &["sample", "restore", "edit"],
+                Makes::Pictures if run.opened.restores() => &["sample", "restore"],
                 Makes::Pictures | Makes::Shapes => &["sample"],
             },
         }
     }
 
-    /// `text` without the place of the model.
+    /// `text` without the places of the model.
     pub fn discreet(&self, text: &str) -> String {
-        text.replace(&self.place, &self.name)
+        self.places.iter().fold(text.to_string(), |text, place| text.replace(place, &self.name))
     }
 
     /// The name of class `class`.

@@ -73,7 +73,15 @@ mod tests {
     fn the_oldest_that_have_ended_are_forgotten() {
         let job = || {
             let wanted = vec![Wanted { seed: 0, index: 0, asked: Asked::Nothing }];
-            Job::new(Ask { model: 0, how: How::Run(Default::default()), wanted, seed: 0, depth: 7, previews: false })
+            Job::new(Ask {
+                model: 0,
+                how: How::Run(Default::default()),
+                wanted,
+                seed: 0,
+                depth: 7,
+                previews: false,
+                permit: Default::default(),
+            })
         };
         let file = |size| File { medium: Medium::Png, bytes: vec![0; size] };
         let store = Store::new(&Limits { kept: 2, kept_bytes: 25, ..Limits::default() });

@@ -146,6 +146,9 @@ fn draw(
                 told(&jobs, done, total);
                 if unwanted() { Err(Error::Interrupted) } else { Ok(()) }
             };
+            if unwanted() {
+                return Err(Error::Interrupted); // and what was sent is forgotten
+            }
             let opened = weights(run, server, batch.ask().model, device, recent)?;
             let files = opened.work(work, &served.name, &mut watch)?;
             Ok(files.into_iter().map(Ok).collect())
@@ -159,6 +162,10 @@ fn draw(
                     stop.store(unwanted(), Ordering::Relaxed);
                 }
                 Event::Note(line) => server.say(&format!("{}: {line}", served.name)),
+                // What it quotes is a client's.
+                Event::Quote(_) => {
+                    server.say(&format!("{}: a prompt was too long and its end was not read", served.name))
+                }
                 _ => {}
             };
             let drawn = released::draw(request, prepared, &mut Context::new(device.clone(), stop.clone(), heard))?;

@@ -172,7 +172,7 @@ fn ids(
         let pieces = words.split(text, length)?;
         if let Some(cut) = pieces.cut {
             let name = encoder.name();
-            context.note(format!("{name} reads {length} tokens; what it does not see of the prompt: {cut}"));
+            context.quote(format!("{name} reads {length} tokens; what it does not see of the prompt: {cut}"));
         }
         ids.extend(pieces.ids);
     }

@@ -2,11 +2,13 @@
 //! number give alone, the command line's own.
 
 mod file;
+mod sent;
 mod work;
 
 pub use crate::pipeline::{Peek, Watch};
 pub use data::Given;
 pub use file::{File, Medium};
+pub use sent::Sent;
 pub use work::{Edit, Restore, Separate, Told, Work};
 
 use crate::{

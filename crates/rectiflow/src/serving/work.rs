@@ -1,7 +1,7 @@
 //! What a served model makes of something that was sent to it: pictures restored or edited, sounds separated. The same as the verbs
 //! `restore`, `edit` and `separate` make of it, to the bit; number `i` of several is their picture `i`.
 
-use super::{Asked, File, Medium, Opened};
+use super::{Asked, File, Medium, Opened, Sent};
 use crate::{
     Context, Error,
     context::Event,
@@ -46,7 +46,7 @@ pub struct Restore {
     /// What was done to it.
     pub task: Task,
     /// What is known of it, of the shape that the task leaves.
-    pub measured: Vec<f32>,
+    pub measured: Sent<f32>,
     /// How it is restored, and in how many steps where that is settled.
     pub method: (Steering, Option<usize>),
     /// What it shows.
@@ -63,7 +63,7 @@ pub struct Restore {
 #[derive(Clone, Debug)]
 pub struct Edit {
     /// `[c h w]` of the model.
-    pub pixels: Vec<f32>,
+    pub pixels: Sent<f32>,
     /// How.
     pub method: Editing,
     /// What it shows.
@@ -82,7 +82,7 @@ pub struct Edit {
 #[derive(Clone, Debug)]
 pub struct Separate {
     /// The file's content: WAV, FLAC, Ogg or MP3.
-    pub bytes: Arc<Vec<u8>>,
+    pub bytes: Sent<u8>,
     /// What should be heard, one answer to each.
     pub queries: Vec<String>,
     /// From pictures to sound.
@@ -98,6 +98,12 @@ pub type Told<'w> = &'w mut (dyn FnMut(usize, usize) -> Result<(), Error> + Send
 
 /// Numbers of a recording at most, all channels together: five minutes of stereo at 48 kHz.
 const LONGEST: usize = 5 * 60 * 48_000 * 2;
+/// Seconds of it at most, whatever its rate is.
+const SECONDS: u64 = 5 * 60;
+/// Channels, each of which is separated by itself.
+const CHANNELS: usize = 2;
+/// Frames a second. A header may claim one, and then a small file would be hours at the model's rate.
+const RATES: std::ops::RangeInclusive<u32> = 4_000..=768_000;
 
 impl Work {
     /// How many files come out.
@@ -135,6 +141,15 @@ impl Work {
         }
     }
 
+    /// Drops what was sent: what the work was can still be told, and it can no longer be done.
+    pub fn forget(&self) {
+        match self {
+            Self::Restore(work) => work.measured.forget(),
+            Self::Edit(work) => work.pixels.forget(),
+            Self::Separate(work) => work.bytes.forget(),
+        }
+    }
+
     /// How, by name.
     pub fn method(&self) -> &'static str {
         match self {
@@ -163,6 +178,16 @@ impl Opened {
         Ok(self.model.subject.shape.image()?)
     }
 
+    /// Whether it restores pictures.
+    pub fn restores(&self) -> bool {
+        self.changes().is_ok() && restore::check_start(&self.model).is_ok()
+    }
+
+    /// Whether it edits pictures.
+    pub fn edits(&self) -> bool {
+        edit::check_model(&self.model).is_ok()
+    }
+
     /// Makes every check that [`Opened::work`] makes before its long work.
     ///
     /// # Errors
@@ -176,7 +201,7 @@ impl Opened {
                 model.check_plain("restore")?;
                 restore::check_start(model)?;
                 let operator = work.task.operator(model.subject.shape.image()?)?;
-                if operator.sizes().1 != work.measured.len() {
+                if operator.sizes().1 != work.measured.get().len() {
                     return Err(Error::Usage("--input: what is known has another shape than this task leaves".into()));
                 }
                 let method = &work.method.0;
@@ -202,6 +227,7 @@ impl Opened {
     /// # Errors
     /// Those of [`Opened::check`], what the solver says, and what `told` says.
     pub fn work(&self, work: &Work, called: &str, told: Told<'_>) -> Result<Vec<File>, Error> {
+        let work = &work.clone(); // what was sent is held here to the end, also where it is forgotten meanwhile
         self.check(work)?;
         let parts = match work {
             Work::Separate(work) => {
@@ -255,13 +281,17 @@ impl Opened {
         let operator = work.task.operator(model.subject.shape.image()?)?;
         let (steering, steps) = &work.method;
         let lift = || lifted(&model.file, which(None)?, &self.device);
-        let taped = steering.differentiates().then(lift).transpose()?;
+        let mut taped = steering.differentiates().then(lift).transpose()?;
+        if let Some((lifted, _)) = &mut taped {
+            // Words of its own would write the prompt to disk, as those of a command do.
+            lifted.words = model.words.clone();
+        }
         let (model, device) = taped.as_ref().map_or((model, &self.device), |(model, device)| (model, device));
         let run = restore::Run {
             model,
             device,
             operator: &operator,
-            measured: &work.measured.repeat(work.count),
+            measured: &work.measured.get().repeat(work.count),
             classes: &self.told(&work.asked)?,
             overrides: &work.overrides,
             noise: 0.0,
@@ -280,7 +310,7 @@ impl Opened {
         let count = |asked: &Asked| vec![asked.class(); work.count];
         let run = edit::Run {
             model: &self.model,
-            pictures: &work.pixels.repeat(work.count),
+            pictures: &work.pixels.get().repeat(work.count),
             source: &count(&work.source),
             target: &count(&work.target),
             prompts: self.model.words.is_some().then(|| texts.each_ref().map(String::as_str)),
@@ -315,6 +345,19 @@ impl Opened {
 
 /// The recording that was sent.
 fn sound(work: &Separate) -> Result<audio::Sound, Error> {
-    let Reading { sound, .. } = audio::from_bytes_within(work.bytes.to_vec(), Path::new("the recording"), LONGEST)?;
+    let refused = |why: String| Error::Usage(format!("--sound: {why}"));
+    let read = audio::from_bytes_within(work.bytes.get().to_vec(), Path::new("the recording"), LONGEST);
+    let Reading { sound, .. } = read.map_err(|error| refused(error.to_string()))?;
+    let (rate, channels) = (sound.rate, sound.channels.len());
+    if !RATES.contains(&rate) {
+        let (least, most) = RATES.into_inner();
+        return Err(refused(format!("it has {rate} frames a second; send one of {least} to {most}")));
+    }
+    if channels > CHANNELS {
+        return Err(refused(format!("it has {channels} channels; send one or two")));
+    }
+    if sound.frames() as u64 > SECONDS * u64::from(rate) {
+        return Err(refused(format!("it is longer than {SECONDS} seconds; cut it into shorter pieces")));
+    }
     Ok(sound)
 }

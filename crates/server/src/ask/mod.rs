@@ -4,6 +4,7 @@ mod work;
 
 use crate::{
     fields::Fields,
+    http::Permit,
     options::Limits,
     refusal::Refusal,
     shelf::{Kind, Run, Served, Shelf},
@@ -17,6 +18,7 @@ use rectiflow::{
     verbs::sample::SampleOverrides,
 };
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Pictures to be drawn.
 pub struct Ask {
@@ -32,6 +34,8 @@ pub struct Ask {
     pub depth: u32,
     /// Whether pictures are shown on their way.
     pub previews: bool,
+    /// Leave to hold what was sent, for as long as it is held.
+    pub permit: Mutex<Option<Arc<Permit>>>,
 }
 
 /// How pictures are drawn.
@@ -66,6 +70,8 @@ struct Settings {
     overrides: SampleOverrides,
     /// Steps at most.
     steps: usize,
+    /// Characters of a text at most.
+    letters: usize,
 }
 
 /// The command line's 128 cells to a side.
@@ -121,9 +127,11 @@ impl Ask {
             (Kind::Run(run), done) => {
                 own_size(run, size)?;
                 config(served, run, steps, guidance)?;
-                let overrides = SampleOverrides { steps, guidance, ..SampleOverrides::default() };
+                let batch = Some(run.batch);
+                let overrides = SampleOverrides { steps, guidance, batch, ..SampleOverrides::default() };
                 let (count, most) = (count as usize, limits.images);
-                let settings = Settings { prompt, class, count, most, seed, overrides, steps: limits.steps };
+                let (steps, letters) = (limits.steps, limits.prompt);
+                let settings = Settings { prompt, class, count, most, seed, overrides, steps, letters };
                 match done {
                     "restore" => work::restore(fields, served, run, settings)?,
                     "edit" => work::edit(fields, served, run, settings)?,
@@ -168,7 +176,23 @@ impl Ask {
             (Doing::Said, How::Run(_)) => fields.flag("previews")?.unwrap_or(false) && served.draws(),
             _ => false,
         };
-        Ok(Self { model: at, how, wanted, seed, depth, previews })
+        Ok(Self { model: at, how, wanted, seed, depth, previews, permit: Mutex::default() })
+    }
+
+    /// Holds `permit` for as long as what was sent is held; of samples nothing is.
+    pub fn holding(mut self, permit: Option<Arc<Permit>>) -> Self {
+        if let How::Work(_) = self.how {
+            self.permit = Mutex::new(permit);
+        }
+        self
+    }
+
+    /// Lets go of what was sent, and of the leave to hold it.
+    pub fn forget(&self) {
+        if let How::Work(work) = &self.how {
+            work.forget();
+        }
+        drop(self.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Samples of a run get seeds of their own, each the first picture of its seed, as A1111's clients expect.
@@ -334,6 +358,7 @@ fn refused(served: &Served, param: &str, error: &Error) -> Refusal {
         "guidance-scale" => "guidance_scale",
         "steps" => "steps",
         "query" => "query",
+        "sound" => "sound",
         "box" => "box",
         "mask" => "mask",
         "method" => "method",

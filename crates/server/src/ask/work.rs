@@ -12,9 +12,34 @@ use rectiflow::{
     serving::{Asked, Edit, Given, Restore, Separate, Work},
     verbs::{edit, restore},
 };
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Millions of pixels that a picture may have before it is brought to the model's size.
 const MEGAPIXELS: u64 = 32;
+/// Files that are decoded at a time: few bytes may be hundreds of megabytes for a moment.
+const DECODED: usize = 2;
+
+/// A turn to decode a file, until it is dropped.
+struct Turn;
+
+static TURNS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+impl Turn {
+    fn wait() -> Self {
+        let taken = TURNS.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = TURNS.1.wait_while(taken, |taken| *taken == DECODED);
+        *free.unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut taken: MutexGuard<'_, usize> = TURNS.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *taken -= 1;
+        TURNS.1.notify_one();
+    }
+}
 
 /// What is done to a picture under OpenAI's and A1111's interfaces: what is missing of it is restored, or it is edited as a whole.
 pub fn change(fields: &mut Fields, served: &Served, run: &Run, settings: Settings) -> Result<(How, All), Refusal> {
@@ -65,6 +90,9 @@ pub fn separate(fields: &mut Fields, served: &Served, run: &Run, settings: Setti
     let missing = || Refusal::bad("sound", "send a recording: WAV, FLAC, Ogg or MP3, in base64 or as a form's file");
     let bytes = fields.file("sound")?.ok_or_else(missing)?;
     let queries = fields.texts("query")?;
+    if queries.iter().any(|query| query.chars().count() > settings.letters) {
+        return Err(Refusal::bad("query", format!("each may have {} characters", settings.letters)));
+    }
     if queries.len() > settings.most {
         return Err(Refusal::bad("query", format!("it may name {} sounds", settings.most)));
     }
@@ -94,7 +122,7 @@ fn restoring(
     let asked = told(run, &settings)?.unwrap_or(Asked::Nothing);
     let Settings { overrides, seed, count, .. } = settings;
     let method = (steering, steps);
-    let work = Restore { task, measured: given.values, method, asked: asked.clone(), overrides, seed, count };
+    let work = Restore { task, measured: given.values.into(), method, asked: asked.clone(), overrides, seed, count };
     checked(served, run, Work::Restore(work)).map(|how| (how, All::One(asked)))
 }
 
@@ -118,7 +146,13 @@ fn editing(
         (None, Some(_)) => return Err(Refusal::bad("strength", format!("{name} has none; use sd-edit or flow-edit"))),
     }
     let source = fields.text("source")?;
+    if source.as_ref().is_some_and(|source| source.chars().count() > settings.letters) {
+        return Err(Refusal::bad("source", format!("it may have {} characters", settings.letters)));
+    }
     let needs = name != "sd-edit";
+    if !needs && source.is_some() {
+        return Err(Refusal::bad("source", "sd-edit does not ask what the picture shows; leave it out"));
+    }
     let source = match source.as_deref().map(str::trim) {
         None | Some("") if needs => {
             let message = format!("{name} must know what the picture shows: a class or a text, or none");
@@ -132,7 +166,7 @@ fn editing(
     };
     let target = told(run, &settings)?.ok_or_else(|| Refusal::bad("prompt", "say what the picture should show"))?;
     let Settings { overrides, seed, count, .. } = settings;
-    let work = Edit { pixels: given.values, method, source, target: target.clone(), overrides, seed, count };
+    let work = Edit { pixels: given.values.into(), method, source, target: target.clone(), overrides, seed, count };
     checked(served, run, Work::Edit(work)).map(|how| (how, All::One(target)))
 }
 
@@ -148,6 +182,7 @@ fn told(run: &Run, settings: &Settings) -> Result<Option<Asked>, Refusal> {
 }
 
 fn checked(served: &Served, run: &Run, work: Work) -> Result<How, Refusal> {
+    let _turn = matches!(work, Work::Separate(_)).then(Turn::wait); // a recording is decoded here
     run.opened.check(&work).map_err(|error| refused(served, "model", &error))?;
     Ok(How::Work(Box::new(work)))
 }
@@ -164,6 +199,10 @@ fn named(fields: &mut Fields, usual: &str) -> Result<String, Refusal> {
 
 /// `[c h w]` of the model's pictures, which must be what it moves.
 fn shape(served: &Served, run: &Run) -> Result<[usize; 3], Refusal> {
+    if !served.does().contains(&"restore") {
+        let does = served.does().join(", ");
+        return Err(Refusal::bad("model", format!("it changes no pictures: it can be asked to {does}")));
+    }
     run.opened.changes().map_err(|error| refused(served, "model", &error))
 }
 
@@ -174,6 +213,7 @@ fn needed(fields: &mut Fields, key: &str, run: &Run, shape: [usize; 3]) -> Resul
 }
 
 fn seen(key: &str, bytes: &[u8], run: &Run, shape: [usize; 3]) -> Result<Given, Refusal> {
+    let _turn = Turn::wait();
     run.opened.seen(bytes, shape, MEGAPIXELS).map_err(|error| Refusal::bad(key, error.to_string()))
 }
 

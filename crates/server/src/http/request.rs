@@ -36,7 +36,7 @@ pub struct Request {
     pub keeps: bool,
     headers: Vec<(String, String)>,
     /// Leave to hold the body.
-    permit: Option<Arc<Permit>>,
+    pub permit: Option<Arc<Permit>>,
 }
 
 impl Request {

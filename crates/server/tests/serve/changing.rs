@@ -103,6 +103,7 @@ fn edits_with_a_mask_are_restorations() {
         ("seed", "5"),
         ("steps", "4"),
         ("response_format", "b64_json"),
+        ("stream", "false"),
     ];
     let cases = [
         vec![("image", png(&picture)), ("mask", png(&mask))],
@@ -196,6 +197,12 @@ fn changes_that_make_no_sense() {
         (json!({ "do": "edit", "prompt": "Bag" }), "image"),
         (json!({ "do": "edit", "image": picture }), "prompt"),
         (json!({ "do": "edit", "image": picture, "prompt": "Bag", "strength": 0 }), "strength"),
+        (json!({ "do": "edit", "image": picture, "prompt": "Bag", "source": "Coat" }), "source"),
+        (
+            json!({ "do": "edit", "image": picture, "prompt": "Bag", "method": "inversion", "source": "x".repeat(4001) }),
+            "source",
+        ),
+        (json!({ "do": "restore", "image": picture, "box": "3", "sigma": 2 }), "sigma"),
         (json!({ "do": "edit", "image": picture, "prompt": "Bag", "method": "inversion" }), "source"),
         (json!({ "do": "edit", "image": picture, "prompt": "Bag", "method": "rf-edit", "source": "Coat" }), "model"),
         (json!({ "do": "edit", "image": picture, "prompt": "Bag", "method": "{ type = 'sd_edit' }" }), "method"),
@@ -231,13 +238,21 @@ fn changes_that_make_no_sense() {
 
 /// 16-bit mono.
 fn wav(samples: impl Iterator<Item = f32>) -> Vec<u8> {
+    claimed(samples, 16_000, 1)
+}
+
+/// 16-bit, whose head says this rate and so many channels.
+fn claimed(samples: impl Iterator<Item = f32>, rate: u32, channels: u16) -> Vec<u8> {
     let data: Vec<u8> = samples.flat_map(|v| ((v * 32767.0) as i16).to_le_bytes()).collect();
+    let frame = 2 * channels;
     let mut bytes = b"RIFF".to_vec();
     bytes.extend((36 + data.len() as u32).to_le_bytes());
-    bytes.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    bytes.extend(16_000u32.to_le_bytes());
-    bytes.extend(32_000u32.to_le_bytes());
-    bytes.extend(b"\x02\0\x10\0data");
+    bytes.extend(b"WAVEfmt \x10\0\0\0\x01\0");
+    bytes.extend(channels.to_le_bytes());
+    bytes.extend(rate.to_le_bytes());
+    bytes.extend((rate * u32::from(frame)).to_le_bytes());
+    bytes.extend(frame.to_le_bytes());
+    bytes.extend(b"\x10\0data");
     bytes.extend((data.len() as u32).to_le_bytes());
     [bytes, data].concat()
 }
@@ -264,7 +279,8 @@ fn separator(folder: &Path) -> PathBuf {
     folder.join("tones")
 }
 
-/// Mutants: the answers in another order; the first query for all; sounds at the model's level.
+/// Mutants: the answers in another order; the first query for all; sounds at the model's level; a recording's rate, its length in
+/// seconds or its channels not looked at; the place of the model told to whoever sends it a picture.
 #[test]
 fn sounds_come_as_the_command_line_separates_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -300,9 +316,15 @@ fn sounds_come_as_the_command_line_separates_them() {
         (&model["makes"], &model["does"], &model["size"]),
         (&json!("sounds"), &json!(["separate"]), &Value::Null)
     );
+    let claims = |rate, channels, count| BASE64_STANDARD.encode(claimed(tone(160.0, count), rate, channels));
     for (body, param) in [
         (json!({ "query": "high" }), "sound"),
-        (json!({ "sound": "aGVsbG8=", "query": "high" }), "model"),
+        (json!({ "sound": "aGVsbG8=", "query": "high" }), "sound"),
+        (json!({ "sound": claims(1, 1, 600), "query": "high" }), "sound"),
+        (json!({ "sound": claims(3_999, 1, 600), "query": "high" }), "sound"),
+        (json!({ "sound": claims(16_000, 3, 600), "query": "high" }), "sound"),
+        (json!({ "sound": claims(4_000, 1, 1_200_001), "query": "high" }), "sound"),
+        (json!({ "sound": claims(4_000, 1, 600), "query": "x".repeat(4001) }), "query"),
         (json!({ "sound": BASE64_STANDARD.encode(&recording), "query": "a trumpet" }), "query"),
         (json!({ "sound": BASE64_STANDARD.encode(&recording) }), "query"),
         (json!({ "sound": BASE64_STANDARD.encode(&recording), "query": "low", "size": "28x28" }), "size"),
@@ -310,6 +332,9 @@ fn sounds_come_as_the_command_line_separates_them() {
         let error = house.post("/api/jobs", body).json()["error"].clone();
         assert_eq!(error["param"], param, "{error}");
     }
+    let edits = house.post("/v1/images/edits", json!({ "image": BASE64_STANDARD.encode(&recording) }));
+    let said = edits.text();
+    assert!(edits.status == 400 && said.contains("changes no pictures") && !said.contains("/tmp"), "{said}");
     let pictures = house.post("/v1/images/generations", json!({ "prompt": "high" }));
     assert_eq!(
         (pictures.status, pictures.json()["error"]["param"].as_str()),
