@@ -150,7 +150,8 @@ fn editing(
         return Err(Refusal::bad("source", format!("it may have {} characters", settings.letters)));
     }
     let needs = name != "sd-edit";
-    if !needs && source.is_some() {
+    let said = source.as_deref().map_or("", str::trim);
+    if !needs && !matches!(said, "" | "none") {
         return Err(Refusal::bad("source", "sd-edit does not ask what the picture shows; leave it out"));
     }
     let source = match source.as_deref().map(str::trim) {
