@@ -174,6 +174,9 @@ fn checkpoints_that_are_not() {
         1,
         &["not a Rectiflow checkpoint"],
     );
+    // Released models: no checkpoint of a run, and said to be damaged.
+    refused(&mut sample("cut.ckpt", b"PK\x03\x04"), 1, &["cut.ckpt", "ends early"]);
+    refused(rectiflow().arg("plan").arg(folder.path().join("cut.safetensors")), 1, &["no whole safetensors file"]);
     let mut flipped = bytes.clone();
     let at = flipped.len() - 100;
     flipped[at] ^= 1;

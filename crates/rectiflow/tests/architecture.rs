@@ -230,3 +230,39 @@ fn draws_have_names() {
         }
     }
 }
+
+/// The paths under `crates/` that a page names in backticks, each of `{a,b}` by itself; patterns with `*` are left out.
+fn named(page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in page.split('`').filter(|word| word.starts_with("crates/") && !word.contains(['*', ' ', '\n'])) {
+        match path.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?))) {
+            Some((before, (inside, after))) => {
+                found.extend(inside.split(',').map(|one| format!("{before}{one}{after}")));
+            }
+            None => found.push(path.to_owned()),
+        }
+    }
+    found
+}
+
+/// Pages name files that are there; the changelog may speak of what was.
+///
+/// Mutant: a path in `papers/sd3.md` without its folder.
+#[test]
+fn pages_name_files_that_are_there() {
+    let mut seen = 0;
+    for folder in ["", "docs", "papers"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a readable folder").flatten() {
+            let page = entry.path();
+            if page.extension().is_none_or(|ending| ending != "md") || page.ends_with("CHANGELOG.md") {
+                continue;
+            }
+            for path in named(&fs::read_to_string(&page).expect("a readable page")) {
+                assert!(root().join(&path).exists(), "{}: `{path}` is not there", page.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 100, "only {seen} paths were read");
+    assert_eq!(named("x `crates/a/{b,c/d}.rs` y `crates/e` `z`"), ["crates/a/b.rs", "crates/a/c/d.rs", "crates/e"]);
+}

@@ -6,7 +6,7 @@ use rectiflow::{
     Context, Error, Precision,
     one_more_step::OneMoreStep,
     output as place,
-    released::{ReleasedRequest, is_released},
+    released::{ReleasedRequest, is_damaged, is_released},
     verbs::{
         self,
         export_schedule::{ExportRequest, export_schedule},
@@ -37,7 +37,11 @@ pub(super) fn first_step(args: args::FirstStepArgs) -> Option<(std::path::PathBu
 }
 
 pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Context) -> Result<(), Error> {
-    if request.released.parts.is_some() || is_released(&request.model.checkpoint) {
+    // A checkpoint of a run ends in .safetensors; what else cannot be opened was meant for a released model.
+    let checkpoint = &request.model.checkpoint;
+    let own = checkpoint.extension().is_some_and(|ending| ending == "safetensors");
+    let damaged = || is_damaged(checkpoint) && !(own && request.released.given().is_empty());
+    if request.released.parts.is_some() || is_released(checkpoint) || damaged() {
         return released(request, global, context);
     }
     if let Some(option) = request.released.given().first() {
@@ -149,7 +153,7 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
 pub(super) fn is_plan_of_released(request: &args::Plan) -> bool {
     let options = request.parts.is_some() || request.decode_tile.is_some();
     let options = options || request.height.is_some() || request.width.is_some();
-    options || request.recipe.as_deref().is_some_and(is_released)
+    options || request.recipe.as_deref().is_some_and(|path| is_released(path) || is_damaged(path))
 }
 
 /// What drawing from a released model needs.

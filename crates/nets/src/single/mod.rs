@@ -140,6 +140,11 @@ impl Map {
         dots.filter_map(|at| Some((self.lines.get(&name[..at])?, &name[at..]))).next()
     }
 
+    /// Whether a line speaks of the tensor `name` of the single file.
+    pub fn knows(&self, name: &str) -> bool {
+        self.line(name).is_some()
+    }
+
     /// What the tensor `name` of the single file holds, under diffusers' names; a name that no line knows stays.
     pub fn parts(&self, name: &str) -> Vec<(String, Part)> {
         let Some((line, rest)) = self.line(name) else { return vec![(name.to_owned(), Part::Whole)] };

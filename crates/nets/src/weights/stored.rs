@@ -112,6 +112,24 @@ impl Stored {
         (count > 0).then(|| format!("{count} values that are no tensors passed over: {first}{more}"))
     }
 
+    /// Refuses a tensor whose numbers are not read. Whole numbers pass: they count places, and no network asks for them; bytes do not,
+    /// for programs keep squeezed weights in them.
+    ///
+    /// # Errors
+    /// [`NetsError::Tensor`] with the type and the remedy.
+    pub fn check_read(&self, name: &str) -> Result<(), NetsError> {
+        use Dtype::{BF16, BOOL, F16, F32, F64, I16, I32, I64, U16, U32, U64};
+        match self.place(name)?.0.element {
+            Element::Number(dtype) if ![F64, F32, F16, BF16, I64, I32, I16, U64, U32, U16, BOOL].contains(&dtype) => {
+                let problem = format!(
+                    "has element type {dtype:?}, which is not read; take the file in F32, F16 or BF16, or as GGUF"
+                );
+                Err(NetsError::Tensor { name: name.to_owned(), problem })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn add(&mut self, path: &Path) -> Result<(), NetsError> {
         let unreadable = |error: std::io::Error| NetsError::file(path, format!("cannot be read: {error}"));
         let file = Mapped::open(&File::open(path).map_err(unreadable)?).map_err(unreadable)?;

@@ -71,13 +71,28 @@ impl Begin {
     /// The last steps of a schedule, as many as the strength says, and one at least.
     ///
     /// # Errors
-    /// None: the times of a schedule are one's again.
+    /// A strength below 1 that skips no step, so that the drawing would begin at noise alone and the picture say nothing.
     pub(super) fn last_of(&self, times: &Schedule) -> Result<Schedule, Error> {
         let steps = times.steps();
         // As the reference counts: what is skipped is a whole number of steps.
         let skipped = (steps as f64 - (steps as f64 * self.strength).min(steps as f64)) as usize;
         let skipped = skipped.min(steps - 1);
+        if skipped == 0 && self.strength < 1.0 {
+            return Err(Error::Usage(self.without_effect(steps)));
+        }
         Ok(Schedule::new(times.times()[skipped..].to_vec())?)
+    }
+
+    /// Why a strength does nothing in so many steps, and what would do.
+    fn without_effect(&self, steps: usize) -> String {
+        let strength = self.strength;
+        let enough = (1.0 / (1.0 - strength) - 1e-9).ceil();
+        let most = ((1.0 - 1.0 / steps as f64) * 1000.0).floor() / 1000.0;
+        let or = if most > 0.0 { format!("--strength {most} or less, ") } else { String::new() };
+        format!(
+            "--init-image, --strength {strength}: of {steps} step(s) none is skipped, so the drawing would begin at noise alone and the \
+             picture say nothing; give --steps {enough} or more, {or}or --strength 1 if noise alone is meant"
+        )
     }
 
     /// The latent of the picture.

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Error,
     context::{Context, Event},
-    memory, sampling, schedules,
+    memory, output, sampling, schedules,
 };
 use base::Condition;
 use flow::{Schedule, Solver, Stepper, solve_with};
@@ -161,6 +161,7 @@ pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Resul
     let times = begin.as_ref().map_or(Ok(times.clone()), |begin| begin.last_of(&times))?;
     let corrections = request.loras.iter().map(|(file, scale)| Corrections::open(file, *scale));
     let corrections: Vec<Corrections> = corrections.collect::<Result<_, _>>()?;
+    model.check_weights(note)?;
     network.check_corrections(&corrections)?;
     let solver = request.solver.clone().unwrap_or_else(|| network.solver());
     Ok(Prepared { model, network, settled, vae, codec, size, times, solver, corrections, begin, tiles })
@@ -298,14 +299,15 @@ fn extension(output: &Path) -> Option<String> {
     output.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase)
 }
 
-/// Refuses a kind of file that cannot be written, before the work.
+/// Refuses a kind of file that cannot be written, and a place that cannot, before the work.
 fn check_output(output: &Path) -> Result<(), Error> {
     match extension(output) {
         Some(other) if !KINDS.contains(&other.as_str()) => Err(Error::Usage(format!(
             "--output {}: cannot write `.{other}`; use .png, .npy, .safetensors, or a folder for single images",
             output.display()
         ))),
-        _ => Ok(()),
+        Some(_) => output::file(output, &[]),
+        None => output::folder(output),
     }
 }
 

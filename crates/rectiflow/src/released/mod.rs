@@ -85,3 +85,10 @@ pub fn is_released(path: &Path) -> bool {
     let gguf = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
     path.join(folder::INDEX).is_file() || gguf || single::Single::is_one(path)
 }
+
+/// Whether `path` is a file of weights by its ending that cannot be opened: [`sample`] and [`plan`] say why.
+pub fn is_damaged(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+    let weights = ["safetensors", "ckpt", "pt", "bin"].iter().any(|known| ending == *known);
+    weights && path.is_file() && nets::weights::Stored::open(path).is_err()
+}

@@ -142,6 +142,23 @@ impl Weights {
         })
     }
 
+    /// Refuses numbers that are not read, and says what is in a folder's files beside tensors.
+    ///
+    /// # Errors
+    /// With the file, the tensor and the remedy.
+    pub(super) fn check(&self, note: &mut dyn FnMut(String)) -> Result<(), Error> {
+        let told = match self {
+            Self::Folder(stored) => {
+                if let Some(line) = stored.passed_over() {
+                    note(format!("{}: {line}", stored.path().display()));
+                }
+                stored.names().iter().try_for_each(|name| stored.check_read(name))
+            }
+            Self::File(file, part) => file.check_read(part),
+        };
+        told.map_err(|error| at(self.path(), error))
+    }
+
     /// The file or index.
     pub(super) fn path(&self) -> &Path {
         match self {

@@ -2,6 +2,7 @@
 
 use super::{
     Family, Folder,
+    convert::weighty,
     folder::{self, read},
     part::{Part, Weights},
     single::{Described, Single, network_of},
@@ -142,6 +143,14 @@ impl Release {
         if let Some(line) = single.passed_over() {
             note(line);
         }
+        if self.family == Family::InstaFlow {
+            let parts = self.folder.as_ref().map(|folder| folder.path().display().to_string()).unwrap_or_default();
+            note(format!(
+                "{}: a U-Net beside an InstaFlow's folder ({parts}), so it is read as a velocity; if it is a Stable Diffusion, give a \
+                 Stable Diffusion's folder as --parts",
+                self.path.display()
+            ));
+        }
         let missing = self.lacking();
         if missing.is_empty() {
             return Ok(());
@@ -181,6 +190,24 @@ impl Release {
             Some(single) => Ok(Weights::File(single.clone(), name)),
             None => self.part(name, classes)?.open(called),
         }
+    }
+
+    /// Opens every part's weights, which maps them and reads none, and refuses numbers that are not read.
+    ///
+    /// # Errors
+    /// Files that are missing, damaged or of numbers that are not read, by name.
+    pub(super) fn check_weights(&self, note: &mut dyn FnMut(String)) -> Result<(), Error> {
+        for (name, classes, called) in weighty(self.family) {
+            if self.has(name) {
+                self.weights(name, classes, called)?.check(note)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tensors of a part that a single file holds and that have no place in diffusers' layout.
+    pub(super) fn unplaced(&self, part: &str) -> Vec<String> {
+        self.single.as_ref().map(|single| single.unplaced(part)).unwrap_or_default()
     }
 
     /// What a single file says of a part that it holds.
@@ -246,6 +273,14 @@ impl Release {
         }
         if own {
             return Ok(None);
+        }
+        // Stable Diffusion 2, whose two kinds say noise or v by the same shapes.
+        if self.family == Family::StableDiffusion && single.text_width() == Some(1024) {
+            return Err(Error::Usage(format!(
+                "{}: its text is 1024 wide, so it is a Stable Diffusion 2, and nothing in it says whether it predicts noise or v; \
+                 name a folder by --parts that has its scheduler/scheduler_config.json",
+                self.path.display()
+            )));
         }
         let settings = match (self.family, guided) {
             (Family::Sd3, _) => json!({ "num_train_timesteps": 1000, "shift": 3.0 }),

@@ -26,6 +26,8 @@ const CODEC: [&str; 2] = ["first_stage_model.", "vae."];
 /// Where text encoders stand, by the encoder.
 const CLIP_L: [&str; 2] = ["text_encoders.clip_l.transformer.", "cond_stage_model.transformer."];
 const CLIP_G: [&str; 1] = ["text_encoders.clip_g.transformer."];
+/// CLIP's projection. Files carry it wherever they carry CLIP, and only SD3 reads what it makes.
+const PROJECTION: &str = "text_projection.weight";
 const T5: [&str; 1] = ["text_encoders.t5xxl.transformer."];
 
 /// A file's tensors and what they are.
@@ -94,7 +96,9 @@ impl Single {
         }
         let of_a_part =
             |name: &String| held.values().any(|held| held.prefix.is_empty() || name.starts_with(held.prefix));
-        let others = names.iter().filter(|name| !of_a_part(name)).cloned().collect();
+        let unread = held.get("text_encoder").filter(|_| family != Family::Sd3);
+        let unread = unread.map(|held| format!("{}{PROJECTION}", held.prefix));
+        let others = names.iter().filter(|name| !of_a_part(name) || unread.as_ref() == Some(*name)).cloned().collect();
         Ok(Self { stored, family, held, others })
     }
 
@@ -127,7 +131,38 @@ impl Single {
         let first = self.others.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = if self.others.len() > SHOWN { " and so on" } else { "" };
         let count = self.others.len();
-        (count > 0).then(|| format!("{}: {count} of its tensors passed over: {first}{more}", self.path().display()))
+        let tensors = (count > 0).then(|| format!("{count} of its tensors passed over: {first}{more}"));
+        let said: Vec<String> = tensors.into_iter().chain(self.stored.passed_over()).collect();
+        (!said.is_empty()).then(|| format!("{}: {}", self.path().display(), said.join("; ")))
+    }
+
+    /// Whether the stored `name` belongs to the part `held`; without a prefix of its own a network is what has none of the others'.
+    fn belongs(&self, held: &Held, name: &str) -> bool {
+        let elsewhere = || self.held.values().any(|other| !other.prefix.is_empty() && name.starts_with(other.prefix));
+        name.starts_with(held.prefix) && !(held.prefix.is_empty() && elsewhere())
+    }
+
+    /// Stored tensors of a part.
+    fn of_part<'a>(&'a self, part: &str) -> impl Iterator<Item = (String, &'a Held)> {
+        let held = self.held.get(part);
+        self.stored.names().into_iter().filter_map(move |name| {
+            let held = held.filter(|held| self.belongs(held, &name))?;
+            Some((name, held))
+        })
+    }
+
+    /// Stored tensors of a part that have no place in diffusers' layout.
+    pub(super) fn unplaced(&self, part: &str) -> Vec<String> {
+        let known = |name: &str, held: &Held| held.map.as_ref().is_none_or(|map| map.knows(&name[held.prefix.len()..]));
+        self.of_part(part).filter(|(name, held)| !known(name, held)).map(|(name, _)| name).collect()
+    }
+
+    /// Refuses a part with numbers that are not read, by tensor.
+    ///
+    /// # Errors
+    /// Those of [`Stored::check_read`].
+    pub(super) fn check_read(&self, part: &str) -> Result<(), NetsError> {
+        self.of_part(part).try_for_each(|(name, _)| self.stored.check_read(&name))
     }
 
     /// A part's tensors under diffusers' or transformers' names.
@@ -139,16 +174,10 @@ impl Single {
             let problem = "is not in the file".into();
             return Err(NetsError::Tensor { name: part.to_owned(), problem });
         };
-        // Without a prefix of its own a network is what has none of the others'.
-        let elsewhere = |name: &str| {
-            held.prefix.is_empty()
-                && self.held.values().any(|other| !other.prefix.is_empty() && name.starts_with(other.prefix))
-        };
-        // Only SD3 reads CLIP's projected vector; files carry the projection wherever they carry CLIP.
         let deaf = part == "text_encoder" && self.family != Family::Sd3;
         Renamed::new(&self.stored, |name| match name.strip_prefix(held.prefix) {
-            Some(_) if elsewhere(name) => Vec::new(),
-            Some("text_projection.weight") if deaf => Vec::new(),
+            Some(_) if !self.belongs(held, name) => Vec::new(),
+            Some(PROJECTION) if deaf => Vec::new(),
             Some(name) => match &held.map {
                 Some(map) => map.parts(name),
                 None => vec![(name.to_owned(), nets::weights::Part::Whole)],
@@ -183,6 +212,12 @@ impl Single {
             _ => told::<T5Config>("T5EncoderModel", known, |_| shapes::t5(&view)),
         };
         told.map_err(failed)
+    }
+
+    /// Features of a text token that a U-Net reads.
+    pub(super) fn text_width(&self) -> Option<usize> {
+        let keys = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight";
+        self.view("unet").ok()?.shape(keys)?.get(1).copied()
     }
 
     /// Scale and shift of the family's latents.

@@ -140,7 +140,17 @@ fn beginnings_that_make_no_sense_are_refused() {
     media::arrays::save_npy(&small, &[1, 1, 16, 48], &[1.0; 16 * 48]).unwrap();
     let picture = || golden_of("flux_dev_tiny", "vae.encode.image");
     let path = |path: &Path| path.display().to_string();
+    let at = |steps: usize, strength: f64| ReleasedRequest {
+        init_image: Some((picture(), strength)),
+        noise: None,
+        steps: Some(steps),
+        ..changed()
+    };
     for (request, code, why) in [
+        // Nothing is skipped: what is said would do does, in the test below.
+        (at(1, 0.6), 2, "give --steps 3 or more, or --strength 1"),
+        (at(4, 0.8), 2, "give --steps 5 or more, --strength 0.75 or less, or --strength 1"),
+        (at(3, 0.67), 2, "give --steps 4 or more, --strength 0.666 or less"),
         (ReleasedRequest { init_image: Some((picture(), 0.0)), ..changed() }, 2, "--strength 0"),
         (ReleasedRequest { init_image: Some((picture(), 1.5)), ..changed() }, 2, "--strength 1.5"),
         (ReleasedRequest { init_image: Some(("absent.png".into(), 0.5)), ..changed() }, 1, "absent.png"),
@@ -156,4 +166,19 @@ fn beginnings_that_make_no_sense_are_refused() {
         assert!(error.exit_code() == code && error.to_string().contains(why), "{why}: {error}");
         assert!(!output.exists());
     }
+}
+
+/// What the refusal of a strength names is enough, and no less is.
+///
+/// Mutant: one step skipped where none is.
+#[test]
+fn a_strength_without_effect_is_told_what_would_have_one() {
+    let steps = |steps: usize, strength: f64| {
+        let init_image = Some((golden_of("flux_dev_tiny", "vae.encode.image"), strength));
+        let request = ReleasedRequest { init_image, steps: Some(steps), ..changed() };
+        rectiflow::released::prepare(&request, &mut |_| ()).map(|prepared| prepared.steps()).ok()
+    };
+    assert_eq!([steps(3, 0.6), steps(2, 0.6)], [Some(2), None]);
+    assert_eq!([steps(5, 0.8), steps(4, 0.75), steps(4, 0.76), steps(4, 1.0)], [Some(4), Some(3), None, Some(4)]);
+    assert_eq!([steps(3, 0.666), steps(1, 1.0)], [Some(2), Some(1)]);
 }

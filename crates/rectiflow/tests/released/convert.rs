@@ -159,6 +159,14 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_written() {
     assert!(code == 2 && text.contains(".safetensors"), "{code} {text}");
     let network_only = ConvertRequest { network_only: true, ..asked(&fixture("sd3_tiny"), &to, Layout::Diffusers) };
     assert!(said(&network_only).1.contains("--network-only"));
+    // A tensor that the other layout has no place for.
+    let more = dir.path().join("more.safetensors");
+    let name = "model.diffusion_model.joint_blocks.7.extra";
+    single::with_one_more(&fixture("single/sd3_tiny.safetensors"), &more, name, safetensors::Dtype::F16);
+    let folder = ConvertRequest { parts: Some(fixture("sd3_tiny")), ..asked(&more, &to, Layout::Diffusers) };
+    let (code, text) = said(&folder);
+    assert!(code == 1 && text.contains("no place in diffusers' layout") && text.contains(name), "{code} {text}");
+    std::fs::remove_file(&more).unwrap();
     // A number that f16 does not hold, in the last part that is written.
     let model = dir.path().join("model");
     done(&asked(&fixture("sd3_tiny"), &model, Layout::Diffusers));

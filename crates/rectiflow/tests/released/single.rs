@@ -149,3 +149,159 @@ fn tensors_of_nothing_are_told() {
     let line = told.iter().find(|line| line.contains("passed over")).unwrap();
     assert!(line.contains("2 of its tensors") && line.contains("alphas_cumprod, model_ema.decay"), "{line}");
 }
+
+/// A copy of a safetensors file with one more tensor of two bytes.
+pub(crate) fn with_one_more(from: &Path, to: &Path, name: &str, dtype: safetensors::Dtype) {
+    use safetensors::tensor::{SafeTensors, TensorView};
+    let bytes = std::fs::read(from).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let shape = vec![2 * 8 / dtype.bitsize()];
+    let more = TensorView::new(dtype, shape, &[0; 2]).unwrap();
+    let all = tensors.tensors().into_iter().filter(|(own, _)| own != name).chain([(name.to_owned(), more)]);
+    std::fs::write(to, safetensors::serialize(all, None).unwrap()).unwrap();
+}
+
+/// The notes of planning a file with a folder's parts, and the error if there is one.
+fn planned(file: &Path, parts: &str) -> (Vec<String>, Option<rectiflow::Error>) {
+    let mut told = Vec::new();
+    let request = ReleasedRequest { folder: file.into(), parts: Some(fixture(parts)), ..request(parts) };
+    let planned = rectiflow::released::plan(&request, &mut |line| told.push(line));
+    (told, planned.err())
+}
+
+/// CLIP's projection is read by SD3 alone; of other files it is said to be passed over.
+///
+/// Mutant: a name that is behind a part's prefix taken for one that is read.
+#[test]
+fn a_projection_that_nobody_reads_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("m.safetensors");
+    let name = "cond_stage_model.transformer.text_projection.weight";
+    with_one_more(&fixture("single/sd15_tiny.safetensors"), &file, name, safetensors::Dtype::F16);
+    let (told, error) = planned(&file, "sd15_tiny");
+    assert!(error.is_none(), "{error:?}");
+    assert!(told.iter().any(|line| line.contains("3 of its tensors passed over") && line.contains(name)), "{told:?}");
+    let (told, _) = planned(&fixture("single/sd3_tiny.safetensors"), "sd3_tiny");
+    assert!(!told.iter().any(|line| line.contains("text_projection")), "{told:?}");
+}
+
+/// Numbers that are not read are refused by `plan` as by `sample`, before the work and by name; of files and of folders.
+///
+/// Mutants: the network's numbers alone looked at; whole numbers refused.
+#[test]
+fn numbers_that_are_not_read_are_refused_before_the_work() {
+    use safetensors::Dtype::{F8_E4M3, I16};
+    let dir = tempfile::tempdir().unwrap();
+    let (from, file) = (fixture("single/sd15_tiny.safetensors"), dir.path().join("fp8.safetensors"));
+    for name in ["model.diffusion_model.out.2.bias", "first_stage_model.quant_conv.bias"] {
+        with_one_more(&from, &file, name, F8_E4M3);
+        let (_, error) = planned(&file, "sd15_tiny");
+        let said = error.unwrap().to_string();
+        for word in ["fp8.safetensors", name, "F8_E4M3", "take the file in F32, F16 or BF16, or as GGUF"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    }
+    with_one_more(&from, &file, "cond_stage_model.transformer.text_model.embeddings.position_ids", I16);
+    assert!(planned(&file, "sd15_tiny").1.is_none());
+    // A part of a folder.
+    let (whole, folder) = (fixture("sd15_tiny"), dir.path().join("model"));
+    for part in std::fs::read_dir(&whole).unwrap().flatten().filter(|part| part.path().is_dir()) {
+        std::fs::create_dir_all(folder.join(part.file_name())).unwrap();
+        for entry in std::fs::read_dir(part.path()).unwrap().flatten() {
+            std::fs::copy(entry.path(), folder.join(part.file_name()).join(entry.file_name())).unwrap();
+        }
+    }
+    std::fs::copy(whole.join("model_index.json"), folder.join("model_index.json")).unwrap();
+    let vae = Path::new("vae/diffusion_pytorch_model.safetensors");
+    with_one_more(&whole.join(vae), &folder.join(vae), "decoder.conv_out.bias", F8_E4M3);
+    let refused = |request: &ReleasedRequest| sample(request, &mut Context::silent()).unwrap_err().to_string();
+    let output = dir.path().join("x.png");
+    let asked = ReleasedRequest { folder: folder.clone(), noise: None, output: output.clone(), ..request("sd15_tiny") };
+    let said = refused(&asked);
+    assert!(said.contains("decoder.conv_out.bias") && said.contains("F8_E4M3"), "{said}");
+    // And one whose weights are not there, before a prompt is read.
+    std::fs::remove_file(folder.join(vae)).unwrap();
+    let said = rectiflow::released::prepare(&asked, &mut |_| ()).err().unwrap().to_string();
+    assert!(said.contains("diffusion_pytorch_model.safetensors") && said.contains("vae"), "{said}");
+    assert!(!output.exists());
+    // Nor is a place where no picture can be written found out after the drawing.
+    let said = refused(&ReleasedRequest { output: file.join("x.png"), ..asked });
+    assert!(said.contains("is a file, not a folder"), "{said}");
+}
+
+/// A file that ends early is told as such, whatever verb asks.
+#[test]
+fn damaged_files_are_told_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = std::fs::read(fixture("single/sd35m_tiny.safetensors")).unwrap();
+    for (name, bytes, why) in [
+        ("cut.safetensors", &bytes[..bytes.len() / 2], "is no whole safetensors file"),
+        ("cut.ckpt", &b"PK\x03\x04"[..], "is an archive that ends early"),
+    ] {
+        let file = dir.path().join(name);
+        std::fs::write(&file, bytes).unwrap();
+        assert!(rectiflow::released::is_damaged(&file), "{name}");
+        let said = planned(&file, "sd3_tiny").1.unwrap().to_string();
+        assert!(said.contains(name) && said.contains(why), "{said}");
+    }
+    // Whole files of weights are not, nor files of other things.
+    let text = dir.path().join("recipe.toml");
+    std::fs::write(&text, "no weights").unwrap();
+    for file in [text, fixture("sd3_tiny/golden.safetensors")] {
+        assert!(!rectiflow::released::is_damaged(&file));
+    }
+}
+
+/// What a U-Net is taken for is said where its file does not say it, and not guessed where its shapes leave it open.
+///
+/// Mutants: the note for a Stable Diffusion's folder as well; Stable Diffusion 2 taken for one that says noise.
+#[test]
+fn what_a_unet_predicts_is_said_or_asked_for() {
+    let file = fixture("single/sd15_tiny.safetensors");
+    let velocity = |told: &[String]| told.iter().any(|line| line.contains("read as a velocity"));
+    let (told, error) = planned(&file, "instaflow_tiny");
+    assert!(velocity(&told), "{told:?} {error:?}");
+    assert!(!velocity(&planned(&file, "sd15_tiny").0));
+    // Stable Diffusion 2's text is 1024 wide.
+    let dir = tempfile::tempdir().unwrap();
+    let (wide, parts) = (dir.path().join("sd2.safetensors"), dir.path().join("parts"));
+    let bytes = std::fs::read(&file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let padded = |(name, view): (String, safetensors::tensor::TensorView)| {
+        let mut shape = view.shape().to_vec();
+        let mut data = view.data().to_vec();
+        if name.starts_with("model.diffusion_model.")
+            && (name.ends_with("attn2.to_k.weight") || name.ends_with("attn2.to_v.weight"))
+        {
+            data.resize(data.len() / shape[1] * 1024, 0);
+            shape[1] = 1024;
+        }
+        (name, view.dtype(), shape, data)
+    };
+    let padded: Vec<_> = tensors.tensors().into_iter().map(padded).collect();
+    let views = padded.iter().map(|(name, dtype, shape, data)| {
+        (name.clone(), safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).unwrap())
+    });
+    std::fs::write(&wide, safetensors::serialize(views, None).unwrap()).unwrap();
+    std::fs::create_dir_all(parts.join("tokenizer")).unwrap();
+    for entry in std::fs::read_dir(fixture("sd15_tiny/tokenizer")).unwrap().flatten() {
+        std::fs::copy(entry.path(), parts.join("tokenizer").join(entry.file_name())).unwrap();
+    }
+    let config = std::fs::read(fixture("sd15_tiny/unet/config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    config["cross_attention_dim"] = 1024.into();
+    std::fs::create_dir_all(parts.join("unet")).unwrap();
+    std::fs::write(parts.join("unet/config.json"), config.to_string()).unwrap();
+    let asked = |file: &Path| {
+        let release = Release::open(file, Some(&parts)).unwrap();
+        Network::of(&release, &mut |_| ()).map(drop)
+    };
+    let error = asked(&wide).unwrap_err();
+    assert!(
+        error.exit_code() == 2 && error.to_string().contains("noise or v") && error.to_string().contains("scheduler")
+    );
+    std::fs::create_dir_all(parts.join("scheduler")).unwrap();
+    let scheduler = "scheduler/scheduler_config.json";
+    std::fs::copy(fixture("sd15_tiny").join(scheduler), parts.join(scheduler)).unwrap();
+    asked(&wide).unwrap();
+}

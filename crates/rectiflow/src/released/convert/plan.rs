@@ -88,6 +88,15 @@ impl Plan {
             if !wanted {
                 continue;
             }
+            let unplaced = if single { Vec::new() } else { release.unplaced(name) };
+            if let Some(first) = unplaced.first() {
+                return Err(Error::Failure(format!(
+                    "{}: {} tensors of `{name}` have no place in diffusers' layout (`{first}` and so on); take them out of the file, or \
+                     keep it as it is",
+                    release.path().display(),
+                    unplaced.len()
+                )));
+            }
             let weights = release.weights(name, classes, called)?;
             let names: BTreeSet<String> = weights.source()?.names().into_iter().collect();
             let lines = match single {
