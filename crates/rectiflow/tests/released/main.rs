@@ -504,8 +504,7 @@ fn older_vocabularies_and_unknown_keys_are_served() {
     };
     {
         let listen = |event: rectiflow::Event| {
-            // What repeats a prompt is no note: a server's log has the notes. Mutant: it told as one.
-            if let rectiflow::Event::Quote(line) = event {
+            if let rectiflow::Event::Note(line) = event {
                 told.push(line.to_owned());
             }
         };
