@@ -75,17 +75,9 @@ impl BlockKind {
     }
 }
 
-/// An IEEE 754 half at `at`.
+/// The half-precision number at `at`.
 fn half(block: &[u8], at: usize) -> f32 {
-    let bits = u16::from_le_bytes([block[at], block[at + 1]]);
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1024.0 + fraction) * 2f32.powi(exponent - 25),
-    }
+    half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
 fn word(block: &[u8], at: usize) -> u32 {

@@ -3,6 +3,7 @@
 
 use crate::MetricsError;
 use base::{Device, Tensor, TensorData};
+use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -57,7 +58,7 @@ impl Weights {
             let data = match view.dtype() {
                 Dtype::F32 => words(bytes, f32::from_le_bytes),
                 Dtype::F64 => words(bytes, |b| f64::from_le_bytes(b) as f32),
-                Dtype::F16 => words(bytes, |b| half_to_f32(u16::from_le_bytes(b))),
+                Dtype::F16 => words(bytes, |b| f16::from_le_bytes(b).to_f32()),
                 Dtype::BF16 => words(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
                 Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL => continue,
                 other => return Err(corrupt(format!("tensor `{name}` is {other:?}; F32, F16, BF16 or F64 are read"))),
@@ -80,7 +81,7 @@ impl Weights {
             .map(|(name, tensor)| {
                 let bytes = match precision {
                     Precision::F32 => tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-                    Precision::F16 => tensor.data.iter().flat_map(|&v| f32_to_half(v).to_le_bytes()).collect(),
+                    Precision::F16 => tensor.data.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
                 };
                 (name, tensor, bytes)
             })
@@ -161,38 +162,6 @@ fn words<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32
     bytes.chunks_exact(N).map(word).collect()
 }
 
-/// IEEE half to single precision, exact.
-pub(crate) fn half_to_f32(half: u16) -> f32 {
-    let sign = if half & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = (i32::from(half >> 10 & 31), f32::from(half & 1023));
-    match exponent {
-        0 => sign * fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => sign * f32::INFINITY,
-        31 => f32::NAN,
-        _ => sign * (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
-    }
-}
-
-/// Single to IEEE half precision, to nearest even; too large becomes infinity.
-pub(crate) fn f32_to_half(value: f32) -> u16 {
-    let sign = ((value.to_bits() >> 16) & 0x8000) as u16;
-    let magnitude = value.abs();
-    if magnitude.is_nan() {
-        return sign | 0x7E00;
-    }
-    if magnitude >= 65520.0 {
-        return sign | 0x7C00;
-    }
-    if magnitude < 2f32.powi(-14) {
-        // Subnormal: an integer multiple of 2^-24; 1024 of them are the smallest normal number's code.
-        return sign | (magnitude * 2f32.powi(24)).round_ties_even() as u16;
-    }
-    // Adding half of the last kept bit (minus one unless it is odd) and cutting rounds to nearest even.
-    let bits = magnitude.to_bits();
-    let rounded = bits + 0x0FFF + (bits >> 13 & 1);
-    sign | ((rounded >> 13) - ((127 - 15) << 10)) as u16
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,22 +188,6 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
         assert!(sample().write(&directory.path().join("no/such/w"), Precision::F32).is_err());
-    }
-
-    #[test]
-    fn every_half_survives_a_round_trip() {
-        for half in 0..=u16::MAX {
-            let value = half_to_f32(half);
-            if !value.is_nan() {
-                assert_eq!(f32_to_half(value), half, "{half:04x}");
-            }
-        }
-        // 1 + 2^-11 lies between 1 and its neighbour and ties to even; a little more rounds up.
-        assert_eq!(f32_to_half(1.0 + 2f32.powi(-11)), 0x3C00);
-        assert_eq!(f32_to_half(1.0 + 2f32.powi(-11) + 2f32.powi(-20)), 0x3C01);
-        // The tie above an odd code goes up, which a rounding that cuts every tie misses.
-        assert_eq!(f32_to_half(1.0 + 3.0 * 2f32.powi(-11)), 0x3C02);
-        assert_eq!(f32_to_half(1e9), 0x7C00);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use super::annotation::{Annotation, Word};
 use crate::found::Found;
 use crate::{DataError, Result, denormalize};
+use half::f16;
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use std::path::Path;
 
@@ -70,8 +71,8 @@ impl<'a> Array<'a> {
                 match (self.kind, self.size, self.big) {
                     (TypeChar::Bool | TypeChar::Uint, 1, _) => |bytes: &[u8]| f64::from(bytes[0]),
                     (TypeChar::Int, 1, _) => |bytes: &[u8]| f64::from(bytes[0] as i8),
-                    (TypeChar::Float, 2, false) => |bytes: &[u8]| half(u16::from_le_bytes(word(bytes))),
-                    (TypeChar::Float, 2, true) => |bytes: &[u8]| half(u16::from_be_bytes(word(bytes))),
+                    (TypeChar::Float, 2, false) => |bytes: &[u8]| f16::from_le_bytes(word(bytes)).to_f64(),
+                    (TypeChar::Float, 2, true) => |bytes: &[u8]| f16::from_be_bytes(word(bytes)).to_f64(),
                     $((TypeChar::$kind, $size, false) => |bytes: &[u8]| <$number>::from_le_bytes(word(bytes)) as f64,
                       (TypeChar::$kind, $size, true) => |bytes: &[u8]| <$number>::from_be_bytes(word(bytes)) as f64,)*
                     (kind, size, _) => {
@@ -218,32 +219,5 @@ impl<'a> Array<'a> {
             }
         };
         Some(text.trim_end_matches('\0').trim().to_string())
-    }
-}
-
-/// IEEE 754 binary16.
-fn half(bits: u16) -> f64 {
-    let (sign, exponent, fraction) = (bits >> 15, i32::from(bits >> 10 & 31), f64::from(bits & 1023));
-    let size = match exponent {
-        0 => fraction * 2f64.powi(-24),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
-    };
-    if sign == 1 { -size } else { size }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_precision_is_read_exactly() {
-        for (bits, value) in
-            [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333251953125), (0x0001, 2f64.powi(-24)), (0x7bff, 65504.0)]
-        {
-            assert_eq!(half(bits), value);
-        }
-        assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan());
     }
 }

@@ -347,6 +347,9 @@ fn arrays_of_every_kind_and_order() {
         )*};
     }
     kinds!("u2" u16, "u4" u32, "u8" u64, "i2" i16, "i4" i32, "i8" i64, "f4" f32, "f8" f64);
+    // 0, 100 and 255 in half precision.
+    assert_eq!(read(&npy("<f2", &[1, 1, 3], &[0, 0, 0x40, 0x56, 0xf8, 0x5b])), [0, 100, 255]);
+    assert_eq!(read(&npy(">f2", &[1, 1, 3], &[0, 0, 0x56, 0x40, 0x5b, 0xf8])), [0, 100, 255]);
     assert_eq!(read(&npy("|b1", &[1, 1, 3], &[0, 1, 1])), [0, 255, 255]);
     let wide: Vec<u8> = [0u16, 257, 65535].iter().flat_map(|v| v.to_le_bytes()).collect();
     assert_eq!(read(&npy("<u2", &[1, 1, 3], &wide)), [0, 1, 255]);

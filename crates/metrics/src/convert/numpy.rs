@@ -1,7 +1,8 @@
 //! Weights pickled as nested dictionaries of numpy arrays, as JAX projects publish them.
 
 use crate::MetricsError;
-use crate::weights::{HostTensor, Weights, half_to_f32};
+use crate::weights::{HostTensor, Weights};
+use half::f16;
 use pickle::{Graph, Id, Value};
 use std::path::Path;
 
@@ -81,7 +82,7 @@ fn array(graph: &Graph, id: Id) -> Result<HostTensor, String> {
 /// A little-endian float of two, four or eight bytes.
 pub(super) fn number(bytes: &[u8]) -> f32 {
     match *bytes {
-        [a, b] => half_to_f32(u16::from_le_bytes([a, b])),
+        [a, b] => f16::from_le_bytes([a, b]).to_f32(),
         [a, b, c, d] => f32::from_le_bytes([a, b, c, d]),
         [a, b, c, d, e, f, g, h] => f64::from_le_bytes([a, b, c, d, e, f, g, h]) as f32,
         _ => f32::NAN,

@@ -2,6 +2,7 @@
 
 use crate::NetsError;
 use base::TensorData;
+use half::{bf16, f16};
 use kernels::Blocks;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, HashMap};
@@ -137,11 +138,8 @@ pub(super) fn widen(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, 
     Ok(match dtype {
         Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
         Dtype::F64 => bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
-        // bfloat16 is the upper half of an f32.
-        Dtype::BF16 => {
-            bytes.as_chunks().0.iter().map(|&b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)).collect()
-        }
-        Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| half(u16::from_le_bytes(b))).collect(),
+        Dtype::BF16 => bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
         other => {
             return Err(NetsError::Tensor {
                 name: name.to_owned(),
@@ -149,18 +147,6 @@ pub(super) fn widen(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, 
             });
         }
     })
-}
-
-/// IEEE 754 binary16 to binary32, exactly.
-fn half(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1024.0 + fraction) * 2f32.powi(exponent - 25),
-    }
 }
 
 /// The tensors of another source whose names start with a prefix, without it: one network of a checkpoint with several.
@@ -219,9 +205,10 @@ mod tests {
             (0x3555, 0.333_251_95),
             (0x7c00, f32::INFINITY),
         ];
+        let read = |bits: u16| widen("x", Dtype::F16, &bits.to_le_bytes()).unwrap()[0];
         for (bits, want) in cases {
-            assert_eq!(half(bits).to_bits(), f32::to_bits(want), "{bits:#x}");
+            assert_eq!(read(bits).to_bits(), f32::to_bits(want), "{bits:#x}");
         }
-        assert!(half(0x7e00).is_nan());
+        assert!(read(0x7e00).is_nan());
     }
 }

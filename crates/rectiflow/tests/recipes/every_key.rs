@@ -1,6 +1,8 @@
 //! Every key of a recipe changes what it should and nothing else: each is set to another value in the smallest run, and a table says
 //! what must move. A key of the default recipe without a row fails; kinds that are not its own, and keys that it leaves out, have
 //! tests of their own.
+//!
+//! Mutants, both tried: `sample.schedule` not handed to the solver; `pairs.generate.steps` fixed.
 
 use rectiflow::{
     Context, Error, Event, Model, Precision, Recipe, TrainEvent,

@@ -169,3 +169,29 @@ impl Plan {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What has been spent, and rows still to come, are no longer there for students; what began keeps what it was given.
+    /// Mutants: `spent` left out; the rows of the other students alone; settled twice.
+    #[test]
+    fn a_student_gets_of_what_is_left_once() {
+        let speed = Speed { evaluation: 1e-3, image: 2e-3, judging: 4.0 };
+        let stages = [Way::Reflow, Way::Distill].map(Stage::new).to_vec();
+        let (checkpoint, ema, floor, many, found) = Default::default();
+        let mut plan =
+            Plan { checkpoint, ema, nfe: 2, samples: 500, search: 0, stages, speed, floor, many, found, spent: 0.0 };
+        let seconds = |plan: &Plan, index: usize, steps: f64| {
+            plan.stages[index].cost.map_or(0.0, |cost| cost.seconds + cost.pairs as f64 * steps * speed.evaluation)
+        };
+        // 1000 s: 40 kept back, 100 gone, two rows of 5 s; three fifths of the rest.
+        plan.settle(0, 1000.0, 100.0, 64);
+        assert!((seconds(&plan, 0, 16.0) - 0.6 * 850.0).abs() < 1e-6, "{}", seconds(&plan, 0, 16.0));
+        plan.settle(0, 1000.0, 900.0, 64);
+        assert!((seconds(&plan, 0, 16.0) - 0.6 * 850.0).abs() < 1e-6);
+        plan.settle(1, 1000.0, 700.0, 64);
+        assert!((seconds(&plan, 1, 6.0) - 255.0).abs() < 1e-6, "{}", seconds(&plan, 1, 6.0));
+    }
+}
