@@ -147,7 +147,8 @@ impl Job {
         self.change(|progress| {
             progress.files[at] = Some(Arc::new(file));
             progress.previews[at] = None;
-            (progress.step, progress.drawing) = (0, progress.drawing.saturating_sub(1));
+            // The others of its batch have had their steps: they stay.
+            progress.drawing = progress.drawing.saturating_sub(1);
             if progress.files.iter().all(Option::is_some) {
                 progress.state = State::Done;
             }
@@ -179,14 +180,12 @@ mod tests {
     use crate::{ask::How, http::Permit};
     use rectiflow::{
         separator::Resynthesis,
-        serving::{Asked, Separate, Wanted, Work},
+        serving::{Asked, Medium, Separate, Wanted, Work},
     };
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Mutants: what was sent kept with the job; its leave given back while the job waits, or never.
-    #[test]
-    fn what_was_sent_is_held_until_the_job_ends() {
-        let held = Arc::new(AtomicUsize::new(0));
+    /// A request for `files` sounds, with 50 bytes of its own.
+    fn ask(files: u64) -> Ask {
         let work = Separate {
             bytes: vec![0; 50].into(),
             queries: vec!["low".into()],
@@ -195,9 +194,38 @@ mod tests {
             seed: 0,
         };
         let how = How::Work(Box::new(Work::Separate(work)));
-        let wanted = vec![Wanted { seed: 0, index: 0, asked: Asked::Nothing }];
-        let ask = Ask { model: 0, how, wanted, seed: 0, depth: 7, previews: false, permit: Default::default() };
-        let job = Job::new(ask.holding(Permit::new(&held, 50, 64).map(Arc::new)));
+        let wanted = (0..files).map(|index| Wanted { seed: 0, index, asked: Asked::Nothing }).collect();
+        Ask { model: 0, how, wanted, seed: 0, depth: 7, previews: false, permit: Default::default() }
+    }
+
+    /// Files of a batch become known one after another, and whoever looks in between sees no less than before. Mutant: the steps of
+    /// all forgotten with the first file.
+    #[test]
+    fn the_share_does_not_fall_between_two_files() {
+        let job = Job::new(ask(3));
+        let mut seen = vec![job.progress().share()];
+        let mut look = |change: &dyn Fn()| {
+            change();
+            seen.push(job.progress().share());
+        };
+        let file = || File { medium: Medium::Wav, bytes: vec![] };
+        for step in 0..=4 {
+            look(&|| job.stepped(2, step, 4));
+        }
+        look(&|| job.drawn(0, file()));
+        look(&|| job.drawn(1, file()));
+        look(&|| job.stepped(1, 0, 4));
+        look(&|| job.stepped(1, 2, 4));
+        look(&|| job.drawn(2, file()));
+        let thirds = [0.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.0, 2.0, 2.0, 2.5, 3.0];
+        assert!(seen.iter().zip(thirds).all(|(share, third)| (share - third / 3.0).abs() < 1e-12), "{seen:?}");
+    }
+
+    /// Mutants: what was sent kept with the job; its leave given back while the job waits, or never.
+    #[test]
+    fn what_was_sent_is_held_until_the_job_ends() {
+        let held = Arc::new(AtomicUsize::new(0));
+        let job = Job::new(ask(1).holding(Permit::new(&held, 50, 64).map(Arc::new)));
         let bytes = || match &job.ask.how {
             How::Work(work) => match &**work {
                 Work::Separate(work) => work.bytes.get().len(),
