@@ -2,18 +2,24 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rectiflow::{Event, TrainBar, TrainEvent, TrainObserver};
+use std::time::{Duration, Instant};
+
+/// Where there is no terminal, long work says how far it is so often.
+const APART: Duration = Duration::from_secs(60);
 
 /// The listener of a terminal.
 pub struct Bars {
     quiet: bool,
     train: Option<TrainBar>,
     work: Option<ProgressBar>,
+    /// When its work began, or was last told of in a line.
+    spoke: Instant,
 }
 
 impl Bars {
     /// `quiet` draws nothing.
     pub fn new(quiet: bool) -> Self {
-        Self { quiet, train: None, work: None }
+        Self { quiet, train: None, work: None, spoke: Instant::now() }
     }
 
     /// Draws an event.
@@ -37,11 +43,15 @@ impl Bars {
                 let style = "{prefix} {wide_bar:.cyan/dim} {pos}/{len} {per_sec}, {eta} left";
                 bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
                 bar.set_prefix(what.to_string());
-                self.work = Some(bar);
+                (self.work, self.spoke) = (Some(bar), Instant::now());
             }
             Event::Advance { done } => {
                 if let Some(bar) = &self.work {
                     bar.set_position(done);
+                    if bar.is_hidden() && self.spoke.elapsed() >= APART {
+                        crate::say::line(format_args!("{}: {done} of {}", bar.prefix(), bar.length().unwrap_or(done)));
+                        self.spoke = Instant::now();
+                    }
                 }
             }
             Event::End => {

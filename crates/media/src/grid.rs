@@ -1,6 +1,6 @@
 //! Contact sheets: many images side by side in one.
 
-use crate::{Bitmap, Images};
+use crate::{Bitmap, Images, lettering};
 
 /// How a sheet is laid out. Images fill it row by row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,12 @@ impl Default for Grid {
 /// Images narrower than this are enlarged by a whole factor.
 const VISIBLE_WIDTH: usize = 56;
 
+/// A name above a column takes at most so many lines.
+const NAME_LINES: usize = 2;
+
+/// Its grey.
+const NAME_LEVEL: u8 = 220;
+
 impl Grid {
     /// The number of columns a sheet of `count` images gets.
     pub fn columns_for(&self, count: usize) -> usize {
@@ -39,10 +45,37 @@ impl Grid {
         }
     }
 
+    /// [`Grid::draw`] in as many columns as there are `names`, each above its column.
+    pub fn named(&self, images: &Images, names: &[String]) -> Bitmap {
+        let grid = Self { columns: names.len(), ..self.clone() };
+        let below = grid.draw(images);
+        let width = images.shape()[2] * grid.scale_for(images.shape()[2]);
+        let lines: Vec<_> = names.iter().map(|name| lettering::wrap(name, width, NAME_LINES)).collect();
+        let tall = lines.iter().map(Vec::len).max().unwrap_or(0);
+        let strip = self.padding + tall * lettering::LINE;
+        let pixels = vec![self.background; strip * below.width * below.channels];
+        let mut sheet = Bitmap { pixels, height: strip, width: below.width, channels: below.channels };
+        for (column, lines) in lines.iter().enumerate() {
+            let left = self.padding + column * (width + self.padding);
+            for (at, line) in lines.iter().enumerate() {
+                // Short names stand right above their pictures.
+                let top = self.padding + (tall - lines.len() + at) * lettering::LINE;
+                lettering::write(&mut sheet, line, [left, top], width, NAME_LEVEL);
+            }
+        }
+        sheet.pixels.extend(below.pixels);
+        sheet.height += below.height;
+        sheet
+    }
+
+    fn scale_for(&self, width: usize) -> usize {
+        if self.upscale > 0 { self.upscale } else { VISIBLE_WIDTH.div_ceil(width.max(1)).max(1) }
+    }
+
     /// Draws the sheet; an empty set gives a sheet of one gap.
     pub fn draw(&self, images: &Images) -> Bitmap {
         let [channels, height, width] = images.shape();
-        let scale = if self.upscale > 0 { self.upscale } else { VISIBLE_WIDTH.div_ceil(width.max(1)).max(1) };
+        let scale = self.scale_for(width);
         let columns = self.columns_for(images.len());
         let rows = images.len().div_ceil(columns);
         let (cell_h, cell_w) = (height * scale + self.padding, width * scale + self.padding);
@@ -76,6 +109,27 @@ mod tests {
         let at = |y: usize, x: usize| sheet.pixels[y * 7 + x];
         assert_eq!([at(1, 1), at(2, 2), at(1, 4), at(4, 1), at(5, 2)], [0, 0, 128, 255, 255]);
         assert_eq!([at(0, 0), at(3, 3), at(4, 4), at(6, 6)], [7; 4]);
+    }
+
+    /// Mutants: names in another order; the pictures no longer what they are without names.
+    #[test]
+    fn names_stand_above_their_columns() {
+        let images = Images::new([-1.0, 1.0].map(|v| [v; 4]).repeat(2).concat(), 4, [1, 2, 2]).unwrap();
+        let grid = Grid { padding: 3, ..Grid::default() };
+        let named = |names: [&str; 2]| grid.named(&images, &names.map(String::from));
+        let (sheet, plain) = (named(["Bag", "Sandal"]), Grid { columns: 2, ..grid.clone() }.draw(&images));
+        assert_eq!((sheet.width, sheet.height), (plain.width, plain.height + 3 + lettering::LINE));
+        let strip = sheet.pixels.len() - plain.pixels.len();
+        assert!(sheet.pixels[strip..] == plain.pixels && sheet.pixels[..strip].iter().any(|v| *v > 200));
+        let ink = |sheet: &Bitmap, columns: std::ops::Range<usize>| -> usize {
+            let lit = |at: &usize| columns.contains(&(at % sheet.width)) && sheet.pixels[*at] > 120;
+            (0..strip).filter(lit).count()
+        };
+        let half = sheet.width / 2;
+        assert!(ink(&sheet, half..sheet.width) > ink(&sheet, 0..half) && ink(&sheet, 0..half) > 0);
+        let other = named(["Sandal", "Bag"]);
+        assert!(ink(&other, half..sheet.width) < ink(&other, 0..half));
+        assert_eq!(named(["Ankle boot", ""]).height, plain.height + 3 + 2 * lettering::LINE);
     }
 
     /// Mutant: frames laid out as the most nearly square sheet.

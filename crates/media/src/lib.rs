@@ -19,6 +19,7 @@ pub mod audio;
 pub mod canvas;
 pub mod grid;
 pub mod images;
+pub mod lettering;
 pub mod png;
 pub mod shape;
 

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use base::{Shape, ShapeError};
-use media::{Images, shape::views::CHANNELS};
+use media::{Bitmap, Grid, Images, shape::views::CHANNELS};
 
 /// `[c h w]` of what is shown of a sample of `shape`.
 ///
@@ -31,9 +31,49 @@ pub(crate) fn of(rows: Vec<f32>, count: usize, shape: Shape) -> Result<Images, E
     Ok(Images::new(side_by_side.collect(), count, whole)?)
 }
 
+/// So many classes at most get a column each.
+pub(crate) const CLASS_COLUMNS: usize = 16;
+
+/// A sheet of `images` in `columns` (0: as it suits them). Where picture `i` is of class `classes[i]`, these come in turn and the columns
+/// allow it, each class has columns of its own with its name above; clips, which take a row each, have none.
+pub(crate) fn sheet(images: &Images, columns: usize, classes: &[i64], names: &[String]) -> Bitmap {
+    let grid = Grid { columns, ..Grid::default() };
+    let turns = (2..=CLASS_COLUMNS.min(images.len())).filter(|_| classes.len() == images.len()).find(|turn| {
+        let (first, rest) = classes.split_at(*turn);
+        let told_apart = (1..*turn).all(|at| !first[..at].contains(&first[at]));
+        told_apart && rest.iter().zip(classes).all(|(a, b)| a == b)
+    });
+    let name = |class: &i64| usize::try_from(*class).ok().and_then(|class| names.get(class)).cloned();
+    let named = turns.filter(|turn| columns % turn == 0 && matches!(images.shape()[0], 1 | 3)).and_then(|turn| {
+        let columns = if columns == 0 { turn } else { columns };
+        let turn: Vec<String> = classes[..turn].iter().map(name).collect::<Option<_>>()?;
+        Some(turn.iter().cycle().take(columns).cloned().collect::<Vec<_>>())
+    });
+    named.map_or_else(|| grid.sheet(images), |named| grid.named(images, &named))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Mutants: columns that the classes do not fit; one class named over and over; names of another turn.
+    #[test]
+    fn classes_in_turn_have_columns() {
+        let names: Vec<String> = ["Bag", "Coat", "Dress"].map(String::from).into();
+        let images = Images::new(vec![0.0; 6], 6, [1, 1, 1]).unwrap();
+        let plain = |columns| Grid { columns, ..Grid::default() }.draw(&images);
+        let with = |columns: usize, over: &[usize]| {
+            let over: Vec<String> = over.iter().map(|at| names[*at].clone()).collect();
+            Grid { columns, ..Grid::default() }.named(&images, &over)
+        };
+        assert_eq!(sheet(&images, 0, &[0, 2, 1, 0, 2, 1], &names), with(0, &[0, 2, 1]));
+        assert_eq!(sheet(&images, 4, &[0, 2, 0, 2, 0, 2], &names), with(0, &[0, 2, 0, 2]));
+        assert_eq!(sheet(&images, 4, &[0, 2, 1, 0, 2, 1], &names), plain(4));
+        assert_eq!(sheet(&images, 0, &[1; 6], &names), plain(0));
+        assert_eq!(sheet(&images, 0, &[0, -1, 0, -1, 0, -1], &names), plain(0));
+        assert_eq!(sheet(&images, 0, &[0, 7, 0, 7, 0, 7], &names), plain(0));
+        assert_eq!((sheet(&images, 0, &[], &names), sheet(&images, 0, &[0, 1], &names)), (plain(0), plain(0)));
+    }
 
     /// Mutants: views below one another; the covered share shown as a colour.
     #[test]

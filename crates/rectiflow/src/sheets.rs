@@ -6,14 +6,13 @@ use crate::{
     codec::Codec,
     pictures,
     pipeline::{Piece, Pipeline, along},
-    runs::Sheet,
+    runs::{DrawnSheet, Sheet},
     sampling::Classes,
     words::Words,
 };
 use ::train::{RunDir, TrainError};
 use base::{Network, Shape};
 use flow::Guided;
-use media::Grid;
 use nets::Precise;
 use std::sync::Arc;
 
@@ -26,6 +25,8 @@ pub(crate) struct Sheets<'a> {
     pub words: Option<Arc<Words>>,
     pub codec: Option<Arc<Codec>>,
     pub asked: Classes,
+    /// What its classes are called.
+    pub names: Vec<String>,
     pub run: RunDir,
     pub device: base::Device,
 }
@@ -34,13 +35,13 @@ pub(crate) struct Sheets<'a> {
 pub(crate) const SHEET: u64 = 64;
 
 impl Sheet for Sheets<'_> {
-    fn draw(&self, images: u64, network: &dyn Network<2>) -> Result<(), TrainError> {
+    fn draw(&self, images: u64, network: &dyn Network<2>) -> Result<DrawnSheet, TrainError> {
         self.drawn(images, network).map_err(|error| TrainError::Objective(format!("sample sheet: {error}")))
     }
 }
 
 impl Sheets<'_> {
-    fn drawn(&self, images: u64, network: &dyn Network<2>) -> Result<(), Error> {
+    fn drawn(&self, images: u64, network: &dyn Network<2>) -> Result<DrawnSheet, Error> {
         let config = &self.recipe.sample;
         let network = Precise { network, precision: config.precision };
         let field = Guided::new(self.recipe.field(&network), config.guidance.scale, config.guidance.interval)?;
@@ -63,6 +64,10 @@ impl Sheets<'_> {
         let path = self.run.samples().join(format!("{images:012}.png"));
         let (steps, solver) = (config.steps, config.solver.name());
         let text = format!("Steps: {steps}, Sampler: {solver}, Seed: {seed}, Images: {images}");
-        Ok(media::png::save(&path, &Grid::default().sheet(&sheet), &[("parameters", &text)])?)
+        let classes: Vec<i64> = indices.iter().map(|index| self.asked.of(*index)).collect();
+        let sheet = pictures::sheet(&sheet, 0, &classes, &self.names);
+        let png = media::png::encode(&sheet, &[("parameters", &text)])?;
+        media::atomic::write(&path, &png)?;
+        Ok(DrawnSheet { png, size: [sheet.width, sheet.height] })
     }
 }

@@ -11,7 +11,7 @@ pub(crate) use lineage::Lineage;
 pub(crate) use record::{DataRecord, unheard};
 pub(crate) use resume::starting_point;
 pub use resume::{Resume, TrainReport, place};
-pub(crate) use stage::{Learning, Sheet, Stage};
+pub(crate) use stage::{DrawnSheet, Learning, Sheet, Stage};
 
 use crate::Error;
 use std::path::Path;

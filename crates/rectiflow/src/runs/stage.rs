@@ -28,13 +28,20 @@ pub(crate) struct Stage<'a> {
     pub resume: Option<&'a Resume>,
 }
 
+/// A sheet as a picture.
+pub(crate) struct DrawnSheet {
+    pub png: Vec<u8>,
+    /// Width and height in pixels.
+    pub size: [usize; 2],
+}
+
 /// Who draws sample sheets while a run trains.
 pub(crate) trait Sheet {
-    /// The sheet after `images` training images.
+    /// The sheet after `images` training images, written and given back.
     ///
     /// # Errors
     /// Samples that cannot be drawn or written.
-    fn draw(&self, images: u64, network: &dyn Network<2>) -> Result<(), TrainError>;
+    fn draw(&self, images: u64, network: &dyn Network<2>) -> Result<DrawnSheet, TrainError>;
 }
 
 /// What is learned, from what, and what is shown of it.
@@ -105,18 +112,26 @@ impl Stage<'_> {
                     if let Some(lineage) = lineage {
                         run.write(&Lineage::place(run.path()), &lineage.to_json())?;
                     }
-                    logs.insert((Stats::open(run.stats(), images)?, EventFile::create(run.path())?))
+                    let (stats, mut events) = (Stats::open(run.stats(), images)?, EventFile::create(run.path())?);
+                    events.text(images, "recipe", &as_code(&kept))?;
+                    logs.insert((stats, events))
                 }
             };
             // Both files and the sheet are told before the listener, which may print that they exist. They never ask to stop,
             // and a full disk under them does not stop training: what cannot be lost is in the checkpoints.
-            let told = [stats.event(event).err(), events.event(event).err()];
+            let drawn = match (event, sheets) {
+                (::train::Event::Samples { images, network }, Some(sheets)) => {
+                    Some((*images, sheets.draw(*images, *network)?))
+                }
+                _ => None,
+            };
+            let shown = drawn.and_then(|(images, DrawnSheet { png, size: [w, h] })| {
+                events.image(images, "samples", (w as u32, h as u32), png).err()
+            });
+            let told = [stats.event(event).err(), events.event(event).err(), shown];
             if let Some(error) = told.into_iter().flatten().next().filter(|_| !log_failed) {
                 log_failed = true;
                 context.note(format!("warning: {error}; training goes on without that log"));
-            }
-            if let (::train::Event::Samples { images, network }, Some(sheets)) = (event, sheets) {
-                sheets.draw(*images, *network)?;
             }
             context.tell(Event::Train(event));
             Ok(ControlFlow::Continue(()))
@@ -135,4 +150,9 @@ impl Stage<'_> {
         }
         report(outcome, folder)
     }
+}
+
+/// Markdown that shows `text` as it is.
+fn as_code(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
 }

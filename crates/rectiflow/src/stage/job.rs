@@ -125,7 +125,8 @@ impl Job<'_> {
         let Self { words, codec, asked, folder, data, lineage, .. } = self;
         let task = taught::task(recipe, subject.classes.len(), teacher, premetric, gauge);
         let (shape, device, run) = (subject.shape, context.device.device.clone(), RunDir::at(folder));
-        let sheets = Sheets { recipe, shape, starts, words, codec, asked, run, device };
+        let names = subject.classes.clone();
+        let sheets = Sheets { recipe, shape, starts, words, codec, asked, names, run, device };
         let stage = Stage {
             name: &subject.stage,
             recipe: recipe.to_toml(),

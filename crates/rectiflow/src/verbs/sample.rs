@@ -318,7 +318,10 @@ fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &N
         media::png::save(path, bitmap, &[("parameters", &note.line()), ("rectiflow", &note.json(first, classes))])
     };
     match output {
-        Output::Png(path) => png(path, &Grid { columns, ..Grid::default() }.sheet(&images()?), 0, &drawn.classes)?,
+        Output::Png(path) => {
+            let sheet = pictures::sheet(&images()?, columns, &drawn.classes, &note.model.subject.classes);
+            png(path, &sheet, 0, &drawn.classes)?;
+        }
         // Refused by `prepare`: what has a surface is written by `meshes`.
         Output::Mesh(path) => {
             return Err(Error::Usage(format!("--output {}: this model draws no shapes", path.display())));

@@ -6,13 +6,18 @@ use crate::memory::human_bytes;
 use indicatif::{FormattedDuration, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Draws the engine's events on a terminal; where there is none, one plain line per log event.
+/// Where there is no terminal, figures come so far apart at least: a night's log stays readable.
+pub const APART: Duration = Duration::from_secs(60);
+
+/// Draws the engine's events on a terminal; where there is none, a plain line of figures at first and then once in [`APART`].
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
     name: String,
+    spoke: Option<Instant>,
+    explained: bool,
 }
 
 impl Progress {
@@ -28,7 +33,16 @@ impl Progress {
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
         bar.set_prefix(name.to_string());
-        Self { bar, name: name.to_string() }
+        Self { bar, name: name.to_string(), spoke: None, explained: false }
+    }
+
+    /// Whether it is time for a line of figures where there is no bar.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.spoke.is_none_or(|spoke| now.duration_since(spoke) >= APART);
+        if due {
+            self.spoke = Some(now);
+        }
+        due
     }
 
     fn say(&self, line: &str) {
@@ -40,6 +54,10 @@ impl Progress {
         }
     }
 }
+
+/// What the two losses are, said once.
+const EXPLAINED: &str = "  (the loss on samples held out of training, at fixed times and with the averaged weights; it is noisy, never near 0, and \
+                         compares runs of one recipe only: look at samples, or ask `rectiflow eval`)";
 
 /// The figures of a log event as one line.
 pub fn line(log: &Log) -> String {
@@ -64,9 +82,18 @@ impl Observer for Progress {
         match event {
             Event::Log(log) => {
                 self.bar.set_position((log.progress.clamp(0.0, 1.0) * 1000.0) as u64);
-                if self.bar.is_hidden() { self.say(&line(log)) } else { self.bar.set_message(line(log)) }
+                if !self.bar.is_hidden() {
+                    self.bar.set_message(line(log));
+                } else if self.is_due(Instant::now()) {
+                    self.say(&line(log));
+                }
             }
-            Event::Validation(v) => self.say(&format!("validation loss {:.4} after {} images", v.loss, v.images)),
+            Event::Validation(v) => {
+                self.say(&format!("validation loss {:.4} after {} images", v.loss, v.images));
+                if !std::mem::replace(&mut self.explained, true) {
+                    self.say(EXPLAINED);
+                }
+            }
             Event::Figures { values, .. } => {
                 let each = |(name, value): &(String, f64)| format!("{name} {value:.4}");
                 self.say(&values.iter().map(each).collect::<Vec<_>>().join(", "));
@@ -91,6 +118,16 @@ impl Observer for Progress {
 mod tests {
     use super::*;
     use crate::memory::Memory;
+
+    /// Mutants: every line; none after the first; the clock not set again.
+    #[test]
+    fn figures_come_a_minute_apart() {
+        let mut progress = Progress::with_target("base", ProgressDrawTarget::hidden());
+        let began = Instant::now();
+        let spoken = [0, 1, 59, 60, 61, 119, 120, 500, 559, 560]
+            .map(|second| progress.is_due(began + Duration::from_secs(second)));
+        assert_eq!(spoken, [true, false, false, true, false, false, true, true, false, true]);
+    }
 
     #[test]
     fn the_line_shows_speed_loss_time_left_and_memory() {

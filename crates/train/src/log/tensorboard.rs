@@ -53,11 +53,30 @@ pub struct Value {
     #[prost(string, tag = "1")]
     pub tag: String,
     /// The value.
-    #[prost(oneof = "Datum", tags = "2, 4")]
+    #[prost(oneof = "Datum", tags = "2, 4, 8")]
     pub datum: Option<Datum>,
+    /// Who shows it; numbers and images need not say.
+    #[prost(message, tag = "9")]
+    pub metadata: Option<Metadata>,
 }
 
-/// A number or an image.
+/// Who shows a value.
+#[derive(Clone, PartialEq, Message)]
+pub struct Metadata {
+    /// The part of TensorBoard.
+    #[prost(message, tag = "1")]
+    pub plugin: Option<Plugin>,
+}
+
+/// A part of TensorBoard.
+#[derive(Clone, PartialEq, Message)]
+pub struct Plugin {
+    /// Its name: `text`.
+    #[prost(string, tag = "1")]
+    pub name: String,
+}
+
+/// A number, an image or strings.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Datum {
     /// A number.
@@ -66,7 +85,28 @@ pub enum Datum {
     /// An encoded image.
     #[prost(message, tag = "4")]
     Image(Image),
+    /// Strings.
+    #[prost(message, tag = "8")]
+    Strings(Strings),
 }
+
+/// A TensorFlow tensor of strings.
+#[derive(Clone, PartialEq, Message)]
+pub struct Strings {
+    /// 7, TensorFlow's number of this type.
+    #[prost(int32, tag = "1")]
+    pub kind: i32,
+    /// Its lengths; none, a single string.
+    #[prost(message, tag = "2")]
+    pub shape: Option<Lengths>,
+    /// The strings.
+    #[prost(bytes = "vec", repeated, tag = "8")]
+    pub values: Vec<Vec<u8>>,
+}
+
+/// Lengths of a tensor that has none.
+#[derive(Clone, PartialEq, Message)]
+pub struct Lengths {}
 
 /// An encoded image.
 #[derive(Clone, PartialEq, Message)]
@@ -84,6 +124,9 @@ pub struct Image {
     #[prost(bytes = "vec", tag = "4")]
     pub encoded: Vec<u8>,
 }
+
+/// TensorFlow's number of strings.
+const STRING: i32 = 7;
 
 /// A file of events, flushed after every record.
 #[derive(Debug)]
@@ -121,7 +164,7 @@ impl EventFile {
     pub fn scalars(&mut self, images: u64, scalars: &[(&str, f64)]) -> Result<(), TrainError> {
         let value = scalars
             .iter()
-            .map(|(tag, v)| Value { tag: tag.to_string(), datum: Some(Datum::Scalar(*v as f32)) })
+            .map(|(tag, v)| Value { tag: tag.to_string(), datum: Some(Datum::Scalar(*v as f32)), metadata: None })
             .collect();
         self.write(images, What::Summary(Summary { value }))
     }
@@ -129,7 +172,15 @@ impl EventFile {
     /// Writes a PNG image of `size` `(width, height)` at `images` images seen.
     pub fn image(&mut self, images: u64, tag: &str, size: (u32, u32), png: Vec<u8>) -> Result<(), TrainError> {
         let image = Image { width: size.0 as i32, height: size.1 as i32, colorspace: 3, encoded: png };
-        let value = vec![Value { tag: tag.to_string(), datum: Some(Datum::Image(image)) }];
+        let value = vec![Value { tag: tag.to_string(), datum: Some(Datum::Image(image)), metadata: None }];
+        self.write(images, What::Summary(Summary { value }))
+    }
+
+    /// Writes a text, which is shown as Markdown, at `images` images seen.
+    pub fn text(&mut self, images: u64, tag: &str, text: &str) -> Result<(), TrainError> {
+        let strings = Strings { kind: STRING, shape: Some(Lengths {}), values: vec![text.into()] };
+        let metadata = Some(Metadata { plugin: Some(Plugin { name: "text".into() }) });
+        let value = vec![Value { tag: tag.to_string(), datum: Some(Datum::Strings(strings)), metadata }];
         self.write(images, What::Summary(Summary { value }))
     }
 
@@ -222,6 +273,7 @@ mod tests {
         let mut file = EventFile::create(folder.path()).unwrap();
         file.scalars(128, &[("train/loss", 0.5), ("train/lr", 1e-3)]).unwrap();
         file.image(256, "samples", (4, 2), vec![1, 2, 3]).unwrap();
+        file.text(256, "recipe", "    seed = 1").unwrap();
         let second = EventFile::create(folder.path()).unwrap();
         assert_ne!(file.path(), second.path(), "a second file never overwrites the first");
         let events = records(&std::fs::read(file.path()).unwrap());
@@ -232,6 +284,9 @@ mod tests {
         let What::Summary(summary) = events[2].what.clone().unwrap() else { panic!("{events:?}") };
         let Some(Datum::Image(image)) = &summary.value[0].datum else { panic!("{summary:?}") };
         assert_eq!((image.height, image.width, image.encoded.as_slice()), (2, 4, &[1u8, 2, 3][..]));
+        let What::Summary(summary) = events[3].what.clone().unwrap() else { panic!("{events:?}") };
+        let Some(Datum::Strings(strings)) = &summary.value[0].datum else { panic!("{summary:?}") };
+        assert_eq!((strings.kind, &strings.values[..]), (7, &[b"    seed = 1".to_vec()][..]));
     }
 
     #[test]
@@ -240,8 +295,14 @@ mod tests {
         let event = EventMessage { wall_time: 0.0, step: 1, what: Some(What::FileVersion("x".into())) };
         assert_eq!(event.encode_to_vec(), [0x10, 1, 0x1a, 1, b'x']);
         // Summary (5) { Value (1) { tag (1) "a", simple_value (2, fixed32) 1.0 } }
-        let value = Value { tag: "a".into(), datum: Some(Datum::Scalar(1.0)) };
+        let value = Value { tag: "a".into(), datum: Some(Datum::Scalar(1.0)), metadata: None };
         let event = EventMessage { wall_time: 0.0, step: 0, what: Some(What::Summary(Summary { value: vec![value] })) };
         assert_eq!(event.encode_to_vec(), [0x2a, 10, 0x0a, 8, 0x0a, 1, b'a', 0x15, 0, 0, 0x80, 0x3f]);
+        // Value { tensor (8) { dtype (1) 7, tensor_shape (2) {}, string_val (8) "x" }, metadata (9) { plugin_data (1) { plugin_name (1) "t" } } }
+        let strings = Strings { kind: STRING, shape: Some(Lengths {}), values: vec![b"x".to_vec()] };
+        let metadata = Some(Metadata { plugin: Some(Plugin { name: "t".into() }) });
+        let value = Value { tag: String::new(), datum: Some(Datum::Strings(strings)), metadata };
+        let wire = [0x42, 7, 0x08, 7, 0x12, 0, 0x42, 1, b'x', 0x4a, 5, 0x0a, 3, 0x0a, 1, b't'];
+        assert_eq!(value.encode_to_vec(), wire);
     }
 }
