@@ -1,8 +1,11 @@
 //! Released models from the command line: the golden picture as a PNG, and what is refused.
 
 mod common;
+#[path = "common/hub.rs"]
+mod hub;
 
 use common::rectiflow;
+use hub::Hub;
 use predicates::prelude::*;
 use std::{fs, path::PathBuf};
 
@@ -124,4 +127,75 @@ fn options_of_runs_and_of_released_models_are_not_mixed() {
             .stderr(predicate::str::contains(option).and(predicate::str::contains("model_index.json")));
     }
     assert!(!output.exists());
+}
+
+/// A model of the hub is fetched once and found by its name. Mutants: what nothing reads fetched too; the digest not looked at; fetched
+/// again where it is here; a file of another revision.
+#[test]
+fn models_have_names_on_the_hub() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = hub::files(&fixture("flux_schnell_tiny"));
+    files.retain(|name, _| !name.starts_with("golden"));
+    files.insert("flux1-schnell.safetensors".into(), vec![0; 1000]);
+    files.insert("vae/diffusion_pytorch_model.fp16.safetensors".into(), vec![0; 500]);
+    files.insert("README.md".into(), b"words".to_vec());
+    let hub = Hub::open(files.clone(), None);
+    let at = |endpoint: &str, home: &str| {
+        let mut command = rectiflow();
+        for name in ["HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE"] {
+            command.env_remove(name);
+        }
+        command.env("HF_ENDPOINT", endpoint).env("HF_HOME", dir.path().join(home));
+        command
+    };
+    let sample = |output: &str| {
+        let mut command = at("http://127.0.0.1:9", "home");
+        command.args(["sample", "hf:someone/tiny", "--prompt", "a", "--steps", "1", "--height", "32", "--width", "32"]);
+        command.arg("--output").arg(dir.path().join(output));
+        command
+    };
+    let said = |text: &str| predicate::str::contains(text.to_string());
+    sample("no.png").assert().code(2).stderr(said("rectiflow get hf:someone/tiny"));
+    let get = |endpoint: &str, home: &str, name: &str| {
+        let mut command = at(endpoint, home);
+        command.args(["get", name, "--json"]);
+        command
+    };
+    let fetched = get(&hub.endpoint, "home", "hf:someone/tiny").assert().success();
+    fetched
+        .stderr(said("not fetched: 3 files").and(said("README.md, flux1-schnell.safetensors, vae/diffusion_pytorch")));
+    sample("a.png").assert().success();
+    let mut own = rectiflow();
+    own.arg("sample").arg(fixture("flux_schnell_tiny"));
+    own.args(["--prompt", "a", "--steps", "1", "--height", "32", "--width", "32", "--output"])
+        .arg(dir.path().join("b.png"));
+    own.assert().success();
+    let pixels = |name: &str| image::open(dir.path().join(name)).unwrap().to_rgb8();
+    assert_eq!(pixels("a.png"), pixels("b.png"));
+    let before = hub.asked.lock().unwrap().len();
+    get(&hub.endpoint, "home", "hf:someone/tiny").assert().success();
+    assert_eq!(hub.asked.lock().unwrap().len(), before + 1, "the list alone");
+    // One file of many, and what cannot be had.
+    let one = get(&hub.endpoint, "home", "hf:someone/tiny/flux1-schnell.safetensors").assert().success();
+    let facts: serde_json::Value = serde_json::from_slice(&one.get_output().stdout).unwrap();
+    assert!((&facts["files"], &facts["bytes"]) == (&1.into(), &1000.into()), "{facts}");
+    assert_eq!(fs::read(facts["place"].as_str().unwrap()).unwrap(), [0; 1000]);
+    let refused = |endpoint: &str, name: &str, why: &str| {
+        get(endpoint, "other", name).assert().code(1).stderr(said(why));
+    };
+    refused(&hub.endpoint, "hf:someone/tiny/flux1.safetensors", "the nearest name is flux1-schnell.safetensors");
+    refused(&hub.endpoint, "hf:someone", "write hf:OWNER/NAME");
+    refused(&hub.endpoint, "hf:someone/other", "hf:someone/other");
+    refused("http://127.0.0.1:9", "hf:someone/tiny", "HF_ENDPOINT");
+    let offline = at(&hub.endpoint, "other").env("HF_HUB_OFFLINE", "1").args(["get", "hf:someone/tiny"]).assert();
+    offline.code(1).stderr(said("HF_HUB_OFFLINE"));
+    let many = hub::Files::from(["a-Q4_0.gguf", "a-Q8_0.gguf"].map(|name| (name.to_string(), vec![1])));
+    refused(&Hub::open(many, None).endpoint, "hf:someone/tiny", "hf:someone/tiny/a-Q4_0.gguf");
+    // A file that came damaged is not kept.
+    let part = "transformer/diffusion_pytorch_model-00001-of-00004.safetensors";
+    assert!(files.contains_key(part));
+    let damaged = Hub::open(files.clone(), Some(part));
+    get(&damaged.endpoint, "third", "hf:someone/tiny").assert().code(1).stderr(said("came damaged").and(said(part)));
+    let healed = Hub::open(files, None);
+    get(&healed.endpoint, "third", "hf:someone/tiny").assert().success();
 }

@@ -7,6 +7,7 @@ use rectiflow::{
     recipe::SampleConfig,
     released::{self, ReleasedRequest, is_released},
     serving::{Makes, Opened},
+    verbs::hub,
 };
 use serde_json::{Value, json};
 use std::{
@@ -93,6 +94,7 @@ impl Shelf {
                     "{given}: a model is called `{name}` already; call this NAME={given}"
                 )));
             }
+            let path = hub::place(path)?;
             // Messages name it whole, so that it can be taken out of them.
             let path = path.canonicalize().unwrap_or(path);
             let mut places = Vec::new();

@@ -41,9 +41,15 @@ pub struct Slim {
 }
 
 #[derive(Args, Debug)]
+pub struct Get {
+    /// hf:OWNER/NAME, hf:OWNER/NAME@REVISION, or hf:OWNER/NAME/FILE for one file of many.
+    pub name: String,
+}
+
+#[derive(Args, Debug)]
 pub struct Convert {
-    /// A released model: a folder in diffusers' layout or a single file.
-    #[arg(value_hint = ValueHint::AnyPath)]
+    /// A released model: a folder in diffusers' layout, a single file, or hf:OWNER/NAME.
+    #[arg(value_hint = ValueHint::AnyPath, value_parser = super::place())]
     pub from: PathBuf,
     /// The folder or file to write; it must not be there yet.
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -52,7 +58,7 @@ pub struct Convert {
     #[arg(long, value_parser = ["diffusers", "single"])]
     pub layout: String,
     /// Of a single file: the folder that has what the file lacks.
-    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, value_parser = super::place())]
     pub parts: Option<PathBuf>,
     /// Write a single file of the network alone, its names bare.
     #[arg(long)]

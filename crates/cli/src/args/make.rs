@@ -99,8 +99,8 @@ pub struct Toy {
 
 #[derive(Args, Debug)]
 pub struct Plan {
-    /// The recipe (TOML), the house default without one; or a released model's folder or file.
-    #[arg(value_hint = ValueHint::AnyPath)]
+    /// The recipe (TOML), the house default without one; or a released model's folder, file or name on the hub.
+    #[arg(value_hint = ValueHint::AnyPath, value_parser = super::place())]
     pub recipe: Option<PathBuf>,
     /// Plan a student of this model, a run's folder or a checkpoint file: with --method.
     #[arg(long, visible_alias = "from", requires = "method", value_hint = ValueHint::AnyPath)]
@@ -112,7 +112,7 @@ pub struct Plan {
     #[arg(long, requires = "teacher", value_hint = ValueHint::DirPath)]
     pub pairs: Option<PathBuf>,
     /// Of a released model: as for `sample`.
-    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, value_parser = super::place())]
     pub parts: Option<PathBuf>,
     /// Of a released model: pixels, its own size by default.
     #[arg(long)]

@@ -15,14 +15,18 @@ mod use_it;
 pub use align::{Align, Reward, RewardTrain, RewardVerb, Way, Winrate};
 pub use draw::{Sample, Schedule};
 pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
-pub use keep::{Cite, Classifier, ClassifierVerb, Convert, Data, DataVerb, Inspect, Report, Resume, Slim};
+pub use keep::{Cite, Classifier, ClassifierVerb, Convert, Data, DataVerb, Get, Inspect, Report, Resume, Slim};
 pub use make::{Codec, Demo, Fast, Pairs, Plan, Student, StudentMethod, Toy, Train};
 pub use separate::Separate;
 pub use serve::Serve;
 pub use shape::{Extract, Place, Shape, ShapeVerb};
 pub use use_it::{Edit, Invert, Restore};
 
-use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
+use clap::{
+    ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint,
+    builder::{PathBufValueParser, TypedValueParser},
+};
+use rectiflow::verbs::hub;
 use std::path::PathBuf;
 
 /// Train, straighten, distil and sample rectified flows.
@@ -55,6 +59,11 @@ pub(crate) fn numbers_may_be_negative(command: Command) -> Command {
             _ => arg,
         })
         .mut_subcommands(numbers_may_be_negative)
+}
+
+/// Where a model lies, also by its name on the Hugging Face hub.
+pub(crate) fn place() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| hub::place(path).map_err(|error| error.to_string()))
 }
 
 /// A seed.
@@ -140,6 +149,8 @@ pub enum Verb {
     Slim(Slim),
     /// Write a released model in another layout, or with other numbers (--dtype).
     Convert(Convert),
+    /// Fetch a released model from the Hugging Face hub.
+    Get(Get),
     /// Continue a run from its folder: recipe, teacher and pairs are its own.
     Resume(Resume),
     /// Write a page of a run, or of several side by side: curves, samples over time, what sets them apart.
@@ -208,8 +219,9 @@ pub struct RunArgs {
 /// Which weights of which checkpoint.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// A run's folder (its newest checkpoint) or a checkpoint file; `sample` reads a released model's folder or file as well.
-    #[arg(value_hint = ValueHint::AnyPath)]
+    /// A run's folder (its newest checkpoint) or a checkpoint file; `sample` reads a released model's folder or file, or its name on the
+    /// hub (hf:OWNER/NAME), as well.
+    #[arg(value_hint = ValueHint::AnyPath, value_parser = place())]
     pub checkpoint: PathBuf,
     /// Weights to use: a decay such as 0.999, or `raw`; the recipe's first average by default.
     #[arg(long)]
@@ -236,7 +248,7 @@ pub struct FirstStepArgs {
 #[command(next_help_heading = "Released models")]
 pub struct ReleasedArgs {
     /// Of a single file: the folder in diffusers' layout that has what the file lacks (text encoders, tokenizers, autoencoder).
-    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, value_parser = place())]
     pub parts: Option<PathBuf>,
     /// A picture to change, of the size to draw: FILE.png, or numbers in [-1, 1] as FILE.npy or FILE.safetensors:TENSOR.
     #[arg(long, value_name = "FILE")]

@@ -19,7 +19,7 @@ pub struct Separate {
     pub resynth: Option<String>,
     /// From the picture to sound by a released vocoder: the folder of a SpeechT5HifiGan or BigVGAN, weights in safetensors. With
     /// --held-out it is measured beside the other ways.
-    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, conflicts_with = "resynth")]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, value_parser = super::place(), conflicts_with = "resynth")]
     pub vocoder: Option<PathBuf>,
     /// Separate nothing: measure so many mixtures of the recordings that training kept apart, beside what masks reach at most.
     #[arg(long, value_name = "MIXTURES", conflicts_with_all = ["input", "query", "resynth"], value_parser = clap::value_parser!(u32).range(1..))]

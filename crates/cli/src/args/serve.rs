@@ -4,7 +4,7 @@ use clap::{Args, ValueHint};
 
 #[derive(Args, Debug)]
 pub struct Serve {
-    /// Runs (their folders) or checkpoint files that draw pictures or shapes or separate sounds, or released models' folders, as PATH or NAME=PATH.
+    /// Runs (their folders) or checkpoint files that draw pictures or shapes or separate sounds, or released models (their folders, or hf:OWNER/NAME), as PATH or NAME=PATH.
     #[arg(required = true, value_name = "MODEL", value_hint = ValueHint::AnyPath)]
     pub models: Vec<String>,
     /// Where to listen; port 0 takes a free one.

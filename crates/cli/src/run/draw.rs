@@ -10,7 +10,7 @@ use rectiflow::{
     verbs::{
         self,
         export_schedule::{ExportRequest, export_schedule},
-        inspect,
+        hub, inspect,
         retrieve::RetrieveRequest,
         sample::{Prepared, SampleOverrides, SampleRequest, prepare, solver},
         schedule::{ScheduleRequest, StepsizeConfig},
@@ -142,7 +142,7 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
         length: own.max_sequence_length,
         clip_skip: own.clip_skip,
         double_shift: own.double_shift,
-        loras: own.lora.iter().map(|text| lora(text)).collect(),
+        loras: own.lora.iter().map(|text| lora(text)).collect::<Result<_, _>>()?,
         output: output.clone(),
     };
     let report = rectiflow::released::sample(&request, context)?;
@@ -186,11 +186,10 @@ pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) 
 }
 
 /// `FILE` or `FILE:SCALE`.
-fn lora(text: &str) -> (std::path::PathBuf, f64) {
-    match text.rsplit_once(':').and_then(|(file, scale)| Some((file, scale.parse().ok()?))) {
-        Some((file, scale)) => (file.into(), scale),
-        None => (text.into(), 1.0),
-    }
+fn lora(text: &str) -> Result<(std::path::PathBuf, f64), Error> {
+    let scaled = text.rsplit_once(':').and_then(|(file, scale)| Some((file, scale.parse().ok()?)));
+    let (file, scale) = scaled.unwrap_or((text, 1.0));
+    Ok((hub::place(file.into())?, scale))
 }
 
 pub(super) fn schedule(request: args::Schedule, global: &Global, context: &mut Context) -> Result<(), Error> {

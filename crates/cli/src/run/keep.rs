@@ -10,7 +10,7 @@ use rectiflow::{
     Context, Error, Recipe, output as place,
     recipe::Layers,
     released::convert::{self, ConvertRequest, Layout, Numbers},
-    verbs::{cite, classifier, data, inspect, shape, sounds},
+    verbs::{cite, classifier, data, hub, inspect, shape, sounds},
 };
 use serde_json::json;
 use std::path::Path;
@@ -42,6 +42,13 @@ pub(super) fn convert(request: args::Convert, global: &Global, context: &mut Con
     };
     let report = convert::convert(&request, context)?;
     print(global, &report, || format!("{report}"))
+}
+
+pub(super) fn get(name: &str, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let fetched = hub::get(name, context)?;
+    let place = fetched.place.display().to_string();
+    let facts = json!({ "place": place, "files": fetched.files, "bytes": fetched.bytes });
+    print(global, &facts, || format!("{place}\n"))
 }
 
 pub(super) fn print_citations(request: &args::Cite) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 //! what is still missing and a finished one never holds a damaged file.
 
 mod client;
-mod hub;
+pub mod hub;
 pub mod registry;
 mod sets;
 mod unpack;
@@ -60,7 +60,7 @@ pub fn cache_dir() -> Result<PathBuf> {
 pub fn get(name: &str, cache: &Path, origin: &Origin, progress: &mut dyn FnMut(&Progress)) -> Result<PathBuf> {
     let dir = registry::folder(name, cache)?;
     let Some(set) = registry::find(name) else {
-        hub::get(name, &dir, origin, progress)?;
+        hub::sets::get(name, &dir, origin, progress)?;
         return Ok(dir);
     };
     create_dir(&dir)?;

@@ -109,9 +109,6 @@ pub struct NamedSet {
     pub classes: &'static [&'static str],
 }
 
-/// Beginning of the name of any data set of the Hugging Face hub: `hf:owner/name`.
-pub(crate) const HUB: &str = "hf:";
-
 /// The named set `name`.
 pub fn find(name: &str) -> Option<&'static NamedSet> {
     SETS.iter().find(|set| set.name == name)
@@ -122,7 +119,7 @@ pub fn find(name: &str) -> Option<&'static NamedSet> {
 /// # Errors
 /// No set has this name.
 pub fn folder(name: &str, cache: &Path) -> Result<PathBuf> {
-    if let Some(repository) = name.strip_prefix(HUB) {
+    if let Some(repository) = name.strip_prefix(super::hub::HUB) {
         let parts: Vec<&str> = repository.split('/').collect();
         let plain = |part: &&str| !part.is_empty() && !part.starts_with('.') && !part.contains('\\');
         if parts.len() == 2 && parts.iter().all(plain) {

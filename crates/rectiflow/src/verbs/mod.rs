@@ -11,6 +11,7 @@ pub mod edit;
 pub mod eval;
 pub mod export_schedule;
 pub mod fast;
+pub mod hub;
 pub mod inspect;
 pub mod invert;
 pub mod likelihood;
