@@ -199,3 +199,27 @@ fn models_have_names_on_the_hub() {
     let healed = Hub::open(files, None);
     get(&healed.endpoint, "third", "hf:someone/tiny").assert().success();
 }
+
+/// Mutants: the generator not handed on; its name not written into the picture.
+#[test]
+fn noise_may_be_pytorchs() {
+    let dir = tempfile::tempdir().unwrap();
+    let draw = |name: &str, more: &[&str]| {
+        let output = dir.path().join(name);
+        let mut command = rectiflow();
+        command.arg("sample").arg(fixture("sd3_tiny")).args(["--prompt", "a", "--steps", "1", "--seed", "42"]);
+        command.args(["--height", "32", "--width", "48", "--output"]).arg(&output).args(more).assert().success();
+        output
+    };
+    let torch = draw("torch.png", &["--rng", "torch-cpu"]);
+    // What `torch.randn((1, 16, 8, 12), generator=torch.Generator("cpu").manual_seed(42))` begins with is tested beside the generator.
+    assert_ne!(fs::read(&torch).unwrap(), fs::read(draw("own.png", &[])).unwrap());
+    assert!(String::from_utf8_lossy(&fs::read(&torch).unwrap()).contains("Seed: 42, RNG: CPU, Size: 48x32"));
+    let mut refused = rectiflow();
+    refused
+        .arg("sample")
+        .arg(fixture("sd3_tiny"))
+        .args(["--prompt", "a", "--rng", "torch-cpu", "--init-image"])
+        .arg(&torch);
+    refused.assert().code(2).stderr(predicate::str::contains("takes numbers of the same sequence"));
+}

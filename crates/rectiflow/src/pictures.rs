@@ -44,11 +44,12 @@ pub(crate) fn sheet(images: &Images, columns: usize, classes: &[i64], names: &[S
         told_apart && rest.iter().zip(classes).all(|(a, b)| a == b)
     });
     let name = |class: &i64| usize::try_from(*class).ok().and_then(|class| names.get(class)).cloned();
-    let named = turns.filter(|turn| columns % turn == 0 && matches!(images.shape()[0], 1 | 3)).and_then(|turn| {
-        let columns = if columns == 0 { turn } else { columns };
-        let turn: Vec<String> = classes[..turn].iter().map(name).collect::<Option<_>>()?;
-        Some(turn.iter().cycle().take(columns).cloned().collect::<Vec<_>>())
-    });
+    let named =
+        turns.filter(|turn| columns.is_multiple_of(*turn) && matches!(images.shape()[0], 1 | 3)).and_then(|turn| {
+            let columns = if columns == 0 { turn } else { columns };
+            let turn: Vec<String> = classes[..turn].iter().map(name).collect::<Option<_>>()?;
+            Some(turn.iter().cycle().take(columns).cloned().collect::<Vec<_>>())
+        });
     named.map_or_else(|| grid.sheet(images), |named| grid.named(images, &named))
 }
 

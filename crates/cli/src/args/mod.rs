@@ -283,6 +283,10 @@ pub struct ReleasedArgs {
     /// Stable Diffusion 3: shift the lowest noise levels twice, as diffusers does.
     #[arg(long)]
     pub double_shift: bool,
+    /// Make the noise of the seed as PyTorch's generator for processors does, in single precision: the pictures that diffusers and ComfyUI
+    /// draw of that seed.
+    #[arg(long, value_name = "GENERATOR", value_parser = ["torch-cpu"], conflicts_with = "noise")]
+    pub rng: Option<String>,
     /// A file of corrections of low rank (LoRA) for a released model, as FILE or FILE:SCALE; may be repeated.
     #[arg(long)]
     pub lora: Vec<String>,
@@ -316,6 +320,7 @@ impl ReleasedArgs {
             ("--skip-layers", !self.skip_layers.is_empty()),
             ("--lora", !self.lora.is_empty()),
             ("--double-shift", self.double_shift),
+            ("--rng", self.rng.is_some()),
         ];
         options.into_iter().filter(|(_, given)| *given).map(|(option, _)| option).collect()
     }

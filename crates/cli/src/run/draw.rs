@@ -6,7 +6,7 @@ use rectiflow::{
     Context, Error, Precision,
     one_more_step::OneMoreStep,
     output as place,
-    released::{ReleasedRequest, is_damaged, is_released},
+    released::{Generator, ReleasedRequest, is_damaged, is_released},
     verbs::{
         self,
         export_schedule::{ExportRequest, export_schedule},
@@ -135,6 +135,7 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
         width: own.width,
         seed: solver.seed.unwrap_or(0),
         count: *num,
+        generator: own.rng.as_ref().map_or(Generator::Own, |_| Generator::TorchCpu),
         noise: request.noise.clone(),
         init_image: own.init_image.clone().map(|file| (file, own.strength.unwrap_or(0.6))),
         mask: own.mask.clone(),

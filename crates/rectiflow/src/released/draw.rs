@@ -1,7 +1,7 @@
 //! From a released model's folder and a prompt to a picture.
 
 use super::{
-    Asked, Family, Network, Prompted, Release, ReleasedRequest, begin::Begin, encode, noise, part::Part,
+    Asked, Family, Generator, Network, Prompted, Release, ReleasedRequest, begin::Begin, encode, noise, part::Part,
     request::Settled, schedule,
 };
 use crate::{
@@ -188,8 +188,8 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
     if let Some(reason) = request.precision.fallback(&device) {
         context.note(reason);
     }
-    let start =
-        noise::start(request.noise.as_deref(), request.seed, [settled.count, network.channels(), h, w], &device)?;
+    let seeded = (request.generator, request.seed);
+    let start = noise::start(request.noise.as_deref(), seeded, [settled.count, network.channels(), h, w], &device)?;
 
     let began = Instant::now();
     let negative = settled.contrast.map(|_| request.negative.clone().unwrap_or_default());
@@ -317,8 +317,12 @@ fn line(request: &ReleasedRequest, prepared: &Prepared, called: &str, prompts: &
     let (steps, solver, scale, [h, w]) = (prepared.steps(), prepared.solver(), prepared.guidance(), prepared.size);
     let loras: Vec<String> =
         request.loras.iter().map(|(file, scale)| format!(", Lora: {}:{scale}", file.display())).collect();
+    let generator = match request.generator {
+        Generator::Own => "",
+        Generator::TorchCpu => ", RNG: CPU",
+    };
     format!(
-        "{}\n{negative}Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {}, Size: {w}x{h}, Model: {called}{}",
+        "{}\n{negative}Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {}{generator}, Size: {w}x{h}, Model: {called}{}",
         prompts.join("\n"),
         request.seed,
         loras.concat()

@@ -22,12 +22,14 @@ mod request;
 mod single;
 mod text;
 mod times;
+mod torch;
 
 pub use diffusion::Diffusion;
 pub use draw::{Drawn, Prepared, Sampled, draw, png, prepare, sample};
 pub use field::{Flow, Prompted, SkipLayers};
 pub use folder::Folder;
 pub use network::Network;
+pub use noise::Generator;
 pub use plan::{PartPlan, ReleasedPlan, plan};
 pub use release::Release;
 pub use request::ReleasedRequest;

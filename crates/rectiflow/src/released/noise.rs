@@ -1,17 +1,45 @@
 //! The latents a drawing starts from: noise by seed, or numbers from a file.
 
+use super::torch;
 use crate::{Error, start::read_points, streams};
 use base::{Device, Tensor, TensorData};
 
-/// The latents of pictures 0 to `n`, `[n c h w]`: `given` by a file, or of `seed`.
+/// Who turns a seed into noise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Generator {
+    /// This program, by counter: a picture is the same whatever is drawn beside it.
+    #[default]
+    Own,
+    /// PyTorch's generator for processors, as diffusers and ComfyUI use it in single precision: all pictures of a call from one sequence.
+    TorchCpu,
+}
+
+/// The latents of pictures 0 to `n`, `[n c h w]`: `given` by a file, or made of `seed` by `generator`.
 ///
 /// # Errors
 /// A file that cannot be read, or holds another shape.
-pub(super) fn start(given: Option<&str>, seed: u64, shape: [usize; 4], device: &Device) -> Result<Tensor<4>, Error> {
+pub(super) fn start(
+    given: Option<&str>,
+    (generator, seed): (Generator, u64),
+    shape: [usize; 4],
+    device: &Device,
+) -> Result<Tensor<4>, Error> {
     let [n, c, h, w] = shape;
     let Some(given) = given else {
-        let numbers: Vec<u64> = (0..n as u64).collect();
-        return Ok(streams::noise(seed).normal_tensor(&numbers, [0, c, h, w], device));
+        return Ok(match generator {
+            Generator::Own => {
+                let numbers: Vec<u64> = (0..n as u64).collect();
+                streams::noise(seed).normal_tensor(&numbers, [0, c, h, w], device)
+            }
+            Generator::TorchCpu if n * c * h * w < torch::GROUP => {
+                return Err(Error::Usage(format!(
+                    "--rng torch-cpu: latents of {c} x {h} x {w} are too few for PyTorch's usual way; draw a larger picture"
+                )));
+            }
+            Generator::TorchCpu => {
+                Tensor::from_data(TensorData::new(torch::normal(seed, n * c * h * w), shape), device)
+            }
+        });
     };
     let (found, values) = read_points(given)?;
     if found != shape {

@@ -1,6 +1,6 @@
 //! What to draw from a released model, and which of it the model can serve.
 
-use super::{Family, SkipLayers};
+use super::{Family, Generator, SkipLayers};
 use crate::Error;
 use flow::Solver;
 use kernels::Precision;
@@ -37,6 +37,8 @@ pub struct ReleasedRequest {
     pub width: Option<usize>,
     /// Seed of the noise.
     pub seed: u64,
+    /// Who makes noise of it.
+    pub generator: Generator,
     /// Pictures; one for each prompt where absent.
     pub count: Option<usize>,
     /// The latents to start from, `[n c h w]`, in place of seeded noise: `FILE.npy`, `FILE.safetensors`, or
@@ -89,6 +91,7 @@ impl ReleasedRequest {
             height: None,
             width: None,
             seed: 0,
+            generator: Generator::default(),
             count: None,
             noise: None,
             init_image: None,
@@ -120,6 +123,12 @@ impl ReleasedRequest {
             if let Some(value) = value.filter(|value| !(value.is_finite() && *value >= 0.0)) {
                 return refuse(format!("{name} {value}: it must be zero or more; 1 means none"));
             }
+        }
+        if self.generator == Generator::TorchCpu && self.init_image.is_some() {
+            return refuse(
+                "--rng torch-cpu with --init-image: diffusers takes numbers of the same sequence for the picture first"
+                    .into(),
+            );
         }
         if self.double_shift && (family != Family::Sd3 || self.schedule.is_some()) {
             return refuse("--double-shift: it is for the levels of Stable Diffusion 3's own scheduler".into());

@@ -64,6 +64,7 @@ fn request(name: &str) -> ReleasedRequest {
         height: Some(32),
         width: Some(48),
         seed: 0,
+        generator: Default::default(),
         count: None,
         noise: Some(fixture(name).join("golden.safetensors:latents.init").display().to_string()),
         init_image: None,
