@@ -59,6 +59,8 @@ streams! {
     SecondHead = Init 1,
     /// Mixtures that separation is scored on.
     ScoredMixtures = Probe 1,
+    /// Which view of a shape a training step sees.
+    SeenViews = Probe 5,
     /// Directions of the sliced Wasserstein distance.
     Slices = Probe 2,
     /// Which rows of features are kept.

@@ -184,7 +184,8 @@ optim = { lr = 2e-3, warmup = 160 }
 "#;
 
 /// From solids to a codec, from its tokens to a flow, from a class to files.
-/// Mutants: tokens not brought back to their own width before they are decoded; meshes of one number written over another.
+/// Mutants: tokens not brought back to their own width before they are decoded; meshes of one number written over another; pictures
+/// that are read and not told.
 #[test]
 fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     let folder = tempfile::tempdir().unwrap();
@@ -220,15 +221,57 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     assert!(number(&facts["faces"]) > 100.0, "{facts}");
     let found = json(&mut shape(at, "measure runs/flow --num 8"));
     assert!(number(&found["sets"]["one_nearest"]) <= 1.0 && number(&found["judge"]) > 0.5, "{found}");
+    // What a picture shows is drawn: of a disc another shape than of a square, and one that was never rendered is framed like those.
+    fs::write(at.join("seen.toml"), SEEN).unwrap();
+    json(&mut run("train seen.toml"));
+    let picture = |name: &str, is_dark: fn(i32, i32) -> bool| {
+        let grey = |x, y| image::Luma([if is_dark(x as i32 - 30, y as i32 - 20) { 90u8 } else { 255 }]);
+        image::GrayImage::from_fn(60, 50, grey).save(at.join(name)).unwrap();
+    };
+    picture("disc.png", |x, y| x * x + y * y < 150);
+    picture("square.png", |x, y| x.abs() < 12 && y.abs() < 12);
+    picture("blank.png", |_, _| false);
+    let drawn = |line: &str| {
+        json(&mut run(&format!("sample {line} --output seen.npy")));
+        fs::read(at.join("seen.npy")).unwrap()
+    };
+    assert_ne!(drawn("runs/seen --image disc.png"), drawn("runs/seen --image square.png"));
+    assert_ne!(drawn("runs/seen --image disc.png"), drawn("runs/seen --image disc.png --guidance-scale 2"));
+    json(&mut run("sample runs/seen --image disc.png --image square.png --resolution 16 --output both.glb"));
+    assert!(at.join("both-0001.glb").is_file() && !at.join("both-0002.glb").exists());
+    let found = json(&mut shape(at, "measure runs/seen --num 3"));
+    assert!([&found["right_class"], &found["right_shape"]].iter().all(|share| number(share) <= 1.0), "{found}");
+    let pairs = "-n 24 --images 32 --set train.batch=8 --set pairs.generate.steps=2 --set pairs.guidance.scale=1.5";
+    json(&mut run(&format!("reflow --teacher runs/seen -o runs/straight {pairs}")));
+    assert_ne!(drawn("runs/straight --steps 1 --image disc.png"), drawn("runs/straight --steps 1 --image square.png"));
+    run("sample runs/seen --image blank.png").assert().code(1).stderr(predicate::str::contains("shows nothing"));
     let refused = |line: &str, words: &str| {
         run(line).assert().code(2).stderr(predicate::str::contains(words));
     };
+    refused("sample runs/seen --output x.glb", "--image FILE");
+    refused("sample runs/flow --image disc.png --output x.glb", "task.picture");
+    refused("train seen.toml --set network.condition.tokens=63 -o runs/other", "patches of 64 numbers");
+    refused("train flow.toml --set task.picture={} -o runs/other", "eye = {}");
     refused("sample runs/flow --resolution 100 --output x.glb", "--resolution 100");
     refused("codec codec.toml --set data.size=32 -o runs/other", "data.size");
     refused("codec codec.toml --set codec.tokens=99 -o runs/other", "codec.tokens");
     refused(&format!("sample {} --output x.glb", common::run().display()), "draws no shapes");
     assert!(!at.join("runs/other").exists() && !at.join("x.glb").exists());
 }
+
+const SEEN: &str = r#"
+name = "seen"
+task = { type = "generate", codec = "runs/codec", picture = { size = 16, patch = 8, views = 2 } }
+data = { name = "solids", classes = ["sphere", "box"], limit = 16 }
+network = { type = "set_transformer", width = 32, heads = 2, depth = 3, eye = { depth = 1 }, condition = { tokens = 64 } }
+sample = { steps = 8 }
+[train]
+images = 480
+batch = 16
+condition_dropout = 0.1
+validate_every = 240
+optim = { lr = 3e-3, warmup = 80 }
+"#;
 
 const VIEWS: &str = r#"
 name = "views"

@@ -45,6 +45,31 @@ pub fn given(bytes: &[u8], [c, h, w]: [usize; 3], megapixels: u64) -> Result<Giv
     Ok(Given { values: (0..c).flat_map(plane).collect(), clear })
 }
 
+/// A picture that somebody sends, as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grey {
+    /// Its brightness in [-1, 1], `[h w]`; what is transparent is white.
+    pub values: Vec<f32>,
+    /// How opaque each pixel is, 0 to 1; none of a picture that knows no transparency.
+    pub opacity: Option<Vec<f32>>,
+    /// Pixels of a row.
+    pub width: usize,
+}
+
+/// The picture in `bytes` in grey, at most `megapixels` large, neither cut nor resized.
+///
+/// # Errors
+/// What is no picture or too large.
+pub fn grey(bytes: &[u8], megapixels: u64) -> Result<Grey> {
+    let path = Path::new(CALLED);
+    let limits = Limits { pixels: megapixels.saturating_mul(1_000_000), bytes: u64::MAX };
+    let raw = decode(path, bytes, limits)?;
+    let alpha = transparency(path, bytes, limits)?;
+    let opacity = alpha.map(|alpha| alpha.into_iter().map(|alpha| f32::from(alpha) / 255.0).collect());
+    let raw = Form { channels: 1, size: None, fit: Fit::Crop, limits }.apply(raw, path)?;
+    Ok(Grey { values: raw.pixels.iter().map(|value| normalize(*value)).collect(), opacity, width: raw.width })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +97,16 @@ mod tests {
         let wide = png(&[0, 255, 255, 0, 0, 255, 255, 0], 4, 2, ExtendedColorType::L8);
         assert_eq!(given(&wide, [1, 2, 2], 1).unwrap().values, [1.0; 4]);
         assert_eq!(given(&wide, [1, 2, 4], 1).unwrap().values[..2], [-1.0, 1.0]);
+    }
+
+    /// Mutants: black where it is clear; opacity told the other way round.
+    #[test]
+    fn a_picture_may_come_whole_and_in_grey() {
+        let pixels = [255, 255, 255, 255, 0, 0, 0, 255, 0, 0, 0, 0];
+        let seen = grey(&png(&pixels, 3, 1, ExtendedColorType::Rgba8), 1).unwrap();
+        assert_eq!((seen.values, seen.width), (vec![1.0, -1.0, 1.0], 3));
+        assert_eq!(seen.opacity, Some(vec![1.0, 1.0, 0.0]));
+        assert_eq!(grey(&png(&[7; 8], 4, 2, ExtendedColorType::L8), 1).unwrap().opacity, None);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub use config::{DataConfig, EMBEDDED, Fit, Label, Split};
 pub use describe::{Summary, describe, sizes};
 pub use error::{DataError, Result};
 pub use found::LeftOut;
-pub use given::{Given, given};
+pub use given::{Given, Grey, given, grey};
 pub use loader::{Batch, Loader, LoaderConfig, gather};
 pub use memory::InMemory;
 pub use moving::{CLIP, MOVING};

@@ -60,7 +60,7 @@ pub use net::{Net, NetConfig};
 pub use precise::Precise;
 pub use recompute::Recomputing;
 pub use reward::{Reward, RewardConfig};
-pub use shape::{SetTransformer, SetTransformerConfig, ShapeCodec, ShapeCodecConfig};
+pub use shape::{EyeConfig, SetTransformer, SetTransformerConfig, ShapeCodec, ShapeCodecConfig};
 pub use text::TextEncoder;
 pub use text_unet::{TextUnet, TextUnetConfig};
 pub use triflow::{Triflow, TriflowConfig};

@@ -1,6 +1,6 @@
-//! What samples are asked for: classes or prompts in turn, beside a map where one is heard or seen.
+//! What samples are asked for: classes, prompts or pictures in turn, beside a map where one is heard or seen.
 
-use crate::{Error, words::Words};
+use crate::{Error, recipe::PictureConfig, sight, words::Words};
 use base::{Condition, Dense, Device, NULL_CLASS, Shape, Tensor, TensorData};
 use methods::Labels;
 use std::sync::Arc;
@@ -14,8 +14,19 @@ pub enum Classes {
     InTurn(Vec<i64>),
     /// These prompts in turn.
     Prompts(Arc<Vec<String>>),
+    /// What these pictures show, in turn.
+    Pictures(Arc<Pictures>),
     /// One of these, beside a map: the mixture to hear it in.
     Beside(Box<Self>, Arc<Maps>),
+}
+
+/// Pictures that samples are to look like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pictures {
+    /// One after another, framed.
+    pub rows: Vec<f32>,
+    /// What they are.
+    pub config: PictureConfig,
 }
 
 /// Maps that stand beside samples, in turn.
@@ -80,6 +91,12 @@ impl Classes {
     pub fn condition(&self, words: Option<&Arc<Words>>, indices: &[u64], device: &Device) -> Result<Condition, Error> {
         if let Self::Beside(asked, maps) = self {
             return Ok(Condition { dense: maps.of(indices, device), ..asked.condition(words, indices, device)? });
+        }
+        if let Self::Pictures(pictures) = self {
+            let Pictures { rows, config } = &**pictures;
+            let count = (rows.len() / config.numbers()).max(1) as u64;
+            let row = |index: &u64| &rows[(index % count) as usize * config.numbers()..][..config.numbers()];
+            return Ok(sight::condition(&indices.iter().flat_map(row).copied().collect::<Vec<_>>(), config, device));
         }
         if let (Self::Prompts(_), Some(words)) = (self, words) {
             return words.condition(&indices.iter().map(|index| self.prompt(*index)).collect::<Vec<_>>(), device);

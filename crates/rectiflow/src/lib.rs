@@ -72,6 +72,7 @@ pub mod separator;
 pub mod serving;
 pub mod shapes;
 mod sheets;
+pub mod sight;
 pub mod sound;
 mod stage;
 pub mod start;

@@ -3,7 +3,8 @@
 use crate::{
     Error, Recipe,
     asked::Classes,
-    codec::Codec,
+    codec::{Codec, raw},
+    context::Context,
     device::Chosen,
     pipeline::{Around, Before},
     words::{Words, captions},
@@ -184,7 +185,7 @@ impl Model {
     /// # Errors
     /// [`Error::Usage`].
     pub(crate) fn check_guidance(&self, scale: f64) -> Result<(), Error> {
-        let conditional = self.classes() > 0 || self.words.is_some();
+        let conditional = self.classes() > 0 || self.words.is_some() || self.recipe.task.picture().is_some();
         if scale == 1.0 || !conditional || self.recipe.train.condition_dropout > 0.0 {
             return Ok(());
         }
@@ -207,7 +208,7 @@ impl Model {
         if !self.captions.is_empty() {
             return Ok(self.captions.clone());
         }
-        captions(&*data::open(&self.recipe.data)?)
+        captions(&*raw(&self.recipe.data, self.codec.as_deref(), &mut Context::silent())?)
     }
 
     /// What samples of `indices` are conditioned on when asked for `classes`.

@@ -6,6 +6,7 @@ use crate::{
     context::{Context, Event},
     recipe::PairsRecipe,
     sampling::host,
+    sight::Views,
     sound::Part,
     words::Captioned,
 };
@@ -61,6 +62,8 @@ struct Ends<'a> {
     prompts: Vec<String>,
     /// What each trajectory is heard in, where the teacher separates sounds.
     mixtures: Option<Mixtures>,
+    /// The pictures each trajectory is drawn from, where the teacher is shown some.
+    views: Option<Views>,
     seed: u64,
     device: Device,
 }
@@ -91,7 +94,8 @@ impl<'a> Ends<'a> {
             false => None,
         };
         let prompts = if teacher.words.is_some() { teacher.captions()? } else { Vec::new() };
-        Ok(Self { teacher, start, data, prompts, mixtures, seed: recipe.generate.seed, device })
+        let views = views(teacher, split, recipe.generate.seed, context)?;
+        Ok(Self { teacher, start, data, prompts, mixtures, views, seed: recipe.generate.seed, device })
     }
 
     /// Refuses more pairs than there are different ones.
@@ -152,10 +156,28 @@ impl Supply<2> for Ends<'_> {
             let dense = map.map(|map| Dense { rows: map.rows.to_device(device), shape: map.shape });
             return Ok(Condition { dense, ..Labels::condition(labels, device) });
         }
+        if let Some(views) = &self.views {
+            return Ok(views.at(trajectories)?.on(device));
+        }
         let Some(words) = &self.teacher.words else { return Ok(Labels::condition(labels, device)) };
         let texts: Vec<Option<&str>> = labels.iter().map(|label| prompt(&self.prompts, *label)).collect();
         Ok(words.condition(&texts, device)?)
     }
+}
+
+/// The pictures that `teacher` draws trajectories from, of the shapes of `split`; those of its training where none is held out.
+pub(crate) fn views(teacher: &Model, split: Split, seed: u64, context: &mut Context) -> Result<Option<Views>, Error> {
+    let recipe = &teacher.recipe;
+    let (Some(picture), Some(codec)) = (recipe.task.picture(), &teacher.codec) else { return Ok(None) };
+    let test = match split {
+        Split::Test => codec.recipe.codec.open_test(&recipe.data, context)?,
+        Split::Train => None,
+    };
+    let (data, shapes) = match test {
+        Some(test) => (recipe.data.with_split(Split::Test), test.set),
+        None => (recipe.data.clone(), raw(&recipe.data, Some(codec), context)?),
+    };
+    Views::of((&data, &*shapes), picture, seed, context).map(Some)
 }
 
 fn meta(teacher: &Model, recipe: &PairsRecipe, start: &Start) -> PairMeta {
@@ -296,7 +318,11 @@ pub fn held_out(
         x0: Some(host(chunk.x0)?),
         classes,
         captions,
-        condition: heard.map_or_else(Condition::none, |batch| batch.condition),
+        condition: match (heard, &ends.views) {
+            (Some(batch), _) => batch.condition,
+            (None, Some(views)) => views.at(&numbers)?,
+            (None, None) => Condition::none(),
+        },
         spans: match recipe.generate.cuts.is_empty() {
             true => Vec::new(),
             false => chunk.indices.iter().map(|&index| meta.span(index)).collect(),
@@ -357,8 +383,8 @@ pub fn check(store: &PairStore, teacher: &Model) -> Result<(), Error> {
             methods::checks::check_orientation(&x0, &x1)?;
         }
     }
-    // What a mixture holds may decide the end whatever the noise was.
-    if recipe.task.separate().is_err() {
+    // What a mixture holds, or a picture shows, may decide the end whatever the noise was.
+    if recipe.task.separate().is_err() && recipe.task.picture().is_none() {
         methods::checks::check_coupled(&x0, &x1)?;
     }
     Ok(())

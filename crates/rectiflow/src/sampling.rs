@@ -13,7 +13,7 @@ use flow::Field;
 use media::Images;
 use std::{ops::Range, time::Instant};
 
-pub use crate::asked::{Classes, Maps};
+pub use crate::asked::{Classes, Maps, Pictures};
 pub(crate) use crate::host::host;
 pub use crate::streams::{noise, paths};
 
@@ -80,8 +80,14 @@ impl Classes {
     /// All classes of a model in turn, the captions it was trained on where it reads text, or none where it has none.
     ///
     /// # Errors
-    /// Captions of data that are not here.
+    /// Captions of data that are not here; a model that draws what a picture shows.
     pub fn all(model: &Model) -> Result<Self, Error> {
+        if model.recipe.task.picture().is_some() {
+            return Err(Error::Usage(format!(
+                "{}: this model draws what a picture shows; give --image FILE",
+                model.file.display()
+            )));
+        }
         Ok(match (&model.words, model.classes()) {
             (Some(_), _) => Self::prompts(model.captions()?),
             (None, classes) => Self::first(classes),

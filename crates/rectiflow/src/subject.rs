@@ -11,7 +11,7 @@ pub struct Subject {
     pub stage: String,
     /// The shape of a sample.
     pub shape: Shape,
-    /// Names of the classes; empty for networks that are told none: unconditional ones and those that read text.
+    /// Names of the classes; empty for networks that are told none: unconditional ones and those that read text or pictures.
     pub classes: Vec<String>,
     /// What the data are called.
     pub data: String,
@@ -24,7 +24,8 @@ impl Subject {
     pub fn base(recipe: &Recipe, dataset: &dyn data::Dataset, start: &Start, codec: Option<&str>) -> Self {
         let codec = codec.map(str::to_string);
         let (shape, classes, name) = (dataset.shape(), dataset.class_names().to_vec(), dataset.name().to_string());
-        let classes = if recipe.task.text().is_some() { Vec::new() } else { classes };
+        let told = recipe.task.text().is_some() || recipe.task.picture().is_some();
+        let classes = if told { Vec::new() } else { classes };
         let stage = "base".to_string();
         match start.dataset() {
             None => Self { stage, shape, classes, data: name, codec },

@@ -33,7 +33,10 @@ const FLOORS: &[(&str, &[&str])] = &[
         &["error", "machine", "output", "device", "context", "host", "pictures", "streams", "assets", "report", "runs"],
     ),
     ("recipe", &["scheduler_config", "schedules", "recipe", "memory"]),
-    ("records", &["start", "subject", "facts", "symmetry", "words", "asked", "sound", "shapes", "perceptual", "codec"]),
+    (
+        "records",
+        &["start", "subject", "facts", "symmetry", "words", "shapes", "sight", "asked", "sound", "perceptual", "codec"],
+    ),
     (
         "pipeline",
         &[

@@ -13,7 +13,7 @@ pub struct Sample {
     /// Sample along another path than the trained one, exactly: linear, trigonometric, vp, edm, … (both without latent).
     #[arg(long)]
     pub path: Option<String>,
-    /// Number of samples; 64 by default, of a released model one for each prompt.
+    /// Number of samples; 64 by default, of a released model one for each prompt, of pictures one for each.
     #[arg(long, short)]
     pub num: Option<usize>,
     /// Images to start from, for a model trained with a second data set as its source: a named set, a file or folder.
@@ -25,6 +25,9 @@ pub struct Sample {
     /// What to draw, for a model trained with `task.text` or a released one (repeatable; in turn): --prompt "red heart".
     #[arg(long, value_name = "TEXT", conflicts_with = "class")]
     pub prompt: Vec<String>,
+    /// A picture of what to draw, for a flow over shapes trained with `task.picture` (repeatable; in turn): cut out, or on white.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["class", "prompt"], value_hint = ValueHint::FilePath)]
+    pub image: Vec<PathBuf>,
     /// Points to start from in place of seeded noise, with their classes where the file has them: FILE.npy, FILE.safetensors (as
     /// `invert` writes them) or FILE.safetensors:TENSOR, `[n c h w]`; of a released model latents.
     #[arg(long, value_name = "FILE")]

@@ -58,6 +58,7 @@ pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Conte
         data,
         class,
         prompt,
+        image,
         noise,
         reward,
         reward_weight,
@@ -69,7 +70,11 @@ pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Conte
         ..
     } = request;
     // Of a file of points all, unless a number is given.
-    let usual = if noise.is_some() { u64::MAX } else { 64 };
+    let usual = match image.len() as u64 {
+        0 if noise.is_some() => u64::MAX,
+        0 => 64,
+        images => images,
+    };
     let request = SampleRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
@@ -79,6 +84,7 @@ pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Conte
         data,
         class,
         prompts: prompt,
+        images: image,
         output,
         columns,
         resolution,
@@ -105,6 +111,7 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
         ("--ema", model.ema.is_some(), "its weights are one set"),
         ("--class", request.class.is_some(), "it draws from prompts; use --prompt"),
         ("--data", request.data.is_some(), "it starts from noise"),
+        ("--image", !request.image.is_empty(), "it draws from prompts; --init-image is a picture to begin with"),
         ("--reward", request.reward.is_some(), "a reward learns from a run's samples"),
         ("--path", request.path.is_some(), "it is sampled along its own path"),
         ("--one-more-step", request.first_step.one_more_step.is_some(), "its levels begin at pure noise"),

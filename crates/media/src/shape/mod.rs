@@ -19,6 +19,7 @@ pub mod collection;
 pub mod colour;
 pub mod distance;
 pub mod extract;
+pub mod framed;
 pub mod mesh;
 pub mod polygon;
 pub mod read;

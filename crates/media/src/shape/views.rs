@@ -98,12 +98,8 @@ impl Cameras {
     pub fn see(&self, mesh: &Mesh, colours: &[Colour]) -> Vec<f32> {
         let points = mesh.points.iter().map(|&p| scale(p, 1.0 / self.half)).collect();
         let mesh = Mesh { points, faces: mesh.faces.clone() };
-        let light = unit([0.4, 0.8, 0.45]);
-        let shaded = |face: usize| {
-            let bright = 0.7 + 0.3 * dot(unit(mesh.cross(face)), light);
-            colours[face].map(|v| v * bright)
-        };
-        let lit: Vec<Colour> = (0..mesh.faces.len()).map(shaded).collect();
+        let lit: Vec<Colour> =
+            lit(&mesh).iter().zip(colours).map(|(bright, colour)| colour.map(|v| v * bright)).collect();
         self.views.iter().flat_map(|view| self.one(*view, &mesh, &lit)).collect()
     }
 
@@ -144,6 +140,12 @@ impl Cameras {
         };
         self.views.iter().map(of).collect()
     }
+}
+
+/// How bright each face of `mesh` is under the light that stands still.
+pub(super) fn lit(mesh: &Mesh) -> Vec<f64> {
+    let light = unit([0.4, 0.8, 0.45]);
+    (0..mesh.faces.len()).map(|face| 0.7 + 0.3 * dot(unit(mesh.cross(face)), light)).collect()
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@
 
 pub(crate) mod blocks;
 mod embedding;
+mod eye;
 pub mod losses;
 mod set_transformer;
 
 pub use blocks::{Cross, CrossBlock, LayerNorm, SelfBlock, Within};
 pub use embedding::{FEATURES, embed};
+pub use eye::{Eye, EyeConfig};
 pub use set_transformer::{Join, SetBlock, SetTransformer, SetTransformerConfig, TRIPOSG};
 
 use crate::init::{Init, Weights};

@@ -5,6 +5,7 @@
 //! formula adds; its release joins, skip first and norm last, and so does this). Tokens have no positions, so any number will do.
 
 use super::blocks::{Cross, LayerNorm, Within, perceptron, through};
+use super::eye::{Eye, EyeConfig};
 use crate::condition::{ConditionConfig, Conditioner, TIME_FEATURES};
 use crate::cost::{Cost, Tally};
 use crate::init::{Init, Weights};
@@ -36,13 +37,16 @@ pub struct SetTransformerConfig {
     pub depth: usize,
     /// Whether the first half is joined to the second.
     pub skip: bool,
-    /// Conditioning; `tokens` is the width of what every block attends to.
+    /// What reads a picture's patches before the blocks attend to them; without it they attend to tokens as they come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eye: Option<EyeConfig>,
+    /// Conditioning; `tokens` is the width of what every block attends to, with an eye the numbers of a patch.
     pub condition: ConditionConfig,
 }
 
 impl Default for SetTransformerConfig {
     fn default() -> Self {
-        Self { width: 128, heads: 4, depth: 7, skip: true, condition: ConditionConfig::default() }
+        Self { width: 128, heads: 4, depth: 7, skip: true, eye: None, condition: ConditionConfig::default() }
     }
 }
 
@@ -65,7 +69,15 @@ impl SetTransformerConfig {
             );
             return Err(NetsError::config(what));
         }
+        if let Some(eye) = &self.eye {
+            eye.check(self.condition.tokens)?;
+        }
         self.condition.check()
+    }
+
+    /// Numbers of a token that the blocks attend to; 0 for none.
+    fn heard(&self) -> usize {
+        if self.eye.is_some() { self.width } else { self.condition.tokens }
     }
 
     /// Cost for `tokens` vectors of `channels` numbers.
@@ -82,6 +94,9 @@ impl SetTransformerConfig {
             tally.kept(n * d);
         };
         tally.linear(tokens, channels, d, true);
+        if let Some(eye) = &self.eye {
+            eye.tally(&mut tally, [n, self.condition.tokens, d], self.heads);
+        }
         for i in 0..self.depth {
             tally.block(n * d, |tally| {
                 if self.skip && i > self.depth / 2 {
@@ -99,7 +114,7 @@ impl SetTransformerConfig {
                     // Counted for as many condition tokens as there are latent ones.
                     norm(tally);
                     tally.linear(n, d, d, false);
-                    tally.linear(n, self.condition.tokens, 2 * d, false);
+                    tally.linear(n, self.heard(), 2 * d, false);
                     tally.table(2, d / self.heads);
                     tally.attention(self.heads, n, n, d);
                     tally.linear(n, d, d, true);
@@ -133,9 +148,11 @@ impl SetTransformerConfig {
         self.check()?;
         positive("the number of channels", channels)?;
         let (d, half) = (self.width, self.depth / 2);
+        let eye = |eye: &EyeConfig| Eye::new(&init.child("eye"), eye, [self.condition.tokens, d], self.heads);
         let block = |i: usize| SetBlock::new(&init.child("blocks").child(i), self, self.skip && i > half);
         Ok(SetTransformer {
             conditioner: Conditioner::new(init, &self.condition, TIME_FEATURES, d, classes, Weights::Normal(0.02)),
+            eye: self.eye.as_ref().map(eye),
             input: Linear::new(&init.child("input"), channels, d, Weights::Xavier),
             blocks: (0..self.depth).map(block).collect(),
             norm: LayerNorm::new(&init.child("norm"), d),
@@ -165,7 +182,7 @@ pub struct SetBlock {
 
 impl SetBlock {
     fn new(init: &Init, config: &SetTransformerConfig, joined: bool) -> Self {
-        let (d, heads, tokens) = (config.width, config.heads, config.condition.tokens);
+        let (d, heads, tokens) = (config.width, config.heads, config.heard());
         let norm = |name: &str| LayerNorm::new(&init.child(name), d);
         Self {
             join: joined.then(|| Join {
@@ -199,6 +216,7 @@ impl SetBlock {
 pub struct SetTransformer {
     /// Time, class and vector to the first token.
     pub conditioner: Conditioner,
+    eye: Option<Eye>,
     input: Linear,
     blocks: Vec<SetBlock>,
     norm: LayerNorm,
@@ -217,7 +235,11 @@ impl SetTransformer {
             mask: Tensor::<2>::zeros([b, 1], &h.device()).greater_elem(0.5),
         };
         let reader = self.blocks.iter().find_map(|block| block.cross.as_ref());
-        let tokens = condition.tokens.clone().or_else(|| reader.map(silent));
+        let said = condition
+            .tokens
+            .as_ref()
+            .map(|said| self.eye.as_ref().map_or_else(|| said.clone(), |eye| eye.forward(said)));
+        let tokens = said.or_else(|| reader.map(silent));
         let half = self.blocks.len() / 2;
         let mut skips = Vec::new();
         for (i, block) in self.blocks.iter().enumerate() {
@@ -301,6 +323,32 @@ mod tests {
         assert_eq!(at(0.3, 1, Some(tokens(1, 0))), at(0.3, 1, Some(tokens(2, 0))));
     }
 
+    /// A picture is heard by what is in it and where; its null is no picture. Mutants: patches without their places; the mask left
+    /// at the eye's door.
+    #[test]
+    fn pictures_are_seen_patch_by_patch() {
+        let device = Device::flex();
+        let condition = ConditionConfig { tokens: 6, ..ConditionConfig::default() };
+        let config = SetTransformerConfig { eye: Some(EyeConfig { depth: 1 }), condition, ..small() };
+        let net = network(&config, &device);
+        let x = noise(0, [1, 5, 6], &device);
+        let patches = |embedding: Tensor<3>, seen: bool| Tokens {
+            mask: Tensor::<2>::full([1, embedding.dims()[1]], f32::from(u8::from(seen)), &device).greater_elem(0.5),
+            embedding,
+        };
+        let at = |tokens: Option<Tokens>| {
+            let condition = Condition { tokens, ..Condition::classes(&[1], &device) };
+            values(net.forward(x.clone(), Tensor::from_floats([0.4], &device), &condition))
+        };
+        let picture = noise(3, [1, 4, 6], &device);
+        let seen = at(Some(patches(picture.clone(), true)));
+        assert!(apart(&seen, &at(Some(patches(noise(4, [1, 4, 6], &device), true)))) > 1e-3);
+        assert!(apart(&seen, &at(Some(patches(picture.clone().flip([1]), true)))) > 1e-3, "places");
+        let none = at(None);
+        assert!(apart(&seen, &none) > 1e-3);
+        assert_eq!(none, at(Some(patches(picture, false))));
+    }
+
     #[test]
     fn skips_join_the_last_of_the_first_half_to_the_first_of_the_second() {
         let device = Device::flex();
@@ -340,10 +388,15 @@ mod tests {
                 assert_eq!(config.cost(10, 6, 3).unwrap().parameters, net.num_params(), "skip {skip}, tokens {tokens}");
             }
         }
+        let condition = ConditionConfig { tokens: 7, ..ConditionConfig::default() };
+        let seeing = SetTransformerConfig { eye: Some(EyeConfig { depth: 2 }), condition, ..small() };
+        let net = seeing.init(0, 6, 3, &device).unwrap();
+        assert_eq!(seeing.cost(10, 6, 3).unwrap().parameters, net.num_params());
         for (config, key) in [
             (SetTransformerConfig { depth: 4, ..small() }, "depth"),
             (SetTransformerConfig { heads: 5, ..small() }, "width"),
             (SetTransformerConfig { width: 0, ..small() }, "width"),
+            (SetTransformerConfig { eye: Some(EyeConfig::default()), ..small() }, "condition.tokens"),
         ] {
             assert!(config.init(0, 6, 3, &device).unwrap_err().to_string().contains(key));
         }

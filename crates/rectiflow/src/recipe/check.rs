@@ -89,10 +89,11 @@ impl Recipe {
             );
         }
         let condition = self.network.condition();
-        if self.task.text().is_none() && (condition.vector > 0 || condition.tokens > 0) {
+        let told = self.task.text().is_some() || self.task.picture().is_some() && condition.vector == 0;
+        if !told && (condition.vector > 0 || condition.tokens > 0) {
             return Err(
-                "`network.condition.vector` and `tokens` are read from prompts, and nothing here reads any: leave them out, or \
-                        set `task.text = { encoder = \"minilm\" }`",
+                "`network.condition.vector` and `tokens` are read from prompts, tokens from pictures too, and nothing here reads any: \
+                        leave them out, or set `task.text = { encoder = \"minilm\" }`",
             );
         }
         let masks = matches!(&self.network, nets::NetConfig::Unet(unet) if unet.bounded);

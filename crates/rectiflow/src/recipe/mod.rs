@@ -9,6 +9,7 @@ pub mod document;
 mod evaluate;
 mod latents;
 mod layers;
+mod picture;
 mod sample;
 mod task;
 mod text;
@@ -17,6 +18,7 @@ pub use document::DocumentError;
 pub use evaluate::EvaluateConfig;
 pub use latents::{LatentsConfig, Space};
 pub use layers::Layers;
+pub use picture::PictureConfig;
 pub use sample::{PairsRecipe, SampleConfig};
 pub(crate) use task::check_recordings;
 pub use task::{FLOW_SEP, Generate, Joint, Separate, TaskConfig, Transfer};
@@ -179,7 +181,7 @@ impl Recipe {
 
     /// Of `classes` classes, those that the network is told: none where it reads captions.
     pub fn rows(&self, classes: usize) -> usize {
-        if self.task.text().is_some() { 0 } else { classes }
+        if self.task.text().is_some() || self.task.picture().is_some() { 0 } else { classes }
     }
 
     /// Takes over what a stage trains.

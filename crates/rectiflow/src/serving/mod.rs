@@ -92,6 +92,12 @@ impl Opened {
     pub fn open(path: &Path, device: &Chosen) -> Result<Self, Error> {
         let model = Model::of_any(path, which(None)?, device)?;
         makes(&model)?;
+        if model.recipe.task.picture().is_some() {
+            return Err(Error::Usage(format!(
+                "{}: this model draws what a picture shows, which is not served yet; use `rectiflow sample --image`",
+                model.file.display()
+            )));
+        }
         if let Some(words) = &model.words {
             words.keep_to_memory();
         }

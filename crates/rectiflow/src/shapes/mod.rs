@@ -8,7 +8,7 @@ mod rows;
 
 pub use list::SOLIDS;
 
-use crate::{Context, Error};
+use crate::{Context, Error, recipe::PictureConfig};
 use base::Shape;
 use data::{
     DataConfig, Dataset, LeftOut, Sample, Split, TestPart, Values,
@@ -47,6 +47,8 @@ pub enum Form {
     Points(Counts),
     /// What cameras see of it, `[views 4 size size]`.
     Views(Cameras),
+    /// Grey pictures of it from several sides, each framed, `[views size size]`.
+    Pictures(PictureConfig),
 }
 
 impl From<Counts> for Form {
@@ -61,12 +63,19 @@ impl From<Cameras> for Form {
     }
 }
 
+impl From<PictureConfig> for Form {
+    fn from(pictures: PictureConfig) -> Self {
+        Self::Pictures(pictures)
+    }
+}
+
 impl Form {
     /// The shape of a row.
     pub fn shape(&self) -> Shape {
         match self {
             Self::Points(counts) => [counts.numbers()].into(),
             Self::Views(cameras) => cameras.shape().into(),
+            Self::Pictures(PictureConfig { views, size, .. }) => [*views, *size, *size].into(),
         }
     }
 
@@ -78,6 +87,7 @@ impl Form {
         match self {
             Self::Points(counts) => counts.check().map_err(|reason| format!("codec.points.{reason}")),
             Self::Views(cameras) => cameras.check().map_err(|reason| format!("codec.cameras.{reason}")),
+            Self::Pictures(pictures) => pictures.check(),
         }
     }
 }

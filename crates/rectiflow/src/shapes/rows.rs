@@ -1,4 +1,4 @@
-//! Rows of points or views, made once by all threads and kept in files of a few dozen: whoever stops on the way continues there.
+//! Rows of points, views or pictures, made once by all threads and kept in files of a few dozen: whoever stops on the way continues there.
 
 use super::{
     DEPTH, FILL, Form,
@@ -7,9 +7,13 @@ use super::{
 use crate::{
     Error,
     context::{Context, Event},
+    recipe::PictureConfig,
 };
 use data::fetch;
-use media::shape::{Cameras, Collection, Mesh, Octree, Point, colour, extract, record, record::Counts, repair};
+use media::shape::{
+    Cameras, Collection, Mesh, Octree, Point, View, colour, extract, framed, record, record::Counts, repair,
+    sample::uniform,
+};
 use rayon::prelude::*;
 use std::{
     convert::Infallible,
@@ -22,6 +26,8 @@ const FORMAT: u32 = 1;
 const SHARD: usize = 64;
 /// What stands in place of a number where a shape could not be read; its reason stands beside the file.
 const NOTHING: f32 = f32::NAN;
+/// The random numbers that say from where pictures are taken.
+const LOOKS: u64 = 49;
 
 /// A row for each item, or why there is none.
 pub(super) struct Made {
@@ -67,6 +73,7 @@ fn one(item: &Item, collection: Option<&Collection>, form: &Form) -> Result<Vec<
     match form {
         Form::Points(counts) => points(item, collection, *counts),
         Form::Views(cameras) => views(item, collection, cameras),
+        Form::Pictures(config) => pictures(item, collection, config),
     }
 }
 
@@ -80,6 +87,22 @@ fn views(item: &Item, collection: Option<&Collection>, cameras: &Cameras) -> Res
         Origin::Entry(_) => vec![colour::PLAIN; mesh.faces.len()],
     };
     let row = cameras.see(&mesh, &colours);
+    let sound = row.iter().all(|value| value.is_finite());
+    sound.then_some(row).ok_or_else(|| "it has points that are no numbers".into())
+}
+
+/// What `item` looks like from several sides, the azimuths spread evenly but for a share of chance.
+fn pictures(item: &Item, collection: Option<&Collection>, config: &PictureConfig) -> Result<Vec<f32>, String> {
+    let depth = config.size.next_power_of_two().ilog2().clamp(5, 8);
+    let mesh = mesh(item, collection, depth)?;
+    let (seed, views) = (hash(&item.name), config.views);
+    let between = |[low, high]: [f64; 2], share: f64| low + (high - low) * share;
+    let one = |k: usize| {
+        let azimuth = between(config.azimuth, (k as f64 + uniform(seed, LOOKS, k as u64, 0)) / views as f64);
+        let elevation = between(config.elevation, uniform(seed, LOOKS, k as u64, 1));
+        framed::seen(&mesh, View { azimuth, elevation }, config.size)
+    };
+    let row: Vec<f32> = (0..views).flat_map(one).collect();
     let sound = row.iter().all(|value| value.is_finite());
     sound.then_some(row).ok_or_else(|| "it has points that are no numbers".into())
 }
@@ -123,6 +146,7 @@ fn fingerprint(list: &List, form: &Form) -> String {
     let form: &dyn std::fmt::Debug = match form {
         Form::Points(counts) => counts,
         Form::Views(cameras) => cameras,
+        Form::Pictures(config) => config,
     };
     let mut text = format!("{FORMAT} {form:?} {FILL} {contents:016x}");
     for item in &list.items {

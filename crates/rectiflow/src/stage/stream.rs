@@ -5,10 +5,11 @@ use crate::{
     Error, Recipe, Start,
     codec::{Codec, through},
     context::Context,
+    sight::{Pictured, Views},
     words::{Captioned, Words},
 };
 use ::train::{Batch, ImageSource, Source, TransferSource};
-use data::{Dataset, Loader, LoaderConfig};
+use data::{DataConfig, Dataset, Loader, LoaderConfig, Split};
 use std::sync::Arc;
 
 /// What a stage learns from.
@@ -40,6 +41,11 @@ pub(crate) fn stream(
     if let Some(from) = start.dataset() {
         data.not_used(from.left_out());
     }
+    let views = |config: &DataConfig, set: &dyn Dataset, context: &mut Context| {
+        let picture = recipe.task.picture();
+        picture.map(|picture| Views::of((config, set), picture, recipe.seed, context)).transpose()
+    };
+    let own = views(&recipe.data, &*dataset, context)?;
     let source: Box<dyn Source> = match start {
         // Points of a file are for sampling; training draws its own.
         Start::Noise { .. } | Start::Given { .. } => Box::new(ImageSource::new(dataset, loader)),
@@ -49,6 +55,7 @@ pub(crate) fn stream(
             Box::new(TransferSource::new((from.clone(), order), (dataset, loader)))
         }
     };
+    let mut seen = None;
     let validation = match recipe.train.validate_every {
         0 => None,
         _ => {
@@ -63,6 +70,7 @@ pub(crate) fn stream(
                     data.held_out = test.len();
                     data.not_used(test.left_out());
                     let test = through(test, codec, context)?;
+                    seen = views(&recipe.data.with_split(Split::Test), &*test, context)?;
                     held_out(&test, starts.dataset(), recipe.train.validation_samples)?
                 }
             }
@@ -70,7 +78,16 @@ pub(crate) fn stream(
     };
     data.unwatched = recipe.train.validate_every > 0 && validation.is_none();
     let validation = validation.map(|batch| Captioned::read(batch, words)).transpose()?;
-    Ok(Stream { source: Captioned::new(source, words), validation, data })
+    let validation = match (validation, seen) {
+        (Some(batch), Some(views)) => Some(views.beside(batch)?),
+        (validation, _) => validation,
+    };
+    let source = Captioned::new(source, words);
+    let source: Box<dyn Source> = match own {
+        Some(views) => Box::new(Pictured { source, views, pieces: None }),
+        None => source,
+    };
+    Ok(Stream { source, validation, data })
 }
 
 /// The first `count` samples in order, beside samples of `start` in an order of their own: what validation watches. `None`

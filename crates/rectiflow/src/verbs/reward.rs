@@ -66,6 +66,7 @@ pub fn usual(model: &Model) -> RewardRecipe {
         NetConfig::Mmdit(mmdit) => NetConfig::Dit(DitConfig { depth: mmdit.depth.min(3), ..mmdit.without_text() }),
         NetConfig::SetTransformer(set) => NetConfig::SetTransformer(SetTransformerConfig {
             depth: set.depth.min(3),
+            eye: None,
             condition: ConditionConfig::default(),
             ..set.clone()
         }),

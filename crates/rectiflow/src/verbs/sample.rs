@@ -13,8 +13,8 @@ use crate::{
     output::Output,
     pictures,
     recipe::SampleConfig,
-    sampling::{Classes, Drawn, draw_from, draw_latents},
-    schedules,
+    sampling::{Classes, Drawn, Pictures, draw_from, draw_latents},
+    schedules, sight,
 };
 use data::{DataConfig, Split};
 use flow::{ScheduleConfig, Solver};
@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// What to draw; what is not given comes from the checkpoint's recipe.
@@ -47,6 +48,8 @@ pub struct SampleRequest {
     pub class: Option<String>,
     /// Prompts, in turn, for a model that reads text; in place of classes.
     pub prompts: Vec<String>,
+    /// Pictures, in turn, for a model that draws what they show.
+    pub images: Vec<PathBuf>,
     /// `.png` (a sheet), `.npy`, `.safetensors`, of shapes `.glb`, `.obj`, `.ply` or `.stl`, or a folder of single samples.
     pub output: PathBuf,
     /// Images per row of a sheet; 0 chooses.
@@ -212,7 +215,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// Those of [`sample`].
-pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, Error> {
+pub fn prepare(request: &SampleRequest, context: &mut Context) -> Result<Prepared, Error> {
     if request.count == 0 {
         return Err(Error::Usage("--num 0: ask for at least one sample".into()));
     }
@@ -229,7 +232,9 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
         model.check_reads()?;
     }
     let (start, labels) = beginning(&model, request)?;
+    let pictures = pictured(&model, &request.images, context)?;
     let classes = match (&request.class, labels) {
+        _ if pictures.is_some() => pictures.unwrap_or(Classes::None),
         (Some(text), _) => Classes::parse(text, &model)?,
         (None, _) if !request.prompts.is_empty() => Classes::prompts(request.prompts.clone()),
         (None, Some(labels)) => Classes::InTurn(labels),
@@ -260,6 +265,25 @@ pub fn prepare(request: &SampleRequest, context: &Context) -> Result<Prepared, E
     }
     crate::sampling::check(&model, &config, count)?;
     Ok(Prepared { model, config, classes, start, count, output })
+}
+
+/// What the files show, framed as `model` reads pictures; `None` where there is no file.
+fn pictured(model: &Model, files: &[PathBuf], context: &mut Context) -> Result<Option<Classes>, Error> {
+    let Some(first) = files.first() else { return Ok(None) };
+    let Some(config) = model.recipe.task.picture() else {
+        return Err(Error::Usage(format!(
+            "--image {}: {} draws from no picture; train a flow over shapes with `task.picture` (docs/shapes.md)",
+            first.display(),
+            model.file.display()
+        )));
+    };
+    let mut rows = Vec::new();
+    for file in files {
+        let (picture, note) = sight::read(file, config)?;
+        rows.extend(picture);
+        note.into_iter().for_each(|note| context.note(note));
+    }
+    Ok(Some(Classes::Pictures(Arc::new(Pictures { rows, config: config.clone() }))))
 }
 
 /// What samples begin at (noise, points of a file, or images of `data` brought to the form of the model's source), and the classes

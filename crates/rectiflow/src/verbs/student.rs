@@ -10,6 +10,7 @@ use crate::{
     pairs::{self, PairsReport},
     recipe::Layers,
     sampling::Classes,
+    sight::Pictured,
     sound::Part,
     stage::{DataRecord, Job, Lineage, Resume, Stream, TrainReport, place, stream},
     taught::Teacher,
@@ -266,7 +267,10 @@ fn from_pairs(
         Some(mixtures) => Box::new(Beside { pairs, mixtures, pieces }),
         None => Box::new(pairs),
     };
-    let source = Captioned::named(source, teacher.words.as_ref(), names);
+    let source: Box<dyn Source> = match pairs::views(teacher, Split::Train, seed, context)? {
+        Some(views) => Box::new(Pictured { source, views, pieces: Some(pieces) }),
+        None => Captioned::named(source, teacher.words.as_ref(), names),
+    };
     Ok((Stream { source, validation, data: DataRecord::default() }, made, count))
 }
 

@@ -171,6 +171,7 @@ pub fn drawn(seed: u64, count: u64, class: Option<&str>, overrides: SampleOverri
         data: None,
         class: class.map(String::from),
         prompts: Vec::new(),
+        images: Vec::new(),
         output: output.clone(),
         columns: 0,
         resolution: 128,

@@ -1,7 +1,8 @@
 //! From noise to the data, or to what a codec makes of them; with their captions, classes, or unconditionally.
 
-use super::{Keys, LatentsConfig, Recipe, TextConfig};
+use super::{Keys, LatentsConfig, PictureConfig, Recipe, TextConfig};
 use methods::Target;
+use nets::NetConfig;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,9 @@ pub struct Generate {
     /// Reads the data's captions, by a frozen encoder, in place of their classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<TextConfig>,
+    /// Reads rendered pictures of the data's shapes, by an eye trained with the flow, in place of their classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picture: Option<PictureConfig>,
 }
 
 impl Keys for Generate {
@@ -31,6 +35,10 @@ impl Keys for Generate {
 
     fn codec(&self) -> Option<&Path> {
         self.codec.as_deref()
+    }
+
+    fn picture(&self) -> Option<&PictureConfig> {
+        self.picture.as_ref()
     }
 
     fn latents(&self) -> Option<&LatentsConfig> {
@@ -60,6 +68,7 @@ impl Keys for Generate {
                     .into());
             }
         }
+        self.check_picture(recipe)?;
         if self.codec.is_none() {
             return Ok(());
         }
@@ -73,5 +82,36 @@ impl Keys for Generate {
             return Err("`perceptual` looks at pictures, and this flow moves latents; leave it out".into());
         }
         Ok(())
+    }
+}
+
+impl Generate {
+    /// Refuses pictures that nothing reads, and an eye that has none to read.
+    fn check_picture(&self, recipe: &Recipe) -> Result<(), String> {
+        let eye = match &recipe.network {
+            NetConfig::SetTransformer(network) => network.eye.as_ref().map(|_| network.condition.tokens),
+            _ => None,
+        };
+        let Some(picture) = &self.picture else {
+            return match eye {
+                None => Ok(()),
+                Some(_) => Err("`network.eye` reads pictures, and nothing here shows any: set `task.picture = {}`, or leave it out".into()),
+            };
+        };
+        picture.check()?;
+        if self.codec.is_none() || self.text.is_some() {
+            return Err("`task.picture` shows the shapes of a codec's data (`task.codec`), and is read in place of captions: name a codec of \
+                        shapes, and leave `task.text` out"
+                .into());
+        }
+        let features = picture.features();
+        match eye == Some(features) {
+            true => Ok(()),
+            false => Err(format!(
+                "`task.picture` cuts patches of {features} numbers, and the network reads {}: set network = {{ type = \"set_transformer\", \
+                 eye = {{}}, condition = {{ tokens = {features} }} }}",
+                eye.map_or("none".into(), |eye| eye.to_string())
+            )),
+        }
     }
 }

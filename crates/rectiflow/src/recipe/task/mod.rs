@@ -16,7 +16,7 @@ pub(crate) use separate::check_recordings;
 pub use separate::{FLOW_SEP, Separate};
 pub use transfer::Transfer;
 
-use super::{INSTAFLOW, LatentsConfig, Recipe, TextConfig};
+use super::{INSTAFLOW, LatentsConfig, PictureConfig, Recipe, TextConfig};
 use base::Paper;
 use data::DataConfig;
 use flow::Parameterization;
@@ -63,6 +63,11 @@ trait Keys {
 
     /// How the loss looks at the codec's latents.
     fn latents(&self) -> Option<&LatentsConfig> {
+        None
+    }
+
+    /// Which pictures of its shapes it is conditioned on.
+    fn picture(&self) -> Option<&PictureConfig> {
         None
     }
 
@@ -121,6 +126,11 @@ impl TaskConfig {
     /// How the loss looks at the codec's latents.
     pub fn latents(&self) -> Option<&LatentsConfig> {
         self.keys().latents()
+    }
+
+    /// Which pictures of its shapes it is conditioned on, where it is.
+    pub fn picture(&self) -> Option<&PictureConfig> {
+        self.keys().picture()
     }
 
     /// The data set that flows start from in place of noise.

@@ -50,6 +50,7 @@ pub(super) fn open(recipe: &Recipe, folder: Option<&Path>, context: &mut Context
     symmetry::warn(recipe, &*dataset, context)?;
     let words = Words::of(recipe)?;
     let asked = match &words {
+        None if recipe.task.picture().is_some() => Classes::None,
         Some(_) => Classes::prompts(captions(&*dataset)?.into_iter().take(SHEET as usize).collect()),
         None => Classes::first(subject.classes.len()),
     };

@@ -6,13 +6,14 @@ use crate::{
     context::Event,
     model::which,
     round_trip::DEPTH,
-    sampling::{Classes, draw_latents, host, noise},
+    sampling::{Classes, Pictures, draw_latents, host, noise},
     shapes,
+    sight::Views,
     start::Start,
     verbs::sample::SampleOverrides,
 };
 use base::Device;
-use data::{Dataset, Values};
+use data::{Dataset, Split, Values};
 use media::shape::{
     Point,
     record::{Counts, Record},
@@ -20,7 +21,7 @@ use media::shape::{
 };
 use metrics::shape::{SetNearness, chamfer_l2, sets};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -52,6 +53,8 @@ pub struct Measured {
     pub right_class: Option<f64>,
     /// The same of held-out shapes: what that judge is worth.
     pub judge: Option<f64>,
+    /// Share of samples whose nearest held-out shape is one that was asked for, where these are (by caption, or by picture).
+    pub right_shape: Option<f64>,
     /// The same figures of shapes decoded from noise alone, `None` where hardly any has a surface.
     pub noise: Option<SetNearness>,
     /// Evaluations of the network for each sample.
@@ -87,7 +90,8 @@ pub fn measure(request: &MeasureRequest, context: &mut Context) -> Result<Measur
     let apart = apart.ok_or_else(none)?.set;
     let known = shapes::open(&model.recipe.data, counts, context)?;
     let sample_config = request.overrides.apply(&model.recipe.sample)?;
-    let classes = Classes::all(&model)?;
+    let places = spread(&*apart, request.num);
+    let Asked { classes, wanted, same } = asked(&model, &*apart, &places, request, context)?;
     let start = Start::held_out(&model.recipe, model.subject.shape)?;
     let (of, range) = ((&model, &*codec), 0..request.num as u64);
     let drawn = draw_latents(of, &start, &sample_config, &classes, request.seed, range, context)?;
@@ -95,17 +99,24 @@ pub fn measure(request: &MeasureRequest, context: &mut Context) -> Result<Measur
     let began = std::time::Instant::now();
     let ours = surfaces(&codec, &drawn.rows, "surfaces", &device, context)?;
     let seconds = [drawn.seconds, began.elapsed().as_secs_f64()];
-    let theirs = clouds(&*apart, counts, request.num)?;
+    let theirs = clouds(&*apart, counts, &places)?;
     let full: Vec<Cloud> = ours.iter().filter(|cloud| !cloud.is_empty()).cloned().collect();
     let references: Vec<Cloud> = theirs.iter().map(|(cloud, _)| cloud.clone()).collect();
-    let has_classes = model.classes() > 0;
-    let judge = Judge { known: if has_classes { clouds(&*known, counts, KNOWN)? } else { vec![] } };
+    let has_classes = wanted.iter().all(|class| *class >= 0);
+    let judge = Judge { known: if has_classes { clouds(&*known, counts, &spread(&*known, KNOWN))? } else { vec![] } };
     let right = |all: Vec<(&Cloud, i64)>| {
         let hits = all.iter().filter(|(cloud, class)| judge.says(cloud) == Some(*class)).count();
         has_classes.then(|| hits as f64 / all.len().max(1) as f64)
     };
-    let right_class = right(ours.iter().zip(drawn.classes.iter().copied()).collect());
+    let right_class = right(ours.iter().zip(wanted).collect());
     let own = right(theirs.iter().map(|(cloud, class)| (cloud, *class)).collect());
+    let right_shape = (!same.is_empty()).then(|| {
+        let held = Judge { known: (0..).zip(&theirs).map(|(i, (cloud, _))| (cloud.clone(), i)).collect() };
+        let hit = |(i, cloud): (usize, &Cloud)| {
+            held.says(cloud).is_some_and(|found| same[i % same.len()].contains(&(found as usize)))
+        };
+        ours.iter().enumerate().filter(|ours| hit(*ours)).count() as f64 / ours.len().max(1) as f64
+    });
     let indices: Vec<u64> = (0..request.num as u64).collect();
     let pure = noise(request.seed).normal_tensor(&indices, [0, codec.latent.numel()], &device);
     let pure = surfaces(&codec, &host(codec.raw(pure))?, "surfaces from noise", &device, context)?;
@@ -117,6 +128,7 @@ pub fn measure(request: &MeasureRequest, context: &mut Context) -> Result<Measur
         sets: sets(&full, &references)?,
         right_class,
         judge: own,
+        right_shape,
         noise: if pure.len() * 2 > references.len() { Some(sets(&pure, &references)?) } else { None },
         nfe: drawn.nfe,
         seconds,
@@ -144,20 +156,69 @@ fn surfaces(
     Ok(found)
 }
 
-/// Points and classes of shapes of `set`, at most `most` and spread evenly over it.
-fn clouds(set: &dyn Dataset, counts: Counts, most: usize) -> Result<Vec<(Cloud, i64)>, Error> {
+/// What samples are asked for.
+struct Asked {
+    classes: Classes,
+    /// The class that sample `i` should be of; -1 for none.
+    wanted: Vec<i64>,
+    /// Of sample `i`, in turn, the held-out shapes that fit what was asked; empty where they are not what is asked for.
+    same: Vec<Vec<usize>>,
+}
+
+/// The classes of `model` in turn, or the captions or a picture each of the held-out shapes at `places`, where it reads these.
+fn asked(
+    model: &Model,
+    apart: &dyn Dataset,
+    places: &[usize],
+    request: &MeasureRequest,
+    context: &mut Context,
+) -> Result<Asked, Error> {
+    let num = request.num;
+    let class = |i: usize| apart.label(places[i % places.len()]).map_or(-1, i64::from);
+    if let Some(config) = model.recipe.task.picture() {
+        let data = model.recipe.data.with_split(Split::Test);
+        let views = Views::of((&data, apart), config, request.seed, context)?;
+        // Each time another shape comes, it is seen from another side.
+        let pictures =
+            (0..num).map(|i| views.one(places[i % places.len()], i as u64)).collect::<Result<Vec<_>, _>>()?;
+        let classes = Classes::Pictures(Arc::new(Pictures { rows: pictures.concat(), config: config.clone() }));
+        let same = (0..places.len()).map(|i| vec![i]).collect();
+        return Ok(Asked { classes, wanted: (0..num).map(class).collect(), same });
+    }
+    if model.words.is_none() {
+        let classes = Classes::all(model)?;
+        let wanted = (0..num as u64).map(|i| classes.of(i)).collect();
+        return Ok(Asked { classes, wanted, same: Vec::new() });
+    }
+    let caption = |place: &usize| apart.caption(*place).map(str::to_string);
+    let captions: Vec<String> = places.iter().filter_map(caption).collect();
+    if captions.len() < places.len() {
+        return Err(Error::Usage(format!("{}: a held-out shape has no caption to ask for", apart.name())));
+    }
+    let fits = |asked: &String| (0..captions.len()).filter(|&i| captions[i] == *asked).collect();
+    let same = captions.iter().map(fits).collect();
+    let wanted = (0..num).map(class).collect();
+    Ok(Asked { classes: Classes::prompts(captions), wanted, same })
+}
+
+/// At most `most` places of `set`, spread evenly over it.
+fn spread(set: &dyn Dataset, most: usize) -> Vec<usize> {
     let count = set.len().min(most);
-    let one = |k: usize| {
-        // Of a set whose classes come in turn, the first so many have them all; of one sorted by class, only a spread has.
-        let sorted = (1..set.len()).all(|i| set.label(i) >= set.label(i - 1));
-        let i = if sorted { k * set.len() / count } else { k };
+    // Of a set whose classes come in turn, the first so many have them all; of one sorted by class, only a spread has.
+    let sorted = (1..set.len()).all(|i| set.label(i) >= set.label(i - 1));
+    (0..count).map(|k| if sorted { k * set.len() / count } else { k }).collect()
+}
+
+/// Points and classes of the shapes of `set` at `places`.
+fn clouds(set: &dyn Dataset, counts: Counts, places: &[usize]) -> Result<Vec<(Cloud, i64)>, Error> {
+    let one = |&i: &usize| {
         let wrong = || Error::Failure(format!("{}: sample {i} is no row of points", set.name()));
         let Values::Numbers(row) = set.get(i)?.values else { return Err(wrong()) };
         let mut points = Record::of(&row, counts).ok_or_else(wrong)?.cloud().points;
         points.truncate(POINTS);
         Ok((points, set.label(i).map_or(-1, i64::from)))
     };
-    (0..count).map(one).collect()
+    places.iter().map(one).collect()
 }
 
 /// Says of a shape the class of the nearest it knows.
@@ -198,6 +259,13 @@ impl std::fmt::Display for Measured {
                 "right class {:.1} %; the same judge of held-out shapes {:.1} %",
                 right * 100.0,
                 judge * 100.0
+            )?;
+        }
+        if let Some(right) = self.right_shape {
+            let right = right * 100.0;
+            writeln!(
+                f,
+                "right shape {right:.1} %: the nearest of {references} held-out shapes is one that was asked for"
             )?;
         }
         match self.without_surface {
