@@ -282,7 +282,6 @@ type = "triplane"
 inputs = 2
 rays = 64
 samples = 10
-level = 2.0
 [codec.cameras]
 size = 16
 views = [
@@ -339,6 +338,9 @@ fn a_flow_over_planes_draws_views_and_meshes() {
     assert_eq!(wide("solids.png"), 2 * (4 * 16 + 2) + 2);
     let codec = json(&mut run("codec views.toml"));
     assert!(number(&codec["lost"]["psnr"]) > 13.0, "{codec}");
+    let level = &codec["level"];
+    assert!(number(&level["volume_iou"]) > 0.2 && number(&level["volume_iou"]) >= number(&level["at_ten"]), "{codec}");
+    assert!(fs::read_to_string(at.join("runs/views/codec.json")).unwrap().contains("\"offset\""));
     assert!(at.join("runs/views/samples/round-trip.png").is_file());
     json(&mut run("train planes.toml"));
     assert!(at.join("runs/planes/samples/000000001600.png").is_file());

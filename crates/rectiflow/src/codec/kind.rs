@@ -47,6 +47,11 @@ pub(crate) trait Kind {
         None
     }
 
+    /// Whether its fields are densities of which nobody has said where the surface lies, so that it is found when training ends.
+    fn seeks_level(&self) -> bool {
+        false
+    }
+
     /// How its samples are heard, where they are pictures of sound.
     fn heard(&self) -> Option<Separate> {
         None
@@ -78,8 +83,8 @@ pub(crate) trait Coder: Send + Sync {
 
 /// A field in space for each latent.
 pub(crate) trait Solid {
-    /// The surface of the shape that one `latent` stands for, at `2^depth` cells to a side of the cube.
-    fn surface(&self, latent: &[f32], depth: u32, device: &Device) -> Result<Extracted, Error>;
+    /// Where the field of one `latent` is `offset`, at `2^depth` cells to a side of the cube.
+    fn surface(&self, latent: &[f32], offset: f64, depth: u32, device: &Device) -> Result<Extracted, Error>;
 
     /// Its field at `points`, negative inside.
     fn field(&self, latent: &[f32], points: &[Point], device: &Device) -> Result<Vec<f64>, Error>;

@@ -140,7 +140,7 @@ impl Codec {
     /// # Errors
     /// A codec of something else; a field that is no number.
     pub fn surface(&self, latent: &[f32], depth: u32, device: &Device) -> Result<Extracted, Error> {
-        self.solid()?.surface(latent, depth, device)
+        self.solid()?.surface(latent, self.moments.offset, depth, device)
     }
 
     /// The field of that shape at `points`, negative inside: signed distances where the codec knows them.
@@ -148,7 +148,8 @@ impl Codec {
     /// # Errors
     /// Those of [`Codec::surface`].
     pub fn field(&self, latent: &[f32], points: &[Point], device: &Device) -> Result<Vec<f64>, Error> {
-        self.solid()?.field(latent, points, device)
+        let said = self.solid()?.field(latent, points, device)?;
+        Ok(said.into_iter().map(|said| said - self.moments.offset).collect())
     }
 
     fn solid(&self) -> Result<&dyn Solid, Error> {

@@ -20,6 +20,14 @@ pub struct Moments {
     /// What also takes the channels' correlations away, and brings them back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mixing: Option<Mixing>,
+    /// Where the surface of a latent's shape lies in its field, found by measurement; 0 where the field itself says it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub offset: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks by reference
+fn is_zero(offset: &f64) -> bool {
+    *offset == 0.0
 }
 
 /// Symmetric maps of the channels, `[c c]`, row by row (TriFlow, arXiv:2501.00651).
@@ -44,7 +52,7 @@ impl Moments {
             [_, c, h, w] => (*c, h * w),
             lengths => (lengths[0], latent.numel() / lengths[0]),
         };
-        Self { mean: vec![0.0; channels], deviation: vec![1.0; channels], each, mixing: None }
+        Self { mean: vec![0.0; channels], deviation: vec![1.0; channels], each, mixing: None, offset: 0.0 }
     }
 
     /// What tells latents under these from the same ones whitened in another way; nothing where they are whitened by channel.
@@ -172,7 +180,7 @@ impl Moments {
             let all = mixing.forward.iter().chain(&mixing.back);
             mixing.forward.len() == square && mixing.back.len() == square && all.into_iter().all(|v| v.is_finite())
         });
-        match fits && sound && mixes && self.each == none.each {
+        match fits && sound && mixes && self.offset.is_finite() && self.each == none.each {
             true => Ok(()),
             false => Err(Error::Failure(format!(
                 "codec.json says nothing sound of latents of shape {latent}; run `rectiflow codec … --resume latest` again"

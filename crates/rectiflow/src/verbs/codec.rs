@@ -6,13 +6,13 @@ use crate::{
     host::host,
     model::{Subject, find},
     pictures,
-    round_trip::{RoundTrip, round_trip as round_trip_of_shapes},
+    round_trip::{Level, RoundTrip, level, round_trip as round_trip_of_shapes},
     shapes,
     sound::Analysis,
     stage::{DataRecord, Resume, Stage, TrainReport, place},
 };
 use base::{Shape, Tensor, TensorData};
-use data::{Dataset, Split, TestPart};
+use data::{DataConfig, Dataset, Split, TestPart};
 use media::{
     Grid,
     audio::picture,
@@ -44,6 +44,8 @@ pub struct CodecReport {
     pub lost: Option<Lost>,
     /// The same of shapes.
     pub shapes: Option<RoundTrip>,
+    /// Where surfaces lie, where that was found by measurement.
+    pub level: Option<Level>,
     /// Held-out samples above, what comes back of each below; `None` for samples that no sheet shows.
     pub sheet: Option<PathBuf>,
     /// The training.
@@ -118,13 +120,17 @@ pub fn codec(
     let coder = kind.load(shape, &checkpoint, &device)?;
     let mut codec = Codec::fresh(coder, recipe.clone(), shape, train.checkpoint.clone())?;
     let rows = encoded(&*dataset, &codec, MEASURED, context)?;
-    codec.moments = Moments::of(&rows, codec.latent, recipe.whitening)?;
+    let level = match kind.seeks_level() {
+        true => Some(seek(recipe, &*dataset, &rows, &mut codec, context)?),
+        false => None,
+    };
+    codec.moments = Moments { offset: codec.moments.offset, ..Moments::of(&rows, codec.latent, recipe.whitening)? };
     let run = RunDir::at(folder);
     run.write(&Moments::place(folder), &codec.moments.to_json())?;
     let held_out = recipe.codec.open_test(&recipe.data, context)?.map(|TestPart { set, .. }| set);
     if let Some(points) = kind.points() {
         let (shapes, sheet) = shapes_back(held_out.as_ref(), recipe, points, &codec, &run, context)?;
-        return Ok(CodecReport { sample: shape, latent: codec.latent, lost: None, shapes, sheet, train });
+        return Ok(CodecReport { sample: shape, latent: codec.latent, lost: None, shapes, level, sheet, train });
     }
     let shown = held_out.clone().unwrap_or(dataset);
     let (there, back) = round_trip(&shown, &codec, context)?;
@@ -134,7 +140,22 @@ pub fn codec(
         Some(hearing) => Some(heard_back(&there, &back, &Analysis::new(&hearing)?, &run)?),
         None => sheet(&there, &back, shape, &run)?,
     };
-    Ok(CodecReport { sample: shape, latent: codec.latent, lost, shapes: None, sheet, train })
+    Ok(CodecReport { sample: shape, latent: codec.latent, lost, shapes: None, level, sheet, train })
+}
+
+/// Where the surfaces of a codec lie whose raw latents of `dataset` are `rows`.
+fn seek(
+    recipe: &CodecRecipe,
+    dataset: &dyn Dataset,
+    rows: &[f32],
+    codec: &mut Codec,
+    context: &mut Context,
+) -> Result<Level, Error> {
+    let counts = Counts::default();
+    let some = recipe.data.limit.map_or(SHAPES, |limit| limit.min(SHAPES));
+    let points = shapes::open(&DataConfig { limit: Some(some), ..recipe.data.clone() }, counts, context)?;
+    let names = (0..dataset.len()).filter_map(|i| Some((dataset.key(i)?, i))).collect();
+    level(codec, rows, &names, (&*points, counts), context)
 }
 
 /// Held-out shapes at most.
@@ -276,6 +297,9 @@ impl std::fmt::Display for CodecReport {
         }
         if let Some(shapes) = &self.shapes {
             writeln!(f, "{shapes}")?;
+        }
+        if let Some(level) = &self.level {
+            writeln!(f, "{level}")?;
         }
         if let Some(sheet) = &self.sheet {
             writeln!(f, "{}", sheet.display())?;

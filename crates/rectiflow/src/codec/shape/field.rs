@@ -74,7 +74,7 @@ pub(super) fn distances(
     Ok(all)
 }
 
-/// The surface of the shape that `tokens` `[n d]` stand for, at `2^depth` cells to a side of the cube.
+/// Where the distance that `tokens` `[n d]` say is `offset`: the surface of their shape, at `2^depth` cells to a side of the cube.
 ///
 /// # Errors
 /// A field that is no number.
@@ -82,11 +82,14 @@ pub(super) fn surface(
     net: &ShapeCodec,
     config: &ShapeConfig,
     tokens: &[f32],
+    offset: f64,
     depth: u32,
     device: &Device,
 ) -> Result<Extracted, Error> {
     let prepared = prepare(net, config, tokens, device);
-    let mut field = |points: &[Point]| distances(net, config, &prepared, points);
+    let mut field = |points: &[Point]| -> Result<Vec<f64>, Error> {
+        Ok(distances(net, config, &prepared, points)?.into_iter().map(|said| said - offset).collect())
+    };
     // What a network says is a distance only nearly: half as much again is kept.
     let plan = Octree { margin: 1.5, ..Octree::new(4, depth) };
     extract::octree([[-1.0; 3], [1.0; 3]], plan, &mut field).map_err(|error| match error {

@@ -191,8 +191,8 @@ impl Coder for Tokens {
 }
 
 impl Solid for Tokens {
-    fn surface(&self, latent: &[f32], depth: u32, device: &Device) -> Result<Extracted, Error> {
-        surface(&self.net, &self.config, latent, depth, device)
+    fn surface(&self, latent: &[f32], offset: f64, depth: u32, device: &Device) -> Result<Extracted, Error> {
+        surface(&self.net, &self.config, latent, offset, depth, device)
     }
 
     fn field(&self, latent: &[f32], points: &[Point], device: &Device) -> Result<Vec<f64>, Error> {

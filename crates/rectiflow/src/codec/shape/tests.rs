@@ -71,7 +71,7 @@ fn a_ball_is_learned_and_its_surface_comes_back() {
     let wanted = record.volume.iter().map(|p| f64::from(p[3]).clamp(-0.25, 0.25));
     let error = said.iter().zip(wanted).map(|(a, b)| (a - b).abs()).sum::<f64>() / said.len() as f64;
     assert!(error < 0.1, "{error}");
-    let found = surface(&net, &config, &tokens, 5, &device).unwrap().mesh;
+    let found = surface(&net, &config, &tokens, 0.0, 5, &device).unwrap().mesh;
     assert!(found.volume() > 0.0, "{}", found.volume());
 }
 

@@ -66,13 +66,22 @@ pub(super) fn field(
     let said = density(net, planes, &points)?;
     // Not a clamp, which would make a density that is no number look like emptiness.
     let small = |v: f32| if f64::from(v) < NOTHING { NOTHING } else { f64::from(v) };
-    Ok(said.into_iter().map(|v| config.level.ln() - small(v).ln()).collect())
+    let level = config.level.unwrap_or(1.0);
+    Ok(said.into_iter().map(|v| level.ln() - small(v).ln()).collect())
 }
 
-/// Where the density passes the level, at `2^depth` cells to a side of the cube. All cells are asked: a density says nothing about
+/// Where the field passes `offset`, at `2^depth` cells to a side of the cube. All cells are asked: a density says nothing about
 /// how far the surface is.
-pub(super) fn surface(net: &Lrm, config: &TriplaneConfig, planes: &Tensor<5>, depth: u32) -> Result<Extracted, Error> {
-    let mut asked = |points: &[Point]| field(net, config, planes, points);
+pub(super) fn surface(
+    net: &Lrm,
+    config: &TriplaneConfig,
+    planes: &Tensor<5>,
+    offset: f64,
+    depth: u32,
+) -> Result<Extracted, Error> {
+    let mut asked = |points: &[Point]| -> Result<Vec<f64>, Error> {
+        Ok(field(net, config, planes, points)?.into_iter().map(|said| said - offset).collect())
+    };
     extract::dense(Lattice::cube(1.0, 1 << depth), &mut asked).map_err(|error| match error {
         extract::ExtractError::Field(error) => error,
         other => Error::Failure(format!("{other}: the network that decodes is broken; train it anew")),
@@ -157,8 +166,11 @@ mod tests {
         assert!(said[0] < 0.0 && said[1] < 0.0 && said[2] > 0.0 && said[3] > 0.0, "{said:?}");
         // At a level where nothing begins, all of the empty cube would be inside.
         for level in [0.0, NOTHING / 2.0, NOTHING, f64::NAN] {
-            assert!(TriplaneConfig { level, ..config.clone() }.check().unwrap_err().contains("codec.level"), "{level}");
+            assert!(
+                TriplaneConfig { level: Some(level), ..config.clone() }.check().unwrap_err().contains("codec.level"),
+                "{level}"
+            );
         }
-        assert!(TriplaneConfig { level: 2.0 * NOTHING, ..config }.check().is_ok());
+        assert!(TriplaneConfig { level: Some(2.0 * NOTHING), ..config }.check().is_ok());
     }
 }

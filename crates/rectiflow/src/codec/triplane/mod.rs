@@ -43,8 +43,10 @@ pub struct TriplaneConfig {
     pub samples: usize,
     /// Weight of the error of what is covered beside that of the colours.
     pub mask: f64,
-    /// The density at which the surface of a mesh lies; InstantMesh takes 10.
-    pub level: f64,
+    /// The density at which the surface of a mesh lies; InstantMesh takes 10. Without it that at which inside and outside agree best with
+    /// the training shapes, found when training ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<f64>,
 }
 
 impl Default for TriplaneConfig {
@@ -56,7 +58,7 @@ impl Default for TriplaneConfig {
             rays: 128,
             samples: 32,
             mask: 1.0,
-            level: 10.0,
+            level: None,
         }
     }
 }
@@ -85,8 +87,8 @@ impl TriplaneConfig {
         if !(self.mask.is_finite() && self.mask >= 0.0) {
             return Err(format!("codec.mask = {}; give a number from 0", self.mask));
         }
-        if !(self.level.is_finite() && self.level > NOTHING) {
-            return Err(format!("codec.level = {}; give a density above {NOTHING}, such as 10", self.level));
+        if let Some(level) = self.level.filter(|level| !(level.is_finite() && *level > NOTHING)) {
+            return Err(format!("codec.level = {level}; give a density above {NOTHING}, such as 10, or leave it out"));
         }
         Ok(())
     }
@@ -142,6 +144,10 @@ impl Kind for TriplaneConfig {
 
     fn open_test(&self, data: &DataConfig, context: &mut Context) -> Result<Option<TestPart>, Error> {
         shapes::open_test(data, self.cameras.clone(), context)
+    }
+
+    fn seeks_level(&self) -> bool {
+        self.level.is_none()
     }
 
     fn rehearse(&self, recipe: &CodecRecipe) -> Result<(), Error> {
@@ -210,8 +216,8 @@ impl Coder for Planes {
 }
 
 impl Solid for Planes {
-    fn surface(&self, latent: &[f32], depth: u32, device: &Device) -> Result<Extracted, Error> {
-        surface(&self.net, &self.config, &self.single(latent, device), depth)
+    fn surface(&self, latent: &[f32], offset: f64, depth: u32, device: &Device) -> Result<Extracted, Error> {
+        surface(&self.net, &self.config, &self.single(latent, device), offset, depth)
     }
 
     fn field(&self, latent: &[f32], points: &[Point], device: &Device) -> Result<Vec<f64>, Error> {

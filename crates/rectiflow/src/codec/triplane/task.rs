@@ -132,7 +132,15 @@ mod tests {
         let views = vec![view(0.0, 0.0), view(90.0, 0.0), view(45.0, 60.0)];
         let network = LrmConfig { patch: 8, width: 32, depth: 1, heads: 2, channels: 4, side: 8, hidden: 16 };
         let cameras = Cameras { size: 16, half: 1.0, views };
-        TriplaneConfig { network, cameras, rays: 64, samples: 12, inputs: 2, level: 2.0, ..TriplaneConfig::default() }
+        TriplaneConfig {
+            network,
+            cameras,
+            rays: 64,
+            samples: 12,
+            inputs: 2,
+            level: Some(2.0),
+            ..TriplaneConfig::default()
+        }
     }
 
     fn row(config: &TriplaneConfig, half: f64) -> Vec<f32> {
@@ -186,7 +194,9 @@ mod tests {
         assert!(psnr > 18.0, "{psnr}");
         let said = field(&net, &config, &planes, &[[-0.4, -0.5, 0.2], [0.6, -0.5, 0.2], [-0.4, 0.5, 0.2]]).unwrap();
         assert!(said[0] < 0.0 && said[1] > 0.0 && said[2] > 0.0, "{said:?}");
-        let mesh = surface(&net, &config, &planes, 5).unwrap().mesh;
+        let mesh = surface(&net, &config, &planes, 0.0, 5).unwrap().mesh;
+        // At a fifth of the density it is larger. Mutant: an offset that is forgotten.
+        assert!(surface(&net, &config, &planes, 5f64.ln(), 5).unwrap().mesh.volume() > 1.02 * mesh.volume());
         assert!(mesh.volume() > 0.2 && mesh.volume() < 1.0, "{}", mesh.volume());
         let centre = mesh.centroid();
         assert!(centre.iter().zip([-0.4, -0.5, 0.2]).all(|(a, b)| (a - b).abs() < 0.2), "{centre:?}");
@@ -198,7 +208,7 @@ mod tests {
             (TriplaneConfig { inputs: 4, ..config() }, "codec.inputs"),
             (TriplaneConfig { rays: 0, ..config() }, "codec.rays"),
             (TriplaneConfig { samples: 1, ..config() }, "codec.samples"),
-            (TriplaneConfig { level: 0.0, ..config() }, "codec.level"),
+            (TriplaneConfig { level: Some(0.0), ..config() }, "codec.level"),
             (TriplaneConfig { mask: f64::NAN, ..config() }, "codec.mask"),
             (TriplaneConfig { cameras: Cameras { size: 20, ..config().cameras }, ..config() }, "codec.cameras.size"),
         ] {
