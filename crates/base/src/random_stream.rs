@@ -53,6 +53,10 @@ streams! {
     SourceOrder = Order 1,
     /// Which images stand for a data set when it judges.
     JudgedOrder = Order 31,
+    /// Which of the pairs that people judged are learned from, and which judge what was learned.
+    JudgedPairs = Order 32,
+    /// Which samples are shown beside each other to be labelled.
+    LabelledPairs = Order 33,
     /// Points of sets in the plane.
     Points = Order 45,
     /// Weights of a classifier's second head.

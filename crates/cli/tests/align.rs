@@ -96,6 +96,91 @@ fn an_image_model_is_aligned() {
     assert!(sample(at("whole.safetensors"), "a.npy") == sample(at("dpo"), "b.npy"), "slim changed the samples");
 }
 
+/// A picture of noise about a level, 28x28.
+fn picture(path: &std::path::Path, level: f64, seed: u32) {
+    let value = |x: u32, y: u32| {
+        let noise = (x * 7919 + y * 104_729 + seed * 1_299_709).wrapping_mul(2_654_435_761) >> 24;
+        (level * 200.0 + f64::from(noise) * 0.2) as u8
+    };
+    image::GrayImage::from_fn(28, 28, |x, y| image::Luma([value(x, y)])).save(path).unwrap();
+}
+
+/// Pictures that people compared, in the published columns: VQ prefers the brighter, MQ is undecided, TA has no answer.
+/// Mutant: verdicts of the pair file exchanged (a reward that prefers the darker agrees with none of those held out).
+#[test]
+fn a_pair_file_of_pictures_teaches_a_reward_and_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let level = |i: usize| (i * 37 % 40) as f64 / 40.0;
+    (0..40).for_each(|i| picture(&at(&format!("{i}.png")), level(i), i as u32));
+    let mut csv = "path_A,path_B,prompt,VQ,MQ,TA,fps_A,num_frames_A,fps_B,num_frames_B,who\n".to_string();
+    for i in 0..40 {
+        let (a, b) = (i, (i * 11 + 5) % 40);
+        let vq = if (level(a) - level(b)).abs() < 0.05 {
+            "same"
+        } else if level(a) > level(b) {
+            "A"
+        } else {
+            "B"
+        };
+        csv += &format!("{a}.png,{b}.png,{},{vq},same,invalid,8,1,8,1,anna\n", ["Bag", "Sneaker"][i % 2]);
+    }
+    fs::write(at("pairs.csv"), &csv).unwrap();
+    let reward = |more: &[&str]| {
+        let mut command = rectiflow();
+        command.args(["reward", "train", "--pairs"]).arg(at("pairs.csv")).args(more);
+        command.args(["--set", "train.images=480", "--set", "train.batch=16", "-o"]).arg(at("reward")).arg(run());
+        command
+    };
+    // An axis on which nothing is decided teaches nothing; which, and what to do.
+    let mut undecided = reward(&[]);
+    undecided
+        .assert()
+        .code(1)
+        .stderr(predicate::str::contains("none is decided on MQ").and(predicate::str::contains("--axes")));
+    let made = json(&mut reward(&["--axes", "VQ", "--held-out", "10"]));
+    assert_eq!((&made["accuracy"][0][0], &made["accuracy"][0][1]["valid"]), (&"VQ".into(), &10.into()));
+    let right = made["accuracy"][0][1]["without_ties"].as_f64().unwrap();
+    assert!(right >= 0.8, "{made}");
+    assert!(made["labels"].as_str().unwrap().starts_with("people ("));
+    let mut align = rectiflow();
+    align.args([
+        "align",
+        "dpo",
+        "--axes",
+        "VQ",
+        "--images",
+        "32",
+        "--batch-size",
+        "8",
+        "--set",
+        "lora={rank=2,alpha=4.0}",
+    ]);
+    align.arg("--pairs").arg(at("pairs.csv")).arg("-o").arg(at("dpo")).arg(run());
+    let report = json(&mut align);
+    let decided = csv.lines().filter(|line| line.contains(",A,same") || line.contains(",B,same")).count();
+    assert_eq!(report["pairs"], serde_json::json!([40, decided]));
+    // Everything found is told: what no column is for, and how many there are.
+    let refused = |more: &[&str], rows: &str, code: i32, words: &str| {
+        fs::write(at("bad.csv"), rows).unwrap();
+        let mut command = rectiflow();
+        command.args(["reward", "train", "-o"]).arg(at("no")).arg(run()).arg("--pairs").arg(at("bad.csv")).args(more);
+        command.assert().code(code).stderr(predicate::str::contains(words));
+        assert!(!at("no").exists(), "{words}");
+    };
+    let two = "path_A,path_B,prompt,VQ\n0.png,1.png,Bag,A\n2.png,gone.png,Bag,B\n3.png,4.png,Bag,A\n";
+    refused(&[], two, 1, "line 3");
+    refused(&[], two, 1, "--skip-unreadable");
+    refused(&["--skip-unreadable", "--held-out", "2"], two, 2, "has 2 pairs");
+    refused(&["--asks", "TA"], &two.replace("gone", "5"), 2, "--asks TA: the axes are VQ");
+    refused(&["--set", "loss.type=regression"], &two.replace("gone", "5"), 2, "MOS_A_");
+    refused(&["--axes", "TA"], two, 1, "no axis `TA`");
+    refused(&["-n", "3"], two, 2, "cannot be used with");
+    let mut rwr = rectiflow();
+    rwr.args(["align", "rwr", "-o"]).arg(at("no")).arg(run()).arg("--pairs").arg(at("pairs.csv"));
+    rwr.assert().code(2).stderr(predicate::str::contains("train a reward on it first"));
+}
+
 #[test]
 fn what_cannot_be_judged_or_aligned_is_refused() {
     let folder = tempfile::tempdir().unwrap();

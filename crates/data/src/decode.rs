@@ -68,6 +68,11 @@ pub(crate) fn header(path: &Path, bytes: &[u8], limits: Limits) -> Result<Header
     begin(path, bytes, limits).map(|(_, header, _)| header)
 }
 
+/// Refuses `bytes`, the content of `path`, where their picture is larger than `limits` allow.
+pub(crate) fn within(path: &Path, bytes: &[u8], limits: Limits) -> Result<()> {
+    begin(path, bytes, limits).map(drop)
+}
+
 /// Decodes `bytes`, the content of `path`. The format is told by the content, not by the name; the camera's rotation is applied;
 /// transparent parts become white.
 pub(crate) fn decode(path: &Path, bytes: &[u8], limits: Limits) -> Result<Raw> {
@@ -102,7 +107,7 @@ fn format_of(bytes: &[u8]) -> String {
 }
 
 /// `C` colours and alpha, composed over white.
-fn over_white<const C: usize>(pixels: &[u8]) -> Vec<u8> {
+pub(crate) fn over_white<const C: usize>(pixels: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(pixels.len() / (C + 1) * C);
     for pixel in pixels.chunks_exact(C + 1) {
         let alpha = u32::from(pixel[C]);

@@ -3,6 +3,7 @@
 //! [`open`] turns a [`DataConfig`] into a [`Dataset`]; [`Loader`] turns a data set into an endless, resumable stream of
 //! [`Batch`]es in [-1, 1].
 
+pub mod clip;
 mod config;
 mod decode;
 mod describe;
@@ -21,6 +22,7 @@ mod open;
 mod order;
 pub mod pairs;
 mod points;
+pub mod preferences;
 mod prefetch;
 mod read;
 mod sample;

@@ -12,8 +12,22 @@ pub struct Reward {
 
 #[derive(Subcommand, Debug)]
 pub enum RewardVerb {
-    /// Train a reward on pairs of a model's samples that oracles label.
+    /// Train a reward on pairs of samples that people or oracles labelled.
     Train(RewardTrain),
+}
+
+/// Pairs that people judged.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PairArgs {
+    /// A pair file (.jsonl, .csv): path_A, path_B, prompt and on each axis A, B, same or invalid; `rectiflow label` writes one.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub pairs: Option<PathBuf>,
+    /// The axes of that file that count; all of them by default.
+    #[arg(long, value_name = "AXIS,...", value_delimiter = ',', requires = "pairs")]
+    pub axes: Option<Vec<String>>,
+    /// Leave pairs out whose samples cannot be read or whose prompt is no class, and say how many.
+    #[arg(long, requires = "pairs")]
+    pub skip_unreadable: bool,
 }
 
 #[derive(Args, Debug)]
@@ -21,21 +35,26 @@ pub struct RewardTrain {
     /// The model whose samples are compared: a run's folder or a checkpoint file.
     #[arg(value_hint = ValueHint::AnyPath)]
     pub model: PathBuf,
-    /// Who labels, an axis each: contrast, motion (of clips), match (of Fashion-MNIST's classes).
+    /// Oracles that label the model's own samples, an axis each: contrast, motion (of clips), match (of Fashion-MNIST's classes).
+    #[arg(long, required_unless_present = "pairs", conflicts_with = "pairs")]
+    pub oracles: Option<String>,
+    #[command(flatten)]
+    pub people: PairArgs,
+    /// Of --pairs: the axes that ask whether a sample shows its class; those called TA or match by default.
+    #[arg(long, value_name = "AXIS,...", value_delimiter = ',', requires = "pairs")]
+    pub asks: Option<Vec<String>>,
+    /// Of --oracles: pairs to learn from, 4000 by default.
+    #[arg(long, short, conflicts_with = "pairs")]
+    pub num: Option<usize>,
+    /// Pairs that accuracy is measured on: of --oracles further ones, 1000 by default; of --pairs a tenth of them.
     #[arg(long)]
-    pub oracles: String,
-    /// Pairs to learn from.
-    #[arg(long, short, default_value_t = 4000)]
-    pub num: usize,
-    /// Further pairs that accuracy is measured on.
-    #[arg(long, default_value_t = 1000)]
-    pub held_out: usize,
-    /// Share of pairs that are ties on each axis.
-    #[arg(long, default_value_t = 0.35)]
-    pub ties: f64,
-    /// Share of labels turned round, as people would.
-    #[arg(long, default_value_t = 0.1)]
-    pub turned: f64,
+    pub held_out: Option<usize>,
+    /// Of --oracles: share of pairs that are ties on each axis, 0.35 by default.
+    #[arg(long, conflicts_with = "pairs")]
+    pub ties: Option<f64>,
+    /// Of --oracles: share of labels turned round, as people would, 0.1 by default.
+    #[arg(long, conflicts_with = "pairs")]
+    pub turned: Option<f64>,
     /// Read noisy points, as guidance while sampling needs; samples alone without.
     #[arg(long)]
     pub noisy: bool,
@@ -65,14 +84,16 @@ pub struct Align {
     #[arg(value_hint = ValueHint::AnyPath)]
     pub model: PathBuf,
     /// Who prefers: a trained reward (its run's folder or file) or oracle:contrast,motion,match.
-    #[arg(long)]
-    pub reward: String,
+    #[arg(long, required_unless_present = "pairs", conflicts_with = "pairs")]
+    pub reward: Option<String>,
+    #[command(flatten)]
+    pub people: PairArgs,
     /// Weights of the axes, contrast=1,match=0.5; all one without. Axes count in their own standard deviations.
     #[arg(long)]
     pub weights: Option<String>,
-    /// Pairs of candidates that the model draws.
-    #[arg(long, short, default_value_t = 2000)]
-    pub num: usize,
+    /// Of --reward: pairs of candidates that the model draws, 2000 by default.
+    #[arg(long, short, conflicts_with = "pairs")]
+    pub num: Option<usize>,
     /// A key of the way's own settings: dpo.beta, dpo.beta_schedule (constant, derived), dpo.reduction (mean, sum), dpo.stop_ratio,
     /// rwr.temperature, rwr.cap (repeatable).
     #[arg(long, value_name = "KEY=VALUE")]

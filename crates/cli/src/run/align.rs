@@ -4,13 +4,13 @@ use super::{layers, print};
 use crate::args::{self, Global, RewardVerb};
 use rectiflow::{
     Context, Error, Model,
-    align::{Climb, RewardRecipe},
+    align::{Climb, PeopleRequest, RewardRecipe},
     model::which,
     pipeline::Around,
     recipe::document,
     verbs::{
-        align::{self, AlignRequest, Way},
-        reward::{self, RewardRequest},
+        align::{self, AlignRequest, Preference, Way},
+        reward::{self, Labels, RewardRequest},
         sample::solver,
         student::default_folder,
         train::Resume,
@@ -26,9 +26,15 @@ fn assigned<T: Serialize + DeserializeOwned>(value: &T, set: &[String], option: 
     document::assigned(value, set, option).map_err(|error| Error::Usage(error.to_string()))
 }
 
+/// The pair file that was given, if one was.
+fn of_people(given: &args::PairArgs) -> Option<PeopleRequest<'_>> {
+    let args::PairArgs { pairs, axes, skip_unreadable } = given;
+    pairs.as_deref().map(|file| PeopleRequest { file, axes: axes.clone(), skip: *skip_unreadable })
+}
+
 pub(super) fn reward(action: RewardVerb, global: &Global, context: &mut Context) -> Result<(), Error> {
     let RewardVerb::Train(request) = action;
-    let args::RewardTrain { model, oracles, num, held_out, ties, turned, noisy, set, run } = request;
+    let args::RewardTrain { model, oracles, people, asks, num, held_out, ties, turned, noisy, set, run } = request;
     let model = Model::open(&model, which(None)?, &context.device)?;
     let recipe = RewardRecipe { noisy, ..reward::usual(&model) };
     let recipe = assigned(&recipe, &set, "--set")?;
@@ -37,14 +43,23 @@ pub(super) fn reward(action: RewardVerb, global: &Global, context: &mut Context)
     }
     let folder = run.output_dir.unwrap_or_else(|| PathBuf::from("runs/reward"));
     let resume = run.resume.as_deref().map(Resume::parse);
-    let request =
-        RewardRequest { oracles: &oracles, pairs: num, held_out, tied: ties, turned, folder: &folder, resume };
+    let labels = match of_people(&people) {
+        Some(pairs) => Labels::People { pairs, asks, held_out },
+        None => Labels::Oracles {
+            names: oracles.as_deref().unwrap_or_default(),
+            pairs: num.unwrap_or(4000),
+            held_out: held_out.unwrap_or(1000),
+            tied: ties.unwrap_or(0.35),
+            turned: turned.unwrap_or(0.1),
+        },
+    };
+    let request = RewardRequest { labels, folder: &folder, resume };
     let report = reward::train(request, recipe, &model, context)?;
     print(global, &report, || format!("{report}"))
 }
 
 pub(super) fn align(request: args::Align, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Align { way, model, reward, weights, num, way_set, overrides, run } = request;
+    let args::Align { way, model, reward, people, weights, num, way_set, overrides, run } = request;
     let own = |name: &str| -> Result<Vec<String>, Error> {
         let stripped = |text: &String| {
             text.strip_prefix(&format!("{name}.")).map(String::from).ok_or_else(|| {
@@ -66,12 +81,15 @@ pub(super) fn align(request: args::Align, global: &Global, context: &mut Context
     }
     let folder = run.output_dir.unwrap_or_else(|| default_folder(&recipe));
     let resume = run.resume.as_deref().map(Resume::parse);
-    let request =
-        AlignRequest { way, judge: &reward, weights: weights.as_deref(), pairs: num, folder: &folder, resume };
+    let preference = match of_people(&people) {
+        Some(file) => Preference::People(file),
+        None => Preference::Judge { judge: reward.as_deref().unwrap_or_default(), pairs: num.unwrap_or(2000) },
+    };
+    let request = AlignRequest { way, preference, weights: weights.as_deref(), folder: &folder, resume };
     let report = align::align(request, &recipe, model, context)?;
     print(global, &report, || {
         let [drawn, decided] = report.pairs;
-        format!("{decided} of {drawn} pairs decided by {}: {}\n", report.judge, shown(&report.train.checkpoint))
+        format!("{decided} of {drawn} pairs are decided by {}: {}\n", report.judge, shown(&report.train.checkpoint))
     })
 }
 

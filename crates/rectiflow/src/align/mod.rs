@@ -6,11 +6,14 @@
 pub mod candidates;
 pub mod climb;
 pub mod duel;
+mod file;
 pub mod judge;
+pub mod people;
 pub mod reward;
 pub mod weighted;
 
 pub use candidates::Candidates;
 pub use climb::Climb;
 pub use judge::{Judge, Scores};
+pub use people::{People, PeopleRequest};
 pub use reward::{RewardModel, RewardRecipe};

@@ -95,8 +95,12 @@ impl ComparisonSource {
     ) -> Self {
         let axes = candidates.scores.axes.len();
         let side = |which: usize| range.clone().flat_map(|k| candidates.row(2 * k + which)).copied().collect();
-        let scores = |which: usize| {
-            range.clone().flat_map(|k| candidates.scores.of(2 * k + which)).map(|score| *score as f32).collect()
+        // People's pairs often have none.
+        let scores = |which: usize| match candidates.scores.is_empty() {
+            true => Vec::new(),
+            false => {
+                range.clone().flat_map(|k| candidates.scores.of(2 * k + which)).map(|score| *score as f32).collect()
+            }
         };
         let compared = Compared {
             verdicts: verdicts[range.start * axes..range.end * axes].to_vec(),
@@ -129,7 +133,10 @@ impl Source<Comparisons> for ComparisonSource {
             places.iter().flat_map(|p| &from[p * width..][..width]).copied().collect()
         }
         let all = &self.all;
-        let scores = [0, 1].map(|side| take(&all.compared.scores[side], &places, axes));
+        let scores = [0, 1].map(|side| match &all.compared.scores[side][..] {
+            [] => Vec::new(),
+            scores => take(scores, &places, axes),
+        });
         Ok(Comparisons {
             rows: [0, 1].map(|side| take(&all.rows[side], &places, numbers)),
             shape: all.shape,

@@ -6,7 +6,7 @@
 use crate::{
     Context, Error, Model, Recipe,
     align::{
-        Candidates, Judge,
+        Candidates, Judge, People, PeopleRequest,
         duel::{DuelSource, DuelTask},
         judge::weights,
         weighted::{Chosen, WeightedTask},
@@ -41,17 +41,29 @@ impl Way {
     }
 }
 
+/// Who says what is better, and of which samples.
+#[derive(Clone, Debug)]
+pub enum Preference<'a> {
+    /// A judge of what the model draws.
+    Judge {
+        /// `oracle:…` or a reward's path.
+        judge: &'a str,
+        /// Pairs of candidates.
+        pairs: usize,
+    },
+    /// People, of the samples of a pair file.
+    People(PeopleRequest<'a>),
+}
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct AlignRequest<'a> {
     /// How.
     pub way: Way,
-    /// Who prefers: `oracle:…` or a reward's path.
-    pub judge: &'a str,
+    /// Who prefers.
+    pub preference: Preference<'a>,
     /// Weights of the axes; all one without.
     pub weights: Option<&'a str>,
-    /// Pairs of candidates.
-    pub pairs: usize,
     /// Where the run goes.
     pub folder: &'a Path,
     /// Where it continues from.
@@ -63,7 +75,7 @@ pub struct AlignRequest<'a> {
 pub struct AlignReport {
     /// Who preferred.
     pub judge: String,
-    /// Pairs drawn, and those that were decided.
+    /// Pairs in all, and those that were decided.
     pub pairs: [usize; 2],
     /// The training.
     pub train: TrainReport,
@@ -119,22 +131,14 @@ pub fn align(
         Way::Sft => Ok(()),
     }
     .map_err(|error| Error::Usage(error.to_string()))?;
-    if request.pairs == 0 {
-        return Err(Error::Usage("--num 0: give at least one pair of candidates".into()));
-    }
     model.check_plain("align")?;
-    let judge = Judge::parse(request.judge, &model, &context.device)?;
-    let weights = weights(request.weights, &judge.axes())?;
-    let sampling = model.recipe.sample.clone();
-    let candidates = Candidates::of(&model, &sampling, &judge, request.pairs, recipe.seed ^ SEED, context)?;
-    let rewards = candidates.scores.weighted(&weights);
-    let verdicts = candidates.preferred(&rewards);
+    let preferred = Preferred::of(&request, &model, recipe.seed, context)?;
+    let Preferred { by, candidates, rewards, verdicts } = &preferred;
     let decided = verdicts.iter().filter(|v| matches!(v, Verdict::First | Verdict::Second)).count();
     let none = || {
         Error::Failure(format!(
-            "of {} pairs of candidates none is preferred by {}: there is nothing to learn; draw more (--num), or weigh other axes",
-            request.pairs,
-            judge.label()
+            "of {} pairs none is preferred by {by}: there is nothing to learn; bring more, or weigh other axes",
+            candidates.pairs()
         ))
     };
     if decided == 0 {
@@ -168,22 +172,68 @@ pub fn align(
                 seen: RefCell::default(),
                 over: RefCell::default(),
             };
-            let mut source = DuelSource::new(&candidates, &verdicts, batch, seed).ok_or_else(none)?;
+            let mut source = DuelSource::new(candidates, verdicts, batch, seed).ok_or_else(none)?;
             stage.run(net, &task, &mut source, context)?
         }
         Way::Rwr(config) => {
-            let weights = config.weights(&rewards).map_err(|error| Error::Failure(error.to_string()))?;
+            let weights = config.weights(rewards).map_err(|error| Error::Failure(error.to_string()))?;
             let all: Vec<usize> = (0..candidates.drawn.len()).collect();
-            let mut source = Chosen::new(&candidates, &all, batch, seed).ok_or_else(none)?;
+            let mut source = Chosen::new(candidates, &all, batch, seed).ok_or_else(none)?;
             stage.run(net, &WeightedTask { flow, weights }, &mut source, context)?
         }
         Way::Sft => {
             let pairs: Vec<[usize; 2]> = (0..candidates.pairs()).map(|k| [2 * k, 2 * k + 1]).collect();
-            let mut source = Chosen::new(&candidates, &winners(&pairs, &verdicts), batch, seed).ok_or_else(none)?;
+            let mut source = Chosen::new(candidates, &winners(&pairs, verdicts), batch, seed).ok_or_else(none)?;
             stage.run(net, &flow, &mut source, context)?
         }
     };
-    Ok(AlignReport { judge: judge.label(), pairs: [request.pairs, decided], train })
+    Ok(AlignReport { judge: by.clone(), pairs: [candidates.pairs(), decided], train })
+}
+
+/// Pairs of samples, and which of each is preferred.
+struct Preferred {
+    by: String,
+    candidates: Candidates,
+    /// Of each sample; none where people compared them.
+    rewards: Vec<f64>,
+    verdicts: Vec<Verdict>,
+}
+
+impl Preferred {
+    fn of(request: &AlignRequest<'_>, model: &Model, seed: u64, context: &mut Context) -> Result<Self, Error> {
+        match &request.preference {
+            Preference::Judge { pairs: 0, .. } => {
+                Err(Error::Usage("--num 0: give at least one pair of candidates".into()))
+            }
+            Preference::Judge { judge, pairs } => {
+                let judge = Judge::parse(judge, model, &context.device)?;
+                let weights = weights(request.weights, &judge.axes())?;
+                let candidates = Candidates::of(model, &model.recipe.sample, &judge, *pairs, seed ^ SEED, context)?;
+                let rewards = candidates.scores.weighted(&weights);
+                let verdicts = candidates.preferred(&rewards);
+                Ok(Self { by: judge.label(), candidates, rewards, verdicts })
+            }
+            Preference::People(file) => {
+                if let Way::Rwr(_) = request.way {
+                    return Err(Error::Usage(
+                        "align rwr weighs each sample by a reward, and a pair file compares two: train a reward on it first \
+                         (rectiflow reward train --pairs), or align by dpo"
+                            .into(),
+                    ));
+                }
+                if model.words.is_some() {
+                    return Err(Error::Usage(format!(
+                        "align --pairs: {} reads prompts, and pair files align models of classes or of nothing so far",
+                        model.file.display()
+                    )));
+                }
+                let people = People::read(file, &model.subject, seed, context)?;
+                let weights = weights(request.weights, &people.candidates.scores.axes)?;
+                let verdicts = people.preferred(&weights);
+                Ok(Self { by: people.label(), candidates: people.candidates, rewards: Vec::new(), verdicts })
+            }
+        }
+    }
 }
 
 /// Candidates are drawn under another seed than the one samples are usually asked for with.

@@ -1,12 +1,13 @@
-//! `reward train`: a reward that learns from pairs of a model's samples, labelled by oracles.
+//! `reward train`: a reward that learns from pairs of samples, labelled by people or by oracles.
 //!
-//! No human preference can be had here: the labels come from the oracles named, with a band of ties and, if asked, a share of them
-//! turned round, as people would. What the reward reaches is measured on pairs it has not seen, labelled without any turned.
+//! People's verdicts come from a pair file, with the samples they were shown. Oracles label the model's own samples, with a band of ties
+//! and, if asked, a share of labels turned round, as people would. What the reward reaches is measured on pairs it has not seen,
+//! those of oracles labelled without any turned.
 
 use crate::{
     Context, Error, Model,
     align::{
-        Candidates, Judge, RewardModel, RewardRecipe,
+        Candidates, Judge, People, PeopleRequest, RewardModel, RewardRecipe,
         reward::{ComparisonSource, RewardTask, STAGE},
     },
     model::Subject,
@@ -21,19 +22,38 @@ use nets::{
 use serde::Serialize;
 use std::path::Path;
 
+/// Who labels.
+#[derive(Clone, Debug)]
+pub enum Labels<'a> {
+    /// Formulas, on pairs that the model draws.
+    Oracles {
+        /// Their names, separated by commas.
+        names: &'a str,
+        /// Pairs to learn from.
+        pairs: usize,
+        /// Further pairs to measure on.
+        held_out: usize,
+        /// Share of pairs that are ties on each axis.
+        tied: f64,
+        /// Share of decided labels that are turned round.
+        turned: f64,
+    },
+    /// People, on the samples of a pair file.
+    People {
+        /// The file.
+        pairs: PeopleRequest<'a>,
+        /// The axes that ask whether a sample shows its class; those called `TA` or `match` without.
+        asks: Option<Vec<String>>,
+        /// Pairs to measure on; a tenth without.
+        held_out: Option<usize>,
+    },
+}
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct RewardRequest<'a> {
-    /// The oracles that label, separated by commas.
-    pub oracles: &'a str,
-    /// Pairs to learn from.
-    pub pairs: usize,
-    /// Further pairs to measure on.
-    pub held_out: usize,
-    /// Share of pairs that are ties on each axis.
-    pub tied: f64,
-    /// Share of decided labels that are turned round.
-    pub turned: f64,
+    /// Who labels.
+    pub labels: Labels<'a>,
     /// Where the run goes.
     pub folder: &'a Path,
     /// Where it continues from.
@@ -83,48 +103,140 @@ pub fn usual(model: &Model) -> RewardRecipe {
     recipe
 }
 
-/// Labels pairs of `model`'s samples and trains a reward on them.
+/// Pairs with labels to learn from and, behind them, to measure on.
+struct Labelled {
+    by: String,
+    axes: Vec<Axis>,
+    candidates: Candidates,
+    /// What is learned, `[pairs axes]`.
+    labels: Vec<Verdict>,
+    /// What it is measured on.
+    truth: Vec<Verdict>,
+    /// How many are learned from.
+    learned: usize,
+}
+
+impl Labelled {
+    /// Those of a pair file.
+    fn by_people(
+        request: &PeopleRequest<'_>,
+        (asks, held_out): (Option<&[String]>, Option<usize>),
+        (model, seed): (&Model, u64),
+        context: &mut Context,
+    ) -> Result<Self, Error> {
+        let people = People::read(request, &model.subject, seed, context)?;
+        let (file, all) = (people.file.display(), people.candidates.pairs());
+        let held_out = held_out.unwrap_or(all.div_ceil(10));
+        if held_out == 0 || held_out >= all {
+            return Err(Error::Usage(format!(
+                "--held-out {held_out}: {file} has {all} pairs, of which at least one is learned from and one measured on"
+            )));
+        }
+        let names = &people.candidates.scores.axes;
+        if let Some(missing) = asks.unwrap_or_default().iter().find(|axis| !names.contains(axis)) {
+            return Err(Error::Usage(format!("--asks {missing}: the axes are {}", names.join(", "))));
+        }
+        let usually = |name: &str| model.classes() > 0 && ["ta", "match"].contains(&name.to_ascii_lowercase().as_str());
+        let asking = |name: &String| asks.map_or_else(|| usually(name), |asks| asks.contains(name));
+        let axes: Vec<Axis> = names.iter().map(|name| Axis { name: name.clone(), asks: asking(name) }).collect();
+        let learned = all - held_out;
+        for (axis, name) in names.iter().enumerate() {
+            let said = people.verdicts[..learned * names.len()].iter().skip(axis).step_by(names.len());
+            if !said.clone().any(|said| matches!(said, Verdict::First | Verdict::Second)) {
+                let ties = said.filter(|said| **said == Verdict::Tie).count();
+                return Err(Error::Failure(format!(
+                    "{file}: of the {learned} pairs to learn from none is decided on {name} ({ties} say same): label more, or \
+                     leave that axis out with --axes"
+                )));
+            }
+        }
+        context.note(format!("{learned} pairs are learned from, {held_out} are measured on"));
+        let by = people.label();
+        Ok(Self {
+            by,
+            axes,
+            candidates: people.candidates,
+            labels: people.verdicts.clone(),
+            truth: people.verdicts,
+            learned,
+        })
+    }
+
+    /// Those of oracles, on pairs that `model` draws.
+    fn by_oracles(
+        (judge, pairs, held_out): (&Judge, usize, usize),
+        (tied, turned): (f64, f64),
+        (model, seed): (&Model, u64),
+        context: &mut Context,
+    ) -> Result<Self, Error> {
+        let candidates = Candidates::of(model, &model.recipe.sample, judge, pairs + held_out, seed ^ SEED, context)?;
+        let truth = candidates.verdicts(&candidates.bands(tied));
+        let key = Key::new(seed, Purpose::Probe);
+        let turn = |(i, verdict): (usize, &Verdict)| match key.uniform(i as u64) < turned {
+            true => verdict.turned(),
+            false => *verdict,
+        };
+        let labels = truth.iter().enumerate().map(turn).collect();
+        let axes = axes_of(judge);
+        Ok(Self { by: judge.label(), axes, candidates, labels, truth, learned: pairs })
+    }
+}
+
+fn axes_of(judge: &Judge) -> Vec<Axis> {
+    let Judge::Oracles(oracles, _) = judge else { return Vec::new() };
+    oracles.iter().map(|oracle| Axis { name: oracle.name().into(), asks: oracle.asks() }).collect()
+}
+
+/// Has pairs labelled and trains a reward on them, for samples of `model`.
 ///
 /// # Errors
-/// Shares out of range; those of drawing, judging and training.
+/// Shares out of range; those of reading, drawing, judging and training.
 pub fn train(
     request: RewardRequest<'_>,
     mut recipe: RewardRecipe,
     model: &Model,
     context: &mut Context,
 ) -> Result<RewardReport, Error> {
-    for (name, share) in [("--ties", request.tied), ("--turned", request.turned)] {
-        if !(0.0..1.0).contains(&share) {
-            return Err(Error::Usage(format!("{name} {share}: give a share from 0 to below 1")));
-        }
-    }
-    if request.pairs == 0 || request.held_out == 0 {
-        return Err(Error::Usage("--num and --held-out must be at least 1 pair".into()));
-    }
     let usage = |error: &dyn std::fmt::Display| Error::Usage(error.to_string());
     recipe.loss.check().map_err(|error| usage(&error))?;
     model.check_plain("reward")?;
     let (shape, classes) = (model.subject.shape, &model.subject.classes);
-    let judge = Judge::oracles(request.oracles, shape, classes, &context.device)?;
-    let Judge::Oracles(oracles, _) = &judge else { return Err(Error::Failure("oracles are oracles".into())) };
-    recipe.reward.axes =
-        oracles.iter().map(|oracle| Axis { name: oracle.name().into(), asks: oracle.asks() }).collect();
     recipe.path = model.recipe.path.clone();
     let device = context.device.device.clone();
-    // Before samples are drawn: a network that does not fit.
-    let net = recipe.reward.init(recipe.seed, shape, classes.len(), &device)?;
-    let (pairs, all) = (request.pairs, request.pairs + request.held_out);
-    let candidates = Candidates::of(model, &model.recipe.sample, &judge, all, recipe.seed ^ SEED, context)?;
-    let bands = candidates.bands(request.tied);
-    let truth = candidates.verdicts(&bands);
-    let key = Key::new(recipe.seed, Purpose::Probe);
-    let turn = |(i, verdict): (usize, &Verdict)| match key.uniform(i as u64) < request.turned {
-        true => verdict.turned(),
-        false => *verdict,
+    let of = (model, recipe.seed);
+    let labelled = match &request.labels {
+        Labels::People { pairs, asks, held_out } => {
+            let labelled = Labelled::by_people(pairs, (asks.as_deref(), *held_out), of, context)?;
+            if recipe.loss.needs_scores() && labelled.candidates.scores.is_empty() {
+                return Err(Error::Usage(format!(
+                    "--set loss.type: this loss learns from scores, and {} has no MOS_A_ and MOS_B_ of every axis in every row; \
+                     use `ties`",
+                    pairs.file.display()
+                )));
+            }
+            labelled
+        }
+        &Labels::Oracles { names, pairs, held_out, tied, turned } => {
+            for (name, share) in [("--ties", tied), ("--turned", turned)] {
+                if !(0.0..1.0).contains(&share) {
+                    return Err(Error::Usage(format!("{name} {share}: give a share from 0 to below 1")));
+                }
+            }
+            if pairs == 0 || held_out == 0 {
+                return Err(Error::Usage("--num and --held-out must be at least 1 pair".into()));
+            }
+            let judge = Judge::oracles(names, shape, classes, &context.device)?;
+            // Before samples are drawn: a network that does not fit.
+            recipe.reward.axes = axes_of(&judge);
+            recipe.reward.init(recipe.seed, shape, classes.len(), &device)?;
+            Labelled::by_oracles((&judge, pairs, held_out), (tied, turned), of, context)?
+        }
     };
-    let labels: Vec<Verdict> = truth.iter().enumerate().map(turn).collect();
+    let Labelled { by, axes, candidates, labels, truth, learned } = labelled;
+    recipe.reward.axes = axes;
+    let net = recipe.reward.init(recipe.seed, shape, classes.len(), &device)?;
     let batch = recipe.train.micro_batch();
-    let mut source = ComparisonSource::new(&candidates, 0..pairs, &labels, batch, recipe.seed);
+    let mut source = ComparisonSource::new(&candidates, 0..learned, &labels, batch, recipe.seed);
     let task =
         RewardTask { loss: recipe.loss.clone(), noisy: recipe.noisy.then(|| recipe.path.clone()), seed: recipe.seed };
     let subject = Subject { stage: STAGE.into(), ..model.subject.clone() };
@@ -143,12 +255,13 @@ pub fn train(
     let axes = trained.axes();
     let of = |axis: usize| {
         let value = |i: usize| rewards[i * axes.len() + axis];
-        let differences: Vec<f64> = (pairs..all).map(|k| value(2 * k) - value(2 * k + 1)).collect();
-        let said: Vec<Verdict> = (pairs..all).map(|k| truth[k * axes.len() + axis]).collect();
+        let measured = learned..candidates.pairs();
+        let differences: Vec<f64> = measured.clone().map(|k| value(2 * k) - value(2 * k + 1)).collect();
+        let said: Vec<Verdict> = measured.map(|k| truth[k * axes.len() + axis]).collect();
         accuracy(&differences, &said)
     };
     let accuracy = axes.iter().enumerate().map(|(axis, name)| (name.clone(), of(axis))).collect();
-    Ok(RewardReport { labels: judge.label(), accuracy, train: report })
+    Ok(RewardReport { labels: by, accuracy, train: report })
 }
 
 /// Its samples are drawn under another seed than anything else's.

@@ -1,0 +1,374 @@
+//! Pairs that people judged: a pair file and the samples it names, as a model's own candidates would stand there.
+
+use super::{Candidates, Scores, file::Loaded};
+use crate::{
+    Context, Error,
+    context::Event,
+    model::Subject,
+    sampling::{Drawn, named},
+};
+use base::{Key, NULL_CLASS, RandomStream};
+use data::preferences::{Pair, PairFile, Said};
+use methods::align::Verdict;
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+/// Which pair file, and how it is read.
+#[derive(Clone, Debug)]
+pub struct PeopleRequest<'a> {
+    /// `.csv`, `.tsv` or `.jsonl`.
+    pub file: &'a Path,
+    /// Its axes; every column that looks like one without.
+    pub axes: Option<Vec<String>>,
+    /// Whether pairs whose samples cannot be used are left out instead of refused.
+    pub skip: bool,
+}
+
+/// Pairs with what people said of them.
+pub struct People {
+    /// The samples; their scores have no values unless every pair has one of each sample on every axis.
+    pub candidates: Candidates,
+    /// What was said, `[pairs axes]`.
+    pub verdicts: Vec<Verdict>,
+    /// The pair file.
+    pub file: PathBuf,
+}
+
+/// Frames to a second that differ by more than this share are another speed.
+const SPEED: f64 = 0.05;
+
+impl People {
+    /// Reads the file and its samples, which are of `subject`'s shape and classes, in an order that `seed` draws.
+    ///
+    /// # Errors
+    /// A pair file or a sample that cannot be used, by its line, unless it may be left out; no pair that is left.
+    pub fn read(
+        request: &PeopleRequest<'_>,
+        subject: &Subject,
+        seed: u64,
+        context: &mut Context,
+    ) -> Result<Self, Error> {
+        let file = data::preferences::read(request.file, request.axes.as_deref())?;
+        let shown = file.path.display().to_string();
+        for left in &file.left_out {
+            context.note(format!("{shown}: not used: {left}"));
+        }
+        let loaded = Samples::read(&file, subject, context)?;
+        let pairs = loaded.usable(&file, subject, request.skip, context)?;
+        loaded.speeds(&file, &pairs, context)?;
+        let said = |axis: usize| {
+            let [a, b, same, invalid] = file.counts(axis);
+            format!("{} {a} A, {b} B, {same} same, {invalid} invalid", file.axes[axis])
+        };
+        let each: Vec<String> = (0..file.axes.len()).map(said).collect();
+        let (count, files) = (pairs.len(), loaded.rows.len());
+        context.note(format!("{shown}: {} rows, {count} pairs of {files} samples: {}", file.rows, each.join("; ")));
+        for (axis, name) in file.axes.iter().enumerate() {
+            let [a, b, same, _] = file.counts(axis);
+            if same == 0 && a + b > 1 && a.min(b) == 0 {
+                let side = if a > 0 { "A" } else { "B" };
+                context.note(format!(
+                    "warning: {shown}: {name} says {side} every time; if that is the order of the columns and not an opinion, mix it"
+                ));
+            }
+        }
+        let mut order: Vec<usize> = (0..count).collect();
+        let key = Key::of(seed, RandomStream::JudgedPairs);
+        order.sort_by_key(|place| key.bits(*place as u64));
+        let pairs: Vec<&(Pair, i64)> = order.into_iter().map(|place| &pairs[place]).collect();
+        let row = |path: &String| loaded.rows.get(path).map(|sample| sample.row.as_slice()).unwrap_or_default();
+        let rows = pairs.iter().flat_map(|(pair, _)| pair.paths.iter().flat_map(|path| row(path))).copied().collect();
+        let classes = pairs.iter().flat_map(|(_, class)| [*class; 2]).collect();
+        let scores: Option<Vec<&[Vec<f64>; 2]>> = pairs.iter().map(|(pair, _)| pair.scores.as_ref()).collect();
+        let values = scores.map(|all| all.iter().flat_map(|two| two.iter().flatten().copied()).collect());
+        let verdict = |said: &Said| match said {
+            Said::A => Verdict::First,
+            Said::B => Verdict::Second,
+            Said::Same => Verdict::Tie,
+            Said::Invalid => Verdict::Invalid,
+        };
+        let verdicts = pairs.iter().flat_map(|(pair, _)| pair.said.iter().map(verdict)).collect();
+        let drawn = Drawn { rows, shape: subject.shape, classes, nfe: 0, seconds: 0.0 };
+        let scores = Scores { axes: file.axes.clone(), values: values.unwrap_or_default() };
+        Ok(Self { candidates: Candidates { drawn, scores }, verdicts, file: file.path })
+    }
+
+    /// Which of each pair is preferred along all axes: the sum of their weights for the first less those for the second.
+    pub fn preferred(&self, weights: &[f64]) -> Vec<Verdict> {
+        let sum = |said: &[Verdict]| -> f64 {
+            said.iter().zip(weights).map(|(said, weight)| weight * f64::from(said.sign().unwrap_or(0))).sum()
+        };
+        self.verdicts.chunks(weights.len()).map(|said| Verdict::of(sum(said), 0.0, 0.0)).collect()
+    }
+
+    /// For reports.
+    pub fn label(&self) -> String {
+        format!("people ({})", self.file.display())
+    }
+}
+
+/// The samples of a pair file, each once, by the name it has there.
+struct Samples {
+    rows: BTreeMap<String, Loaded>,
+    broken: HashMap<String, String>,
+}
+
+impl Samples {
+    fn read(file: &PairFile, subject: &Subject, context: &mut Context) -> Result<Self, Error> {
+        let mut samples = Self { rows: BTreeMap::new(), broken: HashMap::new() };
+        let total = file.pairs.len() as u64;
+        context.tell(Event::Begin { what: "pairs read", total });
+        for (done, pair) in file.pairs.iter().enumerate() {
+            context.go_on()?;
+            for path in &pair.paths {
+                if samples.rows.contains_key(path) || samples.broken.contains_key(path) {
+                    continue;
+                }
+                match Loaded::open(&file.place(path), subject.shape) {
+                    Ok(sample) => drop(samples.rows.insert(path.clone(), sample)),
+                    Err(error) => drop(samples.broken.insert(path.clone(), error.to_string())),
+                }
+            }
+            context.tell(Event::Advance { done: done as u64 + 1 });
+        }
+        context.tell(Event::End);
+        Ok(samples)
+    }
+
+    /// The pairs whose samples and prompts can be used, with their classes; the others are refused or left out, counted.
+    fn usable(
+        &self,
+        file: &PairFile,
+        subject: &Subject,
+        skip: bool,
+        context: &mut Context,
+    ) -> Result<Vec<(Pair, i64)>, Error> {
+        let shown = file.path.display();
+        let (mut kept, mut lost, mut prompted) = (Vec::new(), Vec::new(), 0);
+        for pair in &file.pairs {
+            let broken = pair.paths.iter().find_map(|path| self.broken.get(path));
+            let class = class_of(&pair.prompt, &subject.classes);
+            prompted += usize::from(!pair.prompt.is_empty() && subject.classes.is_empty());
+            match (broken, class) {
+                (None, Ok(class)) => kept.push((pair.clone(), class)),
+                (Some(why), _) => lost.push(format!("line {}: {why}", pair.line)),
+                (None, Err(why)) => lost.push(format!("line {}: {why}", pair.line)),
+            }
+        }
+        if let Some(first) = lost.first() {
+            let (count, all) = (lost.len(), file.pairs.len());
+            if !skip || kept.is_empty() {
+                let remedy = if kept.is_empty() {
+                    "mend the file"
+                } else {
+                    "mend them, or leave them out with --skip-unreadable"
+                };
+                return Err(Error::Failure(format!(
+                    "{shown}: {first}; {count} of {all} pairs cannot be used like this; {remedy}"
+                )));
+            }
+            context.note(format!("{shown}: {count} of {all} pairs are left out, the first: {first}"));
+        }
+        if prompted > 0 {
+            context.note(format!("{shown}: {prompted} prompts are not read: this model is told no class"));
+        }
+        Ok(kept)
+    }
+
+    /// Says what of speeds and lengths is not as it should be, and refuses sounds of several rates.
+    fn speeds(&self, file: &PairFile, pairs: &[(Pair, i64)], context: &mut Context) -> Result<(), Error> {
+        let shown = file.path.display();
+        let differs = |a: f64, b: f64| (a - b).abs() > SPEED * a.max(b);
+        let (mut said_otherwise, mut within, mut counted_otherwise) = (Vec::new(), Vec::new(), Vec::new());
+        let mut speeds: BTreeMap<u64, usize> = BTreeMap::new();
+        for (pair, _) in pairs {
+            let samples = pair.paths.iter().map(|path| self.rows.get(path));
+            let own: Vec<Option<&Loaded>> = samples.collect();
+            let found: Vec<Option<f64>> = (0..2).map(|side| pair.fps[side].or(own[side].and_then(|s| s.fps))).collect();
+            for side in 0..2 {
+                let line = || format!("line {}", pair.line);
+                if let (Some(said), Some(own)) = (pair.fps[side], own[side].and_then(|sample| sample.fps))
+                    && differs(said, own)
+                {
+                    said_otherwise.push(format!("{} says {said} for {own:.3}", line()));
+                }
+                if let (Some(said), Some(own)) = (pair.frames[side], own[side].and_then(|sample| sample.frames))
+                    && said != own
+                {
+                    counted_otherwise.push(format!("{} says {said} for {own}", line()));
+                }
+                found[side].iter().for_each(|fps| *speeds.entry((fps * 20.0).round() as u64).or_default() += 1);
+            }
+            if let [Some(a), Some(b)] = found[..]
+                && differs(a, b)
+            {
+                within.push(format!("line {}: {a:.3} and {b:.3}", pair.line));
+            }
+        }
+        let mut warn = |what: &str, all: &[String]| {
+            if let Some(first) = all.first() {
+                context.note(format!(
+                    "warning: {shown}: {what} ({}, the first {first}): this shifts what motion is worth",
+                    all.len()
+                ));
+            }
+        };
+        warn("frames to a second that the clips themselves contradict", &said_otherwise);
+        warn("pairs of clips at different frames to a second", &within);
+        warn("numbers of frames that the clips contradict", &counted_otherwise);
+        if speeds.len() > 1 && within.is_empty() {
+            let all: Vec<String> =
+                speeds.iter().map(|(fps, count)| format!("{count} at {}", *fps as f64 / 20.0)).collect();
+            context.note(format!(
+                "warning: {shown}: clips at several frames to a second ({}): this shifts what motion is worth",
+                all.join(", ")
+            ));
+        }
+        self.lengths(&shown.to_string(), context)
+    }
+
+    fn lengths(&self, shown: &str, context: &mut Context) -> Result<(), Error> {
+        let mut lengths: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut rates: BTreeMap<u32, &str> = BTreeMap::new();
+        let (mut cut, mut filled) = (0, 0);
+        for (path, sample) in &self.rows {
+            sample.frames.iter().for_each(|frames| *lengths.entry(*frames).or_default() += 1);
+            if let Some((rate, over)) = sample.sound {
+                rates.entry(rate).or_insert(path);
+                cut += usize::from(over > 0);
+                filled += usize::from(over < 0);
+            }
+        }
+        if lengths.len() > 1 {
+            let all: Vec<String> = lengths.iter().map(|(frames, count)| format!("{count} of {frames}")).collect();
+            context.note(format!(
+                "{shown}: clips of several lengths ({} frames): each is read at frames spread evenly over it",
+                all.join(", ")
+            ));
+        }
+        if cut + filled > 0 {
+            context.note(format!(
+                "{shown}: {cut} sounds are longer than a sample and cut, {filled} shorter and end in silence"
+            ));
+        }
+        let mut each = rates.iter();
+        match (each.next(), each.next()) {
+            (Some((a, first)), Some((b, second))) => Err(Error::Failure(format!(
+                "{shown}: {first} has {a} numbers to a second and {second} {b}; bring all sounds to one rate"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The class that `prompt` names; of models without classes none.
+fn class_of(prompt: &str, classes: &[String]) -> Result<i64, String> {
+    if prompt.is_empty() || classes.is_empty() {
+        return Ok(NULL_CLASS);
+    }
+    let number = || prompt.parse::<usize>().ok().filter(|number| *number < classes.len());
+    let class = named(classes, prompt).or_else(number);
+    class.map(|class| class as i64).ok_or_else(|| {
+        let known: Vec<&str> = classes.iter().take(20).map(String::as_str).collect();
+        format!("the prompt `{prompt}` is no class of this model; there are {}", known.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_are_weighed_and_prompts_are_classes() {
+        use Verdict::{First, Invalid, Second, Tie};
+        let drawn = Drawn { rows: vec![0.0; 8], shape: [1].into(), classes: vec![0; 8], nfe: 0, seconds: 0.0 };
+        let scores = Scores { axes: vec!["VQ".into(), "MQ".into()], values: Vec::new() };
+        let verdicts = vec![First, Second, /**/ Tie, Second, /**/ Invalid, First, /**/ Tie, Invalid];
+        let people = People { candidates: Candidates { drawn, scores }, verdicts, file: "p.csv".into() };
+        assert_eq!(people.preferred(&[1.0, 0.5]), [First, Second, First, Tie]);
+        assert_eq!(people.preferred(&[0.0, 1.0]), [Second, Second, First, Tie]);
+        let classes = ["Bag".to_string(), "Dress".to_string()];
+        assert_eq!(class_of("dress", &classes), Ok(1));
+        assert_eq!((class_of("0", &classes), class_of("", &classes)), (Ok(0), Ok(NULL_CLASS)));
+        assert!(class_of("cat", &classes).unwrap_err().contains("Bag, Dress"));
+        assert_eq!(class_of("cat", &[]), Ok(NULL_CLASS));
+    }
+
+    fn subject(shape: &[usize]) -> Subject {
+        let classes = vec!["Bag".to_string(), "Dress".to_string()];
+        let shape = base::Shape::new(shape).unwrap();
+        Subject { stage: "base".into(), shape, classes, data: "d".into(), codec: None }
+    }
+
+    /// A clip of `values`, one grey a frame, 4x4, each shown for so many milliseconds.
+    fn film(values: &[u8], milliseconds: u16) -> Vec<u8> {
+        let frame = |v: &u8| media::Bitmap { pixels: vec![*v; 48], height: 4, width: 4, channels: 3 };
+        media::animation::encode(&values.iter().map(frame).collect::<Vec<_>>(), milliseconds, milliseconds).unwrap()
+    }
+
+    /// What was read, and the lines that were told.
+    fn read(rows: &str, skip: bool, shape: &[usize]) -> (Result<People, Error>, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("slow.png"), film(&[0, 50, 100], 125)).unwrap();
+        std::fs::write(at("fast.png"), film(&[0, 60, 110, 160, 220], 40)).unwrap();
+        std::fs::write(at("short.png"), film(&[1, 2], 125)).unwrap();
+        std::fs::write(at("broken.png"), &film(&[1, 2, 3], 125)[..90]).unwrap();
+        std::fs::write(at("p.csv"), format!("path_A,path_B,prompt,VQ,MQ,fps_A,fps_B\n{rows}")).unwrap();
+        let request = PeopleRequest { file: &at("p.csv"), axes: None, skip };
+        let told = std::cell::RefCell::new(String::new());
+        let mut context = Context::new(crate::device::Chosen::cpu(), Default::default(), |event| {
+            if let Event::Note(line) = event {
+                *told.borrow_mut() += &format!("{line}\n");
+            }
+        });
+        let found = People::read(&request, &subject(shape), 3, &mut context);
+        drop(context);
+        (found, told.into_inner())
+    }
+
+    /// Mutants: frames of a long clip taken from its beginning; a verdict that stays with its place when pairs are drawn in another order.
+    #[test]
+    fn clips_become_candidates_and_speeds_are_told() {
+        let rows = "slow.png,fast.png,Bag,A,same,8,\nfast.png,slow.png,dress,B,A,,\n";
+        let (people, told) = read(rows, false, &[3, 4, 4]);
+        let people = people.unwrap();
+        let at = people.candidates.drawn.classes.iter().position(|class| *class == 0).unwrap();
+        let (first, second) = (people.candidates.row(at), people.candidates.row(at + 1));
+        let levels = |row: &[f32]| row.chunks(16).map(|frame| data::denormalize(frame[0])).collect::<Vec<u8>>();
+        assert_eq!((levels(first), levels(second)), (vec![0, 50, 100], vec![0, 110, 220]));
+        assert_eq!(people.verdicts[at..at + 2], [Verdict::First, Verdict::Tie]);
+        assert_eq!(people.candidates.drawn.classes.len(), 4);
+        assert!(people.candidates.scores.is_empty());
+        for line in [
+            "2 rows, 2 pairs of 2 samples: VQ 1 A, 1 B, 0 same, 0 invalid; MQ 1 A, 0 B, 1 same",
+            "pairs of clips at different frames to a second (2, the first line 2: 8.000 and 25.000)",
+            "clips of several lengths (1 of 3, 1 of 5 frames)",
+        ] {
+            assert!(told.contains(line), "{line}\n{told}");
+        }
+        assert!(!told.contains("every time"), "{told}");
+        let (_, told) = read("slow.png,fast.png,Bag,A,A,30,\nfast.png,slow.png,Bag,A,A,,\n", false, &[3, 4, 4]);
+        assert!(told.contains("themselves contradict (1, the first line 2 says 30 for 8.000)"), "{told}");
+        let (_, told) = read("slow.png,fast.png,Bag,A,B,,\nfast.png,slow.png,Dress,A,A,,\n", false, &[3, 4, 4]);
+        assert!(told.contains("VQ says A every time") && !told.contains("MQ says"), "{told}");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_or_counted() {
+        let rows = "slow.png,fast.png,Bag,A,A,,\nslow.png,gone.png,Bag,A,A,,\nslow.png,broken.png,Bag,A,A,,\n\
+                    slow.png,short.png,Bag,A,A,,\nslow.png,fast.png,cat,A,B,,\n";
+        let (refused, _) = read(rows, false, &[3, 4, 4]);
+        let said = refused.err().unwrap().to_string();
+        assert!(said.contains("line 3: ") && said.contains("gone.png") && said.contains("4 of 5 pairs"), "{said}");
+        let (people, told) = read(rows, true, &[3, 4, 4]);
+        assert_eq!(people.unwrap().candidates.pairs(), 1);
+        assert!(told.contains("4 of 5 pairs are left out, the first: line 3"), "{told}");
+        let (refused, _) = read("slow.png,short.png,Bag,A,A,,\n", true, &[3, 4, 4]);
+        assert!(refused.err().unwrap().to_string().contains("2 frames, and 3 are wanted"));
+        let (refused, _) = read("slow.png,fast.png,cat,A,A,,\n", false, &[3, 4, 4]);
+        assert!(refused.err().unwrap().to_string().contains("no class of this model; there are Bag, Dress"));
+    }
+}
