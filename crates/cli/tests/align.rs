@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{json, rectiflow, run};
+use common::{Serving, json, rectiflow, run};
 use predicates::prelude::*;
 use std::fs;
 
@@ -179,6 +179,96 @@ fn a_pair_file_of_pictures_teaches_a_reward_and_a_model() {
     let mut rwr = rectiflow();
     rwr.args(["align", "rwr", "-o"]).arg(at("no")).arg(run()).arg("--pairs").arg(at("pairs.csv"));
     rwr.assert().code(2).stderr(predicate::str::contains("train a reward on it first"));
+}
+
+/// The page's own requests, made by a script: 100 pairs, the program killed in the middle of them, and a reward from its file.
+/// Mutants: the answer told before it is on the disk; a pair of two classes; an old window's answer taken for the next pair.
+#[test]
+fn a_hundred_pairs_are_labelled_and_none_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let samples = at("samples");
+    fs::create_dir(&samples).unwrap();
+    json(rectiflow().args(["sample", "-n", "60", "--steps", "1", "-o"]).arg(&samples).arg(run()));
+    fs::write(samples.join("readme.md"), "no sample").unwrap();
+    let label = || {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("rectiflow"));
+        command.args(["label", "--axes", "VQ,MQ", "-n", "100", "--listen", "127.0.0.1:0", "-o"]).arg(at("pairs.jsonl"));
+        command.arg(&samples);
+        Serving::of(command)
+    };
+    let state = |bytes: Vec<u8>| -> serde_json::Value { serde_json::from_slice(&bytes).unwrap() };
+    let level = |serving: &Serving, url: &str| -> f64 {
+        let picture = image::load_from_memory(&serving.get(url)).unwrap().into_luma8();
+        picture.as_raw().iter().map(|v| f64::from(*v)).sum::<f64>() / picture.as_raw().len() as f64
+    };
+    // The brighter one has more of VQ, and nobody can tell MQ.
+    let answer = |serving: &Serving, now: &serde_json::Value| {
+        let pair = &now["pair"];
+        let [a, b] = [0, 1].map(|side| level(serving, pair["samples"][side]["url"].as_str().unwrap()));
+        let said =
+            serde_json::json!({ "pair": pair["id"], "answers": { "VQ": if a > b { "A" } else { "B" }, "MQ": "same" } });
+        state(serving.post("/api/answers", &said.to_string()))
+    };
+    let lines = || fs::read_to_string(at("pairs.jsonl")).unwrap().lines().count();
+    let (mut serving, said) = label();
+    assert!(said.contains("60 samples of 10 prompts, 100 pairs, 0 of them answered"), "{said}");
+    assert!(said.contains("not shown: 1 files that are neither pictures nor sounds (readme.md)"), "{said}");
+    assert!(serving.get("/").windows(9).any(|part| part == b"api/state"), "the page asks for its state");
+    let mut now = state(serving.get("/api/state"));
+    let first = now.clone();
+    for done in 0..50 {
+        assert_eq!((&now["done"], lines()), (&done.into(), done));
+        now = answer(&serving, &now);
+    }
+    // A second window still shows the first pair, and an answer of it goes nowhere.
+    let stale = state(serving.post("/api/answers", "{\"pair\": 0, \"answers\": {\"VQ\": \"A\", \"MQ\": \"A\"}}"));
+    assert_eq!(stale["error"]["code"], "other_pair");
+    let wrong = state(serving.post("/api/answers", "{\"pair\": 50, \"answers\": {\"VQ\": \"better\"}}"));
+    assert!(wrong["error"]["message"].as_str().unwrap().contains("A, B, same or invalid on VQ"), "{wrong}");
+    serving.kill();
+    assert_eq!(lines(), 50, "every answer that was acknowledged, and no other");
+    let half = [fs::read(at("pairs.jsonl")).unwrap(), b"{\"path_A\": \"sam".to_vec()].concat();
+    fs::write(at("pairs.jsonl"), half).unwrap();
+    let (mut serving, said) = label();
+    assert!(said.contains("50 of them answered") && said.contains("half written"), "{said}");
+    assert_eq!(state(serving.get("/api/state"))["pair"], now["pair"], "it goes on where it was");
+    let undone = state(serving.post("/api/undo", "{\"kept\": 50}"));
+    assert_eq!((&undone["done"], lines()), (&49.into(), 49));
+    assert_eq!(state(serving.post("/api/undo", "{\"kept\": 50}"))["error"]["code"], "other_pair");
+    now = undone;
+    while !now["pair"].is_null() {
+        now = answer(&serving, &now);
+    }
+    assert_eq!((&now["done"], &now["kept"], lines()), (&100.into(), &100.into(), 100));
+    assert_eq!(serving.terminate(), Some(143));
+    // Every pair is of one class, and the file is what a reward learns from.
+    let rows: Vec<serde_json::Value> = fs::read_to_string(at("pairs.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let number = |row: &serde_json::Value, key: &str| -> usize {
+        let path = row[key].as_str().unwrap();
+        path.strip_prefix("samples/").and_then(|name| name.strip_suffix(".png")).unwrap().parse().unwrap()
+    };
+    assert!(rows.iter().all(|row| number(row, "path_A") % 10 == number(row, "path_B") % 10));
+    assert_eq!(rows[0]["prompt"], first["pair"]["prompt"]);
+    let mut train = rectiflow();
+    train.args(["reward", "train", "--axes", "VQ", "--set", "train.images=64", "--set", "train.batch=16", "--pairs"]);
+    let made = json(train.arg(at("pairs.jsonl")).arg("-o").arg(at("reward")).arg(run()));
+    assert_eq!((&made["accuracy"][0][1]["decided"], &made["accuracy"][0][0]), (&10.into(), &"VQ".into()));
+    // What is in the way is said before anything is served.
+    let refused = |args: &[&str], code: i32, words: &str| {
+        let mut command = rectiflow();
+        command.args(["label", "--listen", "127.0.0.1:0"]).args(args).current_dir(folder.path());
+        command.assert().code(code).stderr(predicate::str::contains(words));
+    };
+    refused(&["samples", "-o", "pairs.jsonl"], 2, "--axes VQ,MQ");
+    refused(&["samples", "-o", "pairs.csv"], 2, ".jsonl");
+    refused(&["nowhere"], 1, "no such folder");
+    refused(&["reward", "-o", "new.jsonl"], 2, "no two of one prompt");
+    assert!(!at("new.jsonl").exists());
 }
 
 #[test]

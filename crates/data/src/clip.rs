@@ -99,13 +99,15 @@ pub fn frame_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let io = |e| DataError::io(folder, "read", e);
     let entries = std::fs::read_dir(folder).map_err(io)?.collect::<std::io::Result<Vec<_>>>().map_err(io)?;
     let hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-    let mut files: Vec<PathBuf> = entries
-        .into_iter()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file() && !hidden(path) && begins_as_image(path))
-        .collect();
+    let mut files: Vec<PathBuf> =
+        entries.into_iter().map(|entry| entry.path()).filter(|path| !hidden(path) && is_picture(path)).collect();
     files.sort_by_cached_key(|path| counted(&path.file_name().unwrap_or_default().to_string_lossy()));
     Ok(files)
+}
+
+/// Whether the file at `path` begins as a picture or an animation does.
+pub fn is_picture(path: &Path) -> bool {
+    path.is_file() && begins_as_image(path)
 }
 
 /// `name` with each of its numbers filled with zeros, so that frame 10 comes after frame 9.

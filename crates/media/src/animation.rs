@@ -6,9 +6,22 @@ use std::path::Path;
 /// `frames` as the bytes of an animated PNG that repeats for ever, each shown for `milliseconds`, the last one for `rest`.
 ///
 /// # Errors
+/// As [`encode_with`].
+pub fn encode(frames: &[Bitmap], milliseconds: u16, rest: u16) -> Result<Vec<u8>, MediaError> {
+    encode_with(frames, milliseconds, rest, &[])
+}
+
+/// As [`encode`], with one text chunk per `(keyword, text)`.
+///
+/// # Errors
 /// [`MediaError::Channels`] where the frames have other than 3 channels; [`MediaError::Format`] for no frame, or frames of
 /// different sizes.
-pub fn encode(frames: &[Bitmap], milliseconds: u16, rest: u16) -> Result<Vec<u8>, MediaError> {
+pub fn encode_with(
+    frames: &[Bitmap],
+    milliseconds: u16,
+    rest: u16,
+    text: &[(&str, &str)],
+) -> Result<Vec<u8>, MediaError> {
     let fail = |reason: String| MediaError::Format { kind: "PNG", path: "animation in memory".into(), reason };
     let first = frames.first().ok_or_else(|| fail("there is no frame".into()))?;
     if first.channels != 3 {
@@ -25,6 +38,9 @@ pub fn encode(frames: &[Bitmap], milliseconds: u16, rest: u16) -> Result<Vec<u8>
     encoder.set_compression(png::Compression::Balanced);
     encoder.set_animated(frames.len() as u32, 0).map_err(wrong)?;
     encoder.set_frame_delay(milliseconds, 1000).map_err(wrong)?;
+    for &(keyword, value) in text {
+        encoder.add_itxt_chunk(keyword.into(), value.into()).map_err(wrong)?;
+    }
     let mut writer = encoder.write_header().map_err(wrong)?;
     for (i, frame) in frames.iter().enumerate() {
         if i + 1 == frames.len() {

@@ -1,7 +1,7 @@
 //! Who may ask: a page of another site in somebody's browser may not, nor one that had its own name pointed here (DNS rebinding), nor
 //! whoever lacks the key.
 
-use crate::{http::Request, options::Options, refusal::Refusal};
+use crate::{http::Request, refusal::Refusal};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
@@ -14,10 +14,10 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// As the options say.
-    pub fn new(options: &Options) -> Self {
-        let key = options.key.as_ref().map(|key| Sha256::digest(key.trim().as_bytes()).into()); // a file's last newline
-        Self { key, hosts: options.hosts.iter().map(|host| host.to_ascii_lowercase()).collect() }
+    /// Of a server with this key, which is called by these names.
+    pub fn new(key: Option<&str>, hosts: &[String]) -> Self {
+        let key = key.map(|key| Sha256::digest(key.trim().as_bytes()).into()); // a file's last newline
+        Self { key, hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect() }
     }
 
     /// Refuses who came by another name, or from another site.

@@ -9,6 +9,7 @@ mod fields;
 mod guard;
 mod http;
 mod job;
+mod label;
 mod metrics;
 mod native;
 mod openai;
@@ -25,6 +26,7 @@ mod shelf;
 mod store;
 mod worker;
 
+pub use label::{LabelOptions, label};
 pub use options::{Limits, Options};
 
 use http::Listener;

@@ -1,21 +1,25 @@
-//! The page: one file with all that it needs, so that it works where nothing else can be reached.
+//! A page: one file with all that it needs, so that it works where nothing else can be reached. Colours and buttons are the house's.
 
 use crate::http::Reply;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 
-const HTML: &str = include_str!("page.html");
+/// What all pages look like; it stands where a page's style says so.
+const HOUSE: &str = include_str!("house.css");
+const PLACE: &str = "/* house */";
 
-/// The page, and what browsers may do with it.
+/// A page, and what browsers may do with it.
 pub struct Page {
+    html: String,
     policy: String,
 }
 
 impl Page {
     /// The page's own script and style are let run, known by their digests, and nothing else.
-    pub fn new() -> Self {
+    pub fn new(html: &str) -> Self {
+        let html = html.replacen(PLACE, HOUSE, 1);
         let digest = |tag: &str| {
-            let inside = between(HTML, &format!("<{tag}>"), &format!("</{tag}>"));
+            let inside = between(&html, &format!("<{tag}>"), &format!("</{tag}>"));
             format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(inside.as_bytes())))
         };
         let (script, style) = (digest("script"), digest("style"));
@@ -23,12 +27,12 @@ impl Page {
             "default-src 'none'; script-src {script}; style-src {style}; img-src 'self' data:; media-src 'self'; connect-src 'self'; \
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         );
-        Self { policy }
+        Self { html, policy }
     }
 
     /// As an answer.
     pub fn reply(&self) -> Reply {
-        Reply::new(200, "text/html; charset=utf-8", HTML).with("Content-Security-Policy", &self.policy)
+        Reply::new(200, "text/html; charset=utf-8", self.html.as_str()).with("Content-Security-Policy", &self.policy)
     }
 }
 
@@ -43,13 +47,17 @@ mod tests {
 
     /// Whatever the page needed from elsewhere would be missing offline.
     #[test]
-    fn the_page_stands_alone() {
-        for tag in ["script", "style"] {
-            assert!(!between(HTML, &format!("<{tag}>"), &format!("</{tag}>")).is_empty());
-            assert_eq!(HTML.matches(&format!("<{tag}")).count(), 1);
-        }
-        for outside in ["http://", "https://", "@import", "src=\"/", " onclick", " style=\""] {
-            assert!(!HTML.contains(outside), "{outside}");
+    fn pages_stand_alone() {
+        for page in [include_str!("page.html"), include_str!("label/page.html")] {
+            assert_eq!(page.matches(PLACE).count(), 1);
+            let html = Page::new(page).html;
+            for tag in ["script", "style"] {
+                assert!(!between(&html, &format!("<{tag}>"), &format!("</{tag}>")).is_empty());
+                assert_eq!(html.matches(&format!("<{tag}")).count(), 1);
+            }
+            for outside in ["http://", "https://", "@import", "src=\"/", " onclick", " style=\""] {
+                assert!(!html.contains(outside), "{outside}");
+            }
         }
     }
 }

@@ -19,6 +19,9 @@ use crate::{
 use rectiflow::Error;
 use std::sync::{Arc, atomic::AtomicUsize};
 
+/// The page to draw with.
+const PAGE: &str = include_str!("page.html");
+
 /// Models, what waits for them, and who may ask.
 pub struct Server {
     pub options: Options,
@@ -37,7 +40,7 @@ pub struct Server {
 impl Server {
     pub fn new(options: Options, shelf: Shelf, tell: Box<dyn Fn(&str) + Send + Sync>) -> Self {
         let (queue, store) = (Queue::new(options.limits.queue), Store::new(&options.limits));
-        let guard = Guard::new(&options);
+        let guard = Guard::new(options.key.as_deref(), &options.hosts);
         Self {
             options,
             shelf,
@@ -45,7 +48,7 @@ impl Server {
             store,
             metrics: Metrics::default(),
             guard,
-            page: Page::new(),
+            page: Page::new(PAGE),
             desk: Desk::default(),
             sent: Arc::default(),
             tell,
@@ -183,7 +186,7 @@ impl Service for Server {
 }
 
 /// What every answer says to browsers: no other site may use it, nothing is guessed about it, and nothing kept that does not say so.
-fn guarded(reply: Reply) -> Reply {
+pub fn guarded(reply: Reply) -> Reply {
     let kept = reply.headers.iter().any(|(name, _)| *name == "Cache-Control");
     let reply = reply.with("X-Content-Type-Options", "nosniff").with("Cross-Origin-Resource-Policy", "same-origin");
     if kept { reply } else { reply.with("Cache-Control", "no-store") }

@@ -18,7 +18,7 @@ pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
 pub use keep::{Cite, Classifier, ClassifierVerb, Convert, Data, DataVerb, Get, Inspect, Report, Resume, Slim};
 pub use make::{Codec, Demo, Fast, Pairs, Plan, Student, StudentMethod, Toy, Train};
 pub use separate::Separate;
-pub use serve::Serve;
+pub use serve::{Label, Serve};
 pub use shape::{Extract, Place, Shape, ShapeVerb};
 pub use use_it::{Edit, Invert, Restore};
 
@@ -127,6 +127,8 @@ pub enum Verb {
     OneMoreStep(Student),
     /// Train a reward with several axes on a model's own samples.
     Reward(Reward),
+    /// Ask somebody which of two samples is better, on a page of this machine; writes a pair file.
+    Label(Label),
     /// Move a model towards what a reward prefers: Flow-DPO, Flow-RWR or supervised fine-tuning.
     Align(Align),
     /// How often a reward prefers one model's samples to another's, same noise and class, with intervals.

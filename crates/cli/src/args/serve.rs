@@ -1,6 +1,7 @@
-//! Arguments of `serve`.
+//! Arguments of `serve` and `label`.
 
 use clap::{Args, ValueHint};
+use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 pub struct Serve {
@@ -19,7 +20,7 @@ pub struct Serve {
     pub allow_host: Vec<String>,
     /// A folder of runs whose curves and sheets the page shows, also while they train.
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
-    pub runs: Option<std::path::PathBuf>,
+    pub runs: Option<PathBuf>,
     /// Pictures that may wait to be drawn; who comes then is asked to come again.
     #[arg(long, value_name = "PICTURES", default_value_t = 64)]
     pub queue: usize,
@@ -47,4 +48,32 @@ pub struct Serve {
     /// Connections open at a time.
     #[arg(long, value_name = "CONNECTIONS", default_value_t = 256)]
     pub max_connections: usize,
+}
+
+#[derive(Args, Debug)]
+pub struct Label {
+    /// A folder of pictures, animations or sounds; those of one prompt in a folder of their own, with a .txt beside each, or as `sample` wrote them.
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+    /// The pair file, .jsonl; one that is there is gone on with.
+    #[arg(long, short, default_value = "pairs.jsonl", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+    /// What is asked of each pair.
+    #[arg(long, value_name = "AXIS,...", value_delimiter = ',', default_value = "VQ,MQ,TA")]
+    pub axes: Vec<String>,
+    /// Pairs at most.
+    #[arg(long, short, default_value_t = 200)]
+    pub num: usize,
+    /// Seed of which pairs are shown.
+    #[arg(long, value_parser = super::seed, default_value_t = 0)]
+    pub seed: u64,
+    /// The innermost folders are clips, and the pictures in each are its frames.
+    #[arg(long)]
+    pub folders_are_clips: bool,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7861")]
+    pub listen: String,
+    /// A name by which browsers call this server, besides localhost and addresses (repeatable).
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
 }

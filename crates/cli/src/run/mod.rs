@@ -65,6 +65,7 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
     match verb {
         // It waits for most of its life, which a thread of the pool should not.
         Verb::Serve(request) => serve::serve(request, &global, &chosen, &stop),
+        Verb::Label(request) => serve::label(request, &global, &stop),
         verb => device::on_a_worker(move || work(verb, global, chosen, stop)),
     }
 }
@@ -113,7 +114,8 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
         | Verb::Inspect(_)
         | Verb::Report(_)
         | Verb::Slim(_)
-        | Verb::Serve(_) => Ok(()),
+        | Verb::Serve(_)
+        | Verb::Label(_) => Ok(()),
     }
 }
 

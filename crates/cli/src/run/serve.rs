@@ -1,8 +1,8 @@
-//! `serve`: from arguments to a server, from its lines to the terminal.
+//! `serve` and `label`: from arguments to a server, from its lines to the terminal.
 
 use crate::{args, say};
 use rectiflow::{Error, device::Chosen};
-use server::{Limits, Options};
+use server::{LabelOptions, Limits, Options};
 use std::sync::{Arc, atomic::AtomicBool};
 
 /// The variable that keeps a key out of the list of processes.
@@ -59,4 +59,25 @@ pub(super) fn serve(
         }
     };
     server::serve(options, device, stop, |line| say::line(line), ready)
+}
+
+pub(super) fn label(request: args::Label, global: &args::Global, stop: &Arc<AtomicBool>) -> Result<(), Error> {
+    let args::Label { folder, output, axes, num, seed, folders_are_clips, listen, allow_host } = request;
+    let options = LabelOptions { folder, output, axes, pairs: num, seed, folders_are_clips, listen, hosts: allow_host };
+    let quiet = global.quiet;
+    let ready = move |address: std::net::SocketAddr| {
+        if !quiet {
+            say::line(format_args!("label at http://{address}/ (Ctrl-C ends; every answer is kept at once)"));
+        }
+    };
+    server::label(
+        &options,
+        stop,
+        move |line| {
+            if !quiet {
+                say::line(line)
+            }
+        },
+        ready,
+    )
 }

@@ -70,6 +70,20 @@ pub fn json(command: &mut assert_cmd::Command) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).expect("--json prints JSON and nothing else")
 }
 
+/// Where a program that serves says it listens, and all that it said until then.
+fn said_first(out: impl Read) -> (SocketAddr, String) {
+    let (mut lines, mut said) = (BufReader::new(out), String::new());
+    loop {
+        let mut line = String::new();
+        let read = lines.read_line(&mut line).expect("a line");
+        said += &line;
+        if line.contains("http://") || read == 0 {
+            let address = line.split('/').nth(2).and_then(|place| place.parse().ok());
+            return (address.unwrap_or_else(|| panic!("it says where it listens: {said}")), said);
+        }
+    }
+}
+
 /// The program while it serves; ends with its value.
 pub struct Serving {
     child: Child,
@@ -80,13 +94,22 @@ impl Serving {
     /// `serve MODEL` on a free port.
     pub fn start(model: &Path, variables: &[(&str, &Path)]) -> Self {
         let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("rectiflow"));
-        command.args(["--threads", "2", "serve", "--listen", "127.0.0.1:0"]).arg(model).stderr(Stdio::piped());
+        command.args(["--threads", "2", "serve", "--listen", "127.0.0.1:0"]).arg(model);
         command.envs(variables.iter().copied());
-        let mut child = command.spawn().expect("the program starts");
-        let mut line = String::new();
-        BufReader::new(child.stderr.as_mut().expect("it is piped")).read_line(&mut line).expect("a line");
-        let address = line.split('/').nth(2).and_then(|place| place.parse().ok());
-        Self { child, address: address.unwrap_or_else(|| panic!("it says where it listens: {line}")) }
+        Self::of(command).0
+    }
+
+    /// A command that serves, and what it said before it did.
+    pub fn of(mut command: std::process::Command) -> (Self, String) {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
+        let (address, said) = said_first(child.stderr.as_mut().expect("it is piped"));
+        (Self { child, address }, said)
+    }
+
+    /// Ends it as the system does when memory is short: at once.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
     }
 
     fn ask(&self, request: &str) -> Vec<u8> {

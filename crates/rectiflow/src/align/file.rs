@@ -91,7 +91,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let stereo = Sound { rate: 8000, channels: vec![vec![0.5, -0.5, 0.25], vec![-0.5, 0.5, 0.25]] };
-        media::audio::write(&at("a.wav"), &stereo, Depth::Pcm16).unwrap();
+        media::audio::write(&at("a.wav"), &stereo, Depth::Int16).unwrap();
         let one = Loaded::open(&at("a.wav"), Shape::new(&[1, 4]).unwrap()).unwrap();
         assert_eq!((one.sound, one.row.len(), one.row[3]), (Some((8000, -1)), 4, 0.0));
         assert!(one.row[..2].iter().all(|v| v.abs() < 1e-3) && (one.row[2] - 0.25).abs() < 1e-3, "{:?}", one.row);

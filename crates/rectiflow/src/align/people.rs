@@ -79,7 +79,7 @@ impl People {
         order.sort_by_key(|place| key.bits(*place as u64));
         let pairs: Vec<&(Pair, i64)> = order.into_iter().map(|place| &pairs[place]).collect();
         let row = |path: &String| loaded.rows.get(path).map(|sample| sample.row.as_slice()).unwrap_or_default();
-        let rows = pairs.iter().flat_map(|(pair, _)| pair.paths.iter().flat_map(|path| row(path))).copied().collect();
+        let rows = pairs.iter().flat_map(|(pair, _)| pair.paths.iter().flat_map(row)).copied().collect();
         let classes = pairs.iter().flat_map(|(_, class)| [*class; 2]).collect();
         let scores: Option<Vec<&[Vec<f64>; 2]>> = pairs.iter().map(|(pair, _)| pair.scores.as_ref()).collect();
         let values = scores.map(|all| all.iter().flat_map(|two| two.iter().flatten().copied()).collect());
@@ -312,10 +312,10 @@ mod tests {
     fn read(rows: &str, skip: bool, shape: &[usize]) -> (Result<People, Error>, String) {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        std::fs::write(at("slow.png"), film(&[0, 50, 100], 125)).unwrap();
-        std::fs::write(at("fast.png"), film(&[0, 60, 110, 160, 220], 40)).unwrap();
+        std::fs::write(at("slow.png"), film(&[0, 50, 100, 150], 125)).unwrap();
+        std::fs::write(at("fast.png"), film(&[0, 60, 110, 160, 220, 230, 240], 40)).unwrap();
         std::fs::write(at("short.png"), film(&[1, 2], 125)).unwrap();
-        std::fs::write(at("broken.png"), &film(&[1, 2, 3], 125)[..90]).unwrap();
+        std::fs::write(at("broken.png"), &film(&[1, 2, 3, 4], 125)[..90]).unwrap();
         std::fs::write(at("p.csv"), format!("path_A,path_B,prompt,VQ,MQ,fps_A,fps_B\n{rows}")).unwrap();
         let request = PeopleRequest { file: &at("p.csv"), axes: None, skip };
         let told = std::cell::RefCell::new(String::new());
@@ -333,26 +333,26 @@ mod tests {
     #[test]
     fn clips_become_candidates_and_speeds_are_told() {
         let rows = "slow.png,fast.png,Bag,A,same,8,\nfast.png,slow.png,dress,B,A,,\n";
-        let (people, told) = read(rows, false, &[3, 4, 4]);
+        let (people, told) = read(rows, false, &[4, 4, 4]);
         let people = people.unwrap();
         let at = people.candidates.drawn.classes.iter().position(|class| *class == 0).unwrap();
         let (first, second) = (people.candidates.row(at), people.candidates.row(at + 1));
         let levels = |row: &[f32]| row.chunks(16).map(|frame| data::denormalize(frame[0])).collect::<Vec<u8>>();
-        assert_eq!((levels(first), levels(second)), (vec![0, 50, 100], vec![0, 110, 220]));
+        assert_eq!((levels(first), levels(second)), (vec![0, 50, 100, 150], vec![0, 110, 220, 240]));
         assert_eq!(people.verdicts[at..at + 2], [Verdict::First, Verdict::Tie]);
         assert_eq!(people.candidates.drawn.classes.len(), 4);
         assert!(people.candidates.scores.is_empty());
         for line in [
             "2 rows, 2 pairs of 2 samples: VQ 1 A, 1 B, 0 same, 0 invalid; MQ 1 A, 0 B, 1 same",
             "pairs of clips at different frames to a second (2, the first line 2: 8.000 and 25.000)",
-            "clips of several lengths (1 of 3, 1 of 5 frames)",
+            "clips of several lengths (1 of 4, 1 of 7 frames)",
         ] {
             assert!(told.contains(line), "{line}\n{told}");
         }
         assert!(!told.contains("every time"), "{told}");
-        let (_, told) = read("slow.png,fast.png,Bag,A,A,30,\nfast.png,slow.png,Bag,A,A,,\n", false, &[3, 4, 4]);
+        let (_, told) = read("slow.png,fast.png,Bag,A,A,30,\nfast.png,slow.png,Bag,A,A,,\n", false, &[4, 4, 4]);
         assert!(told.contains("themselves contradict (1, the first line 2 says 30 for 8.000)"), "{told}");
-        let (_, told) = read("slow.png,fast.png,Bag,A,B,,\nfast.png,slow.png,Dress,A,A,,\n", false, &[3, 4, 4]);
+        let (_, told) = read("slow.png,fast.png,Bag,A,B,,\nfast.png,slow.png,Dress,A,A,,\n", false, &[4, 4, 4]);
         assert!(told.contains("VQ says A every time") && !told.contains("MQ says"), "{told}");
     }
 
@@ -360,15 +360,15 @@ mod tests {
     fn what_cannot_be_used_is_refused_or_counted() {
         let rows = "slow.png,fast.png,Bag,A,A,,\nslow.png,gone.png,Bag,A,A,,\nslow.png,broken.png,Bag,A,A,,\n\
                     slow.png,short.png,Bag,A,A,,\nslow.png,fast.png,cat,A,B,,\n";
-        let (refused, _) = read(rows, false, &[3, 4, 4]);
+        let (refused, _) = read(rows, false, &[4, 4, 4]);
         let said = refused.err().unwrap().to_string();
         assert!(said.contains("line 3: ") && said.contains("gone.png") && said.contains("4 of 5 pairs"), "{said}");
-        let (people, told) = read(rows, true, &[3, 4, 4]);
+        let (people, told) = read(rows, true, &[4, 4, 4]);
         assert_eq!(people.unwrap().candidates.pairs(), 1);
         assert!(told.contains("4 of 5 pairs are left out, the first: line 3"), "{told}");
-        let (refused, _) = read("slow.png,short.png,Bag,A,A,,\n", true, &[3, 4, 4]);
-        assert!(refused.err().unwrap().to_string().contains("2 frames, and 3 are wanted"));
-        let (refused, _) = read("slow.png,fast.png,cat,A,A,,\n", false, &[3, 4, 4]);
+        let (refused, _) = read("slow.png,short.png,Bag,A,A,,\n", true, &[4, 4, 4]);
+        assert!(refused.err().unwrap().to_string().contains("2 frames, and 4 are wanted"));
+        let (refused, _) = read("slow.png,fast.png,cat,A,A,,\n", false, &[4, 4, 4]);
         assert!(refused.err().unwrap().to_string().contains("no class of this model; there are Bag, Dress"));
     }
 }

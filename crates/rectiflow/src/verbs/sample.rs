@@ -326,6 +326,21 @@ fn images_or_noise(model: &Model, data: Option<&str>) -> Result<Start, Error> {
     }
 }
 
+/// Milliseconds that a frame of a clip is shown for: eight to a second.
+const FRAME: u16 = 125;
+
+/// The frames of clip `i`, whose frames stand where a picture has channels; none of a picture.
+fn film(images: &Images, i: usize) -> Option<Vec<Bitmap>> {
+    let ([frames, height, width], row) = (images.shape(), images.image(i));
+    let frame = |plane: &[f32]| Bitmap {
+        pixels: plane.iter().flat_map(|value| [data::denormalize(*value); 3]).collect(),
+        height,
+        width,
+        channels: 3,
+    };
+    (frames != 1 && frames != 3).then(|| row.chunks(height * width).map(frame).collect())
+}
+
 /// Image `i` in a file of its own.
 pub(crate) fn single(images: &Images, i: usize) -> Result<Bitmap, Error> {
     let one = Images::new(images.image(i).to_vec(), 1, images.shape())?;
@@ -364,7 +379,15 @@ fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &N
                 // An image that was somebody's keeps its name.
                 let key = start.dataset().and_then(|dataset| dataset.key(i)).map(|key| key.replace(['/', '\\'], "_"));
                 let name = format!("{}.png", key.unwrap_or_else(|| format!("{i:06}")));
-                png(&folder.join(name), &single(&images, i)?, i, &drawn.classes[i..=i])?;
+                let (place, classes) = (folder.join(name), &drawn.classes[i..=i]);
+                match film(&images, i) {
+                    None => png(&place, &single(&images, i)?, i, classes)?,
+                    Some(frames) => {
+                        let (line, json) = (note.line(), note.json(i, classes));
+                        let text = [("parameters", line.as_str()), ("rectiflow", json.as_str())];
+                        media::atomic::write(&place, &media::animation::encode_with(&frames, FRAME, FRAME, &text)?)?;
+                    }
+                }
             }
         }
     }

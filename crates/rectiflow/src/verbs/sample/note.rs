@@ -34,6 +34,13 @@ impl Note<'_> {
         Some(range.map(|index| self.classes.prompt(index).unwrap_or_default()).collect())
     }
 
+    /// What the classes are called, where the model has some.
+    fn names(&self, classes: &[i64]) -> Option<Vec<&str>> {
+        let names = &self.model.subject.classes;
+        let name = |class: &i64| usize::try_from(*class).ok().and_then(|class| names.get(class));
+        (!names.is_empty()).then(|| classes.iter().map(|class| name(class).map_or("", String::as_str)).collect())
+    }
+
     /// Of the samples from `first` on, asked for these classes.
     pub fn json(&self, first: usize, classes: &[i64]) -> String {
         let range = first as u64..(first + classes.len()) as u64;
@@ -46,6 +53,7 @@ impl Note<'_> {
             "first": first,
             "sample": self.config,
             "classes": classes,
+            "class_names": self.names(classes),
             "prompts": self.prompts(range),
         });
         note.to_string()

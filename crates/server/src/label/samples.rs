@@ -1,0 +1,136 @@
+//! The samples of a folder, each with what it was asked to show.
+
+use super::LabelOptions;
+use rectiflow::{Error, data::clip, media};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What a sample is shown as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A picture or an animation, whatever its file is.
+    Picture,
+    /// A folder of frames.
+    Frames,
+    /// A sound.
+    Sound,
+}
+
+/// Something to be labelled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub path: PathBuf,
+    pub kind: Kind,
+    pub prompt: String,
+}
+
+/// Folders deep at most.
+const DEEP: usize = 16;
+
+/// The samples below the folder in the order of their names, and lines about what else is there.
+pub fn find(options: &LabelOptions) -> Result<(Vec<Sample>, Vec<String>), Error> {
+    let folder = &options.folder;
+    if !folder.is_dir() {
+        return Err(Error::Failure(format!(
+            "{}: no such folder; give the one that the samples lie in",
+            folder.display()
+        )));
+    }
+    let mut search = Search { options, samples: Vec::new(), passed: BTreeMap::new() };
+    search.walk(folder, "", 0)?;
+    let told = search.passed.iter().map(|(what, (count, first))| {
+        format!(
+            "{}: not shown: {count} {what} ({}{})",
+            folder.display(),
+            first.join(", "),
+            if *count > 5 { ", ..." } else { "" }
+        )
+    });
+    Ok((search.samples, told.collect()))
+}
+
+struct Search<'a> {
+    options: &'a LabelOptions,
+    samples: Vec<Sample>,
+    passed: BTreeMap<&'static str, (usize, Vec<String>)>,
+}
+
+impl Search<'_> {
+    fn walk(&mut self, folder: &Path, prompt: &str, depth: usize) -> Result<(), Error> {
+        let io = |error| rectiflow::data::DataError::io(folder, "read", error);
+        let mut entries: Vec<PathBuf> = Vec::new();
+        for entry in fs::read_dir(folder).map_err(io)? {
+            entries.push(entry.map_err(io)?.path());
+        }
+        entries.sort();
+        let output = std::path::absolute(&self.options.output).ok();
+        for path in entries {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with('.') || std::path::absolute(&path).ok() == output {
+                continue;
+            }
+            if path.is_dir() {
+                if depth == DEEP {
+                    self.pass("folders too deep", &path);
+                } else if self.options.folders_are_clips && innermost(&path) {
+                    self.keep(path, Kind::Frames, prompt);
+                } else {
+                    let below = if prompt.is_empty() { name } else { format!("{prompt}/{name}") };
+                    self.walk(&path, &below, depth + 1)?;
+                }
+            } else if media::audio::is_sound(&path) {
+                self.keep(path, Kind::Sound, prompt);
+            } else if clip::is_picture(&path) {
+                self.keep(path, Kind::Picture, prompt);
+            } else if !(name.ends_with(".txt") && is_beside(&path)) {
+                self.pass("files that are neither pictures nor sounds", &path);
+            }
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, what: &'static str, path: &Path) {
+        let (count, first) = self.passed.entry(what).or_default();
+        *count += 1;
+        if first.len() < 5 {
+            first.push(path.strip_prefix(&self.options.folder).unwrap_or(path).display().to_string());
+        }
+    }
+
+    fn keep(&mut self, path: PathBuf, kind: Kind, folder: &str) {
+        let prompt = said(&path).unwrap_or_else(|| folder.to_string());
+        self.samples.push(Sample { path, kind, prompt });
+    }
+}
+
+/// Whether a folder holds files alone, a picture among them.
+fn innermost(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    let paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    !paths.iter().any(|path| path.is_dir()) && paths.iter().any(|path| clip::is_picture(path))
+}
+
+/// Whether a text stands beside a sample of its name.
+fn is_beside(text: &Path) -> bool {
+    let Some(Ok(entries)) = text.parent().map(fs::read_dir) else { return false };
+    let mut paths = entries.flatten().map(|entry| entry.path());
+    paths.any(|path| path != text && path.file_stem() == text.file_stem())
+}
+
+/// What the text beside a sample says it was asked for, or what this program wrote into its PNG.
+fn said(path: &Path) -> Option<String> {
+    let beside =
+        if path.is_dir() { PathBuf::from(format!("{}.txt", path.display())) } else { path.with_extension("txt") };
+    if let Ok(text) = fs::read_to_string(beside) {
+        let text = text.trim();
+        return (!text.is_empty()).then(|| text.to_string());
+    }
+    let chunks = media::png::read_text(path).ok()?;
+    let note = chunks.iter().find(|(key, _)| key == "rectiflow").map(|(_, text)| text)?;
+    let note: serde_json::Value = serde_json::from_str(note).ok()?;
+    let first = |key: &str| note[key].get(0)?.as_str().filter(|text| !text.is_empty()).map(String::from);
+    first("prompts").or_else(|| first("class_names"))
+}
