@@ -6,7 +6,7 @@ use common::{Serving, json, rectiflow, run};
 use predicates::prelude::*;
 use std::fs;
 
-/// A reward on oracle labels, three ways of alignment and their win rates, on an image model.
+/// A reward on oracle labels, four ways of alignment and their win rates, on an image model.
 #[test]
 fn an_image_model_is_aligned() {
     let folder = tempfile::tempdir().unwrap();
@@ -23,24 +23,24 @@ fn an_image_model_is_aligned() {
     assert!((5..=19).contains(&decided), "{decided}");
 
     let mut seen = Vec::new();
-    for (way, judge) in
-        [("dpo", at("reward").display().to_string()), ("rwr", "oracle:match".into()), ("sft", "oracle:match".into())]
-    {
+    let ways = [
+        ("dpo", at("reward").display().to_string()),
+        ("rwr", "oracle:match".into()),
+        ("sft", "oracle:match".into()),
+        ("grpo", at("reward").display().to_string()),
+    ];
+    for (way, judge) in ways {
         let mut align = rectiflow();
-        align.args(["align", way]).arg(run()).args([
-            "--reward",
-            &judge,
-            "-n",
-            "16",
-            "--images",
-            "32",
-            "--batch-size",
-            "8",
-        ]);
+        align.args(["align", way]).arg(run()).args(["--reward", &judge, "--images", "32", "--batch-size", "8"]);
         align.args(["--set", "lora={rank=2,alpha=4.0}", "-o"]).arg(at(way));
+        // What draws as it learns has no pairs of candidates.
+        match way {
+            "grpo" => align.args(["--way-set", "grpo.steps=4", "--way-set", "grpo.trained=2"]),
+            _ => align.args(["-n", "16"]),
+        };
         let report = json(&mut align);
         let [drawn, decided] = [0, 1].map(|i| report["pairs"][i].as_u64().unwrap());
-        assert!(drawn == 16 && decided > 8, "{way}: {report}");
+        assert!(if way == "grpo" { drawn == 0 } else { drawn == 16 && decided > 8 }, "{way}: {report}");
         let facts = json(rectiflow().arg("inspect").arg(at(way)));
         assert_eq!(facts["newest"]["about"]["stage"], way);
         // Only the correction is in the checkpoint; the base lies beside it once.
@@ -54,7 +54,9 @@ fn an_image_model_is_aligned() {
         assert_ne!(means[0], means[1], "{way} changed nothing");
         seen.push(means[0]);
     }
-    assert!(seen[0] != seen[1] && seen[1] != seen[2], "{seen:?}");
+    assert!(seen[0] != seen[1] && seen[1] != seen[2] && seen[2] != seen[3], "{seen:?}");
+    let log = fs::read_to_string(at("grpo").join("stats.jsonl")).unwrap();
+    assert!(log.contains("reward_contrast") && log.contains("divergence") && log.contains("clipped"), "{log}");
     // A resume that is refused, here for other candidates, leaves the run's recipe as it was.
     let recipe = fs::read(at("sft/recipe.toml")).unwrap();
     let mut other = rectiflow();
@@ -271,6 +273,46 @@ fn a_hundred_pairs_are_labelled_and_none_is_lost() {
     assert!(!at("new.jsonl").exists());
 }
 
+/// Rewards and alignments whose newest checkpoint is lost end where they did.
+/// Mutants: candidates of another seed; a reference that is the checkpoint and not the model; a round of samples drawn under another number.
+#[test]
+fn alignments_are_continued_from_their_folders_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let keep = ["--set", "train.checkpoint.every=16", "--set", "train.checkpoint.keep_last=9"];
+    let mut reward = rectiflow();
+    reward.args(["reward", "train", "--oracles", "contrast,match", "-n", "16", "--held-out", "4"]).args(keep);
+    reward.args(["--set", "train.images=32", "--set", "train.batch=8", "-o"]).arg(at("reward")).arg(run());
+    json(&mut reward);
+    for way in ["dpo", "grpo"] {
+        let mut align = rectiflow();
+        align.args(["align", way, "--reward", "reward", "--images", "32", "--batch-size", "8"]).args(keep);
+        align.args(["--set", "lora={rank=2,alpha=4.0}", "-o", way]).arg(run()).current_dir(folder.path());
+        match way {
+            "grpo" => align.args(["--way-set", "grpo.steps=3", "--way-set", "grpo.trained=2"]),
+            _ => align.args(["-n", "12"]),
+        };
+        json(&mut align);
+    }
+    let mean = |reward: &std::path::Path, first: &std::path::Path| {
+        let mut rate = rectiflow();
+        rate.args(["winrate", "-n", "4", "--steps", "2", "--reward"]).arg(reward).arg(first).arg(run());
+        json(&mut rate)["wins"][0]["means"].clone()
+    };
+    for name in ["dpo", "grpo", "reward"] {
+        let drawn = || if name == "reward" { mean(&at(name), &run()) } else { mean(&at("reward"), &at(name)) };
+        let (last, before) = (at(name).join("checkpoints/000000000032.safetensors"), drawn());
+        fs::remove_file(&last).unwrap();
+        assert_ne!(drawn(), before, "{name}: nothing was lost");
+        let done = json(rectiflow().arg("resume").arg(at(name)));
+        assert!(last.is_file() && done["stopped"] == false, "{name}: {done}");
+        assert_eq!(drawn(), before, "{name}");
+    }
+    fs::remove_dir_all(at("reward")).unwrap();
+    fs::remove_file(at("dpo/checkpoints/000000000032.safetensors")).unwrap();
+    rectiflow().arg("resume").arg(at("dpo")).assert().code(1).stderr(predicate::str::contains("reward"));
+}
+
 #[test]
 fn what_cannot_be_judged_or_aligned_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -291,6 +333,20 @@ fn what_cannot_be_judged_or_aligned_is_refused() {
     refused(align("oracle:contrast", &["--way-set", "dpo.bta=1"]), 2, "bta");
     refused(align("oracle:contrast", &["--way-set", "rwr.cap=2"]), 2, "settings of `dpo`");
     refused(align("oracle:contrast", &["-n", "0"]), 2, "at least one pair");
+    let grpo = |more: &[&str]| {
+        let mut command = rectiflow();
+        command
+            .args(["align", "grpo"])
+            .arg(run())
+            .args(["--reward", "oracle:contrast"])
+            .args(more)
+            .arg("-o")
+            .arg(at("no"));
+        command
+    };
+    refused(grpo(&["-n", "9"]), 2, "leave --num out");
+    refused(grpo(&["--batch-size", "12"]), 2, "no whole groups of grpo.group = 8");
+    refused(grpo(&["--way-set", "grpo.group=1"]), 2, "grpo.group");
     refused(align("oracle:contrast", &["--set", "network.type=mlp"]), 2, "align keeps the model's network");
     refused(align(&at("nothing").display().to_string(), &[]), 1, "no such file");
     let model = run().display().to_string();

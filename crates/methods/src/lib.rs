@@ -36,6 +36,6 @@ pub fn papers() -> Vec<base::Paper> {
     let steering = [steer::flowchef::FLOWCHEF, steer::mpgd::MPGD, steer::dps::DPS, steer::freedom::FREEDOM];
     let editing =
         [steer::ot_ode::OT_ODE, steer::pnp_flow::PNP_FLOW, edit::flow_edit::FLOW_EDIT, edit::sd_edit::SD_EDIT];
-    let aligning = [align::VIDEO_ALIGN, align::dpo::DIFFUSION_DPO];
+    let aligning = [align::VIDEO_ALIGN, align::dpo::DIFFUSION_DPO, align::FLOW_GRPO];
     few_steps.into_iter().chain(beside).chain(steering).chain(editing).chain(aligning).collect()
 }

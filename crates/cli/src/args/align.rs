@@ -74,6 +74,8 @@ pub enum Way {
     Rwr,
     /// Flow matching on the preferred samples.
     Sft,
+    /// From the rewards of samples drawn meanwhile, compared in groups (Flow-GRPO).
+    Grpo,
 }
 
 #[derive(Args, Debug)]
@@ -91,11 +93,11 @@ pub struct Align {
     /// Weights of the axes, contrast=1,match=0.5; all one without. Axes count in their own standard deviations.
     #[arg(long)]
     pub weights: Option<String>,
-    /// Of --reward: pairs of candidates that the model draws, 2000 by default.
+    /// Of --reward: pairs of candidates that the model draws, 2000 by default; grpo draws train.images samples as it learns.
     #[arg(long, short, conflicts_with = "pairs")]
     pub num: Option<usize>,
     /// A key of the way's own settings: dpo.beta, dpo.beta_schedule (constant, derived), dpo.reduction (mean, sum), dpo.stop_ratio,
-    /// rwr.temperature, rwr.cap (repeatable).
+    /// rwr.temperature, rwr.cap, grpo.group, grpo.steps, grpo.noise, grpo.clip, grpo.kl, grpo.updates, grpo.trained (repeatable).
     #[arg(long, value_name = "KEY=VALUE")]
     pub way_set: Vec<String>,
     #[command(flatten)]

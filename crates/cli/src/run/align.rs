@@ -9,7 +9,7 @@ use rectiflow::{
     pipeline::Around,
     recipe::document,
     verbs::{
-        align::{self, AlignRequest, Preference, Way},
+        align::{self, AlignRequest, Asked, Preference, Way},
         reward::{self, Labels, RewardRequest},
         sample::solver,
         student::default_folder,
@@ -27,9 +27,9 @@ fn assigned<T: Serialize + DeserializeOwned>(value: &T, set: &[String], option: 
 }
 
 /// The pair file that was given, if one was.
-fn of_people(given: &args::PairArgs) -> Option<PeopleRequest<'_>> {
+fn of_people(given: args::PairArgs) -> Option<PeopleRequest> {
     let args::PairArgs { pairs, axes, skip_unreadable } = given;
-    pairs.as_deref().map(|file| PeopleRequest { file, axes: axes.clone(), skip: *skip_unreadable })
+    pairs.map(|file| PeopleRequest { file, axes, skip: skip_unreadable })
 }
 
 pub(super) fn reward(action: RewardVerb, global: &Global, context: &mut Context) -> Result<(), Error> {
@@ -43,10 +43,10 @@ pub(super) fn reward(action: RewardVerb, global: &Global, context: &mut Context)
     }
     let folder = run.output_dir.unwrap_or_else(|| PathBuf::from("runs/reward"));
     let resume = run.resume.as_deref().map(Resume::parse);
-    let labels = match of_people(&people) {
+    let labels = match of_people(people) {
         Some(pairs) => Labels::People { pairs, asks, held_out },
         None => Labels::Oracles {
-            names: oracles.as_deref().unwrap_or_default(),
+            names: oracles.unwrap_or_default(),
             pairs: num.unwrap_or(4000),
             held_out: held_out.unwrap_or(1000),
             tied: ties.unwrap_or(0.35),
@@ -71,6 +71,7 @@ pub(super) fn align(request: args::Align, global: &Global, context: &mut Context
     let way = match way {
         args::Way::Dpo => Way::Dpo(assigned(&Default::default(), &own("dpo")?, "--way-set")?),
         args::Way::Rwr => Way::Rwr(assigned(&Default::default(), &own("rwr")?, "--way-set")?),
+        args::Way::Grpo => Way::Grpo(assigned(&Default::default(), &own("grpo")?, "--way-set")?),
         args::Way::Sft if way_set.is_empty() => Way::Sft,
         args::Way::Sft => return Err(Error::Usage("--way-set: sft has no settings of its own; leave it out".into())),
     };
@@ -81,14 +82,17 @@ pub(super) fn align(request: args::Align, global: &Global, context: &mut Context
     }
     let folder = run.output_dir.unwrap_or_else(|| default_folder(&recipe));
     let resume = run.resume.as_deref().map(Resume::parse);
-    let preference = match of_people(&people) {
+    let preference = match of_people(people) {
         Some(file) => Preference::People(file),
-        None => Preference::Judge { judge: reward.as_deref().unwrap_or_default(), pairs: num.unwrap_or(2000) },
+        None => Preference::Judge { judge: reward.unwrap_or_default(), pairs: num },
     };
-    let request = AlignRequest { way, preference, weights: weights.as_deref(), folder: &folder, resume };
+    let request = AlignRequest { asked: Asked { way, preference, weights }, folder: &folder, resume };
     let report = align::align(request, &recipe, model, context)?;
     print(global, &report, || {
         let [drawn, decided] = report.pairs;
+        if drawn == 0 {
+            return format!("rewarded by {}: {}\n", report.judge, shown(&report.train.checkpoint));
+        }
         format!("{decided} of {drawn} pairs are decided by {}: {}\n", report.judge, shown(&report.train.checkpoint))
     })
 }

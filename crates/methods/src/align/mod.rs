@@ -9,6 +9,7 @@
 //! | [`reward_loss`] | how a reward learns from verdicts: Bradley–Terry, with ties, regression, margins |
 //! | [`dpo`] | Flow-DPO: the flow learns from verdicts directly |
 //! | [`paired`] | the points and errors of a pair, time and noise shared |
+//! | [`grpo`] | Flow-GRPO: the flow learns from the rewards of samples it draws meanwhile |
 //! | [`weighted`] | Flow-RWR and supervised fine-tuning: flow matching, weighted by the reward |
 //! | [`reward_field`] | Flow-NRG: a reward's gradient added to the field while it is sampled |
 //!
@@ -16,6 +17,7 @@
 //! the other sign, and its `t/(1-t)` is our `(1-t)/t`.
 
 pub mod dpo;
+pub mod grpo;
 pub mod paired;
 pub mod reward_field;
 pub mod reward_loss;
@@ -23,6 +25,7 @@ pub mod verdict;
 pub mod weighted;
 
 pub use dpo::{BetaSchedule, DpoConfig, Errors, Reduction};
+pub use grpo::{FLOW_GRPO, GrpoConfig, Moments};
 pub use paired::Duel;
 pub use reward_field::{RewardGradient, Rewarded};
 pub use reward_loss::{Compared, RewardLoss};

@@ -4,7 +4,8 @@ use base::{Condition, Device, Key, Network, Pass, Purpose, Tensor, TensorData, T
 use flow::exact::Gaussian;
 use flow::{Objective, Path, ScheduleConfig, Solver, solve};
 use methods::align::{
-    BetaSchedule, Compared, DpoConfig, Duel, Errors, Reduction, RewardLoss, Rewarded, Verdict, WeightConfig, winners,
+    BetaSchedule, Compared, DpoConfig, Duel, Errors, GrpoConfig, Moments, Reduction, RewardLoss, Rewarded, Verdict,
+    WeightConfig, winners,
 };
 
 fn row(values: &[f32]) -> Tensor<1> {
@@ -313,4 +314,152 @@ fn weights_follow_the_reward_and_no_sample_is_the_batch() {
 fn winners_are_kept_once() {
     let pairs = [[4, 2], [2, 7], [7, 4], [1, 0], [0, 9]];
     assert_eq!(winners(&pairs, &[First, Second, Second, Tie, Invalid]), [4, 7]);
+}
+
+// Flow-GRPO against closed forms.
+
+/// The flow of `N(mean, 1)` from standard normal noise along the straight line, moved by `shift` (which may learn): its velocity and score.
+struct Shifted {
+    mean: f64,
+    shift: Tensor<1>,
+}
+
+impl flow::Field<2> for Shifted {
+    fn velocity(&self, x: Tensor<2>, t: &Times, _: &Condition) -> Tensor<2> {
+        let t = t.values()[0];
+        let (a, b) = (1.0 - t, t);
+        let variance = a * a + b * b;
+        // E[x1 - x0 | x] of two independent Gaussians.
+        let exact = (x - b * self.mean) * ((b - a) / variance) + self.mean;
+        exact + self.shift.clone().unsqueeze::<2>()
+    }
+}
+
+impl flow::ScoreField<2> for Shifted {
+    fn velocity_and_score(&self, x: Tensor<2>, t: &Times, condition: &Condition) -> (Tensor<2>, Tensor<2>) {
+        let velocity = flow::Field::velocity(self, x.clone(), t, condition);
+        let time = t.values()[0];
+        // -E[x0|x]/alpha, and x0 = x - t v.
+        let score = (x - velocity.clone() * time) * (-1.0 / (1.0 - time));
+        (velocity, score)
+    }
+}
+
+/// The SDE ends where the flow does, whatever its noise: mean and variance of `N(1.5, 1)`.
+/// Mutants: the sign of the score; `σ` in place of `σ²`; a step's deviation without the root of its length.
+#[test]
+fn noise_on_the_way_leaves_the_samples_distribution_alone() {
+    let (path, device) = (Path::default(), Device::flex());
+    let field = Shifted { mean: 1.5, shift: row(&[0.0]) };
+    for noise in [0.3, 0.7, 1.2] {
+        let config = GrpoConfig { steps: 100, noise, ..GrpoConfig::default() };
+        config.check().unwrap();
+        let key = Key::new(3, Purpose::Noise);
+        let indices: Vec<u64> = (0..8_000).collect();
+        let start = key.normal_tensor(&indices, [indices.len(), 1], &device);
+        let drawn = |step: usize| key.fold(step as u64 + 9).normal_tensor(&indices, [indices.len(), 1], &device);
+        let (points, densities) = config.trajectory(&field, &path, start, drawn, &Condition::none());
+        let last = host(points.last().unwrap().clone());
+        let mean = last.iter().sum::<f64>() / last.len() as f64;
+        let variance = last.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / last.len() as f64;
+        assert!((mean - 1.5).abs() < 0.05 && (variance - 1.0).abs() < 0.06, "{noise}: {mean} {variance}");
+        // The density of a step at what was drawn is that of the noise.
+        let of = host(densities[7].clone());
+        let noise = host(drawn(7));
+        assert!(of.iter().zip(&noise).all(|(d, e)| (d + 0.5 * e * e).abs() < 2e-3));
+    }
+}
+
+/// A flow whose velocity may be shifted by a constant learns on rewards `r(x) = x`. The mean of its samples grows by `S` for a unit of shift,
+/// and the divergence of its steps by `K` times the shift squared, both by recursion; with advantages in standard deviations `s` of the
+/// samples the optimum is about `shift = S / (2 s β K)`, and each gradient on the way the closed one.
+/// Mutants: the ratio's sign; advantages over the batch and not the group; the divergence without its half; the reference that learns too.
+#[test]
+fn rewards_move_a_gaussian_to_its_optimum() {
+    let (path, device) = (Path::default(), Device::flex().autodiff());
+    let (count, group) = (16_000, 16);
+    let config = GrpoConfig { group, steps: 8, noise: 0.7, clip: 10.0, kl: 2.0, updates: 1, trained: 8 };
+    let times = config.times();
+    let strength = |step: usize| {
+        let (t, next) = (times[step], times[step + 1]);
+        config.noise * ((1.0 - t) / if t > 0.0 { t } else { next }).sqrt()
+    };
+    // The mean of the end and its variance without a shift, and what a shift of one adds.
+    let (mut grown, mut variance, mut held) = (0.0, 1.0, 0.0);
+    for step in 0..config.steps {
+        let (t, span) = (times[step], times[step + 1] - times[step]);
+        let half = 0.5 * strength(step).powi(2);
+        let slope = (2.0 * t - 1.0) / ((1.0 - t).powi(2) + t * t); // of the exact velocity
+        let score = -(1.0 - t * slope) / (1.0 - t);
+        let factor = 1.0 + (slope + half * score) * span;
+        let moved = (1.0 + half * t / (1.0 - t)) * span; // what a unit of shift adds to a step's mean
+        grown = factor * grown + moved;
+        variance = factor * factor * variance + strength(step).powi(2) * span;
+        held += 0.5 * moved * moved / (strength(step).powi(2) * span);
+    }
+    // A group measures its own deviation, which of 16 is on the mean so much of the true one: √(15/16) c₄(16).
+    let gain = 0.9523 * grown / variance.sqrt();
+    let optimum = gain / (2.0 * config.kl * held);
+    let gradient_at = |shift: f64| config.kl * 2.0 * held * shift - gain;
+
+    let still = |shift: f64| Shifted { mean: 0.0, shift: row(&[shift as f32]) };
+    let mut shift = 0.0;
+    for round in 0..12u64 {
+        let indices: Vec<u64> = (0..count as u64).map(|i| i + round * count as u64).collect();
+        let key = Key::new(5, Purpose::Noise);
+        let draw = |fold: u64| key.fold(fold).normal_tensor(&indices, [count, 1], &Device::flex());
+        let start = draw(0);
+        let (points, then) =
+            config.trajectory(&still(shift), &path, start, |step| draw(step as u64 + 1), &Condition::none());
+        // Another level in each group, which must not matter.
+        let last = host(points.last().unwrap().clone());
+        let rewards: Vec<f64> = last.iter().enumerate().map(|(i, x)| x + 100.0 * (i / group) as f64).collect();
+        let advantages: Vec<f32> = config.advantages(&rewards).iter().map(|a| *a as f32).collect();
+        let place = |x: Tensor<2>| Tensor::<2>::from_data(x.into_data(), &device);
+        let leaf = Tensor::<1>::from_floats([shift as f32], &device).require_grad();
+        let learning = Shifted { mean: 0.0, shift: leaf.clone() };
+        let mut total = Tensor::<1>::zeros([1], &device);
+        for step in 0..config.steps {
+            let span = (times[step], times[step + 1]);
+            let now: Moments<2> =
+                config.moments(&learning, &path, place(points[step].clone()), span, &Condition::none());
+            let reference = config.moments(&still(0.0), &path, points[step].clone(), span, &Condition::none());
+            let density = now.log_density(place(points[step + 1].clone()));
+            let before = Tensor::<1>::from_data(then[step].clone().into_data(), &device);
+            let worth = Tensor::<1>::from_floats(advantages.as_slice(), &device);
+            let loss = config.loss([density, before], worth, now.divergence(place(reference.mean)));
+            total = total + loss.mean();
+        }
+        let gradients = total.backward();
+        let found = host(leaf.grad(&gradients).unwrap())[0];
+        let wanted = gradient_at(shift);
+        assert!((found - wanted).abs() < 0.05 * grown, "round {round}: {found} for {wanted} at {shift}");
+        shift -= 0.5 * found / (2.0 * config.kl * held);
+    }
+    assert!((shift - optimum).abs() < 0.03 * optimum && optimum > 0.1, "{shift} for {optimum}");
+}
+
+/// Mutants: the larger of the two gains; a clip that also keeps what must be undone.
+#[test]
+fn the_clip_takes_what_is_gained_too_far_alone() {
+    let config = GrpoConfig { clip: 0.2, kl: 0.5, group: 4, ..GrpoConfig::default() };
+    let ratios = [1.5f32, 0.5, 1.5, 0.5, 1.1];
+    let now = row(&ratios.map(f32::ln));
+    let worth = row(&[1.0, 1.0, -1.0, -1.0, 2.0]);
+    let found = host(config.loss([now, row(&[0.0; 5])], worth, row(&[0.0, 0.0, 0.0, 0.0, 3.0])));
+    for (found, wanted) in found.iter().zip([-1.2, -0.5, 1.5, 0.8, -2.2 + 1.5]) {
+        assert!((found - wanted).abs() < 1e-5, "{found} {wanted}");
+    }
+    // Groups of their own, and one that is all alike.
+    let found =
+        config.advantages(&[0.0, 2.0, 0.0, 2.0, /**/ 7.0, 7.0, 7.0, 7.0, /**/ 100.0, 102.0, 100.0, 102.0]);
+    assert_eq!(found, [-1.0, 1.0, -1.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 1.0, -1.0, 1.0]);
+    for wrong in [
+        GrpoConfig { group: 1, ..GrpoConfig::default() },
+        GrpoConfig { trained: 11, ..GrpoConfig::default() },
+        GrpoConfig { noise: 0.0, ..GrpoConfig::default() },
+        GrpoConfig { kl: f64::NAN, ..GrpoConfig::default() },
+    ] {
+        assert!(wrong.check().unwrap_err().to_string().contains("grpo."));
+    }
 }

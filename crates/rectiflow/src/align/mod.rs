@@ -7,6 +7,7 @@ pub mod candidates;
 pub mod climb;
 pub mod duel;
 mod file;
+pub mod grpo;
 pub mod judge;
 pub mod people;
 pub mod reward;

@@ -10,16 +10,18 @@ use crate::{
 use base::{Key, NULL_CLASS, RandomStream};
 use data::preferences::{Pair, PairFile, Said};
 use methods::align::Verdict;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 /// Which pair file, and how it is read.
-#[derive(Clone, Debug)]
-pub struct PeopleRequest<'a> {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeopleRequest {
     /// `.csv`, `.tsv` or `.jsonl`.
-    pub file: &'a Path,
+    pub file: PathBuf,
     /// Its axes; every column that looks like one without.
     pub axes: Option<Vec<String>>,
     /// Whether pairs whose samples cannot be used are left out instead of refused.
@@ -44,13 +46,8 @@ impl People {
     ///
     /// # Errors
     /// A pair file or a sample that cannot be used, by its line, unless it may be left out; no pair that is left.
-    pub fn read(
-        request: &PeopleRequest<'_>,
-        subject: &Subject,
-        seed: u64,
-        context: &mut Context,
-    ) -> Result<Self, Error> {
-        let file = data::preferences::read(request.file, request.axes.as_deref())?;
+    pub fn read(request: &PeopleRequest, subject: &Subject, seed: u64, context: &mut Context) -> Result<Self, Error> {
+        let file = data::preferences::read(&request.file, request.axes.as_deref())?;
         let shown = file.path.display().to_string();
         for left in &file.left_out {
             context.note(format!("{shown}: not used: {left}"));
@@ -317,7 +314,7 @@ mod tests {
         std::fs::write(at("short.png"), film(&[1, 2], 125)).unwrap();
         std::fs::write(at("broken.png"), &film(&[1, 2, 3, 4], 125)[..90]).unwrap();
         std::fs::write(at("p.csv"), format!("path_A,path_B,prompt,VQ,MQ,fps_A,fps_B\n{rows}")).unwrap();
-        let request = PeopleRequest { file: &at("p.csv"), axes: None, skip };
+        let request = PeopleRequest { file: at("p.csv"), axes: None, skip };
         let told = std::cell::RefCell::new(String::new());
         let mut context = Context::new(crate::device::Chosen::cpu(), Default::default(), |event| {
             if let Event::Note(line) = event {
@@ -350,7 +347,7 @@ mod tests {
             assert!(told.contains(line), "{line}\n{told}");
         }
         assert!(!told.contains("every time"), "{told}");
-        let (_, told) = read("slow.png,fast.png,Bag,A,A,30,\nfast.png,slow.png,Bag,A,A,,\n", false, &[4, 4, 4]);
+        let (_, told) = read("slow.png,fast.png,Bag,A,A,30,\nfast.png,slow.png,Dress,A,A,,\n", false, &[4, 4, 4]);
         assert!(told.contains("themselves contradict (1, the first line 2 says 30 for 8.000)"), "{told}");
         let (_, told) = read("slow.png,fast.png,Bag,A,B,,\nfast.png,slow.png,Dress,A,A,,\n", false, &[4, 4, 4]);
         assert!(told.contains("VQ says A every time") && !told.contains("MQ says"), "{told}");

@@ -19,6 +19,9 @@ pub(crate) struct Lineage {
     pub checksum: Option<String>,
     /// The pairs, where they were given and not made.
     pub pairs: Option<PathBuf>,
+    /// What the verb was asked beside its recipe, as the verb itself writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<serde_json::Value>,
 }
 
 impl Lineage {
@@ -30,7 +33,25 @@ impl Lineage {
         let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let directory = std::env::current_dir().unwrap_or_default();
         let checksum = teacher.map(|file| find(file).map(|checkpoint| checkpoint.checksum())).transpose()?;
-        Ok(Self { directory, teacher: teacher.map(whole), checksum, pairs: pairs.map(whole) })
+        Ok(Self { directory, teacher: teacher.map(whole), checksum, pairs: pairs.map(whole), asked: None })
+    }
+
+    /// The same, of a verb that was `asked` more.
+    pub fn asked(self, asked: &impl Serialize) -> Self {
+        Self { asked: serde_json::to_value(asked).ok(), ..self }
+    }
+
+    /// What the verb was asked.
+    ///
+    /// # Errors
+    /// [`Error::Failure`] where it is not said, or not as this program says it.
+    pub fn read_asked<T: serde::de::DeserializeOwned>(&self, folder: &Path) -> Result<T, Error> {
+        let wrong = |what: String| {
+            Error::Failure(format!("{}: {what}; give its verb again with --resume latest", folder.display()))
+        };
+        let asked = self.asked.clone().ok_or_else(|| wrong("this run does not say what it was asked".into()))?;
+        serde_json::from_value(asked)
+            .map_err(|error| wrong(format!("what this run was asked cannot be read ({error})")))
     }
 
     /// Of a run without a teacher that begins here.

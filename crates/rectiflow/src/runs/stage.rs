@@ -70,8 +70,23 @@ impl Stage<'_> {
         source: &mut dyn Source<B>,
         context: &mut Context,
     ) -> Result<TrainReport, Error> {
+        self.run_after(None, module, task, source, context)
+    }
+
+    /// The same, with where it comes from, for who continues it.
+    ///
+    /// # Errors
+    /// Those of [`Stage::run`].
+    pub fn run_after<M: Module, B: Samples>(
+        self,
+        lineage: Option<&Lineage>,
+        module: M,
+        task: &dyn Task<M, B>,
+        source: &mut dyn Source<B>,
+        context: &mut Context,
+    ) -> Result<TrainReport, Error> {
         let from = starting_point(self.folder, self.resume)?;
-        let learning = Learning { task, source, validation: None, data: None, lineage: None, sheets: None };
+        let learning = Learning { task, source, validation: None, data: None, lineage, sheets: None };
         self.from(from, module, learning, context)
     }
 

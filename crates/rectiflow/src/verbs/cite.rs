@@ -53,6 +53,7 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
 pub fn of_stage(stage: &str) -> &'static [Paper] {
     match stage {
         "dpo" => &[align::VIDEO_ALIGN, align::dpo::DIFFUSION_DPO],
+        "grpo" => &[align::FLOW_GRPO],
         "rwr" | "sft" | "reward" => &[align::VIDEO_ALIGN],
         _ => &[],
     }

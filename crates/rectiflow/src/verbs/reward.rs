@@ -11,7 +11,7 @@ use crate::{
         reward::{ComparisonSource, RewardTask, STAGE},
     },
     model::Subject,
-    stage::{Resume, Stage, TrainReport},
+    stage::{Lineage, Resume, Stage, TrainReport},
 };
 use base::{Key, Purpose};
 use methods::align::{Accuracy, Verdict, accuracy};
@@ -19,16 +19,17 @@ use nets::{
     ConditionConfig, DitConfig, MlpConfig, NetConfig, RewardConfig, SetTransformerConfig, TriflowConfig, UnetConfig,
     reward::Axis,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Who labels.
-#[derive(Clone, Debug)]
-pub enum Labels<'a> {
+/// Who labels; the run keeps it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Labels {
     /// Formulas, on pairs that the model draws.
     Oracles {
         /// Their names, separated by commas.
-        names: &'a str,
+        names: String,
         /// Pairs to learn from.
         pairs: usize,
         /// Further pairs to measure on.
@@ -41,7 +42,7 @@ pub enum Labels<'a> {
     /// People, on the samples of a pair file.
     People {
         /// The file.
-        pairs: PeopleRequest<'a>,
+        pairs: PeopleRequest,
         /// The axes that ask whether a sample shows its class; those called `TA` or `match` without.
         asks: Option<Vec<String>>,
         /// Pairs to measure on; a tenth without.
@@ -53,7 +54,7 @@ pub enum Labels<'a> {
 #[derive(Clone, Debug)]
 pub struct RewardRequest<'a> {
     /// Who labels.
-    pub labels: Labels<'a>,
+    pub labels: Labels,
     /// Where the run goes.
     pub folder: &'a Path,
     /// Where it continues from.
@@ -119,7 +120,7 @@ struct Labelled {
 impl Labelled {
     /// Those of a pair file.
     fn by_people(
-        request: &PeopleRequest<'_>,
+        request: &PeopleRequest,
         (asks, held_out): (Option<&[String]>, Option<usize>),
         (model, seed): (&Model, u64),
         context: &mut Context,
@@ -216,7 +217,8 @@ pub fn train(
             }
             labelled
         }
-        &Labels::Oracles { names, pairs, held_out, tied, turned } => {
+        Labels::Oracles { names, pairs, held_out, tied, turned } => {
+            let (pairs, held_out, tied, turned) = (*pairs, *held_out, *tied, *turned);
             for (name, share) in [("--ties", tied), ("--turned", turned)] {
                 if !(0.0..1.0).contains(&share) {
                     return Err(Error::Usage(format!("{name} {share}: give a share from 0 to below 1")));
@@ -249,7 +251,8 @@ pub fn train(
         folder: request.folder,
         resume: request.resume.as_ref(),
     };
-    let report = stage.run(net, &task, &mut source, context)?;
+    let lineage = Lineage::here(Some(&model.file), None)?.asked(&request.labels);
+    let report = stage.run_after(Some(&lineage), net, &task, &mut source, context)?;
     let trained = RewardModel::open(&report.checkpoint, &context.device)?;
     let rewards = trained.rewards(&candidates.drawn, 1.0)?;
     let axes = trained.axes();
@@ -262,6 +265,24 @@ pub fn train(
     };
     let accuracy = axes.iter().enumerate().map(|(axis, name)| (name.clone(), of(axis))).collect();
     Ok(RewardReport { labels: by, accuracy, train: report })
+}
+
+/// Continues the run in `folder` of a reward for samples of `model`, which is all that it was told when it began.
+///
+/// # Errors
+/// Those of [`train`]; a run that does not say what it was asked.
+pub(crate) fn resume(
+    folder: &Path,
+    recipe: RewardRecipe,
+    (model, lineage): (&Model, &Lineage),
+    context: &mut Context,
+) -> Result<TrainReport, Error> {
+    let mut labels: Labels = lineage.read_asked(folder)?;
+    if let Labels::People { pairs, .. } = &mut labels {
+        pairs.file = lineage.found(&pairs.file);
+    }
+    let request = RewardRequest { labels, folder, resume: Some(Resume::Latest) };
+    train(request, recipe, model, context).map(|report| report.train)
 }
 
 /// Its samples are drawn under another seed than anything else's.
