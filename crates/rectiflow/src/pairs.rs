@@ -165,6 +165,12 @@ impl Supply<2> for Ends<'_> {
     }
 }
 
+/// Whether a model whose training data are called `trained` learned the latents of the samples of this fingerprint.
+fn is_of(trained: &str, fingerprint: &str) -> bool {
+    let mark = format!("latents {fingerprint:.8}");
+    trained.contains(&mark)
+}
+
 /// The pictures that `teacher` draws trajectories from, of the shapes of `split`; those of its training where none is held out.
 pub(crate) fn views(teacher: &Model, split: Split, seed: u64, context: &mut Context) -> Result<Option<Views>, Error> {
     let recipe = &teacher.recipe;
@@ -177,6 +183,14 @@ pub(crate) fn views(teacher: &Model, split: Split, seed: u64, context: &mut Cont
         Some(test) => (recipe.data.with_split(Split::Test), test.set),
         None => (recipe.data.clone(), raw(&recipe.data, Some(codec), context)?),
     };
+    if split == Split::Train && !is_of(&teacher.data, shapes.fingerprint()) {
+        return Err(Error::Failure(format!(
+            "{}: its shapes are others than {} was trained on, and the pictures beside its pairs are looked up in them; give those back, or \
+             train anew",
+            shapes.name(),
+            teacher.file.display()
+        )));
+    }
     Views::of((&data, &*shapes), picture, seed, context).map(Some)
 }
 
@@ -414,4 +428,17 @@ pub fn describe(path: &Path) -> Result<Option<Value>, Error> {
         "made": store.meta(),
     });
     Ok(Some(facts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `codec::latents` calls them. Mutant: any data let through.
+    #[test]
+    fn latents_know_what_they_were_made_of() {
+        let trained = "solids as latents c249feb07aea0997, shuffled by seed 1 seen in f819fdf703aca397";
+        assert!(is_of(trained, "c249feb0c1beb93b"));
+        assert!(!is_of(trained, "c249feb1c1beb93b") && !is_of(trained, "f819fdf703aca397"));
+    }
 }

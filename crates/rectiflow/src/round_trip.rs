@@ -112,6 +112,9 @@ pub fn level(
         truth.extend(record.volume.iter().map(|p| f64::from(p[3])));
         shapes += 1;
     }
+    if shapes == 0 {
+        return Err(Error::Failure(format!("{}: none of its shapes has a latent to find a surface in", set.name())));
+    }
     let (offset, volume_iou) = agreeing(&truth, &said);
     let ten: Vec<f64> = said.iter().map(|said| said + 10f64.ln()).collect();
     let at_ten = metrics::shape::volume_iou(&truth, &ten)?;

@@ -2,6 +2,7 @@
 //! longer side to a fixed share of the picture's. TripoSG (Li et al. 2025, arXiv:2502.06608) frames its conditions so.
 
 use super::render::{NO_FACE, RAYS, View};
+use super::vector::{dot, scale};
 use super::{Mesh, views::lit};
 
 /// Share of a picture's side that the longer side of what it shows takes up.
@@ -30,7 +31,7 @@ impl Grey<'_> {
         let (top, bottom) = ends(|i, width| i / width)?;
         let side = (right - left).max(bottom - top) / SHARE;
         let corner = [(left + right - side) / 2.0, (top + bottom - side) / 2.0];
-        // So many looks along each side of a pixel that none of the source's is passed over.
+        // So many looks along each side of a pixel that none of the source's is passed over, up to 64.
         let pixel = side / size as f64;
         let looks = (pixel.ceil() as usize + 1).clamp(2, 64);
         let height = self.covered.len() / width;
@@ -52,10 +53,13 @@ impl Grey<'_> {
     }
 }
 
-/// `mesh` seen from `view` in plain grey and framed, `[size size]`; all white where nothing is seen.
+/// `mesh` seen from `view` in plain grey and framed, `[size size]`, wherever and however large it is; all white where nothing is seen.
 pub fn seen(mesh: &Mesh, view: View, size: usize) -> Vec<f32> {
     let bright = lit(mesh);
-    let seen = view.look(mesh, size * RAYS);
+    // A view shows the square [-1, 1]²: whatever does not reach past the sphere of radius 1 is in it from everywhere.
+    let reach = mesh.points.iter().map(|&p| dot(p, p)).fold(0.0, f64::max).sqrt().max(1e-9);
+    let points = mesh.points.iter().map(|&p| scale(p, 1.0 / reach)).collect();
+    let seen = view.look(&Mesh { points, faces: mesh.faces.clone() }, size * RAYS);
     let covered: Vec<bool> = seen.faces.iter().map(|face| *face != NO_FACE).collect();
     let grey = |face: &u32| if *face == NO_FACE { 1.0 } else { (2.0 * 0.7 * bright[*face as usize] - 1.0) as f32 };
     let values: Vec<f32> = seen.faces.iter().map(grey).collect();
@@ -102,6 +106,11 @@ mod tests {
         let dark = |row: usize| (0..32).filter(|x| picture[row * 32 + x] < 0.9).count();
         // Seen along its length: 0.9 of 32 wide, half as high.
         assert!((28..=30).contains(&dark(16)) && dark(6) == 0 && dark(25) == 0 && dark(12) > 0, "{}", dark(16));
+        // A box that reaches past the faces of the cube is seen whole: 1.41 wide to 1 high over its edge. Mutant: what does not fit is cut off.
+        let picture = seen(&cuboid([-0.9; 3], [0.9; 3]), View { azimuth: 45.0, elevation: 0.0 }, 64);
+        let shown = |at: &dyn Fn(usize) -> usize| (0..64).filter(|i| picture[at(*i)] < 0.5).count() as f64;
+        let (wide, high) = (shown(&|x| 32 * 64 + x), shown(&|y| y * 64 + 30));
+        assert!((wide / high - 2f64.sqrt()).abs() < 0.08, "{wide} {high}");
         assert!(seen(&Mesh::default(), View { azimuth: 0.0, elevation: 0.0 }, 8).iter().all(|v| *v == 1.0));
     }
 }

@@ -69,6 +69,15 @@ impl List {
         }
     }
 
+    /// Keeps `most` of the shapes, whichever their numbers by name choose: some of each class, however they are ordered.
+    pub fn spread(&mut self, most: usize) {
+        let mut order: Vec<usize> = (0..self.items.len()).collect();
+        order.sort_by_key(|&i| (hash(&self.items[i].name), i));
+        order.truncate(most);
+        order.sort_unstable();
+        self.items = order.into_iter().map(|i| self.items[i].clone()).collect();
+    }
+
     fn solids(config: &DataConfig) -> Result<Self, Error> {
         let all: Vec<String> = Kind::ALL.iter().map(|kind| kind.name().to_string()).collect();
         let classes = chosen(&all, &config.classes)?;

@@ -110,14 +110,36 @@ pub struct ShapeSet {
 /// # Errors
 /// A collection that is not here or holds no mesh, keys of `data` that are for pictures, a class that does not exist.
 pub fn open(config: &DataConfig, form: impl Into<Form>, context: &mut Context) -> Result<Arc<dyn Dataset>, Error> {
-    let form = form.into();
-    let list = list::List::of(config)?;
+    of_list(&list::List::of(config)?, config, form.into(), context)
+}
+
+/// At most `most` of them, of all classes.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn some(
+    config: &DataConfig,
+    most: usize,
+    form: impl Into<Form>,
+    context: &mut Context,
+) -> Result<Arc<dyn Dataset>, Error> {
+    let mut list = list::List::of(config)?;
+    list.spread(most);
+    of_list(&list, config, form.into(), context)
+}
+
+fn of_list(
+    list: &list::List,
+    config: &DataConfig,
+    form: Form,
+    context: &mut Context,
+) -> Result<Arc<dyn Dataset>, Error> {
     if list.items.is_empty() {
         let part = if config.split == Split::Test { "test" } else { "training" };
         let remedy = "change data.holdout, data.classes or data.limit";
         return Err(Error::Usage(format!("{}: the {part} part has no shape; {remedy}", list.name)));
     }
-    let rows = rows::of(&list, &form, context)?;
+    let rows = rows::of(list, &form, context)?;
     let mut set = ShapeSet {
         shape: form.shape(),
         rows: Vec::new(),
@@ -303,6 +325,11 @@ mod tests {
         let (a, b) = (named(&*set), named(&*test));
         assert_eq!(a.len() + b.len(), 16, "{a:?} {b:?}");
         assert!(!b.is_empty());
+        // Mutant: the first few of a list in the order of its classes.
+        let few = some(&config, 6, COUNTS, context).unwrap();
+        let labels: std::collections::BTreeSet<_> = (0..few.len()).map(|i| few.label(i)).collect();
+        // The torn one may be among those chosen.
+        assert!((5..=6).contains(&few.len()) && labels.len() == 2, "{} {labels:?}", few.len());
         let family =
             |name: &String| name.trim_end_matches(".obj").trim_end_matches(|c: char| c.is_ascii_digit()).to_string();
         assert!(a.iter().all(|x| b.iter().all(|y| family(x) != family(y))), "{a:?} {b:?}");

@@ -143,12 +143,15 @@ pub(super) fn mesh(item: &Item, collection: Option<&Collection>, depth: u32) -> 
 /// The same for the same shapes in the same order, kept in the same form.
 fn fingerprint(list: &List, form: &Form) -> String {
     let contents = list.collection.as_ref().map_or(0, Collection::fingerprint);
+    let pictures = matches!(form, Form::Pictures(_));
     let form: &dyn std::fmt::Debug = match form {
         Form::Points(counts) => counts,
         Form::Views(cameras) => cameras,
         Form::Pictures(config) => config,
     };
-    let mut text = format!("{FORMAT} {form:?} {FILL} {contents:016x}");
+    // Pictures of the first kind were cut off where a shape reached past the cube's faces.
+    let kind = if pictures { " whole" } else { "" };
+    let mut text = format!("{FORMAT} {form:?}{kind} {FILL} {contents:016x}");
     for item in &list.items {
         text.push_str(&format!("\n{} {} {}", item.name, item.class, item.caption));
         if let Origin::Solid(_, seed, index) = item.origin {

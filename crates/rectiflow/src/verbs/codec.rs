@@ -152,8 +152,9 @@ fn seek(
     context: &mut Context,
 ) -> Result<Level, Error> {
     let counts = Counts::default();
-    let some = recipe.data.limit.map_or(SHAPES, |limit| limit.min(SHAPES));
-    let points = shapes::open(&DataConfig { limit: Some(some), ..recipe.data.clone() }, counts, context)?;
+    // Only so many have latents here.
+    let limit = Some(recipe.data.limit.map_or(MEASURED, |limit| limit.min(MEASURED)));
+    let points = shapes::some(&DataConfig { limit, ..recipe.data.clone() }, SHAPES, counts, context)?;
     let names = (0..dataset.len()).filter_map(|i| Some((dataset.key(i)?, i))).collect();
     level(codec, rows, &names, (&*points, counts), context)
 }

@@ -99,6 +99,10 @@ impl Generate {
             };
         };
         picture.check()?;
+        if recipe.pairs.generate.inverted > 0.0 {
+            return Err("pairs.generate.inverted: inverted pairs begin at shapes, and the pictures beside pairs are numbered otherwise; set it to 0"
+                .into());
+        }
         if self.codec.is_none() || self.text.is_some() {
             return Err("`task.picture` shows the shapes of a codec's data (`task.codec`), and is read in place of captions: name a codec of \
                         shapes, and leave `task.text` out"

@@ -178,10 +178,8 @@ fn asked(
     if let Some(config) = model.recipe.task.picture() {
         let data = model.recipe.data.with_split(Split::Test);
         let views = Views::of((&data, apart), config, request.seed, context)?;
-        // Each time another shape comes, it is seen from another side.
-        let pictures =
-            (0..num).map(|i| views.one(places[i % places.len()], i as u64)).collect::<Result<Vec<_>, _>>()?;
-        let classes = Classes::Pictures(Arc::new(Pictures { rows: pictures.concat(), config: config.clone() }));
+        let rows = pictures(&views, places, num)?;
+        let classes = Classes::Pictures(Arc::new(Pictures { rows, config: config.clone() }));
         let same = (0..places.len()).map(|i| vec![i]).collect();
         return Ok(Asked { classes, wanted: (0..num).map(class).collect(), same });
     }
@@ -195,10 +193,21 @@ fn asked(
     if captions.len() < places.len() {
         return Err(Error::Usage(format!("{}: a held-out shape has no caption to ask for", apart.name())));
     }
-    let fits = |asked: &String| (0..captions.len()).filter(|&i| captions[i] == *asked).collect();
-    let same = captions.iter().map(fits).collect();
+    let same = alike(&captions);
     let wanted = (0..num).map(class).collect();
     Ok(Asked { classes: Classes::prompts(captions), wanted, same })
+}
+
+/// A picture each of the shapes at `places` in turn, for `num` samples: whenever a shape comes again, it is seen from another side.
+fn pictures(views: &Views, places: &[usize], num: usize) -> Result<Vec<f32>, Error> {
+    let all: Result<Vec<_>, Error> = (0..num).map(|i| views.one(places[i % places.len()], i as u64)).collect();
+    Ok(all?.concat())
+}
+
+/// Of each caption the places of all that say the same.
+fn alike(captions: &[String]) -> Vec<Vec<usize>> {
+    let fits = |asked: &String| (0..captions.len()).filter(|&i| captions[i] == *asked).collect();
+    captions.iter().map(fits).collect()
 }
 
 /// At most `most` places of `set`, spread evenly over it.
@@ -272,5 +281,29 @@ impl std::fmt::Display for Measured {
             0 => Ok(()),
             none => writeln!(f, "{none} samples have no surface"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::PictureConfig;
+    use data::DataConfig;
+
+    /// Sample `i` is asked for by a picture of the shape that it is held against. Mutants: places shifted by one; the number of the
+    /// sample in place of its shape's.
+    #[test]
+    fn samples_are_asked_for_by_the_shapes_they_are_held_against() {
+        let data = DataConfig { limit: Some(6), ..DataConfig::named(shapes::SOLIDS) };
+        let config = PictureConfig { size: 16, patch: 8, views: 1, ..PictureConfig::default() };
+        let context = &mut Context::silent();
+        let set = shapes::open(&data, Counts { surface: 16, near: 16, volume: 16 }, context).unwrap();
+        let views = Views::of((&data, &*set), &config, 3, context).unwrap();
+        let one = |place: usize| views.one(place, 0).unwrap();
+        let asked = pictures(&views, &[4, 1, 3], 5).unwrap();
+        assert_eq!(asked, [one(4), one(1), one(3), one(4), one(1)].concat());
+        assert!(one(4) != one(1) && one(1) != one(3));
+        let captions = ["brick", "plate", "brick"].map(String::from);
+        assert_eq!(alike(&captions), [vec![0, 2], vec![1], vec![0, 2]]);
     }
 }
