@@ -1,5 +1,7 @@
 //! What somebody wants drawn, read from a request and checked against the model before it may wait.
 
+mod settings;
+mod shown;
 mod work;
 
 use crate::{
@@ -7,17 +9,17 @@ use crate::{
     http::Permit,
     options::Limits,
     refusal::Refusal,
-    shelf::{Kind, Run, Served, Shelf},
+    shelf::{Kind, Shelf},
 };
 use rectiflow::{
-    Error,
     recipe::SampleConfig,
     released::{self, ReleasedRequest},
-    sampling::named,
     serving::{Asked, Makes, Wanted, Work},
     verbs::sample::SampleOverrides,
 };
 use serde_json::{Value, json};
+use settings::{USUAL, config, depth, own_size, refused, size};
+use shown::{All, asked};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Pictures to be drawn.
@@ -73,12 +75,6 @@ struct Settings {
     /// Characters of a text at most.
     letters: usize,
 }
-
-/// The command line's 128 cells to a side.
-const USUAL: u32 = 7;
-
-/// Classes that a message names before it counts the rest.
-const SHOWN: usize = 20;
 
 impl Ask {
     /// Takes the keys that say what to draw.
@@ -278,136 +274,5 @@ impl Ask {
             Asked::Class(class) => shelf.at(self.model).class(*class),
             Asked::Prompt(text) => Some(text.clone()),
         }
-    }
-}
-
-/// What the pictures of a request show.
-enum All {
-    /// The same.
-    One(Asked),
-    /// So many classes in turn.
-    InTurn(u64),
-    /// These.
-    Each(Vec<Asked>),
-}
-
-impl All {
-    fn of(&self, index: u64) -> Asked {
-        match self {
-            Self::One(asked) => asked.clone(),
-            Self::InTurn(classes) => Asked::Class((index % classes) as i64),
-            Self::Each(all) => all.get(index as usize).cloned().unwrap_or(Asked::Nothing),
-        }
-    }
-}
-
-/// What a prompt and a class ask of a model. Clients of OpenAI's interface have a prompt and no class, so that a prompt may name one.
-fn asked(run: &Run, prompt: &str, class: Option<Value>) -> Result<All, Refusal> {
-    let (model, text) = (&run.opened.model, prompt.trim());
-    let classes = &model.subject.classes;
-    if model.words.is_some() {
-        return match (class, text) {
-            (None, "") => Err(Refusal::bad("prompt", "say what to draw; the class `none` draws anything")),
-            (None, _) => Ok(All::One(Asked::Prompt(prompt.into()))),
-            (Some(Value::String(none)), "") if none == "none" => Ok(All::One(Asked::Nothing)),
-            (Some(_), _) => Err(Refusal::bad("class", "this model reads text; ask with `prompt`")),
-        };
-    }
-    let number = |word: &str| word.parse::<usize>().ok().filter(|class| *class < classes.len());
-    let (param, word) = match (class, text) {
-        (None, text) => ("prompt", text.to_string()),
-        (Some(Value::String(word)), "") => ("class", word.trim().to_string()),
-        (Some(Value::Number(number)), "") => {
-            let class = number.as_u64().filter(|class| (*class as usize) < classes.len());
-            let class = class.ok_or_else(|| Refusal::bad("class", known(classes)))?;
-            return Ok(All::One(Asked::Class(class as i64)));
-        }
-        (Some(_), "") => return Err(Refusal::bad("class", "it must be the name of a class or its number")),
-        (Some(_), _) => return Err(Refusal::bad("class", "say it in `class` or in `prompt`, not in both")),
-    };
-    match word.as_str() {
-        "" if classes.is_empty() => Ok(All::One(Asked::Nothing)),
-        "" => Ok(All::InTurn(classes.len() as u64)),
-        word => match named(classes, word).or_else(|| number(word).filter(|_| param == "class")) {
-            Some(class) => Ok(All::One(Asked::Class(class as i64))),
-            None if word == "none" => Ok(All::One(Asked::Nothing)),
-            None => Err(Refusal::bad(param, known(classes))),
-        },
-    }
-}
-
-/// The classes there are, as what should have been asked.
-fn known(classes: &[String]) -> String {
-    let names = classes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match classes.len() {
-        0 => "this model has no classes and reads no text; leave it empty".into(),
-        all if all > SHOWN => format!("this model draws {names} and {} more", all - SHOWN),
-        _ => format!("this model draws {names}"),
-    }
-}
-
-/// What the library says to a command line, said to a client: without its options and without places.
-fn refused(served: &Served, param: &str, error: &Error) -> Refusal {
-    let text = served.discreet(&error.to_string());
-    let Some((option, reason)) = text.strip_prefix("--").and_then(|text| text.split_once(": ")) else {
-        return Refusal::bad(param, text.replace("--", ""));
-    };
-    let param = match option.split([' ', ',']).next().unwrap_or_default() {
-        "height" | "width" => "size",
-        "negative-prompt" => "negative_prompt",
-        "guidance-scale" => "guidance_scale",
-        "steps" => "steps",
-        "query" => "query",
-        "sound" => "sound",
-        "box" => "box",
-        "mask" => "mask",
-        "method" => "method",
-        "task" => "task",
-        _ => param,
-    };
-    Refusal::bad(param, reason.replace("--guidance-scale", "guidance_scale").replace("--", ""))
-}
-
-/// The usual settings with those that were given, one at a time so that a refusal names the one.
-fn config(served: &Served, run: &Run, steps: Option<usize>, guidance: Option<f64>) -> Result<SampleConfig, Refusal> {
-    let mut overrides = SampleOverrides { steps, ..SampleOverrides::default() };
-    let config = match steps {
-        None => run.usual.clone(),
-        Some(_) => run.opened.config(&overrides).map_err(|error| refused(served, "steps", &error))?,
-    };
-    if guidance.is_none() {
-        return Ok(config);
-    }
-    overrides.guidance = guidance;
-    run.opened.config(&overrides).map_err(|error| refused(served, "guidance_scale", &error))
-}
-
-/// What `resolution` says.
-fn depth(fields: &mut Fields) -> Result<u32, Refusal> {
-    let cells = fields.whole("resolution", 16, 256)?.unwrap_or(1 << USUAL);
-    let wrong = || Refusal::bad("resolution", "it must be 16, 32, 64, 128 or 256 cells to a side");
-    if cells.is_power_of_two() { Ok(cells.ilog2()) } else { Err(wrong()) }
-}
-
-/// Width and height of `512x768`; none for `auto`.
-fn size(text: Option<&str>, limits: &Limits) -> Result<Option<(usize, usize)>, Refusal> {
-    let Some(text) = text.filter(|text| *text != "auto") else { return Ok(None) };
-    let side = |text: &str| text.parse::<usize>().ok().filter(|side| (1..=limits.side).contains(side));
-    let found = text.split_once('x').and_then(|(width, height)| Some((side(width)?, side(height)?)));
-    let message = || format!("it must be WIDTHxHEIGHT, each 1 to {}, or auto", limits.side);
-    found.map(Some).ok_or_else(|| Refusal::bad("size", message()))
-}
-
-/// A run's size is its own.
-fn own_size(run: &Run, size: Option<(usize, usize)>) -> Result<(), Refusal> {
-    let [_, height, width] = run.opened.picture();
-    if run.opened.makes() != Makes::Pictures && size.is_some() {
-        return Err(Refusal::bad("size", "what this model makes has no pixels; leave it out"));
-    }
-    match size {
-        Some(size) if size != (width, height) => {
-            Err(Refusal::bad("size", format!("this model draws {width}x{height}, and nothing else")))
-        }
-        _ => Ok(()),
     }
 }
