@@ -129,13 +129,15 @@ fn options_of_runs_and_of_released_models_are_not_mixed() {
     assert!(!output.exists());
 }
 
-/// A model of the hub is fetched once and found by its name. Mutants: what nothing reads fetched too; the digest not looked at; fetched
-/// again where it is here; a file of another revision.
+/// A model of the hub is fetched once and found by its name. Mutants: what nothing reads fetched too; the digest not looked at, or once
+/// alone; fetched again where it is here; the name moved before all is there; a file of another revision.
 #[test]
 fn models_have_names_on_the_hub() {
     let dir = tempfile::tempdir().unwrap();
     let mut files = hub::files(&fixture("flux_schnell_tiny"));
     files.retain(|name, _| !name.starts_with("golden"));
+    let extra = files["vae/config.json"].clone();
+    files.insert("text_encoders/config.json".into(), extra);
     files.insert("flux1-schnell.safetensors".into(), vec![0; 1000]);
     files.insert("vae/diffusion_pytorch_model.fp16.safetensors".into(), vec![0; 500]);
     files.insert("README.md".into(), b"words".to_vec());
@@ -162,8 +164,10 @@ fn models_have_names_on_the_hub() {
         command
     };
     let fetched = get(&hub.endpoint, "home", "hf:someone/tiny").assert().success();
-    fetched
-        .stderr(said("not fetched: 3 files").and(said("README.md, flux1-schnell.safetensors, vae/diffusion_pytorch")));
+    fetched.stderr(
+        said("not fetched: 4 files")
+            .and(said("README.md, flux1-schnell.safetensors, text_encoders/config.json, vae/diffusion_pytorch")),
+    );
     sample("a.png").assert().success();
     let mut own = rectiflow();
     own.arg("sample").arg(fixture("flux_schnell_tiny"));
@@ -196,7 +200,25 @@ fn models_have_names_on_the_hub() {
     assert!(files.contains_key(part));
     let damaged = Hub::open(files.clone(), Some(part));
     get(&damaged.endpoint, "third", "hf:someone/tiny").assert().code(1).stderr(said("came damaged").and(said(part)));
-    let healed = Hub::open(files, None);
+    // By then the hub has another revision: what is the same in both is linked, and the name stands for the new one once it is whole.
+    let healed = Hub::at("decade", files.clone(), None);
+    let place = get(&healed.endpoint, "third", "hf:someone/tiny").assert().success();
+    let facts: serde_json::Value = serde_json::from_slice(&place.get_output().stdout).unwrap();
+    let place = PathBuf::from(facts["place"].as_str().unwrap());
+    assert!(place.ends_with("decade") && place.join("model_index.json").is_file() && place.join(part).is_file());
+    let asked = healed.asked.lock().unwrap().iter().filter(|path| path.ends_with("/vae/config.json")).count();
+    assert_eq!(asked, 1, "what it is alone");
+    assert!(!place.parent().unwrap().parent().unwrap().join("refs/decade").exists());
+    let older = get(&hub.endpoint, "third", "hf:someone/tiny@c0ffee").assert().success();
+    assert!(String::from_utf8_lossy(&older.get_output().stdout).contains("snapshots/c0ffee"));
+    // A file of a third revision does not hide the whole model.
+    let third = Hub::at("facade", hub::Files::from([("new.gguf".to_string(), vec![7])]), None);
+    get(&third.endpoint, "third", "hf:someone/tiny/new.gguf").assert().success();
+    at("http://127.0.0.1:9", "third").args(["plan", "hf:someone/tiny"]).assert().success();
+    // Nor does what fell apart since.
+    let blob = place.join(part).canonicalize().unwrap();
+    fs::write(&blob, b"rot").unwrap();
+    get(&healed.endpoint, "third", "hf:someone/tiny").assert().code(1).stderr(said("came damaged"));
     get(&healed.endpoint, "third", "hf:someone/tiny").assert().success();
 }
 
@@ -213,7 +235,8 @@ fn noise_may_be_pytorchs() {
     };
     let torch = draw("torch.png", &["--rng", "torch-cpu"]);
     // What `torch.randn((1, 16, 8, 12), generator=torch.Generator("cpu").manual_seed(42))` begins with is tested beside the generator.
-    assert_ne!(fs::read(&torch).unwrap(), fs::read(draw("own.png", &[])).unwrap());
+    let pixels = |path: &PathBuf| image::open(path).unwrap().to_rgb8();
+    assert_ne!(pixels(&torch), pixels(&draw("own.png", &[])));
     assert!(String::from_utf8_lossy(&fs::read(&torch).unwrap()).contains("Seed: 42, RNG: CPU, Size: 48x32"));
     let mut refused = rectiflow();
     refused

@@ -23,6 +23,11 @@ pub struct Hub {
 impl Hub {
     /// Serves `files`; what it says of `damaged` is another file's digest.
     pub fn open(files: Files, damaged: Option<&'static str>) -> Self {
+        Self::at("c0ffee", files, damaged)
+    }
+
+    /// The same at another revision.
+    pub fn at(revision: &'static str, files: Files, damaged: Option<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -30,7 +35,7 @@ impl Hub {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (files, heard) = (files.clone(), heard.clone());
-                std::thread::spawn(move || answer(&stream, &files, damaged, &heard));
+                std::thread::spawn(move || answer(&stream, revision, &files, damaged, &heard));
             }
         });
         Self { endpoint, asked }
@@ -52,7 +57,7 @@ fn walkdir(folder: &Path) -> Vec<std::path::PathBuf> {
     entries.flat_map(|path| if path.is_dir() { walkdir(&path) } else { vec![path] }).collect()
 }
 
-fn answer(stream: &TcpStream, files: &Files, damaged: Option<&str>, heard: &Mutex<Vec<String>>) {
+fn answer(stream: &TcpStream, revision: &str, files: &Files, damaged: Option<&str>, heard: &Mutex<Vec<String>>) {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let Some(first) = lines.next() else { return };
     let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
@@ -67,10 +72,11 @@ fn answer(stream: &TcpStream, files: &Files, damaged: Option<&str>, heard: &Mute
     };
     if path.starts_with("/api/models/someone/tiny") {
         let siblings = files.iter().map(|(name, bytes)| serde_json::json!({ "rfilename": name, "size": bytes.len() }));
-        let list = serde_json::json!({ "sha": "c0ffee", "siblings": siblings.collect::<Vec<_>>() });
+        let list = serde_json::json!({ "sha": revision, "siblings": siblings.collect::<Vec<_>>() });
         return send("200 OK", "", list.to_string().as_bytes());
     }
-    let name = path.strip_prefix("/someone/tiny/resolve/main/").unwrap_or_default();
+    let here = format!("/someone/tiny/resolve/{revision}/");
+    let name = path.strip_prefix(here.as_str()).unwrap_or_default();
     let Some(bytes) = files.get(name) else { return send("404 Not Found", "", b"") };
     // Large files are known by their sha256, small ones by git's own digest.
     let digest = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -83,7 +89,7 @@ fn answer(stream: &TcpStream, files: &Files, damaged: Option<&str>, heard: &Mute
     let (from, all) = (from.parse::<usize>().unwrap(), bytes.len());
     let to = to.parse::<usize>().map_or(all, |to| (to + 1).min(all));
     let headers = format!(
-        "etag: \"{etag}\"\r\nx-repo-commit: c0ffee\r\ncontent-range: bytes {from}-{}/{all}\r\n",
+        "etag: \"{etag}\"\r\nx-repo-commit: {revision}\r\ncontent-range: bytes {from}-{}/{all}\r\n",
         to.saturating_sub(1)
     );
     send("206 Partial Content", &headers, &bytes[from.min(to)..to]);

@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 /// Where there is no terminal, figures come so far apart at least: a night's log stays readable.
 pub const APART: Duration = Duration::from_secs(60);
 
-/// Draws the engine's events on a terminal; where there is none, a plain line of figures at first and then once in [`APART`].
+/// Draws the engine's events on a terminal; where there is none, a plain line of figures at first, then once in [`APART`], and at the end.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
     name: String,
     spoke: Option<Instant>,
+    /// The last figures, unless they were said.
+    held: Option<String>,
     explained: bool,
 }
 
@@ -33,7 +35,7 @@ impl Progress {
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
         bar.set_prefix(name.to_string());
-        Self { bar, name: name.to_string(), spoke: None, explained: false }
+        Self { bar, name: name.to_string(), spoke: None, held: None, explained: false }
     }
 
     /// Whether it is time for a line of figures where there is no bar.
@@ -85,7 +87,10 @@ impl Observer for Progress {
                 if !self.bar.is_hidden() {
                     self.bar.set_message(line(log));
                 } else if self.is_due(Instant::now()) {
+                    self.held = None;
                     self.say(&line(log));
+                } else {
+                    self.held = Some(line(log));
                 }
             }
             Event::Validation(v) => {
@@ -104,6 +109,9 @@ impl Observer for Progress {
             }
             Event::Finished { images, seconds, stopped } => {
                 self.bar.finish_and_clear();
+                if let Some(line) = self.held.take() {
+                    self.say(&line);
+                }
                 let how = if *stopped { "stopped" } else { "finished" };
                 let seconds = HumanDuration(Duration::from_secs_f64(*seconds));
                 self.say(&format!("{how} after {images} images, {seconds:#}"));
@@ -147,6 +155,12 @@ mod tests {
         let mut progress = Progress::with_target("base", ProgressDrawTarget::hidden());
         assert!(progress.event(&Event::Log(log)).unwrap().is_continue());
         assert_eq!(progress.bar.position(), 100, "a tenth of a thousand");
+        // The first was said; what comes right after it is kept for the end.
+        assert_eq!(progress.held, None);
+        let _ = progress.event(&Event::Log(log)).unwrap();
+        assert_eq!(progress.held.as_deref(), Some(line(&log).as_str()));
+        let _ = progress.event(&Event::Finished { images: 6400, seconds: 10.0, stopped: false }).unwrap();
+        assert_eq!(progress.held, None);
         let shown = line(&log);
         for part in ["loss 0.1234", "640.0 img/s", "10.00 it/s", "00:01:30 left", "500.00 MB", "1.50 GB"] {
             assert!(shown.contains(part), "`{part}` is not in: {shown}");

@@ -1,6 +1,7 @@
 //! The Hugging Face hub, through the `hf-hub` crate and its cache, which other programs share: `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`,
 //! `HF_TOKEN`, `HF_HUB_OFFLINE` and the login of its own client are honoured, partial files are continued.
 
+mod choice;
 pub mod models;
 pub(super) mod sets;
 
@@ -66,4 +67,17 @@ fn is_inside(file: &str) -> bool {
 fn is_plain(word: &str) -> bool {
     let known = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '-' | '_' | '.');
     !word.is_empty() && !word.starts_with('.') && word.chars().all(known)
+}
+
+/// Lets `place` be the file that lies in the cache at `cached`.
+#[cfg(unix)]
+fn link(cached: &Path, place: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(place.parent().unwrap_or(place))?;
+    std::os::unix::fs::symlink(std::fs::canonicalize(cached)?, place)
+}
+
+#[cfg(not(unix))]
+fn link(cached: &Path, place: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(place.parent().unwrap_or(place))?;
+    std::fs::copy(cached, place).map(|_| ())
 }

@@ -2,11 +2,10 @@
 
 use super::{
     super::{Origin, Progress},
-    HUB, api, failed, is_inside, network,
+    HUB, api, failed, is_inside, link, network,
 };
 use crate::write::create_dir;
 use crate::{DataError, Result};
-use std::fs;
 use std::path::Path;
 
 const ENDINGS: [&str; 14] = [
@@ -60,16 +59,6 @@ pub(in crate::fetch) fn get(
 fn is_wanted(file: &str) -> bool {
     let lower = file.to_lowercase();
     is_inside(file) && !lower.starts_with('.') && ENDINGS.iter().any(|ending| lower.ends_with(ending))
-}
-
-#[cfg(unix)]
-fn link(cached: &Path, path: &Path) -> std::io::Result<()> {
-    std::os::unix::fs::symlink(fs::canonicalize(cached)?, path)
-}
-
-#[cfg(not(unix))]
-fn link(cached: &Path, path: &Path) -> std::io::Result<()> {
-    fs::copy(cached, path).map(|_| ())
 }
 
 #[cfg(test)]
