@@ -162,6 +162,34 @@ fn prompts_go_from_training_to_one_step() {
     let likelihood = json(program().args(["likelihood", "--num", "4", "--steps", "2"]).arg(at("base")));
     assert!(likelihood["bits_per_dimension"].as_f64().is_some(), "{likelihood}");
 
+    // Restoring and editing hear prompts too. What pictures show now is in their captions where nobody says it.
+    // Mutants: a prompt that is parsed and not heard; captions that are passed over; the source's prompt for the target's.
+    let changed = |verb: &str, args: &[&str], file: &str| -> Vec<u8> {
+        let mut command = program();
+        command.arg(verb).arg(at("base")).args(["--resize", "-n", "4", "--input"]).arg(at("pictures"));
+        command.args(args).arg("-o").arg(at("changed")).assert().success();
+        let bytes = image::open(at("changed").join(file)).unwrap().to_rgb8().into_raw();
+        fs::remove_dir_all(at("changed")).unwrap();
+        bytes
+    };
+    let hole = |more: &[&str]| {
+        let args = [&["--degrade", "--task", "inpaint", "--box", "4"], more].concat();
+        changed("restore", &args, "flowchef/blue-square-1.png")
+    };
+    let shown = ["--prompt", "red square one", "--prompt", "green stripe two"];
+    assert_ne!(hole(&[]), hole(&shown));
+    let edited = |more: &[&str]| {
+        let args = [&["--method", "inversion", "--prompt", "red square three"], more].concat();
+        changed("edit", &args, "inversion/000001.png")
+    };
+    let own: Vec<String> = ["one", "two", "three", "four"].map(|shade| format!("blue square {shade}")).into();
+    let said: Vec<&str> = own.iter().flat_map(|text| ["--source-prompt", text]).collect();
+    assert_eq!(edited(&[]), edited(&said));
+    assert_ne!(edited(&[]), edited(&["--source-prompt", "red square three"]));
+    let mut deaf = program();
+    deaf.args(["restore", "--task", "colour", "--input"]).arg(at("pictures")).args(["--prompt", "x", "-o"]);
+    deaf.arg(at("no")).arg(common::run()).assert().code(2).stderr(predicate::str::contains("reads no text"));
+
     // The whole of InstaFlow: guided pairs, reflow, distillation to one step, each reading the same words.
     for (verb, teacher, student) in [("reflow", "base", "straight"), ("distill", "straight", "one")] {
         let mut command = program();

@@ -57,6 +57,9 @@ pub struct Restore {
     /// Class by number or name, several separated by commas (in turn); none by default.
     #[arg(long)]
     pub class: Option<String>,
+    /// What the pictures show, for a model trained with `task.text` (repeatable, in turn); nothing by default.
+    #[arg(long, conflicts_with = "class")]
+    pub prompt: Vec<String>,
     #[command(flatten)]
     pub solver: SolverArgs,
     /// Folder for the pictures of each method, sheet.png, index.html and metrics.json.
@@ -115,12 +118,12 @@ pub struct Edit {
     /// The class of the pictures; their own labels without.
     #[arg(long, conflicts_with = "prompt")]
     pub source_class: Option<String>,
-    /// What the pictures should show, for a model trained with `task.text`.
+    /// What the pictures should show, for a model trained with `task.text` (repeatable, in turn).
     #[arg(long, conflicts_with = "class")]
-    pub prompt: Option<String>,
-    /// What they show now; nothing without.
+    pub prompt: Vec<String>,
+    /// What they show now (repeatable, in turn); their own captions without, and nothing where they have none.
     #[arg(long, requires = "prompt")]
-    pub source_prompt: Option<String>,
+    pub source_prompt: Vec<String>,
     /// Ways of editing, separated by commas: rf-edit, inversion, euler-inversion, flow-edit, sd-edit, or spelled out:
     /// '{ type = "flow_edit", start = 0.5 }'.
     #[arg(long, default_value = "rf-edit")]

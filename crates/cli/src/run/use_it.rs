@@ -8,7 +8,7 @@ use rectiflow::{
     restoring::{figures, methods},
     verbs::{
         self,
-        edit::{self, EditRequest},
+        edit::{self, Asked, EditRequest},
         invert::{InvertRequest, invert as invert_pictures},
         restore::{RestoreRequest, task},
     },
@@ -37,6 +37,7 @@ pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Con
         methods,
         overrides: overrides(&request.solver),
         class: request.class,
+        prompts: request.prompt,
         seed: request.solver.seed.unwrap_or(0),
         output: request.output,
         rows: request.rows,
@@ -80,17 +81,18 @@ pub(super) fn edit(request: args::Edit, global: &Global, context: &mut Context) 
             "every method names its own: --method '{ type = \"rf_edit\", inject = 3, solver = { type = \"heun\" } }'";
         return Err(Error::Usage(format!("--solver: {remedy}")));
     }
-    let prompts = prompt.is_some();
-    let target = prompt.or(class).ok_or_else(|| Error::Usage("give --class or --prompt".into()))?;
+    let asked = match (class, prompt.is_empty()) {
+        (_, false) => Asked::Prompts { source: source_prompt, target: prompt },
+        (Some(target), true) => Asked::Classes { source: source_class, target },
+        (None, true) => return Err(Error::Usage("give --class or --prompt".into())),
+    };
     let request = EditRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
         input,
         count: num,
         resize: request.resize,
-        source: source_class.or(source_prompt),
-        target,
-        prompts,
+        asked,
         methods: edit::methods(&method, inject)?,
         blocks: blocks.as_deref().map(edit::blocks).transpose()?,
         overrides: overrides(&request.solver),

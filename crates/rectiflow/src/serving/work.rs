@@ -271,7 +271,7 @@ impl Opened {
 
     fn told(&self, asked: &Asked) -> Result<Classes, Error> {
         match asked {
-            Asked::Nothing => restore::told(None, &self.model),
+            Asked::Nothing => restore::told(None, &[], &self.model),
             asked => Ok(asked.classes()),
         }
     }
@@ -302,18 +302,11 @@ impl Opened {
     }
 
     fn edited(&self, work: &Edit, called: &str, context: &mut Context) -> Result<Vec<File>, Error> {
-        let text = |asked: &Asked| match asked {
-            Asked::Prompt(text) => text.clone(),
-            _ => String::new(),
-        };
-        let texts = [text(&work.source), text(&work.target)];
-        let count = |asked: &Asked| vec![asked.class(); work.count];
+        let (source, target) = (work.source.classes(), work.target.classes());
         let run = edit::Run {
             model: &self.model,
             pictures: &work.pixels.get().repeat(work.count),
-            source: &count(&work.source),
-            target: &count(&work.target),
-            prompts: self.model.words.is_some().then(|| texts.each_ref().map(String::as_str)),
+            asked: [&source, &target],
             blocks: edit::shared(&self.model, std::slice::from_ref(&work.method), None, &work.overrides)?,
             overrides: &work.overrides,
             seed: work.seed,

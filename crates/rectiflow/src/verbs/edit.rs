@@ -12,7 +12,6 @@ use crate::{
 use base::{Key, RandomStream, Tensor, TensorData};
 use flow::guidance::GuidanceConfig;
 use media::Images;
-use methods::Labels;
 use methods::edit::{Bus, Editing, FlowEdit, Heard, Parts, RfEdit, SdEdit};
 use serde::{Deserialize, Serialize};
 use std::{ops::Range, path::PathBuf, time::Instant};
@@ -30,12 +29,8 @@ pub struct EditRequest {
     pub count: Option<usize>,
     /// Whether pictures of another size are brought to the model's.
     pub resize: bool,
-    /// Classes of the pictures, in turn; their own labels without.
-    pub source: Option<String>,
-    /// Classes asked for, in turn.
-    pub target: String,
-    /// Whether source and target are prompts.
-    pub prompts: bool,
+    /// What the pictures are, and what they should be.
+    pub asked: Asked,
     /// Ways of editing.
     pub methods: Vec<Editing>,
     /// Attention layers whose features RF-Edit shares; the second half without.
@@ -48,6 +43,25 @@ pub struct EditRequest {
     pub output: PathBuf,
     /// Rows on the sheet.
     pub rows: usize,
+}
+
+/// What pictures are, and what they should be.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// Classes by number or name, in turn.
+    Classes {
+        /// Their own labels without.
+        source: Option<String>,
+        /// Those asked for.
+        target: String,
+    },
+    /// Texts in turn, for a model that reads.
+    Prompts {
+        /// Their own captions where there is none, and nothing where they have none.
+        source: Vec<String>,
+        /// Those asked for.
+        target: Vec<String>,
+    },
 }
 
 /// Means over the pictures of one method.
@@ -174,23 +188,24 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
     }
     let batch = data::gather(&*set, &(0..count).collect::<Vec<_>>())?;
     let known = set.class_names() == model.subject.classes;
-    let (source, target) = asked(request, &model, known.then_some(&batch.labels), count)?;
+    let [source, target] = asked(&request.asked, &model, known.then_some(&batch.labels), &batch.captions, count)?;
     let range = shared(&model, &request.methods, request.blocks.clone(), &request.overrides)?;
     let judge = Judge::new(shape, None, context);
-    let classifier = if request.prompts { None } else { judge::shipped(&set, &context.device)? };
+    let wanted: Vec<i64> = (0..count as u64).map(|i| target.of(i)).collect();
+    let classifier = match request.asked {
+        Asked::Classes { .. } => judge::shipped(&set, &context.device)?,
+        Asked::Prompts { .. } => None,
+    };
     let edited = |pictures: &[f32]| -> Result<Option<f64>, Error> {
         let Some(classifier) = &classifier else { return Ok(None) };
         let [c, h, w] = shape;
         let logits = classifier.logits(pictures, [count, c, h, w])?;
-        Ok(Some(metrics::class_accuracy(&logits, &target)?.overall))
+        Ok(Some(metrics::class_accuracy(&logits, &wanted)?.overall))
     };
-    let prompts = [request.source.as_deref().unwrap_or_default(), request.target.as_str()];
     let run = Run {
         model: &model,
         pictures: &batch.rows,
-        source: &source,
-        target: &target,
-        prompts: request.prompts.then_some(prompts),
+        asked: [&source, &target],
         blocks: range,
         overrides: &request.overrides,
         seed: request.seed,
@@ -232,18 +247,29 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
 
 /// What every picture is, and what it is asked to be.
 fn asked(
-    request: &EditRequest,
+    asked: &Asked,
     model: &Model,
     labels: Option<&Vec<i64>>,
+    captions: &[Option<String>],
     count: usize,
-) -> Result<(Vec<i64>, Vec<i64>), Error> {
-    if request.prompts {
-        model.check_reads()?;
-        return Ok((vec![0; count], vec![1; count]));
+) -> Result<[Classes; 2], Error> {
+    match asked {
+        Asked::Classes { source, target } => {
+            let labels = labels.map(Vec::as_slice);
+            let source = source_classes("--source-class", source.as_deref(), model, labels, count)?;
+            Ok([Classes::InTurn(source), Classes::parse(target, model)?])
+        }
+        Asked::Prompts { source, target } => {
+            model.check_reads()?;
+            let own: Option<Vec<String>> = captions.iter().cloned().collect();
+            let source = match (source.is_empty(), own.filter(|own| !own.is_empty())) {
+                (false, _) => Classes::prompts(source.clone()),
+                (true, Some(own)) => Classes::prompts(own),
+                (true, None) => Classes::None,
+            };
+            Ok([source, Classes::prompts(target.clone())])
+        }
     }
-    let target = Classes::parse(&request.target, model)?;
-    let source = source_classes("--source-class", request.source.as_deref(), model, labels.map(Vec::as_slice), count)?;
-    Ok((source, (0..count as u64).map(|i| target.of(i)).collect()))
 }
 
 /// What each of `count` pictures is: the classes in `text` in turn, else their own `labels`; `option` is what says it.
@@ -325,12 +351,8 @@ pub(crate) struct Run<'a> {
     pub model: &'a Model,
     /// One after another.
     pub pictures: &'a [f32],
-    /// Class of each.
-    pub source: &'a [i64],
-    /// Class that each should have.
-    pub target: &'a [i64],
-    /// In place of classes: what they are, and what they should be.
-    pub prompts: Option<[&'a str; 2]>,
+    /// What they are, and what they should be.
+    pub asked: [&'a Classes; 2],
     /// Attention layers that share.
     pub blocks: Range<usize>,
     pub overrides: &'a SampleOverrides,
@@ -342,7 +364,8 @@ impl Run<'_> {
     pub fn edit(&self, method: &Editing, context: &mut Context) -> Result<(Vec<f32>, usize, usize), Error> {
         let config = self.overrides.apply(&self.model.recipe.sample)?;
         let schedule = config.schedule.build(config.steps)?;
-        let (size, total) = (self.model.subject.shape.numel(), self.source.len());
+        let size = self.model.subject.shape.numel();
+        let total = self.pictures.len() / size;
         let device = context.device.device.clone();
         let (mut out, mut nfe, mut bytes) = (Vec::with_capacity(total * size), 0, 0);
         context.tell(Event::Begin { what: method.name(), total: total as u64 });
@@ -352,17 +375,8 @@ impl Run<'_> {
             let indices: Vec<u64> = rows.clone().map(|i| i as u64).collect();
             let values = self.pictures[rows.start * size..rows.end * size].to_vec();
             let x = Tensor::<2>::from_data(TensorData::new(values, [rows.len(), size]), &device);
-            let conditions =
-                [(0, &self.source[rows.clone()]), (1, &self.target[rows.clone()])].map(|(side, labels)| {
-                    match (&self.model.words, self.prompts) {
-                        (Some(words), Some(prompts)) => {
-                            words.condition(&vec![Some(prompts[side]); labels.len()], &device)
-                        }
-                        _ => Ok(Labels::condition(labels, &device)),
-                    }
-                });
-            let [source, target] = conditions;
-            let (source, target) = (source?, target?);
+            let condition = |asked: &Classes| self.model.condition(asked, &indices, &device);
+            let (source, target) = (condition(self.asked[0])?, condition(self.asked[1])?);
             let bus = Bus::new(self.blocks.clone(), Parts::default());
             // The way back is never guided.
             let [back, forth] = [&GuidanceConfig::default(), &config.guidance].map(|guidance| {

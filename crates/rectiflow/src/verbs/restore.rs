@@ -48,6 +48,8 @@ pub struct RestoreRequest {
     pub overrides: SampleOverrides,
     /// Classes by number or name, in turn; none without.
     pub class: Option<String>,
+    /// What the pictures show, in turn, for a model that reads text; in place of classes.
+    pub prompts: Vec<String>,
     /// Seed of all noise.
     pub seed: u64,
     /// The folder written to.
@@ -93,7 +95,7 @@ pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<Restor
     let shape = model.subject.shape.image()?;
     check_start(&model)?;
     let operator = request.task.operator(shape)?;
-    let classes = told(request.class.as_deref(), &model)?;
+    let classes = told(request.class.as_deref(), &request.prompts, &model)?;
     let source = Source {
         input: &request.input,
         degrade: request.degrade,
@@ -161,13 +163,19 @@ pub(crate) fn check_start(model: &Model) -> Result<(), Error> {
 }
 
 /// What the model is told of the pictures.
-pub(crate) fn told(class: Option<&str>, model: &Model) -> Result<Classes, Error> {
+pub(crate) fn told(class: Option<&str>, prompts: &[String], model: &Model) -> Result<Classes, Error> {
+    if !prompts.is_empty() {
+        model.check_reads()?;
+        return Ok(Classes::prompts(prompts.to_vec()));
+    }
+    let how = if model.words.is_some() { "--prompt" } else { "--class" };
     match class {
         Some(text) => Classes::parse(text, model),
-        None if model.classes() > 0 && model.recipe.train.condition_dropout == 0.0 => Err(Error::Usage(
-            "this model was trained with train.condition_dropout = 0 and must be told the class of what it restores: give --class"
-                .into(),
-        )),
+        None if (model.classes() > 0 || model.words.is_some()) && model.recipe.train.condition_dropout == 0.0 => {
+            Err(Error::Usage(format!(
+                "this model was trained with train.condition_dropout = 0 and must be told what it restores: give {how}"
+            )))
+        }
         None => Ok(Classes::None),
     }
 }
