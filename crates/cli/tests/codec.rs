@@ -33,7 +33,8 @@ fn size(file: &Path) -> [u32; 2] {
     [16, 20].map(|at| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()))
 }
 
-/// Mutants: latents drawn undecoded (4 channels are no picture), a sheet drawn undecoded, pairs of decoded samples.
+/// Mutants: latents drawn undecoded (4 channels are no picture), a sheet drawn undecoded, pairs of decoded samples; pictures restored
+/// without the codec (another shape), a hole's mask turned round, noise inverted from pictures in place of latents.
 #[test]
 fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
     let folder = tempfile::tempdir().unwrap();
@@ -55,10 +56,56 @@ fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
         rectiflow().arg("eval").arg(&teacher).args(["--num", "32", "--steps", "2", "--json"]).assert().success();
     assert!(String::from_utf8_lossy(&judged.get_output().stdout).contains("frechet"));
 
-    // What looks at samples while they move is refused.
-    let restored =
-        rectiflow().arg("restore").arg(&teacher).args(["--task", "colour", "--input", "fashion-mnist-mini"]).assert();
-    restored.code(2).stderr(predicate::str::contains("moves latents"));
+    // Pictures are restored, inverted and edited through the codec: holes on latents or pixels, the rest through the decoder.
+    let changed = |verb: &str, args: &[&str]| {
+        let mut command = rectiflow();
+        command
+            .arg(verb)
+            .arg(&teacher)
+            .args(["--input", "fashion-mnist-mini", "--num", "2", "--steps", "3"])
+            .args(args);
+        command.args(["--json", "--quiet", "-o"]).arg(at("changed"));
+        command
+    };
+    let told = |verb: &str, args: &[&str]| -> serde_json::Value {
+        serde_json::from_slice(&changed(verb, args).assert().success().get_output().stdout).unwrap()
+    };
+    let hole = ["--degrade", "--task", "inpaint", "--box", "12"];
+    let holes = |more: &[&'static str]| [&hole[..], more].concat();
+    let latent = told("restore", &holes(&["--method", "flowchef,pnp-flow,dps"]));
+    assert_eq!((&latent["space"], latent["rows"].as_array().unwrap().len()), (&"latent".into(), 4));
+    let decoder = told("restore", &holes(&["--cost", "decoder", "--method", "flowchef,freedom"]));
+    assert_eq!((&decoder["space"], &decoder["rows"][1]["differentiated"]), (&"decoder".into(), &0.into()));
+    assert_ne!(latent["rows"][1]["residual"], decoder["rows"][1]["residual"]);
+    let small = told("restore", &["--degrade", "--task", "super", "--method", "flowchef"]);
+    assert_eq!(small["space"], "decoder");
+    let edited = told("edit", &["--class", "Sneaker", "--method", "inversion,flow-edit,sd-edit"]);
+    assert!(
+        edited["rows"].as_array().unwrap().iter().skip(1).all(|row| row["psnr"].as_f64().unwrap() > 0.0),
+        "{edited}"
+    );
+    let mut invert = rectiflow();
+    invert.arg("invert").arg(&teacher).args(["--input", "fashion-mnist-mini", "--num", "2", "--steps", "8"]);
+    invert.args(["--solver", "rk4", "--json", "--quiet", "-o"]).arg(at("noise.safetensors"));
+    let inverted: serde_json::Value = serde_json::from_slice(&invert.assert().success().get_output().stdout).unwrap();
+    let number = |key: &str| inverted[key].as_f64().unwrap();
+    assert!(
+        (number("psnr") - number("codec")).abs() < 1.0,
+        "latents come back, so the codec is what is lost: {inverted}"
+    );
+    let mut again = rectiflow();
+    again.arg("sample").arg(&teacher).args(["--steps", "8", "--solver", "rk4", "--noise"]).arg(at("noise.safetensors"));
+    again.arg("--output").arg(at("again.png")).assert().success();
+    let refused = |args: &[&str], words: &'static str| {
+        changed("restore", args).assert().code(2).stderr(predicate::str::contains(words));
+    };
+    refused(&holes(&["--cost", "decoder", "--method", "ot-ode"]), "solves linear measurements");
+    refused(&["--degrade", "--task", "super", "--cost", "latent"], "no part of a latent");
+    refused(&holes(&["--noise", "0.1", "--cost", "latent"]), "--cost decoder");
+    refused(&["--degrade", "--task", "inpaint", "--box", "28"], "knows no value");
+    let mut pixels = rectiflow();
+    pixels.arg("restore").arg(common::run()).args(["--input", "fashion-mnist-mini", "--cost", "decoder", "-o"]);
+    pixels.arg(at("no")).args(hole).assert().code(2).stderr(predicate::str::contains("moves pictures"));
     // A codec that changed under its flow is noticed, and a run of another kind is no codec.
     with("codec", &[&tiny[..], &["seed=2"]].concat(), &at("other")).assert().success();
     std::fs::rename(at("codec"), at("gone")).unwrap();

@@ -172,6 +172,49 @@ fn what_makes_no_sense_is_refused_and_nothing_is_written() {
     assert_eq!(forced["rows"].as_array().unwrap().len(), 2);
 }
 
+/// What is unknown is pulled towards another picture, what is known stays; a class pulls as well, and what cannot be pulled is refused.
+///
+/// Mutants: a mask turned round; a weight that is not read; a pull that takes the place of the misfit.
+#[test]
+fn restored_pictures_are_pulled_towards_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    own_pictures(&at("in"));
+    let inside = |i: usize| (7..21).contains(&(i / 28)) && (9..19).contains(&(i % 28));
+    let mask = image::GrayImage::from_fn(28, 28, |x, y| image::Luma([255 * u8::from(inside((28 * y + x) as usize))]));
+    mask.save(at("mask.png")).unwrap();
+    let (other, mask) = (at("in/2.png").display().to_string(), at("mask.png").display().to_string());
+    let hole = ["--task", "inpaint", "--box", "7,9,14,10", "--method", EXACT];
+    let away = |to: &str, more: &[&str]| -> (f64, u8) {
+        json(&mut embedded(&at(to), &[&hole[..], more].concat()));
+        let (made, degraded) =
+            (pixels(&at(to).join("flowchef/000001.png")), pixels(&at(to).join("degraded/000001.png")));
+        let wanted = pixels(&at("in/2.png"));
+        let gap = |i: usize| f64::from(made[i].abs_diff(wanted[i]));
+        let moved = (0..784).filter(|i| !inside(*i)).map(|i| made[i].abs_diff(degraded[i])).max().unwrap();
+        ((0..784).filter(|i| inside(*i)).map(gap).sum::<f64>(), moved)
+    };
+    let toward =
+        |weight: &str| format!("{{ type = \"picture\", file = '{other}', mask = '{mask}', weight = {weight} }}");
+    let (plain, kept) = away("plain", &[]);
+    let (little, _) = away("little", &["--toward", &toward("0.1")]);
+    let (near, still) = away("near", &["--toward", &toward("1")]);
+    assert!(near < 0.5 * little && little < plain, "{near} {little} {plain}");
+    assert!(kept <= 1 && still <= 1, "what is known stays: {kept} {still}");
+    let bag = "{ type = \"class\", class = \"Bag\", weight = 40 }";
+    let report = json(&mut embedded(&at("bag"), &[&hole[..], &["--toward", bag]].concat()));
+    assert_eq!(report["toward"][0], serde_json::json!({ "type": "class", "class": "Bag", "weight": 40.0 }));
+    assert_ne!(pixels(&at("bag/flowchef/000001.png")), pixels(&at("plain/flowchef/000001.png")));
+    let refused = |more: &[&str], words: &str| {
+        let output = embedded(&at("no"), &[&["--task", "inpaint", "--box", "14"], more].concat()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(words) && !at("no").exists(), "{said}");
+    };
+    refused(&["--toward", "Bag"], "spell it out");
+    refused(&["--toward", bag, "--method", "ot-ode"], "--toward");
+    refused(&["--toward", "{ type = \"class\", class = \"Hat\", weight = 1 }"], "Sneaker");
+}
+
 /// A tiny run with attention whose velocity bends: it learned a little, and fast.
 fn attentive() -> PathBuf {
     static RUN: OnceLock<tempfile::TempDir> = OnceLock::new();

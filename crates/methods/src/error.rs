@@ -48,6 +48,9 @@ pub enum MethodError {
         /// What the supply said.
         source: Failure,
     },
+    /// Attention features could not be kept between two walks, or not be had back.
+    #[error("shared attention features: {0}")]
+    Features(Failure),
     /// The receiver of the pairs failed.
     #[error("pair {index} could not be stored: {source}")]
     Sink {

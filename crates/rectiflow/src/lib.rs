@@ -76,6 +76,7 @@ pub mod sight;
 pub mod sound;
 mod stage;
 pub mod start;
+mod steerable;
 mod streams;
 mod subject;
 pub mod symmetry;

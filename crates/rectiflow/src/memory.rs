@@ -114,6 +114,21 @@ pub fn check_decoding(channels: usize, [h, w]: [usize; 2]) -> Result<(), Error> 
     )))
 }
 
+/// Refuses to differentiate a decoder that leaves more on the tape than the memory has.
+///
+/// # Errors
+/// [`Error::Usage`] with what it would take.
+pub fn check_tape(bytes: u64) -> Result<(), Error> {
+    let (gb, memory) = (bytes as f64 / (1u64 << 30) as f64, Machine::here("cpu").memory_gb);
+    if memory == 0.0 || gb <= memory {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "--cost decoder: its gradient takes about {gb:.0} GB for one picture, this machine has {memory:.0}; use a smaller picture, or \
+         for holes --cost latent"
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,6 +43,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "pipeline",
             "model",
             "sampling",
+            "steerable",
             "one_more_step",
             "align",
             "pairs",

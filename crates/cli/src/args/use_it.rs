@@ -4,11 +4,35 @@ use super::{ModelArgs, SolverArgs};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
+/// What only released models (a folder with `model_index.json`, a single file) read; see docs/released-models.md.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Released models")]
+pub struct BesideArgs {
+    /// Of a single file: the folder in diffusers' layout that has what the file lacks (text encoders, tokenizers, autoencoder).
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub parts: Option<PathBuf>,
+    /// What the pictures should not show: guidance leads away from it.
+    #[arg(long, value_name = "TEXT")]
+    pub negative_prompt: Option<String>,
+    /// FLUX: how far away from the negative prompt, on top of the guidance it is told.
+    #[arg(long)]
+    pub true_cfg_scale: Option<f64>,
+    /// A file of corrections of low rank, and how much of it: FILE or FILE:SCALE (repeatable).
+    #[arg(long, value_name = "FILE[:SCALE]")]
+    pub lora: Vec<String>,
+    /// Decode in tiles of so many pixels.
+    #[arg(long, value_name = "PIXELS")]
+    pub decode_tile: Option<usize>,
+    /// Tokens that T5 reads; the model's own number by default.
+    #[arg(long)]
+    pub max_sequence_length: Option<usize>,
+}
+
 #[derive(Args, Debug)]
 pub struct Restore {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The pictures: a folder, a file of arrays, or a named set (its held-out part).
+    /// The pictures: one file, a folder, a file of arrays, or a named set (its held-out part).
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub input: String,
     /// These are originals: degrade them first, and measure against them.
@@ -44,6 +68,15 @@ pub struct Restore {
     /// Deviation of the noise in what is known, in units of [-1, 1]: added with --degrade, taken into account either way.
     #[arg(long, default_value_t = 0.0)]
     pub noise: f64,
+    /// Of a flow of latents: hold it to what is known on the latents (holes alone, as cheap as on pictures) or through the decoder,
+    /// differentiated; by default latents for holes and the decoder else.
+    #[arg(long, value_parser = ["latent", "decoder"])]
+    pub cost: Option<String>,
+    /// Pull the pictures towards something beside what is known (repeatable), weighed beside half the squared misfit:
+    /// '{ type = "class", class = "Sneaker", weight = 4 }' by a classifier (`classifier = "FILE"`; the shipped one without), or
+    /// '{ type = "picture", file = "x.png", mask = "white-counts.png", weight = 0.5 }'.
+    #[arg(long, value_name = "TABLE")]
+    pub toward: Vec<String>,
     /// Ways of restoring, separated by commas: flowchef, mpgd, dps, freedom, ot-ode, pnp-flow, the published settings
     /// (flowchef:pixel), or spelled out: '{ type = "flowchef", inner = 3 }'.
     #[arg(long, default_value = "flowchef")]
@@ -62,6 +95,8 @@ pub struct Restore {
     pub prompt: Vec<String>,
     #[command(flatten)]
     pub solver: SolverArgs,
+    #[command(flatten)]
+    pub beside: BesideArgs,
     /// Folder for the pictures of each method, sheet.png, index.html and metrics.json.
     #[arg(long, short, visible_alias = "output-dir", default_value = "restored", value_hint = ValueHint::DirPath)]
     pub output: PathBuf,
@@ -74,7 +109,7 @@ pub struct Restore {
 pub struct Invert {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The pictures: a folder, a file of arrays, or a named set (its held-out part).
+    /// The pictures: one file, a folder, a file of arrays, or a named set (its held-out part).
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub input: String,
     /// Pictures, at most.
@@ -94,6 +129,8 @@ pub struct Invert {
     pub exact: bool,
     #[command(flatten)]
     pub solver: SolverArgs,
+    #[command(flatten)]
+    pub beside: BesideArgs,
     /// FILE.npy, or FILE.safetensors, which keeps the classes as well.
     #[arg(long, short, default_value = "noise.safetensors", value_hint = ValueHint::FilePath)]
     pub output: PathBuf,
@@ -103,7 +140,7 @@ pub struct Invert {
 pub struct Edit {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The pictures: a folder, a file of arrays, or a named set (its held-out part).
+    /// The pictures: one file, a folder, a file of arrays, or a named set (its held-out part).
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub input: String,
     /// Pictures, at most.
@@ -131,11 +168,17 @@ pub struct Edit {
     /// Steps from the noise on that share the pictures' own attention values; more keeps more. For rf-edit.
     #[arg(long)]
     pub inject: Option<usize>,
-    /// Attention layers that share them, first..end; the second half without.
+    /// Attention layers that share them, first..end by number (2..6) or by kind (single.20..38); the second half without, of FLUX those
+    /// of the paper.
     #[arg(long)]
     pub blocks: Option<String>,
+    /// Keep what rf-edit shares in files there while it works, in place of memory.
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub features: Option<PathBuf>,
     #[command(flatten)]
     pub solver: SolverArgs,
+    #[command(flatten)]
+    pub beside: BesideArgs,
     /// Folder for the pictures of each method, sheet.png and metrics.json.
     #[arg(long, short, visible_alias = "output-dir", default_value = "edited", value_hint = ValueHint::DirPath)]
     pub output: PathBuf,

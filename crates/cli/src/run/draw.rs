@@ -194,7 +194,7 @@ pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) 
 }
 
 /// `FILE` or `FILE:SCALE`.
-fn lora(text: &str) -> Result<(std::path::PathBuf, f64), Error> {
+pub(super) fn lora(text: &str) -> Result<(std::path::PathBuf, f64), Error> {
     let scaled = text.rsplit_once(':').and_then(|(file, scale)| Some((file, scale.parse().ok()?)));
     let (file, scale) = scaled.unwrap_or((text, 1.0));
     Ok((hub::place(file.into())?, scale))

@@ -1,11 +1,12 @@
 //! Verbs that use a trained flow on pictures somebody has.
 
-use super::draw::overrides;
+use super::draw::{lora, overrides};
 use super::print;
 use crate::args::{self, Global};
 use rectiflow::{
     Context, Error,
-    restoring::{figures, methods},
+    released::Beside,
+    restoring::{Space, Toward, figures, methods},
     verbs::{
         self,
         edit::{self, Asked, EditRequest},
@@ -13,6 +14,17 @@ use rectiflow::{
         restore::{RestoreRequest, task},
     },
 };
+
+fn beside(args: args::BesideArgs) -> Beside {
+    Beside {
+        parts: args.parts,
+        negative: args.negative_prompt,
+        true_guidance: args.true_cfg_scale,
+        loras: args.lora.iter().map(|text| lora(text)).collect(),
+        tile: args.decode_tile,
+        length: args.max_sequence_length,
+    }
+}
 
 pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Context) -> Result<(), Error> {
     let args::Restore { model, input, degrade, originals, num, resize, hole, mask, scale, taps, sigma, .. } = request;
@@ -27,6 +39,7 @@ pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Con
     let request = RestoreRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
+        beside: beside(request.beside),
         input,
         degrade,
         originals,
@@ -34,6 +47,8 @@ pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Con
         resize,
         task,
         noise: request.noise,
+        toward: request.toward.iter().map(|text| Toward::parse(text)).collect::<Result<_, _>>()?,
+        space: request.cost.as_deref().and_then(Space::parse),
         methods,
         overrides: overrides(&request.solver),
         class: request.class,
@@ -53,13 +68,14 @@ pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Con
 }
 
 pub(super) fn invert(request: args::Invert, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Invert { model, input, num, resize, class, prompt, exact, solver, output } = request;
+    let args::Invert { model, input, num, resize, class, prompt, exact, solver, beside: also, output } = request;
     if solver.seed.is_some() {
         return Err(Error::Usage("--seed: inversion draws nothing at random; leave it out".into()));
     }
     let request = InvertRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
+        beside: beside(also),
         input,
         count: num,
         resize,
@@ -89,12 +105,14 @@ pub(super) fn edit(request: args::Edit, global: &Global, context: &mut Context) 
     let request = EditRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
+        beside: beside(request.beside),
         input,
         count: num,
         resize: request.resize,
         asked,
         methods: edit::methods(&method, inject)?,
-        blocks: blocks.as_deref().map(edit::blocks).transpose()?,
+        blocks,
+        features: request.features,
         overrides: overrides(&request.solver),
         seed: request.solver.seed.unwrap_or(0),
         output: request.output,

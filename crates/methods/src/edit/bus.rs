@@ -3,8 +3,10 @@
 //! Keys are numbers, never times: a float that differs in its last bit between two walks must not lose a feature. What is
 //! asked for and not there stops the walk ([`Bus::missed`]) rather than passing unnoticed.
 
-use base::{Condition, Features, Tap, Taps, Tensor, Times};
+use crate::Failure;
+use base::{Condition, Device, Features, Tap, Taps, Tensor, Times};
 use flow::{Field, Frame};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     ops::Range,
@@ -12,7 +14,8 @@ use std::{
 };
 
 /// Which features travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
 pub struct Parts {
     /// Queries.
     pub query: bool,
@@ -25,6 +28,46 @@ pub struct Parts {
 impl Default for Parts {
     fn default() -> Self {
         Self { query: false, key: false, value: true }
+    }
+}
+
+/// Step, evaluation within it, and attention layer.
+pub type Place = (usize, usize, usize);
+
+/// Queries, keys and values `[b n d]`, those that travel.
+pub type Parcel = [Option<Tensor<3>>; 3];
+
+/// Where features wait between two walks.
+pub trait Keep: Send {
+    /// Keeps those of `place`.
+    ///
+    /// # Errors
+    /// Whatever a store may say.
+    fn put(&mut self, place: Place, parcel: Parcel) -> Result<(), Failure>;
+
+    /// Those of `place`, on `device`; none where there are none.
+    ///
+    /// # Errors
+    /// Whatever a store may say.
+    fn get(&self, place: Place, device: &Device) -> Result<Option<Parcel>, Failure>;
+
+    /// How many places have some.
+    fn count(&self) -> usize;
+}
+
+/// In memory.
+impl Keep for BTreeMap<Place, Parcel> {
+    fn put(&mut self, place: Place, parcel: Parcel) -> Result<(), Failure> {
+        self.insert(place, parcel);
+        Ok(())
+    }
+
+    fn get(&self, place: Place, _: &Device) -> Result<Option<Parcel>, Failure> {
+        Ok(BTreeMap::get(self, &place).cloned())
+    }
+
+    fn count(&self) -> usize {
+        self.len()
     }
 }
 
@@ -43,9 +86,11 @@ struct State {
     evaluation: Option<usize>,
     /// Samples of the evaluation; a guided one has twice as many rows.
     samples: usize,
-    stored: BTreeMap<(usize, usize, usize), Features>,
+    stored: Box<dyn Keep>,
+    bytes: usize,
     replaced: usize,
-    missed: Option<(usize, usize, usize)>,
+    missed: Option<Place>,
+    failed: Option<Failure>,
 }
 
 /// Features on their way from one walk to another.
@@ -56,16 +101,23 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// For the attention layers `blocks`.
+    /// For the attention layers `blocks`, features in memory.
     pub fn new(blocks: Range<usize>, parts: Parts) -> Arc<Self> {
+        Self::keeping(blocks, parts, Box::new(BTreeMap::new()))
+    }
+
+    /// For the attention layers `blocks`, features in `stored`.
+    pub fn keeping(blocks: Range<usize>, parts: Parts, stored: Box<dyn Keep>) -> Arc<Self> {
         let state = State {
             mode: Mode::Pass,
             step: 0,
             evaluation: None,
             samples: 0,
-            stored: BTreeMap::new(),
+            stored,
+            bytes: 0,
             replaced: 0,
             missed: None,
+            failed: None,
         };
         Arc::new(Self { blocks, parts, state: Mutex::new(state) })
     }
@@ -103,23 +155,22 @@ impl Bus {
     /// How many layers' features are stored, and how many were put into a walk.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state();
-        (state.stored.len(), state.replaced)
+        (state.stored.count(), state.replaced)
     }
 
     /// The first step, evaluation and layer whose features were asked for and are not there, or of another shape.
-    pub fn missed(&self) -> Option<(usize, usize, usize)> {
+    pub fn missed(&self) -> Option<Place> {
         self.state().missed
     }
 
-    /// Bytes that the stored features hold, at four a number.
+    /// What the store said when it could not keep or give back, once.
+    pub fn failed(&self) -> Option<Failure> {
+        self.state().failed.take()
+    }
+
+    /// Bytes of the features that were stored, at four a number.
     pub fn bytes(&self) -> usize {
-        let size = |x: &Tensor<3>| x.dims().iter().product::<usize>() * 4;
-        let Parts { query, key, value } = self.parts;
-        let one = |f: &Features| -> usize {
-            let parts = [(query, &f.query), (key, &f.key), (value, &f.value)];
-            parts.iter().filter(|(travels, _)| *travels).map(|(_, x)| size(x)).sum()
-        };
-        self.state().stored.values().map(one).sum::<usize>()
+        self.state().bytes
     }
 }
 
@@ -140,27 +191,35 @@ impl Tap for Bus {
         let place = (state.step, state.evaluation.unwrap_or(0), block);
         let samples = state.samples;
         let Parts { query, key, value } = self.parts;
+        let travels = [query, key, value];
         if state.mode == Mode::Store {
-            // What does not travel is not kept: a view of nothing in its place.
-            let keep =
-                |wanted: bool, x: &Tensor<3>| if wanted { x.clone() } else { x.clone().narrow(0, 0, 1).zeros_like() };
-            let kept = Features {
-                query: keep(query, &features.query),
-                key: keep(key, &features.key),
-                value: keep(value, &features.value),
-            };
-            state.stored.insert(place, kept);
+            let all = [&features.query, &features.key, &features.value];
+            let parcel: Parcel = std::array::from_fn(|i| travels[i].then(|| all[i].clone()));
+            let numbers = |x: &Tensor<3>| x.dims().iter().product::<usize>();
+            state.bytes += 4 * parcel.iter().flatten().map(numbers).sum::<usize>();
+            if let Err(error) = state.stored.put(place, parcel) {
+                state.failed.get_or_insert(error);
+            }
             return features;
         }
-        let Some(stored) = state.stored.get(&place) else {
+        let parcel = match state.stored.get(place, &features.value.device()) {
+            Ok(parcel) => parcel,
+            Err(error) => {
+                state.failed.get_or_insert(error);
+                return features;
+            }
+        };
+        let Some(stored) = parcel else {
             state.missed.get_or_insert(place);
             return features;
         };
-        let pick = |wanted: bool, own: Tensor<3>, stored: &Tensor<3>| {
-            if wanted { spread(stored, &own, samples) } else { Some(own) }
-        };
         let Features { query: q, key: k, value: v } = features.clone();
-        match (pick(query, q, &stored.query), pick(key, k, &stored.key), pick(value, v, &stored.value)) {
+        let own = [q, k, v];
+        let pick = |i: usize| match &stored[i] {
+            Some(stored) => spread(stored, &own[i], samples),
+            None => (!travels[i]).then(|| own[i].clone()),
+        };
+        match (pick(0), pick(1), pick(2)) {
             (Some(query), Some(key), Some(value)) => {
                 state.replaced += 1;
                 Features { query, key, value }

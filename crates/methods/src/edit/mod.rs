@@ -13,7 +13,7 @@ pub mod flow_edit;
 pub mod rf_edit;
 pub mod sd_edit;
 
-pub use bus::{Bus, Heard, Parts};
+pub use bus::{Bus, Heard, Keep, Parcel, Parts, Place};
 pub use flow_edit::FlowEdit;
 pub use rf_edit::{Edited, RfEdit};
 pub use sd_edit::SdEdit;

@@ -5,7 +5,7 @@
 //! on the way forth meets evaluation `n` on the way back: with the midpoint rule the second of both is at the same time, the
 //! first at the interval's two ends. The way back has no guidance.
 
-use super::Bus;
+use super::{Bus, Parts};
 use crate::MethodError;
 use base::{Condition, Tensor};
 use flow::{Field, Schedule, Solver, Stepper};
@@ -19,11 +19,13 @@ pub struct RfEdit {
     pub inject: usize,
     /// The solver of both ways, deterministic and on a fixed grid; Euler's for inversion as it was.
     pub solver: Solver,
+    /// What is shared: values alone, as published, or queries and keys as well.
+    pub share: Parts,
 }
 
 impl Default for RfEdit {
     fn default() -> Self {
-        Self { inject: 3, solver: Solver::RfSolver { order: 2 } }
+        Self { inject: 3, solver: Solver::RfSolver { order: 2 }, share: Parts::default() }
     }
 }
 
@@ -68,6 +70,7 @@ impl RfEdit {
             if stepper.advance()?.is_none() {
                 break;
             }
+            kept(bus)?;
         }
         bus.pass();
         let solution = stepper.solution();
@@ -97,6 +100,7 @@ impl RfEdit {
             if stepper.advance()?.is_none() {
                 break;
             }
+            kept(bus)?;
             if let Some((step, evaluation, layer)) = bus.missed() {
                 bus.pass();
                 return Err(MethodError::Steering(format!(
@@ -127,5 +131,16 @@ impl RfEdit {
         let bytes = bus.bytes();
         let (x, after) = self.regenerate(forth, bus, noise, target, schedule)?;
         Ok(Edited { x, nfe: before + after, bytes })
+    }
+}
+
+/// Stops a walk whose features could not be kept or given back.
+fn kept(bus: &Bus) -> Result<(), MethodError> {
+    match bus.failed() {
+        None => Ok(()),
+        Some(why) => {
+            bus.pass();
+            Err(MethodError::Features(why))
+        }
     }
 }

@@ -21,6 +21,11 @@ pub trait Cost {
     fn linear(&self) -> Option<Linear<'_>> {
         None
     }
+
+    /// Standard deviation of the noise in what is known.
+    fn noise(&self) -> f64 {
+        self.linear().map_or(0.0, |linear| linear.noise)
+    }
 }
 
 /// A linear measurement `y = A x + noise`.
@@ -87,12 +92,12 @@ impl Cost for Measurement {
 }
 
 /// A weighted sum of costs.
-pub struct Weighed(
+pub struct Weighed<'a>(
     /// Weights and costs.
-    pub Vec<(f64, Box<dyn Cost>)>,
+    pub Vec<(f64, Box<dyn Cost + 'a>)>,
 );
 
-impl Cost for Weighed {
+impl Cost for Weighed<'_> {
     fn value(&self, data: Tensor<2>) -> Tensor<1> {
         let none = rows::sum(data.clone()) * 0.0;
         self.0.iter().fold(none, |sum, (weight, cost)| sum + cost.value(data.clone()) * *weight)
@@ -105,6 +110,10 @@ impl Cost for Weighed {
     /// Of the sum no more than this.
     fn curvature(&self) -> f64 {
         self.0.iter().map(|(weight, cost)| weight * cost.curvature()).sum()
+    }
+
+    fn noise(&self) -> f64 {
+        self.0.iter().map(|(_, cost)| cost.noise()).fold(0.0, f64::max)
     }
 }
 

@@ -143,7 +143,7 @@ impl FlowChef {
 
     /// The largest κ that the measurement bears in a step of length `h`.
     fn most<const D: usize>(&self, problem: &Problem<'_, D>, h: f64) -> f64 {
-        let noise = problem.cost.linear().map_or(0.0, |linear| linear.noise);
+        let noise = problem.cost.noise();
         if self.noise_aware && noise > 0.0 { 0.5 * h * problem.cost.curvature().sqrt() / noise } else { f64::INFINITY }
     }
 

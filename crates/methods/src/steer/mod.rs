@@ -18,6 +18,7 @@
 
 pub mod conjugate;
 pub mod cost;
+pub mod decoded;
 pub mod dps;
 pub mod ends;
 pub mod flowchef;
@@ -30,6 +31,7 @@ pub mod preset;
 pub mod through;
 
 pub use cost::{Cost, Linear, Measurement, Weighed};
+pub use decoded::{Decode, Decoded};
 pub use dps::Dps;
 pub use flowchef::{FlowChef, Rule};
 pub use freedom::FreeDom;
@@ -157,6 +159,15 @@ impl Steering {
     /// Whether it differentiates the field, whose weights must then lie where there is a tape.
     pub fn differentiates(&self) -> bool {
         matches!(self, Self::Dps(_) | Self::FreeDom(_) | Self::OtOde(_))
+    }
+
+    /// Whether it can be asked for nothing but the misfit to a linear measurement.
+    pub fn needs_linear(&self) -> bool {
+        match self {
+            Self::OtOde(_) | Self::PnpFlow(_) => true,
+            Self::FlowChef(method) => method.project,
+            Self::Mpgd(_) | Self::Dps(_) | Self::FreeDom(_) => false,
+        }
     }
 
     /// Carries `x` `[b ...]`, points at the schedule's first time, to samples that answer to the cost.

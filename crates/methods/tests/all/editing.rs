@@ -93,7 +93,7 @@ fn recorded(
 #[test]
 fn features_that_meet_themselves_change_nothing() {
     let (x, c, schedule) = (points(3, 0), class(1, 3), uniform(5));
-    let all = RfEdit { inject: 5, solver: Solver::Midpoint {} };
+    let all = RfEdit { inject: 5, solver: Solver::Midpoint {}, ..RfEdit::default() };
     let plain = solve(&Toy { taps: None }, x.clone(), &c, &all.solver, &schedule, None).unwrap().x;
     for parts in [Parts::default(), Parts { query: true, key: true, value: true }] {
         let bus = Bus::new(0..BLOCKS, parts);
@@ -130,7 +130,7 @@ fn what_is_shared_is_what_was_asked() {
     for inject in [0, 2, 6] {
         let bus = Bus::new(1..3, Parts::default());
         let field = heard(&bus);
-        let edit = RfEdit { inject, solver: solver.clone() };
+        let edit = RfEdit { inject, solver: solver.clone(), ..RfEdit::default() };
         let edited = edit.run([&field, &field], &bus, x.clone(), [&source, &target], &schedule).unwrap();
         assert_eq!(edited.nfe, 24);
         assert_eq!(bus.counts(), (inject * 2 * 2, inject * 2 * 2), "intervals, evaluations, layers");
@@ -139,7 +139,7 @@ fn what_is_shared_is_what_was_asked() {
     }
     assert_eq!(found[0], host(&plain), "inversion and generation alone");
     assert!(found[1] != found[0] && found[2] != found[1]);
-    let error = RfEdit { inject: 7, solver }.run(
+    let error = RfEdit { inject: 7, solver, ..RfEdit::default() }.run(
         [&toy, &toy],
         &Bus::new(0..1, Parts::default()),
         x,

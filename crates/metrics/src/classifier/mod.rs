@@ -147,6 +147,12 @@ impl Classifier {
         Ok(self.run(images, shape)?.1)
     }
 
+    /// Class scores `[b classes]` of images `[b c h w]` in [-1, 1] of its own size, differentiable where they are and its weights lie
+    /// on a tape.
+    pub fn score(&self, images: Tensor<4>) -> Tensor<2> {
+        self.network.forward(images).1
+    }
+
     /// Class scores `[n classes]` of features `[n features]`: the last layer alone, for features that something changed.
     ///
     /// # Errors

@@ -96,6 +96,18 @@ impl AutoencoderConfig {
         1 << (self.block_out_channels.len() - 1)
     }
 
+    /// Bytes that decoding a picture of `[h w]` pixels leaves on a tape, an estimate: of every residual block what goes in, twice what
+    /// is normalised and twice what is convolved, and of every doubling what comes out.
+    pub fn tape_bytes(&self, [h, w]: [usize; 2]) -> u64 {
+        let blocks = self.layers_per_block as u64 + 1;
+        let level = |(i, channels): (usize, &usize)| {
+            let numbers = ((h >> i) * (w >> i) * channels) as u64;
+            // The finest level gets twice its width from below, and so on.
+            6 * blocks * numbers + 4 * numbers
+        };
+        4 * self.block_out_channels.iter().enumerate().map(level).sum::<u64>()
+    }
+
     /// The network with parameters from `init`, to train or to fill.
     ///
     /// # Errors

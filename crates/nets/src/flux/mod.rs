@@ -13,7 +13,7 @@ use crate::init::{Init, Weights};
 use crate::layers::{Linear, layer_norm};
 use crate::mmdit::joint::{Sizes, Told};
 use crate::mmdit::{JointBlock, Modulation, Rotation, TimeText};
-use base::{Device, Tensor, TensorData};
+use base::{Device, Taps, Tensor, TensorData};
 use burn::module::Module;
 
 /// FLUX.
@@ -67,7 +67,8 @@ impl Flux {
     }
 
     /// Latents `[b c h w]` at noise fractions `sigma` `[b]`, the guidance scale `[b]` where the network is told one, pooled text
-    /// `[b p]` and text tokens `[b m e]` to noise minus data, `[b c h w]`.
+    /// `[b p]` and text tokens `[b m e]` to noise minus data, `[b c h w]`. `taps` are shown the image's features in every block of two
+    /// streams, and then all tokens' in every block of one, text first.
     pub fn forward(
         &self,
         x: Tensor<4>,
@@ -75,6 +76,7 @@ impl Flux {
         guidance: Option<Tensor<1>>,
         pooled: Tensor<2>,
         tokens: Tensor<3>,
+        taps: Option<&Taps>,
     ) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         let device = x.device();
@@ -90,12 +92,15 @@ impl Flux {
         let turn = rotation(self.axes, m, [h / 2, w / 2], &device);
         let mut image = self.x_embedder.forward(packed);
         let mut text = self.context_embedder.forward(tokens);
-        for block in &self.transformer_blocks {
-            (image, text) = block.forward(image, text, &embedding, Told { turn: Some(&turn), ..Told::default() });
+        let shown = |number: usize| taps.map(|taps| (number, taps));
+        for (i, block) in self.transformer_blocks.iter().enumerate() {
+            let told = Told { turn: Some(&turn), taps: shown(i), ..Told::default() };
+            (image, text) = block.forward(image, text, &embedding, told);
         }
         let mut both = Tensor::cat(vec![text, image], 1);
-        for block in &self.single_transformer_blocks {
-            both = block.forward(both, &embedding, &turn);
+        let first = self.transformer_blocks.len();
+        for (i, block) in self.single_transformer_blocks.iter().enumerate() {
+            both = block.forward(both, &embedding, &turn, shown(first + i));
         }
         let [scale, shift] = self.norm_out.parts(&embedding);
         let y = self.proj_out.forward(layer_norm(both.narrow(1, m, n), scale, shift));

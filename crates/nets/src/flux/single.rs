@@ -3,9 +3,9 @@
 
 use crate::init::{Init, Weights};
 use crate::layers::{Linear, RmsNorm, layer_norm};
-use crate::mmdit::joint::{head, turned};
+use crate::mmdit::joint::{in_heads, shown, turned};
 use crate::mmdit::{Modulation, Rotation};
-use base::Tensor;
+use base::{Taps, Tensor};
 use burn::module::Module;
 use kernels::Activation;
 
@@ -58,14 +58,21 @@ impl SingleBlock {
         }
     }
 
-    /// Tokens `[b n d]` and the activated embedding `[b d]` to tokens.
-    pub(super) fn forward(&self, x: Tensor<3>, embedding: &Tensor<2>, turn: &Rotation) -> Tensor<3> {
+    /// Tokens `[b n d]` and the activated embedding `[b d]` to tokens; `taps` are shown the features of all of them.
+    pub(super) fn forward(
+        &self,
+        x: Tensor<3>,
+        embedding: &Tensor<2>,
+        turn: &Rotation,
+        taps: Option<(usize, &Taps)>,
+    ) -> Tensor<3> {
         let [shift, scale, gate] = self.norm.parts(embedding);
         let y = layer_norm(x.clone(), scale, shift);
         let SingleAttention { to_q, to_k, to_v, norm_q, norm_k, heads } = &self.attn;
-        let q = turned(head(&y, to_q, Some(norm_q), *heads), Some(turn));
-        let k = turned(head(&y, to_k, Some(norm_k), *heads), Some(turn));
-        let v = head(&y, to_v, None, *heads);
+        let [q, k, v] = shown([to_q, to_k, to_v].map(|layer| layer.forward(y.clone())), taps); // [b n d] each
+        let q = turned(in_heads(q, Some(norm_q), *heads), Some(turn));
+        let k = turned(in_heads(k, Some(norm_k), *heads), Some(turn));
+        let v = in_heads(v, None, *heads);
         let told = kernels::join_heads(kernels::attention(q, k, v, None));
         let hidden = self.proj_mlp.activated(y, Activation::Gelu);
         kernels::gated(x, self.proj_out.forward(Tensor::cat(vec![told, hidden], 2)), gate)

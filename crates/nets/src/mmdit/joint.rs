@@ -74,7 +74,7 @@ pub(crate) fn head(x: &Tensor<3>, linear: &Linear, norm: Option<&RmsNorm>, heads
     in_heads(linear.forward(x.clone()), norm, heads)
 }
 
-fn in_heads(y: Tensor<3>, norm: Option<&RmsNorm>, heads: usize) -> Tensor<4> {
+pub(crate) fn in_heads(y: Tensor<3>, norm: Option<&RmsNorm>, heads: usize) -> Tensor<4> {
     let y = apart(y, heads);
     match norm {
         Some(norm) => norm.forward(y),
@@ -160,7 +160,7 @@ impl JointAttention {
 }
 
 /// Queries, keys and values, or what somebody who looks puts in their place.
-fn shown([query, key, value]: [Tensor<3>; 3], taps: Option<(usize, &Taps)>) -> [Tensor<3>; 3] {
+pub(crate) fn shown([query, key, value]: [Tensor<3>; 3], taps: Option<(usize, &Taps)>) -> [Tensor<3>; 3] {
     match taps {
         Some((number, taps)) if taps.0.wants(number) => {
             let Features { query, key, value } = taps.0.attend(number, Features { query, key, value });

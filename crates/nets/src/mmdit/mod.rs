@@ -18,7 +18,7 @@ pub use trained_config::JointDitConfig;
 use crate::condition::{TIME_FEATURES, TimeEmbedding};
 use crate::init::{Init, Weights};
 use crate::layers::{Conv2d, Linear, layer_norm};
-use base::Tensor;
+use base::{Taps, Tensor};
 use burn::module::{Module, Param};
 use joint::{Sizes, Told};
 
@@ -128,7 +128,8 @@ impl Mmdit {
     }
 
     /// Latents `[b c h w]` at `timestep` `[b]` (1000 times the noise fraction), pooled text `[b p]` and text tokens `[b m e]` to
-    /// noise minus data, `[b c h w]`. Blocks in `skip` are passed over (skip-layer guidance).
+    /// noise minus data, `[b c h w]`. Blocks in `skip` are passed over (skip-layer guidance); `taps` are shown the image's features in
+    /// every block's joint attention.
     pub fn forward(
         &self,
         x: Tensor<4>,
@@ -136,6 +137,7 @@ impl Mmdit {
         pooled: Tensor<2>,
         tokens: Tensor<3>,
         skip: &[usize],
+        taps: Option<&Taps>,
     ) -> Tensor<4> {
         let patches = self.pos_embed.proj.forward(x); // [b d rows columns]
         let [b, d, rows, columns] = patches.dims();
@@ -146,7 +148,8 @@ impl Mmdit {
         let mut text = self.context_embedder.forward(tokens);
         for (i, block) in self.transformer_blocks.iter().enumerate() {
             if !skip.contains(&i) {
-                (image, text) = block.forward(image, text, &embedding, Told::default());
+                let told = Told { taps: taps.map(|taps| (i, taps)), ..Told::default() };
+                (image, text) = block.forward(image, text, &embedding, told);
             }
         }
         let [scale, shift] = self.norm_out.parts(&embedding);

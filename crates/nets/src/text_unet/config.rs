@@ -216,6 +216,20 @@ impl Published for TextUnetConfig {
 }
 
 impl TextUnetConfig {
+    /// Numbers that each attention of pixels to pixels moves between its tokens, in the order of a pass, for latents `[h w]`.
+    pub fn attended(&self, [h, w]: [usize; 2]) -> Vec<usize> {
+        let last = self.block_out_channels.len().saturating_sub(1);
+        let level = |i: usize, blocks: usize| {
+            let numbers = self.block_out_channels.get(i).map_or(0, |c| c * h.div_ceil(1 << i) * w.div_ceil(1 << i));
+            vec![numbers; blocks * self.transformer_layers_per_block]
+        };
+        let reads = |types: &[String], i: usize| types.get(i).is_some_and(|kind| kind.starts_with("CrossAttn"));
+        let down = (0..=last).filter(|i| reads(&self.down_block_types, *i)).map(|i| level(i, self.layers_per_block));
+        let up = (0..=last).filter(|i| reads(&self.up_block_types, *i));
+        let up = up.map(|i| level(last - i, self.layers_per_block + 1));
+        down.chain([level(last, 1)]).chain(up).flatten().collect()
+    }
+
     /// The network without values: its parameters have names and shapes.
     ///
     /// # Errors

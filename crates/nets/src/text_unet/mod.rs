@@ -14,7 +14,7 @@ use crate::autoencoder::{PlainBlock, Sampler};
 use crate::condition::TimeEmbedding;
 use crate::init::{Init, Weights};
 use crate::layers::{Conv2d, GroupNorm};
-use base::{Int, Tensor, TensorData};
+use base::{Int, Taps, Tensor, TensorData};
 use burn::module::Module;
 use reader::Sizes;
 
@@ -35,13 +35,22 @@ pub struct TextLevel {
 }
 
 impl TextLevel {
-    fn forward(&self, i: usize, x: Tensor<4>, embedding: &Tensor<2>, text: &Tensor<3>) -> Tensor<4> {
+    /// Block `i`; `beside` are the text, the number of the next attention of pixels to pixels, and who is shown it.
+    fn forward(&self, i: usize, x: Tensor<4>, embedding: &Tensor<2>, beside: &mut Beside) -> Tensor<4> {
         let x = self.resnets[i].forward(x, Some(embedding));
-        match self.attentions.get(i) {
-            Some(reader) => reader.forward(x, text),
-            None => x,
-        }
+        let Some(reader) = self.attentions.get(i) else { return x };
+        let first = beside.next;
+        beside.next += reader.transformer_blocks.len();
+        reader.forward(x, beside.text, first, beside.taps)
     }
+}
+
+/// What a pass hears beside its pixels.
+struct Beside<'a> {
+    text: &'a Tensor<3>,
+    /// Number of the next attention of pixels to pixels.
+    next: usize,
+    taps: Option<&'a Taps>,
 }
 
 /// The network of [`TextUnetConfig`].
@@ -153,14 +162,15 @@ impl TextUnet {
     }
 
     /// Latents `[b c h w]` at `timestep` `[b]` (1000 at the noise, fractions welcome) and text tokens `[b m e]` to the answer,
-    /// `[b c h w]`.
-    pub fn forward(&self, x: Tensor<4>, timestep: Tensor<1>, text: Tensor<3>) -> Tensor<4> {
+    /// `[b c h w]`. `taps` are shown every attention of pixels to pixels.
+    pub fn forward(&self, x: Tensor<4>, timestep: Tensor<1>, text: Tensor<3>, taps: Option<&Taps>) -> Tensor<4> {
+        let beside = &mut Beside { text: &text, next: 0, taps };
         let embedding = kernels::silu(self.time_embedding.forward(timestep)); // every block reads it through SiLU
         let mut h = self.conv_in.forward(x);
         let mut skips = vec![h.clone()];
         for level in &self.down_blocks {
             for i in 0..level.resnets.len() {
-                h = level.forward(i, h, &embedding, &text);
+                h = level.forward(i, h, &embedding, beside);
                 skips.push(h.clone());
             }
             for sampler in &level.downsamplers {
@@ -169,14 +179,14 @@ impl TextUnet {
             }
         }
         for i in 0..self.mid_block.resnets.len() {
-            h = self.mid_block.forward(i, h, &embedding, &text);
+            h = self.mid_block.forward(i, h, &embedding, beside);
         }
         for level in &self.up_blocks {
             for i in 0..level.resnets.len() {
                 if let Some(skip) = skips.pop() {
                     h = Tensor::cat(vec![h, skip], 1);
                 }
-                h = level.forward(i, h, &embedding, &text);
+                h = level.forward(i, h, &embedding, beside);
             }
             for sampler in &level.upsamplers {
                 // Sides that two did not divide on the way down come back as they were.

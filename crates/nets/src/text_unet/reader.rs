@@ -2,7 +2,8 @@
 
 use crate::init::{Init, Weights};
 use crate::layers::{GroupNorm, LayerNorm, Linear, apart};
-use base::Tensor;
+use crate::mmdit::joint::shown;
+use base::{Taps, Tensor};
 use burn::module::Module;
 use burn::tensor::activation;
 
@@ -32,9 +33,9 @@ impl Reading {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, from: Tensor<3>) -> Tensor<3> {
-        let q = apart(self.to_q.forward(x), self.heads);
-        let [k, v] = [&self.to_k, &self.to_v].map(|layer| apart(layer.forward(from.clone()), self.heads));
+    fn forward(&self, x: Tensor<3>, from: Tensor<3>, taps: Option<(usize, &Taps)>) -> Tensor<3> {
+        let all = [self.to_q.forward(x), self.to_k.forward(from.clone()), self.to_v.forward(from)];
+        let [q, k, v] = shown(all, taps).map(|part| apart(part, self.heads));
         self.to_out.forward(kernels::join_heads(kernels::attention(q, k, v, None)))
     }
 }
@@ -123,15 +124,15 @@ impl Reader {
         }
     }
 
-    /// `[b c h w]` and text tokens `[b m e]` to `[b c h w]`.
-    pub(super) fn forward(&self, x: Tensor<4>, text: &Tensor<3>) -> Tensor<4> {
+    /// `[b c h w]` and text tokens `[b m e]` to `[b c h w]`; `taps` are shown what pixels ask of pixels, from layer `first` on.
+    pub(super) fn forward(&self, x: Tensor<4>, text: &Tensor<3>, first: usize, taps: Option<&Taps>) -> Tensor<4> {
         let [b, c, h, w] = x.dims();
         let pixels = self.norm.forward(x.clone(), None, false).reshape([b, c, h * w]).swap_dims(1, 2); // [b hw c]
         let mut y = self.proj_in.forward(pixels);
-        for block in &self.transformer_blocks {
+        for (i, block) in self.transformer_blocks.iter().enumerate() {
             let read = block.norm1.forward(y.clone());
-            y = y + block.attn1.forward(read.clone(), read);
-            y = y.clone() + block.attn2.forward(block.norm2.forward(y), text.clone());
+            y = y + block.attn1.forward(read.clone(), read, taps.map(|taps| (first + i, taps)));
+            y = y.clone() + block.attn2.forward(block.norm2.forward(y), text.clone(), None);
             y = y.clone() + block.ff.forward(block.norm3.forward(y));
         }
         x + self.proj_out.forward(y).swap_dims(1, 2).reshape([b, c, h, w])

@@ -81,6 +81,7 @@ fn mmdit_answers_as_the_reference() {
             golden.tensor("fwd.pooled"),
             golden.tensor("fwd.ctx"),
             &[],
+            None,
         );
         golden.holds("fwd.out", answer);
     }
@@ -97,8 +98,14 @@ fn flux_answers_as_the_reference() {
         assert_eq!(net.guided(), name == "flux_dev_tiny");
         // The reference's call takes tokens of a 3x5 grid.
         let x = nets::flux::unpack(golden.tensor("fwd.x"), 6, 10);
-        let answer =
-            net.forward(x, golden.tensor("fwd.t"), guidance, golden.tensor("fwd.pooled"), golden.tensor("fwd.ctx"));
+        let answer = net.forward(
+            x,
+            golden.tensor("fwd.t"),
+            guidance,
+            golden.tensor("fwd.pooled"),
+            golden.tensor("fwd.ctx"),
+            None,
+        );
         golden.holds("fwd.out", nets::flux::pack(answer));
     }
 }
@@ -182,13 +189,17 @@ fn text_unet_answers_as_the_reference() {
     let prompt = || golden.tensor::<3>("text.pos.hidden");
     for time in ["0", "1", "500.5", "666.667", "999", "1000"] {
         let t = Tensor::<1>::from_floats([time.parse::<f32>().unwrap()], &device);
-        golden.holds(&format!("unet.t{time}"), net.forward(golden.tensor("latents.init"), t, prompt()));
+        golden.holds(&format!("unet.t{time}"), net.forward(golden.tensor("latents.init"), t, prompt(), None));
     }
-    let batch =
-        net.forward(golden.tensor("unet.batch.x"), golden.tensor("unet.batch.t"), golden.tensor("unet.batch.ctx"));
+    let batch = net.forward(
+        golden.tensor("unet.batch.x"),
+        golden.tensor("unet.batch.t"),
+        golden.tensor("unet.batch.ctx"),
+        None,
+    );
     golden.holds("unet.batch.out", batch);
     let t = Tensor::<1>::from_floats([400.0], &device);
-    golden.holds("unet.odd.out", net.forward(golden.tensor("unet.odd.x"), t, prompt()));
+    golden.holds("unet.odd.out", net.forward(golden.tensor("unet.odd.x"), t, prompt(), None));
     let mut odd = config.clone();
     odd.others.insert("class_embed_type".into(), "timestep".into());
     assert!(odd.declare(&device).unwrap_err().to_string().contains("class_embed_type"));
@@ -348,7 +359,7 @@ fn halves_are_kept_and_answer_as_their_values() {
     let plain = config.load(&widened, &device).unwrap();
     let answer = |net: &nets::Mmdit| {
         let (x, t) = (golden.tensor("fwd.x"), golden.tensor("fwd.t"));
-        net.forward(x, t, golden.tensor("fwd.pooled"), golden.tensor("fwd.ctx"), &[]).into_data()
+        net.forward(x, t, golden.tensor("fwd.pooled"), golden.tensor("fwd.ctx"), &[], None).into_data()
     };
     assert_eq!(answer(&kept), answer(&plain));
 }

@@ -6,6 +6,7 @@ use crate::{
     runs::{Stage, TrainReport},
 };
 use base::{Device, Shape, Tensor};
+use burn::module::Module;
 use data::{DataConfig, Dataset, Loader, TestPart};
 use nets::{Autoencoder, AutoencoderConfig, Init, published, weights::Stored};
 use serde::{Deserialize, Serialize};
@@ -211,8 +212,11 @@ impl Kind for KlConfig {
     }
 
     fn load(&self, sample: Shape, checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Coder>, Error> {
-        let net = load_weights(self.network(sample, None, device)?, checkpoint, Which::Best)?;
-        Ok(Box::new(Pictures { net, sample, picture: sample.image()?, latent: self.latent(sample)?.image()? }))
+        // Frozen: who differentiates through it wants no gradient of its weights.
+        let net = load_weights(self.network(sample, None, device)?, checkpoint, Which::Best)?.no_grad();
+        let picture = sample.image()?;
+        let bytes = self.published(picture[0]).tape_bytes([picture[1], picture[2]]);
+        Ok(Box::new(Pictures { net, sample, picture, latent: self.latent(sample)?.image()?, bytes }))
     }
 }
 
@@ -222,6 +226,8 @@ struct Pictures {
     sample: Shape,
     picture: [usize; 3],
     latent: [usize; 3],
+    /// What decoding one leaves on a tape.
+    bytes: u64,
 }
 
 impl Coder for Pictures {
@@ -237,5 +243,9 @@ impl Coder for Pictures {
 
     fn drawn(&self) -> Shape {
         self.sample
+    }
+
+    fn tape_bytes(&self) -> u64 {
+        self.bytes
     }
 }

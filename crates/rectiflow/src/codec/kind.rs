@@ -69,6 +69,11 @@ pub(crate) trait Coder: Send + Sync {
     /// The shape of what is decoded: of a sample, or of a latent where only its surface can be seen.
     fn drawn(&self) -> Shape;
 
+    /// Bytes that decoding one latent leaves on a tape, an estimate; 0 where nobody differentiates it.
+    fn tape_bytes(&self) -> u64 {
+        0
+    }
+
     /// The surfaces of its latents, where they have any.
     fn solid(&self) -> Option<&dyn Solid> {
         None

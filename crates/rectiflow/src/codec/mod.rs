@@ -125,6 +125,16 @@ impl Codec {
         self.coder.drawn()
     }
 
+    /// The folder of its run.
+    pub(crate) fn run(&self) -> &Path {
+        self.file.parent().and_then(Path::parent).unwrap_or(&self.file)
+    }
+
+    /// Bytes that decoding one latent leaves on a tape, an estimate; 0 where that is not known.
+    pub(crate) fn tape_bytes(&self) -> u64 {
+        self.coder.tape_bytes()
+    }
+
     /// Whether its latents have a surface.
     pub fn has_surface(&self) -> bool {
         self.coder.solid().is_some()

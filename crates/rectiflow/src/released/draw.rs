@@ -71,18 +71,18 @@ pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sample
 
 /// A request that can be served: its model's configuration is read and goes with it, and no weights are.
 pub struct Prepared {
-    model: Release,
-    network: Network,
-    settled: Settled,
-    vae: Part,
-    codec: AutoencoderConfig,
+    pub(super) model: Release,
+    pub(super) network: Network,
+    pub(super) settled: Settled,
+    pub(super) vae: Part,
+    pub(super) codec: AutoencoderConfig,
     /// Pixels, height first.
     pub size: [usize; 2],
     times: Schedule,
     solver: Solver,
-    corrections: Vec<Corrections>,
+    pub(super) corrections: Vec<Corrections>,
     begin: Option<Begin>,
-    tiles: Option<Tiles>,
+    pub(super) tiles: Option<Tiles>,
 }
 
 impl Prepared {
@@ -206,7 +206,7 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
         }
     };
     let flow = network.open(settled.told, corrections, &device, &mut |line| context.note(line))?;
-    let field = Prompted { flow: &flow, contrast: settled.contrast, skip: request.skip(times.times()) };
+    let field = Prompted { flow: &flow, contrast: settled.contrast, skip: request.skip(times.times()), taps: None };
     let mut latents = Vec::with_capacity(settled.count);
     let mut nfe = 0;
     let steps = times.steps();

@@ -1,6 +1,6 @@
 //! A released network as a velocity field: times, signs and scales of its authors turned into this project's, guidance around it.
 
-use base::{Condition, Tensor, Times};
+use base::{Condition, Taps, Tensor, Times};
 use flow::{Field, Frame, Parameterization, Path, path::diffusion::Discrete};
 use nets::{Flux, Mmdit, TextUnet};
 
@@ -57,8 +57,9 @@ impl Flow {
         &self.path
     }
 
-    /// The velocity towards the data, blocks in `skip` passed over. The condition has a vector and tokens.
-    fn ask(&self, x: Tensor<4>, t: &Times, condition: &Condition, skip: &[usize]) -> Tensor<4> {
+    /// The velocity towards the data, blocks in `skip` passed over, attention layers shown to `taps`. The condition has a vector and
+    /// tokens, and its guidance stands before what FLUX was opened with.
+    fn ask(&self, x: Tensor<4>, t: &Times, condition: &Condition, skip: &[usize], taps: Option<&Taps>) -> Tensor<4> {
         let (b, device) = (x.dims()[0], x.device());
         // In f64 until here: near the data little is left of the noise.
         let sigmas = |scale: f64| {
@@ -72,22 +73,23 @@ impl Flow {
         let away = match &self.net {
             Net::Mmdit(net) => {
                 let vector = vector(width_of(&net.time_text_embed.text_embedder.linear_1));
-                net.forward(x, sigmas(1000.0), vector, tokens(width_of(&net.context_embedder)), skip)
+                net.forward(x, sigmas(1000.0), vector, tokens(width_of(&net.context_embedder)), skip, taps)
             }
             Net::Flux(net, guidance) => {
                 let vector = vector(width_of(&net.time_text_embed.text_embedder.linear_1));
-                let guidance = net.guided().then(|| Times::all(*guidance, b).tensor(&device));
-                net.forward(x, sigmas(1.0), guidance, vector, tokens(width_of(&net.context_embedder)))
+                let told = || condition.guidance.clone().unwrap_or_else(|| Times::all(*guidance, b).tensor(&device));
+                let guidance = net.guided().then(told);
+                net.forward(x, sigmas(1.0), guidance, vector, tokens(width_of(&net.context_embedder)), taps)
             }
             Net::Unet(net, output) => {
                 let tokens = tokens(net.text_width());
                 let (Some(output), Path::Ddpm(levels)) = (output, &self.path) else {
-                    return net.forward(x, sigmas(1000.0), tokens);
+                    return net.forward(x, sigmas(1000.0), tokens, taps);
                 };
                 // Training steps are counted from 0 next to the data; there is none nearer.
                 let step = |t: &f64| ((1.0 - t) * levels.steps as f64 - 1.0).max(0.0);
                 let steps = Times::new(t.values().iter().map(step).collect()).tensor(&device);
-                return output.to_velocity(&self.path, x.clone(), net.forward(x, steps, tokens), t);
+                return output.to_velocity(&self.path, x.clone(), net.forward(x, steps, tokens, taps), t);
             }
         };
         away.neg()
@@ -101,7 +103,7 @@ fn width_of(linear: &nets::layers::Linear) -> usize {
 
 impl Field<4> for Flow {
     fn velocity(&self, x: Tensor<4>, t: &Times, condition: &Condition) -> Tensor<4> {
-        self.ask(x, t, condition, &[])
+        self.ask(x, t, condition, &[], None)
     }
 
     fn frame(&self) -> Option<Frame<'_>> {
@@ -119,19 +121,22 @@ pub struct Prompted<'a> {
     pub contrast: Option<f64>,
     /// Skip-layer guidance.
     pub skip: Option<SkipLayers>,
+    /// Who is shown the attention layers.
+    pub taps: Option<Taps>,
 }
 
 impl Field<4> for Prompted<'_> {
     fn velocity(&self, x: Tensor<4>, t: &Times, condition: &Condition) -> Tensor<4> {
+        let taps = self.taps.as_ref();
         let asked = match self.contrast {
             None => {
-                let asked = self.flow.ask(x.clone(), t, condition, &[]);
+                let asked = self.flow.ask(x.clone(), t, condition, &[], taps);
                 (asked.clone(), asked)
             }
             Some(scale) => {
                 let b = x.dims()[0];
                 let both = Tensor::cat(vec![x.clone(), x.clone()], 0);
-                let both = self.flow.ask(both, &t.cat(t), &condition.doubled(), &[]);
+                let both = self.flow.ask(both, &t.cat(t), &condition.doubled(), &[], taps);
                 let (positive, negative) = (both.clone().narrow(0, 0, b), both.narrow(0, b, b));
                 (positive.clone(), negative.clone() + (positive - negative) * scale)
             }
@@ -143,7 +148,7 @@ impl Field<4> for Prompted<'_> {
         if !t.values().iter().all(|t| (from..=to).contains(t)) {
             return guided;
         }
-        let without = self.flow.ask(x, t, condition, &skip.layers);
+        let without = self.flow.ask(x, t, condition, &skip.layers, None);
         guided + (conditional - without) * skip.scale
     }
 

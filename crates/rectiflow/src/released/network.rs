@@ -1,7 +1,7 @@
 //! The network of a released model: what its configuration says before its weights are read, and the flow they make.
 
 use super::{Diffusion, Family, Flow, Release, part::Part, single::network_of};
-use crate::Error;
+use crate::{Error, steerable::Layers};
 use base::Device;
 use flow::Solver;
 use nets::{
@@ -116,6 +116,48 @@ impl Network {
             Kind::Mmdit(config) => config.check_size(height, width),
             Kind::Flux(config) => config.check_size(height, width),
             Kind::Unet(..) => Ok(()), // any
+        }
+    }
+
+    /// Its attention layers and those that share what they know where nobody says: of FLUX the single blocks after the twentieth of
+    /// thirty-eight, as RF-Edit's program has them (arXiv 2411.04746), else the second half.
+    pub(crate) fn layers(&self) -> Layers {
+        let named = |kind: &str, count: usize| (0..count).map(|i| format!("{kind}.{i}")).collect::<Vec<_>>();
+        match &self.kind {
+            Kind::Mmdit(config) => {
+                let count = config.num_layers;
+                Layers { names: named("joint", count), usual: count / 2..count }
+            }
+            Kind::Flux(config) => {
+                let (double, single) = (config.num_layers, config.num_single_layers);
+                let first = (single / 2 + 1).min(single.saturating_sub(1));
+                let names = [named("double", double), named("single", single)].concat();
+                Layers { names, usual: double + first..double + single }
+            }
+            Kind::Unet(config, _) => {
+                let count = config.attended([1, 1]).len();
+                Layers { names: named("self", count), usual: count / 2..count }
+            }
+        }
+    }
+
+    /// Numbers in the values of the layers that share by habit, of a latent of `[h w]` pixels beside `text` tokens.
+    pub(crate) fn shared(&self, [h, w]: [usize; 2], text: usize) -> usize {
+        let usual = self.layers().usual;
+        let tokens = h * w / (self.patch() * self.patch());
+        match &self.kind {
+            // What the joint attention shows are the image's.
+            Kind::Mmdit(config) => usual.len() * tokens * config.width(),
+            Kind::Flux(config) => usual.len() * (tokens + text) * config.width(),
+            Kind::Unet(config, _) => config.attended([h, w])[usual].iter().sum(),
+        }
+    }
+
+    /// The path that its flow moves along.
+    pub(crate) fn path(&self) -> flow::Path {
+        match &self.kind {
+            Kind::Unet(_, Some(diffusion)) => flow::Path::Ddpm(diffusion.path.clone()),
+            _ => flow::Path::Linear {},
         }
     }
 

@@ -38,6 +38,10 @@ pub struct ReleasedPlan {
     pub steps: usize,
     /// Bytes at the peak.
     pub peak: u64,
+    /// Bytes that RF-Edit keeps of one shared interval, two evaluations of the layers that share by habit, beside the peak.
+    pub features: u64,
+    /// Bytes that a gradient through the decoder takes, beside the peak: `restore` of what is no hole.
+    pub tape: u64,
     /// Bytes of this machine's memory; 0 where it does not say.
     pub memory: u64,
 }
@@ -96,7 +100,11 @@ pub fn plan(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Result<R
     parts.sort_by_key(turn);
     let peak = PROGRAM + parts.iter().map(|part| part.peak).max().unwrap_or(0);
     let memory = (Machine::here("cpu").memory_gb * (1u64 << 30) as f64) as u64;
-    Ok(ReleasedPlan { family: model.family().name(), parts, size, steps: prepared.steps(), peak, memory })
+    let latent = size.map(|pixels| pixels / prepared.codec.factor());
+    let features = 2 * 4 * prepared.network.shared(latent, prepared.settled.length) as u64;
+    let tape = prepared.codec.tape_bytes(size);
+    let (family, steps) = (model.family().name(), prepared.steps());
+    Ok(ReleasedPlan { family, parts, size, steps, peak, features, tape, memory })
 }
 
 /// Bytes of a tensor on disk, and of its f32 while its layer works, where that is another.
@@ -149,6 +157,8 @@ impl std::fmt::Display for ReleasedPlan {
                 mb(*peak)
             )?;
         }
+        writeln!(f, "edit         {} more for each interval that rf-edit shares", mb(self.features))?;
+        writeln!(f, "restore      {} more where the decoder is differentiated (all but holes)", mb(self.tape))?;
         write!(f, "memory       {} at the peak, parts opened one after another", mb(self.peak))?;
         if self.memory > 0 && self.peak > self.memory {
             write!(

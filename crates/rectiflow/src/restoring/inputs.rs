@@ -5,7 +5,7 @@ use crate::Error;
 use base::{Device, Key, RandomStream, Tensor, TensorData};
 use data::{DataConfig, Dataset, Split};
 use methods::steer::Operator;
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 /// Pictures to restore.
 pub struct Inputs {
@@ -17,6 +17,8 @@ pub struct Inputs {
     pub originals: Option<Vec<f32>>,
     /// What the set is called.
     pub set: String,
+    /// The pictures as they came.
+    pub(crate) dataset: Arc<dyn Dataset>,
 }
 
 /// Where they come from.
@@ -58,7 +60,7 @@ impl Inputs {
         let set_name = set.name().to_string();
         if source.degrade {
             let measured = degrade(&values, operator, source, device)?;
-            return Ok(Self { names, measured, originals: Some(values), set: set_name });
+            return Ok(Self { names, measured, originals: Some(values), set: set_name, dataset: set });
         }
         let originals = match source.originals {
             None => None,
@@ -75,7 +77,7 @@ impl Inputs {
                 Some(data::gather(&*others, &rows)?.rows)
             }
         };
-        Ok(Self { names, measured: values, originals, set: set_name })
+        Ok(Self { names, measured: values, originals, set: set_name, dataset: set })
     }
 }
 
@@ -85,12 +87,7 @@ impl Inputs {
 /// Pictures that cannot be read or are of another size.
 pub(crate) fn open(place: &str, shape: [usize; 3], resize: bool, option: &str) -> Result<Arc<dyn Dataset>, Error> {
     let [c, h, w] = shape;
-    let config = DataConfig::of(place);
-    // Of a named set the held-out part; a folder is taken whole.
-    let split = if config.path.is_some() { Split::Train } else { Split::Test };
-    let holdout = if config.path.is_some() { 0.0 } else { config.holdout };
-    let size = resize.then_some(w);
-    let set = data::open(&DataConfig { split, holdout, size, channels: Some(c), flip: false, ..config })?;
+    let set = read(place, c, resize.then_some(w), option)?;
     if set.shape() == shape.into() {
         return Ok(set);
     }
@@ -99,6 +96,39 @@ pub(crate) fn open(place: &str, shape: [usize; 3], resize: bool, option: &str) -
     Err(Error::Usage(format!(
         "{option} {place}: its pictures are {sh} x {sw} pixels, and {h} x {w} are wanted{remedy}"
     )))
+}
+
+/// Pixels of the pictures at `place`, height first.
+///
+/// # Errors
+/// Pictures that cannot be read, or of different sizes.
+pub(crate) fn size(place: &str, option: &str) -> Result<[usize; 2], Error> {
+    let [_, h, w] = read(place, 3, None, option)?.shape().image()?;
+    Ok([h, w])
+}
+
+/// Endings of files that are one picture.
+const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+
+/// The pictures at `place`, squares of `size` pixels where that is given: of a named set the held-out part, a folder whole, or one file.
+fn read(place: &str, channels: usize, size: Option<usize>, option: &str) -> Result<Arc<dyn Dataset>, Error> {
+    let file = Path::new(place);
+    let ending = file.extension().map(|ending| ending.to_ascii_lowercase());
+    if file.is_file() && PICTURES.iter().any(|known| ending.as_ref().is_some_and(|ending| ending == known)) {
+        let told = |what: String| Error::Failure(format!("{option} {place}: {what}"));
+        let folder = tempfile::tempdir().map_err(|error| told(format!("no temporary folder: {error}")))?;
+        std::fs::copy(file, folder.path().join(file.file_name().unwrap_or_default()))
+            .map_err(|error| told(error.to_string()))?;
+        // One picture is held in memory, so that the folder may go.
+        let config = DataConfig { channels: Some(channels), size, flip: false, ..DataConfig::at(folder.path()) };
+        let set = data::open(&DataConfig { split: Split::Train, holdout: 0.0, ..config });
+        return set.map_err(|error| told(format!("no readable picture ({error})")));
+    }
+    let config = DataConfig::of(place);
+    // Of a named set the held-out part; a folder is taken whole.
+    let split = if config.path.is_some() { Split::Train } else { Split::Test };
+    let holdout = if config.path.is_some() { 0.0 } else { config.holdout };
+    Ok(data::open(&DataConfig { split, holdout, size, channels: Some(channels), flip: false, ..config })?)
 }
 
 fn name(set: &dyn Dataset, row: usize) -> String {

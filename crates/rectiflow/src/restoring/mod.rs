@@ -1,13 +1,19 @@
 //! Restoration of a folder of pictures: what was done to them, what comes in, who judges, what is written.
 
 pub mod figures;
+mod goal;
 pub mod inputs;
 pub mod page;
 pub mod task;
+mod toward;
 
 pub use figures::{Figures, Judge};
+pub(crate) use goal::Goal;
+pub use goal::Space;
 pub use inputs::Inputs;
 pub use task::{Hole, Task};
+pub(crate) use toward::Pull;
+pub use toward::{Class, Picture, Toward};
 
 use crate::Error;
 use methods::steer::{Preset, Steering};

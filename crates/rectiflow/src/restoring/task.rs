@@ -128,6 +128,14 @@ impl Task {
         })
     }
 
+    /// Pixels of the pictures of which such a size is known, height first.
+    pub fn original(&self, size: [usize; 2]) -> [usize; 2] {
+        match self {
+            Self::Super { scale } => size.map(|pixels| pixels.saturating_mul(*scale)),
+            Self::Colour | Self::Inpaint(_) | Self::Deblur { .. } => size,
+        }
+    }
+
     /// `[c h w]` of what is known of a picture `[c h w]`.
     pub fn measured(&self, [c, h, w]: [usize; 3]) -> [usize; 3] {
         match self {
@@ -139,11 +147,11 @@ impl Task {
 }
 
 /// Which values of pictures `[c h w]` a mask's picture leaves known.
-fn known(file: &std::path::Path, [c, h, w]: [usize; 3]) -> Result<Vec<bool>, Error> {
+pub(super) fn known(file: &std::path::Path, [c, h, w]: [usize; 3]) -> Result<Vec<bool>, Error> {
     if !file.is_file() {
         return Err(Error::Failure(format!("--mask {}: no such file; give a picture of {h} x {w}", file.display())));
     }
-    let pixels = picture(file)?;
+    let pixels = picture(file, 1, "--mask")?;
     let [_, mh, mw] = pixels.1;
     if [mh, mw] != [h, w] {
         return Err(Error::Usage(format!(
@@ -156,15 +164,19 @@ fn known(file: &std::path::Path, [c, h, w]: [usize; 3]) -> Result<Vec<bool>, Err
     Ok((0..c).flat_map(|_| one.iter().copied()).collect())
 }
 
-/// The values of one picture in grey, and their shape.
-fn picture(file: &std::path::Path) -> Result<(Vec<f32>, [usize; 3]), Error> {
+/// The values of one picture of so many channels, and their shape; `option` names it.
+pub(super) fn picture(file: &std::path::Path, channels: usize, option: &str) -> Result<(Vec<f32>, [usize; 3]), Error> {
+    if !file.is_file() {
+        return Err(Error::Failure(format!("{option} {}: no such file", file.display())));
+    }
     let folder = tempfile::tempdir().map_err(|error| Error::Failure(format!("no temporary folder: {error}")))?;
     let name = file.file_name().unwrap_or_default();
     std::fs::copy(file, folder.path().join(name))
-        .map_err(|error| Error::Failure(format!("--mask {}: {error}", file.display())))?;
-    let config = DataConfig { channels: Some(1), split: Split::Train, holdout: 0.0, ..DataConfig::at(folder.path()) };
+        .map_err(|error| Error::Failure(format!("{option} {}: {error}", file.display())))?;
+    let config =
+        DataConfig { channels: Some(channels), split: Split::Train, holdout: 0.0, ..DataConfig::at(folder.path()) };
     let told = |error: data::DataError| {
-        Error::Failure(format!("--mask {}: no readable picture ({error}); give a PNG", file.display()))
+        Error::Failure(format!("{option} {}: no readable picture ({error}); give a PNG", file.display()))
     };
     let set = data::open(&config).map_err(told)?;
     let batch = data::gather(&*set, &[0]).map_err(told)?;

@@ -6,12 +6,12 @@ use crate::{
     Context, Error,
     context::Event,
     model::which,
-    restoring::Task,
+    restoring::{Goal, Task},
     sampling::Classes,
     separator::{Queries, Resynthesis, Separator},
+    steerable::Steerable,
     verbs::{
-        edit,
-        restore::{self, lifted},
+        edit, restore,
         sample::{SampleOverrides, single},
         separate,
     },
@@ -174,13 +174,13 @@ impl Opened {
     /// # Errors
     /// [`Error::Usage`] for a model that moves something else.
     pub fn changes(&self) -> Result<[usize; 3], Error> {
-        self.model.check_plain("this")?;
-        Ok(self.model.subject.shape.image()?)
+        self.model.check_steerable("this")?;
+        self.model.picture()
     }
 
     /// Whether it restores pictures.
     pub fn restores(&self) -> bool {
-        self.changes().is_ok() && restore::check_start(&self.model).is_ok()
+        self.changes().is_ok()
     }
 
     /// Whether it edits pictures.
@@ -198,9 +198,8 @@ impl Opened {
         model.check_guidance(config.guidance.scale)?;
         match work {
             Work::Restore(work) => {
-                model.check_plain("restore")?;
-                restore::check_start(model)?;
-                let operator = work.task.operator(model.subject.shape.image()?)?;
+                model.check_steerable("restore")?;
+                let operator = work.task.operator(model.picture()?)?;
                 if operator.sizes().1 != work.measured.get().len() {
                     return Err(Error::Usage("--input: what is known has another shape than this task leaves".into()));
                 }
@@ -278,26 +277,22 @@ impl Opened {
 
     fn restored(&self, work: &Restore, called: &str, context: &mut Context) -> Result<Vec<File>, Error> {
         let model = &self.model;
-        let operator = work.task.operator(model.subject.shape.image()?)?;
+        let operator = work.task.operator(model.picture()?)?;
         let (steering, steps) = &work.method;
-        let lift = || lifted(&model.file, which(None)?, &self.device);
-        let mut taped = steering.differentiates().then(lift).transpose()?;
-        if let Some((lifted, _)) = &mut taped {
-            // Words of its own would write the prompt to disk, as those of a command do.
-            lifted.words = model.words.clone();
-        }
-        let (model, device) = taped.as_ref().map_or((model, &self.device), |(model, device)| (model, device));
+        let lift = || model.taped(which(None)?, &self.device);
+        let taped = steering.differentiates().then(lift).transpose()?;
+        let measured = work.measured.get().repeat(work.count);
+        let goal = Goal::new(model, &work.task, &operator, (&measured, 0.0), (None, Vec::new()), context)?;
+        goal.check(std::iter::once(steering))?;
         let run = restore::Run {
             model,
-            device,
-            operator: &operator,
-            measured: &work.measured.get().repeat(work.count),
+            taped: taped.as_ref(),
+            goal: &goal,
             classes: &self.told(&work.asked)?,
             overrides: &work.overrides,
-            noise: 0.0,
             seed: work.seed,
         };
-        let (rows, ..) = run.restore(steering, *steps, taped.is_some(), context)?;
+        let (rows, ..) = run.restore(steering, *steps, context)?;
         self.pictures(rows, work.count, &format!("{}, {called}, seed {}", work.task.words(), work.seed))
     }
 
@@ -305,8 +300,9 @@ impl Opened {
         let (source, target) = (work.source.classes(), work.target.classes());
         let run = edit::Run {
             model: &self.model,
-            pictures: &work.pixels.get().repeat(work.count),
+            moved: &self.model.encode(&work.pixels.get().repeat(work.count), context)?,
             asked: [&source, &target],
+            features: None,
             blocks: edit::shared(&self.model, std::slice::from_ref(&work.method), None, &work.overrides)?,
             overrides: &work.overrides,
             seed: work.seed,
@@ -316,7 +312,7 @@ impl Opened {
     }
 
     fn pictures(&self, rows: Vec<f32>, count: usize, about: &str) -> Result<Vec<File>, Error> {
-        let images = Images::new(rows, count, self.model.subject.shape.image()?)?;
+        let images = Images::new(rows, count, self.model.picture()?)?;
         let file = |i| {
             let bytes = media::png::encode(&single(&images, i)?, &[("parameters", about)])?;
             Ok(File { medium: Medium::Png, bytes })

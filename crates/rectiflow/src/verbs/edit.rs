@@ -5,16 +5,27 @@ use crate::{
     context::Event,
     judge,
     model::which,
+    pipeline::Boxed,
+    released::Beside,
     restoring::{Judge, inputs},
     sampling::{self, Classes},
-    verbs::sample::{SampleOverrides, solver},
+    steerable::{Shelf, Steerable, Way, without},
+    verbs::{
+        restore::released,
+        sample::{SampleOverrides, solver},
+    },
 };
 use base::{Key, RandomStream, Tensor, TensorData};
-use flow::guidance::GuidanceConfig;
+use data::Dataset;
 use media::Images;
-use methods::edit::{Bus, Editing, FlowEdit, Heard, Parts, RfEdit, SdEdit};
+use methods::edit::{Bus, Editing, FlowEdit, Heard, RfEdit, SdEdit};
 use serde::{Deserialize, Serialize};
-use std::{ops::Range, path::PathBuf, time::Instant};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 /// What to edit, and how.
 #[derive(Clone, Debug)]
@@ -23,6 +34,8 @@ pub struct EditRequest {
     pub checkpoint: PathBuf,
     /// A decay, or `raw`.
     pub ema: Option<String>,
+    /// What only released models read.
+    pub beside: Beside,
     /// A folder, a file of pictures, or a named set (its held-out part).
     pub input: String,
     /// Pictures at most; all without.
@@ -33,8 +46,10 @@ pub struct EditRequest {
     pub asked: Asked,
     /// Ways of editing.
     pub methods: Vec<Editing>,
-    /// Attention layers whose features RF-Edit shares; the second half without.
-    pub blocks: Option<Range<usize>>,
+    /// Attention layers whose features RF-Edit shares, by number or name; the network's own habit without.
+    pub blocks: Option<String>,
+    /// A folder for files of shared features, in place of memory.
+    pub features: Option<PathBuf>,
     /// Steps, guidance, batch and precision in place of the recipe's.
     pub overrides: SampleOverrides,
     /// Seed of all noise.
@@ -136,7 +151,7 @@ pub fn methods(text: &str, inject: Option<usize>) -> Result<Vec<Editing>, Error>
             Ok(Editing::RfEdit(RfEdit { inject: inject.unwrap_or(usual.inject), ..usual }))
         }
         "inversion" => Ok(Editing::RfEdit(RfEdit { inject: 0, ..RfEdit::default() })),
-        "euler-inversion" => Ok(Editing::RfEdit(RfEdit { inject: 0, solver: solver("euler")? })),
+        "euler-inversion" => Ok(Editing::RfEdit(RfEdit { inject: 0, solver: solver("euler")?, ..RfEdit::default() })),
         "flow-edit" => Ok(Editing::FlowEdit(FlowEdit::default())),
         "sd-edit" => Ok(Editing::SdEdit(SdEdit::default())),
         _ if text.starts_with('{') => {
@@ -156,18 +171,6 @@ pub fn methods(text: &str, inject: Option<usize>) -> Result<Vec<Editing>, Error>
     crate::restoring::split(text).into_iter().map(one).collect()
 }
 
-/// Attention layers from `2..6`.
-///
-/// # Errors
-/// [`Error::Usage`] for anything else.
-pub fn blocks(text: &str) -> Result<Range<usize>, Error> {
-    let ends = text.split_once("..").map(|(from, to)| (from.trim().parse(), to.trim().parse()));
-    match ends {
-        Some((Ok(from), Ok(to))) if from < to => Ok(from..to),
-        _ => Err(Error::Usage(format!("--blocks {text}: give the first layer and the one after the last, as in 2..6"))),
-    }
-}
-
 /// Edits pictures.
 ///
 /// # Errors
@@ -179,21 +182,71 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
     if request.output.is_file() {
         return Err(Error::Usage(format!("--output {}: it is a file; give a folder", request.output.display())));
     }
-    let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
-    let shape = check_model(&model)?;
-    let set = inputs::open(&request.input, shape, request.resize, "--input")?;
-    let count = request.count.unwrap_or(usize::MAX).min(set.len());
-    if count == 0 {
-        return Err(Error::Usage("--num 0: give at least one picture".into()));
+    if request.beside.is_for(&request.checkpoint) {
+        return edit_released(request, context);
     }
-    let batch = data::gather(&*set, &(0..count).collect::<Vec<_>>())?;
-    let known = set.class_names() == model.subject.classes;
-    let [source, target] = asked(&request.asked, &model, known.then_some(&batch.labels), &batch.captions, count)?;
-    let range = shared(&model, &request.methods, request.blocks.clone(), &request.overrides)?;
+    request.beside.refuse(&request.checkpoint)?;
+    let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    check_model(&model)?;
+    let given = Given::read(request, model.picture()?)?;
+    let known = given.set.class_names() == model.subject.classes;
+    let labels = known.then_some(&given.batch.labels);
+    let asked = asked(&request.asked, &model, labels, &given.batch.captions, given.count)?;
+    edited(request, &model, &given, &asked, context)
+}
+
+/// The same with a released model, which is asked in words.
+fn edit_released(request: &EditRequest, context: &mut Context) -> Result<EditReport, Error> {
+    let size = if request.resize { None } else { Some(inputs::size(&request.input, "--input")?) };
+    let class = match &request.asked {
+        Asked::Classes { target, .. } => Some(target.as_str()),
+        Asked::Prompts { .. } => None,
+    };
+    let of_a_run = (request.ema.as_deref(), class);
+    let model = released(&request.checkpoint, of_a_run, &request.beside, &request.overrides, size, context)?;
+    let given = Given::read(request, model.picture()?)?;
+    let asked = match &request.asked {
+        Asked::Prompts { source, target } => prompts(source, target, &given.batch.captions),
+        Asked::Classes { .. } => [Classes::None, Classes::None], // refused above
+    };
+    edited(request, &model, &given, &asked, context)
+}
+
+/// Pictures to edit.
+struct Given {
+    set: Arc<dyn Dataset>,
+    batch: data::Batch,
+    count: usize,
+}
+
+impl Given {
+    fn read(request: &EditRequest, shape: [usize; 3]) -> Result<Self, Error> {
+        let set = inputs::open(&request.input, shape, request.resize, "--input")?;
+        let count = request.count.unwrap_or(usize::MAX).min(set.len());
+        if count == 0 {
+            return Err(Error::Usage("--num 0: give at least one picture".into()));
+        }
+        let batch = data::gather(&*set, &(0..count).collect::<Vec<_>>())?;
+        Ok(Self { set, batch, count })
+    }
+}
+
+/// Pictures edited by a model that is open.
+fn edited(
+    request: &EditRequest,
+    model: &dyn Steerable,
+    given: &Given,
+    [source, target]: &[Classes; 2],
+    context: &mut Context,
+) -> Result<EditReport, Error> {
+    let (shape, Given { set, batch, count }) = (model.picture()?, given);
+    let count = *count;
+    let range = shared(model, &request.methods, request.blocks.as_deref(), &request.overrides)?;
+    let moved = model.encode(&batch.rows, context)?;
     let judge = Judge::new(shape, None, context);
     let wanted: Vec<i64> = (0..count as u64).map(|i| target.of(i)).collect();
     let classifier = match request.asked {
-        Asked::Classes { .. } => judge::shipped(&set, &context.device)?,
+        Asked::Classes { .. } => judge::shipped(set, &context.device)?,
         Asked::Prompts { .. } => None,
     };
     let edited = |pictures: &[f32]| -> Result<Option<f64>, Error> {
@@ -203,10 +256,11 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
         Ok(Some(metrics::class_accuracy(&logits, &wanted)?.overall))
     };
     let run = Run {
-        model: &model,
-        pictures: &batch.rows,
-        asked: [&source, &target],
+        model,
+        moved: &moved,
+        asked: [source, target],
         blocks: range,
+        features: request.features.as_deref(),
         overrides: &request.overrides,
         seed: request.seed,
     };
@@ -261,15 +315,20 @@ fn asked(
         }
         Asked::Prompts { source, target } => {
             model.check_reads()?;
-            let own: Option<Vec<String>> = captions.iter().cloned().collect();
-            let source = match (source.is_empty(), own.filter(|own| !own.is_empty())) {
-                (false, _) => Classes::prompts(source.clone()),
-                (true, Some(own)) => Classes::prompts(own),
-                (true, None) => Classes::None,
-            };
-            Ok([source, Classes::prompts(target.clone())])
+            Ok(prompts(source, target, captions))
         }
     }
+}
+
+/// Texts of what every picture shows, its own caption where nobody says, and of what it should show.
+fn prompts(source: &[String], target: &[String], captions: &[Option<String>]) -> [Classes; 2] {
+    let own: Option<Vec<String>> = captions.iter().cloned().collect();
+    let source = match (source.is_empty(), own.filter(|own| !own.is_empty())) {
+        (false, _) => Classes::prompts(source.to_vec()),
+        (true, Some(own)) => Classes::prompts(own),
+        (true, None) => Classes::None,
+    };
+    [source, Classes::prompts(target.to_vec())]
 }
 
 /// What each of `count` pictures is: the classes in `text` in turn, else their own `labels`; `option` is what says it.
@@ -295,44 +354,39 @@ pub(crate) fn source_classes(
     }
 }
 
-/// The pictures that such a model edits, `[c h w]`.
+/// Refuses a model of something else than pictures, or one that is told nothing.
 ///
 /// # Errors
-/// [`Error::Usage`] for a model of something else, or one that is told nothing.
-pub(crate) fn check_model(model: &Model) -> Result<[usize; 3], Error> {
-    model.check_plain("edit")?;
-    let shape = model.subject.shape.image()?;
-    if (model.classes() == 0 && model.words.is_none()) || model.recipe.task.source().is_some() {
+/// [`Error::Usage`].
+pub(crate) fn check_model(model: &Model) -> Result<(), Error> {
+    model.check_steerable("edit")?;
+    if model.classes() == 0 && model.words.is_none() {
         return Err(Error::Usage(format!(
             "{} knows no classes: there is nothing to ask another of; train on data with classes or captions",
             model.file.display()
         )));
     }
-    Ok(shape)
+    Ok(())
 }
 
-/// The attention layers whose features are shared: `asked`, the second half without.
+/// The attention layers whose features are shared: those that `asked` names, else the network's habit.
 ///
 /// # Errors
 /// [`Error::Usage`] for layers that there are not, or more shared steps than there are.
 pub(crate) fn shared(
-    model: &Model,
+    model: &dyn Steerable,
     methods: &[Editing],
-    asked: Option<Range<usize>>,
+    asked: Option<&str>,
     overrides: &SampleOverrides,
 ) -> Result<Range<usize>, Error> {
-    let layers = model.net.attentions();
-    let range = asked.unwrap_or(layers / 2..layers);
+    let layers = model.layers();
+    let range = asked.map_or(Ok(layers.usual.clone()), |text| layers.chosen(text))?;
     let shares = methods.iter().any(|method| matches!(method, Editing::RfEdit(edit) if edit.inject > 0));
-    if shares && (range.end > layers || range.is_empty()) {
-        return Err(Error::Usage(format!(
-            "--blocks {}..{}: this network has {layers} attention layers{}",
-            range.start,
-            range.end,
-            if layers == 0 { ", so that RF-Edit has nothing to share; use flow-edit or inversion" } else { "" }
-        )));
+    if shares && range.is_empty() {
+        let count = layers.names.len();
+        return Err(Error::Usage(format!("--blocks: this network has {count} attention layers{}", without(count))));
     }
-    let config = overrides.apply(&model.recipe.sample)?;
+    let config = overrides.apply(&model.usual(overrides.steps)?)?;
     let steps = config.schedule.build(config.steps)?.steps();
     let inject = methods.iter().filter_map(|method| match method {
         Editing::RfEdit(edit) => Some(edit.inject),
@@ -348,13 +402,15 @@ pub(crate) fn shared(
 
 /// Pictures about to be edited.
 pub(crate) struct Run<'a> {
-    pub model: &'a Model,
-    /// One after another.
-    pub pictures: &'a [f32],
+    pub model: &'a dyn Steerable,
+    /// What the model moves of them, one after another.
+    pub moved: &'a [f32],
     /// What they are, and what they should be.
     pub asked: [&'a Classes; 2],
     /// Attention layers that share.
     pub blocks: Range<usize>,
+    /// A folder for files of what they share, in place of memory.
+    pub features: Option<&'a Path>,
     pub overrides: &'a SampleOverrides,
     pub seed: u64,
 }
@@ -362,28 +418,35 @@ pub(crate) struct Run<'a> {
 impl Run<'_> {
     /// Edited pictures as a screen would show them, evaluations, and bytes of features of a batch.
     pub fn edit(&self, method: &Editing, context: &mut Context) -> Result<(Vec<f32>, usize, usize), Error> {
-        let config = self.overrides.apply(&self.model.recipe.sample)?;
+        let config = self.overrides.apply(&self.model.usual(self.overrides.steps)?)?;
         let schedule = config.schedule.build(config.steps)?;
-        let size = self.model.subject.shape.numel();
-        let total = self.pictures.len() / size;
+        let size = self.model.moved().numel();
+        let total = self.moved.len() / size;
         let device = context.device.device.clone();
+        self.model.hear(&self.asked, context)?;
+        let parts = match method {
+            Editing::RfEdit(edit) => edit.share,
+            _ => Default::default(),
+        };
         let (mut out, mut nfe, mut bytes) = (Vec::with_capacity(total * size), 0, 0);
         context.tell(Event::Begin { what: method.name(), total: total as u64 });
         for first in (0..total).step_by(config.batch) {
             context.go_on()?;
             let rows = first..total.min(first + config.batch);
             let indices: Vec<u64> = rows.clone().map(|i| i as u64).collect();
-            let values = self.pictures[rows.start * size..rows.end * size].to_vec();
+            let values = self.moved[rows.start * size..rows.end * size].to_vec();
             let x = Tensor::<2>::from_data(TensorData::new(values, [rows.len(), size]), &device);
             let condition = |asked: &Classes| self.model.condition(asked, &indices, &device);
             let (source, target) = (condition(self.asked[0])?, condition(self.asked[1])?);
-            let bus = Bus::new(self.blocks.clone(), Parts::default());
-            // The way back is never guided.
-            let [back, forth] = [&GuidanceConfig::default(), &config.guidance].map(|guidance| {
-                let field = self.model.tapped(guidance, config.precision, Some(bus.taps()))?;
+            let bus = match self.features {
+                None => Bus::new(self.blocks.clone(), parts),
+                Some(place) => Bus::keeping(self.blocks.clone(), parts, Box::new(Shelf::new(place)?)),
+            };
+            let heard = |way| {
+                let field = Boxed(self.model.field(way, config.precision, Some(bus.taps()))?);
                 Ok::<_, Error>(Heard { field, bus: bus.clone() })
-            });
-            let (back, forth) = (back?, forth?);
+            };
+            let (back, forth) = (heard(Way::Back)?, heard(Way::Forth(&config.guidance))?);
             let key = Key::of(self.seed, RandomStream::EditNoise);
             let edited = match method {
                 Editing::RfEdit(edit) => edit.run([&back, &forth], &bus, x, [&source, &target], &schedule)?,
@@ -396,11 +459,12 @@ impl Run<'_> {
                 }
             };
             (nfe, bytes) = (edited.nfe, bytes.max(edited.bytes));
-            out.extend(sampling::host(edited.x)?.into_iter().map(|v| v.clamp(-1.0, 1.0)));
+            out.extend(sampling::host(edited.x)?);
             context.tell(Event::Advance { done: rows.end as u64 });
         }
         context.tell(Event::End);
-        Ok((out, nfe, bytes))
+        let out = self.model.decode(&out, context)?;
+        Ok((out.into_iter().map(|v| v.clamp(-1.0, 1.0)).collect(), nfe, bytes))
     }
 }
 

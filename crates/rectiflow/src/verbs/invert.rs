@@ -10,14 +10,17 @@ use crate::{
     model::which,
     output::Output,
     recipe::SampleConfig,
+    released::Beside,
     restoring::{Judge, inputs},
-    sampling::{self, Classes, host},
-    verbs::sample::SampleOverrides,
+    sampling::{Classes, host},
+    steerable::{Steerable, Way},
+    verbs::{restore::released, sample::SampleOverrides},
 };
 use base::{Tensor, TensorData};
+use data::Dataset;
 use flow::{solve, solver::FixedPoint};
 use serde::Serialize;
-use std::{collections::HashMap, path::PathBuf, time::Instant};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Instant};
 
 /// What to invert, and how.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub struct InvertRequest {
     pub checkpoint: PathBuf,
     /// A decay, or `raw`.
     pub ema: Option<String>,
+    /// What only released models read.
+    pub beside: Beside,
     /// A folder, a file of pictures, or a named set (its held-out part).
     pub input: String,
     /// Pictures at most; all without.
@@ -57,12 +62,14 @@ pub struct InvertReport {
     pub steps: usize,
     /// Evaluations of the field per picture on the way back, and forth.
     pub nfe: [usize; 2],
-    /// Root mean square, in units of [-1, 1], of what comes back minus what was given.
+    /// Root mean square, in units of what the flow moves, of what comes back minus what was given.
     pub error: f64,
     /// The same of the worst picture.
     pub worst: f64,
     /// PSNR in dB, SSIM and perceptual distance of what comes back, as pictures.
     pub psnr: f64,
+    /// PSNR of what a codec alone gives back, for a flow of latents: more cannot come back.
+    pub codec: Option<f64>,
     /// Structural similarity.
     pub ssim: Option<f64>,
     /// Perceptual distance, where its weights are here.
@@ -86,15 +93,56 @@ pub fn invert(request: &InvertRequest, context: &mut Context) -> Result<InvertRe
         let place = request.output.display();
         return Err(Error::Usage(format!("--output {place}: noise is no picture; write .npy or .safetensors")));
     }
-    let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
-    model.check_plain("invert")?;
-    let shape = model.subject.shape.image()?;
-    if model.recipe.task.source().is_some() {
-        let file = model.file.display();
-        return Err(Error::Usage(format!("{file} leads from pictures to pictures: there is no noise to find")));
+    if request.beside.is_for(&request.checkpoint) {
+        let size = if request.resize { None } else { Some(inputs::size(&request.input, "--input")?) };
+        let of_a_run = (request.ema.as_deref(), request.class.as_deref());
+        // Nothing is exaggerated where nobody asks for it: guidance of a picture that is known leads away from it.
+        let guidance = Some(request.overrides.guidance.unwrap_or(1.0));
+        let overrides = SampleOverrides { guidance, ..request.overrides.clone() };
+        let model = released(&request.checkpoint, of_a_run, &request.beside, &overrides, size, context)?;
+        let config = overrides.apply(&model.usual(overrides.steps)?)?;
+        let (set, batch) = pictures(request, model.picture()?)?;
+        let classes = request.prompt.clone().map_or(Classes::None, |prompt| Classes::prompts(vec![prompt]));
+        return inverted(request, (&model, &config), (&*set, &batch), &classes, output, context);
     }
+    request.beside.refuse(&request.checkpoint)?;
+    let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    model.check_steerable("invert")?;
     let config = request.overrides.apply(&model.recipe.sample)?;
     model.recipe.check_solver(&config.solver).map_err(|reason| Error::Usage(reason.into()))?;
+    let (set, batch) = pictures(request, model.picture()?)?;
+    let classes = if let Some(prompt) = &request.prompt {
+        model.check_reads()?;
+        Classes::prompts(vec![prompt.clone()])
+    } else if model.classes() == 0 && request.class.is_none() {
+        Classes::None
+    } else {
+        let own = (set.class_names() == model.subject.classes).then_some(&*batch.labels);
+        Classes::InTurn(source_classes("--class", request.class.as_deref(), &model, own, batch.len())?)
+    };
+    inverted(request, (&model, &config), (&*set, &batch), &classes, output, context)
+}
+
+/// The pictures of a request, of `shape`.
+fn pictures(request: &InvertRequest, shape: [usize; 3]) -> Result<(Arc<dyn Dataset>, data::Batch), Error> {
+    let set = inputs::open(&request.input, shape, request.resize, "--input")?;
+    let count = request.count.unwrap_or(usize::MAX).min(set.len());
+    if count == 0 {
+        return Err(Error::Usage("--num 0: give at least one picture".into()));
+    }
+    let batch = data::gather(&*set, &(0..count).collect::<Vec<_>>())?;
+    Ok((set, batch))
+}
+
+/// The same with a model that is open.
+fn inverted(
+    request: &InvertRequest,
+    (model, config): (&dyn Steerable, &SampleConfig),
+    (set, batch): (&dyn Dataset, &data::Batch),
+    classes: &Classes,
+    output: Output,
+    context: &mut Context,
+) -> Result<InvertReport, Error> {
     if config.solver.is_stochastic() {
         return Err(Error::Usage(format!(
             "--solver {}: it draws noise of its own on the way, so no start leads back; use euler, midpoint, heun or rk4",
@@ -107,46 +155,43 @@ pub fn invert(request: &InvertRequest, context: &mut Context) -> Result<InvertRe
             config.solver.name()
         )));
     }
-    let set = inputs::open(&request.input, shape, request.resize, "--input")?;
-    let count = request.count.unwrap_or(usize::MAX).min(set.len());
-    if count == 0 {
-        return Err(Error::Usage("--num 0: give at least one picture".into()));
-    }
-    let batch = data::gather(&*set, &(0..count).collect::<Vec<_>>())?;
-    let classes = if let Some(prompt) = &request.prompt {
-        model.check_reads()?;
-        Classes::prompts(vec![prompt.clone()])
-    } else if model.classes() == 0 && request.class.is_none() {
-        Classes::None
-    } else {
-        let own = (set.class_names() == model.subject.classes).then_some(&*batch.labels);
-        Classes::InTurn(source_classes("--class", request.class.as_deref(), &model, own, count)?)
-    };
+    let (shape, count) = (model.picture()?, batch.len());
     let began = Instant::now();
-    let walk = Walk { model: &model, config: &config, exact: request.exact };
-    let Walked { noise, back, nfe } = walk.both(&batch.rows, &classes, context)?;
-    let seconds = began.elapsed().as_secs_f64();
-    let size = model.subject.shape.numel();
-    let errors: Vec<f64> = (back.chunks(size).zip(batch.rows.chunks(size)))
+    let moved = model.encode(&batch.rows, context)?;
+    model.hear(&[classes], context)?;
+    let walk = Walk { model, config, exact: request.exact };
+    let Walked { noise, back, nfe } = walk.both(&moved, classes, context)?;
+    let size = model.moved().numel();
+    let errors: Vec<f64> = (back.chunks(size).zip(moved.chunks(size)))
         .map(|(a, b)| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / size as f64)
         .collect();
+    let shown = model.decode(&back, context)?;
+    let seconds = began.elapsed().as_secs_f64();
     let mean = |values: &mut dyn Iterator<Item = f64>, n: usize| values.sum::<f64>() / n as f64;
     let centre = mean(&mut noise.iter().map(|v| f64::from(*v)), noise.len());
     let spread = mean(&mut noise.iter().map(|v| (f64::from(*v) - centre).powi(2)), noise.len()).sqrt();
-    let shown: Vec<f32> = back.iter().map(|v| v.clamp(-1.0, 1.0)).collect();
-    let kept = Judge::new(shape, None, context).compare(&shown, &batch.rows)?;
-    let axes = model.subject.shape.batch(count);
+    let seen = |rows: Vec<f32>| -> Vec<f32> { rows.into_iter().map(|v| v.clamp(-1.0, 1.0)).collect() };
+    let judge = Judge::new(shape, None, context);
+    let kept = judge.compare(&seen(shown), &batch.rows)?;
+    let latents = model.moves_latents();
+    let codec = match latents {
+        true => Some(judge.compare(&seen(model.decode(&moved, context)?), &batch.rows)?.psnr),
+        false => None,
+    };
+    let axes = model.moved().batch(count);
     match &output {
         Output::Safetensors(path) => {
             let note = serde_json::json!({
                 "program": concat!("rectiflow ", env!("CARGO_PKG_VERSION")),
-                "checkpoint": model.file.display().to_string(),
+                "checkpoint": model.place(),
                 "inverted": set.name(),
                 "sample": config,
             });
             let metadata = HashMap::from([("rectiflow".to_string(), note.to_string())]);
-            let labels: Vec<i64> = (0..count as u64).map(|i| classes.of(i)).collect();
-            media::arrays::save_safetensors(path, &axes, &noise, Some(&labels), metadata)?;
+            // A released model knows no classes, and reads a file of one tensor.
+            let known = !request.beside.is_for(&request.checkpoint);
+            let labels = known.then(|| (0..count as u64).map(|i| classes.of(i)).collect::<Vec<i64>>());
+            media::arrays::save_safetensors(path, &axes, &noise, labels.as_deref(), metadata)?;
         }
         _ => media::arrays::save_npy(&request.output, &axes, &noise)?,
     }
@@ -159,6 +204,7 @@ pub fn invert(request: &InvertRequest, context: &mut Context) -> Result<InvertRe
         error: (errors.iter().sum::<f64>() / count as f64).sqrt(),
         worst: errors.iter().copied().fold(0.0, f64::max).sqrt(),
         psnr: kept.psnr,
+        codec,
         ssim: kept.ssim,
         lpips: kept.lpips,
         noise: [centre, spread],
@@ -168,7 +214,7 @@ pub fn invert(request: &InvertRequest, context: &mut Context) -> Result<InvertRe
 }
 
 struct Walk<'a> {
-    model: &'a Model,
+    model: &'a dyn Steerable,
     config: &'a SampleConfig,
     exact: bool,
 }
@@ -183,9 +229,9 @@ struct Walked {
 impl Walk<'_> {
     fn both(&self, pictures: &[f32], classes: &Classes, context: &mut Context) -> Result<Walked, Error> {
         let Self { model, config, exact } = self;
-        let field = sampling::field_of(model, config)?;
+        let field = model.field(Way::Forth(&config.guidance), config.precision, None)?;
         let schedule = config.schedule.build(config.steps)?;
-        let (size, total) = (model.subject.shape.numel(), pictures.len() / model.subject.shape.numel());
+        let (size, total) = (model.moved().numel(), pictures.len() / model.moved().numel());
         let device = context.device.device.clone();
         let room = || Vec::with_capacity(total * size);
         let mut walked = Walked { noise: room(), back: room(), nfe: [0; 2] };
@@ -221,7 +267,8 @@ impl std::fmt::Display for InvertReport {
         writeln!(f, "{pictures} pictures of {data}; {solver}, {steps} steps, {back} + {forth} evaluations")?;
         writeln!(
             f,
-            "there and back: error {error:.5} (worst {worst:.5}), PSNR {psnr:.2} dB{}{}",
+            "there and back: error {error:.5} (worst {worst:.5}), PSNR {psnr:.2} dB{}{}{}",
+            self.codec.map_or(String::new(), |psnr| format!(" ({psnr:.2} by the codec alone)")),
             optional("SSIM", self.ssim),
             optional("LPIPS", self.lpips)
         )?;

@@ -5,21 +5,26 @@ use crate::{
     context::Event,
     device::Chosen,
     model::which,
-    restoring::{Figures, Hole, Inputs, Judge, Task, figures, inputs::Source, page::Page},
+    pipeline::Boxed,
+    released::{Beside, Change, Pictures},
+    restoring::{
+        Figures, Goal, Hole, Inputs, Judge, Pull, Space, Task, Toward, figures,
+        inputs::{self, Source},
+        page::Page,
+    },
     sampling::{self, Classes},
+    steerable::{Steerable, Way},
     verbs::sample::SampleOverrides,
 };
 use base::{Key, RandomStream, Tensor, TensorData};
 use flow::Field;
 use media::Images;
-use methods::steer::{Lifted, Measurement, Operator, Problem, Steering};
+use methods::steer::{Lifted, Operator, Problem, Steering};
 use serde::Serialize;
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Instant,
 };
-use train::checkpoint::Which;
 
 /// What to restore, and how.
 #[derive(Clone, Debug)]
@@ -28,6 +33,8 @@ pub struct RestoreRequest {
     pub checkpoint: PathBuf,
     /// A decay, or `raw`.
     pub ema: Option<String>,
+    /// What only released models read.
+    pub beside: Beside,
     /// A folder, a file of pictures, or a named set (its held-out part).
     pub input: String,
     /// Whether these are originals, to be degraded here.
@@ -42,6 +49,10 @@ pub struct RestoreRequest {
     pub task: Task,
     /// Deviation of the noise in what is known, in units of [-1, 1].
     pub noise: f64,
+    /// Where a flow of latents is held to what is known; by habit on latents for holes, through the decoder else.
+    pub space: Option<Space>,
+    /// What pictures are pulled towards beside what is known.
+    pub toward: Vec<Toward>,
     /// Ways of restoring, each with its own number of steps where it has one.
     pub methods: Vec<(Steering, Option<usize>)>,
     /// Steps, guidance, batch and precision in place of the recipe's.
@@ -73,6 +84,11 @@ pub struct RestoreReport {
     pub noise: f64,
     /// The model's file.
     pub checkpoint: String,
+    /// What they were pulled towards beside.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub toward: Vec<Toward>,
+    /// Where a flow of latents was held to what is known.
+    pub space: Option<Space>,
     /// Which perceptual distance.
     pub distance: Option<String>,
     /// What came in, then a row per method.
@@ -90,12 +106,61 @@ pub struct RestoreReport {
 /// restored.
 pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<RestoreReport, Error> {
     check(request)?;
+    if request.beside.is_for(&request.checkpoint) {
+        let size = match request.resize {
+            true => None,
+            false => Some(inputs::size(&request.input, "--input")?),
+        };
+        let size = if request.degrade { size } else { size.map(|size| request.task.original(size)) };
+        let of_a_run = (request.ema.as_deref(), request.class.as_deref());
+        let model = released(&request.checkpoint, of_a_run, &request.beside, &request.overrides, size, context)?;
+        let classes = match request.prompts.is_empty() {
+            true => Classes::None,
+            false => Classes::prompts(request.prompts.clone()),
+        };
+        return restored(request, &model, &classes, context);
+    }
+    request.beside.refuse(&request.checkpoint)?;
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
-    model.check_plain("restore")?;
-    let shape = model.subject.shape.image()?;
-    check_start(&model)?;
-    let operator = request.task.operator(shape)?;
+    model.check_steerable("restore")?;
     let classes = told(request.class.as_deref(), &request.prompts, &model)?;
+    restored(request, &model, &classes, context)
+}
+
+/// A released model, for pictures of `size`; what only runs know is refused.
+///
+/// # Errors
+/// [`Error::Usage`] for weights or classes that it does not have; what opening says.
+pub(crate) fn released(
+    model: &Path,
+    (ema, class): (Option<&str>, Option<&str>),
+    beside: &Beside,
+    overrides: &SampleOverrides,
+    size: Option<[usize; 2]>,
+    context: &mut Context,
+) -> Result<Pictures, Error> {
+    for (option, given, why) in [
+        ("--ema", ema.is_some(), "its weights are one set"),
+        ("--class", class.is_some(), "it is asked in words; use --prompt"),
+    ] {
+        if given {
+            return Err(Error::Usage(format!("{option}: {} is a released model: {why}", model.display())));
+        }
+    }
+    let (steps, guidance) = (overrides.steps, overrides.guidance);
+    let precision = overrides.precision.unwrap_or_default();
+    Pictures::open(&Change { model, beside, size, steps, guidance, precision }, context)
+}
+
+/// The same with a model that is open.
+fn restored(
+    request: &RestoreRequest,
+    model: &dyn Steerable,
+    classes: &Classes,
+    context: &mut Context,
+) -> Result<RestoreReport, Error> {
+    let shape = model.picture()?;
+    let operator = request.task.operator(shape)?;
     let source = Source {
         input: &request.input,
         degrade: request.degrade,
@@ -106,6 +171,11 @@ pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<Restor
         seed: request.seed,
     };
     let inputs = Inputs::read(&source, &request.task, &*operator, shape, &context.device.device)?;
+    let known = (&*inputs.measured, request.noise);
+    let open = |toward| Pull::open(toward, shape, &inputs.dataset, &context.device);
+    let pulls = request.toward.iter().map(open).collect::<Result<_, _>>()?;
+    let goal = Goal::new(model, &request.task, &operator, known, (request.space, pulls), context)?;
+    goal.check(request.methods.iter().map(|(method, _)| method))?;
     let hole = matches!(request.task, Task::Inpaint(_)).then(|| unknown(&*operator)).transpose()?;
     let judge = Judge::new(shape, hole, context);
     let back = projected(&*operator, &inputs.measured)?;
@@ -113,24 +183,18 @@ pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<Restor
     let mut columns = vec![back];
     for (steering, steps) in &request.methods {
         let average = which(request.ema.as_deref())?;
-        let lift = || lifted(&request.checkpoint, average, &context.device);
+        let lift = || model.taped(average, &context.device);
         let taped = steering.differentiates().then(lift).transpose()?;
-        let (model, device) = match &taped {
-            Some((model, device)) => (model, device),
-            None => (&model, &context.device.clone()),
-        };
         let run = Run {
             model,
-            device,
-            operator: &operator,
-            measured: &inputs.measured,
-            classes: &classes,
+            taped: taped.as_ref(),
+            goal: &goal,
+            classes,
             overrides: &request.overrides,
-            noise: request.noise,
             seed: request.seed,
         };
         let began = Instant::now();
-        let (restored, nfe, differentiated) = run.restore(steering, *steps, taped.is_some(), context)?;
+        let (restored, nfe, differentiated) = run.restore(steering, *steps, context)?;
         let cost = Some((nfe, differentiated, began.elapsed().as_secs_f64()));
         let settings = serde_json::to_value(steering).unwrap_or_default();
         rows.push(row(steering.name(), settings, &judge, &restored, &inputs, &*operator, cost)?);
@@ -141,7 +205,9 @@ pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<Restor
         data: inputs.set.clone(),
         pictures: inputs.names.len(),
         noise: request.noise,
-        checkpoint: model.file.display().to_string(),
+        checkpoint: model.place(),
+        toward: request.toward.clone(),
+        space: goal.space(),
         distance: judge.distance(),
         rows,
         output: request.output.clone(),
@@ -149,17 +215,6 @@ pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<Restor
     };
     write(request, &report, &inputs, columns, shape)?;
     Ok(report)
-}
-
-/// Refuses a model that starts from pictures.
-pub(crate) fn check_start(model: &Model) -> Result<(), Error> {
-    if model.recipe.task.source().is_none() {
-        return Ok(());
-    }
-    Err(Error::Usage(format!(
-        "{} starts from a data set, not from noise: it restores nothing; `transfer` carries one set to another",
-        model.file.display()
-    )))
 }
 
 /// What the model is told of the pictures.
@@ -206,27 +261,14 @@ fn check(request: &RestoreRequest) -> Result<(), Error> {
     Ok(())
 }
 
-/// The model with its weights where there is a tape, none of which wants a gradient of its own.
-pub(crate) fn lifted(checkpoint: &Path, which: Which, device: &Chosen) -> Result<(Model, Chosen), Error> {
-    let taped = Chosen { device: device.device.clone().autodiff(), name: device.name.clone() };
-    let mut model = Model::open(checkpoint, which, &taped)?;
-    model.net = burn::module::Module::no_grad(model.net);
-    Ok((model, taped))
-}
-
 /// Everything one method needs.
 pub(crate) struct Run<'a> {
-    pub model: &'a Model,
-    /// Where the weights lie.
-    pub device: &'a Chosen,
-    /// What was done to the pictures.
-    pub operator: &'a Arc<dyn Operator>,
-    /// What is known of them, one after another.
-    pub measured: &'a [f32],
+    pub model: &'a dyn Steerable,
+    /// The same where there is a tape, and the device of its weights, for methods that differentiate the flow.
+    pub taped: Option<&'a (Box<dyn Steerable>, Chosen)>,
+    pub goal: &'a Goal,
     pub classes: &'a Classes,
     pub overrides: &'a SampleOverrides,
-    /// Deviation of the noise in what is known.
-    pub noise: f64,
     pub seed: u64,
 }
 
@@ -236,46 +278,49 @@ impl Run<'_> {
         &self,
         steering: &Steering,
         steps: Option<usize>,
-        taped: bool,
         context: &mut Context,
     ) -> Result<(Vec<f32>, usize, usize), Error> {
-        let mut config = self.overrides.apply(&self.model.recipe.sample)?;
-        if self.overrides.steps.is_none() {
-            config.steps = steps.unwrap_or(config.steps);
-        }
+        let config = self.overrides.apply(&self.model.usual(self.overrides.steps.or(steps))?)?;
         let schedule = config.schedule.build(config.steps)?;
-        let field = self.model.field(&config.guidance, config.precision)?;
-        let field: Box<dyn Field<2> + '_> = if taped { Box::new(Lifted(field)) } else { Box::new(field) };
-        let shape = self.model.subject.shape;
+        self.model.hear(&[self.classes], context)?;
+        let plain = context.device.device.clone();
+        let (model, device) = match self.taped {
+            Some((model, device)) => (&**model, device.device.clone()),
+            None => (self.model, plain.clone()),
+        };
+        let field = Boxed(model.field(Way::Forth(&config.guidance), config.precision, None)?);
+        let field: Box<dyn Field<2> + '_> =
+            if self.taped.is_some() { Box::new(Lifted(field)) } else { Box::new(field) };
+        let shape = model.moved();
         let start = Start::Noise { shape };
-        let (m, plain) = (self.operator.sizes().1, &context.device.device.clone());
-        let total = self.measured.len() / m;
-        let (mut restored, mut nfe, mut differentiated) = (Vec::with_capacity(total * shape.numel()), 0, 0);
+        let (total, together) = (self.goal.count(), self.goal.together(config.batch));
+        let (mut moved, mut nfe, mut differentiated) = (Vec::with_capacity(total * shape.numel()), 0, 0);
         context.tell(Event::Begin { what: steering.name(), total: total as u64 });
-        for first in (0..total).step_by(config.batch) {
+        for first in (0..total).step_by(together) {
             context.go_on()?;
-            let indices: Vec<u64> = (first as u64..total.min(first + config.batch) as u64).collect();
-            let condition = self.model.condition(self.classes, &indices, &self.device.device)?;
-            let known = self.measured[first * m..(first + indices.len()) * m].to_vec();
-            let known = Tensor::<2>::from_data(TensorData::new(known, [indices.len(), m]), plain);
-            let cost = Measurement::new(self.operator.clone(), known, self.noise)?;
-            let x = start.points(sampling::noise(self.seed), &indices, &self.model.recipe.path, plain)?;
+            let rows = first..total.min(first + together);
+            let indices: Vec<u64> = rows.clone().map(|row| row as u64).collect();
+            let condition = model.condition(self.classes, &indices, &device)?;
+            let cost = self.goal.cost(rows, &plain)?;
+            let x = start.points(sampling::noise(self.seed), &indices, model.path(), &plain)?;
             let key = Key::of(self.seed, RandomStream::RestoreNoise);
             let problem = Problem {
                 field: &*field,
                 condition: &condition,
-                cost: &cost,
+                cost: &*cost,
                 schedule: &schedule,
                 key,
                 indices: &indices,
             };
             let steered = steering.run(&problem, x)?;
             (nfe, differentiated) = (steered.nfe, steered.differentiated);
-            restored.extend(sampling::host(steered.x)?.into_iter().map(|v| v.clamp(-1.0, 1.0)));
+            moved.extend(sampling::host(steered.x)?);
             context.tell(Event::Advance { done: indices.last().map_or(0, |last| last + 1) });
         }
         context.tell(Event::End);
-        Ok((restored, nfe, differentiated))
+        drop(field);
+        let restored = self.model.decode(&moved, context)?;
+        Ok((restored.into_iter().map(|v| v.clamp(-1.0, 1.0)).collect(), nfe, differentiated))
     }
 }
 

@@ -11,6 +11,7 @@ use rectiflow::{
 use std::path::{Path, PathBuf};
 
 mod begin;
+mod changing;
 mod convert;
 mod gguf;
 mod parity;
@@ -129,7 +130,7 @@ fn in_steps(name: &str, run: &Run, count: usize) -> (Vec<Condition>, Vec<Tensor<
     let flow = network.open(run.told, &corrections, &Device::flex(), &mut |line| unknown.push(line)).unwrap();
     let corrected = |line: &String| line.contains("layers corrected") && !line.contains("no place");
     assert!(unknown.len() == corrections.len() && unknown.iter().all(corrected), "{unknown:?}");
-    let field = Prompted { flow: &flow, contrast: run.contrast, skip: run.skip.clone() };
+    let field = Prompted { flow: &flow, contrast: run.contrast, skip: run.skip.clone(), taps: None };
     let golden = golden(name);
     let start = match folder.family() {
         Family::Flux => tensor::<4>(&golden, "latents.init_unpacked"),

@@ -75,7 +75,7 @@ fn sd3(folder: &Path, name: &str, compared: &mut Compared) {
         let config: MmditConfig = config(&at);
         let net = config.load(&Stored::in_folder(&at, WEIGHTS).unwrap(), &Device::flex()).unwrap();
         let (x, t) = (compared.tensor("fwd.x"), compared.tensor("fwd.t"));
-        let answer = net.forward(x, t, compared.tensor("fwd.pooled"), compared.tensor("fwd.ctx"), &[]);
+        let answer = net.forward(x, t, compared.tensor("fwd.pooled"), compared.tensor("fwd.ctx"), &[], None);
         compared.with("fwd.out", || answer);
     }
     let count = compared.steps("");
@@ -121,7 +121,7 @@ fn flux(folder: &Path, name: &str, compared: &mut Compared) {
         let x = nets::flux::unpack(compared.tensor("fwd.x"), 2 * rows, 2 * columns);
         let guidance = guided.then(|| compared.tensor("fwd.guidance"));
         let (t, pooled, ctx) = (compared.tensor("fwd.t"), compared.tensor("fwd.pooled"), compared.tensor("fwd.ctx"));
-        compared.with("fwd.out", || nets::flux::pack(net.forward(x, t, guidance, pooled, ctx)));
+        compared.with("fwd.out", || nets::flux::pack(net.forward(x, t, guidance, pooled, ctx, None)));
     }
     let length = compared.golden.shape("text.t5.hidden").map_or(512, |shape| shape[1]);
     let told = if guided { 3.5 } else { 0.0 };
@@ -172,16 +172,16 @@ fn unet(folder: &Path, name: &str, compared: &mut Compared, flow: bool) {
     for name in names.iter().filter(|name| name.starts_with("unet.t")) {
         let Ok(time) = name["unet.t".len()..].parse::<f32>() else { continue };
         let (x, t) = (compared.tensor("latents.init"), Tensor::<1>::from_floats([time], &Device::flex()));
-        compared.with(name, || net.forward(x, t, prompt.clone()));
+        compared.with(name, || net.forward(x, t, prompt.clone(), None));
     }
     if compared.has("unet.batch.x") {
         let (x, t) = (compared.tensor("unet.batch.x"), compared.tensor("unet.batch.t"));
         let ctx = compared.tensor("unet.batch.ctx");
-        compared.with("unet.batch.out", || net.forward(x, t, ctx));
+        compared.with("unet.batch.out", || net.forward(x, t, ctx, None));
     }
     if compared.has("unet.odd.x") {
         let (x, t) = (compared.tensor("unet.odd.x"), Tensor::<1>::from_floats([400.0], &Device::flex()));
-        compared.with("unet.odd.out", || net.forward(x, t, prompt.clone()));
+        compared.with("unet.odd.out", || net.forward(x, t, prompt.clone(), None));
     }
     for (run, image, contrast) in runs {
         // PNDM counts the step it makes twice as two.
@@ -214,7 +214,7 @@ fn both_layouts(file: &Path) -> Option<Vec<(String, f32)>> {
             ("diffusers", config.load(&network("d."), &Device::flex())),
         ] {
             let (t, y, ctx) = (tensor(&stored, "in.t"), tensor(&stored, "in.y"), tensor(&stored, "in.ctx"));
-            let got = net.unwrap().forward(tensor(&stored, "in.x"), t, y, ctx, &[]);
+            let got = net.unwrap().forward(tensor(&stored, "in.x"), t, y, ctx, &[], None);
             far.push((name.to_owned(), (got - want(&stored, "out")).abs().max().into_scalar()));
         }
     } else {
@@ -230,7 +230,7 @@ fn both_layouts(file: &Path) -> Option<Vec<(String, f32)>> {
         ] {
             let x = nets::flux::unpack(tensor(&stored, "in.x"), 2 * rows, 2 * columns);
             let (t, g, y) = (tensor(&stored, "in.t"), tensor(&stored, "in.g"), tensor(&stored, "in.y"));
-            let got = nets::flux::pack(net.unwrap().forward(x, t, Some(g), y, tensor(&stored, "in.txt")));
+            let got = nets::flux::pack(net.unwrap().forward(x, t, Some(g), y, tensor(&stored, "in.txt"), None));
             far.push((name.to_owned(), (got - want.clone()).abs().max().into_scalar()));
         }
     }

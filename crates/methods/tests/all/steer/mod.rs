@@ -4,6 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod gaussian;
+mod latents;
 mod limits;
 mod operators;
 mod oracle;

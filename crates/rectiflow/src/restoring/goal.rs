@@ -1,0 +1,296 @@
+//! What is known of pictures, and where the flow is held to it: on what it moves, or through a decoder on the pictures.
+//!
+//! Latents know a hole as well as pixels do (FlowChef, arXiv 2412.00100, masks the latent): a latent is known where all its pixels
+//! are. What a blur or fewer pixels leave is no part of a latent, so there the decoder stands between.
+
+use crate::{
+    Context, Error,
+    device::Chosen,
+    host::host,
+    restoring::{Pull, Task},
+    steerable::{Decoder, Steerable},
+};
+use base::{Shape, Tensor, TensorData};
+use methods::{
+    MethodError,
+    steer::{Cost, Decoded, Measurement, Operator, Steering, Weighed, decoded, operator::Mask},
+};
+use serde::Serialize;
+use std::{ops::Range, sync::Arc};
+
+/// Where a flow of latents is held to what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Space {
+    /// On the latents, for holes: as cheap as on pictures.
+    Latent,
+    /// On what the decoder makes of them, differentiated.
+    Decoder,
+}
+
+impl Space {
+    /// From the command line.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "latent" => Some(Self::Latent),
+            "decoder" => Some(Self::Decoder),
+            _ => None,
+        }
+    }
+}
+
+/// What is known of pictures.
+pub(crate) struct Goal {
+    operator: Arc<dyn Operator>,
+    /// One after another, as the operator measures.
+    measured: Vec<f32>,
+    /// Noise in what is measured.
+    noise: f64,
+    space: Option<Space>,
+    /// What stands between the flow and the pictures, and how much steeper it makes a cost of them.
+    decoder: Option<(Decoder, f64)>,
+    /// What pictures are pulled towards beside, and their shape.
+    pulls: Vec<Pull>,
+    picture: [usize; 3],
+}
+
+impl Goal {
+    /// Holds `model` to `measured`, what `operator` keeps of pictures; `space` is where a flow of latents is held, by habit on the
+    /// latents for holes and through the decoder else.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a space that this model or task does not have; what encoding says.
+    pub fn new(
+        model: &dyn Steerable,
+        task: &Task,
+        operator: &Arc<dyn Operator>,
+        (measured, noise): (&[f32], f64),
+        (space, pulls): (Option<Space>, Vec<Pull>),
+        context: &mut Context,
+    ) -> Result<Self, Error> {
+        let space = space_of(model, task, noise, (space, !pulls.is_empty()))?;
+        let picture = model.picture()?;
+        let made = |operator: Arc<dyn Operator>, measured, decoder| Self {
+            operator,
+            measured,
+            noise,
+            space,
+            decoder,
+            pulls,
+            picture,
+        };
+        match space {
+            None => Ok(made(operator.clone(), measured.to_vec(), None)),
+            Some(Space::Latent) => {
+                let known = known(&**operator, model.picture()?, model.moved())?;
+                let mask = Mask::new(known).map_err(|error| {
+                    Error::Usage(format!(
+                        "--task inpaint in latents: {error}; one latent is {} pixels wide, give --cost decoder",
+                        model.picture().map_or(0, |[_, _, w]| w) / model.moved().image().map_or(1, |[_, _, w]| w)
+                    ))
+                })?;
+                let latents = model.encode(measured, context)?;
+                let size = model.moved().numel();
+                let rows = Tensor::<2>::from_data(
+                    TensorData::new(latents, [measured.len() / operator.sizes().1, size]),
+                    &base::Device::flex(),
+                );
+                let measured = host(mask.forward(rows))?;
+                Ok(made(Arc::new(mask), measured, None))
+            }
+            Some(Space::Decoder) => {
+                let wanted = || Error::Failure(format!("{}: it has no decoder", model.place()));
+                let decoder = model.decoder(&context.device)?.ok_or_else(wanted)?;
+                crate::memory::check_tape(decoder.bytes)?;
+                let curvature = stretched(&decoder, operator, model.moved(), &context.device)?;
+                Ok(made(operator.clone(), measured.to_vec(), Some((decoder, curvature / operator.bound()))))
+            }
+        }
+    }
+
+    /// How many pictures there are.
+    pub fn count(&self) -> usize {
+        self.measured.len() / self.operator.sizes().1
+    }
+
+    /// Refuses a method that cannot be asked for this.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a method of linear measurements beside a decoder.
+    pub fn check<'m>(&self, methods: impl Iterator<Item = &'m Steering>) -> Result<(), Error> {
+        let linear = self.decoder.is_none() && self.pulls.is_empty();
+        match methods.filter(|method| !linear && method.needs_linear()).last() {
+            None => Ok(()),
+            Some(method) if !self.pulls.is_empty() => Err(Error::Usage(format!(
+                "--method {}: it solves a linear measurement and cannot be asked for --toward; use flowchef, mpgd, dps or freedom",
+                method.name()
+            ))),
+            Some(method) => Err(Error::Usage(format!(
+                "--method {}: it solves linear measurements, and through a decoder nothing is linear; use flowchef, mpgd, dps or \
+                 freedom, or for holes --cost latent",
+                method.name()
+            ))),
+        }
+    }
+
+    /// Where the flow is held, where it moves latents.
+    pub fn space(&self) -> Option<Space> {
+        self.space
+    }
+
+    /// Pictures at a time that memory holds, `most` at most.
+    pub fn together(&self, most: usize) -> usize {
+        self.decoder.as_ref().map_or(most, |(decoder, _)| crate::memory::together(most, decoder.bytes))
+    }
+
+    /// The misfit of the pictures `rows`.
+    ///
+    /// # Errors
+    /// Settings out of range.
+    pub fn cost(&self, rows: Range<usize>, device: &base::Device) -> Result<Box<dyn Cost + '_>, Error> {
+        let m = self.operator.sizes().1;
+        let known = self.measured[rows.start * m..rows.end * m].to_vec();
+        let known = Tensor::<2>::from_data(TensorData::new(known, [rows.len(), m]), device);
+        let misfit: Box<dyn Cost + '_> = Box::new(Measurement::new(self.operator.clone(), known, self.noise)?);
+        let cost = match self.pulls.is_empty() {
+            true => misfit,
+            false => {
+                let mut all = vec![(1.0, misfit)];
+                for pull in &self.pulls {
+                    all.push(pull.cost(rows.len(), self.picture, device)?);
+                }
+                Box::new(Weighed(all))
+            }
+        };
+        Ok(match &self.decoder {
+            None => cost,
+            Some((decoder, steeper)) => {
+                let curvature = steeper * cost.curvature();
+                Box::new(Decoded::new(&*decoder.decode, cost, curvature))
+            }
+        })
+    }
+}
+
+/// Where the flow is held; none where it moves pictures.
+fn space_of(
+    model: &dyn Steerable,
+    task: &Task,
+    noise: f64,
+    (asked, pulled): (Option<Space>, bool),
+) -> Result<Option<Space>, Error> {
+    if !model.moves_latents() {
+        return match asked {
+            None => Ok(None),
+            Some(_) => {
+                Err(Error::Usage(format!("--cost: {} moves pictures, not latents; leave it out", model.place())))
+            }
+        };
+    }
+    let holes = matches!(task, Task::Inpaint(_));
+    match asked {
+        Some(Space::Latent) if !holes => Err(Error::Usage(format!(
+            "--cost latent: what {} leaves is no part of a latent; only --task inpaint can be asked of latents, use decoder",
+            task.words()
+        ))),
+        Some(Space::Latent) if noise > 0.0 => Err(Error::Usage(
+            "--cost latent: noise in pixels is not the same noise in latents; use --cost decoder with --noise".into(),
+        )),
+        Some(Space::Latent) if pulled => Err(Error::Usage(
+            "--cost latent: what --toward names are pictures, and latents are none; use --cost decoder".into(),
+        )),
+        Some(space) => Ok(Some(space)),
+        None if holes && noise == 0.0 && !pulled => Ok(Some(Space::Latent)),
+        None => Ok(Some(Space::Decoder)),
+    }
+}
+
+/// Which latents, `[c h w]`, are known: those all of whose pixels are.
+fn known(operator: &dyn Operator, [_, h, w]: [usize; 3], latent: Shape) -> Result<Vec<bool>, Error> {
+    let [c, rows, columns] = latent.image()?;
+    if h % rows != 0 || w % columns != 0 {
+        return Err(Error::Usage(format!(
+            "--cost latent: latents of {rows} x {columns} do not divide pictures of {h} x {w}; use --cost decoder"
+        )));
+    }
+    let ones = Tensor::<2>::ones([1, operator.sizes().0], &base::Device::flex());
+    let pixels = host(operator.forward(ones))?;
+    let mut cells = vec![true; rows * columns];
+    for (i, _) in pixels[..h * w].iter().enumerate().filter(|(_, value)| **value == 0.0) {
+        cells[i / w / (h / rows) * columns + i % w / (w / columns)] = false;
+    }
+    Ok((0..c).flat_map(|_| cells.iter().copied()).collect())
+}
+
+/// The curvature of the misfit through the decoder, at a latent such as the flow makes: one for all pictures, so that none depends on
+/// those beside it.
+fn stretched(decoder: &Decoder, operator: &Arc<dyn Operator>, latent: Shape, device: &Chosen) -> Result<f64, Error> {
+    // A chirp: as rough as noise and as large, and the same for everybody.
+    let chirp = |rate: f64| {
+        let wave = |i: usize| (std::f64::consts::SQRT_2 * (rate * (i * i) as f64).sin()) as f32;
+        let values: Vec<f32> = (0..latent.numel()).map(wave).collect();
+        Tensor::<2>::from_data(TensorData::new(values, [1, latent.numel()]), &device.device)
+    };
+    let nothing = Tensor::<2>::zeros([1, operator.sizes().1], &device.device);
+    let cost = Measurement::new(operator.clone(), nothing, 0.0)?;
+    let found = decoded::curvature(&*decoder.decode, &cost, &chirp(0.7), chirp(1.3));
+    found.map_err(|error: MethodError| Error::Failure(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        asked::Classes,
+        released::{Beside, Change, Pictures},
+        restoring::Hole,
+        steerable::Way,
+    };
+    use base::RandomStream;
+    use flow::{Schedule, guidance::GuidanceConfig};
+    use methods::steer::{FlowChef, Problem, Rule};
+    use std::path::Path;
+
+    /// A hole in a picture for FLUX's fixture: steered all the way, latents whose pixels are known come out as the picture's, and those
+    /// that the hole touches do not.
+    ///
+    /// Mutants: a mask turned round; a latent known where any of its pixels is; latents not scaled as the flow sees them.
+    #[test]
+    fn latents_are_held_where_their_pixels_are_known() {
+        let mut context = Context::silent();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/flux_schnell_tiny");
+        let (beside, size) = (Beside::default(), Some([32, 48]));
+        let precision = Default::default();
+        let change = Change { model: &folder, beside: &beside, size, steps: Some(4), guidance: None, precision };
+        let model = Pictures::open(&change, &mut context).unwrap();
+        // A latent is four pixels wide: the hole touches rows 2 to 4 and columns 4 to 8 of 8 x 12.
+        let task = Task::Inpaint(Hole::Box([10, 17, 9, 16]));
+        let operator = task.operator([3, 32, 48]).unwrap();
+        let picture: Vec<f32> = (0..3 * 32 * 48).map(|i| (0.01 * i as f32).sin() * 0.8).collect();
+        let picture = Tensor::<2>::from_data(TensorData::new(picture, [1, 3 * 32 * 48]), &base::Device::flex());
+        let measured = host(operator.forward(picture)).unwrap();
+        let goal = Goal::new(&model, &task, &operator, (&measured, 0.0), (None, vec![]), &mut context).unwrap();
+        assert_eq!((goal.space(), goal.count()), (Some(Space::Latent), 1));
+        model.hear(&[&Classes::None], &mut context).unwrap();
+        let config = model.usual(Some(4)).unwrap();
+        let field = model.field(Way::Forth(&GuidanceConfig::default()), precision, None).unwrap();
+        let condition = model.condition(&Classes::None, &[0], &base::Device::flex()).unwrap();
+        let schedule: Schedule = config.schedule.build(4).unwrap();
+        let method = FlowChef { rule: Rule::Descent { kappa: 1.0 }, last_step: true, ..FlowChef::default() };
+        let key = base::Key::of(0, RandomStream::RestoreNoise);
+        let cost = goal.cost(0..1, &base::Device::flex()).unwrap();
+        let problem =
+            Problem { field: &*field, condition: &condition, cost: &*cost, schedule: &schedule, key, indices: &[0] };
+        let x = key.normal_tensor(&[0], [0, 16 * 8 * 12], &base::Device::flex());
+        let made = host(Steering::FlowChef(method).run(&problem, x).unwrap().x).unwrap();
+        let wanted = model.encode(&measured, &mut context).unwrap();
+        let inside = |i: usize| (2..5).contains(&(i / 12 % 8)) && (4..9).contains(&(i % 12));
+        let gap = |hole: bool| -> f32 {
+            let far = made.iter().zip(&wanted).enumerate().filter(|(i, _)| inside(*i) == hole);
+            far.map(|(_, (a, b))| (a - b).abs()).fold(0.0, f32::max)
+        };
+        assert!(gap(false) < 1e-4 && gap(true) > 0.1, "{} {}", gap(false), gap(true));
+        let kept: f32 = wanted.iter().map(|v| v * v).sum::<f32>() / wanted.len() as f32;
+        assert!(kept > 1e-4, "the picture says something: {kept}");
+    }
+}
