@@ -57,7 +57,7 @@ impl Inputs {
         let rows: Vec<usize> = (0..count).collect();
         let values = data::gather(&*set, &rows)?.rows;
         let names = (rows.iter()).map(|row| name(&*set, *row)).collect();
-        let set_name = set.name().to_string();
+        let set_name = called(source.input, &*set);
         if source.degrade {
             let measured = degrade(&values, operator, source, device)?;
             return Ok(Self { names, measured, originals: Some(values), set: set_name, dataset: set });
@@ -110,11 +110,22 @@ pub(crate) fn size(place: &str, option: &str) -> Result<[usize; 2], Error> {
 /// Endings of files that are one picture.
 const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
 
-/// The pictures at `place`, squares of `size` pixels where that is given: of a named set the held-out part, a folder whole, or one file.
-fn read(place: &str, channels: usize, size: Option<usize>, option: &str) -> Result<Arc<dyn Dataset>, Error> {
+/// What the pictures at `place` are called: a single one by its file.
+pub(crate) fn called(place: &str, set: &dyn Dataset) -> String {
+    if is_picture(place) { place.to_owned() } else { set.name().to_owned() }
+}
+
+/// Whether `place` is a file that is one picture.
+fn is_picture(place: &str) -> bool {
     let file = Path::new(place);
     let ending = file.extension().map(|ending| ending.to_ascii_lowercase());
-    if file.is_file() && PICTURES.iter().any(|known| ending.as_ref().is_some_and(|ending| ending == known)) {
+    file.is_file() && PICTURES.iter().any(|known| ending.as_ref().is_some_and(|ending| ending == known))
+}
+
+/// The pictures at `place`, squares of `size` pixels where that is given: of a named set the held-out part, a folder whole, or one file.
+fn read(place: &str, channels: usize, size: Option<usize>, option: &str) -> Result<Arc<dyn Dataset>, Error> {
+    if is_picture(place) {
+        let file = Path::new(place);
         let told = |what: String| Error::Failure(format!("{option} {place}: {what}"));
         let folder = tempfile::tempdir().map_err(|error| told(format!("no temporary folder: {error}")))?;
         std::fs::copy(file, folder.path().join(file.file_name().unwrap_or_default()))

@@ -294,7 +294,12 @@ fn edited(
         });
         columns.push(pictures);
     }
-    let report = EditReport { data: set.name().into(), pictures: count, rows, output: request.output.clone() };
+    let report = EditReport {
+        data: inputs::called(&request.input, &**set),
+        pictures: count,
+        rows,
+        output: request.output.clone(),
+    };
     write(request, &report, &columns, shape)?;
     Ok(report)
 }

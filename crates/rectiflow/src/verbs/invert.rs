@@ -184,7 +184,7 @@ fn inverted(
             let note = serde_json::json!({
                 "program": concat!("rectiflow ", env!("CARGO_PKG_VERSION")),
                 "checkpoint": model.place(),
-                "inverted": set.name(),
+                "inverted": inputs::called(&request.input, set),
                 "sample": config,
             });
             let metadata = HashMap::from([("rectiflow".to_string(), note.to_string())]);
@@ -196,7 +196,7 @@ fn inverted(
         _ => media::arrays::save_npy(&request.output, &axes, &noise)?,
     }
     Ok(InvertReport {
-        data: set.name().into(),
+        data: inputs::called(&request.input, set),
         pictures: count,
         solver: format!("{}{}", config.solver.name(), if request.exact { ", undone exactly" } else { "" }),
         steps: config.schedule.build(config.steps)?.steps(),
