@@ -66,7 +66,11 @@ fn a_linear_decoder_is_part_of_the_measurement() {
         || Measurement::new(std::sync::Arc::new(mask()) as std::sync::Arc<dyn Operator>, known.clone(), 0.1).unwrap();
     let key = Key::new(6, Purpose::Probe);
     let draw = |i: u64| -> Vec<f64> { key.normals(i, LATENT).map(f64::from).collect() };
-    let found = decoded::curvature(&decode, &plain(), &tensor(&[draw(0)]), tensor(&[draw(1)])).unwrap();
+    let one = || {
+        let first = known.clone().narrow(0, 0, 1);
+        Measurement::new(std::sync::Arc::new(mask()) as std::sync::Arc<dyn Operator>, first, 0.1).unwrap()
+    };
+    let found = decoded::curvature(&decode, &one(), &tensor(&[draw(0)]), tensor(&[draw(1)])).unwrap();
     assert!((found / composed.curvature() - 1.0).abs() < 0.02, "{found} is not {}", composed.curvature());
     let through = Decoded::new(&decode, Box::new(plain()), composed.curvature());
     let z = tensor(&[draw(2), draw(3)]);
@@ -87,6 +91,6 @@ fn a_linear_decoder_is_part_of_the_measurement() {
     assert!(gap(run(&through), run(&composed)) < 1e-9);
     // A decoder that is deaf to its latent has no curvature to step by.
     let deaf = |z: Tensor<2>| z.clone().matmul(Tensor::<2>::zeros([LATENT, PIXELS], (&z.device(), z.dtype())));
-    let said = decoded::curvature(&deaf, &plain(), &tensor(&[draw(0)]), tensor(&[draw(1)])).unwrap_err().to_string();
+    let said = decoded::curvature(&deaf, &one(), &tensor(&[draw(0)]), tensor(&[draw(1)])).unwrap_err().to_string();
     assert!(said.contains("does not depend"), "{said}");
 }
