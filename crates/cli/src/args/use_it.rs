@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[command(next_help_heading = "Released models")]
 pub struct BesideArgs {
     /// Of a single file: the folder in diffusers' layout that has what the file lacks (text encoders, tokenizers, autoencoder).
-    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, value_parser = super::place())]
     pub parts: Option<PathBuf>,
     /// What the pictures should not show: guidance leads away from it.
     #[arg(long, value_name = "TEXT")]

@@ -15,15 +15,15 @@ use rectiflow::{
     },
 };
 
-fn beside(args: args::BesideArgs) -> Beside {
-    Beside {
+fn beside(args: args::BesideArgs) -> Result<Beside, Error> {
+    Ok(Beside {
         parts: args.parts,
         negative: args.negative_prompt,
         true_guidance: args.true_cfg_scale,
-        loras: args.lora.iter().map(|text| lora(text)).collect(),
+        loras: args.lora.iter().map(|text| lora(text)).collect::<Result<_, _>>()?,
         tile: args.decode_tile,
         length: args.max_sequence_length,
-    }
+    })
 }
 
 pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Context) -> Result<(), Error> {
@@ -39,7 +39,7 @@ pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Con
     let request = RestoreRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
-        beside: beside(request.beside),
+        beside: beside(request.beside)?,
         input,
         degrade,
         originals,
@@ -75,7 +75,7 @@ pub(super) fn invert(request: args::Invert, global: &Global, context: &mut Conte
     let request = InvertRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
-        beside: beside(also),
+        beside: beside(also)?,
         input,
         count: num,
         resize,
@@ -105,7 +105,7 @@ pub(super) fn edit(request: args::Edit, global: &Global, context: &mut Context) 
     let request = EditRequest {
         checkpoint: model.checkpoint,
         ema: model.ema,
-        beside: beside(request.beside),
+        beside: beside(request.beside)?,
         input,
         count: num,
         resize: request.resize,
