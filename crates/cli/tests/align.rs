@@ -224,9 +224,10 @@ fn a_hundred_pairs_are_labelled_and_none_is_lost() {
         now = answer(&serving, &now);
     }
     // A second window still shows the first pair, and an answer of it goes nowhere.
-    let stale = state(serving.post("/api/answers", "{\"pair\": 0, \"answers\": {\"VQ\": \"A\", \"MQ\": \"A\"}}"));
+    let said = serde_json::json!({ "pair": first["pair"]["id"], "answers": { "VQ": "A", "MQ": "A" } });
+    let stale = state(serving.post("/api/answers", &said.to_string()));
     assert_eq!(stale["error"]["code"], "other_pair");
-    let wrong = state(serving.post("/api/answers", "{\"pair\": 50, \"answers\": {\"VQ\": \"better\"}}"));
+    let wrong = state(serving.post("/api/answers", "{\"pair\": \"50\", \"answers\": {\"VQ\": \"better\"}}"));
     assert!(wrong["error"]["message"].as_str().unwrap().contains("A, B, same or invalid on VQ"), "{wrong}");
     serving.kill();
     assert_eq!(lines(), 50, "every answer that was acknowledged, and no other");
@@ -260,6 +261,13 @@ fn a_hundred_pairs_are_labelled_and_none_is_lost() {
     train.args(["reward", "train", "--axes", "VQ", "--set", "train.images=64", "--set", "train.batch=16", "--pairs"]);
     let made = json(train.arg(at("pairs.jsonl")).arg("-o").arg(at("reward")).arg(run()));
     assert_eq!((&made["accuracy"][0][1]["decided"], &made["accuracy"][0][0]), (&10.into(), &"VQ".into()));
+    // What somebody said of another folder is not taken back from here, also where the last line has no end.
+    let others = "{\"path_A\": \"x/a.png\", \"path_B\": \"x/b.png\", \"prompt\": \"\", \"VQ\": \"A\", \"MQ\": \"A\"}";
+    fs::write(at("pairs.jsonl"), fs::read_to_string(at("pairs.jsonl")).unwrap() + others).unwrap();
+    let (mut serving, said) = label();
+    assert!(said.contains("100 of them answered") && !said.contains("half written"), "{said}");
+    assert_eq!(state(serving.post("/api/undo", "{\"kept\": 101}"))["error"]["code"], "nothing");
+    assert_eq!((lines(), serving.terminate()), (101, Some(143)));
     // What is in the way is said before anything is served.
     let refused = |args: &[&str], code: i32, words: &str| {
         let mut command = rectiflow();

@@ -30,8 +30,8 @@ const MOST: usize = 4096;
 /// Pixels of all frames of a file, as multiples of what one picture may have.
 const TIMES: u64 = 8;
 
-/// Frames, and how many of them pass in a second.
-type Film = (Vec<Raw>, Option<f64>);
+/// Frames, how many the file has of them, and how many pass in a second.
+type Film = (Vec<Raw>, usize, Option<f64>);
 
 /// The clip at `path` as `[c f h w]`, pictures of at most `megapixels`. Frames of another size are cut to the square in their middle and
 /// resized, where a square is wanted.
@@ -40,14 +40,13 @@ type Film = (Vec<Raw>, Option<f64>);
 /// What is no picture, clip or folder of frames, has fewer frames than are wanted, or more of anything than the limits allow.
 pub fn clip(path: &Path, [channels, frames, height, width]: [usize; 4], megapixels: u64) -> Result<Clip> {
     let limits = Limits { pixels: megapixels.saturating_mul(1_000_000), bytes: 1 << 30 };
-    let (mut film, fps) = film(path, limits)?;
+    let (mut film, mut found, fps) = film(path, limits, Some(frames))?;
     if let [one] = &film[..]
         && frames > 1
         && let Some(cut) = strip(one, frames, [height, width])
     {
-        film = cut;
+        (found, film) = (cut.len(), cut);
     }
-    let found = film.len();
     if frames == 1 && found > 1 {
         let what = format!("it has {found} frames, and a still picture is wanted");
         return Err(DataError::malformed(path, what, "give one of its frames"));
@@ -58,7 +57,7 @@ pub fn clip(path: &Path, [channels, frames, height, width]: [usize; 4], megapixe
     }
     let form = Form { channels, size: (height == width).then_some(width), fit: Fit::Crop, limits };
     let mut planes = vec![Vec::with_capacity(frames * height * width); channels];
-    for at in spread(frames, found) {
+    for at in spread(frames, film.len()) {
         let raw = &film[at];
         if height != width && (raw.height, raw.width) != (height, width) {
             let what = format!("it is {} x {} pixels, and {width} x {height} are wanted", raw.width, raw.height);
@@ -80,7 +79,7 @@ pub fn clip(path: &Path, [channels, frames, height, width]: [usize; 4], megapixe
 #[allow(clippy::type_complexity)]
 pub fn frames(path: &Path, megapixels: u64) -> Result<(Vec<Vec<u8>>, [usize; 2], Option<f64>)> {
     let limits = Limits { pixels: megapixels.saturating_mul(1_000_000), bytes: 1 << 30 };
-    let (film, fps) = film(path, limits)?;
+    let (film, _, fps) = film(path, limits, None)?;
     let size = [film[0].height, film[0].width];
     if let Some(other) = film.iter().find(|raw| [raw.height, raw.width] != size) {
         let what = format!("its frames are {} x {} and {} x {}", size[1], size[0], other.width, other.height);
@@ -151,21 +150,41 @@ fn strip(one: &Raw, frames: usize, [height, width]: [usize; 2]) -> Option<Vec<Ra
     Some((0..frames).map(cut).collect())
 }
 
-fn film(path: &Path, limits: Limits) -> Result<Film> {
+/// What is at `path`; of a folder the `wanted` frames alone are read, where it has as many and some number is wanted.
+fn film(path: &Path, limits: Limits, wanted: Option<usize>) -> Result<Film> {
     if path.is_dir() {
         let files = frame_files(path)?;
         if files.is_empty() || files.len() > MOST {
             let what = format!("a folder with {} frames", files.len());
             return Err(DataError::malformed(path, what, format!("a clip has 1 to {MOST} pictures as its frames")));
         }
-        let frames = files.iter().map(|file| decode(file, &limits.read(file)?, limits));
-        return Ok((frames.collect::<Result<_>>()?, None));
+        let wanted = wanted.filter(|wanted| *wanted <= files.len()).unwrap_or(files.len());
+        let (mut frames, mut pixels) = (Vec::with_capacity(wanted), 0);
+        for file in spread(wanted, files.len()).map(|at| &files[at]) {
+            let frame = decode(file, &limits.read(file)?, limits)?;
+            pixels += (frame.width * frame.height) as u64;
+            if pixels > most(limits) {
+                return Err(too_much(path, limits));
+            }
+            frames.push(frame);
+        }
+        return Ok((frames, files.len(), None));
     }
     let bytes = limits.read(path)?;
     match animated(path, &bytes, limits)? {
         Some(film) => Ok(film),
-        None => Ok((vec![decode(path, &bytes, limits)?], None)),
+        None => Ok((vec![decode(path, &bytes, limits)?], 1, None)),
     }
+}
+
+/// Pixels of all frames together.
+fn most(limits: Limits) -> u64 {
+    limits.pixels.saturating_mul(TIMES)
+}
+
+fn too_much(path: &Path, limits: Limits) -> DataError {
+    let what = format!("more than {MOST} frames or {} million pixels", most(limits) / 1_000_000);
+    DataError::malformed(path, what, "cut it into shorter clips")
 }
 
 /// The frames of an animation; none of a still picture.
@@ -211,9 +230,8 @@ fn collected(path: &Path, frames: Frames<'_>, limits: Limits) -> Result<Film> {
         milliseconds += f64::from(over) / f64::from(under.max(1));
         let image = frame.into_buffer();
         pixels += u64::from(image.width()) * u64::from(image.height());
-        if film.len() == MOST || pixels > limits.pixels.saturating_mul(TIMES) {
-            let what = format!("more than {MOST} frames or {} million pixels", limits.pixels * TIMES / 1_000_000);
-            return Err(DataError::malformed(path, what, "cut it into shorter clips"));
+        if film.len() == MOST || pixels > most(limits) {
+            return Err(too_much(path, limits));
         }
         let (width, height) = (image.width() as usize, image.height() as usize);
         film.push(Raw { pixels: over_white::<3>(image.as_raw()), height, width, channels: 3 });
@@ -222,7 +240,8 @@ fn collected(path: &Path, frames: Frames<'_>, limits: Limits) -> Result<Film> {
         return Err(DataError::malformed(path, "an animation without frames", "replace or remove it"));
     }
     let fps = (milliseconds > 0.0).then(|| 1000.0 * film.len() as f64 / milliseconds);
-    Ok((film, fps))
+    let found = film.len();
+    Ok((film, found, fps))
 }
 
 #[cfg(test)]
@@ -298,6 +317,14 @@ mod tests {
         let whole = gif(&[1, 200, 2], 40);
         fs::write(at("cut.gif"), &whole[..whole.len() - 30]).unwrap();
         assert!(said("cut.gif", 3).contains("cut.gif"));
+        // Of a folder what is wanted is read, and of that no more pixels than a clip may have.
+        fs::create_dir(at("long")).unwrap();
+        for i in 0..12 {
+            grey(i, 900).save(at("long").join(format!("{i}.png"))).unwrap();
+        }
+        assert_eq!(clip(&at("long"), [1, 3, 4, 4], 1).unwrap().frames, 12);
+        assert!(said("long", 12).contains("8 million pixels"));
+        assert!(frames(&at("long"), 1).unwrap_err().to_string().contains("8 million pixels"));
         fs::create_dir(at("empty")).unwrap();
         assert!(said("empty", 2).contains("0 frames"));
         grey(3, 4).save(at("still.png")).unwrap();

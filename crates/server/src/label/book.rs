@@ -1,7 +1,7 @@
 //! The pair file as it grows: a line to an answer, on the disk before anybody is told that it is kept.
 //!
 //! A program that is killed in the middle of a line leaves it half written; it was never acknowledged, and is taken away when the file is
-//! opened again. Nobody else may write meanwhile.
+//! opened again. A last line of anybody else's, with or without its end, is kept or the file refused. Nobody else may write meanwhile.
 
 use rectiflow::{Error, data::DataError};
 use serde_json::{Map, Value};
@@ -11,6 +11,9 @@ use std::{
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
+
+/// How every answer begins here.
+const BEGINS: &[u8] = b"{\"path_A\": ";
 
 /// The two paths of a pair, in the order of the alphabet.
 type Known = [String; 2];
@@ -26,7 +29,8 @@ pub struct Book {
     answered: HashSet<Known>,
 }
 
-fn known(a: &str, b: &str) -> Known {
+/// Two paths in the order in which a book knows them.
+pub fn known(a: &str, b: &str) -> Known {
     let mut both = [a.to_string(), b.to_string()];
     both.sort();
     both
@@ -56,19 +60,23 @@ impl Book {
         let mut book = Self { file, path: path.into(), lines: Vec::new(), end: 0, answered: HashSet::new() };
         let mut from = 0;
         while from < content.len() {
-            let Some(length) = content[from..].iter().position(|byte| *byte == b'\n') else {
+            let length = content[from..].iter().position(|byte| *byte == b'\n');
+            let line = &content[from..length.map_or(content.len(), |length| from + length)];
+            if length.is_none() && is_half(line) {
                 tell(&format!("{}: its last line is half written and was taken away", path.display()));
                 book.file.set_len(from as u64).map_err(io("write"))?;
                 break;
-            };
-            let line = &content[from..from + length];
+            }
             let number = content[..from].iter().filter(|byte| **byte == b'\n').count() + 1;
             if !line.iter().all(u8::is_ascii_whitespace) {
                 let pair = read(line, axes).map_err(|why| refused(format!("line {number}: {why}")))?;
                 book.answered.insert(pair.clone());
                 book.lines.push((from as u64, pair));
             }
-            from += length + 1;
+            from += line.len() + 1;
+            if length.is_none() {
+                book.file.write_all(b"\n").map_err(io("write"))?;
+            }
         }
         book.end = from as u64;
         if new && let Some(folder) = path.parent() {
@@ -112,6 +120,11 @@ impl Book {
         Ok(())
     }
 
+    /// The pair of the last answer.
+    pub fn last(&self) -> Option<&[String; 2]> {
+        self.lines.last().map(|(_, pair)| pair)
+    }
+
     /// Takes the last answer back, on the disk too; false where there is none.
     pub fn undo(&mut self) -> Result<bool, Error> {
         let Some((start, pair)) = self.lines.last().cloned() else { return Ok(false) };
@@ -124,6 +137,12 @@ impl Book {
         }
         Ok(true)
     }
+}
+
+/// Whether a line without an end is the beginning of an answer that was being written here.
+fn is_half(line: &[u8]) -> bool {
+    let own = line.starts_with(BEGINS) || BEGINS.starts_with(line);
+    own && serde_json::from_slice::<Value>(line).is_err_and(|error| error.is_eof())
 }
 
 fn text(text: &str) -> String {
@@ -175,7 +194,7 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         // Killed anywhere in the second line.
         let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-        for cut in [first + 1, first + 20, whole.len() - 1] {
+        for cut in [first + 1, first + 20, whole.len() - 2] {
             fs::write(&path, &whole[..cut]).unwrap();
             let book = Book::open(&path, &axes(), &tell).unwrap();
             assert_eq!((book.len(), book.has("b", "a"), book.has("c", "d")), (1, true, false));
@@ -183,6 +202,11 @@ mod tests {
             assert_eq!(fs::read(&path).unwrap(), whole[..first]);
         }
         assert_eq!(told.borrow().len(), 3);
+        // Whole but for its end: somebody's editor saved it so.
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert_eq!(Book::open(&path, &axes(), &tell).unwrap().len(), 2);
+        assert_eq!(fs::read(&path).unwrap(), whole);
+        fs::write(&path, &whole[..first]).unwrap();
         let mut book = Book::open(&path, &axes(), &tell).unwrap();
         answer(&mut book, "e", "f");
         answer(&mut book, "g", "h");
@@ -204,6 +228,9 @@ mod tests {
             ("{\"path_A\": \"a\", \"path_B\": \"b\", \"VQ\": \"A\"}\n", "--axes VQ"),
             ("hello\n", "line 1: not an answer"),
             ("\n{\"path_A\": 3}\n", "line 2"),
+            ("my notes", "line 1: not an answer"),
+            ("{\"path_A\": \"a\", \"path_B\": \"b\", \"VQ\": \"A\"}", "--axes VQ"),
+            ("{\"name\": ", "line 1: not an answer"),
         ] {
             fs::write(&path, content).unwrap();
             let refused = Book::open(&path, &axes(), &|_: &str| ()).err().unwrap().to_string();

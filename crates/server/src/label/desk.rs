@@ -2,7 +2,7 @@
 
 use super::{
     LabelOptions,
-    book::Book,
+    book::{Book, known},
     samples::{Kind, Sample},
 };
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
 };
 use rectiflow::{data::clip, media};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
@@ -85,6 +86,11 @@ impl Desk {
         ));
     }
 
+    /// A line for the log.
+    pub fn say(&self, line: &str) {
+        (self.tell)(line);
+    }
+
     fn prompts(&self) -> usize {
         self.samples.iter().map(|sample| &sample.prompt).collect::<std::collections::BTreeSet<_>>().len()
     }
@@ -101,6 +107,16 @@ impl Desk {
         self.pairs.iter().filter(|pair| self.is_done(book, **pair)).count()
     }
 
+    /// What a pair is called: by what it shows, so that a page of another folder, or of before, is told from this one's.
+    fn id(&self, [a, b]: [usize; 2]) -> String {
+        let mut digest = Sha256::new();
+        for part in [&self.names[a], &self.names[b], &self.samples[a].prompt] {
+            digest.update(part.len().to_le_bytes());
+            digest.update(part);
+        }
+        digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The first pair without an answer.
     fn next(&self, book: &Book) -> Option<usize> {
         self.pairs.iter().position(|pair| !self.is_done(book, *pair))
@@ -111,9 +127,9 @@ impl Desk {
             let kind = if self.samples[place].kind == Kind::Sound { "sound" } else { "picture" };
             json!({ "url": format!("/samples/{place}"), "kind": kind })
         };
-        let pair = self.next(book).map(|id| {
-            let [a, b] = self.pairs[id];
-            json!({ "id": id, "prompt": self.samples[a].prompt, "samples": [shown(a), shown(b)] })
+        let pair = self.next(book).map(|at| {
+            let [a, b] = self.pairs[at];
+            json!({ "id": self.id([a, b]), "prompt": self.samples[a].prompt, "samples": [shown(a), shown(b)] })
         });
         json!({
             "axes": self.axes,
@@ -128,7 +144,7 @@ impl Desk {
     fn told(&self, request: &Request) -> Result<Reply, Refusal> {
         let sent: Value = serde_json::from_slice(&request.body)
             .map_err(|error| Refusal::new(400, "bad_request", format!("the body is no JSON: {error}")))?;
-        let id = sent["pair"].as_u64().ok_or_else(|| Refusal::bad("pair", "name the pair that was shown"))?;
+        let id = sent["pair"].as_str().ok_or_else(|| Refusal::bad("pair", "name the pair that was shown"))?;
         let mut answers = Vec::new();
         for axis in &self.axes {
             let said = sent["answers"][axis].as_str().filter(|said| ANSWERS.contains(said));
@@ -137,10 +153,10 @@ impl Desk {
         }
         let mut book = self.book();
         // Another window, or the same key twice: what is on the screen is no longer what is asked.
-        if self.next(&book) != Some(id as usize) {
+        let asked = self.next(&book).map(|at| self.pairs[at]).filter(|pair| self.id(*pair) == id);
+        let Some([a, b]) = asked else {
             return Err(Refusal::new(409, "other_pair", "another pair is asked by now; it is shown again"));
-        }
-        let [a, b] = self.pairs[id as usize];
+        };
         let kept = book.append([&self.names[a], &self.names[b]], &self.samples[a].prompt, &answers);
         kept.map_err(|error| self.failed(&error))?;
         Ok(Reply::json(200, &self.state(&book)))
@@ -151,6 +167,15 @@ impl Desk {
         let mut book = self.book();
         if sent["kept"].as_u64() != Some(book.len() as u64) {
             return Err(Refusal::new(409, "other_pair", "there are other answers by now; nothing was taken back"));
+        }
+        // The file may hold what was said of other folders, which nobody here would be asked again.
+        let own = |pair: &[usize; 2]| book.last() == Some(&known(&self.names[pair[0]], &self.names[pair[1]]));
+        if book.len() > 0 && !self.pairs.iter().any(own) {
+            return Err(Refusal::new(
+                409,
+                "nothing",
+                "the last answer in the file is of a pair that is not asked here; it is kept",
+            ));
         }
         match book.undo().map_err(|error| self.failed(&error))? {
             true => Ok(Reply::json(200, &self.state(&book))),

@@ -77,6 +77,9 @@ pub fn label(
     let desk = Desk::new(options, samples, pairs, book, Box::new(tell));
     desk.greet();
     ready(listener.address());
+    if !listener.address().ip().is_loopback() {
+        desk.say("whoever reaches this address sees the samples and may answer; listen at 127.0.0.1 to be alone");
+    }
     thread::scope(|scope| {
         let listening = scope.spawn(|| listener.run(&desk));
         while !stop.load(Ordering::Relaxed) {
