@@ -34,7 +34,7 @@ fn size(file: &Path) -> [u32; 2] {
 }
 
 /// Mutants: latents drawn undecoded (4 channels are no picture), a sheet drawn undecoded, pairs of decoded samples; pictures restored
-/// without the codec (another shape), a hole's mask turned round, noise inverted from pictures in place of latents.
+/// without the codec (another shape), noise inverted from pictures in place of latents.
 #[test]
 fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
     let folder = tempfile::tempdir().unwrap();

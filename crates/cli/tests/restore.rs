@@ -362,6 +362,10 @@ fn pictures_are_edited() {
         pixels(&at("all/rf_edit/000000.png")) != pixels(&at("all/inversion/000000.png")),
         "features were not put back"
     );
+    // What is shared is the same from files.
+    let files = at("files").display().to_string();
+    json(&mut edit("kept", &["--class", "9", "--method", &rf(4), "--features", &files]));
+    assert_eq!(pixels(&at("all/rf_edit/000000.png")), pixels(&at("kept/rf_edit/000000.png")));
     for file in ["sheet.png", "metrics.json", "source/000002.png", "sd_edit-2/000000.png"] {
         assert!(at("all").join(file).is_file(), "{file}");
     }
@@ -379,6 +383,11 @@ fn pictures_are_edited() {
     refused(no(&["--method", "p2p"]), 2, "there are rf-edit");
     refused(no(&["--inject", "5"]), 2, "there are 4 steps");
     refused(no(&["--blocks", "5..9"]), 2, "attention layers");
+    let idle = at("idle").display().to_string();
+    refused(no(&["--method", "flow-edit", "--features", &idle]), 2, "--features");
+    assert!(!at("idle").exists());
+    refused(no(&["--method", "inversion", "--blocks", "0..1"]), 2, "--blocks");
+    refused(no(&["--method", "flow-edit", "--inject", "3"]), 2, "--inject");
     refused(no(&["--blocks", "3"]), 2, "as in 2..6");
     refused(no(&["--solver", "heun"]), 2, "every method names its own");
     refused(no(&["--method", "{ type = \"sd_edit\", start = 1.0 }"]), 2, "start");

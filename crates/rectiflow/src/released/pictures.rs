@@ -124,9 +124,12 @@ impl Pictures {
         };
         let prepared =
             prepare(&request, &mut |line| context.note(line)).map_err(|error| match (error, change.size) {
-                (Error::Usage(why), Some([h, w])) if why.starts_with("--height") => Error::Usage(format!(
-                    "--input: its pictures are {h} x {w} pixels. {why}; --resize brings squares to the model's own size"
-                )),
+                // The size is what is wrong where the model's own would do.
+                (Error::Usage(why), Some([h, w])) if prepare(&request.of_own_size(), &mut |_| ()).is_ok() => {
+                    Error::Usage(format!(
+                        "--input: its pictures are {h} x {w} pixels. {why}; --resize brings squares to the model's own size"
+                    ))
+                }
                 (error, _) => error,
             })?;
         if let Some(reason) = change.precision.fallback(&context.device.device) {
@@ -134,6 +137,27 @@ impl Pictures {
         }
         let path = prepared.network.path();
         Ok(Self { request, prepared, path, flow: Mutex::default(), heard: Mutex::default() })
+    }
+
+    /// Refuses what counts beside a prompt alone where nothing is `asked`: the empty prompt is contrasted with nothing.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the option.
+    pub fn check_asked(&self, asked: &Classes) -> Result<(), Error> {
+        let ReleasedRequest { guidance, negative, true_guidance, .. } = &self.request;
+        // FLUX is told its number, with a prompt or without.
+        let contrasts = self.family() != Family::Flux && guidance.is_some_and(|scale| scale > 1.0);
+        let given = [
+            ("--negative-prompt", negative.is_some()),
+            ("--true-cfg-scale", true_guidance.is_some()),
+            ("--guidance-scale", contrasts),
+        ];
+        match given.iter().find(|(_, given)| *given && *asked == Classes::None) {
+            None => Ok(()),
+            Some((option, _)) => Err(Error::Usage(format!(
+                "{option}: without --prompt there is nothing to contrast; say what the pictures show, or leave it out"
+            ))),
+        }
     }
 
     fn latent(&self) -> [usize; 3] {
@@ -219,6 +243,11 @@ impl Steerable for Pictures {
             Family::InstaFlow if self.request.steps.is_none() => INSTAFLOW_STEPS,
             _ => self.prepared.settled.steps,
         };
+        // What FLUX is told stands apart from its contrast, and the field reads it here.
+        let scale = match self.family() {
+            Family::Flux => self.prepared.settled.told,
+            _ => self.prepared.guidance(),
+        };
         let [_, h, w] = self.latent();
         let patch = self.prepared.network.patch();
         let times = schedule(&self.prepared.model, steps.unwrap_or(habit), (h / patch) * (w / patch), false)?;
@@ -233,7 +262,7 @@ impl Steerable for Pictures {
             precision: self.request.precision,
             solver,
             schedule: ScheduleConfig::Custom { times: times.times().to_vec() },
-            guidance: GuidanceConfig { scale: self.prepared.guidance(), interval: None },
+            guidance: GuidanceConfig { scale, interval: None },
             path: None,
         })
     }
@@ -328,12 +357,17 @@ impl Steerable for Pictures {
         Ok(Some(Decoder { decode: Box::new(decode), bytes: self.prepared.codec.tape_bytes(self.prepared.size) }))
     }
 
-    fn taped(&self, _: Which, _: &Chosen) -> Result<(Box<dyn Steerable>, Chosen), Error> {
+    fn check_taped(&self) -> Result<(), Error> {
         Err(Error::Usage(format!(
             "--method: dps, freedom and ot-ode differentiate the network, and {} is a released one, whose tape would be many times its \
              size; use flowchef or mpgd, or for holes pnp-flow",
             self.place()
         )))
+    }
+
+    fn taped(&self, _: Which, _: &Chosen) -> Result<(Box<dyn Steerable>, Chosen), Error> {
+        self.check_taped()?;
+        Err(Error::Failure(format!("{}: it has no tape", self.place())))
     }
 }
 
@@ -361,5 +395,49 @@ impl Field<2> for Rows {
 
     fn frame(&self) -> Option<Frame<'_>> {
         Some(Frame { path: self.flow.path(), independent: true })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FLUX is told its own number, and contrasted beside: the velocity is that of `sample` under the same options.
+    ///
+    /// Mutant, named and not run: the contrast's scale told to the network.
+    #[test]
+    fn flux_is_told_its_number_beside_a_contrast() {
+        let mut context = Context::silent();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/flux_dev_tiny");
+        let beside = Beside { true_guidance: Some(4.0), negative: Some("a dog".into()), ..Beside::default() };
+        let (size, precision) = (Some([32, 48]), Precision::default());
+        let change = Change { model: &folder, beside: &beside, size, steps: None, guidance: None, precision };
+        let model = Pictures::open(&change, &mut context).unwrap();
+        let error = model.check_asked(&Classes::None).unwrap_err().to_string();
+        assert!(error.contains("--negative-prompt") && error.contains("--prompt"), "{error}");
+        let asked = Classes::prompts(vec!["a fox".into()]);
+        model.check_asked(&asked).unwrap();
+        model.hear(&[&asked], &mut context).unwrap();
+        let device = Device::flex();
+        let condition = model.condition(&asked, &[0], &device).unwrap();
+        let guidance = model.usual(None).unwrap().guidance;
+        let x: Tensor<2> =
+            base::Key::new(1, base::Purpose::Noise).normal_tensor(&[0], [0, model.moved().numel()], &device);
+        let t = Times::all(0.4, 1);
+        let field = model.field(Way::Forth(&guidance), precision, None).unwrap();
+        let made = host(field.velocity(x.clone(), &t, &condition)).unwrap();
+        let flow = model.opened(&device, &mut |_| ()).unwrap();
+        let told = |number: f64| {
+            let field = Prompted { flow: &flow, contrast: Some(4.0), skip: None, taps: None };
+            let guidance = Some(Times::all(number, 1).tensor(&device));
+            let rows = x.clone().reshape([1, 16, 8, 12]);
+            host(field.velocity(rows, &t, &Condition { guidance, ..condition.clone() }).reshape([1, 16 * 8 * 12]))
+                .unwrap()
+        };
+        assert_eq!(made, told(3.5));
+        assert_ne!(made, told(4.0));
+        let size = Some([30, 48]);
+        let Err(error) = Pictures::open(&Change { size, ..change }, &mut context) else { panic!("30 is no multiple") };
+        assert!(error.to_string().contains("--input") && error.to_string().contains("--resize"), "{error}");
     }
 }

@@ -105,6 +105,11 @@ impl ReleasedRequest {
         }
     }
 
+    /// The same for pictures of the model's own size.
+    pub(super) fn of_own_size(&self) -> Self {
+        Self { height: None, width: None, ..self.clone() }
+    }
+
     /// Fills in what the family's pipelines do by default and refuses what the model cannot serve. `told` is whether the
     /// network is told a guidance scale, `blocks` how many it has.
     ///

@@ -47,7 +47,7 @@ pub(crate) struct Goal {
     /// Noise in what is measured.
     noise: f64,
     space: Option<Space>,
-    /// What stands between the flow and the pictures, and how much steeper it makes a cost of them.
+    /// What stands between the flow and the pictures, and the curvature of the cost through it.
     decoder: Option<(Decoder, f64)>,
     /// What pictures are pulled towards beside, and their shape.
     pulls: Vec<Pull>,
@@ -70,7 +70,7 @@ impl Goal {
     ) -> Result<Self, Error> {
         let space = space_of(model, task, noise, (space, !pulls.is_empty()))?;
         let picture = model.picture()?;
-        let made = |operator: Arc<dyn Operator>, measured, decoder| Self {
+        let made = |(operator, pulls): (Arc<dyn Operator>, Vec<Pull>), measured, decoder| Self {
             operator,
             measured,
             noise,
@@ -80,7 +80,7 @@ impl Goal {
             picture,
         };
         match space {
-            None => Ok(made(operator.clone(), measured.to_vec(), None)),
+            None => Ok(made((operator.clone(), pulls), measured.to_vec(), None)),
             Some(Space::Latent) => {
                 let known = known(&**operator, model.picture()?, model.moved())?;
                 let mask = Mask::new(known).map_err(|error| {
@@ -96,14 +96,14 @@ impl Goal {
                     &base::Device::flex(),
                 );
                 let measured = host(mask.forward(rows))?;
-                Ok(made(Arc::new(mask), measured, None))
+                Ok(made((Arc::new(mask), pulls), measured, None))
             }
             Some(Space::Decoder) => {
                 let wanted = || Error::Failure(format!("{}: it has no decoder", model.place()));
                 let decoder = model.decoder(&context.device)?.ok_or_else(wanted)?;
                 crate::memory::check_tape(decoder.bytes)?;
-                let curvature = stretched(&decoder, operator, model.moved(), &context.device)?;
-                Ok(made(operator.clone(), measured.to_vec(), Some((decoder, curvature / operator.bound()))))
+                let curvature = stretched(&decoder, (operator, &pulls, picture), model.moved(), &context.device)?;
+                Ok(made((operator.clone(), pulls), measured.to_vec(), Some((decoder, curvature))))
             }
         }
     }
@@ -113,15 +113,24 @@ impl Goal {
         self.measured.len() / self.operator.sizes().1
     }
 
-    /// Refuses a method that cannot be asked for this.
+    /// Refuses, before anything is opened, a method that cannot be asked for this.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a method of linear measurements beside a decoder.
-    pub fn check<'m>(&self, methods: impl Iterator<Item = &'m Steering>) -> Result<(), Error> {
-        let linear = self.decoder.is_none() && self.pulls.is_empty();
+    /// [`Error::Usage`] for a space that there is not, a method of linear measurements beside a decoder, and one that differentiates a
+    /// network that is not differentiated.
+    pub fn check<'m>(
+        model: &dyn Steerable,
+        (task, noise): (&Task, f64),
+        (space, pulled): (Option<Space>, bool),
+        methods: impl Iterator<Item = &'m Steering> + Clone,
+    ) -> Result<(), Error> {
+        let linear = space_of(model, task, noise, (space, pulled))? != Some(Space::Decoder) && !pulled;
+        if methods.clone().any(Steering::differentiates) {
+            model.check_taped()?;
+        }
         match methods.filter(|method| !linear && method.needs_linear()).last() {
             None => Ok(()),
-            Some(method) if !self.pulls.is_empty() => Err(Error::Usage(format!(
+            Some(method) if pulled => Err(Error::Usage(format!(
                 "--method {}: it solves a linear measurement and cannot be asked for --toward; use flowchef, mpgd, dps or freedom",
                 method.name()
             ))),
@@ -164,10 +173,7 @@ impl Goal {
         };
         Ok(match &self.decoder {
             None => cost,
-            Some((decoder, steeper)) => {
-                let curvature = steeper * cost.curvature();
-                Box::new(Decoded::new(&*decoder.decode, cost, curvature))
-            }
+            Some((decoder, curvature)) => Box::new(Decoded::new(&*decoder.decode, cost, *curvature)),
         })
     }
 }
@@ -222,9 +228,14 @@ fn known(operator: &dyn Operator, [_, h, w]: [usize; 3], latent: Shape) -> Resul
     Ok((0..c).flat_map(|_| cells.iter().copied()).collect())
 }
 
-/// The curvature of the misfit through the decoder, at a latent such as the flow makes: one for all pictures, so that none depends on
-/// those beside it.
-fn stretched(decoder: &Decoder, operator: &Arc<dyn Operator>, latent: Shape, device: &Chosen) -> Result<f64, Error> {
+/// The curvature of the misfit and of the pulls that have one, through the decoder, at a latent such as the flow makes: one for all
+/// pictures, so that none depends on those beside it.
+fn stretched(
+    decoder: &Decoder,
+    (operator, pulls, picture): (&Arc<dyn Operator>, &[Pull], [usize; 3]),
+    latent: Shape,
+    device: &Chosen,
+) -> Result<f64, Error> {
     // A chirp: as rough as noise and as large, and the same for everybody.
     let chirp = |rate: f64| {
         let wave = |i: usize| (std::f64::consts::SQRT_2 * (rate * (i * i) as f64).sin()) as f32;
@@ -232,7 +243,13 @@ fn stretched(decoder: &Decoder, operator: &Arc<dyn Operator>, latent: Shape, dev
         Tensor::<2>::from_data(TensorData::new(values, [1, latent.numel()]), &device.device)
     };
     let nothing = Tensor::<2>::zeros([1, operator.sizes().1], &device.device);
-    let cost = Measurement::new(operator.clone(), nothing, 0.0)?;
+    let misfit: Box<dyn Cost + '_> = Box::new(Measurement::new(operator.clone(), nothing, 0.0)?);
+    let mut all = vec![(1.0, misfit)];
+    for pull in pulls {
+        // A class is flat beside the misfit here as on pictures.
+        all.extend(Some(pull.cost(1, picture, &device.device)?).filter(|(_, cost)| cost.curvature() > 0.0));
+    }
+    let cost = Weighed(all);
     let found = decoded::curvature(&*decoder.decode, &cost, &chirp(0.7), chirp(1.3));
     found.map_err(|error: MethodError| Error::Failure(error.to_string()))
 }
@@ -243,7 +260,7 @@ mod tests {
     use crate::{
         asked::Classes,
         released::{Beside, Change, Pictures},
-        restoring::Hole,
+        restoring::{Hole, Picture, Toward},
         steerable::Way,
     };
     use base::RandomStream;
@@ -292,5 +309,38 @@ mod tests {
         assert!(gap(false) < 1e-4 && gap(true) > 0.1, "{} {}", gap(false), gap(true));
         let kept: f32 = wanted.iter().map(|v| v * v).sum::<f32>() / wanted.len() as f32;
         assert!(kept > 1e-4, "the picture says something: {kept}");
+    }
+
+    /// Through a decoder the step is measured by misfit and pull together: beside a pull that outweighs it a thousandfold the task hardly
+    /// counts, whatever it leaves of the picture.
+    ///
+    /// Mutant, named and not run: the stretch of the misfit alone for both.
+    #[test]
+    fn pulls_count_in_the_curvature_through_a_decoder() {
+        let mut context = Context::silent();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/flux_schnell_tiny");
+        let (beside, size, shape) = (Beside::default(), Some([32, 48]), [3, 32, 48]);
+        let precision = Default::default();
+        let change = Change { model: &folder, beside: &beside, size, steps: Some(4), guidance: None, precision };
+        let model = Pictures::open(&change, &mut context).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("grey.png");
+        let grey = media::Images::new(vec![0.0; 3 * 32 * 48], 1, shape).unwrap();
+        media::png::save(&file, &grey.bitmap(0), &[]).unwrap();
+        let set = data::open(&data::DataConfig { limit: Some(1), ..Default::default() }).unwrap();
+        let mut curvature = |task: &Task, weight: Option<f64>| {
+            let toward = |weight| Toward::Picture(Picture { file: file.clone(), mask: None, weight });
+            let open = |weight| Pull::open(&toward(weight), shape, &set, &context.device).unwrap();
+            let pulls: Vec<Pull> = weight.map(open).into_iter().collect();
+            let operator = task.operator(shape).unwrap();
+            let measured = vec![0.0; operator.sizes().1];
+            let space = (Some(Space::Decoder), pulls);
+            let goal = Goal::new(&model, task, &operator, (&measured, 0.0), space, &mut context).unwrap();
+            goal.cost(0..1, &base::Device::flex()).unwrap().curvature()
+        };
+        let (blur, fewer) = (Task::Deblur { taps: 7, sigma: 2.0 }, Task::Super { scale: 4 });
+        let plain = curvature(&blur, None) / curvature(&fewer, None);
+        let pulled = curvature(&blur, Some(1e3)) / curvature(&fewer, Some(1e3));
+        assert!((pulled - 1.0).abs() < 1e-2 && (plain - 1.0).abs() > 0.1, "{pulled} {plain}");
     }
 }

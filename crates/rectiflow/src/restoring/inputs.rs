@@ -5,7 +5,10 @@ use crate::Error;
 use base::{Device, Key, RandomStream, Tensor, TensorData};
 use data::{DataConfig, Dataset, Split};
 use methods::steer::Operator;
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Pictures to restore.
 pub struct Inputs {
@@ -110,6 +113,17 @@ pub(crate) fn size(place: &str, option: &str) -> Result<[usize; 2], Error> {
 /// Endings of files that are one picture.
 const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
 
+/// Files that may say something of the picture `file`, as in folders: `x.txt` and `x.png.txt` of `x.png`.
+fn beside(file: &Path) -> impl Iterator<Item = PathBuf> + '_ {
+    let endings = ["txt", "caption", "cls", "json"];
+    let both = endings.into_iter().flat_map(move |ending| {
+        let mut whole = file.as_os_str().to_owned();
+        whole.push(format!(".{ending}"));
+        [file.with_extension(ending), PathBuf::from(whole)]
+    });
+    both.filter(|file| file.is_file())
+}
+
 /// What the pictures at `place` are called: a single one by its file.
 pub(crate) fn called(place: &str, set: &dyn Dataset) -> String {
     if is_picture(place) { place.to_owned() } else { set.name().to_owned() }
@@ -128,8 +142,11 @@ fn read(place: &str, channels: usize, size: Option<usize>, option: &str) -> Resu
         let file = Path::new(place);
         let told = |what: String| Error::Failure(format!("{option} {place}: {what}"));
         let folder = tempfile::tempdir().map_err(|error| told(format!("no temporary folder: {error}")))?;
-        std::fs::copy(file, folder.path().join(file.file_name().unwrap_or_default()))
-            .map_err(|error| told(error.to_string()))?;
+        // What is said of the picture in files beside it comes along.
+        for one in std::iter::once(file.to_path_buf()).chain(beside(file)) {
+            std::fs::copy(&one, folder.path().join(one.file_name().unwrap_or_default()))
+                .map_err(|error| told(format!("cannot read {}: {error}", one.display())))?;
+        }
         // One picture is held in memory, so that the folder may go.
         let config = DataConfig { channels: Some(channels), size, flip: false, ..DataConfig::at(folder.path()) };
         let set = data::open(&DataConfig { split: Split::Train, holdout: 0.0, ..config });

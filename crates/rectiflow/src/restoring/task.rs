@@ -111,7 +111,7 @@ impl Task {
             Self::Inpaint(Hole::Box([top, left, height, width])) => {
                 Arc::new(Mask::hole(shape, [*top, *left], [*height, *width]).map_err(refused)?)
             }
-            Self::Inpaint(Hole::Mask(file)) => Arc::new(Mask::new(known(file, shape)?).map_err(refused)?),
+            Self::Inpaint(Hole::Mask(file)) => Arc::new(Mask::new(known(file, shape, "--mask")?).map_err(refused)?),
             Self::Inpaint(Hole::Pixels(unknown)) => {
                 if unknown.len() != h * w {
                     return Err(Error::Usage(format!(
@@ -146,16 +146,16 @@ impl Task {
     }
 }
 
-/// Which values of pictures `[c h w]` a mask's picture leaves known.
-pub(super) fn known(file: &std::path::Path, [c, h, w]: [usize; 3]) -> Result<Vec<bool>, Error> {
+/// Which values of pictures `[c h w]` a mask's picture leaves known; `option` names it.
+pub(super) fn known(file: &std::path::Path, [c, h, w]: [usize; 3], option: &str) -> Result<Vec<bool>, Error> {
     if !file.is_file() {
-        return Err(Error::Failure(format!("--mask {}: no such file; give a picture of {h} x {w}", file.display())));
+        return Err(Error::Failure(format!("{option} {}: no such file; give a picture of {h} x {w}", file.display())));
     }
-    let pixels = picture(file, 1, "--mask")?;
+    let pixels = picture(file, 1, option)?;
     let [_, mh, mw] = pixels.1;
     if [mh, mw] != [h, w] {
         return Err(Error::Usage(format!(
-            "--mask {}: it is {mh} x {mw} pixels and the model's pictures are {h} x {w}; draw it at that size",
+            "{option} {}: it is {mh} x {mw} pixels and the model's pictures are {h} x {w}; draw it at that size",
             file.display()
         )));
     }

@@ -136,9 +136,13 @@ impl Pull {
                     None => Arc::new(Whole(c * h * w)),
                     // White is what a hole hides, and here what counts.
                     Some(mask) => Arc::new(
-                        Mask::new(task::known(mask, shape)?.into_iter().map(|known| !known).collect()).map_err(
-                            |error| Error::Usage(format!("--toward picture, mask {}: {error}", mask.display())),
-                        )?,
+                        Mask::new(
+                            task::known(mask, shape, "--toward picture, mask")?
+                                .into_iter()
+                                .map(|known| !known)
+                                .collect(),
+                        )
+                        .map_err(|error| Error::Usage(format!("--toward picture, mask {}: {error}", mask.display())))?,
                     ),
                 };
                 Ok(Self { weight: *weight, kind: Kind::Picture(operator, values) })

@@ -205,6 +205,7 @@ impl Opened {
                 }
                 let method = &work.method.0;
                 method.check().map_err(|error| Error::Usage(format!("--method {}: {error}", method.name())))?;
+                Goal::check(model, (&work.task, 0.0), (None, false), std::iter::once(method))?;
                 self.told(&work.asked).map(drop)
             }
             Work::Edit(work) => {
@@ -283,7 +284,6 @@ impl Opened {
         let taped = steering.differentiates().then(lift).transpose()?;
         let measured = work.measured.get().repeat(work.count);
         let goal = Goal::new(model, &work.task, &operator, (&measured, 0.0), (None, Vec::new()), context)?;
-        goal.check(std::iter::once(steering))?;
         let run = restore::Run {
             model,
             taped: taped.as_ref(),

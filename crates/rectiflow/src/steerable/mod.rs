@@ -2,7 +2,7 @@
 //!
 //! A [`Steerable`] has pictures on one side and what its flow moves on the other: the pictures themselves, or latents of them. The
 //! verbs see rows and a field; who trained the network, how it reads prompts and what decodes it is said once, where it is
-//! implemented (`trained.rs` here, `released/steerable.rs`).
+//! implemented (`trained.rs` here, `released/pictures.rs`).
 
 mod layers;
 mod shelf;
@@ -106,6 +106,14 @@ pub(crate) trait Steerable {
     /// # Errors
     /// Weights that cannot be read.
     fn decoder(&self, device: &Chosen) -> Result<Option<Decoder>, Error>;
+
+    /// Refuses a model that is not differentiated, before anything is opened.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the methods that can be had.
+    fn check_taped(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// The same with its weights where there is a tape, none of which wants a gradient of its own.
     ///

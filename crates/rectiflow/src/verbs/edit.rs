@@ -168,7 +168,13 @@ pub fn methods(text: &str, inject: Option<usize>) -> Result<Vec<Editing>, Error>
             "--method {text} is unknown; there are rf-edit, inversion, euler-inversion, flow-edit and sd-edit"
         ))),
     };
-    crate::restoring::split(text).into_iter().map(one).collect()
+    let parts = crate::restoring::split(text);
+    if inject.is_some() && !parts.iter().any(|part| part.replace('_', "-") == "rf-edit") {
+        return Err(Error::Usage(format!(
+            "--inject: --method {text} does not read it; it is rf-edit's, and spelled out one says '{{ type = \"rf_edit\", inject = 3 }}'"
+        )));
+    }
+    parts.into_iter().map(one).collect()
 }
 
 /// Edits pictures.
@@ -178,6 +184,14 @@ pub fn methods(text: &str, inject: Option<usize>) -> Result<Vec<Editing>, Error>
 pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, Error> {
     for method in &request.methods {
         method.check().map_err(|error| Error::Usage(format!("--method {}: {error}", method.name())))?;
+    }
+    let shares = request.methods.iter().any(shares);
+    for (option, given) in [("--blocks", request.blocks.is_some()), ("--features", request.features.is_some())] {
+        if given && !shares {
+            return Err(Error::Usage(format!(
+                "{option}: no --method here shares attention features; it is for rf-edit with --inject above 0, leave it out"
+            )));
+        }
     }
     if request.output.is_file() {
         return Err(Error::Usage(format!("--output {}: it is a file; give a folder", request.output.display())));
@@ -191,7 +205,7 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
     let given = Given::read(request, model.picture()?)?;
     let known = given.set.class_names() == model.subject.classes;
     let labels = known.then_some(&given.batch.labels);
-    let asked = asked(&request.asked, &model, labels, &given.batch.captions, given.count)?;
+    let asked = asked(&request.asked, &model, labels, &given, context)?;
     edited(request, &model, &given, &asked, context)
 }
 
@@ -206,7 +220,7 @@ fn edit_released(request: &EditRequest, context: &mut Context) -> Result<EditRep
     let model = released(&request.checkpoint, of_a_run, &request.beside, &request.overrides, size, context)?;
     let given = Given::read(request, model.picture()?)?;
     let asked = match &request.asked {
-        Asked::Prompts { source, target } => prompts(source, target, &given.batch.captions),
+        Asked::Prompts { source, target } => prompts(source, target, &given, context),
         Asked::Classes { .. } => [Classes::None, Classes::None], // refused above
     };
     edited(request, &model, &given, &asked, context)
@@ -277,6 +291,8 @@ fn edited(
         seconds: 0.0,
     }];
     for method in &request.methods {
+        // Prompts are read before the clock, which compares methods.
+        model.hear(&[source, target], context)?;
         let began = Instant::now();
         let (pictures, nfe, bytes) = run.edit(method, context)?;
         let seconds = began.elapsed().as_secs_f64();
@@ -309,29 +325,36 @@ fn asked(
     asked: &Asked,
     model: &Model,
     labels: Option<&Vec<i64>>,
-    captions: &[Option<String>],
-    count: usize,
+    given: &Given,
+    context: &mut Context,
 ) -> Result<[Classes; 2], Error> {
     match asked {
         Asked::Classes { source, target } => {
             let labels = labels.map(Vec::as_slice);
-            let source = source_classes("--source-class", source.as_deref(), model, labels, count)?;
+            let source = source_classes("--source-class", source.as_deref(), model, labels, given.count)?;
             Ok([Classes::InTurn(source), Classes::parse(target, model)?])
         }
         Asked::Prompts { source, target } => {
             model.check_reads()?;
-            Ok(prompts(source, target, captions))
+            Ok(prompts(source, target, given, context))
         }
     }
 }
 
 /// Texts of what every picture shows, its own caption where nobody says, and of what it should show.
-fn prompts(source: &[String], target: &[String], captions: &[Option<String>]) -> [Classes; 2] {
-    let own: Option<Vec<String>> = captions.iter().cloned().collect();
-    let source = match (source.is_empty(), own.filter(|own| !own.is_empty())) {
-        (false, _) => Classes::prompts(source.to_vec()),
-        (true, Some(own)) => Classes::prompts(own),
-        (true, None) => Classes::None,
+fn prompts(source: &[String], target: &[String], given: &Given, context: &mut Context) -> [Classes; 2] {
+    let captions = &given.batch.captions;
+    let bare = captions.iter().filter(|caption| caption.is_none()).count();
+    let source = match source.is_empty() {
+        false => Classes::prompts(source.to_vec()),
+        true if bare == captions.len() => Classes::None,
+        true => {
+            if bare > 0 {
+                let all = captions.len();
+                context.note(format!("{bare} of {all} pictures have no caption and are taken for the empty prompt"));
+            }
+            Classes::prompts(captions.iter().map(|caption| caption.clone().unwrap_or_default()).collect())
+        }
     };
     [source, Classes::prompts(target.to_vec())]
 }
@@ -374,6 +397,11 @@ pub(crate) fn check_model(model: &Model) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a method shares features of attention layers.
+fn shares(method: &Editing) -> bool {
+    matches!(method, Editing::RfEdit(edit) if edit.inject > 0)
+}
+
 /// The attention layers whose features are shared: those that `asked` names, else the network's habit.
 ///
 /// # Errors
@@ -386,8 +414,7 @@ pub(crate) fn shared(
 ) -> Result<Range<usize>, Error> {
     let layers = model.layers();
     let range = asked.map_or(Ok(layers.usual.clone()), |text| layers.chosen(text))?;
-    let shares = methods.iter().any(|method| matches!(method, Editing::RfEdit(edit) if edit.inject > 0));
-    if shares && range.is_empty() {
+    if methods.iter().any(shares) && range.is_empty() {
         let count = layers.names.len();
         return Err(Error::Usage(format!("--blocks: this network has {count} attention layers{}", without(count))));
     }

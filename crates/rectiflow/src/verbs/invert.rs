@@ -101,8 +101,9 @@ pub fn invert(request: &InvertRequest, context: &mut Context) -> Result<InvertRe
         let overrides = SampleOverrides { guidance, ..request.overrides.clone() };
         let model = released(&request.checkpoint, of_a_run, &request.beside, &overrides, size, context)?;
         let config = overrides.apply(&model.usual(overrides.steps)?)?;
-        let (set, batch) = pictures(request, model.picture()?)?;
         let classes = request.prompt.clone().map_or(Classes::None, |prompt| Classes::prompts(vec![prompt]));
+        model.check_asked(&classes)?;
+        let (set, batch) = pictures(request, model.picture()?)?;
         return inverted(request, (&model, &config), (&*set, &batch), &classes, output, context);
     }
     request.beside.refuse(&request.checkpoint)?;

@@ -118,6 +118,7 @@ pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<Restor
             true => Classes::None,
             false => Classes::prompts(request.prompts.clone()),
         };
+        model.check_asked(&classes)?;
         return restored(request, &model, &classes, context);
     }
     request.beside.refuse(&request.checkpoint)?;
@@ -161,6 +162,9 @@ fn restored(
 ) -> Result<RestoreReport, Error> {
     let shape = model.picture()?;
     let operator = request.task.operator(shape)?;
+    let held = (request.space, !request.toward.is_empty());
+    let methods = request.methods.iter().map(|(method, _)| method);
+    Goal::check(model, (&request.task, request.noise), held, methods)?;
     let source = Source {
         input: &request.input,
         degrade: request.degrade,
@@ -175,7 +179,6 @@ fn restored(
     let open = |toward| Pull::open(toward, shape, &inputs.dataset, &context.device);
     let pulls = request.toward.iter().map(open).collect::<Result<_, _>>()?;
     let goal = Goal::new(model, &request.task, &operator, known, (request.space, pulls), context)?;
-    goal.check(request.methods.iter().map(|(method, _)| method))?;
     let hole = matches!(request.task, Task::Inpaint(_)).then(|| unknown(&*operator)).transpose()?;
     let judge = Judge::new(shape, hole, context);
     let back = projected(&*operator, &inputs.measured)?;
@@ -193,6 +196,8 @@ fn restored(
             overrides: &request.overrides,
             seed: request.seed,
         };
+        // Prompts are read before the clock, which compares methods.
+        model.hear(&[classes], context)?;
         let began = Instant::now();
         let (restored, nfe, differentiated) = run.restore(steering, *steps, context)?;
         let cost = Some((nfe, differentiated, began.elapsed().as_secs_f64()));

@@ -219,7 +219,17 @@ fn edited(
     prompts: [&str; 2],
     overrides: SampleOverrides,
 ) -> Result<EditReport, Error> {
-    let request = EditRequest {
+    edit::edit(&edition(name, folder, methods, prompts, overrides), &mut Context::silent())
+}
+
+fn edition(
+    name: &str,
+    folder: &Path,
+    methods: Vec<Editing>,
+    prompts: [&str; 2],
+    overrides: SampleOverrides,
+) -> EditRequest {
+    EditRequest {
         checkpoint: fixture(name),
         ema: None,
         beside: Beside::default(),
@@ -234,8 +244,36 @@ fn edited(
         seed: 0,
         output: folder.join("edited"),
         rows: 2,
+    }
+}
+
+/// What a picture shows now is read beside it, for a single one as in a folder, and one without a caption takes nobody else's away.
+///
+/// Mutants, named and not run: a single picture copied without its caption; no captions at all where one is missing.
+#[test]
+fn captions_beside_pictures_say_what_they_show() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |input: &Path, source: Option<&str>, at: usize| {
+        let methods = edit::methods("inversion", None).unwrap();
+        let request = edition("instaflow_tiny", dir.path(), methods, ["", "a blue heart"], steps(3, None));
+        let asked = edit::Asked::Prompts {
+            source: source.map(String::from).into_iter().collect(),
+            target: vec!["a blue heart".into()],
+        };
+        let request = EditRequest { asked, input: input.display().to_string(), ..request };
+        edit::edit(&request, &mut Context::silent()).unwrap();
+        std::fs::read(dir.path().join(format!("edited/inversion/{at:06}.png"))).unwrap()
     };
-    edit::edit(&request, &mut Context::silent())
+    let folder = dir.path().join("in");
+    std::fs::create_dir(&folder).unwrap();
+    let file = picture(&folder);
+    let (fox, none) = (made(&file, Some("a red fox"), 0), made(&file, None, 0));
+    assert!(fox != none, "the source's prompt is heard");
+    std::fs::write(folder.join("x.txt"), "a red fox\n").unwrap();
+    assert!(made(&file, None, 0) == fox, "the caption beside a single picture");
+    std::fs::copy(&file, folder.join("y.png")).unwrap();
+    assert!(made(&folder, None, 0) == fox, "its caption beside a picture that has none");
+    assert!(made(&folder, None, 1) == none, "and the empty prompt for that one");
 }
 
 /// Values are shared by the layers and intervals that were asked for, and heard: another picture comes out, at the same evaluations. (On
@@ -294,7 +332,11 @@ fn restored(
     space: Option<Space>,
     methods: Vec<Steering>,
 ) -> Result<RestoreReport, Error> {
-    let request = RestoreRequest {
+    restore(&restoration(name, folder, task, space, methods), &mut Context::silent())
+}
+
+fn restoration(name: &str, folder: &Path, task: Task, space: Option<Space>, methods: Vec<Steering>) -> RestoreRequest {
+    RestoreRequest {
         checkpoint: fixture(name),
         ema: None,
         beside: Beside::default(),
@@ -315,8 +357,50 @@ fn restored(
         output: folder.join("restored"),
         rows: 2,
         command: String::new(),
+    }
+}
+
+/// What would be passed over is refused, and what is refused is refused before any work.
+#[test]
+fn what_a_released_model_cannot_be_asked_is_said_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let hole = || Task::Inpaint(Hole::Box([8, 16, 16, 16]));
+    let methods = |text: &str| -> Vec<Steering> {
+        rectiflow::restoring::methods(text).unwrap().into_iter().map(|(method, _)| method).collect()
     };
-    restore(&request, &mut Context::silent())
+    let refused = |change: &dyn Fn(&mut RestoreRequest), by: &str, words: &str| {
+        let mut request = restoration("sd3_tiny", dir.path(), hole(), None, methods(by));
+        change(&mut request);
+        let error = restore(&request, &mut Context::silent()).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains(words), "{error}");
+        assert!(!request.output.exists());
+    };
+    // The picture to be pulled towards is not there, which would be said next.
+    let far = |request: &mut RestoreRequest| {
+        let toward = "{ type = \"picture\", file = \"nowhere.png\", weight = 1 }";
+        request.toward = vec![rectiflow::restoring::Toward::parse(toward).unwrap()];
+    };
+    refused(&far, "flowchef,dps", "differentiate the network");
+    refused(&far, "flowchef,pnp-flow", "cannot be asked for --toward");
+    // Nothing is contrasted with a prompt that nobody gave.
+    refused(&|request| request.overrides.guidance = Some(7.0), "flowchef", "--guidance-scale: without --prompt");
+    let negative = |request: &mut RestoreRequest| request.beside.negative = Some("blurry".into());
+    refused(&negative, "flowchef", "--negative-prompt: without --prompt");
+    let request = InvertRequest {
+        checkpoint: fixture("instaflow_tiny"),
+        ema: None,
+        beside: Beside::default(),
+        input: picture(dir.path()).display().to_string(),
+        count: None,
+        resize: false,
+        class: None,
+        prompt: None,
+        exact: false,
+        overrides: steps(2, Some(3.0)),
+        output: dir.path().join("no.npy"),
+    };
+    let error = invert(&request, &mut Context::silent()).unwrap_err();
+    assert!(error.exit_code() == 2 && error.to_string().contains("--guidance-scale: without --prompt"), "{error}");
 }
 
 /// What is known pulls a released flow through its decoder: steered, what comes out fits better than it does by itself. (What a hole does on
