@@ -107,6 +107,8 @@ fn every_command_of_the_pages_is_understood() {
                     let put = |word: String, (name, value): &(String, String)| {
                         word.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
                     };
+                    // Names of the hub are looked up where they are typed: they stand for a folder that is there.
+                    let word = &if word.starts_with("hf:") { ".".to_string() } else { word.clone() };
                     let whole = known.values().flatten().fold(word.clone(), put);
                     // A value stands for several words where nothing but its name stands there.
                     let several = word.starts_with('$') && !word.contains(['/', '.', '-']);
