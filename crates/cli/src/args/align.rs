@@ -90,7 +90,8 @@ pub struct Align {
     pub reward: Option<String>,
     #[command(flatten)]
     pub people: PairArgs,
-    /// Weights of the axes, contrast=1,match=0.5; all one without. Axes count in their own standard deviations.
+    /// Weights of the axes, contrast=1,match=0.5; all one without. Axes of a reward count in their own standard deviations, what people
+    /// said on an axis counts one.
     #[arg(long)]
     pub weights: Option<String>,
     /// Of --reward: pairs of candidates that the model draws, 2000 by default; grpo draws train.images samples as it learns.

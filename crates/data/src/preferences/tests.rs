@@ -63,6 +63,8 @@ fn what_cannot_be_understood_is_named_by_its_line() {
     assert!(said("p.csv", "path_A,VQ\na,A\n", None).contains("no column `path_B`"));
     assert!(said("p.csv", "path_A,path_B,VQ\na,b,better\n", Some(&["VQ"])).contains("line 2: `VQ` is \"better\""));
     assert!(said("p.csv", "path_A,path_B,VQ\na,b,better\n", None).contains("no column says A, B"));
+    // A slip does not lose the axis.
+    assert!(said("p.csv", "path_A,path_B,VQ,MQ\na,b,A,A\nc,d,AB,B\n", None).contains("line 3: `VQ` is \"AB\""));
     assert!(said("p.csv", "path_A,path_B,VQ\na,,A\n", None).contains("line 2: `path_B` names no file"));
     assert!(said("p.csv", "path_A,path_B,VQ,fps_A\na,b,A,nan\n", None).contains("`fps_A` is \"nan\", no number"));
     assert!(said("p.csv", "path_A,path_B,VQ,fps_A\na,b,A,0\n", None).contains("above 0"));

@@ -97,7 +97,9 @@ impl People {
         let sum = |said: &[Verdict]| -> f64 {
             said.iter().zip(weights).map(|(said, weight)| weight * f64::from(said.sign().unwrap_or(0))).sum()
         };
-        self.verdicts.chunks(weights.len()).map(|said| Verdict::of(sum(said), 0.0, 0.0)).collect()
+        // 0.1 + 0.2 - 0.3 is nobody's opinion.
+        let rounding = 1e-9 * weights.iter().map(|weight| weight.abs()).sum::<f64>();
+        self.verdicts.chunks(weights.len()).map(|said| Verdict::of(sum(said), 0.0, rounding)).collect()
     }
 
     /// For reports.
@@ -286,6 +288,8 @@ mod tests {
         let people = People { candidates: Candidates { drawn, scores }, verdicts, file: "p.csv".into() };
         assert_eq!(people.preferred(&[1.0, 0.5]), [First, Second, First, Tie]);
         assert_eq!(people.preferred(&[0.0, 1.0]), [Second, Second, First, Tie]);
+        let three = People { verdicts: vec![First, First, Second], ..people };
+        assert_eq!(three.preferred(&[0.1, 0.2, 0.3]), [Tie], "no more than rounding");
         let classes = ["Bag".to_string(), "Dress".to_string()];
         assert_eq!(class_of("dress", &classes), Ok(1));
         assert_eq!((class_of("0", &classes), class_of("", &classes)), (Ok(0), Ok(NULL_CLASS)));

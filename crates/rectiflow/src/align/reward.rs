@@ -147,7 +147,12 @@ impl Source<Comparisons> for ComparisonSource {
     }
 
     fn fingerprint(&self) -> String {
-        let sum = self.all.rows[0].iter().fold(0u64, |sum, x| sum.rotate_left(5) ^ u64::from(x.to_bits()));
+        let (all, compared) = (&self.all, &self.all.compared);
+        let rows = all.rows.iter().flatten().map(|x| u64::from(x.to_bits()));
+        let said = compared.verdicts.iter().map(|said| said.sign().map_or(3, |sign| (sign + 1) as u64));
+        let scores = compared.scores.iter().flatten().map(|score| u64::from(score.to_bits()));
+        let all = rows.chain(said).chain(scores).chain(all.classes.iter().map(|class| *class as u64));
+        let sum = all.fold(0u64, |sum, bits| (sum.rotate_left(5) ^ bits).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         format!("comparisons {} {sum:016x}", self.all.count())
     }
 }
@@ -329,5 +334,32 @@ impl RewardModel {
             let gradients = (rewards * row).sum().backward();
             leaf.grad(&gradients).unwrap_or_else(|| x.zeros_like())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::align::Scores;
+
+    /// Mutants: the first sides alone, as once; verdicts, scores or classes left out.
+    #[test]
+    fn other_answers_are_other_data() {
+        use Verdict::{First, Second};
+        let of = |change: &dyn Fn(&mut Candidates, &mut Vec<Verdict>)| {
+            let drawn =
+                Drawn { rows: vec![0.1, 0.2, 0.3, 0.4], shape: [1].into(), classes: vec![0; 4], nfe: 0, seconds: 0.0 };
+            let scores = Scores { axes: vec!["VQ".into()], values: vec![1.0, 2.0, 3.0, 4.0] };
+            let (mut candidates, mut verdicts) = (Candidates { drawn, scores }, vec![First, Second]);
+            change(&mut candidates, &mut verdicts);
+            ComparisonSource::new(&candidates, 0..2, &verdicts, 1, 0).fingerprint()
+        };
+        let same = of(&|_, _| ());
+        assert_eq!(same, of(&|_, _| ()));
+        assert_ne!(same, of(&|_, verdicts| verdicts[1] = First));
+        assert_ne!(same, of(&|_, verdicts| verdicts.swap(0, 1)));
+        assert_ne!(same, of(&|candidates, _| candidates.drawn.rows[1] = 0.5));
+        assert_ne!(same, of(&|candidates, _| candidates.scores.values[3] = 5.0));
+        assert_ne!(same, of(&|candidates, _| candidates.drawn.classes[2] = 1));
     }
 }
