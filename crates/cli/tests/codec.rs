@@ -45,7 +45,8 @@ fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
     let codec = format!("task.codec={}", at("codec").display());
     let sets = [SETS, &[codec.as_str()]].concat();
     with("train", &sets, &at("flow")).assert().success();
-    assert_eq!(size(&at("flow/samples/000000000064.png")), [8 * 56 + 9 * 2, 8 * 56 + 9 * 2]);
+    // 64 pictures in ten columns, a class each, with its name in two lines of 16 above.
+    assert_eq!(size(&at("flow/samples/000000000064.png")), [10 * 58 + 2, 7 * 58 + 2 + 2 + 2 * 16]);
     let teacher = at("flow");
     let own = ["train.images=32", "pairs.count=32"];
     with("reflow", &own, &at("straight")).arg("--teacher").arg(&teacher).assert().success();
