@@ -206,7 +206,7 @@ fn models_have_names_on_the_hub() {
     let facts: serde_json::Value = serde_json::from_slice(&place.get_output().stdout).unwrap();
     let place = PathBuf::from(facts["place"].as_str().unwrap());
     assert!(place.ends_with("decade") && place.join("model_index.json").is_file() && place.join(part).is_file());
-    let asked = healed.asked.lock().unwrap().iter().filter(|path| path.ends_with("/vae/config.json")).count();
+    let asked = healed.asked.lock().unwrap().iter().filter(|path| path.ends_with("/text_encoder/config.json")).count();
     assert_eq!(asked, 1, "what it is alone");
     assert!(!place.parent().unwrap().parent().unwrap().join("refs/decade").exists());
     let older = get(&hub.endpoint, "third", "hf:someone/tiny@c0ffee").assert().success();
