@@ -54,6 +54,8 @@ impl People {
         }
         let loaded = Samples::read(&file, subject, context)?;
         let pairs = loaded.usable(&file, subject, request.skip, context)?;
+        // What is said of the file from here on is said of what is used of it.
+        let file = PairFile { pairs: pairs.iter().map(|(pair, _)| pair.clone()).collect(), ..file };
         loaded.speeds(&file, &pairs, context)?;
         let said = |axis: usize| {
             let [a, b, same, invalid] = file.counts(axis);
@@ -367,6 +369,7 @@ mod tests {
         let (people, told) = read(rows, true, &[4, 4, 4]);
         assert_eq!(people.unwrap().candidates.pairs(), 1);
         assert!(told.contains("4 of 5 pairs are left out, the first: line 3"), "{told}");
+        assert!(told.contains("VQ 1 A, 0 B"), "of the pairs that are used: {told}");
         let (refused, _) = read("slow.png,short.png,Bag,A,A,,\n", true, &[4, 4, 4]);
         assert!(refused.err().unwrap().to_string().contains("2 frames, and 4 are wanted"));
         let (refused, _) = read("slow.png,fast.png,cat,A,A,,\n", false, &[4, 4, 4]);

@@ -7,6 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Of a prompt with more pairs than this they are drawn one by one.
 const LISTED: usize = 20_000;
 
+/// Samples that are alone in their prompt: there is nothing to compare them with.
+pub fn alone(samples: &[Sample]) -> usize {
+    let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+    samples.iter().for_each(|sample| *groups.entry(&sample.prompt).or_default() += 1);
+    groups.values().filter(|group| **group == 1).count()
+}
+
 /// At most `most` pairs of places in `samples`, no two of them the same; which of a pair stands left is drawn as well.
 pub fn pairs(samples: &[Sample], most: usize, seed: u64) -> Vec<[usize; 2]> {
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -76,6 +83,7 @@ mod tests {
         let all = samples(&["a", "b", "a", "a", "b", "c", "a", "a", "b"]);
         let found = pairs(&all, 100, 1);
         assert_eq!(found.len(), 10 + 3, "all there are: five of a, three of b, and c alone");
+        assert_eq!(alone(&all), 1);
         let unordered: BTreeSet<[usize; 2]> = found.iter().map(|[a, b]| [*a.min(b), *a.max(b)]).collect();
         assert_eq!(unordered.len(), found.len());
         assert!(found.iter().all(|[a, b]| a != b && all[*a].prompt == all[*b].prompt));

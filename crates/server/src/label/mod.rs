@@ -72,6 +72,10 @@ pub fn label(
         let remedy = "give a free address of this machine as HOST:PORT, or port 0 for any";
         Error::Failure(format!("--listen {}: {error}; {remedy}", options.listen))
     };
+    match choose::alone(&samples) {
+        0 => {}
+        alone => tell(&format!("not shown: {alone} samples that are alone in their prompt")),
+    }
     let listener = Listener::bind(options.listen.as_str(), CONNECTIONS).map_err(refused)?;
     let book = Book::open(&options.output, &options.axes, &tell)?;
     let desk = Desk::new(options, samples, pairs, book, Box::new(tell));
