@@ -314,7 +314,7 @@ mod tests {
     /// Through a decoder the step is measured by misfit and pull together: beside a pull that outweighs it a thousandfold the task hardly
     /// counts, whatever it leaves of the picture.
     ///
-    /// Mutant, named and not run: the stretch of the misfit alone for both.
+    /// Mutant: the stretch of the misfit alone for both.
     #[test]
     fn pulls_count_in_the_curvature_through_a_decoder() {
         let mut context = Context::silent();
