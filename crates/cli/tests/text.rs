@@ -153,6 +153,11 @@ fn prompts_go_from_training_to_one_step() {
     let mut class = program();
     class.arg("sample").arg(at("base")).args(["--class", "0", "-o"]).arg(at("no.npy"));
     class.assert().code(2).stderr(predicate::str::contains("--prompt"));
+    // Pairs that were compared carry no prompt to be trained under. Mutant: aligned all the same, under none.
+    let mut align = program();
+    align.args(["align", "sft", "--reward", "oracle:contrast", "-n", "4", "-o"]).arg(at("aligned")).arg(at("base"));
+    align.assert().code(2).stderr(predicate::str::contains("it reads prompts"));
+    assert!(!at("aligned").exists());
     assert_ne!(draw("base", &[], &[]), draw("base", &[], &["--class", "none"]));
     // What the cache kept says the same as the encoder, and so does an encoder without it.
     fs::remove_dir_all(at("cache/words")).unwrap();

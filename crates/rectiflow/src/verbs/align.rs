@@ -115,6 +115,13 @@ pub fn recipe(
              fast afterwards"
         )));
     }
+    // Samples that were compared carry a class, so that such a model would be trained under no prompt at all.
+    if model.words.is_some() {
+        let file = model.file.display();
+        return Err(Error::Usage(format!(
+            "align {file}: it reads prompts; models of classes or of nothing are aligned so far"
+        )));
+    }
     let mut below = theirs.clone();
     below.name = format!("{}-{}", theirs.name, way.name());
     below.lora = Some(LoraConfig { rank: 16, alpha: 32.0 });
@@ -266,12 +273,6 @@ fn by_groups(
             );
         }
     };
-    if model.words.is_some() {
-        return refuse(format!(
-            "align grpo: {} reads prompts; models of classes or of nothing so far",
-            model.file.display()
-        ));
-    }
     if !recipe.pairs_are_independent() || model.recipe.path.has_latent() {
         return refuse(format!(
             "align grpo: {} does not start from noise of its own on a one-sided path, so that its score, which noise on the way \
@@ -332,12 +333,6 @@ impl Preferred {
                          (rectiflow reward train --pairs), or align by dpo"
                             .into(),
                     ));
-                }
-                if model.words.is_some() {
-                    return Err(Error::Usage(format!(
-                        "align --pairs: {} reads prompts, and pair files align models of classes or of nothing so far",
-                        model.file.display()
-                    )));
                 }
                 let people = People::read(file, &model.subject, seed, context)?;
                 let weights = weights(request.asked.weights.as_deref(), &people.candidates.scores.axes)?;
