@@ -6,8 +6,8 @@ use common::{json, rectiflow};
 use predicates::prelude::*;
 use rectiflow::{
     device::Chosen,
+    overrides::SampleOverrides,
     serving::{Asked, Makes, Medium, Opened, Wanted},
-    verbs::sample::SampleOverrides,
 };
 use std::{fs, path::Path};
 

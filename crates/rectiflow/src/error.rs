@@ -65,3 +65,11 @@ impl Error {
         }
     }
 }
+
+/// Refuses a number outside its range, in the words of its option.
+pub(crate) fn within(option: &str, value: usize, range: std::ops::RangeInclusive<usize>) -> Result<(), Error> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("{option} {value}: from {} to {}", range.start(), range.end())))
+}

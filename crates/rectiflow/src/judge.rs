@@ -26,6 +26,9 @@ use std::{
 
 pub use metrics::sensitivity::Sensitivity;
 
+/// Real images behind each row of a sensitivity table.
+pub const SPOILED: usize = 1000;
+
 /// Reference statistics, the network that gives features, and the one that tells classes (often the same).
 pub struct Judge {
     /// Given features; those of the classifier without.

@@ -53,6 +53,32 @@ pub(crate) fn sheet(images: &Images, columns: usize, classes: &[i64], names: &[S
     named.map_or_else(|| grid.sheet(images), |named| grid.named(images, &named))
 }
 
+/// Image `i` in a file of its own.
+pub(crate) fn single(images: &Images, i: usize) -> Result<Bitmap, Error> {
+    let one = Images::new(images.image(i).to_vec(), 1, images.shape())?;
+    Ok(Grid { padding: 0, upscale: 1, ..Grid::default() }.sheet(&one))
+}
+
+/// A row for each image, of which there is one in every column. Rows are spread over all images; which they are is returned.
+pub(crate) fn columns(
+    path: &std::path::Path,
+    columns: &[Vec<f32>],
+    shape: [usize; 3],
+    rows: usize,
+    about: &str,
+) -> Result<Vec<usize>, Error> {
+    let size = shape.iter().product::<usize>();
+    let count = columns[0].len() / size;
+    let rows = rows.clamp(1, count);
+    let picked: Vec<usize> = (0..rows).map(|row| row * count / rows).collect();
+    let values: Vec<f32> =
+        picked.iter().flat_map(|i| columns.iter().flat_map(move |c| &c[i * size..(i + 1) * size])).copied().collect();
+    let images = Images::new(values, rows * columns.len(), shape)?;
+    let grid = Grid { columns: columns.len(), ..Grid::default() };
+    media::png::save(path, &grid.draw(&images), &[("parameters", about)])?;
+    Ok(picked)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,12 +6,12 @@ use rectiflow::{
     Context, Error, Model,
     align::{Climb, PeopleRequest, RewardRecipe},
     model::which,
+    overrides::solver,
     pipeline::Around,
     recipe::document,
     verbs::{
         align::{self, AlignRequest, Asked, Preference, Way},
         reward::{self, Labels, RewardRequest},
-        sample::solver,
         student::default_folder,
         train::Resume,
         winrate,

@@ -6,6 +6,7 @@ use rectiflow::{
     Context, Error,
     judge::{JudgeConfig, Sensitivity},
     output as place,
+    overrides::solver,
     recipe::EvaluateConfig,
     report::{Figures, summary::with_error},
     verbs::{
@@ -13,7 +14,6 @@ use rectiflow::{
         diagnose::DiagnoseRequest,
         eval::EvalRequest,
         likelihood::{Divergence, LikelihoodRequest, Probe},
-        sample::solver,
         score::ScoreRequest,
     },
 };

@@ -4,14 +4,14 @@ use super::draw::{lora, overrides};
 use super::print;
 use crate::args::{self, Global};
 use rectiflow::{
-    Context, Error,
+    Context, Error, editing,
     released::Beside,
-    restoring::{Space, Toward, figures, methods},
+    restoring::{Space, Task, Toward, figures, methods},
     verbs::{
         self,
-        edit::{self, Asked, EditRequest},
+        edit::{Asked, EditRequest},
         invert::{InvertRequest, invert as invert_pictures},
-        restore::{RestoreRequest, task},
+        restore::RestoreRequest,
     },
 };
 
@@ -32,7 +32,7 @@ pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Con
         let remedy = "a restoration makes its own steps; freedom takes one: --method '{ type = \"freedom\", solver = { type = \"heun\" } }'";
         return Err(Error::Usage(format!("--solver: {remedy}")));
     }
-    let task = task(&request.task, hole.as_deref(), mask.as_deref(), scale, (taps, sigma))?;
+    let task = Task::named(&request.task, hole.as_deref(), mask.as_deref(), scale, (taps, sigma))?;
     let methods = methods(&request.method)?;
     let methods = methods.into_iter().map(|(m, steps)| (m.with(request.kappa, request.force), steps)).collect();
     let command: Vec<String> = std::env::args().collect();
@@ -110,7 +110,7 @@ pub(super) fn edit(request: args::Edit, global: &Global, context: &mut Context) 
         count: num,
         resize: request.resize,
         asked,
-        methods: edit::methods(&method, inject)?,
+        methods: editing::methods(&method, inject)?,
         blocks,
         features: request.features,
         overrides: overrides(&request.solver),

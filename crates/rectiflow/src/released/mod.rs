@@ -21,6 +21,7 @@ mod plan;
 mod release;
 mod request;
 mod single;
+mod steered;
 mod text;
 mod times;
 mod torch;
@@ -36,6 +37,7 @@ pub(crate) use pictures::{Change, Pictures};
 pub use plan::{PartPlan, ReleasedPlan, plan};
 pub use release::Release;
 pub use request::ReleasedRequest;
+pub(crate) use steered::steered;
 pub use text::{Asked, encode};
 pub use times::schedule;
 

@@ -4,6 +4,7 @@ pub mod figures;
 mod goal;
 pub mod inputs;
 pub mod page;
+mod run;
 pub mod task;
 mod toward;
 
@@ -11,6 +12,7 @@ pub use figures::{Figures, Judge};
 pub(crate) use goal::Goal;
 pub use goal::Space;
 pub use inputs::Inputs;
+pub(crate) use run::{Run, told};
 pub use task::{Hole, Task};
 pub(crate) use toward::Pull;
 pub use toward::{Class, Picture, Toward};

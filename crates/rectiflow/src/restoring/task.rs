@@ -7,7 +7,10 @@ use methods::steer::{
     Operator,
     operator::{Grey, Mask, Separable},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// A degradation of known kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +66,44 @@ impl Hole {
 }
 
 impl Task {
+    /// The task of these options.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an option that belongs to another task, or one that is missing.
+    pub fn named(
+        name: &str,
+        hole: Option<&str>,
+        mask: Option<&Path>,
+        scale: Option<usize>,
+        blur: (Option<usize>, Option<f64>),
+    ) -> Result<Self, Error> {
+        let stray =
+            |option: &str, of: &str| Err(Error::Usage(format!("{option} belongs to --task {of}, not to {name}")));
+        if name != "inpaint" && (hole.is_some() || mask.is_some()) {
+            return stray("--box or --mask", "inpaint");
+        }
+        if name != "super" && scale.is_some() {
+            return stray("--scale", "super");
+        }
+        if name != "deblur" && (blur.0.is_some() || blur.1.is_some()) {
+            return stray("--taps or --sigma", "deblur");
+        }
+        match (name, hole, mask) {
+            ("inpaint", Some(_), Some(_)) => {
+                Err(Error::Usage("--box and --mask both say where the hole is: give one".into()))
+            }
+            ("inpaint", Some(hole), None) => Ok(Self::Inpaint(Hole::parse(hole)?)),
+            ("inpaint", None, Some(mask)) => Ok(Self::Inpaint(Hole::Mask(mask.to_path_buf()))),
+            ("inpaint", None, None) => {
+                Err(Error::Usage("--task inpaint: say where the hole is with --box or --mask".into()))
+            }
+            ("super", ..) => Ok(Self::Super { scale: scale.unwrap_or(2) }),
+            ("deblur", ..) => Ok(Self::Deblur { taps: blur.0.unwrap_or(7), sigma: blur.1.unwrap_or(1.0) }),
+            ("colour", ..) => Ok(Self::Colour),
+            _ => Err(Error::Usage(format!("--task {name} is unknown; there are inpaint, super, deblur and colour"))),
+        }
+    }
+
     /// Name on the command line.
     pub fn name(&self) -> &'static str {
         match self {

@@ -16,10 +16,12 @@ use crate::{
     device::Chosen,
     memory,
     model::which,
+    note::Note,
+    overrides::SampleOverrides,
+    pictures::single,
     pipeline::{End, Pipeline},
     recipe::SampleConfig,
     sampling::{self, Classes, Drawn, field_of},
-    verbs::sample::{SampleOverrides, note::Note, single},
 };
 use base::{Condition, NULL_CLASS};
 use std::{path::Path, time::Instant};

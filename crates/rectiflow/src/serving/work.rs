@@ -5,16 +5,15 @@ use super::{Asked, File, Medium, Opened, Sent};
 use crate::{
     Context, Error,
     context::Event,
+    editing,
     model::which,
-    restoring::{Goal, Task},
+    overrides::SampleOverrides,
+    pictures::single,
+    restoring::{self, Goal, Task},
     sampling::Classes,
     separator::{Queries, Resynthesis, Separator},
     steerable::Steerable,
-    verbs::{
-        edit, restore,
-        sample::{SampleOverrides, single},
-        separate,
-    },
+    verbs::separate,
 };
 use media::{
     Images,
@@ -185,7 +184,7 @@ impl Opened {
 
     /// Whether it edits pictures.
     pub fn edits(&self) -> bool {
-        edit::check_model(&self.model).is_ok()
+        editing::check_model(&self.model).is_ok()
     }
 
     /// Makes every check that [`Opened::work`] makes before its long work.
@@ -209,10 +208,10 @@ impl Opened {
                 self.told(&work.asked).map(drop)
             }
             Work::Edit(work) => {
-                edit::check_model(model)?;
+                editing::check_model(model)?;
                 let method = &work.method;
                 method.check().map_err(|error| Error::Usage(format!("--method {}: {error}", method.name())))?;
-                edit::shared(model, std::slice::from_ref(method), None, &work.overrides).map(drop)
+                editing::shared(model, std::slice::from_ref(method), None, &work.overrides).map(drop)
             }
             Work::Separate(work) => {
                 Separator::new(model, config, work.seed)?;
@@ -271,7 +270,7 @@ impl Opened {
 
     fn told(&self, asked: &Asked) -> Result<Classes, Error> {
         match asked {
-            Asked::Nothing => restore::told(None, &[], &self.model),
+            Asked::Nothing => restoring::told(None, &[], &self.model),
             asked => Ok(asked.classes()),
         }
     }
@@ -284,7 +283,7 @@ impl Opened {
         let taped = steering.differentiates().then(lift).transpose()?;
         let measured = work.measured.get().repeat(work.count);
         let goal = Goal::new(model, &work.task, &operator, (&measured, 0.0), (None, Vec::new()), context)?;
-        let run = restore::Run {
+        let run = restoring::Run {
             model,
             taped: taped.as_ref(),
             goal: &goal,
@@ -298,12 +297,12 @@ impl Opened {
 
     fn edited(&self, work: &Edit, called: &str, context: &mut Context) -> Result<Vec<File>, Error> {
         let (source, target) = (work.source.classes(), work.target.classes());
-        let run = edit::Run {
+        let run = editing::Run {
             model: &self.model,
             moved: &self.model.encode(&work.pixels.get().repeat(work.count), context)?,
             asked: [&source, &target],
             features: None,
-            blocks: edit::shared(&self.model, std::slice::from_ref(&work.method), None, &work.overrides)?,
+            blocks: editing::shared(&self.model, std::slice::from_ref(&work.method), None, &work.overrides)?,
             overrides: &work.overrides,
             seed: work.seed,
         };

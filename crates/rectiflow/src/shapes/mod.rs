@@ -5,6 +5,7 @@
 
 mod list;
 mod rows;
+pub(crate) mod sheet;
 
 pub use list::SOLIDS;
 

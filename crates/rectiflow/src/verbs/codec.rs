@@ -183,7 +183,7 @@ fn shapes_back(
     let full = |row: &[Mesh]| row.iter().cloned().chain(repeat_with(Mesh::default)).take(columns).collect::<Vec<_>>();
     let all: Vec<Mesh> = rows.flat_map(|(above, below)| [full(above), full(below)].concat()).collect();
     let file = run.samples().join("round-trip.png");
-    super::shape::sheet(&file, &all, 96, columns)?;
+    crate::shapes::sheet::sheet(&file, &all, 96, columns)?;
     Ok((Some(found), Some(file)))
 }
 

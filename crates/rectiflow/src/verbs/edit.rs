@@ -2,30 +2,21 @@
 
 use crate::{
     Context, Error, Model,
-    context::Event,
+    editing::{self, Run, check_model, shared, source_classes},
     judge,
     model::which,
-    pipeline::Boxed,
-    released::Beside,
+    overrides::SampleOverrides,
+    pictures,
+    released::{self, Beside},
     restoring::{Judge, inputs},
-    sampling::{self, Classes},
-    steerable::{Shelf, Steerable, Way, without},
-    verbs::{
-        restore::released,
-        sample::{SampleOverrides, solver},
-    },
+    sampling::Classes,
+    steerable::Steerable,
 };
-use base::{Key, RandomStream, Tensor, TensorData};
 use data::Dataset;
 use media::Images;
-use methods::edit::{Bus, Editing, FlowEdit, Heard, RfEdit, SdEdit};
-use serde::{Deserialize, Serialize};
-use std::{
-    ops::Range,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use methods::edit::Editing;
+use serde::Serialize;
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 /// What to edit, and how.
 #[derive(Clone, Debug)]
@@ -139,44 +130,6 @@ impl EditReport {
     }
 }
 
-/// The ways of editing in `text`, separated by commas outside braces: `rf-edit`, `inversion` (RF-Edit without features),
-/// `euler-inversion`, `flow-edit`, `sd-edit`, or spelled out; `inject` intervals are shared by the first where it is given.
-///
-/// # Errors
-/// [`Error::Usage`] naming the methods there are, or the setting that is wrong.
-pub fn methods(text: &str, inject: Option<usize>) -> Result<Vec<Editing>, Error> {
-    let one = |text: &str| match text.replace('_', "-").as_str() {
-        "rf-edit" => {
-            let usual = RfEdit::default();
-            Ok(Editing::RfEdit(RfEdit { inject: inject.unwrap_or(usual.inject), ..usual }))
-        }
-        "inversion" => Ok(Editing::RfEdit(RfEdit { inject: 0, ..RfEdit::default() })),
-        "euler-inversion" => Ok(Editing::RfEdit(RfEdit { inject: 0, solver: solver("euler")?, ..RfEdit::default() })),
-        "flow-edit" => Ok(Editing::FlowEdit(FlowEdit::default())),
-        "sd-edit" => Ok(Editing::SdEdit(SdEdit::default())),
-        _ if text.starts_with('{') => {
-            #[derive(Deserialize)]
-            struct Spelled {
-                method: Editing,
-            }
-            let spelled: Result<Spelled, _> = toml::from_str(&format!("method = {text}"));
-            spelled
-                .map(|spelled| spelled.method)
-                .map_err(|error| Error::Usage(format!("--method {text}: {}", error.message())))
-        }
-        _ => Err(Error::Usage(format!(
-            "--method {text} is unknown; there are rf-edit, inversion, euler-inversion, flow-edit and sd-edit"
-        ))),
-    };
-    let parts = crate::restoring::split(text);
-    if inject.is_some() && !parts.iter().any(|part| part.replace('_', "-") == "rf-edit") {
-        return Err(Error::Usage(format!(
-            "--inject: --method {text} does not read it; it is rf-edit's, and spelled out one says '{{ type = \"rf_edit\", inject = 3 }}'"
-        )));
-    }
-    parts.into_iter().map(one).collect()
-}
-
 /// Edits pictures.
 ///
 /// # Errors
@@ -185,7 +138,7 @@ pub fn edit(request: &EditRequest, context: &mut Context) -> Result<EditReport, 
     for method in &request.methods {
         method.check().map_err(|error| Error::Usage(format!("--method {}: {error}", method.name())))?;
     }
-    let shares = request.methods.iter().any(shares);
+    let shares = request.methods.iter().any(editing::shares);
     for (option, given) in [("--blocks", request.blocks.is_some()), ("--features", request.features.is_some())] {
         if given && !shares {
             return Err(Error::Usage(format!(
@@ -217,7 +170,7 @@ fn edit_released(request: &EditRequest, context: &mut Context) -> Result<EditRep
         Asked::Prompts { .. } => None,
     };
     let of_a_run = (request.ema.as_deref(), class);
-    let model = released(&request.checkpoint, of_a_run, &request.beside, &request.overrides, size, context)?;
+    let model = released::steered(&request.checkpoint, of_a_run, &request.beside, &request.overrides, size, context)?;
     let given = Given::read(request, model.picture()?)?;
     let asked = match &request.asked {
         Asked::Prompts { source, target } => prompts(source, target, &given, context),
@@ -359,147 +312,6 @@ fn prompts(source: &[String], target: &[String], given: &Given, context: &mut Co
     [source, Classes::prompts(target.to_vec())]
 }
 
-/// What each of `count` pictures is: the classes in `text` in turn, else their own `labels`; `option` is what says it.
-///
-/// # Errors
-/// [`Error::Usage`] for a class the model does not have, or pictures without classes of this model.
-pub(crate) fn source_classes(
-    option: &str,
-    text: Option<&str>,
-    model: &Model,
-    labels: Option<&[i64]>,
-    count: usize,
-) -> Result<Vec<i64>, Error> {
-    match (text, labels) {
-        (Some(text), _) => {
-            let source = Classes::parse(text, model)?;
-            Ok((0..count as u64).map(|i| source.of(i)).collect())
-        }
-        (None, Some(labels)) => Ok(labels.to_vec()),
-        (None, None) => Err(Error::Usage(format!(
-            "the pictures have no classes of this model: say theirs with {option}, or {option} none"
-        ))),
-    }
-}
-
-/// Refuses a model of something else than pictures, or one that is told nothing.
-///
-/// # Errors
-/// [`Error::Usage`].
-pub(crate) fn check_model(model: &Model) -> Result<(), Error> {
-    model.check_steerable("edit")?;
-    if model.classes() == 0 && model.words.is_none() {
-        return Err(Error::Usage(format!(
-            "{} knows no classes: there is nothing to ask another of; train on data with classes or captions",
-            model.file.display()
-        )));
-    }
-    Ok(())
-}
-
-/// Whether a method shares features of attention layers.
-fn shares(method: &Editing) -> bool {
-    matches!(method, Editing::RfEdit(edit) if edit.inject > 0)
-}
-
-/// The attention layers whose features are shared: those that `asked` names, else the network's habit.
-///
-/// # Errors
-/// [`Error::Usage`] for layers that there are not, or more shared steps than there are.
-pub(crate) fn shared(
-    model: &dyn Steerable,
-    methods: &[Editing],
-    asked: Option<&str>,
-    overrides: &SampleOverrides,
-) -> Result<Range<usize>, Error> {
-    let layers = model.layers();
-    let range = asked.map_or(Ok(layers.usual.clone()), |text| layers.chosen(text))?;
-    if methods.iter().any(shares) && range.is_empty() {
-        let count = layers.names.len();
-        return Err(Error::Usage(format!("--blocks: this network has {count} attention layers{}", without(count))));
-    }
-    let config = overrides.apply(&model.usual(overrides.steps)?)?;
-    let steps = config.schedule.build(config.steps)?.steps();
-    let inject = methods.iter().filter_map(|method| match method {
-        Editing::RfEdit(edit) => Some(edit.inject),
-        _ => None,
-    });
-    if let Some(inject) = inject.max().filter(|inject| *inject > steps) {
-        return Err(Error::Usage(format!(
-            "inject {inject}: there are {steps} steps; 2 to 8 of 15 to 30 are customary"
-        )));
-    }
-    Ok(range)
-}
-
-/// Pictures about to be edited.
-pub(crate) struct Run<'a> {
-    pub model: &'a dyn Steerable,
-    /// What the model moves of them, one after another.
-    pub moved: &'a [f32],
-    /// What they are, and what they should be.
-    pub asked: [&'a Classes; 2],
-    /// Attention layers that share.
-    pub blocks: Range<usize>,
-    /// A folder for files of what they share, in place of memory.
-    pub features: Option<&'a Path>,
-    pub overrides: &'a SampleOverrides,
-    pub seed: u64,
-}
-
-impl Run<'_> {
-    /// Edited pictures as a screen would show them, evaluations, and bytes of features of a batch.
-    pub fn edit(&self, method: &Editing, context: &mut Context) -> Result<(Vec<f32>, usize, usize), Error> {
-        let config = self.overrides.apply(&self.model.usual(self.overrides.steps)?)?;
-        let schedule = config.schedule.build(config.steps)?;
-        let size = self.model.moved().numel();
-        let total = self.moved.len() / size;
-        let device = context.device.device.clone();
-        self.model.hear(&self.asked, context)?;
-        let parts = match method {
-            Editing::RfEdit(edit) => edit.share,
-            _ => Default::default(),
-        };
-        let (mut out, mut nfe, mut bytes) = (Vec::with_capacity(total * size), 0, 0);
-        context.tell(Event::Begin { what: method.name(), total: total as u64 });
-        for first in (0..total).step_by(config.batch) {
-            context.go_on()?;
-            let rows = first..total.min(first + config.batch);
-            let indices: Vec<u64> = rows.clone().map(|i| i as u64).collect();
-            let values = self.moved[rows.start * size..rows.end * size].to_vec();
-            let x = Tensor::<2>::from_data(TensorData::new(values, [rows.len(), size]), &device);
-            let condition = |asked: &Classes| self.model.condition(asked, &indices, &device);
-            let (source, target) = (condition(self.asked[0])?, condition(self.asked[1])?);
-            let bus = match self.features {
-                None => Bus::new(self.blocks.clone(), parts),
-                Some(place) => Bus::keeping(self.blocks.clone(), parts, Box::new(Shelf::new(place)?)),
-            };
-            let heard = |way| {
-                let field = Boxed(self.model.field(way, config.precision, Some(bus.taps()))?);
-                Ok::<_, Error>(Heard { field, bus: bus.clone() })
-            };
-            let (back, forth) = (heard(Way::Back)?, heard(Way::Forth(&config.guidance))?);
-            let key = Key::of(self.seed, RandomStream::EditNoise);
-            let edited = match method {
-                Editing::RfEdit(edit) => edit.run([&back, &forth], &bus, x, [&source, &target], &schedule)?,
-                Editing::FlowEdit(edit) => {
-                    edit.run([&back, &forth], x, [&source, &target], &schedule, (key, &indices))?
-                }
-                Editing::SdEdit(edit) => {
-                    let noise = key.normal_tensor(&indices, [0, size], &device);
-                    edit.run(&forth, x, noise, &target, &schedule)?
-                }
-            };
-            (nfe, bytes) = (edited.nfe, bytes.max(edited.bytes));
-            out.extend(sampling::host(edited.x)?);
-            context.tell(Event::Advance { done: rows.end as u64 });
-        }
-        context.tell(Event::End);
-        let out = self.model.decode(&out, context)?;
-        Ok((out.into_iter().map(|v| v.clamp(-1.0, 1.0)).collect(), nfe, bytes))
-    }
-}
-
 /// Pictures in a folder per method, the sheet and the figures.
 fn write(request: &EditRequest, report: &EditReport, columns: &[Vec<f32>], shape: [usize; 3]) -> Result<(), Error> {
     let mut names: Vec<String> = Vec::new();
@@ -513,7 +325,7 @@ fn write(request: &EditRequest, report: &EditReport, columns: &[Vec<f32>], shape
         }
         names.push(name);
     }
-    super::transfer::sheet(&request.output.join("sheet.png"), columns, shape, request.rows, &names.join(", "))?;
+    pictures::columns(&request.output.join("sheet.png"), columns, shape, request.rows, &names.join(", "))?;
     let json = serde_json::to_vec_pretty(report);
     let json = json.map_err(|error| Error::Failure(format!("cannot write JSON: {error}")))?;
     Ok(media::atomic::write(&request.output.join("metrics.json"), &json)?)

@@ -2,7 +2,7 @@
 
 use crate::{
     Context, Error, Model, Start,
-    judge::{Judge, JudgeConfig},
+    judge::{Judge, JudgeConfig, SPOILED},
     machine::{Machine, peak_memory_mb},
     model::which,
     one_more_step::{FirstStep, OneMoreStep},
@@ -209,9 +209,6 @@ pub fn stage(model: &Model, measured: &Measured) -> Stage {
         nfe: measured.figures.clone(),
     }
 }
-
-/// Real images behind each row of a sensitivity table.
-pub const SPOILED: usize = 1000;
 
 /// A summary without stages, times and commands. `real` is what the judge says of real held-out images.
 pub fn summary(

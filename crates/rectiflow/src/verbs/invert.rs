@@ -3,18 +3,18 @@
 //! The way back is the same solver on the reversed schedule, which returns to the start to the solver's order (RF-Solver,
 //! arXiv 2411.04746, is the midpoint rule); `exact` undoes every step by fixed-point iteration. `sample --noise` goes forth.
 
-use super::edit::source_classes;
 use crate::{
     Context, Error, Model,
     context::Event,
+    editing::source_classes,
     model::which,
     output::Output,
+    overrides::SampleOverrides,
     recipe::SampleConfig,
-    released::Beside,
+    released::{self, Beside},
     restoring::{Judge, inputs},
     sampling::{Classes, host},
     steerable::{Steerable, Way},
-    verbs::{restore::released, sample::SampleOverrides},
 };
 use base::{Tensor, TensorData};
 use data::Dataset;
@@ -99,7 +99,7 @@ pub fn invert(request: &InvertRequest, context: &mut Context) -> Result<InvertRe
         // Nothing is exaggerated where nobody asks for it: guidance of a picture that is known leads away from it.
         let guidance = Some(request.overrides.guidance.unwrap_or(1.0));
         let overrides = SampleOverrides { guidance, ..request.overrides.clone() };
-        let model = released(&request.checkpoint, of_a_run, &request.beside, &overrides, size, context)?;
+        let model = released::steered(&request.checkpoint, of_a_run, &request.beside, &overrides, size, context)?;
         let config = overrides.apply(&model.usual(overrides.steps)?)?;
         let classes = request.prompt.clone().map_or(Classes::None, |prompt| Classes::prompts(vec![prompt]));
         model.check_asked(&classes)?;

@@ -5,7 +5,7 @@
 
 pub use flow::likelihood::{Divergence, Probe};
 
-use crate::{Context, Error, Model, context::Event, device::Chosen, model::which, verbs::sample::solver};
+use crate::{Context, Error, Model, context::Event, device::Chosen, model::which, overrides::solver};
 use base::{Key, Purpose, Tensor, TensorData};
 use data::Split;
 use flow::likelihood::{ByAutodiff, bits_per_dimension, dequantise, normal_log_density, ode};

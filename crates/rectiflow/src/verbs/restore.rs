@@ -1,25 +1,23 @@
 //! `restore`: a folder of degraded pictures in, a folder of restored ones out, by a flow that was never trained for it.
 
 use crate::{
-    Context, Error, Model, Start,
-    context::Event,
-    device::Chosen,
+    Context, Error, Model,
     model::which,
-    pipeline::Boxed,
-    released::{Beside, Change, Pictures},
+    overrides::SampleOverrides,
+    pictures,
+    released::{self, Beside},
     restoring::{
-        Figures, Goal, Hole, Inputs, Judge, Pull, Space, Task, Toward, figures,
+        Figures, Goal, Inputs, Judge, Pull, Run, Space, Task, Toward, figures,
         inputs::{self, Source},
         page::Page,
+        told,
     },
     sampling::{self, Classes},
-    steerable::{Steerable, Way},
-    verbs::sample::SampleOverrides,
+    steerable::Steerable,
 };
-use base::{Key, RandomStream, Tensor, TensorData};
-use flow::Field;
+use base::{Tensor, TensorData};
 use media::Images;
-use methods::steer::{Lifted, Operator, Problem, Steering};
+use methods::steer::{Operator, Steering};
 use serde::Serialize;
 use std::{
     path::{Path, PathBuf},
@@ -113,7 +111,8 @@ pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<Restor
         };
         let size = if request.degrade { size } else { size.map(|size| request.task.original(size)) };
         let of_a_run = (request.ema.as_deref(), request.class.as_deref());
-        let model = released(&request.checkpoint, of_a_run, &request.beside, &request.overrides, size, context)?;
+        let model =
+            released::steered(&request.checkpoint, of_a_run, &request.beside, &request.overrides, size, context)?;
         let classes = match request.prompts.is_empty() {
             true => Classes::None,
             false => Classes::prompts(request.prompts.clone()),
@@ -126,31 +125,6 @@ pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<Restor
     model.check_steerable("restore")?;
     let classes = told(request.class.as_deref(), &request.prompts, &model)?;
     restored(request, &model, &classes, context)
-}
-
-/// A released model, for pictures of `size`; what only runs know is refused.
-///
-/// # Errors
-/// [`Error::Usage`] for weights or classes that it does not have; what opening says.
-pub(crate) fn released(
-    model: &Path,
-    (ema, class): (Option<&str>, Option<&str>),
-    beside: &Beside,
-    overrides: &SampleOverrides,
-    size: Option<[usize; 2]>,
-    context: &mut Context,
-) -> Result<Pictures, Error> {
-    for (option, given, why) in [
-        ("--ema", ema.is_some(), "its weights are one set"),
-        ("--class", class.is_some(), "it is asked in words; use --prompt"),
-    ] {
-        if given {
-            return Err(Error::Usage(format!("{option}: {} is a released model: {why}", model.display())));
-        }
-    }
-    let (steps, guidance) = (overrides.steps, overrides.guidance);
-    let precision = overrides.precision.unwrap_or_default();
-    Pictures::open(&Change { model, beside, size, steps, guidance, precision }, context)
 }
 
 /// The same with a model that is open.
@@ -222,24 +196,6 @@ fn restored(
     Ok(report)
 }
 
-/// What the model is told of the pictures.
-pub(crate) fn told(class: Option<&str>, prompts: &[String], model: &Model) -> Result<Classes, Error> {
-    if !prompts.is_empty() {
-        model.check_reads()?;
-        return Ok(Classes::prompts(prompts.to_vec()));
-    }
-    let how = if model.words.is_some() { "--prompt" } else { "--class" };
-    match class {
-        Some(text) => Classes::parse(text, model),
-        None if (model.classes() > 0 || model.words.is_some()) && model.recipe.train.condition_dropout == 0.0 => {
-            Err(Error::Usage(format!(
-                "this model was trained with train.condition_dropout = 0 and must be told what it restores: give {how}"
-            )))
-        }
-        None => Ok(Classes::None),
-    }
-}
-
 /// Everything that can be refused without opening a file.
 fn check(request: &RestoreRequest) -> Result<(), Error> {
     if request.methods.is_empty() {
@@ -264,69 +220,6 @@ fn check(request: &RestoreRequest) -> Result<(), Error> {
         steering.check().map_err(|error| Error::Usage(format!("--method {}: {error}", steering.name())))?;
     }
     Ok(())
-}
-
-/// Everything one method needs.
-pub(crate) struct Run<'a> {
-    pub model: &'a dyn Steerable,
-    /// The same where there is a tape, and the device of its weights, for methods that differentiate the flow.
-    pub taped: Option<&'a (Box<dyn Steerable>, Chosen)>,
-    pub goal: &'a Goal,
-    pub classes: &'a Classes,
-    pub overrides: &'a SampleOverrides,
-    pub seed: u64,
-}
-
-impl Run<'_> {
-    /// The restored pictures as a screen would show them, evaluations, and how many were differentiated.
-    pub fn restore(
-        &self,
-        steering: &Steering,
-        steps: Option<usize>,
-        context: &mut Context,
-    ) -> Result<(Vec<f32>, usize, usize), Error> {
-        let config = self.overrides.apply(&self.model.usual(self.overrides.steps.or(steps))?)?;
-        let schedule = config.schedule.build(config.steps)?;
-        self.model.hear(&[self.classes], context)?;
-        let plain = context.device.device.clone();
-        let (model, device) = match self.taped {
-            Some((model, device)) => (&**model, device.device.clone()),
-            None => (self.model, plain.clone()),
-        };
-        let field = Boxed(model.field(Way::Forth(&config.guidance), config.precision, None)?);
-        let field: Box<dyn Field<2> + '_> =
-            if self.taped.is_some() { Box::new(Lifted(field)) } else { Box::new(field) };
-        let shape = model.moved();
-        let start = Start::Noise { shape };
-        let (total, together) = (self.goal.count(), self.goal.together(config.batch));
-        let (mut moved, mut nfe, mut differentiated) = (Vec::with_capacity(total * shape.numel()), 0, 0);
-        context.tell(Event::Begin { what: steering.name(), total: total as u64 });
-        for first in (0..total).step_by(together) {
-            context.go_on()?;
-            let rows = first..total.min(first + together);
-            let indices: Vec<u64> = rows.clone().map(|row| row as u64).collect();
-            let condition = model.condition(self.classes, &indices, &device)?;
-            let cost = self.goal.cost(rows, &plain)?;
-            let x = start.points(sampling::noise(self.seed), &indices, model.path(), &plain)?;
-            let key = Key::of(self.seed, RandomStream::RestoreNoise);
-            let problem = Problem {
-                field: &*field,
-                condition: &condition,
-                cost: &*cost,
-                schedule: &schedule,
-                key,
-                indices: &indices,
-            };
-            let steered = steering.run(&problem, x)?;
-            (nfe, differentiated) = (steered.nfe, steered.differentiated);
-            moved.extend(sampling::host(steered.x)?);
-            context.tell(Event::Advance { done: indices.last().map_or(0, |last| last + 1) });
-        }
-        context.tell(Event::End);
-        drop(field);
-        let restored = self.model.decode(&moved, context)?;
-        Ok((restored.into_iter().map(|v| v.clamp(-1.0, 1.0)).collect(), nfe, differentiated))
-    }
 }
 
 /// What a degraded picture looks like at the size of its original: itself, or `Aᵀ y` over the bound where it is smaller.
@@ -405,7 +298,7 @@ fn write(
         names.push("original".into());
     }
     let sheet = out.join("sheet.png");
-    super::transfer::sheet(&sheet, &columns, shape, request.rows, &format!("{about}: {}", names.join(", ")))?;
+    pictures::columns(&sheet, &columns, shape, request.rows, &format!("{about}: {}", names.join(", ")))?;
     let read = |error: std::io::Error| Error::Failure(format!("cannot read {}: {error}", sheet.display()));
     let page = Page {
         task: &report.task,
@@ -421,41 +314,4 @@ fn write(
     let json = serde_json::to_vec_pretty(report);
     let json = json.map_err(|error| Error::Failure(format!("cannot write JSON: {error}")))?;
     Ok(media::atomic::write(&out.join("metrics.json"), &json)?)
-}
-
-/// The task of these options.
-///
-/// # Errors
-/// [`Error::Usage`] for an option that belongs to another task, or one that is missing.
-pub fn task(
-    name: &str,
-    hole: Option<&str>,
-    mask: Option<&Path>,
-    scale: Option<usize>,
-    blur: (Option<usize>, Option<f64>),
-) -> Result<Task, Error> {
-    let stray = |option: &str, of: &str| Err(Error::Usage(format!("{option} belongs to --task {of}, not to {name}")));
-    if name != "inpaint" && (hole.is_some() || mask.is_some()) {
-        return stray("--box or --mask", "inpaint");
-    }
-    if name != "super" && scale.is_some() {
-        return stray("--scale", "super");
-    }
-    if name != "deblur" && (blur.0.is_some() || blur.1.is_some()) {
-        return stray("--taps or --sigma", "deblur");
-    }
-    match (name, hole, mask) {
-        ("inpaint", Some(_), Some(_)) => {
-            Err(Error::Usage("--box and --mask both say where the hole is: give one".into()))
-        }
-        ("inpaint", Some(hole), None) => Ok(Task::Inpaint(Hole::parse(hole)?)),
-        ("inpaint", None, Some(mask)) => Ok(Task::Inpaint(Hole::Mask(mask.to_path_buf()))),
-        ("inpaint", None, None) => {
-            Err(Error::Usage("--task inpaint: say where the hole is with --box or --mask".into()))
-        }
-        ("super", ..) => Ok(Task::Super { scale: scale.unwrap_or(2) }),
-        ("deblur", ..) => Ok(Task::Deblur { taps: blur.0.unwrap_or(7), sigma: blur.1.unwrap_or(1.0) }),
-        ("colour", ..) => Ok(Task::Colour),
-        _ => Err(Error::Usage(format!("--task {name} is unknown; there are inpaint, super, deblur and colour"))),
-    }
 }

@@ -4,7 +4,6 @@
 //! of `among` held-out captions, its own among them: the caption of the picture it finds most alike is the one retrieved.
 //! Guessing is right once in `among`.
 
-use super::transfer::sheet;
 use crate::{
     Context, Error, Model, Start,
     judge::extractor,
@@ -157,7 +156,10 @@ pub fn retrieve(request: &RetrieveRequest, context: &mut Context) -> Result<Retr
     let mut shown = Vec::new();
     if let Some((path, rows)) = &request.sheet {
         let about = "real picture, then samples at each number of steps";
-        shown = sheet(path, &columns, shape, *rows, about)?.into_iter().map(|i| captions[i].clone()).collect();
+        shown = crate::pictures::columns(path, &columns, shape, *rows, about)?
+            .into_iter()
+            .map(|i| captions[i].clone())
+            .collect();
     }
     Ok(RetrieveReport {
         data: held_out.name().into(),

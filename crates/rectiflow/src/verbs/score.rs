@@ -2,10 +2,9 @@
 //!
 //! One judge for all comers: another program's samples are measured with the same features against the same images.
 
-use super::eval::SPOILED;
 use crate::{
     Context, Error,
-    judge::{Judge, JudgeConfig},
+    judge::{Judge, JudgeConfig, SPOILED},
     report::Figures,
     sampling::Drawn,
 };

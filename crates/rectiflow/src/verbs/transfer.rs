@@ -8,12 +8,12 @@ use crate::{
     Context, Error, Model, Start,
     assets::lpips,
     model::which,
+    pictures,
     recipe::SampleConfig,
     sampling::{Classes, draw_from},
 };
 use data::{Dataset, Split};
 use flow::Solver;
-use media::{Grid, Images};
 use metrics::{Lpips, LpipsConfig, LpipsNet, psnr};
 use serde::Serialize;
 use std::{path::PathBuf, sync::Arc};
@@ -136,7 +136,7 @@ pub fn transfer(request: &TransferRequest, context: &mut Context) -> Result<Tran
     }
     columns.push(truth.clone());
     if let Some((path, rows)) = &request.sheet {
-        sheet(path, &columns, shape, *rows, "source, flow at each number of steps, counterpart")?;
+        pictures::columns(path, &columns, shape, *rows, "source, flow at each number of steps, counterpart")?;
     }
     let (data, stage) = (model.subject.data.clone(), model.subject.stage.clone());
     Ok(TransferReport { data, stage, images: pairs.len(), distance: lpips.map(|lpips| lpips.name()), rows })
@@ -200,24 +200,4 @@ impl Judge<'_> {
             psnr: psnr(images, self.truth, 2.0)?,
         })
     }
-}
-
-/// A row for each image, of which there is one in every column. Rows are spread over all images; which they are is returned.
-pub(super) fn sheet(
-    path: &std::path::Path,
-    columns: &[Vec<f32>],
-    shape: [usize; 3],
-    rows: usize,
-    about: &str,
-) -> Result<Vec<usize>, Error> {
-    let size = shape.iter().product::<usize>();
-    let count = columns[0].len() / size;
-    let rows = rows.clamp(1, count);
-    let picked: Vec<usize> = (0..rows).map(|row| row * count / rows).collect();
-    let values: Vec<f32> =
-        picked.iter().flat_map(|i| columns.iter().flat_map(move |c| &c[i * size..(i + 1) * size])).copied().collect();
-    let images = Images::new(values, rows * columns.len(), shape)?;
-    let grid = Grid { columns: columns.len(), ..Grid::default() };
-    media::png::save(path, &grid.draw(&images), &[("parameters", about)])?;
-    Ok(picked)
 }

@@ -9,14 +9,14 @@ use methods::{
     steer::{FlowChef, Steering},
 };
 use rectiflow::{
-    Context, Error,
+    Context, Error, editing,
+    overrides::SampleOverrides,
     released::{Asked, Beside, Flow, Network, Prompted, Release, ReleasedRequest, encode, plan},
     restoring::{Hole, Space, Task},
     verbs::{
-        edit::{self, EditReport, EditRequest},
+        edit::{Asked as Wanted, EditReport, EditRequest, edit},
         invert::{InvertReport, InvertRequest, invert},
         restore::{RestoreReport, RestoreRequest, restore},
-        sample::SampleOverrides,
     },
 };
 use std::{
@@ -219,7 +219,7 @@ fn edited(
     prompts: [&str; 2],
     overrides: SampleOverrides,
 ) -> Result<EditReport, Error> {
-    edit::edit(&edition(name, folder, methods, prompts, overrides), &mut Context::silent())
+    edit(&edition(name, folder, methods, prompts, overrides), &mut Context::silent())
 }
 
 fn edition(
@@ -236,7 +236,7 @@ fn edition(
         input: picture(folder).display().to_string(),
         count: None,
         resize: false,
-        asked: edit::Asked::Prompts { source: vec![prompts[0].into()], target: vec![prompts[1].into()] },
+        asked: Wanted::Prompts { source: vec![prompts[0].into()], target: vec![prompts[1].into()] },
         methods,
         blocks: None,
         features: None,
@@ -254,14 +254,14 @@ fn edition(
 fn captions_beside_pictures_say_what_they_show() {
     let dir = tempfile::tempdir().unwrap();
     let made = |input: &Path, source: Option<&str>, at: usize| {
-        let methods = edit::methods("inversion", None).unwrap();
+        let methods = editing::methods("inversion", None).unwrap();
         let request = edition("instaflow_tiny", dir.path(), methods, ["", "a blue heart"], steps(3, None));
-        let asked = edit::Asked::Prompts {
+        let asked = Wanted::Prompts {
             source: source.map(String::from).into_iter().collect(),
             target: vec!["a blue heart".into()],
         };
         let request = EditRequest { asked, input: input.display().to_string(), ..request };
-        edit::edit(&request, &mut Context::silent()).unwrap();
+        edit(&request, &mut Context::silent()).unwrap();
         std::fs::read(dir.path().join(format!("edited/inversion/{at:06}.png"))).unwrap()
     };
     let folder = dir.path().join("in");
@@ -318,7 +318,7 @@ fn values_are_shared_between_two_walks() {
         (made.x - start.clone()).square().mean().sqrt().into_scalar::<f32>()
     });
     assert!(away[0] != away[1] && away[1] != away[2], "{away:?}");
-    let others = edit::methods("inversion,euler-inversion,flow-edit,sd-edit", None).unwrap();
+    let others = editing::methods("inversion,euler-inversion,flow-edit,sd-edit", None).unwrap();
     for name in ["flux_schnell_tiny", "sd15_tiny"] {
         let report = edited(name, dir.path(), others.clone(), ["a fox", "a blue heart"], steps(6, None)).unwrap();
         assert!(report.rows[1..].iter().all(|row| row.psnr.unwrap().is_finite() && row.nfe > 0), "{name}: {report:?}");

@@ -12,10 +12,10 @@ use crate::{
     shelf::{Kind, Shelf},
 };
 use rectiflow::{
+    overrides::SampleOverrides,
     recipe::SampleConfig,
     released::{self, ReleasedRequest},
     serving::{Asked, Makes, Wanted, Work},
-    verbs::sample::SampleOverrides,
 };
 use serde_json::{Value, json};
 use settings::{USUAL, config, depth, own_size, refused, size};

@@ -6,7 +6,7 @@ use crate::{
     refusal::Refusal,
     shelf::{Run, Served},
 };
-use rectiflow::{Error, recipe::SampleConfig, serving::Makes, verbs::sample::SampleOverrides};
+use rectiflow::{Error, overrides::SampleOverrides, recipe::SampleConfig, serving::Makes};
 
 /// The command line's 128 cells to a side, as a power of two.
 pub(super) const USUAL: u32 = 7;

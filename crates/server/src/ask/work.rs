@@ -7,10 +7,10 @@ use crate::{
     shelf::{Run, Served},
 };
 use rectiflow::{
+    editing,
     restoring::{self, Hole, Task},
     separator::Resynthesis,
     serving::{Asked, Edit, Given, Restore, Separate, Work},
-    verbs::{edit, restore},
 };
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -68,8 +68,7 @@ pub fn restore(fields: &mut Fields, served: &Served, run: &Run, settings: Settin
             || Refusal::bad("mask", "say what is missing: with `mask`, `box`, or a picture that is transparent there");
         return restoring(fields, served, run, settings, Task::Inpaint(hole.ok_or_else(missing)?), given);
     }
-    let task =
-        restore::task(name, None, None, scale, (taps, sigma)).map_err(|error| refused(served, "task", &error))?;
+    let task = Task::named(name, None, None, scale, (taps, sigma)).map_err(|error| refused(served, "task", &error))?;
     task.operator(shape).map_err(|error| refused(served, "task", &error))?;
     let given = needed(fields, "image", run, task.measured(shape))?;
     restoring(fields, served, run, settings, task, given)
@@ -134,7 +133,7 @@ fn editing(
     given: Given,
 ) -> Result<(How, All), Refusal> {
     let name = named(fields, "sd-edit")?;
-    let found = edit::methods(&name, None).map_err(|error| refused(served, "method", &error))?;
+    let found = editing::methods(&name, None).map_err(|error| refused(served, "method", &error))?;
     let [mut method] = <[_; 1]>::try_from(found).map_err(|_| Refusal::bad("method", "name one"))?;
     let strength = fields.number("strength")?;
     match (method.start(), strength) {

@@ -7,13 +7,13 @@ use crate::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use image::{GrayImage, Luma, Rgba, RgbaImage};
 use rectiflow::{
-    Context,
+    Context, editing,
+    overrides::SampleOverrides,
     restoring::{self, Hole, Task},
     separator::Resynthesis,
     verbs::{
-        edit::{self, Asked, EditRequest},
+        edit::{Asked, EditRequest, edit},
         restore::{RestoreRequest, restore},
-        sample::SampleOverrides,
         separate::{SeparateRequest, separate},
     },
 };
@@ -153,7 +153,7 @@ fn edits_without_a_mask_are_edits() {
             count: None,
             resize: false,
             asked: Asked::Classes { source: Some(source.into()), target: "Coat".into() },
-            methods: edit::methods(method, None).unwrap(),
+            methods: editing::methods(method, None).unwrap(),
             blocks: None,
             features: None,
             overrides: overrides(),
@@ -161,7 +161,7 @@ fn edits_without_a_mask_are_edits() {
             output: at("out"),
             rows: 2,
         };
-        let report = edit::edit(&request, &mut Context::silent()).unwrap();
+        let report = edit(&request, &mut Context::silent()).unwrap();
         let folder = at("out").join(&report.rows[1].method);
         [0, 1].map(|i| pixels(&fs::read(folder.join(format!("{i:06}.png"))).unwrap()))
     };

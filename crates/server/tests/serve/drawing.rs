@@ -8,9 +8,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use rectiflow::{
     Context,
     device::Chosen,
+    overrides::SampleOverrides,
     released::{self, ReleasedRequest},
     serving::{Asked, Opened, Wanted},
-    verbs::sample::SampleOverrides,
 };
 use serde_json::json;
 use std::path::Path;

@@ -4,9 +4,10 @@ use crate::client::{Answer, get, post};
 use rectiflow::{
     Context, Error,
     device::Chosen,
+    overrides::SampleOverrides,
     recipe::Layers,
     verbs::{
-        sample::{SampleOverrides, SampleRequest, sample},
+        sample::{SampleRequest, sample},
         train,
     },
 };

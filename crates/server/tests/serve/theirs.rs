@@ -6,7 +6,7 @@ use crate::{
     house::{House, drawn, pixels},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use rectiflow::verbs::sample::SampleOverrides;
+use rectiflow::overrides::SampleOverrides;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 

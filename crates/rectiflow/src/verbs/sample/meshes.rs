@@ -7,7 +7,7 @@ use crate::{
     context::{Context, Event},
     output::Output,
     sampling::Drawn,
-    verbs::shape::sheet,
+    shapes::sheet::sheet,
 };
 use media::shape::{Mesh, write as files};
 use std::path::{Path, PathBuf};

@@ -10,11 +10,11 @@ mod ways;
 pub use score::{Score, ScoreRequest, score};
 pub use ways::{Way, Ways};
 
-use super::sample::SampleOverrides;
 use crate::{
     Context, Error, Model,
     model::which,
     output,
+    overrides::SampleOverrides,
     separator::{Queries, Resynthesis, Separator},
 };
 use files::{Input, inputs, read, slug};

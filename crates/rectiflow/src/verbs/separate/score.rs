@@ -5,7 +5,6 @@
 //! or the target's own picture.
 
 use super::{
-    super::sample::SampleOverrides,
     listener::Listener,
     ways::{Collected, IDEAL, MIXTURE, TARGET, Ways},
 };
@@ -14,6 +13,7 @@ use crate::{
     context::Event,
     model::which,
     output,
+    overrides::SampleOverrides,
     separator::{Queries, Resynthesis, Separator},
     sound::libraries,
 };

@@ -1,7 +1,7 @@
 //! `shape compare`: how near two meshes are.
 
-use super::{load, within};
-use crate::Error;
+use super::load;
+use crate::{Error, error};
 use media::shape::{Mesh, SignedDistance, sample};
 use metrics::shape::{Nearness, nearness, volume_iou};
 use serde::Serialize;
@@ -30,7 +30,7 @@ const PROBES: usize = 50_000;
 /// # Errors
 /// A mesh that cannot be read.
 pub fn compare(first: &Path, second: &Path, points: usize, seed: u64, fit: bool) -> Result<Compared, Error> {
-    within("--points", points, 1..=1_000_000)?;
+    error::within("--points", points, 1..=1_000_000)?;
     let (a, b) = (load(first)?, load(second)?);
     let moved = |p: &media::shape::Point| [0, 1, 2].map(|k| (p[k] - a.fitted.centre[k]) * a.fitted.scale);
     let other = if fit {

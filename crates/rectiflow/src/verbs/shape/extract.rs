@@ -1,7 +1,7 @@
 //! `shape extract`: the surface of a lattice of distances, or of a mesh's own distance, which closes what was open.
 
-use super::{load, within};
-use crate::Error;
+use super::load;
+use crate::{Error, error};
 use media::shape::{Extracted, Lattice, Mesh, Octree, Point, SignedDistance, extract as cubes, repair, write};
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -34,7 +34,7 @@ pub struct ExtractRequest {
 /// # Errors
 /// A file that cannot be read or is no lattice, a field without a surface, a file that cannot be written.
 pub fn extract(request: &ExtractRequest) -> Result<Value, Error> {
-    within("--resolution", request.resolution, 2..=1024)?;
+    error::within("--resolution", request.resolution, 2..=1024)?;
     write::Format::of(&request.output).map_err(|error| Error::Usage(error.to_string()))?;
     if request.method == Method::Octree && !request.resolution.is_power_of_two() {
         let value = request.resolution;

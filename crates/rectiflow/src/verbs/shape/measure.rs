@@ -4,13 +4,14 @@ use crate::{
     Context, Error, Model,
     codec::Codec,
     context::Event,
+    error,
     model::which,
+    overrides::SampleOverrides,
     round_trip::DEPTH,
     sampling::{Classes, Pictures, draw_latents, host, noise},
     shapes,
     sight::Views,
     start::Start,
-    verbs::sample::SampleOverrides,
 };
 use base::Device;
 use data::{Dataset, Split, Values};
@@ -76,7 +77,7 @@ type Cloud = Vec<Point>;
 /// # Errors
 /// A run of something else, or of shapes none of which is held out.
 pub fn measure(request: &MeasureRequest, context: &mut Context) -> Result<Measured, Error> {
-    super::within("--num", request.num, 2..=10_000)?;
+    error::within("--num", request.num, 2..=10_000)?;
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     let file = request.checkpoint.display();
     let of_shapes =

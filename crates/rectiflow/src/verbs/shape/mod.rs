@@ -11,7 +11,6 @@ pub use compare::{Compared, compare};
 pub use extract::{ExtractRequest, Method, extract};
 pub use measure::{MeasureRequest, Measured, measure};
 pub use sample::{SampleRequest, SdfRequest, Where, sample, sdf};
-pub(crate) use show::sheet;
 pub use show::{ShowRequest, show};
 pub use views::{are_at, views};
 
@@ -41,12 +40,4 @@ impl Placed {
     fn back(&self, p: media::shape::Point) -> media::shape::Point {
         [0, 1, 2].map(|k| p[k] / self.fitted.scale + self.fitted.centre[k])
     }
-}
-
-/// Refuses a number outside its range, in the words of its option.
-pub(crate) fn within(option: &str, value: usize, range: std::ops::RangeInclusive<usize>) -> Result<(), Error> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(Error::Usage(format!("{option} {value}: from {} to {}", range.start(), range.end())))
 }

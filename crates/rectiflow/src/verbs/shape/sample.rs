@@ -1,7 +1,7 @@
 //! `shape sample` and `shape sdf`: points on, near and around a mesh, and its signed distance.
 
-use super::{FILL, load, within};
-use crate::Error;
+use super::{FILL, load};
+use crate::{Error, error};
 use media::shape::{Cloud, SignedDistance, sample as draw, write};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ pub struct SampleRequest {
 /// # Errors
 /// A mesh that cannot be read, an ending other than .ply and .npy, a file that cannot be written.
 pub fn sample(request: &SampleRequest) -> Result<Value, Error> {
-    within("--points", request.points, 1..=50_000_000)?;
+    error::within("--points", request.points, 1..=50_000_000)?;
     if !(request.spread.is_finite() && request.spread >= 0.0) {
         return Err(Error::Usage(format!("--spread {}: a length of the cube, such as 0.05", request.spread)));
     }
@@ -101,7 +101,7 @@ pub struct SdfRequest {
 /// # Errors
 /// A mesh or points that cannot be read; a file that cannot be written.
 pub fn sdf(request: &SdfRequest) -> Result<Value, Error> {
-    within("--resolution", request.resolution, 1..=512)?;
+    error::within("--resolution", request.resolution, 1..=512)?;
     if !is_npy(&request.output)? {
         return Err(Error::Usage(format!("--output {}: distances are written as .npy", request.output.display())));
     }

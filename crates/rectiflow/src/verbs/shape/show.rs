@@ -1,9 +1,13 @@
 //! `shape show`: counts, size, soundness, what was left out, and a sheet of rendered views.
 
 use super::{FILL, load, place};
-use crate::{Context, Error, context::Event};
+use crate::{
+    Context, Error,
+    context::Event,
+    error,
+    shapes::sheet::{coloured, save},
+};
 use media::shape::{Collection, Mesh, View, read, repair};
-use media::{Grid, Images};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +32,7 @@ pub struct ShowRequest {
 /// # Errors
 /// Nothing there that can be read; a sheet that cannot be written; words that no caption has.
 pub fn show(request: &ShowRequest, context: &mut Context) -> Result<Value, Error> {
-    super::within("--size", request.size, 16..=2048)?;
+    error::within("--size", request.size, 16..=2048)?;
     let path = place(&request.what)?;
     let is_mesh = |ending: &str| path.extension().is_some_and(|e| e.to_string_lossy().eq_ignore_ascii_case(ending));
     if path.is_file() && read::ENDINGS.iter().any(|ending| is_mesh(ending)) {
@@ -68,7 +72,7 @@ fn one(path: &Path, request: &ShowRequest) -> Result<Value, Error> {
 }
 
 fn many(path: &Path, request: &ShowRequest, context: &mut Context) -> Result<Value, Error> {
-    super::within("--num", request.num, 1..=4096)?;
+    error::within("--num", request.num, 1..=4096)?;
     let set = Collection::open(path)?;
     let wanted = request.find.as_deref().map(str::to_lowercase);
     let fits = |i: &usize| wanted.as_ref().is_none_or(|words| set.entries()[*i].caption.to_lowercase().contains(words));
@@ -118,33 +122,11 @@ fn many(path: &Path, request: &ShowRequest, context: &mut Context) -> Result<Val
     }))
 }
 
-/// A sheet of meshes that lie in the cube, all seen from one side above and at one scale; an empty place for one without faces.
-pub(crate) fn sheet(path: &Path, meshes: &[Mesh], size: usize, columns: usize) -> Result<(), Error> {
-    let view = View { azimuth: 30.0, elevation: 25.0 };
-    let picture = |mesh: &Mesh| {
-        // Small enough for the cube's corners.
-        let points = mesh.points.iter().map(|p| p.map(|v| v * 0.62)).collect();
-        coloured(view.picture(&Mesh { points, faces: mesh.faces.clone() }, size))
-    };
-    save(path, meshes.iter().map(picture).collect(), size, columns)
-}
-
 /// A mesh that fills the cube to [`FILL`], small enough to stay in the picture from any direction.
 fn shrunk(mesh: &Mesh) -> Mesh {
     let reach = mesh.points.iter().map(|&p| media::shape::vector::norm(p)).fold(1e-9, f64::max);
     let points = mesh.points.iter().map(|p| p.map(|v| v * 0.95 / reach)).collect();
     Mesh { points, faces: mesh.faces.clone() }
-}
-
-/// Grey as three equal planes.
-fn coloured(grey: Vec<f32>) -> Vec<f32> {
-    [grey.as_slice(); 3].concat()
-}
-
-fn save(sheet: &Path, pictures: Vec<Vec<f32>>, size: usize, columns: usize) -> Result<(), Error> {
-    let images = Images::new(pictures.concat(), pictures.len(), [3, size, size])?;
-    let grid = Grid { columns, upscale: 1, ..Grid::default() };
-    Ok(media::png::save(sheet, &grid.draw(&images), &[])?)
 }
 
 /// Adds the keys of one object to another.
