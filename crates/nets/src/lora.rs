@@ -22,18 +22,21 @@ pub const LORA: base::Paper = base::Paper::arxiv(
 );
 
 /// Settings of an adaptation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraConfig {
     /// Rank of every correction, in 1..=1024; 4 in BOSS.
     pub rank: usize,
     /// How far a correction counts: it is scaled by `alpha / rank`. Twice the rank is customary in alignment.
     pub alpha: f64,
+    /// Which layers: parts of their names between dots, `*` for any letters of one: `attn`, `attn.to_q`, `blocks.*.ff`. All without.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
 }
 
 impl Default for LoraConfig {
     fn default() -> Self {
-        Self { rank: 4, alpha: 1.0 }
+        Self { rank: 4, alpha: 1.0, targets: Vec::new() }
     }
 }
 
@@ -62,14 +65,48 @@ impl LoraConfig {
     pub fn init<M: Module>(&self, network: M, seed: u64, device: &Device) -> Result<M, NetsError> {
         self.check()?;
         let layers = layers(&network);
+        let idle = self.targets.iter().find(|target| !layers.iter().flatten().any(|name| fits(target, name)));
+        if let Some(idle) = idle {
+            let some: Vec<&str> = layers.iter().flatten().map(|name| name.trim_end_matches(".weight")).collect();
+            let (first, last) = (some.first().unwrap_or(&""), some.last().unwrap_or(&""));
+            return Err(NetsError::config(format!(
+                "lora.targets: no layer of this network is called `{idle}`; its layers are `{first}` to `{last}`"
+            )));
+        }
+        let chosen = |name: String| Some(name).filter(|name| is_target(&self.targets, name));
+        let layers = layers.into_iter().map(|name| name.and_then(chosen)).collect();
         let init = Init::new(seed, device).child("lora");
-        Ok(network.apply_reparameterization(Attach { config: *self, init, layers, at: 0 }))
+        Ok(network.apply_reparameterization(Attach { rank: self.rank, alpha: self.alpha, init, layers, at: 0 }))
     }
 }
 
 /// `network` with its corrections added into its weights, all of which learn again: one like any other.
 pub fn merged<M: Module>(network: M) -> M {
     network.materialize().set_require_grad(true)
+}
+
+/// Whether the layer whose weight is called `name` is one of `targets`; every one where there is none.
+fn is_target(targets: &[String], name: &str) -> bool {
+    targets.is_empty() || targets.iter().any(|target| fits(target, name))
+}
+
+/// Whether parts of `name` that stand one after another are those of `target`.
+fn fits(target: &str, name: &str) -> bool {
+    let (wanted, parts): (Vec<&str>, Vec<&str>) = (target.split('.').collect(), name.split('.').collect());
+    let same = |(wanted, part): (&&str, &&str)| match wanted.split_once('*') {
+        None => wanted == part,
+        Some((start, end)) => part.len() >= start.len() + end.len() && part.starts_with(start) && part.ends_with(end),
+    };
+    parts.windows(wanted.len()).any(|parts| wanted.iter().zip(parts).all(same))
+}
+
+/// Numbers that corrections of `targets` (all without) have for each rank, of a network that may be only declared.
+pub fn numbers<M: Module>(network: &M, targets: &[String]) -> usize {
+    let of = |((_, shape), layer): ((String, Vec<usize>), Option<String>)| {
+        let chosen = layer.is_some_and(|name| is_target(targets, &name));
+        if chosen { shape[0] + shape[1..].iter().product::<usize>() } else { 0 }
+    };
+    weights::named_shapes(network).into_iter().zip(layers(network)).map(of).sum()
 }
 
 /// The name of every float parameter in order, where it is the weight of a linear map or a convolution.
@@ -101,7 +138,8 @@ fn layers<M: Module>(network: &M) -> Vec<Option<String>> {
 
 /// Freezes every parameter and hangs factors on the weights of layers.
 struct Attach {
-    config: LoraConfig,
+    rank: usize,
+    alpha: f64,
     init: Init,
     layers: Vec<Option<String>>,
     at: usize,
@@ -120,12 +158,12 @@ impl Reparameterizer for Attach {
         let dims = param.dims();
         let frozen = param.set_require_grad(false);
         let factors = name.map(|name| {
-            let (output, input, rank) = (dims[0], dims[1..].iter().product(), self.config.rank);
+            let (output, input, rank) = (dims[0], dims[1..].iter().product(), self.rank);
             let init = self.init.child(name);
             LowRank {
                 a: init.child("a").weight([rank, input], input, rank, Weights::Torch),
                 b: init.child("b").weight([output, rank], rank, output, Weights::Zero),
-                scale: self.config.alpha / rank as f64,
+                scale: self.alpha / rank as f64,
             }
         });
         (frozen, factors)
@@ -179,7 +217,8 @@ mod tests {
     fn it_starts_at_the_network_and_only_the_corrections_learn() {
         let device = Device::flex();
         for net in networks() {
-            let lora = LoraConfig { rank: 2, alpha: 1.0 }.init(net.clone(), 5, &device).unwrap();
+            let lora =
+                LoraConfig { rank: 2, alpha: 1.0, ..LoraConfig::default() }.init(net.clone(), 5, &device).unwrap();
             assert_eq!(values(answer(&lora, &device)), values(answer(&net, &device)));
             let lora = lora.train();
             let gradients = answer(&lora, &device.clone().autodiff()).square().mean().backward();
@@ -208,7 +247,8 @@ mod tests {
     fn what_is_merged_answers_as_the_layers_do() {
         let device = Device::flex();
         for net in networks() {
-            let lora = LoraConfig { rank: 3, alpha: 2.0 }.init(net.clone(), 5, &device).unwrap();
+            let lora =
+                LoraConfig { rank: 3, alpha: 2.0, ..LoraConfig::default() }.init(net.clone(), 5, &device).unwrap();
             let lora = shaken(lora, "lora.b", 0.2);
             let (before, apart) = (values(answer(&net, &device)), values(answer(&lora, &device)));
             let whole = merged(lora);
@@ -242,7 +282,7 @@ mod tests {
         let device = Device::flex();
         let net = NetConfig::Mlp(MlpConfig { width: 4, depth: 1, ..MlpConfig::default() });
         let net = net.init(1, [2], 0, &device).unwrap();
-        let lora = LoraConfig { rank: 2, alpha: 3.0 }.init(net.clone(), 5, &device).unwrap();
+        let lora = LoraConfig { rank: 2, alpha: 3.0, ..LoraConfig::default() }.init(net.clone(), 5, &device).unwrap();
         struct Ones;
         impl ParamMap for Ones {
             fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
@@ -278,7 +318,7 @@ mod tests {
     fn a_layer_that_asks_for_none_is_corrected_too() {
         let device = Device::flex();
         let layer = Conv3d { weight: Init::new(1, &device).normal([4, 2, 3, 3, 3], 0.2) };
-        let lora = LoraConfig { rank: 2, alpha: 2.0 }.init(layer.clone(), 3, &device).unwrap();
+        let lora = LoraConfig { rank: 2, alpha: 2.0, ..LoraConfig::default() }.init(layer.clone(), 3, &device).unwrap();
         let lora = shaken(lora, "lora.b", 0.3);
         let difference = (lora.weight.val() - layer.weight.val()).abs().max().into_scalar::<f32>();
         assert!(difference > 0.05, "{difference}");
@@ -303,15 +343,15 @@ mod tests {
         ] {
             let net = config.init(1, [1, 4, 4], 3, &device).unwrap();
             let before = net.num_params();
-            let lora = LoraConfig { rank: 3, alpha: 1.0 }.init(net, 5, &device).unwrap();
+            let lora = LoraConfig { rank: 3, alpha: 1.0, ..LoraConfig::default() }.init(net, 5, &device).unwrap();
             assert_eq!(lora.num_params() - before, 3 * config.cost([1, 4, 4], 3).unwrap().adapted, "{}", config.name());
         }
     }
 
     #[test]
     fn settings_out_of_range_are_refused() {
-        assert!(LoraConfig { rank: 0, alpha: 1.0 }.check().is_err());
-        assert!(LoraConfig { rank: 4, alpha: f64::NAN }.check().is_err());
+        assert!(LoraConfig { rank: 0, alpha: 1.0, ..LoraConfig::default() }.check().is_err());
+        assert!(LoraConfig { rank: 4, alpha: f64::NAN, ..LoraConfig::default() }.check().is_err());
         assert!(LoraConfig::default().check().is_ok());
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::{
     ConditionConfig, Cost, Dit, DitConfig, Init, JointDit, JointDitConfig, Mlp, MlpConfig, NetsError, SetTransformer,
-    SetTransformerConfig, Triflow, TriflowConfig, Unet, UnetConfig, dit, shape, triflow, unet,
+    SetTransformerConfig, Triflow, TriflowConfig, Unet, UnetConfig, dit,
+    released::{Released, ReleasedConfig},
+    shape, triflow, unet,
 };
 use base::{
     Condition, Device, Network, Paper, Pass, Shape, Tensor,
@@ -11,7 +13,7 @@ use base::{
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
-/// A network by configuration: `type = "mlp" | "unet" | "dit" | "mmdit" | "set_transformer" | "triflow"` and that network's keys.
+/// A network by configuration: `type = "mlp" | "unet" | "dit" | "mmdit" | "set_transformer" | "triflow" | "released"` and that network's keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum NetConfig {
@@ -27,6 +29,8 @@ pub enum NetConfig {
     SetTransformer(SetTransformerConfig),
     /// Three streams over three planes of features.
     Triflow(TriflowConfig),
+    /// A released network under its authors' names, over latents.
+    Released(Box<ReleasedConfig>),
 }
 
 impl Default for NetConfig {
@@ -45,6 +49,7 @@ impl NetConfig {
             Self::Mmdit(_) => "mmdit",
             Self::SetTransformer(_) => "set_transformer",
             Self::Triflow(_) => "triflow",
+            Self::Released(_) => "released",
         }
     }
 
@@ -57,6 +62,7 @@ impl NetConfig {
             Self::Mmdit(_) => vec![dit::DIT, SD3],
             Self::SetTransformer(_) => vec![shape::TRIPOSG],
             Self::Triflow(_) => vec![triflow::TRIFLOW],
+            Self::Released(config) => config.papers(),
         }
     }
 
@@ -72,6 +78,7 @@ impl NetConfig {
             Self::Mmdit(config) => config.check(),
             Self::SetTransformer(config) => config.check(),
             Self::Triflow(config) => config.check(),
+            Self::Released(config) => config.check(),
         }
     }
 
@@ -84,6 +91,7 @@ impl NetConfig {
             Self::Mmdit(config) => &config.condition,
             Self::SetTransformer(config) => &config.condition,
             Self::Triflow(config) => &config.condition,
+            Self::Released(config) => &config.condition,
         }
     }
 
@@ -95,7 +103,7 @@ impl NetConfig {
     /// Whether its blocks can run again for the gradient in place of what they keep.
     pub fn recomputes(&self) -> bool {
         match self {
-            Self::Mlp(_) | Self::Unet(_) | Self::Dit(_) | Self::Mmdit(_) => true,
+            Self::Mlp(_) | Self::Unet(_) | Self::Dit(_) | Self::Mmdit(_) | Self::Released(_) => true,
             Self::SetTransformer(_) | Self::Triflow(_) => false,
         }
     }
@@ -114,6 +122,7 @@ impl NetConfig {
             Self::Mmdit(config) => config.condition.reach = reach,
             Self::SetTransformer(config) => config.condition.reach = reach,
             Self::Triflow(config) => config.condition.reach = reach,
+            Self::Released(config) => config.condition.reach = reach,
         }
         self
     }
@@ -145,6 +154,7 @@ impl NetConfig {
             Self::Mmdit(config) => Kind::Mmdit(config.build(init, self.image(shape)?, classes)?),
             Self::SetTransformer(config) => Kind::Set(config.build(init, set(shape)?[1], classes)?),
             Self::Triflow(config) => Kind::Triflow(config.build(init, planes(shape)?, classes)?),
+            Self::Released(config) => Kind::Released(config.build(init, self.image(shape)?)?),
         };
         Ok(Net { kind, shape })
     }
@@ -172,6 +182,7 @@ impl NetConfig {
                 config.cost(tokens, channels, classes)
             }
             Self::Triflow(config) => config.cost(planes(shape)?, classes),
+            Self::Released(config) => config.cost(self.image(shape)?),
         }
     }
 }
@@ -217,9 +228,16 @@ enum Kind {
     Set(SetTransformer),
     /// See [`Triflow`].
     Triflow(Triflow),
+    /// See [`Released`].
+    Released(Released),
 }
 
 impl Net {
+    /// A released network that has its weights, for latents of `shape`.
+    pub fn released(net: Released, shape: Shape) -> Self {
+        Self { kind: Kind::Released(net), shape }
+    }
+
     /// The shape of the samples it was made for.
     pub fn shape(&self) -> Shape {
         self.shape
@@ -244,6 +262,7 @@ impl Net {
             }
             Kind::Dit(net) => net.blocks.len(),
             Kind::Mmdit(net) => net.blocks.len(),
+            Kind::Released(net) => net.attentions(),
         }
     }
 }
@@ -255,6 +274,7 @@ impl Network<2> for Net {
             Kind::Unet(net) => self.images(x, |x| net.predict(x, t.clone(), condition, pass)),
             Kind::Dit(net) => self.images(x, |x| net.predict(x, t.clone(), condition, pass)),
             Kind::Mmdit(net) => self.images(x, |x| net.predict(x, t.clone(), condition, pass)),
+            Kind::Released(net) => self.images(x, |x| net.predict(x, t.clone(), condition, pass)),
             Kind::Set(net) => {
                 let [b, n] = x.dims();
                 let [tokens, channels] = set(self.shape).expect("networks of sets are made for no other shape");

@@ -84,10 +84,14 @@ pub(crate) fn alone<const D: usize, M: Module + Sync + 'static>(
 /// Tokens on the tape that `x` is on, if it is on one; no gradient reaches them: they come from an encoder that does not
 /// learn.
 pub(crate) fn beside<const D: usize>(tokens: &Tokens, x: &Tensor<D>) -> Tokens {
-    let off = |t: Tensor<3>| if t.device().is_autodiff() { t.inner() } else { t };
-    let embedding = off(tokens.embedding.clone());
-    let embedding = if x.device().is_autodiff() { Tensor::from_inner(embedding) } else { embedding };
-    Tokens { embedding, mask: tokens.mask.clone() }
+    Tokens { embedding: on(&tokens.embedding, x), mask: tokens.mask.clone() }
+}
+
+/// A constant of a block on the tape that `x` is on, if it is on one; no gradient reaches it.
+pub(crate) fn on<const C: usize, const D: usize>(constant: &Tensor<C>, x: &Tensor<D>) -> Tensor<C> {
+    let constant = constant.clone();
+    let off = if constant.device().is_autodiff() { constant.inner() } else { constant };
+    if x.device().is_autodiff() { Tensor::from_inner(off) } else { off }
 }
 
 struct Again<M, F> {

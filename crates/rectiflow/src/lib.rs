@@ -63,6 +63,7 @@ mod perceptual;
 mod pictures;
 pub mod pipeline;
 pub mod recipe;
+pub mod release;
 pub mod released;
 pub mod report;
 pub mod restoring;

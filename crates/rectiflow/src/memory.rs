@@ -3,6 +3,7 @@
 
 use crate::{Error, Recipe, machine::Machine};
 use base::Shape;
+use nets::NetConfig;
 
 /// What a run keeps in memory, in bytes; the data set and the program are not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +27,18 @@ impl Need {
         let cost = recipe.network.cost(shape, recipe.rows(classes))?;
         let copies = 4 + recipe.train.ema.decays.len() as u64; // weights, gradients, two moments, averages
         let parameters = cost.parameters as u64;
-        let corrections = |rank: usize| (cost.adapted as u64).saturating_mul(rank as u64);
         let numbers = match &recipe.lora {
             None => parameters.saturating_mul(copies),
-            Some(lora) => corrections(lora.rank).saturating_mul(copies).saturating_add(parameters),
+            Some(lora) => {
+                let adapted = match lora.targets.is_empty() {
+                    true => cost.adapted,
+                    false => {
+                        let declared = recipe.network.declare(shape, recipe.rows(classes), &base::Device::flex())?;
+                        nets::lora::numbers(&declared, &lora.targets)
+                    }
+                };
+                (adapted as u64).saturating_mul(lora.rank as u64).saturating_mul(copies).saturating_add(parameters)
+            }
         };
         let lowers = recipe.network.recomputes() && !recipe.train.gradient_checkpointing;
         let kept = match recipe.train.gradient_checkpointing {
@@ -39,6 +48,19 @@ impl Need {
         // Reflected latents show the network every sample twice.
         let seen = recipe.train.micro_batch() as u64 * if recipe.antithetic { 2 } else { 1 };
         Ok(Self { parameters, state: numbers.saturating_mul(4), activations: kept.saturating_mul(seen), lowers })
+    }
+
+    /// The same where the weights beneath are a released model's, which takes `bytes` as it is stored; of shorter numbers layers keep f32 for
+    /// the gradient, all of them unless blocks run again.
+    pub fn beneath(self, recipe: &Recipe, bytes: u64) -> Self {
+        let f32 = 4 * self.parameters;
+        if recipe.lora.is_none() {
+            return self;
+        }
+        let NetConfig::Released(network) = &recipe.network else { return self };
+        let blocks = if recipe.train.gradient_checkpointing { network.blocks() as u64 } else { 1 };
+        let widened = if bytes < f32 { f32 / blocks.max(1) } else { 0 };
+        Self { state: self.state - f32 + bytes, activations: self.activations.saturating_add(widened), ..self }
     }
 
     /// Refuses what is more than this machine has.

@@ -7,6 +7,7 @@ use crate::{
     context::Context,
     device::Chosen,
     pipeline::{Around, Before},
+    release::beneath,
     words::{Words, captions},
 };
 use base::{Condition, Device, NULL_CLASS, Shape, Taps, Tensor, Times};
@@ -100,7 +101,13 @@ impl Model {
         // Corrections of low rank are hung on weights that exist.
         let net = match &recipe.lora {
             None => recipe.network.declare(shape, classes, &device.device)?,
-            Some(_) => recipe.network.init(recipe.seed, shape, classes, &device.device)?,
+            Some(_) => match beneath(&recipe, shape, &device.device)? {
+                Some(beneath) => {
+                    beneath.check(&meta.extra, &file)?;
+                    beneath.net
+                }
+                None => recipe.network.init(recipe.seed, shape, classes, &device.device)?,
+            },
         };
         let parameters = burn::module::Module::num_params(&net) as u64;
         let net = match &recipe.lora {

@@ -35,7 +35,20 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("recipe", &["scheduler_config", "schedules", "recipe", "overrides", "memory"]),
     (
         "records",
-        &["start", "subject", "facts", "symmetry", "words", "shapes", "sight", "asked", "sound", "perceptual", "codec"],
+        &[
+            "start",
+            "subject",
+            "facts",
+            "symmetry",
+            "release",
+            "words",
+            "shapes",
+            "sight",
+            "asked",
+            "sound",
+            "perceptual",
+            "codec",
+        ],
     ),
     (
         "pipeline",

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let net = config.init(1, [3, 32, 32], 10, &device)?;
     let net = match words.first().map(String::as_str) {
         None | Some("full") => net,
-        Some(rank) => LoraConfig { rank: rank.parse()?, alpha: 1.0 }.init(net, 1, &device)?,
+        Some(rank) => LoraConfig { rank: rank.parse()?, alpha: 1.0, ..LoraConfig::default() }.init(net, 1, &device)?,
     };
     let all = net.num_params();
     let train = TrainConfig::default();

@@ -73,8 +73,12 @@ impl<M: Module> State<M> {
             });
         }
         let meta = from.meta();
+        let network = params::replace(network, &raw);
         Ok(Self {
-            network: params::replace_frozen(params::replace(network, &raw), &under),
+            network: match under {
+                Some(under) => params::replace_frozen(network, &under),
+                None => network,
+            },
             adam: Adam::restore(&config.optim, &infos, m, v),
             ema,
             images: meta.images,

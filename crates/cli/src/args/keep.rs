@@ -48,7 +48,7 @@ pub struct Get {
 
 #[derive(Args, Debug)]
 pub struct Convert {
-    /// A released model: a folder in diffusers' layout, a single file, or hf:OWNER/NAME.
+    /// A released model: a folder in diffusers' layout, a single file, or hf:OWNER/NAME; or a run of `train --from`.
     #[arg(value_hint = ValueHint::AnyPath, value_parser = super::place())]
     pub from: PathBuf,
     /// The folder or file to write; it must not be there yet.

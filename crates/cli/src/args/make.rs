@@ -9,6 +9,12 @@ pub struct Train {
     /// The recipe (TOML); the house default without one.
     #[arg(value_hint = ValueHint::FilePath)]
     pub recipe: Option<PathBuf>,
+    /// A released model's folder or name on the hub to start from, with its autoencoder and its readers of prompts (key `from`).
+    #[arg(long, value_name = "MODEL", value_hint = ValueHint::DirPath, value_parser = super::place())]
+    pub from: Option<PathBuf>,
+    /// With --from: train corrections of this rank beside its attention layers and leave its weights alone (table `lora`).
+    #[arg(long, value_name = "RANK", requires = "from", num_args = 0..=1, default_missing_value = "16")]
+    pub lora: Option<usize>,
     #[command(flatten)]
     pub overrides: RecipeArgs,
     #[command(flatten)]
@@ -102,9 +108,12 @@ pub struct Plan {
     /// The recipe (TOML), the house default without one; or a released model's folder, file or name on the hub.
     #[arg(value_hint = ValueHint::AnyPath, value_parser = super::place())]
     pub recipe: Option<PathBuf>,
-    /// Plan a student of this model, a run's folder or a checkpoint file: with --method.
-    #[arg(long, visible_alias = "from", requires = "method", value_hint = ValueHint::AnyPath)]
+    /// Plan a student of this model, a run's folder or a checkpoint file, with --method; or a training from a released model.
+    #[arg(long, visible_alias = "from", value_hint = ValueHint::AnyPath, value_parser = super::place())]
     pub teacher: Option<PathBuf>,
+    /// With a released model: as for `train`.
+    #[arg(long, value_name = "RANK", requires = "teacher", num_args = 0..=1, default_missing_value = "16")]
+    pub lora: Option<usize>,
     /// How the student is made.
     #[arg(long, requires = "teacher")]
     pub method: Option<StudentMethod>,

@@ -10,6 +10,7 @@ use rectiflow::{
     overrides::solver,
     pairs,
     recipe::Layers,
+    release::{self, is_released},
     verbs::{
         self,
         demo::DemoRequest,
@@ -23,7 +24,8 @@ use rectiflow::{
 use serde_json::json;
 
 pub(super) fn train(request: args::Train, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let recipe = layers(Layers::new(), request.recipe.as_deref(), &request.overrides)?.build()?;
+    let below = beneath(request.from.as_deref(), request.lora, context)?;
+    let recipe = layers(below, request.recipe.as_deref(), &request.overrides)?.build()?;
     let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
     let resume = request.run.resume.as_deref().map(Resume::parse);
     if request.run.dry_run {
@@ -35,9 +37,20 @@ pub(super) fn train(request: args::Train, global: &Global, context: &mut Context
 }
 
 pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Plan { recipe, teacher, method, pairs, overrides, .. } = request; // the rest is of released models
-    let planned = match teacher.zip(method) {
-        None => plan::plan(&layers(Layers::new(), recipe.as_deref(), &overrides)?.build()?, context)?,
+    let args::Plan { recipe, teacher, lora, method, pairs, overrides, .. } = request; // the rest is of drawing from released models
+    if let (Some(teacher), None) = (&teacher, method)
+        && !is_released(teacher)
+    {
+        let teacher = teacher.display();
+        return Err(Error::Usage(format!(
+            "--teacher {teacher}: say by --method how a student of it is made; only a released model is trained without"
+        )));
+    }
+    let planned = match teacher.clone().zip(method) {
+        None => {
+            let below = beneath(teacher.as_deref(), lora, context)?;
+            plan::plan(&layers(below, recipe.as_deref(), &overrides)?.build()?, context)?
+        }
         Some((teacher, method)) => {
             let method = match method {
                 args::StudentMethod::Reflow => Method::Reflow,
@@ -50,6 +63,13 @@ pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) 
         }
     };
     print(global, &planned, || format!("{planned}\n"))
+}
+
+/// The house defaults, or what a training from a released model takes over from it.
+fn beneath(model: Option<&std::path::Path>, lora: Option<usize>, context: &mut Context) -> Result<Layers, Error> {
+    let Some(model) = model else { return Ok(Layers::new()) };
+    let model = verbs::hub::place(model.to_path_buf())?;
+    Ok(Layers::new().recipe(&release::recipe(&model, lora, &mut |line| context.note(line))?))
 }
 
 pub(super) fn resume(run: &std::path::Path, global: &Global, context: &mut Context) -> Result<(), Error> {

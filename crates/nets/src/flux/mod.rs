@@ -11,9 +11,9 @@ pub use single::{SingleAttention, SingleBlock};
 
 use crate::init::{Init, Weights};
 use crate::layers::{Linear, layer_norm};
-use crate::mmdit::joint::{Sizes, Told};
+use crate::mmdit::joint::{Sizes, Told, again};
 use crate::mmdit::{JointBlock, Modulation, Rotation, TimeText};
-use base::{Device, Taps, Tensor, TensorData};
+use base::{Device, Pass, Taps, Tensor, TensorData};
 use burn::module::Module;
 
 /// FLUX.
@@ -78,6 +78,20 @@ impl Flux {
         tokens: Tensor<3>,
         taps: Option<&Taps>,
     ) -> Tensor<4> {
+        let pass = taps.map_or(Pass::Infer, |taps| Pass::Tapped(taps.clone()));
+        self.pass(x, sigma, guidance, pooled, tokens, &pass)
+    }
+
+    /// The same in any pass; a training one may have its blocks run again for the gradient.
+    pub(crate) fn pass(
+        &self,
+        x: Tensor<4>,
+        sigma: Tensor<1>,
+        guidance: Option<Tensor<1>>,
+        pooled: Tensor<2>,
+        tokens: Tensor<3>,
+        pass: &Pass,
+    ) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         let device = x.device();
         let packed = pack(x);
@@ -92,15 +106,19 @@ impl Flux {
         let turn = rotation(self.axes, m, [h / 2, w / 2], &device);
         let mut image = self.x_embedder.forward(packed);
         let mut text = self.context_embedder.forward(tokens);
-        let shown = |number: usize| taps.map(|taps| (number, taps));
+        let shown = |number: usize| pass.taps().map(|taps| (number, taps));
         for (i, block) in self.transformer_blocks.iter().enumerate() {
+            if pass.recomputes() {
+                (image, text) = again(block, image, text, &embedding, pass, Some(&turn));
+                continue;
+            }
             let told = Told { turn: Some(&turn), taps: shown(i), ..Told::default() };
             (image, text) = block.forward(image, text, &embedding, told);
         }
         let mut both = Tensor::cat(vec![text, image], 1);
         let first = self.transformer_blocks.len();
         for (i, block) in self.single_transformer_blocks.iter().enumerate() {
-            both = block.forward(both, &embedding, &turn, shown(first + i));
+            both = block.pass(both, &embedding, &turn, pass, shown(first + i));
         }
         let [scale, shift] = self.norm_out.parts(&embedding);
         let y = self.proj_out.forward(layer_norm(both.narrow(1, m, n), scale, shift));

@@ -5,7 +5,8 @@ use crate::init::{Init, Weights};
 use crate::layers::{Linear, RmsNorm, layer_norm};
 use crate::mmdit::joint::{in_heads, shown, turned};
 use crate::mmdit::{Modulation, Rotation};
-use base::{Taps, Tensor};
+use crate::recompute;
+use base::{Pass, Taps, Tensor};
 use burn::module::Module;
 use kernels::Activation;
 
@@ -56,6 +57,25 @@ impl SingleBlock {
             proj_mlp: linear(init, "proj_mlp", d, 4 * d),
             proj_out: linear(init, "proj_out", 5 * d, d),
         }
+    }
+
+    /// [`forward`](Self::forward), run again for the gradient where the pass says so.
+    pub(super) fn pass(
+        &self,
+        x: Tensor<3>,
+        embedding: &Tensor<2>,
+        turn: &Rotation,
+        pass: &Pass,
+        taps: Option<(usize, &Taps)>,
+    ) -> Tensor<3> {
+        if !pass.recomputes() {
+            return self.forward(x, embedding, turn, taps);
+        }
+        let turn = turn.clone();
+        recompute::run(self, x, embedding, pass, move |block, x, embedding, _| {
+            let turn = (recompute::on(&turn.0, &x), recompute::on(&turn.1, &x));
+            block.forward(x, &embedding, &turn, None)
+        })
     }
 
     /// Tokens `[b n d]` and the activated embedding `[b d]` to tokens; `taps` are shown the features of all of them.

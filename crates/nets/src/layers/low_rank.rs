@@ -23,7 +23,8 @@ impl Reparameterization for LowRank {
 
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
         let dims = base.dims();
-        base + (self.b.val().matmul(self.a.val()) * self.scale).reshape(dims)
+        // Released weights may be kept as bf16 or f16.
+        super::widen(base) + (self.b.val().matmul(self.a.val()) * self.scale).reshape(dims)
     }
 }
 

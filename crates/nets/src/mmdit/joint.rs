@@ -5,7 +5,8 @@
 
 use crate::init::{Init, Weights};
 use crate::layers::{FeedForward, Linear, RmsNorm, apart, layer_norm};
-use base::{Bool, Features, Taps, Tensor};
+use crate::recompute;
+use base::{Bool, Features, Pass, Taps, Tensor};
 use burn::module::Module;
 
 /// Cosines and sines of the angles by which queries and keys turn, `[n d/2]` each, text first.
@@ -168,6 +169,27 @@ pub(crate) fn shown([query, key, value]: [Tensor<3>; 3], taps: Option<(usize, &T
         }
         _ => [query, key, value],
     }
+}
+
+/// [`JointBlock::forward`] of a released network, run again for the gradient: text and image travel in one, text first.
+pub(crate) fn again(
+    block: &JointBlock,
+    image: Tensor<3>,
+    text: Tensor<3>,
+    embedding: &Tensor<2>,
+    pass: &Pass,
+    turn: Option<&Rotation>,
+) -> (Tensor<3>, Tensor<3>) {
+    let (n, m) = (image.dims()[1], text.dims()[1]);
+    let turn = turn.cloned();
+    let both = Tensor::cat(vec![text, image], 1); // [b m+n d]
+    let both = recompute::run(block, both, embedding, pass, move |block, both, embedding, _| {
+        let turn = turn.as_ref().map(|(cosines, sines)| (recompute::on(cosines, &both), recompute::on(sines, &both)));
+        let (text, image) = (both.clone().narrow(1, 0, m), both.narrow(1, m, n));
+        let (image, text) = block.forward(image, text, &embedding, Told { turn: turn.as_ref(), ..Told::default() });
+        Tensor::cat(vec![text, image], 1)
+    });
+    (both.clone().narrow(1, m, n), both.narrow(1, 0, m))
 }
 
 /// Queries or keys at their places.

@@ -18,7 +18,7 @@ pub use trained_config::JointDitConfig;
 use crate::condition::{TIME_FEATURES, TimeEmbedding};
 use crate::init::{Init, Weights};
 use crate::layers::{Conv2d, Linear, layer_norm};
-use base::{Taps, Tensor};
+use base::{Pass, Taps, Tensor};
 use burn::module::{Module, Param};
 use joint::{Sizes, Told};
 
@@ -139,6 +139,20 @@ impl Mmdit {
         skip: &[usize],
         taps: Option<&Taps>,
     ) -> Tensor<4> {
+        let pass = taps.map_or(Pass::Infer, |taps| Pass::Tapped(taps.clone()));
+        self.pass(x, timestep, pooled, tokens, skip, &pass)
+    }
+
+    /// The same in any pass; a training one may have its blocks run again for the gradient, none of them passed over then.
+    pub(crate) fn pass(
+        &self,
+        x: Tensor<4>,
+        timestep: Tensor<1>,
+        pooled: Tensor<2>,
+        tokens: Tensor<3>,
+        skip: &[usize],
+        pass: &Pass,
+    ) -> Tensor<4> {
         let patches = self.pos_embed.proj.forward(x); // [b d rows columns]
         let [b, d, rows, columns] = patches.dims();
         let mut image = patches.reshape([b, d, rows * columns]).swap_dims(1, 2) + self.positions(rows, columns);
@@ -147,8 +161,10 @@ impl Mmdit {
         let embedding = kernels::silu(embedding); // every modulation reads it through SiLU
         let mut text = self.context_embedder.forward(tokens);
         for (i, block) in self.transformer_blocks.iter().enumerate() {
-            if !skip.contains(&i) {
-                let told = Told { taps: taps.map(|taps| (i, taps)), ..Told::default() };
+            if pass.recomputes() {
+                (image, text) = joint::again(block, image, text, &embedding, pass, None);
+            } else if !skip.contains(&i) {
+                let told = Told { taps: pass.taps().map(|taps| (i, taps)), ..Told::default() };
                 (image, text) = block.forward(image, text, &embedding, told);
             }
         }

@@ -21,7 +21,7 @@ pub enum PerLevel {
 }
 
 impl PerLevel {
-    pub(super) fn at(&self, level: usize) -> usize {
+    pub(crate) fn at(&self, level: usize) -> usize {
         match self {
             Self::One(value) => *value,
             Self::Each(values) => values.get(level).copied().unwrap_or(0),

@@ -14,7 +14,8 @@ use crate::autoencoder::{PlainBlock, Sampler};
 use crate::condition::TimeEmbedding;
 use crate::init::{Init, Weights};
 use crate::layers::{Conv2d, GroupNorm};
-use base::{Int, Taps, Tensor, TensorData};
+use crate::recompute;
+use base::{Int, Pass, Taps, Tensor, TensorData};
 use burn::module::Module;
 use reader::Sizes;
 
@@ -37,11 +38,18 @@ pub struct TextLevel {
 impl TextLevel {
     /// Block `i`; `beside` are the text, the number of the next attention of pixels to pixels, and who is shown it.
     fn forward(&self, i: usize, x: Tensor<4>, embedding: &Tensor<2>, beside: &mut Beside) -> Tensor<4> {
-        let x = self.resnets[i].forward(x, Some(embedding));
+        let hear = |block: &PlainBlock, x, embedding, _: &Pass| block.forward(x, Some(&embedding));
+        let x = recompute::run(&self.resnets[i], x, embedding, beside.pass, hear);
         let Some(reader) = self.attentions.get(i) else { return x };
         let first = beside.next;
         beside.next += reader.transformer_blocks.len();
-        reader.forward(x, beside.text, first, beside.taps)
+        if !beside.pass.recomputes() {
+            return reader.forward(x, beside.text, first, beside.pass.taps());
+        }
+        let text = beside.text.clone();
+        let read =
+            move |reader: &Reader, x: Tensor<4>| reader.forward(x.clone(), &recompute::on(&text, &x), first, None);
+        recompute::alone(reader, x, beside.pass, read)
     }
 }
 
@@ -50,7 +58,7 @@ struct Beside<'a> {
     text: &'a Tensor<3>,
     /// Number of the next attention of pixels to pixels.
     next: usize,
-    taps: Option<&'a Taps>,
+    pass: &'a Pass,
 }
 
 /// The network of [`TextUnetConfig`].
@@ -164,7 +172,19 @@ impl TextUnet {
     /// Latents `[b c h w]` at `timestep` `[b]` (1000 at the noise, fractions welcome) and text tokens `[b m e]` to the answer,
     /// `[b c h w]`. `taps` are shown every attention of pixels to pixels.
     pub fn forward(&self, x: Tensor<4>, timestep: Tensor<1>, text: Tensor<3>, taps: Option<&Taps>) -> Tensor<4> {
-        let beside = &mut Beside { text: &text, next: 0, taps };
+        let pass = taps.map_or(Pass::Infer, |taps| Pass::Tapped(taps.clone()));
+        self.pass(x, timestep, text, &pass)
+    }
+
+    /// How many attentions of pixels to pixels it has.
+    pub(crate) fn attentions(&self) -> usize {
+        let levels = self.down_blocks.iter().chain([&self.mid_block]).chain(&self.up_blocks);
+        levels.flat_map(|level| &level.attentions).map(|reader| reader.transformer_blocks.len()).sum()
+    }
+
+    /// The same in any pass; a training one may have its blocks run again for the gradient.
+    pub(crate) fn pass(&self, x: Tensor<4>, timestep: Tensor<1>, text: Tensor<3>, pass: &Pass) -> Tensor<4> {
+        let beside = &mut Beside { text: &text, next: 0, pass };
         let embedding = kernels::silu(self.time_embedding.forward(timestep)); // every block reads it through SiLU
         let mut h = self.conv_in.forward(x);
         let mut skips = vec![h.clone()];

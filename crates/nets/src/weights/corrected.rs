@@ -260,6 +260,53 @@ impl<S: TensorSource + ?Sized> TensorSource for Corrected<'_, S> {
     }
 }
 
+/// Which of `modules` FLUX's authors keep as one: for each name of theirs that holds one, the modules in it in the order of their rows, and
+/// how many each has.
+pub fn flux_authors<'a>(
+    modules: impl Iterator<Item = &'a String>,
+    rows: impl Fn(&str) -> Option<usize>,
+) -> Vec<(String, Vec<(String, usize)>)> {
+    const DOUBLE: [&str; 10] = [
+        "img_attn_qkv",
+        "txt_attn_qkv",
+        "img_attn_proj",
+        "txt_attn_proj",
+        "img_mlp_0",
+        "txt_mlp_0",
+        "img_mlp_2",
+        "txt_mlp_2",
+        "img_mod_lin",
+        "txt_mod_lin",
+    ];
+    const SINGLE: [&str; 3] = ["linear1", "linear2", "modulation_lin"];
+    const ALONE: [&str; 9] = [
+        "img_in",
+        "txt_in",
+        "final_layer_linear",
+        "time_in_in_layer",
+        "time_in_out_layer",
+        "vector_in_in_layer",
+        "vector_in_out_layer",
+        "guidance_in_in_layer",
+        "guidance_in_out_layer",
+    ];
+    let known: BTreeSet<&String> = modules.collect();
+    let number = |name: &str, kind: &str| -> Option<usize> {
+        name.strip_prefix(kind)?.strip_prefix("transformer_blocks.")?.split('.').next()?.parse().ok()
+    };
+    let numbers = |kind: &str| known.iter().filter_map(|name| number(name, kind)).collect::<BTreeSet<usize>>();
+    let double = numbers("").into_iter().flat_map(|i| DOUBLE.map(|rest| format!("double_blocks_{i}_{rest}")));
+    let single = numbers("single_").into_iter().flat_map(|i| SINGLE.map(|rest| format!("single_blocks_{i}_{rest}")));
+    let all = ALONE.map(str::to_owned).into_iter().chain(double).chain(single);
+    let parts = |name: String| {
+        let parts = of_flux(&name)?;
+        let held = parts.iter().any(|part| known.contains(part));
+        let parts = parts.into_iter().map(|part| rows(&part).map(|rows| (part, rows))).collect::<Option<Vec<_>>>()?;
+        held.then_some((name, parts))
+    };
+    all.filter_map(parts).collect()
+}
+
 /// The modules that FLUX's authors keep as one called `flat`, in the order of their rows.
 fn of_flux(flat: &str) -> Option<Vec<String>> {
     let one = |name: &str| Some(vec![name.to_string()]);

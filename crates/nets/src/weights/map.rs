@@ -200,9 +200,9 @@ pub fn map_on_tape<M: Module, P: TapeMap>(module: M, map: &mut P) -> M {
     module.map(&mut OnTape { path: Vec::new(), map })
 }
 
-/// Names of the fields entered so far; an enum's variant is not a field, and a [`Net`](crate::Net) is the network inside it.
+/// Names of the fields entered so far; an enum's variant is not a field, and a [`Net`](crate::Net) or a [`Released`](crate::Released) is the network inside it.
 fn enter(path: &mut Vec<String>, name: &str, container: &str) {
-    let silent = container.starts_with("Enum:") || container == "Struct:Net";
+    let silent = container.starts_with("Enum:") || ["Struct:Net", "Struct:Released"].contains(&container);
     path.push(if silent { String::new() } else { name.to_owned() });
 }
 

@@ -18,7 +18,7 @@ mod source;
 mod stored;
 mod torch;
 
-pub use corrected::{Corrected, Corrections};
+pub use corrected::{Corrected, Corrections, flux_authors};
 pub use load::{Strict, load};
 pub use map::{
     GradientMap, ParamMap, ParamVisit, TapeMap, fill, is_declared, map_gradients, map_named, map_on_tape, map_some,
@@ -51,6 +51,17 @@ pub fn graft<M: Module, F: Module>(module: M, from: &F) -> M {
     }
     let known = named_tensors(from).into_iter().map(|(name, shape, values)| (name, (shape, values)));
     map_named(module, &mut Graft(known.collect()))
+}
+
+/// `module` with every parameter in f32: what learns cannot be a half.
+pub fn whole<M: Module>(module: M) -> M {
+    struct Whole;
+    impl ParamMap for Whole {
+        fn map<const D: usize>(&mut self, _: &str, tensor: Tensor<D>) -> Tensor<D> {
+            crate::layers::widen(tensor)
+        }
+    }
+    map_named(module, &mut Whole)
 }
 
 /// Name, shape and values of every parameter, in traversal order, copied to the host as f32.

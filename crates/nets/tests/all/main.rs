@@ -6,4 +6,5 @@ mod overfit;
 mod parity;
 mod released;
 mod taps;
+mod tuning;
 mod weights;

@@ -469,7 +469,7 @@ mod random {
                 NetConfig::Unet(unet) => unet.patch << (unet.multipliers.len() - 1),
                 NetConfig::Dit(dit) => dit.patch,
                 NetConfig::Mmdit(mmdit) => mmdit.patch,
-                NetConfig::Mlp(_) | NetConfig::SetTransformer(_) | NetConfig::Triflow(_) => 1,
+                NetConfig::Mlp(_) | NetConfig::SetTransformer(_) | NetConfig::Triflow(_) | NetConfig::Released(_) => 1,
             };
             let shape = Shape::from([c, h * step, w * step]);
             let net = config.init(1, shape, 3, &Device::flex()).unwrap();

@@ -213,10 +213,16 @@ impl Kind for KlConfig {
 
     fn load(&self, sample: Shape, checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Coder>, Error> {
         // Frozen: who differentiates through it wants no gradient of its weights.
-        let net = load_weights(self.network(sample, None, device)?, checkpoint, Which::Best)?.no_grad();
+        self.around(load_weights(self.network(sample, None, device)?, checkpoint, Which::Best)?, sample)
+    }
+}
+
+impl KlConfig {
+    /// A network of these sizes that has its weights.
+    pub(super) fn around(&self, net: Autoencoder, sample: Shape) -> Result<Box<dyn Coder>, Error> {
         let picture = sample.image()?;
         let bytes = self.published(picture[0]).tape_bytes([picture[1], picture[2]]);
-        Ok(Box::new(Pictures { net, sample, picture, latent: self.latent(sample)?.image()?, bytes }))
+        Ok(Box::new(Pictures { net: net.no_grad(), sample, picture, latent: self.latent(sample)?.image()?, bytes }))
     }
 }
 
@@ -233,7 +239,9 @@ struct Pictures {
 impl Coder for Pictures {
     fn encode(&self, rows: Tensor<2>) -> Result<Tensor<2>, Error> {
         let (b, [c, h, w]) = (rows.dims()[0], self.picture);
-        Ok(self.net.encode(rows.reshape([b, c, h, w])).mean.reshape([b, self.latent.iter().product()]))
+        // Of a released network: shifted and scaled as flows see it.
+        let mean = self.net.encode(rows.reshape([b, c, h, w])).mean;
+        Ok(self.net.scaled(mean).reshape([b, self.latent.iter().product()]))
     }
 
     fn decode(&self, latents: Tensor<2>) -> Tensor<2> {

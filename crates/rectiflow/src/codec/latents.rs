@@ -16,8 +16,9 @@ use std::{
     sync::Arc,
 };
 
-/// Samples encoded together.
+/// Samples encoded together: so many small ones, and large pictures one by one.
 const BATCH: usize = 64;
+const SMALL: usize = 3 * 128 * 128;
 
 /// The latents of a data set.
 struct Latents {
@@ -109,7 +110,7 @@ pub(crate) fn encoded(
     let mut rows = Vec::with_capacity(count * codec.latent.numel());
     context.tell(Event::Begin { what: "latents", total: count as u64 });
     let places: Vec<usize> = (0..count).collect();
-    for chunk in places.chunks(BATCH) {
+    for chunk in places.chunks(if n > SMALL { 1 } else { BATCH }) {
         context.go_on()?;
         let batch = data::gather(dataset, chunk)?;
         let samples = Tensor::<2>::from_data(TensorData::new(batch.rows, [chunk.len(), n]), &context.device.device);

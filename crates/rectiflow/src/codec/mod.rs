@@ -13,6 +13,7 @@ mod learned;
 mod mel;
 mod mixtures;
 mod moments;
+mod released;
 mod shape;
 mod stream;
 mod task;
@@ -33,7 +34,7 @@ pub(crate) use stream::{Encoding, encode_batch};
 pub use task::{AutoencoderTask, divergence};
 pub use triplane::{TriplaneConfig, TriplaneTask};
 
-use crate::{Error, Recipe, device::Chosen, runs::find};
+use crate::{Error, Recipe, device::Chosen, release::is_released, runs::find};
 use base::{Device, Shape, Tensor};
 use media::shape::{Extracted, Point};
 use std::{
@@ -93,6 +94,9 @@ impl Codec {
     /// Those of [`Codec::open`].
     pub fn of(recipe: &Recipe, folder: Option<&Path>, device: &Chosen) -> Result<Option<Arc<Self>>, Error> {
         let Some(place) = recipe.task.codec() else { return Ok(None) };
+        if is_released(place) {
+            return released::open(place, &recipe.data, device).map(|codec| Some(Arc::new(codec)));
+        }
         // A run that was moved together with its codec finds it beside itself.
         let beside = folder.and_then(Path::parent).zip(place.file_name()).map(|(folder, name)| folder.join(name));
         let place = match beside {

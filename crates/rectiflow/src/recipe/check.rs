@@ -5,6 +5,8 @@ use super::Recipe;
 use crate::Error;
 use flow::{Coupling, Parameterization, Solver, TimeLaw};
 use methods::Target;
+use nets::NetConfig;
+use std::path::Path;
 
 impl Recipe {
     /// Refuses values out of range and combinations that make no sense, each with the reason.
@@ -34,7 +36,36 @@ impl Recipe {
         }
         self.sample.check().map_err(wrong)?;
         self.task.check(self).map_err(wrong)?;
+        self.check_released().map_err(wrong)?;
         self.combination().map_err(|reason| wrong(reason.into()))
+    }
+
+    /// Refuses what weights from a released model cannot mean.
+    fn check_released(&self) -> Result<(), String> {
+        let NetConfig::Released(network) = &self.network else {
+            return match self.from {
+                None => Ok(()),
+                Some(_) => Err("`from` starts at a released model's weights, and `network` names another network: leave `network` out".into()),
+            };
+        };
+        let place = |place: Option<&Path>| self.from.as_deref().is_none_or(|from| place == Some(from));
+        if !place(self.task.codec()) || !place(self.task.text().and_then(|text| text.model.as_deref())) {
+            return Err("`from` takes its own autoencoder and its own readers of prompts along: leave `task` out (task `generate`)".into());
+        }
+        let diffusion = matches!(self.path, flow::Path::Ddpm(_));
+        let velocity = self.path == (flow::Path::Linear {}) && self.parameterization == (Parameterization::Velocity {});
+        if self.native.is_none() && (if network.steps.is_some() { !diffusion } else { !velocity }) {
+            return Err(match network.steps {
+                None => "this released network says a velocity on the linear path: leave `path` and `parameterization` out".into(),
+                Some(_) => "this released network is a diffusion, trained on its own `path` (ddpm): leave `path` out; a flow is made of it by \
+                            `reflow`"
+                    .into(),
+            });
+        }
+        if self.data.size.is_none() && self.from.is_some() {
+            return Err("`from` needs `data.size`, the side of the pictures that are made latents of".into());
+        }
+        Ok(())
     }
 
     /// Refuses a solver that has no meaning for the network this recipe trains.

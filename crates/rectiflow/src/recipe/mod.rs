@@ -31,6 +31,7 @@ use flow::{Coupling, Loss, Native, Objective, Parameterization, PathField, Perce
 use methods::{DistillConfig, ReflowConfig, Stage, Target};
 use nets::{LoraConfig, NetConfig};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use train::{FlowTask, Origin, TrainConfig};
 
 /// All settings of a run.
@@ -50,6 +51,9 @@ pub struct Recipe {
     pub name: String,
     /// Seed of all randomness.
     pub seed: u64,
+    /// The released model whose weights training starts from, and lies beside while corrections of low rank are trained: `--from`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// What is trained: to draw samples, to carry one data set to another, to hear one sound in a mixture.
     pub task: TaskConfig,
     /// The path between noise and data.
@@ -101,6 +105,7 @@ impl Default for Recipe {
         Self {
             name: "run".into(),
             seed: 0,
+            from: None,
             task: TaskConfig::default(),
             path: flow::Path::default(),
             parameterization: Parameterization::default(),

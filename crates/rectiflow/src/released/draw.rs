@@ -159,7 +159,8 @@ pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Resul
         }
     };
     let times = begin.as_ref().map_or(Ok(times.clone()), |begin| begin.last_of(&times))?;
-    let corrections = request.loras.iter().map(|(file, scale)| Corrections::open(file, *scale));
+    let corrections =
+        request.loras.iter().map(|(file, scale)| Corrections::open(&super::adapter::file_of(file), *scale));
     let corrections: Vec<Corrections> = corrections.collect::<Result<_, _>>()?;
     model.check_weights(note)?;
     network.check_corrections(&corrections)?;

@@ -1,23 +1,16 @@
 //! A released network as a velocity field: times, signs and scales of its authors turned into this project's, guidance around it.
 
-use base::{Condition, Taps, Tensor, Times};
+use base::{Condition, Pass, Taps, Tensor, Times};
 use flow::{Field, Frame, Parameterization, Path, path::diffusion::Discrete};
-use nets::{Flux, Mmdit, TextUnet};
+use nets::{Flux, Mmdit, Released, TextUnet};
 
 /// A released network with its path.
 #[derive(Debug)]
 pub struct Flow {
-    net: Net,
+    net: Released,
     path: Path,
-}
-
-/// The networks.
-#[derive(Debug)]
-enum Net {
-    Mmdit(Box<Mmdit>),
-    Flux(Box<Flux>, f64),
     /// What it says where it is a diffusion; else a velocity towards the data.
-    Unet(Box<TextUnet>, Option<Parameterization>),
+    output: Option<Parameterization>,
 }
 
 /// Guidance away from the network without some of its blocks (SD3.5-medium), at the steps of an interval of times.
@@ -34,22 +27,22 @@ pub struct SkipLayers {
 impl Flow {
     /// Stable Diffusion 3.
     pub fn mmdit(net: Mmdit) -> Self {
-        Self { net: Net::Mmdit(Box::new(net)), path: Path::Linear {} }
+        Self { net: Released::mmdit(net), path: Path::Linear {}, output: None }
     }
 
     /// FLUX, told the guidance scale that its training distilled, where it has an ear for it.
     pub fn flux(net: Flux, guidance: f64) -> Self {
-        Self { net: Net::Flux(Box::new(net), guidance), path: Path::Linear {} }
+        Self { net: Released::flux(net, guidance), path: Path::Linear {}, output: None }
     }
 
     /// InstaFlow, whose U-Net counts like a diffusion and points to the data like this project.
     pub fn instaflow(net: TextUnet) -> Self {
-        Self { net: Net::Unet(Box::new(net), None), path: Path::Linear {} }
+        Self { net: Released::unet(net, None), path: Path::Linear {}, output: None }
     }
 
     /// Stable Diffusion, whose network says `output` on its path.
     pub fn diffusion(net: TextUnet, path: Discrete, output: Parameterization) -> Self {
-        Self { net: Net::Unet(Box::new(net), Some(output)), path: Path::Ddpm(path) }
+        Self { net: Released::unet(net, Some(path.steps)), path: Path::Ddpm(path), output: Some(output) }
     }
 
     /// The path it walks.
@@ -60,45 +53,19 @@ impl Flow {
     /// The velocity towards the data, blocks in `skip` passed over, attention layers shown to `taps`. The condition has a vector and
     /// tokens, and its guidance stands before what FLUX was opened with.
     fn ask(&self, x: Tensor<4>, t: &Times, condition: &Condition, skip: &[usize], taps: Option<&Taps>) -> Tensor<4> {
-        let (b, device) = (x.dims()[0], x.device());
+        let device = x.device();
         // In f64 until here: near the data little is left of the noise.
-        let sigmas = |scale: f64| {
-            let noise = |t: &f64| scale * (1.0 - t);
+        let noise = |scale: f64, offset: f64| {
+            let noise = |t: &f64| (scale * (1.0 - t) + offset).max(0.0);
             Times::new(t.values().iter().map(noise).collect()).tensor(&device)
         };
-        let (vector, tokens) = (condition.vector.clone(), condition.tokens.clone().map(|tokens| tokens.embedding));
-        // Nothing said is zeros, as for the encoders that a model is drawn without.
-        let vector = |width: usize| vector.unwrap_or_else(|| Tensor::zeros([b, width], &device));
-        let tokens = |width: usize| tokens.unwrap_or_else(|| Tensor::zeros([b, 1, width], &device));
-        let away = match &self.net {
-            Net::Mmdit(net) => {
-                let vector = vector(width_of(&net.time_text_embed.text_embedder.linear_1));
-                net.forward(x, sigmas(1000.0), vector, tokens(width_of(&net.context_embedder)), skip, taps)
-            }
-            Net::Flux(net, guidance) => {
-                let vector = vector(width_of(&net.time_text_embed.text_embedder.linear_1));
-                let told = || condition.guidance.clone().unwrap_or_else(|| Times::all(*guidance, b).tensor(&device));
-                let guidance = net.guided().then(told);
-                net.forward(x, sigmas(1.0), guidance, vector, tokens(width_of(&net.context_embedder)), taps)
-            }
-            Net::Unet(net, output) => {
-                let tokens = tokens(net.text_width());
-                let (Some(output), Path::Ddpm(levels)) = (output, &self.path) else {
-                    return net.forward(x, sigmas(1000.0), tokens, taps);
-                };
-                // Training steps are counted from 0 next to the data; there is none nearer.
-                let step = |t: &f64| ((1.0 - t) * levels.steps as f64 - 1.0).max(0.0);
-                let steps = Times::new(t.values().iter().map(step).collect()).tensor(&device);
-                return output.to_velocity(&self.path, x.clone(), net.forward(x, steps, tokens, taps), t);
-            }
-        };
-        away.neg()
+        let pass = taps.map_or(Pass::Infer, |taps| Pass::Tapped(taps.clone()));
+        let said = self.net.ask(x.clone(), noise, condition, skip, &pass);
+        match &self.output {
+            Some(output) => output.to_velocity(&self.path, x, said, t),
+            None => said,
+        }
     }
-}
-
-/// Features that a layer reads.
-fn width_of(linear: &nets::layers::Linear) -> usize {
-    linear.weight.lazy_shape()[1]
 }
 
 impl Field<4> for Flow {

@@ -1,11 +1,12 @@
 //! The network of a released model: what its configuration says before its weights are read, and the flow they make.
 
-use super::{Diffusion, Family, Flow, Release, part::Part, single::network_of};
-use crate::{Error, steerable::Layers};
+use super::{Diffusion, Flow, Release, part::Part};
+use crate::{Error, release::sizes, steerable::Layers};
 use base::Device;
 use flow::Solver;
 use nets::{
     FluxConfig, MmditConfig, NetsError, TextUnetConfig,
+    released::Sizes,
     weights::{Corrected, Corrections},
 };
 
@@ -29,21 +30,11 @@ impl Network {
     /// # Errors
     /// A part that is missing, of another class, or asks for what is not built here.
     pub fn of(model: &Release, note: &mut dyn FnMut(String)) -> Result<Self, Error> {
-        let family = model.family();
-        let class = match family {
-            Family::Sd3 => "SD3Transformer2DModel",
-            Family::Flux => "FluxTransformer2DModel",
-            Family::InstaFlow | Family::StableDiffusion => "UNet2DConditionModel",
-        };
-        let part = model.part(network_of(family), &[class])?;
-        let kind = match family {
-            Family::Sd3 => Kind::Mmdit(part.config(note)?),
-            Family::Flux => Kind::Flux(part.config(note)?),
-            Family::InstaFlow => Kind::Unet(Box::new(part.config(note)?), None),
-            Family::StableDiffusion => {
-                let diffusion = Diffusion::of(model, note)?;
-                Kind::Unet(Box::new(part.config(note)?), Some(diffusion))
-            }
+        let (part, sizes, diffusion) = sizes(model, note)?;
+        let kind = match sizes {
+            Sizes::Mmdit(config) => Kind::Mmdit(config),
+            Sizes::Flux(config) => Kind::Flux(config),
+            Sizes::Unet(config) => Kind::Unet(config, diffusion),
         };
         Ok(Self { part, kind })
     }

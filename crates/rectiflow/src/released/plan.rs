@@ -4,8 +4,8 @@
 //! widest layer in f32 where they are stored shorter, and what lives at the widest place of the forward pass. Weights are counted;
 //! what lives is an estimate from the order of operations here.
 
-use super::{Family, Network, Release, ReleasedRequest, convert::weighty, single::network_of};
-use crate::{Error, machine::Machine};
+use super::{Family, Network, Release, ReleasedRequest, single::network_of};
+use crate::{Error, machine::Machine, release::weighty};
 use nets::{AutoencoderConfig, weights::TensorSource};
 use serde::Serialize;
 use std::path::PathBuf;

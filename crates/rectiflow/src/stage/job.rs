@@ -7,13 +7,17 @@ use crate::{
     memory::Need,
     model::Subject,
     pictures,
+    release::Beneath,
     runs::{DataRecord, Learning, Lineage, Resume, Stage, TrainReport, starting_point},
     sampling::Classes,
     sheets::Sheets,
     taught::{self, Teacher},
     words::Words,
 };
-use ::train::{Batch, RunDir, Source, checkpoint::Checkpoint};
+use ::train::{
+    Batch, RunDir, Source,
+    checkpoint::{BENEATH, Checkpoint},
+};
 use flow::{Gauge, Premetric};
 use nets::Net;
 use std::{path::Path, sync::Arc};
@@ -26,6 +30,8 @@ pub(crate) struct Job<'a> {
     pub validation: Option<Batch>,
     /// First weights; fresh ones without.
     pub start: Option<Net>,
+    /// A released model whose weights training starts from, and that keeps them where corrections are trained.
+    pub beneath: Option<Beneath>,
     /// A teacher whose flow the target rule follows.
     pub teacher: Option<Teacher>,
     /// The distance that the recipe's `perceptual` weighs.
@@ -60,7 +66,7 @@ impl<'a> Job<'a> {
         folder: &'a Path,
         resume: Option<Resume>,
     ) -> Self {
-        let (validation, start, teacher, premetric, gauge, words, codec, data) = Default::default();
+        let (validation, start, beneath, teacher, premetric, gauge, words, codec, data) = Default::default();
         let (asked, lineage) = (Classes::None, Lineage::of_here());
         Self {
             recipe,
@@ -68,6 +74,7 @@ impl<'a> Job<'a> {
             source,
             validation,
             start,
+            beneath,
             teacher,
             premetric,
             gauge,
@@ -92,20 +99,26 @@ impl Job<'_> {
             return Err(Error::Usage(format!("sample sheets are pictures, and {error}; set train.sample_every = 0")));
         }
         let need = Need::of(recipe, subject.shape, subject.classes.len())?;
+        let need = self.beneath.as_ref().map_or(need, |beneath| need.beneath(recipe, beneath.bytes));
         if context.device.name == "cpu" {
             need.check()?;
         }
         RunDir::check(folder)?;
         let from = starting_point(folder, resume.as_ref())?;
-        let net = match start {
-            Some(net) => net.clone(),
-            None => {
+        if let (Some(beneath), Some(from)) = (&self.beneath, &from) {
+            beneath.check(&from.meta().extra, from.path())?;
+        }
+        let net = match (start, &self.beneath) {
+            (Some(net), _) => net.clone(),
+            (None, Some(beneath)) => beneath.net.clone(),
+            (None, None) => {
                 let classes = recipe.rows(subject.classes.len());
                 recipe.network.init(recipe.seed, subject.shape, classes, &context.device.device)?
             }
         };
         let net = match &recipe.lora {
-            None => net,
+            // Released weights may be halves, and what learns is f32.
+            None => nets::weights::whole(net),
             Some(lora) => lora.init(net, recipe.seed, &context.device.device)?,
         };
         let starts = match recipe.train.sample_every {
@@ -122,17 +135,21 @@ impl Job<'_> {
     pub fn run(self, context: &mut Context) -> Result<TrainReport, Error> {
         let Ready { from, net, starts } = self.check(context)?;
         let Self { recipe, subject, source, validation, teacher, premetric, gauge, .. } = self;
-        let Self { words, codec, asked, folder, data, lineage, .. } = self;
+        let Self { words, codec, asked, folder, data, lineage, beneath, .. } = self;
         let task = taught::task(recipe, subject.classes.len(), teacher, premetric, gauge);
         let (shape, device, run) = (subject.shape, context.device.device.clone(), RunDir::at(folder));
         let names = subject.classes.clone();
+        let mut extra = subject.to_extra();
+        if let Some(beneath) = beneath.filter(|_| recipe.lora.is_some()) {
+            extra.insert(BENEATH.into(), beneath.identity);
+        }
         let sheets = Sheets { recipe, shape, starts, words, codec, asked, names, run, device };
         let stage = Stage {
             name: &subject.stage,
             recipe: recipe.to_toml(),
             config: &recipe.train,
             seed: recipe.seed,
-            extra: subject.to_extra(),
+            extra,
             folder,
             resume: None,
         };

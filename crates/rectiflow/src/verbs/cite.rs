@@ -35,7 +35,7 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
         found.push(reflow::RECTIFIED_DIFFUSION);
     }
     found.extend(recipe.task.papers(recipe));
-    found.extend(recipe.lora.map(|_| nets::lora::LORA));
+    found.extend(recipe.lora.as_ref().map(|_| nets::lora::LORA));
     found.extend((!recipe.pairs.generate.cuts.is_empty()).then_some(stepsize::BOSS));
     let before = recipe.time.law == (TimeLaw::Constant { t: 0.0 }) && !recipe.needs_pairs();
     found.extend((before && recipe.target == Target::Path).then_some(one_more_step::ONE_MORE_STEP));

@@ -94,6 +94,8 @@ pub fn usual(model: &Model) -> RewardRecipe {
         NetConfig::Triflow(net) => {
             NetConfig::Triflow(TriflowConfig { condition: ConditionConfig::default(), ..net.clone() })
         }
+        // What a released network moves are small pictures.
+        NetConfig::Released(_) => NetConfig::Dit(DitConfig { patch: 2, depth: 3, ..DitConfig::default() }),
         NetConfig::Mlp(mlp) => NetConfig::Mlp(MlpConfig { condition: ConditionConfig::default(), ..mlp.clone() }),
     };
     let mut recipe = RewardRecipe { reward: RewardConfig { network, ..RewardConfig::default() }, ..Default::default() };

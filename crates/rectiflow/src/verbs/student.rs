@@ -66,6 +66,7 @@ impl Method {
         if !wrote_lora {
             recipe.lora = None; // the teacher's is in its weights by now
         }
+        recipe.from = None; // so are a released model's
         let objective = teacher.recipe.objective();
         let stage = match self {
             Self::Reflow => recipe.reflow.stage(&objective),

@@ -2,11 +2,14 @@
 
 use crate::{
     Context, Error, Recipe,
+    release::beneath,
+    released::adapter,
     stage::{
         Job, Stream,
         task::{self, Opened},
     },
 };
+use nets::NetConfig;
 use std::path::Path;
 
 pub use crate::stage::{Resume, TrainReport, place};
@@ -29,7 +32,11 @@ pub fn train(
     resume: Option<Resume>,
     context: &mut Context,
 ) -> Result<TrainReport, Error> {
-    with_job(recipe, folder, resume, context, |job, context| job.run(context))
+    let report = with_job(recipe, folder, resume, context, |job, context| job.run(context))?;
+    if let Some([peft, kohya]) = adapter::write(folder, context)? {
+        context.note(format!("the corrections for other programs: {}, {}", peft.display(), kohya.display()));
+    }
+    Ok(report)
 }
 
 /// Makes every check that [`train`] makes before its first step, and changes nothing.
@@ -51,8 +58,9 @@ fn with_job<T>(
     let opened = task::of(&recipe.task).open(recipe, folder, context)?;
     let Opened { subject, stream, premetric, gauge, words, codec, asked } = opened;
     let Stream { mut source, validation, data } = stream;
+    let beneath = beneath(recipe, subject.shape, &context.device.device)?;
     let plain = Job::new(recipe, subject, &mut *source, folder, resume);
-    then(Job { validation, premetric, gauge, words, codec, asked, data: Some(data), ..plain }, context)
+    then(Job { validation, beneath, premetric, gauge, words, codec, asked, data: Some(data), ..plain }, context)
 }
 
 /// Refuses recipes that `train` cannot follow.
@@ -74,10 +82,16 @@ pub fn check(recipe: &Recipe) -> Result<(), Error> {
             "`target = {{ type = \"{name}\" }}` follows a teacher: use the verb `distill`"
         )));
     }
-    if recipe.lora.is_some() {
+    if recipe.lora.is_some() && recipe.from.is_none() {
         return Err(Error::Usage(
-            "`lora` corrects a teacher's weights, and `train` starts from none: use the verb `reflow` or `distill`"
+            "`lora` corrects weights that are there, and `train` starts from none: name a released model by --from, or use the verb \
+             `reflow` or `distill`"
                 .into(),
+        ));
+    }
+    if matches!(recipe.network, NetConfig::Released(_)) && recipe.from.is_none() {
+        return Err(Error::Usage(
+            "`network = { type = \"released\" }` is trained from a released model's weights: name it by --from".into(),
         ));
     }
     Ok(())

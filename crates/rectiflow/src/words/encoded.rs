@@ -11,6 +11,16 @@ pub struct Encoded {
 }
 
 impl Encoded {
+    /// Of numbers, rounded.
+    pub fn of(values: &[f32]) -> Self {
+        Self { values: values.iter().map(|x| nearest(*x)).collect() }
+    }
+
+    /// Its numbers.
+    pub fn floats(&self) -> impl Iterator<Item = f32> {
+        self.values.iter().map(|x| f32::from_bits(u32::from(*x) << 16))
+    }
+
     /// The rows of a batch, their padding left away.
     ///
     /// # Errors
@@ -21,7 +31,7 @@ impl Encoded {
         let values = host(tokens.embedding)?;
         let row = |(mask, values): (&[bool], &[f32])| {
             let length = mask.iter().filter(|real| **real).count();
-            Self { values: values[..length * d].iter().map(|x| nearest(*x)).collect() }
+            Self::of(&values[..length * d])
         };
         Ok(mask.chunks(n).zip(values.chunks(n * d)).map(row).collect())
     }
@@ -32,8 +42,7 @@ impl Encoded {
         let (mut values, mut mask) = (vec![0f32; b * n * d], vec![false; b * n]);
         for (row, found) in rows.iter().enumerate() {
             let Some(found) = found else { continue };
-            let real = found.values.iter().map(|x| f32::from_bits(u32::from(*x) << 16));
-            values[row * n * d..(row + 1) * n * d].iter_mut().zip(real).for_each(|(place, x)| *place = x);
+            values[row * n * d..(row + 1) * n * d].iter_mut().zip(found.floats()).for_each(|(place, x)| *place = x);
             mask[row * n..][..(found.values.len() / d).min(n)].fill(true);
         }
         let embedding = Tensor::from_data(TensorData::new(values, [b, n, d]), device);

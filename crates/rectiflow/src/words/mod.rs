@@ -5,12 +5,13 @@
 //! likes and a prompt that nobody has seen is a prompt like any other.
 
 mod encoded;
+mod released;
 mod source;
 mod store;
 
 pub use source::Captioned;
 
-use crate::{Error, Recipe, assets::fetched, recipe::TextConfig};
+use crate::{Context, Error, Recipe, assets::fetched, recipe::TextConfig};
 use base::{Condition, Device};
 use data::{Dataset, fetch};
 use encoded::Encoded;
@@ -18,6 +19,7 @@ use nets::{
     NetConfig, TextEncoder,
     text::{Bert, BertConfig, WordPieces, pooled},
 };
+use released::Released;
 use safetensors::SafeTensors;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -32,11 +34,21 @@ const BATCH: usize = 64;
 /// A reader of prompts for one network.
 pub struct Words {
     config: TextConfig,
-    weights: PathBuf,
-    sizes: BertConfig,
-    /// Whether the network reads tokens, and whether it reads a vector.
-    reads: [bool; 2],
+    reader: Reader,
     kept: Mutex<Kept>,
+}
+
+/// Who reads.
+enum Reader {
+    /// A fetched encoder of sentences.
+    Sentences {
+        weights: PathBuf,
+        sizes: BertConfig,
+        /// Whether the network reads tokens, and whether it reads a vector.
+        reads: [bool; 2],
+    },
+    /// A released model's own encoders.
+    Released(Released),
 }
 
 struct Kept {
@@ -53,6 +65,16 @@ impl Words {
     /// reads no text, or in another width.
     pub fn of(recipe: &Recipe) -> Result<Option<Arc<Self>>, Error> {
         let Some(config) = recipe.task.text() else { return Ok(None) };
+        let cached = |name: String| fetch::cache_dir().ok().map(|cache| cache.join("words").join(name));
+        let with = |reader: Reader, store: Store| {
+            let kept = Mutex::new(Kept { store, encoder: None });
+            Ok(Some(Arc::new(Self { config: config.clone(), reader, kept })))
+        };
+        if let Some(model) = &config.model {
+            let released = Released::of(model, recipe.network.condition(), config.length)?;
+            let store = Store::new(cached(released.mark()?), 1, released.most());
+            return with(Reader::Released(released), store);
+        }
         let weights = fetched(&config.encoder)?;
         let sizes: BertConfig = serde_json::from_slice(&read(&weights.with_file_name("config.json"))?)
             .map_err(|error| Error::Failure(format!("{}: its config.json: {error}", weights.display())))?;
@@ -64,10 +86,8 @@ impl Words {
         // Weights of another size are another encoder.
         let bytes = std::fs::metadata(&weights).map_or(0, |about| about.len());
         let name = format!("{}-{}-{}-{bytes}", config.encoder, config.length, sizes.hidden_size);
-        let folder = fetch::cache_dir().ok().map(|cache| cache.join("words").join(name));
-        let store = Store::new(folder, sizes.hidden_size, config.length);
-        let kept = Mutex::new(Kept { store, encoder: None });
-        Ok(Some(Arc::new(Self { config: config.clone(), weights, sizes, reads, kept })))
+        let store = Store::new(cached(name), sizes.hidden_size, config.length);
+        with(Reader::Sentences { weights, sizes, reads }, store)
     }
 
     /// From now on no text that is asked about is written to disk: what others ask is theirs, and there is no end of it.
@@ -76,22 +96,46 @@ impl Words {
     }
 
     /// What these texts say, on `device`: their tokens, and the mean of each text's tokens at mean square one. A sample without
-    /// a text, and the null, have no token and a vector of zeros.
+    /// a text, and the null, have no token and a vector of zeros; of a released model's encoders, what those say of an empty text.
     ///
     /// # Errors
     /// An encoder that cannot be opened or does not go with its vocabulary.
     pub fn condition(&self, texts: &[Option<&str>], device: &Device) -> Result<Condition, Error> {
-        let known = self.known(texts)?;
+        let (sizes, reads) = match &self.reader {
+            Reader::Sentences { sizes, reads, .. } => (sizes, reads),
+            Reader::Released(released) => {
+                let said: Vec<Option<&str>> = texts.iter().map(|text| text.or(Some(""))).chain([Some("")]).collect();
+                let known = self.known(&said, &mut Context::silent())?;
+                let rows = said.iter().flatten().filter_map(|text| known.get(text)).map(|found| &**found).collect();
+                return released.condition(rows, device);
+            }
+        };
+        let known = self.known(texts, &mut Context::silent())?;
         let rows: Vec<Option<&Encoded>> =
             texts.iter().map(|text| text.and_then(|text| known.get(text)).map(|found| &**found)).collect();
-        let tokens = Encoded::padded(&rows, self.config.length, self.sizes.hidden_size, device);
-        let [of_tokens, of_vector] = self.reads;
+        let tokens = Encoded::padded(&rows, self.config.length, sizes.hidden_size, device);
+        let [of_tokens, of_vector] = *reads;
         let vector = of_vector.then(|| pooled(&tokens));
         Ok(Condition { tokens: of_tokens.then_some(tokens), vector, ..Condition::none() })
     }
 
+    /// Encodes `texts` before they are asked for, where the encoders are large: they are opened once and dropped, and what is cut of a
+    /// text is told.
+    ///
+    /// # Errors
+    /// An encoder that cannot be opened; [`Error::Interrupted`].
+    pub(crate) fn prepare(&self, texts: &[String], context: &mut Context) -> Result<(), Error> {
+        let Reader::Released(_) = &self.reader else { return Ok(()) };
+        let texts: Vec<Option<&str>> = texts.iter().map(|text| Some(text.as_str())).chain([Some("")]).collect();
+        self.known(&texts, context).map(drop)
+    }
+
     /// What each of `texts` is encoded as.
-    fn known<'a>(&self, texts: &[Option<&'a str>]) -> Result<HashMap<&'a str, Arc<Encoded>>, Error> {
+    fn known<'a>(
+        &self,
+        texts: &[Option<&'a str>],
+        context: &mut Context,
+    ) -> Result<HashMap<&'a str, Arc<Encoded>>, Error> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Kept { store, encoder } = &mut *kept;
         let (mut known, mut missing) = (HashMap::new(), Vec::new());
@@ -102,11 +146,17 @@ impl Words {
             }
         }
         for texts in missing.chunks(BATCH) {
-            let encoder = match encoder {
-                Some(encoder) => encoder,
-                None => encoder.insert(self.open()?),
+            context.go_on()?;
+            let rows = match &self.reader {
+                Reader::Released(released) => released.read(texts, context)?,
+                Reader::Sentences { weights, sizes, .. } => {
+                    let encoder = match encoder {
+                        Some(encoder) => encoder,
+                        None => encoder.insert(self.open(weights, sizes)?),
+                    };
+                    Encoded::rows(encoder.encode(texts)?)?
+                }
             };
-            let rows = Encoded::rows(encoder.encode(texts)?)?;
             for (text, row) in texts.iter().zip(rows) {
                 known.insert(text, store.put(text, row));
             }
@@ -114,13 +164,13 @@ impl Words {
         Ok(known)
     }
 
-    fn open(&self) -> Result<TextEncoder, Error> {
+    fn open(&self, weights: &Path, sizes: &BertConfig) -> Result<TextEncoder, Error> {
         let device = Device::flex();
-        let bytes = read(&self.weights)?;
+        let bytes = read(weights)?;
         let tensors = SafeTensors::deserialize(&bytes)
-            .map_err(|error| Error::Failure(format!("{}: {error}; fetch it again", self.weights.display())))?;
-        let words = WordPieces::parse(&read(&self.weights.with_file_name("tokenizer.json"))?)?;
-        let bert = Bert::load(&self.sizes, &tensors, &device)?;
+            .map_err(|error| Error::Failure(format!("{}: {error}; fetch it again", weights.display())))?;
+        let words = WordPieces::parse(&read(&weights.with_file_name("tokenizer.json"))?)?;
+        let bert = Bert::load(sizes, &tensors, &device)?;
         TextEncoder::new(bert, words, self.config.length, &device).map_err(|error| Error::Usage(error.to_string()))
     }
 }

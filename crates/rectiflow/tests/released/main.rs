@@ -17,6 +17,7 @@ mod gguf;
 mod parity;
 mod single;
 mod torch;
+mod training;
 
 const TOLERANCE: f32 = 1e-4;
 

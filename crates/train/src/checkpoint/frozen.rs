@@ -10,6 +10,9 @@ use burn::module::Module;
 
 /// The file's name.
 pub const FROZEN: &str = "frozen.safetensors";
+/// A key of a checkpoint's further metadata: who has the weights beneath corrections in place of the run, a released model by the
+/// fingerprint of its weights. Nothing is written of them, and whoever opens the checkpoint brings them along.
+pub const BENEATH: &str = "beneath";
 /// What the names of its tensors begin with.
 pub const PREFIX: &str = "frozen.";
 
@@ -54,19 +57,21 @@ pub fn beneath(checkpoint: &Checkpoint) -> Result<Option<Checkpoint>, Checkpoint
     Ok(Some(file))
 }
 
-/// The frozen parameters `infos` beneath `checkpoint`, from its own tensors (`slim`) or from the file beside it.
+/// The frozen parameters `infos` beneath `checkpoint`, from its own tensors (`slim`) or from the file beside it; `None` where somebody
+/// else keeps them and the module has them.
 pub(crate) fn restore_frozen(
     checkpoint: &Checkpoint,
     infos: &[Info],
     device: &Device,
-) -> Result<Vec<Tensor<1>>, CheckpointError> {
-    if infos.is_empty() {
-        return Ok(Vec::new());
+) -> Result<Option<Vec<Tensor<1>>>, CheckpointError> {
+    if infos.is_empty() || checkpoint.meta().extra.contains_key(BENEATH) {
+        return Ok(None);
     }
     match beneath(checkpoint)? {
         Some(file) => restore(&file, PREFIX, infos, device),
         None => restore(checkpoint, PREFIX, infos, device),
     }
+    .map(Some)
 }
 
 /// Whether the corrections in `checkpoint` are laid out as they were outside the layers.

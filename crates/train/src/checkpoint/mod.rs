@@ -18,7 +18,7 @@ mod weights;
 
 pub use folder::{CheckpointConfig, Folder, Found};
 pub use format::{Blob, Checkpoint, FORMAT, Meta, encode};
-pub use frozen::{FROZEN, PREFIX as FROZEN_PREFIX, beneath};
+pub use frozen::{BENEATH, FROZEN, PREFIX as FROZEN_PREFIX, beneath};
 pub(crate) use frozen::{is_older, restore_frozen};
 pub(crate) use weights::ema_prefix;
 pub use weights::{Which, load_weights, restore};

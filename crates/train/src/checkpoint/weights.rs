@@ -63,7 +63,11 @@ pub fn load_weights<M: Module>(module: M, checkpoint: &Checkpoint, which: Which)
     }
     let values = restore(checkpoint, &prefix, &infos, &device)?;
     let under = restore_frozen(checkpoint, &frozen, &device)?;
-    Ok(params::replace_frozen(params::replace(module, &values), &under))
+    let module = params::replace(module, &values);
+    Ok(match under {
+        Some(under) => params::replace_frozen(module, &under),
+        None => module,
+    })
 }
 
 /// Tensors `prefix + name` for every parameter, flattened, on `device`.

@@ -60,7 +60,9 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
         observer: &'o mut dyn Observer,
     ) -> Result<Self, TrainError> {
         let mut identity = identity(&setup);
-        if let Some(folder) = &setup.checkpoints {
+        // A released model's weights stay where they are.
+        let own = !identity.extra.contains_key(crate::checkpoint::BENEATH);
+        if let Some(folder) = setup.checkpoints.as_ref().filter(|_| own) {
             identity.frozen = folder.save_frozen(&state.network, frozen)?;
         }
         let turns = shared_out(setup.task.turns(), state.infos())?;

@@ -21,7 +21,7 @@ fn networks(seed: u64) -> [Net; 2] {
     let device = Device::flex();
     let config = NetConfig::Mlp(MlpConfig { width: 24, depth: 2, ..MlpConfig::default() });
     let net = config.init(seed, [1, 2, 2], 10, &device).unwrap();
-    [net.clone(), LoraConfig { rank: 2, alpha: 1.0 }.init(net, 5, &device).unwrap()]
+    [net.clone(), LoraConfig { rank: 2, alpha: 1.0, ..LoraConfig::default() }.init(net, 5, &device).unwrap()]
 }
 
 fn run(folder: &Path, net: Net, resume: bool) -> Result<Outcome<Net>, TrainError> {

@@ -7,10 +7,10 @@
 
 mod plan;
 mod tensors;
+mod trained;
 mod write;
 
 pub use plan::Layout;
-pub(super) use plan::weighty;
 
 use super::Release;
 use crate::{Context, Error, output};
@@ -45,7 +45,7 @@ impl Numbers {
 /// What to convert.
 #[derive(Clone, Debug)]
 pub struct ConvertRequest {
-    /// A folder or a single file.
+    /// A folder or a single file; or a run that was trained from a released folder, which lends the other parts.
     pub from: PathBuf,
     /// For a single file: the folder that has what it lacks.
     pub parts: Option<PathBuf>,
@@ -90,7 +90,10 @@ pub fn convert(request: &ConvertRequest, context: &mut Context) -> Result<Conver
     if to.symlink_metadata().is_ok() {
         return Err(Error::Usage(format!("{}: it is there already; choose another place", to.display())));
     }
-    let release = Release::open(&request.from, request.parts.as_deref())?;
+    let (release, trained) = match trained::of(&request.from, context)? {
+        Some((release, weights)) => (release, Some(weights)),
+        None => (Release::open(&request.from, request.parts.as_deref())?, None),
+    };
     match request.layout {
         Layout::Single => output::file(to, &["safetensors"])?,
         Layout::Diffusers => output::folder(to)?,
@@ -98,7 +101,7 @@ pub fn convert(request: &ConvertRequest, context: &mut Context) -> Result<Conver
     if request.network_only && request.layout != Layout::Single {
         return Err(Error::Usage("--network-only: a folder in diffusers' layout has all parts".into()));
     }
-    let plan = Plan::of(&release, request, &mut |line| context.note(line))?;
+    let plan = Plan::of(&release, trained, request, &mut |line| context.note(line))?;
     let place = Place::beside(to)?;
     let bytes = plan.write(&place.part, request.numbers, context)?;
     place.rename(to)?;

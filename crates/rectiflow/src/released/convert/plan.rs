@@ -3,7 +3,8 @@
 use super::{ConvertRequest, Numbers, tensors::Tensors};
 use crate::{
     Context, Error,
-    released::{Family, Release, folder::INDEX, single::network_of},
+    release::weighty,
+    released::{Family, Release, folder::INDEX, part::Weights, single::network_of},
 };
 use nets::single::{How, Layout as Names, Line, Map, autoencoder, count, modern};
 use serde_json::{Value, json};
@@ -32,26 +33,6 @@ pub(super) struct Plan {
     copied: Vec<(PathBuf, PathBuf)>,
 }
 
-/// A family's parts with weights, the classes they may have, and what their weights are called in a folder.
-pub(in crate::released) fn weighty(family: Family) -> Vec<(&'static str, &'static [&'static str], &'static str)> {
-    const CODEC: (&str, &[&str], &str) = ("vae", &["AutoencoderKL"], "diffusion_pytorch_model");
-    const CLIP: &[&str] = &["CLIPTextModel", "CLIPTextModelWithProjection"];
-    const T5: &[&str] = &["T5EncoderModel"];
-    let network: &[&str] = match family {
-        Family::Sd3 => &["SD3Transformer2DModel"],
-        Family::Flux => &["FluxTransformer2DModel"],
-        Family::InstaFlow | Family::StableDiffusion => &["UNet2DConditionModel"],
-    };
-    let mut parts =
-        vec![(network_of(family), network, "diffusion_pytorch_model"), CODEC, ("text_encoder", CLIP, "model")];
-    match family {
-        Family::Sd3 => parts.extend([("text_encoder_2", CLIP, "model"), ("text_encoder_3", T5, "model")]),
-        Family::Flux => parts.push(("text_encoder_2", T5, "model")),
-        Family::InstaFlow | Family::StableDiffusion => {}
-    }
-    parts
-}
-
 /// Where a part stands in a single file.
 fn prefix(family: Family, part: &str, bare: bool) -> &'static str {
     match (family, part) {
@@ -71,7 +52,13 @@ impl Plan {
     ///
     /// # Errors
     /// Parts that are missing, names that have no place in the layout.
-    pub(super) fn of(release: &Release, request: &ConvertRequest, note: &mut dyn FnMut(String)) -> Result<Self, Error> {
+    /// `trained` stands for the network's weights where a run has others.
+    pub(super) fn of(
+        release: &Release,
+        mut trained: Option<Weights>,
+        request: &ConvertRequest,
+        note: &mut dyn FnMut(String),
+    ) -> Result<Self, Error> {
         let (family, single) = (release.family(), request.layout == Layout::Single);
         let mut plan = Self { layout: request.layout, parts: vec![], texts: vec![], copied: vec![] };
         if let Some(line) = release.passed_over() {
@@ -97,7 +84,10 @@ impl Plan {
                     unplaced.len()
                 )));
             }
-            let weights = release.weights(name, classes, called)?;
+            let weights = match trained.take_if(|_| network) {
+                Some(weights) => weights,
+                None => release.weights(name, classes, called)?,
+            };
             let names: BTreeSet<String> = weights.source()?.names().into_iter().collect();
             let lines = match single {
                 true => lines(family, name, &names, request.network_only, release.path())?,

@@ -51,7 +51,11 @@ pub(super) fn open(recipe: &Recipe, folder: Option<&Path>, context: &mut Context
     let words = Words::of(recipe)?;
     let asked = match &words {
         None if recipe.task.picture().is_some() => Classes::None,
-        Some(_) => Classes::prompts(captions(&*dataset)?.into_iter().take(SHEET as usize).collect()),
+        Some(words) => {
+            let captions = captions(&*dataset)?;
+            words.prepare(&captions, context)?;
+            Classes::prompts(captions.into_iter().take(SHEET as usize).collect())
+        }
         None => Classes::first(subject.classes.len()),
     };
     let stream = stream(recipe, dataset, &start, words.as_ref(), codec.as_deref(), context)?;

@@ -40,7 +40,7 @@ pub(super) fn images_per_second(
         None => recipe.network.init(recipe.seed, shape, recipe.rows(classes), device)?,
     };
     let net = match &recipe.lora {
-        None => net,
+        None => nets::weights::whole(net),
         Some(lora) => lora.init(net, recipe.seed, device)?,
     };
     let config = TrainConfig {

@@ -14,6 +14,7 @@ use crate::{
     context::Context,
     memory::Need,
     perceptual,
+    release::beneath,
     report::words::duration,
     stage::task::{self, Survey},
     symmetry, taught,
@@ -78,6 +79,8 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     let Survey { samples, shape, classes, pictures } = task::of(&recipe.task).survey(recipe, context)?;
     let cost = recipe.network.cost(shape, classes)?;
     let need = Need::of(recipe, shape, classes)?;
+    let beneath = beneath(recipe, shape, &context.device.device)?;
+    let need = beneath.as_ref().map_or(need, |beneath| need.beneath(recipe, beneath.bytes));
     if context.device.name == "cpu" {
         need.check()?;
     }
@@ -91,7 +94,14 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     let premetric = perceptual::of(recipe, shape, &context.device)?;
     let task = taught::task(recipe, classes, None, premetric, None);
     let mut source = measure::Noise::of(recipe, shape, classes)?;
-    let images_per_second = measure::images_per_second(recipe, shape, classes, None, (&*task, &mut source), context)?;
+    let images_per_second = measure::images_per_second(
+        recipe,
+        shape,
+        classes,
+        beneath.map(|beneath| beneath.net),
+        (&*task, &mut source),
+        context,
+    )?;
     Ok(PlanReport::of(
         recipe,
         (samples, shape, classes),

@@ -2,10 +2,10 @@
 
 use super::{
     Family, Folder,
-    convert::weighty,
     folder::{self, read},
     part::{Part, Weights},
     single::{Described, Single, network_of},
+    weighty,
 };
 use crate::{Error, scheduler_config};
 use serde_json::{Map, Value, json};
@@ -84,7 +84,7 @@ impl Release {
         self.in_file(part) || self.folder.as_ref().is_some_and(|folder| folder.has(part))
     }
 
-    pub(super) fn in_file(&self, part: &str) -> bool {
+    pub(crate) fn in_file(&self, part: &str) -> bool {
         self.single.as_ref().is_some_and(|single| single.has(part))
     }
 
@@ -95,27 +95,27 @@ impl Release {
     }
 
     /// A line on tensors of a single file that belong to nothing here.
-    pub(super) fn passed_over(&self) -> Option<String> {
+    pub(crate) fn passed_over(&self) -> Option<String> {
         self.single.as_ref().and_then(|single| single.passed_over())
     }
 
     /// Whether it was opened as a single file.
-    pub(super) fn is_file(&self) -> bool {
+    pub(crate) fn is_file(&self) -> bool {
         self.single.is_some()
     }
 
     /// Whether what was opened itself, without the folder that lends parts, has a part.
-    pub(super) fn holds(&self, part: &str) -> bool {
+    pub(crate) fn holds(&self, part: &str) -> bool {
         if self.is_file() { self.in_file(part) } else { self.has(part) }
     }
 
     /// Its folder, or the one that lends what a file lacks.
-    pub(super) fn folder(&self) -> Option<&Folder> {
+    pub(crate) fn folder(&self) -> Option<&Folder> {
         self.folder.as_ref()
     }
 
     /// The class of a part, where a folder or the part's own tensors say it.
-    pub(super) fn class_of(&self, part: &str) -> Option<String> {
+    pub(crate) fn class_of(&self, part: &str) -> Option<String> {
         if let Some((_, told)) = self.described(part).ok()? {
             return Some(told.class.to_owned());
         }
@@ -123,7 +123,7 @@ impl Release {
     }
 
     /// Parts that drawing needs and that are nowhere.
-    pub(super) fn lacking(&self) -> Vec<String> {
+    pub(crate) fn lacking(&self) -> Vec<String> {
         let mut needed = vec!["vae", "text_encoder", "tokenizer"];
         if matches!(self.family, Family::Sd3 | Family::Flux) {
             needed.extend(["text_encoder_2", "tokenizer_2"]);
@@ -138,7 +138,7 @@ impl Release {
     ///
     /// # Errors
     /// Parts that drawing needs and that are nowhere, all of them by name.
-    pub(super) fn check(&self, note: &mut dyn FnMut(String)) -> Result<(), Error> {
+    pub(crate) fn check(&self, note: &mut dyn FnMut(String)) -> Result<(), Error> {
         let Some(single) = &self.single else { return Ok(()) };
         if let Some(line) = single.passed_over() {
             note(line);
@@ -173,7 +173,7 @@ impl Release {
     ///
     /// # Errors
     /// A part that the model lacks or that is of another class, with the remedy.
-    pub(super) fn part(&self, name: &'static str, classes: &[&str]) -> Result<Part, Error> {
+    pub(crate) fn part(&self, name: &'static str, classes: &[&str]) -> Result<Part, Error> {
         if let Some((single, told)) = self.described(name)? {
             return Ok(Part::file(single.clone(), name, told.config, told.class));
         }
@@ -185,7 +185,7 @@ impl Release {
     ///
     /// # Errors
     /// Those of [`part`](Self::part), and files that cannot be read.
-    pub(super) fn weights(&self, name: &'static str, classes: &[&str], called: &str) -> Result<Weights, Error> {
+    pub(crate) fn weights(&self, name: &'static str, classes: &[&str], called: &str) -> Result<Weights, Error> {
         match self.single.as_ref().filter(|single| single.has(name)) {
             Some(single) => Ok(Weights::File(single.clone(), name)),
             None => self.part(name, classes)?.open(called),
@@ -196,7 +196,7 @@ impl Release {
     ///
     /// # Errors
     /// Files that are missing, damaged or of numbers that are not read, by name.
-    pub(super) fn check_weights(&self, note: &mut dyn FnMut(String)) -> Result<(), Error> {
+    pub(crate) fn check_weights(&self, note: &mut dyn FnMut(String)) -> Result<(), Error> {
         for (name, classes, called) in weighty(self.family) {
             if self.has(name) {
                 self.weights(name, classes, called)?.check(note)?;
@@ -206,7 +206,7 @@ impl Release {
     }
 
     /// Tensors of a part that a single file holds and that have no place in diffusers' layout.
-    pub(super) fn unplaced(&self, part: &str) -> Vec<String> {
+    pub(crate) fn unplaced(&self, part: &str) -> Vec<String> {
         self.single.as_ref().map(|single| single.unplaced(part)).unwrap_or_default()
     }
 
@@ -224,7 +224,7 @@ impl Release {
     }
 
     /// Whether a part of a single file is what the folder's configuration of it says.
-    pub(super) fn is_known(&self, name: &str) -> Result<bool, Error> {
+    pub(crate) fn is_known(&self, name: &str) -> Result<bool, Error> {
         Ok(self.described(name)?.is_some_and(|(_, told)| told.known))
     }
 
@@ -232,7 +232,7 @@ impl Release {
     ///
     /// # Errors
     /// Those of [`Folder::part`].
-    pub(super) fn files(&self, name: &str, classes: &[&str]) -> Result<PathBuf, Error> {
+    pub(crate) fn files(&self, name: &str, classes: &[&str]) -> Result<PathBuf, Error> {
         match &self.folder {
             Some(folder) => folder.part(name, classes),
             None => {
@@ -246,7 +246,7 @@ impl Release {
     ///
     /// # Errors
     /// A file that cannot be read or is no JSON object.
-    pub(super) fn scheduler(&self, classes: &[&str]) -> Result<(PathBuf, Map<String, Value>), Error> {
+    pub(crate) fn scheduler(&self, classes: &[&str]) -> Result<(PathBuf, Map<String, Value>), Error> {
         if let Some(settings) = self.published()? {
             return Ok((self.path.clone(), settings));
         }
@@ -260,7 +260,7 @@ impl Release {
 
     /// The published settings, where a single file comes without a scheduler, or with that of its sister: schnell's text encoders are
     /// dev's, and its noise levels are not.
-    pub(super) fn published(&self) -> Result<Option<Map<String, Value>>, Error> {
+    pub(crate) fn published(&self) -> Result<Option<Map<String, Value>>, Error> {
         let Some(single) = &self.single else { return Ok(None) };
         let told = |config: &Value| config.get("guidance_embeds").and_then(Value::as_bool).unwrap_or(false);
         let mut own = self.has("scheduler");

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// What says what the folder is.
-pub(super) const INDEX: &str = "model_index.json";
+pub(crate) const INDEX: &str = "model_index.json";
 
 /// A released model's folder.
 #[derive(Clone, Debug)]
@@ -25,12 +25,12 @@ pub struct Folder {
 }
 
 /// The text of a file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|error| Error::Failure(format!("cannot read {}: {error}", path.display())))
 }
 
 /// What `nets` says of something in the file `path`, with the file's name before it.
-pub(super) fn at(path: &Path, error: NetsError) -> Error {
+pub(crate) fn at(path: &Path, error: NetsError) -> Error {
     match error {
         file @ NetsError::File { .. } => file.into(),
         other => Error::Failure(format!("{}: {other}", path.display())),
@@ -61,7 +61,7 @@ impl Folder {
     ///
     /// # Errors
     /// A folder that is not there or has none of the parts.
-    pub(super) fn loose(path: &Path, family: Family) -> Result<Self, Error> {
+    pub(crate) fn loose(path: &Path, family: Family) -> Result<Self, Error> {
         let clip = if family == Family::Sd3 { "CLIPTextModelWithProjection" } else { "CLIPTextModel" };
         let flux = family == Family::Flux;
         let diffusion = matches!(family, Family::StableDiffusion | Family::InstaFlow);
@@ -146,7 +146,7 @@ impl Folder {
 ///
 /// # Errors
 /// A file that cannot be read or asks for what is not built here.
-pub(super) fn config<T: Published>(folder: &Path, note: &mut dyn FnMut(String)) -> Result<T, Error> {
+pub(crate) fn config<T: Published>(folder: &Path, note: &mut dyn FnMut(String)) -> Result<T, Error> {
     let path = folder.join("config.json");
     let (config, unknown) = published::read(&read(&path)?).map_err(|error| at(&path, error))?;
     if !unknown.is_empty() {

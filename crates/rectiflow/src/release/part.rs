@@ -12,13 +12,14 @@ use nets::{
 };
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 /// A part that has a configuration and weights.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub(crate) struct Part {
     place: Place,
     class: String,
 }
@@ -32,22 +33,22 @@ enum Place {
 
 impl Part {
     /// A folder whose part is of this class.
-    pub(super) fn folder(path: PathBuf, class: &str) -> Self {
+    pub(crate) fn folder(path: PathBuf, class: &str) -> Self {
         Self { place: Place::Folder(path), class: class.to_owned() }
     }
 
     /// The part `name` of a single file.
-    pub(super) fn file(file: Arc<Single>, name: &'static str, config: Value, class: &str) -> Self {
+    pub(crate) fn file(file: Arc<Single>, name: &'static str, config: Value, class: &str) -> Self {
         Self { place: Place::File(file, name, config), class: class.to_owned() }
     }
 
     /// What its library calls it.
-    pub(super) fn class(&self) -> &str {
+    pub(crate) fn class(&self) -> &str {
         &self.class
     }
 
     /// The folder or file.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match &self.place {
             Place::Folder(path) => path,
             Place::File(file, ..) => file.path(),
@@ -55,7 +56,7 @@ impl Part {
     }
 
     /// The part's name, for messages.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match &self.place {
             Place::Folder(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             Place::File(_, name, _) => (*name).to_owned(),
@@ -66,7 +67,7 @@ impl Part {
     ///
     /// # Errors
     /// A file that cannot be read or asks for what is not built here.
-    pub(super) fn config<T: Published>(&self, note: &mut dyn FnMut(String)) -> Result<T, Error> {
+    pub(crate) fn config<T: Published>(&self, note: &mut dyn FnMut(String)) -> Result<T, Error> {
         match &self.place {
             Place::Folder(path) => folder::config(path, note),
             Place::File(file, _, config) => {
@@ -80,7 +81,7 @@ impl Part {
     ///
     /// # Errors
     /// Those of [`config`](Self::config).
-    pub(super) fn described(&self) -> Result<Value, Error> {
+    pub(crate) fn described(&self) -> Result<Value, Error> {
         match &self.place {
             Place::Folder(path) => {
                 let path = path.join("config.json");
@@ -100,7 +101,7 @@ impl Part {
     ///
     /// # Errors
     /// Files that cannot be read.
-    pub(super) fn open(&self, name: &str) -> Result<Weights, Error> {
+    pub(crate) fn open(&self, name: &str) -> Result<Weights, Error> {
         Ok(match &self.place {
             Place::Folder(path) => Weights::Folder(Stored::in_folder(path, name)?),
             Place::File(file, part, _) => Weights::File(file.clone(), part),
@@ -111,7 +112,7 @@ impl Part {
     ///
     /// # Errors
     /// Files that cannot be read, weights that do not fit; both by name.
-    pub(super) fn weights<T>(
+    pub(crate) fn weights<T>(
         &self,
         name: &str,
         load: impl FnOnce(&dyn TensorSource) -> Result<T, NetsError>,
@@ -123,11 +124,13 @@ impl Part {
 }
 
 /// Opened weights of a part.
-pub(super) enum Weights {
+pub(crate) enum Weights {
     /// Files of their own.
     Folder(Stored),
     /// The part of this name in a file.
     File(Arc<Single>, &'static str),
+    /// Those that a run trained, in f32 under diffusers' names, and its checkpoint.
+    Trained(BTreeMap<String, (Vec<usize>, Vec<f32>)>, PathBuf),
 }
 
 impl Weights {
@@ -135,9 +138,10 @@ impl Weights {
     ///
     /// # Errors
     /// Two tensors that claim one name.
-    pub(super) fn source(&self) -> Result<Box<dyn TensorSource + '_>, Error> {
+    pub(crate) fn source(&self) -> Result<Box<dyn TensorSource + '_>, Error> {
         Ok(match self {
             Self::Folder(stored) => Box::new(stored),
+            Self::Trained(values, _) => Box::new(values),
             Self::File(file, part) => Box::new(file.view(part).map_err(|error| at(file.path(), error))?),
         })
     }
@@ -146,7 +150,7 @@ impl Weights {
     ///
     /// # Errors
     /// With the file, the tensor and the remedy.
-    pub(super) fn check(&self, note: &mut dyn FnMut(String)) -> Result<(), Error> {
+    pub(crate) fn check(&self, note: &mut dyn FnMut(String)) -> Result<(), Error> {
         let told = match self {
             Self::Folder(stored) => {
                 if let Some(line) = stored.passed_over() {
@@ -155,15 +159,17 @@ impl Weights {
                 stored.names().iter().try_for_each(|name| stored.check_read(name))
             }
             Self::File(file, part) => file.check_read(part),
+            Self::Trained(..) => Ok(()),
         };
         told.map_err(|error| at(self.path(), error))
     }
 
     /// The file or index.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Folder(stored) => stored.path(),
             Self::File(file, _) => file.path(),
+            Self::Trained(_, path) => path,
         }
     }
 }

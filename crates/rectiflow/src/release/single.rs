@@ -32,7 +32,7 @@ const T5: [&str; 1] = ["text_encoders.t5xxl.transformer."];
 
 /// A file's tensors and what they are.
 #[derive(Debug)]
-pub(super) struct Single {
+pub(crate) struct Single {
     stored: Stored,
     family: Family,
     held: BTreeMap<&'static str, Held>,
@@ -52,7 +52,7 @@ impl Single {
     ///
     /// # Errors
     /// One that cannot be read or holds no network that is known here, with what was looked for.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let stored = Stored::open(path)?;
         let names: BTreeSet<String> = stored.names().into_iter().collect();
         let behind = |prefix: &str| -> BTreeSet<String> {
@@ -103,30 +103,30 @@ impl Single {
     }
 
     /// Whether a file's names are those of a released network.
-    pub(super) fn is_one(path: &Path) -> bool {
+    pub(crate) fn is_one(path: &Path) -> bool {
         path.is_file() && Self::open(path).is_ok()
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.stored.path()
     }
 
-    pub(super) fn family(&self) -> Family {
+    pub(crate) fn family(&self) -> Family {
         self.family
     }
 
     /// Whether it holds a part.
-    pub(super) fn has(&self, part: &str) -> bool {
+    pub(crate) fn has(&self, part: &str) -> bool {
         self.held.contains_key(part)
     }
 
     /// The names of its parts.
-    pub(super) fn parts(&self) -> Vec<&'static str> {
+    pub(crate) fn parts(&self) -> Vec<&'static str> {
         self.held.keys().copied().collect()
     }
 
     /// A line on the tensors that belong to nothing that is drawn with.
-    pub(super) fn passed_over(&self) -> Option<String> {
+    pub(crate) fn passed_over(&self) -> Option<String> {
         const SHOWN: usize = 4;
         let first = self.others.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = if self.others.len() > SHOWN { " and so on" } else { "" };
@@ -152,7 +152,7 @@ impl Single {
     }
 
     /// Stored tensors of a part that have no place in diffusers' layout.
-    pub(super) fn unplaced(&self, part: &str) -> Vec<String> {
+    pub(crate) fn unplaced(&self, part: &str) -> Vec<String> {
         let known = |name: &str, held: &Held| held.map.as_ref().is_none_or(|map| map.knows(&name[held.prefix.len()..]));
         self.of_part(part).filter(|(name, held)| !known(name, held)).map(|(name, _)| name).collect()
     }
@@ -161,7 +161,7 @@ impl Single {
     ///
     /// # Errors
     /// Those of [`Stored::check_read`].
-    pub(super) fn check_read(&self, part: &str) -> Result<(), NetsError> {
+    pub(crate) fn check_read(&self, part: &str) -> Result<(), NetsError> {
         self.of_part(part).try_for_each(|(name, _)| self.stored.check_read(&name))
     }
 
@@ -169,7 +169,7 @@ impl Single {
     ///
     /// # Errors
     /// A part that is not here; two tensors that claim one name.
-    pub(super) fn view(&self, part: &str) -> Result<Renamed<'_, Stored>, NetsError> {
+    pub(crate) fn view(&self, part: &str) -> Result<Renamed<'_, Stored>, NetsError> {
         let Some(held) = self.held.get(part) else {
             let problem = "is not in the file".into();
             return Err(NetsError::Tensor { name: part.to_owned(), problem });
@@ -190,7 +190,7 @@ impl Single {
     ///
     /// # Errors
     /// Tensors that are missing, sizes that cannot be told.
-    pub(super) fn config(&self, part: &str, known: Option<&[u8]>) -> Result<Described, Error> {
+    pub(crate) fn config(&self, part: &str, known: Option<&[u8]>) -> Result<Described, Error> {
         let failed = |error: NetsError| at(self.path(), error);
         let view = self.view(part).map_err(failed)?;
         let told = match (self.family, part) {
@@ -215,7 +215,7 @@ impl Single {
     }
 
     /// Features of a text token that a U-Net reads.
-    pub(super) fn text_width(&self) -> Option<usize> {
+    pub(crate) fn text_width(&self) -> Option<usize> {
         let keys = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight";
         self.view("unet").ok()?.shape(keys)?.get(1).copied()
     }
@@ -231,7 +231,7 @@ impl Single {
 }
 
 /// The name of a family's network among its parts.
-pub(super) fn network_of(family: Family) -> &'static str {
+pub(crate) fn network_of(family: Family) -> &'static str {
     match family {
         Family::Sd3 | Family::Flux => "transformer",
         Family::InstaFlow | Family::StableDiffusion => "unet",
@@ -239,7 +239,7 @@ pub(super) fn network_of(family: Family) -> &'static str {
 }
 
 /// What the shapes of a part say.
-pub(super) struct Described {
+pub(crate) struct Described {
     /// What its library calls it.
     pub class: &'static str,
     /// Its configuration.

@@ -1,0 +1,116 @@
+//! The network of a released model in this project's frame: a [`Network`] like any other, so that it can be trained, adapted and taught
+//! from.
+//!
+//! Stable Diffusion 3 (Esser et al., 2024, arXiv 2403.03206) and FLUX.1 count the noise and point away from the data; InstaFlow (Liu et
+//! al., 2023, arXiv 2309.06380) counts the noise and points to the data; Stable Diffusion (Rombach et al., 2022, arXiv 2112.10752) counts
+//! training steps and says what its own parameterization calls it. Here their times and signs end, for training and drawing alike.
+
+mod config;
+mod cost;
+
+pub use config::{ReleasedConfig, Sizes};
+
+use crate::{Flux, Mmdit, TextUnet};
+use base::{Condition, Network, Pass, Tensor};
+use burn::module::Module;
+
+/// The network of [`ReleasedConfig`].
+#[derive(Module, Debug)]
+pub struct Released {
+    kind: Kind,
+    /// Training steps that a diffusion counts.
+    #[module(skip)]
+    steps: Option<usize>,
+    /// What it is told in place of guidance where its condition does not say.
+    guidance: f64,
+}
+
+/// The networks under their authors' names.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // one per program
+enum Kind {
+    Mmdit(Mmdit),
+    Flux(Flux),
+    Unet(TextUnet),
+}
+
+impl Released {
+    /// Stable Diffusion 3.
+    pub fn mmdit(net: Mmdit) -> Self {
+        Self { kind: Kind::Mmdit(net), steps: None, guidance: 1.0 }
+    }
+
+    /// FLUX, told the guidance scale that its training distilled, where it has an ear for it.
+    pub fn flux(net: Flux, guidance: f64) -> Self {
+        Self { kind: Kind::Flux(net), steps: None, guidance }
+    }
+
+    /// Stable Diffusion's U-Net: a diffusion of so many training steps, or InstaFlow's flow.
+    pub fn unet(net: TextUnet, steps: Option<usize>) -> Self {
+        Self { kind: Kind::Unet(net), steps, guidance: 1.0 }
+    }
+
+    /// What the network says at latents `[b c h w]`: a velocity towards the data, or a diffusion's own output. `noise(s, o)` are the noise
+    /// fractions `1 - t` of its rows times `s` plus `o`, not below zero, `[b]`; whoever knows the times in f64 rounds them there. Nothing
+    /// said is zeros. Blocks in `skip` are passed over (Stable Diffusion 3).
+    pub fn ask(
+        &self,
+        x: Tensor<4>,
+        noise: impl Fn(f64, f64) -> Tensor<1>,
+        condition: &Condition,
+        skip: &[usize],
+        pass: &Pass,
+    ) -> Tensor<4> {
+        let (b, device) = (x.dims()[0], x.device());
+        let (vector, tokens) = (condition.vector.clone(), condition.tokens.clone().map(|tokens| tokens.embedding));
+        let vector = |width: usize| vector.unwrap_or_else(|| Tensor::zeros([b, width], &device));
+        let tokens = |width: usize| tokens.unwrap_or_else(|| Tensor::zeros([b, 1, width], &device));
+        match &self.kind {
+            Kind::Mmdit(net) => {
+                let vector = vector(width_of(&net.time_text_embed.text_embedder.linear_1));
+                net.pass(x, noise(1000.0, 0.0), vector, tokens(width_of(&net.context_embedder)), skip, pass).neg()
+            }
+            Kind::Flux(net) => {
+                let vector = vector(width_of(&net.time_text_embed.text_embedder.linear_1));
+                let told = || condition.guidance.clone().unwrap_or_else(|| Tensor::full([b], self.guidance, &device));
+                let guidance = net.guided().then(told);
+                net.pass(x, noise(1.0, 0.0), guidance, vector, tokens(width_of(&net.context_embedder)), pass).neg()
+            }
+            Kind::Unet(net) => {
+                let tokens = tokens(net.text_width());
+                // Training steps are counted from 0 next to the data; there is none nearer.
+                let time = match self.steps {
+                    None => noise(1000.0, 0.0),
+                    Some(steps) => noise(steps as f64, -1.0),
+                };
+                net.pass(x, time, tokens, pass)
+            }
+        }
+    }
+
+    /// How many attention layers it shows to [`base::Taps`].
+    pub fn attentions(&self) -> usize {
+        match &self.kind {
+            Kind::Mmdit(net) => net.transformer_blocks.len(),
+            Kind::Flux(net) => net.transformer_blocks.len() + net.single_transformer_blocks.len(),
+            Kind::Unet(net) => net.attentions(),
+        }
+    }
+}
+
+impl Network<4> for Released {
+    fn predict(&self, x: Tensor<4>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<4> {
+        let noise = |scale: f64, offset: f64| ((t.clone().neg() + 1.0) * scale + offset).clamp_min(0.0);
+        self.ask(x, noise, condition, &[], pass)
+    }
+}
+
+/// A tensor's name in diffusers under ours.
+pub fn our_name(theirs: &str) -> String {
+    crate::names::ours(theirs)
+}
+
+/// Features that a layer reads.
+fn width_of(linear: &crate::layers::Linear) -> usize {
+    linear.weight.lazy_shape()[1]
+}

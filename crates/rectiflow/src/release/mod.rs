@@ -1,0 +1,103 @@
+//! A released model on disk, and what a training needs of it: a folder in diffusers' layout or a single file, opened as it came from its
+//! authors; its prompts read by its own encoders, its network in this project's frame, its autoencoder as a codec.
+//!
+//! A folder says what it is in `model_index.json`; each part is read from its own folder by its own configuration. Drawing is
+//! [`released`](crate::released), a floor up.
+
+mod diffusion;
+pub(crate) mod folder;
+mod model;
+mod network;
+pub(crate) mod part;
+mod recipe;
+pub(crate) mod single;
+mod text;
+mod times;
+
+pub use diffusion::Diffusion;
+pub use folder::Folder;
+pub use model::Release;
+pub(crate) use network::{Beneath, beneath, fingerprint, sizes};
+pub use recipe::recipe;
+pub use text::{Asked, encode};
+pub use times::schedule;
+
+use crate::Error;
+use single::network_of;
+use std::path::Path;
+
+/// Models this program draws from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Stable Diffusion 3, 3.5 medium and large.
+    Sd3,
+    /// FLUX.1 schnell and dev.
+    Flux,
+    /// InstaFlow and 2-rectified flow on Stable Diffusion 1.5's parts.
+    InstaFlow,
+    /// Stable Diffusion 1.x and 2.x.
+    StableDiffusion,
+}
+
+impl Family {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sd3 => "Stable Diffusion 3",
+            Self::Flux => "FLUX",
+            Self::InstaFlow => "InstaFlow",
+            Self::StableDiffusion => "Stable Diffusion",
+        }
+    }
+
+    /// What `model_index.json` calls a model's pipeline.
+    ///
+    /// # Errors
+    /// A pipeline that is not drawn from here, with those that are.
+    pub fn of(folder: &Folder) -> Result<Self, Error> {
+        match folder.class() {
+            "StableDiffusion3Pipeline" => Ok(Self::Sd3),
+            "FluxPipeline" => Ok(Self::Flux),
+            "RectifiedFlowPipeline" => Ok(Self::InstaFlow),
+            "StableDiffusionPipeline" => Ok(Self::StableDiffusion),
+            other => Err(Error::Failure(format!(
+                "{}: it is a {other}; StableDiffusion3Pipeline, FluxPipeline, StableDiffusionPipeline and RectifiedFlowPipeline can be drawn from",
+                folder.path().join(folder::INDEX).display()
+            ))),
+        }
+    }
+}
+
+/// Whether `path` is a released model's folder or single file rather than a run or a checkpoint.
+pub fn is_released(path: &Path) -> bool {
+    // Nothing else here is kept in GGUF, so that a damaged file is told as such.
+    let gguf = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
+    path.join(folder::INDEX).is_file() || gguf || single::Single::is_one(path)
+}
+
+/// Whether `path` is a file of weights by its ending that cannot be opened: opening it says why.
+pub fn is_damaged(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+    let weights = ["safetensors", "ckpt", "pt", "bin"].iter().any(|known| ending == *known);
+    weights && path.is_file() && nets::weights::Stored::open(path).is_err()
+}
+
+/// A family's parts with weights, the classes they may have, and what their weights are called in a folder.
+pub(crate) fn weighty(family: Family) -> Vec<(&'static str, &'static [&'static str], &'static str)> {
+    const CODEC: (&str, &[&str], &str) = ("vae", &["AutoencoderKL"], "diffusion_pytorch_model");
+    const CLIP: &[&str] = &["CLIPTextModel", "CLIPTextModelWithProjection"];
+    const T5: &[&str] = &["T5EncoderModel"];
+    let network: &[&str] = match family {
+        Family::Sd3 => &["SD3Transformer2DModel"],
+        Family::Flux => &["FluxTransformer2DModel"],
+        Family::InstaFlow | Family::StableDiffusion => &["UNet2DConditionModel"],
+    };
+    let mut parts =
+        vec![(network_of(family), network, "diffusion_pytorch_model"), CODEC, ("text_encoder", CLIP, "model")];
+    match family {
+        Family::Sd3 => parts.extend([("text_encoder_2", CLIP, "model"), ("text_encoder_3", T5, "model")]),
+        Family::Flux => parts.push(("text_encoder_2", T5, "model")),
+        Family::InstaFlow | Family::StableDiffusion => {}
+    }
+    parts
+}

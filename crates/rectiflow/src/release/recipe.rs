@@ -1,0 +1,103 @@
+//! What a training that starts from a released model takes over from it: the layer beneath a recipe, from `--from MODEL`.
+//!
+//! Network, path and output are what the weights mean. The other values are habits that a recipe may change: SD3's logit-normal times
+//! (arXiv 2403.03206, sec. 3.1) under the model's own shift, one sample a step, blocks run again for the gradient.
+
+use super::{Family, Release, network::sizes, times::shift};
+use crate::{
+    Error, Recipe,
+    recipe::{Generate, SampleConfig, TaskConfig, TextConfig},
+};
+use data::DataConfig;
+use flow::{Parameterization, ScheduleConfig, Solver, TimeConfig, TimeLaw, guidance::GuidanceConfig};
+use nets::{AutoencoderConfig, LoraConfig, NetConfig, ReleasedConfig, released::Sizes};
+use std::path::Path;
+use train::TrainConfig;
+
+/// The recipe of a training from the model in `place`, which is a folder in diffusers' layout; of corrections of rank `lora`, or of
+/// the weights themselves.
+///
+/// # Errors
+/// A model that cannot be read or lacks a part.
+pub fn recipe(place: &Path, lora: Option<usize>, note: &mut dyn FnMut(String)) -> Result<Recipe, Error> {
+    if place.is_file() {
+        return Err(Error::Usage(format!(
+            "--from {}: a training keeps its model's place, and takes a folder in diffusers' layout; make one of the file by `rectiflow \
+             convert FILE FOLDER --layout diffusers`",
+            place.display()
+        )));
+    }
+    let place = std::path::absolute(place).unwrap_or_else(|_| place.to_path_buf());
+    let model = Release::open(&place, None)?;
+    model.check(note)?;
+    let (_, sizes, diffusion) = sizes(&model, note)?;
+    let codec: AutoencoderConfig = model.part("vae", &["AutoencoderKL"])?.config(note)?;
+    let (side, patch, told) = match &sizes {
+        Sizes::Mmdit(config) => (config.sample_size, config.patch_size, false),
+        Sizes::Flux(config) => (128, 2, config.guidance_embeds),
+        Sizes::Unet(config) => (config.sample_size, 1, false),
+    };
+    let family = model.family();
+    let (steps, guidance, length) = match family {
+        Family::Sd3 => (28, 7.0, 256),
+        Family::Flux if told => (28, 1.0, 512),
+        Family::Flux => (4, 1.0, 256),
+        Family::InstaFlow => (1, 1.0, 77),
+        Family::StableDiffusion => (50, 7.5, 77),
+    };
+    let tokens = (side / patch) * (side / patch);
+    let shift = match family {
+        Family::Sd3 | Family::Flux => shift(&model, tokens)?,
+        Family::InstaFlow | Family::StableDiffusion => 1.0,
+    };
+    let law = match family {
+        Family::Sd3 | Family::Flux => TimeLaw::LogitNormal { mean: 0.0, std: 1.0 },
+        Family::InstaFlow | Family::StableDiffusion => TimeLaw::Uniform {},
+    };
+    let (path, parameterization, solver, layout) = match &diffusion {
+        Some(found) => {
+            let layout = ScheduleConfig::Custom { times: found.times(steps)?.times().to_vec() };
+            (flow::Path::Ddpm(found.path.clone()), found.output, found.solver.clone(), layout)
+        }
+        None if shift == 1.0 => {
+            (flow::Path::Linear {}, Parameterization::Velocity {}, Solver::Euler {}, ScheduleConfig::Uniform {})
+        }
+        None => {
+            (flow::Path::Linear {}, Parameterization::Velocity {}, Solver::Euler {}, ScheduleConfig::Shifted { shift })
+        }
+    };
+    let counted = diffusion.map(|diffusion| diffusion.path.steps);
+    let network = ReleasedConfig { guidance: if told { 3.5 } else { 1.0 }, ..ReleasedConfig::new(sizes, counted) };
+    let name = place.file_name().map_or("model".into(), |name| name.to_string_lossy().replace('.', "-"));
+    let text = TextConfig { encoder: TextConfig::RELEASED.into(), length, model: Some(place.clone()) };
+    let mut train = TrainConfig {
+        images: 2000,
+        batch: 1,
+        gradient_checkpointing: true,
+        validate_every: 0,
+        ..TrainConfig::default()
+    };
+    train.optim.lr = if lora.is_some() { 1e-4 } else { 1e-5 };
+    train.ema.decays = Vec::new();
+    Ok(Recipe {
+        name: format!("{}-tuned", name.trim_matches('-')),
+        task: TaskConfig::Generate(Generate { codec: Some(place.clone()), text: Some(text), ..Generate::default() }),
+        path,
+        parameterization,
+        time: TimeConfig { law, shift },
+        lora: lora.map(|rank| LoraConfig { rank, alpha: rank as f64, targets: vec!["attn*".into()] }),
+        data: DataConfig { size: Some(side * codec.factor()), channels: Some(3), ..DataConfig::default() },
+        network: NetConfig::Released(Box::new(network)),
+        train,
+        sample: SampleConfig {
+            steps,
+            batch: 1,
+            solver,
+            schedule: layout,
+            guidance: GuidanceConfig { scale: guidance, ..GuidanceConfig::default() },
+            ..SampleConfig::default()
+        },
+        from: Some(place),
+        ..Recipe::default()
+    })
+}
