@@ -322,3 +322,58 @@ fn what_is_not_used_is_told_at_the_start_and_kept_in_the_run() {
     assert_eq!(record["left_out"].as_array().unwrap().len(), 2);
     assert_eq!(record["classes"], serde_json::json!([["car", 2], ["train", 2]]));
 }
+
+/// Mutants: a job called done before its files are written; jobs that waited forgotten; results read from memory alone; a place in
+/// the address read as one of the disk.
+#[test]
+fn jobs_outlive_a_server_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let serve = || {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin("rectiflow"));
+        command.args(["--threads", "1", "serve", "--listen", "127.0.0.1:0", "--queue", "200", "--batch-size", "1"]);
+        command.args(["--max-steps", "1000", "--state"]).arg(&state).arg(run()).env("RECTIFLOW_API_KEY", "open");
+        let (mut server, said) = Serving::of(command);
+        server.key = "open";
+        (server, said)
+    };
+    let read = |bytes: Vec<u8>| serde_json::from_slice::<Value>(&bytes).expect("JSON");
+    let (mut server, _) = serve();
+    let submit = |seed: u64| {
+        let job = read(server.post("/api/jobs", &format!(r#"{{"seed":{seed},"steps":40,"class":"Bag"}}"#)));
+        job["id"].as_str().unwrap_or_else(|| panic!("{job}")).to_string()
+    };
+    let ids: Vec<String> = (0..100).map(submit).collect();
+    let status = |server: &Serving, id: &str| read(server.get(&format!("/api/jobs/{id}")))["status"].clone();
+    while status(&server, &ids[9]) != "done" {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let picture = |server: &Serving, id: &str| server.get(&format!("/api/jobs/{id}/results/0.png"));
+    let before: Vec<Vec<u8>> = ids[..10].iter().map(|id| picture(&server, id)).collect();
+    server.kill();
+    std::fs::write(state.join("secret.png"), "a secret").unwrap();
+    let begun = Instant::now();
+    let (server, said) = serve();
+    assert!(said.contains("100 jobs of before are kept"), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let listed = read(server.get("/api/jobs"));
+    let words: Vec<&str> = listed["data"].as_array().unwrap().iter().filter_map(|job| job["status"].as_str()).collect();
+    let (done, interrupted) = (words.iter().filter(|w| **w == "done"), words.iter().filter(|w| **w == "interrupted"));
+    let (done, interrupted) = (done.count(), interrupted.count());
+    assert!(done >= 10 && interrupted > 0 && done + interrupted == 100, "{words:?}");
+    for (id, before) in ids.iter().zip(&before) {
+        assert!(status(&server, id) == "done" && picture(&server, id) == *before);
+    }
+    assert!(before[0].starts_with(b"\x89PNG") && status(&server, &ids[99]) == "interrupted");
+    let events = String::from_utf8(server.get(&format!("/api/jobs/{}/events", ids[99]))).unwrap();
+    assert!(events.starts_with("event: interrupted"), "{events}");
+    for path in ["/api/jobs/..", "/api/jobs/../results/secret.png", "/api/jobs/%2e%2e/results/0.png", "/api/jobs/secret.png"] {
+        assert!(!String::from_utf8_lossy(&server.get(path)).contains("a secret"), "{path}");
+    }
+    // It is drawn again as it would have been.
+    let again = read(server.post("/api/jobs", r#"{"seed":0,"steps":40,"class":"Bag"}"#))["id"].as_str().unwrap().to_string();
+    while status(&server, &again) != "done" {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(picture(&server, &again) == before[0]);
+}

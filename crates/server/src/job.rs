@@ -1,9 +1,10 @@
 //! One request on its way: what has become of it, told to whoever waits for it.
 
-use crate::{ask::Ask, refusal::Refusal};
+use crate::{ask::Ask, refusal::Refusal, state::Disk};
 use rectiflow::serving::File;
+use serde_json::Value;
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -86,6 +87,8 @@ pub struct Job {
     pub made: u64,
     progress: Mutex<Progress>,
     news: Condvar,
+    /// Where its end is written, with what else is known of it.
+    kept: OnceLock<(Arc<Disk>, Value)>,
 }
 
 impl Job {
@@ -98,7 +101,14 @@ impl Job {
             Mutex::new(Progress { state: State::Queued, files, previews, step: 0, steps, drawing: 0, version: 0 });
         // Not by counter: nobody should guess it. No sample depends on it.
         let id = format!("{:032x}", rand::random::<u128>());
-        Arc::new(Self { id, ask, made, progress, news: Condvar::new() })
+        Arc::new(Self { id, ask, made, progress, news: Condvar::new(), kept: OnceLock::new() })
+    }
+
+    /// Lies on `disk` from now on.
+    pub fn lies(&self, disk: &Arc<Disk>, facts: Value) -> std::io::Result<()> {
+        disk.begins(&self.id, &facts, self.ask.wanted.len())?;
+        let _ = self.kept.set((disk.clone(), facts)); // said once
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
@@ -123,6 +133,10 @@ impl Job {
             change(&mut progress);
             if progress.state.is_final() {
                 self.ask.forget();
+                // Before anybody hears of it: who was told that it is done finds it again.
+                if let Some((disk, facts)) = self.kept.get() {
+                    disk.ended(&self.id, facts, &progress);
+                }
             }
             progress.version += 1;
             self.news.notify_all();

@@ -23,6 +23,7 @@ mod routes;
 mod runs;
 mod server;
 mod shelf;
+mod state;
 mod store;
 mod worker;
 
@@ -33,9 +34,13 @@ use http::Listener;
 use rectiflow::{Error, device::Chosen};
 use server::Server;
 use shelf::Shelf;
+use state::Disk;
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -70,7 +75,15 @@ pub fn serve(
         Error::Failure(format!("--listen {}: {error}; {remedy}", options.listen))
     };
     let listener = Listener::bind(options.listen.as_str(), options.limits.connections).map_err(refused)?;
-    let server = Server::new(options, shelf, Box::new(tell));
+    let tell = Arc::new(tell);
+    let disk = match &options.state {
+        None => None,
+        Some(folder) => {
+            let tell = tell.clone();
+            Some(Arc::new(Disk::open(folder, options.limits.state_bytes, Box::new(move |line| tell(line)))?))
+        }
+    };
+    let server = Server::new(options, shelf, disk, Box::new(move |line| tell(line)));
     ready(listener.address());
     if !listener.address().ip().is_loopback() && !server.guard.locked() {
         server.say("whoever reaches this address may draw; --api-key KEY asks for a key");

@@ -7,11 +7,12 @@ use crate::{
     refusal::Refusal,
     server::Server,
     shelf::join,
+    state::{Disk, Past},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rectiflow::serving::Medium;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// So often a watcher who hears nothing new hears something.
 const BEAT: Duration = Duration::from_secs(5);
@@ -21,9 +22,18 @@ pub fn address(id: &str, at: usize, medium: Medium) -> String {
     format!("/api/jobs/{id}/results/{at}.{}", medium.ending())
 }
 
-fn find(server: &Server, id: &str) -> Result<Arc<Job>, Refusal> {
+/// A job that is known.
+enum Known {
+    /// To this server.
+    Here(Arc<Job>),
+    /// From the disk.
+    Past(Arc<Disk>, Arc<Past>),
+}
+
+fn find(server: &Server, id: &str) -> Result<Known, Refusal> {
     let gone = || Refusal::new(404, "no_such_job", "there is no such job; the oldest are forgotten");
-    server.store.find(id).ok_or_else(gone)
+    let past = || Some(Known::Past(server.disk.clone()?, server.disk.as_ref()?.find(id)?));
+    server.store.find(id).map(Known::Here).or_else(past).ok_or_else(gone)
 }
 
 /// Lets a job wait.
@@ -35,14 +45,36 @@ pub fn submit(server: &Server, request: &Request) -> Result<Reply, Refusal> {
 
 /// What has become of it.
 pub fn show(server: &Server, id: &str) -> Result<Reply, Refusal> {
-    let job = find(server, id)?;
-    Ok(Reply::json(200, &value(server, &job, &job.progress())))
+    Ok(Reply::json(
+        200,
+        &match find(server, id)? {
+            Known::Here(job) => value(server, &job, &job.progress()),
+            Known::Past(_, past) => of_before(&past),
+        },
+    ))
+}
+
+/// All that are known, the oldest first. An id lets whoever knows it see the pictures, so that this is for those with the key.
+pub fn all(server: &Server) -> Result<Reply, Refusal> {
+    if !server.guard.locked() {
+        let message = "jobs are listed where a key is asked for (`--api-key`): whoever knows a job's id may see its pictures";
+        return Err(Refusal::new(403, "no_key", message));
+    }
+    let here = server.store.all();
+    let known: HashSet<&str> = here.iter().map(|job| job.id.as_str()).collect();
+    let past = server.disk.as_ref().map(|disk| disk.all()).unwrap_or_default();
+    let of_before =
+        past.iter().filter(|past| past.facts["id"].as_str().is_some_and(|id| !known.contains(id))).map(|past| of_before(past));
+    let mut data: Vec<Value> = of_before.collect();
+    data.extend(here.iter().map(|job| value(server, job, &job.progress())));
+    Ok(Reply::json(200, &json!({ "object": "list", "data": data })))
 }
 
 /// Ends it.
 pub fn cancel(server: &Server, id: &str) -> Result<Reply, Refusal> {
-    let job = find(server, id)?;
-    server.cancel(&job);
+    if let Known::Here(job) = find(server, id)? {
+        server.cancel(&job);
+    }
     show(server, id)
 }
 
@@ -50,21 +82,35 @@ pub fn cancel(server: &Server, id: &str) -> Result<Reply, Refusal> {
 pub fn result(server: &Server, id: &str, file: &str) -> Result<Reply, Refusal> {
     let parsed = file.split_once('.').and_then(|(at, ending)| Some((at.parse::<usize>().ok()?, ending)));
     let (at, ending) = parsed.ok_or_else(Refusal::nowhere)?;
-    let job = find(server, id)?;
-    match job.progress().files.get(at) {
-        Some(Some(file)) if file.medium.ending() == ending => {
-            let reply = Reply::new(200, file.medium.kind(), file.bytes.clone());
-            let reply = reply.with("Cache-Control", "private, max-age=3600, immutable");
-            Ok(reply.with("Content-Disposition", format!("inline; filename=\"{}-{at}.{ending}\"", job.ask.seed)))
+    let (file, seed) = match find(server, id)? {
+        Known::Here(job) => match job.progress().files.get(at) {
+            Some(Some(file)) => (file.clone(), job.ask.seed),
+            Some(None) => return Err(Refusal::new(404, "not_yet", "this is not made yet")),
+            None => return Err(Refusal::nowhere()),
+        },
+        Known::Past(disk, past) => {
+            let file = disk.read(id, &past, at).ok_or_else(Refusal::nowhere)?;
+            (Arc::new(file), past.facts["seed"].as_u64().unwrap_or_default())
         }
-        Some(None) => Err(Refusal::new(404, "not_yet", "this is not made yet")),
-        _ => Err(Refusal::nowhere()),
+    };
+    if file.medium.ending() != ending {
+        return Err(Refusal::nowhere());
     }
+    let reply = Reply::new(200, file.medium.kind(), file.bytes.clone());
+    let reply = reply.with("Cache-Control", "private, max-age=3600, immutable");
+    Ok(reply.with("Content-Disposition", format!("inline; filename=\"{seed}-{at}.{ending}\"")))
 }
 
 /// Its changes as they come, to the last.
 pub fn events(server: &Server, id: &str) -> Result<Reply, Refusal> {
-    let job = find(server, id)?;
+    let headers = vec![("Content-Type", "text/event-stream".to_string())];
+    let job = match find(server, id)? {
+        Known::Here(job) => job,
+        Known::Past(_, past) => {
+            let mut last = Some(format!("event: {}\ndata: {}\n\n", past.status, of_before(&past)));
+            return Ok(Reply { status: 200, headers, body: Body::Events(Box::new(move || last.take())) });
+        }
+    };
     let facts = facts(server, &job);
     let (mut seen, mut ended) = (None, false);
     let next = move || {
@@ -86,7 +132,6 @@ pub fn events(server: &Server, id: &str) -> Result<Reply, Refusal> {
         }
         Some(format!("event: {name}\ndata: {value}\n\n"))
     };
-    let headers = vec![("Content-Type", "text/event-stream".to_string())];
     Ok(Reply { status: 200, headers, body: Body::Events(Box::new(next)) })
 }
 
@@ -98,7 +143,7 @@ fn previews(progress: &Progress) -> Value {
 }
 
 /// What does not change.
-fn facts(server: &Server, job: &Job) -> Value {
+pub fn facts(server: &Server, job: &Job) -> Value {
     let mut facts = json!({
         "id": job.id, "object": "job", "created": job.made,
         "shows": (0..job.ask.wanted.len()).map(|at| job.ask.shows(&server.shelf, at)).collect::<Vec<_>>(),
@@ -111,10 +156,20 @@ fn value(server: &Server, job: &Job, progress: &Progress) -> Value {
     told(job, progress, facts(server, job))
 }
 
+/// Of a job that lies on the disk.
+fn of_before(past: &Past) -> Value {
+    let id = past.facts["id"].as_str().unwrap_or_default();
+    past.told(past.media().map(|(at, medium)| made(id, at, medium)).collect())
+}
+
+/// What was made, and where.
+fn made(id: &str, at: usize, medium: Medium) -> Value {
+    json!({ "index": at, "url": address(id, at, medium), "type": medium.kind() })
+}
+
 fn told(job: &Job, progress: &Progress, mut facts: Value) -> Value {
     let there = progress.files.iter().enumerate().filter_map(|(at, file)| Some((at, file.as_ref()?.medium)));
-    let result = |(at, medium): (usize, Medium)| json!({ "index": at, "url": address(&job.id, at, medium), "type": medium.kind() });
-    let results: Vec<Value> = there.map(result).collect();
+    let results: Vec<Value> = there.map(|(at, medium)| made(&job.id, at, medium)).collect();
     let error = match &progress.state {
         State::Failed(refusal) => refusal.value(),
         _ => Value::Null,

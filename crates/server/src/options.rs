@@ -15,6 +15,8 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// A folder of runs that may be looked at.
     pub runs: Option<PathBuf>,
+    /// A folder in which jobs outlive the server.
+    pub state: Option<PathBuf>,
     /// How much at once.
     pub limits: Limits,
 }
@@ -50,6 +52,8 @@ pub struct Limits {
     pub kept: usize,
     /// Bytes of their pictures that are kept.
     pub kept_bytes: usize,
+    /// Bytes of those that lie in the folder of `state`.
+    pub state_bytes: u64,
 }
 
 impl Default for Limits {
@@ -69,6 +73,7 @@ impl Default for Limits {
             patience: Duration::from_secs(600),
             kept: 256,
             kept_bytes: 128 << 20,
+            state_bytes: 256 << 20,
         }
     }
 }

@@ -23,6 +23,7 @@ pub enum What {
     Generate,
     Edits,
     Submit,
+    Jobs,
     Job,
     Cancel,
     Events,
@@ -95,6 +96,7 @@ pub const TABLE: &[Entry] = &[
         "Restores or edits a picture; answers with the results.",
     )),
     files(post("/api/jobs", What::Submit, "submit", "Job", "Lets a job wait; answers with its id.")),
+    get("/api/jobs", What::Jobs, "jobs", "All jobs that are known, where a key is asked for."),
     get("/api/jobs/{id}", What::Job, "job", "How far a job is."),
     Entry { method: "DELETE", ..get("/api/jobs/{id}", What::Cancel, "cancel", "Cancels a job.") },
     Entry {
@@ -221,6 +223,7 @@ pub fn answer(server: &Server, route: &Route, request: &Request, client: &Client
         What::Generate => openai::images(server, request, client, Doing::Sample),
         What::Edits => openai::images(server, request, client, Doing::Change),
         What::Submit => native::submit(server, request),
+        What::Jobs => native::all(server),
         What::Job => native::show(server, part(0)),
         What::Cancel => native::cancel(server, part(0)),
         What::Events => native::events(server, part(0)),

@@ -8,12 +8,14 @@ use crate::{
     http::{Client, Permit, Reply, Request, Service},
     job::{Job, State},
     metrics::Metrics,
+    native,
     options::Options,
     page::Page,
     queue::{Queue, Turned},
     refusal::Refusal,
     routes::{self, Route},
     shelf::Shelf,
+    state::Disk,
     store::Store,
 };
 use rectiflow::Error;
@@ -28,6 +30,8 @@ pub struct Server {
     pub shelf: Shelf,
     pub queue: Queue,
     pub store: Store,
+    /// Where jobs lie, if they shall outlive this.
+    pub disk: Option<Arc<Disk>>,
     pub metrics: Metrics,
     pub guard: Guard,
     pub page: Page,
@@ -38,7 +42,12 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(options: Options, shelf: Shelf, tell: Box<dyn Fn(&str) + Send + Sync>) -> Self {
+    pub fn new(
+        options: Options,
+        shelf: Shelf,
+        disk: Option<Arc<Disk>>,
+        tell: Box<dyn Fn(&str) + Send + Sync>,
+    ) -> Self {
         let (queue, store) = (Queue::new(options.limits.queue), Store::new(&options.limits));
         let guard = Guard::new(options.key.as_deref(), &options.hosts);
         Self {
@@ -46,6 +55,7 @@ impl Server {
             shelf,
             queue,
             store,
+            disk,
             metrics: Metrics::default(),
             guard,
             page: Page::new(PAGE),
@@ -91,8 +101,19 @@ impl Server {
         if kept {
             self.store.keep(&job);
         }
+        let disk = self.disk.as_ref().filter(|_| kept);
+        if let Some(disk) = disk
+            && let Err(error) = job.lies(disk, native::facts(self, &job))
+        {
+            self.store.forget(&job);
+            self.say(&format!("a job could not be written into the folder of --state: {error}"));
+            return Err(Refusal::new(503, "not_kept", "the server cannot keep jobs now; its log says why").after(10));
+        }
         self.queue.push(&job).map_err(|turned| {
             self.store.forget(&job);
+            if let Some(disk) = disk {
+                disk.remove(&job.id);
+            }
             match turned {
                 Turned::Closed => closing(),
                 Turned::Full(waiting) => self.full(waiting),

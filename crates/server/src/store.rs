@@ -53,6 +53,12 @@ impl Store {
         self.lock().jobs.get(id).cloned()
     }
 
+    /// All that are known, in the order they came.
+    pub fn all(&self) -> Vec<Arc<Job>> {
+        let inner = self.lock();
+        inner.order.iter().filter_map(|id| inner.jobs.get(id).cloned()).collect()
+    }
+
     /// Forgets a job that was turned away.
     pub fn forget(&self, job: &Job) {
         self.lock().jobs.remove(&job.id);

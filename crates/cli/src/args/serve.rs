@@ -21,6 +21,12 @@ pub struct Serve {
     /// A folder of runs whose curves and sheets the page shows, also while they train.
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub runs: Option<PathBuf>,
+    /// A folder of its own in which jobs and what they made outlive the server, prompts too; in memory alone without.
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub state: Option<PathBuf>,
+    /// Megabytes of that folder; the oldest jobs make room.
+    #[arg(long, value_name = "MB", default_value_t = 256, requires = "state")]
+    pub state_size: u64,
     /// Pictures that may wait to be drawn; who comes then is asked to come again.
     #[arg(long, value_name = "PICTURES", default_value_t = 64)]
     pub queue: usize,

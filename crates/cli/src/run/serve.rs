@@ -20,6 +20,8 @@ pub(super) fn serve(
         api_key,
         allow_host,
         runs,
+        state,
+        state_size,
         queue,
         batch_size,
         max_images,
@@ -41,6 +43,7 @@ pub(super) fn serve(
         upload: max_upload.saturating_mul(1 << 20),
         uploads: max_upload.saturating_mul(8 << 20),
         connections: max_connections,
+        state_bytes: state_size.saturating_mul(1 << 20),
         ..Limits::default()
     };
     // A key that cannot be read must not come to mean that none is asked for.
@@ -51,7 +54,7 @@ pub(super) fn serve(
             return Err(Error::Usage(format!("{KEY} is not UTF-8 text; give a key of letters and digits")));
         }
     };
-    let options = Options { models, listen, key, hosts: allow_host, runs, limits };
+    let options = Options { models, listen, key, hosts: allow_host, runs, state, limits };
     let quiet = global.quiet;
     let ready = move |address: std::net::SocketAddr| {
         if !quiet {

@@ -88,6 +88,8 @@ fn said_first(out: impl Read) -> (SocketAddr, String) {
 pub struct Serving {
     child: Child,
     address: SocketAddr,
+    /// What is sent as its key.
+    pub key: &'static str,
 }
 
 impl Serving {
@@ -103,7 +105,7 @@ impl Serving {
     pub fn of(mut command: std::process::Command) -> (Self, String) {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let (address, said) = said_first(child.stderr.as_mut().expect("it is piped"));
-        (Self { child, address }, said)
+        (Self { child, address, key: "" }, said)
     }
 
     /// Ends it as the system does when memory is short: at once.
@@ -112,7 +114,13 @@ impl Serving {
         self.child.wait().expect("it ends");
     }
 
-    fn ask(&self, request: &str) -> Vec<u8> {
+    fn ask(&self, line: &str, body: &str) -> Vec<u8> {
+        let (host, key) = (self.address, self.key);
+        let head = format!("{line} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n");
+        let request = match body.len() {
+            0 => format!("{head}\r\n"),
+            length => format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"),
+        };
         let mut stream = TcpStream::connect(self.address).expect("it listens");
         stream.write_all(request.as_bytes()).expect("it reads");
         let mut answer = Vec::new();
@@ -123,14 +131,12 @@ impl Serving {
 
     /// What stands at `path`.
     pub fn get(&self, path: &str) -> Vec<u8> {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address))
+        self.ask(&format!("GET {path}"), "")
     }
 
     /// What comes back for the JSON `body`.
     pub fn post(&self, path: &str, body: &str) -> Vec<u8> {
-        let (host, length) = (self.address, body.len());
-        let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
-        self.ask(&format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"))
+        self.ask(&format!("POST {path}"), body)
     }
 
     /// Asks it to end as a service manager does, and says with which code it did.

@@ -82,7 +82,7 @@ impl House {
     pub fn open(change: impl FnOnce(&mut Options)) -> Self {
         let models = runs().map(|run| run.display().to_string()).to_vec();
         let (listen, limits) = ("127.0.0.1:0".to_string(), Limits { steps: 1_000_000, ..Limits::default() });
-        let mut options = Options { models, listen, key: None, hosts: Vec::new(), runs: None, limits };
+        let mut options = Options { models, listen, key: None, hosts: Vec::new(), runs: None, state: None, limits };
         change(&mut options);
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, heard) = mpsc::channel();

@@ -159,6 +159,7 @@ fn servers_that_make_no_sense() {
             key: None,
             hosts: Vec::new(),
             runs: None,
+            state: None,
             limits: rectiflow_server::Limits::default(),
         };
         change(&mut options);
