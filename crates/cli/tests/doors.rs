@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{json, rectiflow, run};
+use common::{Serving, json, rectiflow, run};
 use predicates::prelude::PredicateBooleanExt;
 use serde_json::Value;
 use std::{
@@ -367,11 +367,14 @@ fn jobs_outlive_a_server_that_is_killed() {
     assert!(before[0].starts_with(b"\x89PNG") && status(&server, &ids[99]) == "interrupted");
     let events = String::from_utf8(server.get(&format!("/api/jobs/{}/events", ids[99]))).unwrap();
     assert!(events.starts_with("event: interrupted"), "{events}");
-    for path in ["/api/jobs/..", "/api/jobs/../results/secret.png", "/api/jobs/%2e%2e/results/0.png", "/api/jobs/secret.png"] {
+    for path in
+        ["/api/jobs/..", "/api/jobs/../results/secret.png", "/api/jobs/%2e%2e/results/0.png", "/api/jobs/secret.png"]
+    {
         assert!(!String::from_utf8_lossy(&server.get(path)).contains("a secret"), "{path}");
     }
     // It is drawn again as it would have been.
-    let again = read(server.post("/api/jobs", r#"{"seed":0,"steps":40,"class":"Bag"}"#))["id"].as_str().unwrap().to_string();
+    let again =
+        read(server.post("/api/jobs", r#"{"seed":0,"steps":40,"class":"Bag"}"#))["id"].as_str().unwrap().to_string();
     while status(&server, &again) != "done" {
         std::thread::sleep(Duration::from_millis(5));
     }

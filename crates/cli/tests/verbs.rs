@@ -39,6 +39,10 @@ fn completions_and_manual() {
         .assert()
         .success()
         .stdout(predicate::str::contains(".TH").and(predicate::str::contains("distill")));
+    let folder = tempfile::tempdir().unwrap();
+    rectiflow().args(["man", "-o"]).arg(folder.path().join("man")).assert().success();
+    let page = fs::read_to_string(folder.path().join("man/rectiflow-sample.1")).unwrap();
+    assert!(page.contains(".TH") && page.contains("negative"), "{page}");
 }
 
 #[test]
@@ -400,4 +404,71 @@ fn runs_are_continued_from_their_folders_alone() {
         .assert()
         .code(2)
         .stderr(predicate::str::contains("--output"));
+}
+
+/// The numbers of an array that `sample` wrote, 28x28 each.
+fn drawn(file: &std::path::Path) -> Vec<Vec<f32>> {
+    let bytes = fs::read(file).unwrap();
+    let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let values: Vec<f32> = bytes[header..].as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect();
+    values.chunks(28 * 28).map(<[f32]>::to_vec).collect()
+}
+
+/// Mutants: halves read as bfloat16; classes off by one; a model that needs a file beside the program, or leaves one.
+#[test]
+fn the_program_alone_draws_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let mean = |class: &str, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
+        let mut command = rectiflow();
+        command.env_clear().current_dir(folder.path()).args(["sample", "demo", "-n", "8", "--quiet", "-o", "x.npy"]);
+        command.args(["--class", class]).assert().success();
+        let samples = drawn(&folder.path().join("x.npy"));
+        assert_eq!(samples.len(), 8);
+        let part = |sample: &Vec<f32>| -> f32 {
+            rows.clone().flat_map(|row| columns.clone().map(move |column| row * 28 + column)).map(|i| sample[i]).sum()
+        };
+        samples.iter().map(part).sum::<f32>() / (8 * rows.len() * columns.len()) as f32
+    };
+    // Trousers are dark beside their legs, to the ground; sneakers are wide there and dark above.
+    assert!(mean("Trouser", 0..28, 0..5) < -0.9 && mean("Trouser", 4..24, 10..18) > -0.2);
+    assert!(mean("Sneaker", 0..8, 0..28) < -0.9 && mean("Sneaker", 15..20, 4..24) > -0.2);
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().map(|file| file.file_name()).collect();
+    assert_eq!(left, ["x.npy"]);
+    // What is called so here goes first.
+    fs::write(folder.path().join("demo"), "no model").unwrap();
+    rectiflow().current_dir(folder.path()).args(["inspect", "demo"]).assert().failure();
+    assert_eq!(json(rectiflow().args(["inspect", "demo"]))["about"]["stage"], "distill");
+}
+
+/// Mutants: numbers left as they were; the recipe that goes with them unchanged; a key of training taken.
+#[test]
+fn slim_rounds_to_halves_and_says_how_to_draw() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let slim = |name: &str, args: &[&str]| {
+        let mut command = rectiflow();
+        command.arg("slim").arg(run()).arg("-o").arg(at(name)).args(args);
+        command
+    };
+    let size = |name: &str, args: &[&str]| json(&mut slim(name, args))["bytes"].as_f64().unwrap();
+    let whole = size("f32.safetensors", &[]);
+    let half = size("f16.safetensors", &["--dtype", "f16", "--set", "sample.steps=3"]);
+    assert!(half < 0.7 * whole, "{half} of {whole}");
+    let recipe = json(rectiflow().arg("inspect").arg(at("f16.safetensors")))["recipe"].as_str().unwrap().to_string();
+    assert!(recipe.contains("steps = 3"), "{recipe}");
+    let sample = |name: &str| {
+        let mut command = rectiflow();
+        command.arg("sample").arg(at(name)).args(["--steps", "2", "-n", "4", "--quiet", "-o"]).arg(at("x.npy"));
+        command.assert().success();
+        drawn(&at("x.npy")).concat()
+    };
+    let (a, b) = (sample("f32.safetensors"), sample("f16.safetensors"));
+    let apart = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart > 0.0 && apart < 0.05, "{apart}");
+    slim("no.safetensors", &["--set", "train.batch=1"])
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("sample.steps=4"));
+    slim("no.safetensors", &["--dtype", "f64"]).assert().code(2);
+    assert!(!at("no.safetensors").exists());
 }

@@ -32,6 +32,11 @@ impl Mapped {
         Ok(Self(all.into()))
     }
 
+    /// Bytes that are part of the program.
+    pub fn inside(bytes: &'static [u8]) -> Self {
+        Self(bytes::Bytes::from_static(bytes))
+    }
+
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
         &self.0

@@ -57,14 +57,17 @@ pub fn show(server: &Server, id: &str) -> Result<Reply, Refusal> {
 /// All that are known, the oldest first. An id lets whoever knows it see the pictures, so that this is for those with the key.
 pub fn all(server: &Server) -> Result<Reply, Refusal> {
     if !server.guard.locked() {
-        let message = "jobs are listed where a key is asked for (`--api-key`): whoever knows a job's id may see its pictures";
+        let message =
+            "jobs are listed where a key is asked for (`--api-key`): whoever knows a job's id may see its pictures";
         return Err(Refusal::new(403, "no_key", message));
     }
     let here = server.store.all();
     let known: HashSet<&str> = here.iter().map(|job| job.id.as_str()).collect();
     let past = server.disk.as_ref().map(|disk| disk.all()).unwrap_or_default();
-    let of_before =
-        past.iter().filter(|past| past.facts["id"].as_str().is_some_and(|id| !known.contains(id))).map(|past| of_before(past));
+    let of_before = past
+        .iter()
+        .filter(|past| past.facts["id"].as_str().is_some_and(|id| !known.contains(id)))
+        .map(|past| of_before(past));
     let mut data: Vec<Value> = of_before.collect();
     data.extend(here.iter().map(|job| value(server, job, &job.progress())));
     Ok(Reply::json(200, &json!({ "object": "list", "data": data })))

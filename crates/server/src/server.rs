@@ -42,12 +42,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(
-        options: Options,
-        shelf: Shelf,
-        disk: Option<Arc<Disk>>,
-        tell: Box<dyn Fn(&str) + Send + Sync>,
-    ) -> Self {
+    pub fn new(options: Options, shelf: Shelf, disk: Option<Arc<Disk>>, tell: Box<dyn Fn(&str) + Send + Sync>) -> Self {
         let (queue, store) = (Queue::new(options.limits.queue), Store::new(&options.limits));
         let guard = Guard::new(options.key.as_deref(), &options.hosts);
         Self {

@@ -150,7 +150,8 @@ impl Disk {
             };
             let whole = |(at, medium): (usize, Medium)| {
                 let about = fs::symlink_metadata(self.file(&id, at, medium));
-                about.is_ok_and(|about| about.is_file() && Some(about.len()) == past.files[at].as_ref().map(|f| f.bytes))
+                about
+                    .is_ok_and(|about| about.is_file() && Some(about.len()) == past.files[at].as_ref().map(|f| f.bytes))
             };
             if matches!(past.status.as_str(), "queued" | "running") || !past.media().all(whole) {
                 interrupted += 1;
@@ -227,7 +228,8 @@ impl Disk {
 
     /// Counts a job that has ended; the oldest go when there are too many bytes.
     fn ends(&self, id: &str, past: Past) {
-        let bytes = past.files.iter().flatten().map(|file| file.bytes).chain([past.value().to_string().len() as u64, BLOCK]);
+        let bytes =
+            past.files.iter().flatten().map(|file| file.bytes).chain([past.value().to_string().len() as u64, BLOCK]);
         let bytes = bytes.map(|bytes| bytes.next_multiple_of(BLOCK)).sum();
         let mut held = self.lock();
         held.bytes += bytes;

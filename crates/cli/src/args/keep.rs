@@ -35,6 +35,9 @@ pub struct Report {
 pub struct Slim {
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Draw with this from now on where nobody says otherwise: --set sample.steps=2 (repeatable).
+    #[arg(long, value_name = "sample.KEY=VALUE")]
+    pub set: Vec<String>,
     /// The file to write.
     #[arg(long, short, value_hint = ValueHint::FilePath)]
     pub output: PathBuf,

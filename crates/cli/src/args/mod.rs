@@ -33,7 +33,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "rectiflow", version, max_term_width = 110, disable_help_subcommand = true)]
 #[command(
-    after_help = "Start with `rectiflow demo`. Exit codes: 0 done, 1 could not be done, 2 the request makes no sense."
+    after_help = "Start with `rectiflow sample demo`, then `rectiflow demo`. Exit codes: 0 done, 1 could not be done, 2 the request makes no sense."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -79,7 +79,7 @@ pub struct Global {
     /// Where to compute: cpu, cuda:0 or wgpu.
     #[arg(long, global = true, default_value = "cpu")]
     pub device: String,
-    /// Numbers to compute with, f32 so far; of `convert` those to write: f32, bf16 or f16, by default as they are.
+    /// Numbers to compute with, f32 so far; of `convert` and `slim` those to write: f32, bf16 or f16, by default as they are.
     #[arg(long, global = true)]
     pub dtype: Option<String>,
     /// Processor threads; all by default.
@@ -174,8 +174,12 @@ pub enum Verb {
         /// bash, zsh, fish, elvish or powershell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page.
-    Man,
+    /// Print the manual, or write its pages.
+    Man {
+        /// A folder for a page of each verb, rectiflow-VERB.1.
+        #[arg(long, short, visible_alias = "output-dir", value_hint = ValueHint::DirPath)]
+        output: Option<PathBuf>,
+    },
 }
 
 /// A recipe and what overrides it.
@@ -221,7 +225,7 @@ pub struct RunArgs {
 /// Which weights of which checkpoint.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// A run's folder (its newest checkpoint) or a checkpoint file; `sample` reads a released model's folder or file, or its name on the
+    /// A run's folder (its newest checkpoint), a checkpoint file, or `demo`, the model in this program; `sample` reads a released model's folder or file, or its name on the
     /// hub (hf:OWNER/NAME), as well.
     #[arg(value_hint = ValueHint::AnyPath, value_parser = place())]
     pub checkpoint: PathBuf,

@@ -7,18 +7,33 @@ use crate::{
 };
 use clap::CommandFactory;
 use rectiflow::{
-    Context, Error, Recipe, output as place,
+    Context, Error, Recipe,
+    model::which,
+    output as place,
     recipe::Layers,
     released::convert::{self, ConvertRequest, Layout, Numbers},
-    verbs::{cite, classifier, data, hub, inspect, shape, sounds},
+    verbs::{
+        cite, classifier, data, hub, inspect, shape,
+        slim::{self, SlimRequest},
+        sounds,
+    },
 };
 use serde_json::json;
 use std::path::Path;
 
-pub(super) fn manual() -> Result<(), Error> {
-    let mut page = Vec::new();
-    let failed = |error: std::io::Error| Error::Failure(format!("cannot print the manual page: {error}"));
+/// The manual: all pages one after another on standard output, or each a file in a folder.
+pub(super) fn manual(folder: Option<&Path>) -> Result<(), Error> {
+    let failed = |error: std::io::Error| match folder {
+        None => Error::Failure(format!("cannot print the manual page: {error}")),
+        Some(folder) => Error::Failure(format!("cannot write the manual into {}: {error}", folder.display())),
+    };
     let command = Cli::command();
+    if let Some(folder) = folder {
+        place::folder(folder)?;
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        return clap_mangen::generate_to(command, folder).map_err(failed);
+    }
+    let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page).map_err(failed)?;
     for verb in command.get_subcommands() {
         let name: &'static str = Box::leak(format!("rectiflow {}", verb.get_name()).into_boxed_str());
@@ -28,16 +43,30 @@ pub(super) fn manual() -> Result<(), Error> {
     say::result(&page)
 }
 
-pub(super) fn convert(request: args::Convert, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let numbers = global.dtype.as_deref().map(|name| {
+/// The numbers that are written, by their name.
+fn numbers(global: &Global) -> Result<Option<Numbers>, Error> {
+    let parse = |name: &String| {
         Numbers::parse(name).ok_or_else(|| Error::Usage(format!("--dtype {name}: f32, bf16 and f16 are written")))
-    });
+    };
+    global.dtype.as_ref().map(parse).transpose()
+}
+
+pub(super) fn slim(request: &args::Slim, global: &Global) -> Result<(), Error> {
+    let args::Slim { model, set, output } = request;
+    let (from, which) = (model.checkpoint.clone(), which(model.ema.as_deref())?);
+    let request = SlimRequest { from, which, numbers: numbers(global)?, set: set.clone(), to: output.clone() };
+    let bytes = slim::slim(&request)?;
+    let facts = json!({ "output": output.display().to_string(), "bytes": bytes });
+    print(global, &facts, || format!("{bytes} bytes: {}\n", output.display()))
+}
+
+pub(super) fn convert(request: args::Convert, global: &Global, context: &mut Context) -> Result<(), Error> {
     let request = ConvertRequest {
         from: request.from,
         parts: request.parts,
         to: request.to,
         layout: if request.layout == "single" { Layout::Single } else { Layout::Diffusers },
-        numbers: numbers.transpose()?,
+        numbers: numbers(global)?,
         network_only: request.network_only,
     };
     let report = convert::convert(&request, context)?;

@@ -19,9 +19,8 @@ use clap::CommandFactory;
 use rectiflow::{
     Context, Error,
     device::{self, Chosen},
-    model::which,
     recipe::Layers,
-    verbs::{inspect, report, slim::slim, student::Method},
+    verbs::{inspect, report, student::Method},
 };
 use serde_json::json;
 use std::{
@@ -38,7 +37,7 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
             clap_complete::generate(*shell, &mut Cli::command(), "rectiflow", &mut script);
             return say::result(&script);
         }
-        Verb::Man => return keep::manual(),
+        Verb::Man { output } => return keep::manual(output.as_deref()),
         Verb::Cite(request) => return keep::print_citations(request),
         Verb::Inspect(request) => {
             let facts = inspect::inspect(&request.path, request.size)?;
@@ -48,11 +47,7 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
             let page = report::report(runs, output.as_deref())?.display().to_string();
             return print(&global, &json!({ "output": page }), || format!("{page}\n"));
         }
-        Verb::Slim(args::Slim { model, output }) => {
-            let bytes = slim(&model.checkpoint, which(model.ema.as_deref())?, output)?;
-            let facts = json!({ "output": output.display().to_string(), "bytes": bytes });
-            return print(&global, &facts, || format!("{bytes} bytes: {}\n", output.display()));
-        }
+        Verb::Slim(request) => return keep::slim(request, &global),
         _ => {}
     }
     let turns = matches!(verb, Verb::Convert(_));
@@ -109,7 +104,7 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
         Verb::Classifier(args::Classifier { action }) => keep::classifier(action, &global, &mut context),
         // Done above.
         Verb::Completions { .. }
-        | Verb::Man
+        | Verb::Man { .. }
         | Verb::Cite(_)
         | Verb::Inspect(_)
         | Verb::Report(_)

@@ -30,7 +30,10 @@ impl Lineage {
     /// # Errors
     /// A teacher that cannot be read.
     pub fn here(teacher: Option<&Path>, pairs: Option<&Path>) -> Result<Self, Error> {
-        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let whole = |path: &Path| match super::shipped::is_named(path) {
+            true => path.to_path_buf(), // it lies nowhere
+            false => std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()),
+        };
         let directory = std::env::current_dir().unwrap_or_default();
         let checksum = teacher.map(|file| find(file).map(|checkpoint| checkpoint.checksum())).transpose()?;
         Ok(Self { directory, teacher: teacher.map(whole), checksum, pairs: pairs.map(whole), asked: None })

@@ -5,6 +5,7 @@
 mod lineage;
 mod record;
 mod resume;
+pub mod shipped;
 mod stage;
 
 pub(crate) use lineage::Lineage;
@@ -25,8 +26,11 @@ use train::{
 /// # Errors
 /// Where there is none that can be read.
 pub fn find(path: &Path) -> Result<Checkpoint, Error> {
+    if shipped::is_named(path) {
+        return shipped::checkpoint();
+    }
     if !path.exists() {
-        let remedy = "give a run's folder (runs/NAME) or a checkpoint file";
+        let remedy = "give a run's folder (runs/NAME), a checkpoint file, or `demo` for the model in this program";
         return Err(Error::Failure(format!("{}: no such file or folder; {remedy}", path.display())));
     }
     if path.is_file() {

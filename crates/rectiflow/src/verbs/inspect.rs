@@ -1,6 +1,11 @@
 //! `inspect`: what a checkpoint, a run, a pair store or a data set is.
 
-use crate::{Error, Recipe, facts::dataset, runs::find, stage::task};
+use crate::{
+    Error, Recipe,
+    facts::dataset,
+    runs::{find, shipped},
+    stage::task,
+};
 use data::DataConfig;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -11,6 +16,9 @@ use train::{RunDir, checkpoint::Checkpoint};
 /// # Errors
 /// A path that is none of these, or a damaged file: what is wrong with it.
 pub fn inspect(path: &Path, size: Option<usize>) -> Result<Value, Error> {
+    if shipped::is_named(path) {
+        return Ok(checkpoint(&find(path)?));
+    }
     if !path.exists() {
         return Err(Error::Failure(format!("{}: no such file or folder", path.display())));
     }

@@ -6,6 +6,7 @@
 use super::CheckpointError;
 use crate::params::Info;
 use base::TensorData;
+use burn::tensor::DType;
 use crc32c::crc32c_append;
 use kernels::{Mapped, Precision};
 use safetensors::tensor::Metadata;
@@ -114,7 +115,7 @@ impl Meta {
 pub struct Blob {
     /// Full name, prefix included.
     pub info: Info,
-    /// Values, `f32`.
+    /// Values, `f32`; `f16` or `bf16` in files that nothing is trained from.
     pub data: TensorData,
 }
 
@@ -131,7 +132,8 @@ pub fn encode(meta: &Meta, blobs: &[Blob], to: &mut impl Write) -> std::io::Resu
     for blob in &order {
         let start = end;
         end += blob.data.as_bytes().len() as u64;
-        let entry = serde_json::json!({"dtype": "F32", "shape": blob.info.shape, "data_offsets": [start, end]});
+        let entry =
+            serde_json::json!({"dtype": stored(&blob.data)?, "shape": blob.info.shape, "data_offsets": [start, end]});
         header.insert(blob.info.name.clone(), entry);
     }
     let mut header = serde_json::to_vec(&header)?;
@@ -151,6 +153,16 @@ pub fn encode(meta: &Meta, blobs: &[Blob], to: &mut impl Write) -> std::io::Resu
         to.write_all(blob.data.as_bytes())?;
     }
     Ok(8 + header.len() as u64 + end)
+}
+
+/// What a file calls the type of `data`.
+fn stored(data: &TensorData) -> std::io::Result<safetensors::Dtype> {
+    match data.dtype() {
+        DType::F32 => Ok(safetensors::Dtype::F32),
+        DType::F16 => Ok(safetensors::Dtype::F16),
+        DType::BF16 => Ok(safetensors::Dtype::BF16),
+        other => Err(std::io::Error::other(format!("checkpoints hold no {other:?} numbers"))),
+    }
 }
 
 /// Where the eight digits of the checksum stand in a header. Quotes inside strings are escaped in JSON, so the key
@@ -177,13 +189,22 @@ impl Checkpoint {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let path = path.as_ref().to_path_buf();
         let io = |error| CheckpointError::Io { action: "read", path: path.clone(), error };
+        let file = Mapped::open(&File::open(&path).map_err(io)?).map_err(io)?;
+        Self::of(path, file)
+    }
+
+    /// As [`open`](Self::open), of bytes that are in the program; messages call them `name`.
+    pub fn inside(name: &str, bytes: &'static [u8]) -> Result<Self, CheckpointError> {
+        Self::of(PathBuf::from(name), Mapped::inside(bytes))
+    }
+
+    fn of(path: PathBuf, file: Mapped) -> Result<Self, CheckpointError> {
         let foreign = |reason: String| CheckpointError::Foreign { path: path.clone(), reason };
         let truncated = |expected: usize, found: usize| CheckpointError::Truncated {
             path: path.clone(),
             expected: expected as u64,
             found: found as u64,
         };
-        let file = Mapped::open(&File::open(&path).map_err(io)?).map_err(io)?;
         let Some((length, rest)) = file.bytes().split_first_chunk::<8>() else {
             return Err(truncated(8, file.bytes().len()));
         };
@@ -248,7 +269,8 @@ impl Checkpoint {
         infos
     }
 
-    /// Values of the tensor `name` (prefix included), `[n]` in row-major order, in the file's own memory.
+    /// Values of the tensor `name` (prefix included), `[n]` in row-major order, `f32`: in the file's own memory where they are
+    /// stored so, else widened.
     pub fn read(&self, name: &str) -> Result<TensorData, CheckpointError> {
         let len = self.header.info(name).map_or(0, |info| info.shape.iter().product());
         self.shaped(name, &[len])
@@ -264,10 +286,23 @@ impl Checkpoint {
         let info = self.header.info(name).ok_or_else(absent)?;
         let (begin, end) = info.data_offsets;
         let len = info.shape.iter().product::<usize>();
-        if info.dtype != safetensors::Dtype::F32 || end - begin != 4 * len || len != shape.iter().product::<usize>() {
+        let refused = || {
             let reason = format!("tensor `{name}` is {:?} {:?} in {} bytes", info.dtype, info.shape, end - begin);
-            return Err(CheckpointError::Foreign { path: self.path.clone(), reason });
+            CheckpointError::Foreign { path: self.path.clone(), reason }
+        };
+        let (dtype, size) = match info.dtype {
+            safetensors::Dtype::F32 => (DType::F32, 4),
+            safetensors::Dtype::F16 => (DType::F16, 2),
+            safetensors::Dtype::BF16 => (DType::BF16, 2),
+            _ => return Err(refused()),
+        };
+        if end - begin != size * len || len != shape.iter().product::<usize>() {
+            return Err(refused());
         }
-        Ok(self.file.tensor(self.start + begin..self.start + end, shape))
+        let range = self.start + begin..self.start + end;
+        Ok(match dtype {
+            DType::F32 => self.file.tensor(range, shape),
+            short => self.file.typed(range, shape, short).convert_dtype(DType::F32),
+        })
     }
 }

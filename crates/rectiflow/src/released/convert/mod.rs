@@ -14,6 +14,8 @@ pub use plan::Layout;
 
 use super::Release;
 use crate::{Context, Error, output};
+use base::TensorData;
+use burn::tensor::DType;
 use plan::Plan;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -39,6 +41,29 @@ impl Numbers {
             "f16" => Some(Self::F16),
             _ => None,
         }
+    }
+
+    /// In memory.
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
+
+    /// `data` in these numbers.
+    ///
+    /// # Errors
+    /// What is wrong with it: a number that is too large for them.
+    pub(crate) fn turn(self, data: TensorData) -> Result<TensorData, String> {
+        if self == Self::F16 && data.dtype() != DType::F16 {
+            // Half of the step behind the largest half rounds to infinity.
+            if let Some(value) = data.iter::<f32>().find(|value| value.is_finite() && value.abs() >= 65_520.0) {
+                return Err(format!("holds {value}, which is too large for f16; use --dtype bf16"));
+            }
+        }
+        Ok(data.convert_dtype(self.dtype()))
     }
 }
 

@@ -24,17 +24,6 @@ pub(super) struct Tensors {
     pub lines: Vec<Line>,
 }
 
-impl Numbers {
-    /// In memory.
-    fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::Bf16 => DType::BF16,
-            Self::F16 => DType::F16,
-        }
-    }
-}
-
 impl Tensors {
     /// Refuses tensors that could not be written, or not in their own numbers.
     pub(super) fn check(&self, numbers: Option<Numbers>) -> Result<(), Error> {
@@ -104,15 +93,10 @@ impl Tensors {
         }
         let Some(numbers) = numbers else { return Ok(pieces.into_iter().map(|(_, data)| data).collect()) };
         let turned = |(name, data): (&String, TensorData)| {
-            if numbers == Numbers::F16 && data.dtype() != DType::F16 {
-                // Half of the step behind the largest half rounds to infinity.
-                if let Some(value) = data.iter::<f32>().find(|value| value.is_finite() && value.abs() >= 65_520.0) {
-                    let problem = format!("holds {value}, which is too large for f16; use --dtype bf16");
-                    let name = format!("{}: {name}", self.weights.path().display());
-                    return Err(Error::from(NetsError::Tensor { name, problem }));
-                }
-            }
-            Ok(data.convert_dtype(numbers.dtype()))
+            numbers.turn(data).map_err(|problem| {
+                let name = format!("{}: {name}", self.weights.path().display());
+                Error::from(NetsError::Tensor { name, problem })
+            })
         };
         pieces.into_iter().map(turned).collect()
     }
