@@ -379,7 +379,7 @@ fn what_cannot_be_read_is_refused_with_the_remedy() {
     refused(&[], "empty", 1, "rectiflow data get minilm");
     write_encoder(&at("cache"));
     refused(&[("task.text", ""), ("data.label", "caption")], "cache", 2, "set `task.text");
-    refused(&[("task.text", "{encoder='clip'}")], "cache", 2, "there is `minilm`");
+    refused(&[("task.text", "{encoder='clip'}")], "cache", 2, "there are `minilm` and `released`");
     refused(&[("task.text", "{length=7}")], "cache", 2, "text.length is 7");
     let network = "{type='dit',width=16,depth=1,heads=2,patch=2,condition={tokens=9}}";
     refused(&[("network", network)], "cache", 2, "the encoder gives 8 features");

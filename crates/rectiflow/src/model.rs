@@ -7,7 +7,7 @@ use crate::{
     context::Context,
     device::Chosen,
     pipeline::{Around, Before},
-    release::beneath,
+    release::{self, Beneath, beneath, is_released},
     words::{Words, captions},
 };
 use base::{Condition, Device, NULL_CLASS, Shape, Taps, Tensor, Times};
@@ -81,6 +81,9 @@ impl Model {
 
     /// As [`Model::open`], one that hears sounds in mixtures too.
     pub(crate) fn of_any(path: &Path, which: Which, device: &Chosen) -> Result<Self, Error> {
+        if is_released(path) {
+            return Self::released(path, None, device);
+        }
         let checkpoint = find(path)?;
         let meta = checkpoint.meta().clone();
         let file = checkpoint.path().to_path_buf();
@@ -119,6 +122,47 @@ impl Model {
         let (before, around) = (None, None);
         let (images, data) = (meta.images, meta.data);
         Ok(Self { net, recipe, subject, file, images, parameters, data, words, captions, codec, before, around })
+    }
+
+    /// A released model in the place of a run's, over `data`, which say the size of its pictures and the captions that it is asked; its own size
+    /// and none where absent.
+    ///
+    /// # Errors
+    /// A model that cannot be read, or is a single file.
+    pub fn released(path: &Path, data: Option<&data::DataConfig>, device: &Chosen) -> Result<Self, Error> {
+        let mut recipe = release::recipe(path, None, &mut |_| ())?;
+        if let Some(data) = data {
+            recipe.data = data.clone();
+            recipe.check()?;
+        }
+        let codec = Codec::of(&recipe, None, device)?;
+        let (shape, identity) = match &codec {
+            Some(codec) => (codec.latent, Some(codec.identity.clone())),
+            None => return Err(Error::Usage(format!("{}: it has no autoencoder", path.display()))),
+        };
+        let Some(Beneath { net, identity: data, .. }) = beneath(&recipe, shape, &device.device)? else {
+            return Err(Error::Usage(format!("{}: it has no network", path.display())));
+        };
+        let subject =
+            Subject { stage: "released".into(), shape, classes: vec![], data: recipe.name.clone(), codec: identity };
+        let words = Words::of(&recipe)?;
+        let parameters = burn::module::Module::num_params(&net) as u64;
+        let (file, images, captions) = (path.to_path_buf(), 0, Vec::new());
+        let (before, around) = (None, None);
+        Ok(Self { net, recipe, subject, file, images, parameters, data, words, captions, codec, before, around })
+    }
+
+    /// This teacher for a student that learns `data`: a released model comes without any, and takes the student's.
+    ///
+    /// # Errors
+    /// Those of [`Model::released`].
+    pub fn over(self, data: &data::DataConfig, device: &Chosen) -> Result<Self, Error> {
+        if self.is_released() { Self::released(&self.file, Some(data), device) } else { Ok(self) }
+    }
+
+    /// Whether it is a released model and no run's.
+    pub fn is_released(&self) -> bool {
+        is_released(&self.file)
     }
 
     /// The same without its weights: what can be known of it, and nothing that can be computed.

@@ -59,6 +59,7 @@ pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) 
             };
             let teacher = Model::open(&teacher, which(None)?, &context.device)?;
             let recipe = method.recipe(&teacher, |below| layers(below, recipe.as_deref(), &overrides))?;
+            let teacher = teacher.over(&recipe.data, &context.device)?;
             plan::plan_student(method, &recipe, teacher, pairs.as_deref(), context)?
         }
     };
@@ -153,6 +154,7 @@ pub(super) fn student(
     let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
     let resume = request.run.resume.as_deref().map(Resume::parse);
     let pairs = request.pairs.as_deref();
+    let teacher = teacher.over(&recipe.data, &context.device)?;
     if request.run.dry_run {
         verbs::student::rehearse(method, &recipe, &teacher, pairs, &folder, resume.as_ref(), context)?;
         return print(global, &json!({ "recipe": recipe }), || recipe.to_toml());

@@ -6,7 +6,7 @@
 use super::{Family, Release, network::sizes, times::shift};
 use crate::{
     Error, Recipe,
-    recipe::{Generate, SampleConfig, TaskConfig, TextConfig},
+    recipe::{Generate, PairsRecipe, SampleConfig, TaskConfig, TextConfig},
 };
 use data::DataConfig;
 use flow::{Parameterization, ScheduleConfig, Solver, TimeConfig, TimeLaw, guidance::GuidanceConfig};
@@ -66,6 +66,15 @@ pub fn recipe(place: &Path, lora: Option<usize>, note: &mut dyn FnMut(String)) -
             (flow::Path::Linear {}, Parameterization::Velocity {}, Solver::Euler {}, ScheduleConfig::Shifted { shift })
         }
     };
+    let guided = GuidanceConfig { scale: guidance, ..GuidanceConfig::default() };
+    // A teacher is followed as its pipeline follows it.
+    let generate = methods::PairsConfig {
+        solver: solver.clone(),
+        steps,
+        schedule: layout.clone(),
+        batch: 1,
+        ..Default::default()
+    };
     let counted = diffusion.map(|diffusion| diffusion.path.steps);
     let network = ReleasedConfig { guidance: if told { 3.5 } else { 1.0 }, ..ReleasedConfig::new(sizes, counted) };
     let name = place.file_name().map_or("model".into(), |name| name.to_string_lossy().replace('.', "-"));
@@ -89,14 +98,8 @@ pub fn recipe(place: &Path, lora: Option<usize>, note: &mut dyn FnMut(String)) -
         data: DataConfig { size: Some(side * codec.factor()), channels: Some(3), ..DataConfig::default() },
         network: NetConfig::Released(Box::new(network)),
         train,
-        sample: SampleConfig {
-            steps,
-            batch: 1,
-            solver,
-            schedule: layout,
-            guidance: GuidanceConfig { scale: guidance, ..GuidanceConfig::default() },
-            ..SampleConfig::default()
-        },
+        pairs: PairsRecipe { count: 1000, guidance: guided.clone(), generate, ..PairsRecipe::default() },
+        sample: SampleConfig { steps, batch: 1, solver, schedule: layout, guidance: guided, ..SampleConfig::default() },
         from: Some(place),
         ..Recipe::default()
     })

@@ -66,7 +66,7 @@ pub fn resume(folder: &Path, context: &mut Context) -> Result<TrainReport, Error
     let lineage = lineage.ok_or_else(|| unsaid(folder, &method.name().replace('_', "-")))?;
     let teacher = teacher(&lineage, folder, context)?;
     let pairs = lineage.pairs.map(|pairs| moved(pairs, folder, context));
-    let teacher = Model::teacher(&teacher, which(None)?, &context.device)?;
+    let teacher = Model::teacher(&teacher, which(None)?, &context.device)?.over(&recipe.data, &context.device)?;
     student(method, &recipe, teacher, pairs.as_deref(), folder, latest, context).map(|report| report.train)
 }
 

@@ -9,6 +9,7 @@ use crate::{
     one_more_step,
     pairs::{self, PairsReport},
     recipe::Layers,
+    release::beneath,
     sampling::Classes,
     sight::Pictured,
     sound::Part,
@@ -66,7 +67,9 @@ impl Method {
         if !wrote_lora {
             recipe.lora = None; // the teacher's is in its weights by now
         }
-        recipe.from = None; // so are a released model's
+        if !(teacher.is_released() && recipe.lora.is_some()) {
+            recipe.from = None; // so are a released model's, but where they lie beneath
+        }
         let objective = teacher.recipe.objective();
         let stage = match self {
             Self::Reflow => recipe.reflow.stage(&objective),
@@ -156,7 +159,11 @@ pub fn student(
     };
     let (words, codec) = (teacher.words.clone(), teacher.codec.clone());
     let asked = if recipe.train.sample_every > 0 { Classes::all(&teacher)? } else { Classes::None };
-    let lineage = Lineage::here(Some(&teacher.file), existing)?;
+    let lineage = match teacher.is_released() {
+        true => Lineage { teacher: Some(teacher.file.clone()), ..Lineage::here(None, existing)? },
+        false => Lineage::here(Some(&teacher.file), existing)?,
+    };
+    let beneath = beneath(recipe, subject.shape, &context.device.device)?;
     let teacher = (recipe.target != Target::Path).then(|| Teacher {
         net: teacher.net,
         recipe: teacher.recipe,
@@ -164,8 +171,9 @@ pub fn student(
     });
     let data = (!recipe.needs_pairs()).then_some(data);
     let plain = Job::new(recipe, subject, &mut *source, folder, resume);
-    let train = Job { validation, start, teacher, premetric, gauge, words, codec, asked, data, lineage, ..plain }
-        .run(context)?;
+    let train =
+        Job { validation, start, beneath, teacher, premetric, gauge, words, codec, asked, data, lineage, ..plain }
+            .run(context)?;
     Ok(StudentReport { pairs: made, pair_count, train })
 }
 

@@ -13,7 +13,10 @@ use rectiflow::{
         Network, Prompted, Release, adapter,
         convert::{ConvertRequest, Layout, convert},
     },
-    verbs::train::{Resume, TrainReport, rehearse, train},
+    verbs::{
+        student::{Method, student},
+        train::{Resume, TrainReport, rehearse, train},
+    },
 };
 use std::path::{Path, PathBuf};
 
@@ -254,4 +257,42 @@ fn what_cannot_be_trained_is_refused() {
     let file = release::recipe(&fixture("single/sd35m_tiny.safetensors"), None, &mut |_| ()).unwrap_err().to_string();
     assert!(file.contains("rectiflow convert"), "{file}");
     assert!(!data.path().join("no").exists());
+}
+
+/// A released model teaches: its pairs answer the captions of the student's data, and a correction lies beneath none of its weights.
+///
+/// Mutants: the teacher's own size kept where the student's pictures have another; pairs of no caption; the student's weights beneath copied
+/// into the run.
+#[test]
+fn a_released_model_teaches_its_own_straightening() {
+    let data = tempfile::tempdir().unwrap();
+    pictures(data.path(), 32);
+    let device = Context::silent().device;
+    let teacher = Model::teacher(&fixture("sd3_tiny"), Default::default(), &device).unwrap();
+    let recipe = Method::Reflow.recipe(&teacher, |below| {
+        let set = [
+            "data.size=32",
+            "pairs.count=4",
+            "pairs.generate.steps=2",
+            "train.images=4",
+            "train.batch=2",
+            "lora.rank=2",
+        ];
+        set.iter().try_fold(below, |layers, set| layers.set(set))?.data(data.path().to_str().unwrap())
+    });
+    let recipe = recipe.unwrap();
+    assert_eq!(recipe.from.as_deref(), Some(teacher.file.as_path()));
+    let run = data.path().join("straight");
+    let teacher = teacher.over(&recipe.data, &device).unwrap();
+    assert_eq!(teacher.subject.shape, base::Shape::from([16, 8, 8]));
+    let report = student(Method::Reflow, &recipe, teacher, None, &run, None, &mut Context::silent()).unwrap();
+    assert_eq!((report.pair_count, report.train.images), (4, 4));
+    let store = ::data::pairs::PairStore::open(&run.join("pairs")).unwrap();
+    let batch = store.batch(&[0, 1, 2, 3]).unwrap();
+    assert!(batch.captions.iter().flatten().all(|caption| caption.contains("square on the")), "{:?}", batch.captions);
+    assert!(!run.join("checkpoints").join(train::checkpoint::FROZEN).exists());
+    let (own, ..) = answers(&run, "a red square on the left");
+    assert!(own.abs().max().into_scalar::<f32>() > 0.0);
+    let resumed = rectiflow::verbs::resume::resume(&run, &mut Context::silent()).unwrap();
+    assert_eq!(resumed.images, 4);
 }

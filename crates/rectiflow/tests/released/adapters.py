@@ -1,6 +1,6 @@
 """Corrections of low rank between this program and diffusers with peft, both ways: pictures of the same noise are compared.
 
-    python crates/rectiflow/tests/released/peft.py RECTIFLOW MODEL RUN
+    python crates/rectiflow/tests/released/adapters.py RECTIFLOW MODEL RUN
 
 RECTIFLOW is the program, MODEL a released model's folder, RUN a run of `train --from MODEL --lora`. Needs torch, diffusers, peft,
 transformers. Prints the largest difference of a pixel in [-1, 1] for each file, and fails above 1e-4.
@@ -34,8 +34,8 @@ def main(program, model, run):
         report("without corrections", ours(program, model, work, []), before)
         adapter = Path(run) / "adapter"
         files = [adapter / "pytorch_lora_weights.safetensors"]
-        # diffusers reads no file of kohya's for Stable Diffusion 3.
-        files += [] if "3" in kind(model) else [adapter / "kohya.safetensors"]
+        # diffusers reads no file of kohya's for Stable Diffusion 3, and of FLUX at its released size alone.
+        files += [] if hasattr(pipe, "transformer") else [adapter / "kohya.safetensors"]
         for file in files:
             pipe.load_lora_weights(file.parent, weight_name=file.name)
             after = theirs(pipe, noise)
