@@ -1,5 +1,5 @@
 //! Domain adaptation: a flow carries features of images in one style to features of another, and the classifier stays as it is
-//! (Liu et al. 2022, arXiv:2209.03003, section 3.4). `cargo run --release --example adaptation [-- CLASSIFIER FROM TO SIZE]`
+//! (Liu et al. 2022, arXiv:2209.03003, section 3.4). `cargo run --release --example adaptation [-- IMAGES [CLASSIFIER FROM TO SIZE]]`
 //!
 //! No image of the new style has a partner or a class. Without arguments: Fashion-MNIST, and as a poor camera sees it.
 //! Pairs made at random carry features to the right law and lose the classes on the way; optimal transport keeps them.
@@ -24,14 +24,15 @@ fn main() -> Result<(), Failure> {
     let device = Device::flex();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let named = |name: &String, size: &String| DataConfig { size: size.parse().ok(), ..DataConfig::named(name) };
+    let images = args.first().map_or(Ok(150_000), |images| images.parse())?;
     let (judge, from, to) = match &args[..] {
-        [file, from, to, size] => (Classifier::load(file.as_ref(), &device)?, named(from, size), named(to, size)),
+        [_, file, from, to, size] => (Classifier::load(file.as_ref(), &device)?, named(from, size), named(to, size)),
         _ => (Classifier::fashion_mnist(&device)?, DataConfig::default(), DataConfig::default()),
     };
     let read = |config: &DataConfig, split: Split, skip: usize, new: bool| -> Result<(Matrix, Vec<i64>), Failure> {
         let set = data::open(&config.with_split(split))?;
         let batch = data::gather(&*set, &(skip..set.len().min(skip + 2000)).collect::<Vec<_>>())?;
-        let images = if new && args.is_empty() { poor(&batch.rows) } else { batch.rows };
+        let images = if new && args.len() < 2 { poor(&batch.rows) } else { batch.rows };
         let [c, h, w] = batch.shape.image()?;
         Ok((judge.run(&images, [batch.labels.len(), c, h, w])?.0, batch.labels))
     };
@@ -41,7 +42,7 @@ fn main() -> Result<(), Failure> {
 
     let d = home.columns();
     let carried = |coupling: Coupling| -> Result<Matrix, Failure> {
-        let config = TrainConfig { images: 150_000, batch: 256, validate_every: 0, ..Default::default() };
+        let config = TrainConfig { images, batch: 256, validate_every: 0, ..Default::default() };
         let (objective, origin) = (Objective::default(), Origin::Data);
         let task = FlowTask { objective, origin, coupling, condition_dropout: 0.0, conditional: false, seed: 0 };
         let net = NetConfig::Mlp(MlpConfig { width: 256, ..Default::default() }).init(0, [d], 0, &device)?;

@@ -91,7 +91,7 @@ fn networks() -> Vec<(Layout, Store)> {
     ]
 }
 
-/// That a line says the right thing is held by files that others wrote (`crates/rectiflow/tests/released/{single,convert}.rs`); here, that
+/// That a line says the right thing is held by files that others wrote (`crates/rectiflow/tests/all/released/{single,convert}.rs`); here, that
 /// each tensor has one, that the map told from either side is the same, and that what is written is read.
 ///
 /// Mutants: residual blocks of a level counted with its halving; a level that reads no text taken for one that does; rows of a perceptron

@@ -21,7 +21,7 @@ use data::{
     LoaderConfig, Split,
     pairs::{PairLoader, PairStore},
 };
-use flow::{ScheduleConfig, Solver};
+use flow::{ScheduleConfig, Solver, guidance::GuidanceConfig};
 use methods::{OneMoreStep, Target};
 use nets::{Net, weights::graft};
 use serde::Serialize;
@@ -103,6 +103,10 @@ impl Method {
     fn suit_sampling(self, recipe: &mut Recipe) {
         let curved = recipe.path != (flow::Path::Linear {});
         let (sample, cuts) = (&mut recipe.sample, &recipe.pairs.generate.cuts);
+        // What the teacher's guidance did is in what the student learns: guided once more, it would be done twice.
+        if recipe.pairs.guidance.scale != 1.0 && (recipe.coupling.needs_pairs() || recipe.target != Target::Path) {
+            sample.guidance = GuidanceConfig::default();
+        }
         if recipe.coupling.needs_pairs() && curved
             || matches!(sample.solver, Solver::Anchored { .. } | Solver::Consistency {})
         {

@@ -1,8 +1,6 @@
 //! `schedule --export`: what is written for diffusers leads back to the same samples.
 
-mod common;
-
-use common::{rectiflow, run};
+use crate::common::{rectiflow, run};
 use predicates::prelude::*;
 use serde_json::Value;
 use std::{fs, path::Path};

@@ -1,8 +1,6 @@
 //! `shape`: files to facts, points, distances, surfaces and figures, and what it says to bad ones.
 
-mod common;
-
-use common::{json, rectiflow};
+use crate::common::{json, rectiflow};
 use predicates::prelude::*;
 use rectiflow::{
     device::Chosen,
@@ -256,7 +254,7 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     refused("sample runs/flow --resolution 100 --output x.glb", "--resolution 100");
     refused("codec codec.toml --set data.size=32 -o runs/other", "data.size");
     refused("codec codec.toml --set codec.tokens=99 -o runs/other", "codec.tokens");
-    refused(&format!("sample {} --output x.glb", common::run().display()), "draws no shapes");
+    refused(&format!("sample {} --output x.glb", crate::common::run().display()), "draws no shapes");
     assert!(!at.join("runs/other").exists() && !at.join("x.glb").exists());
 }
 

@@ -1,9 +1,7 @@
 //! `restore`, end to end with a tiny network: what is known stays, what is written is measured, what makes no sense is refused.
 
-mod common;
-
+use crate::common::{json, rectiflow, run};
 use assert_cmd::Command;
-use common::{json, rectiflow, run};
 use serde_json::Value;
 use std::{
     fs,
@@ -223,7 +221,7 @@ fn attentive() -> PathBuf {
     let folder = RUN.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let sets = ["network.attention=[2]", "train.validate_every=0", "train.optim.lr=1e-2"];
-        let mut train = common::train_tiny();
+        let mut train = crate::common::train_tiny();
         train.args(sets.iter().flat_map(|set| ["--set", set])).arg("-o").arg(folder.path().join("run"));
         train.assert().success();
         folder

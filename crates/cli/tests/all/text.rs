@@ -1,8 +1,6 @@
 //! Text-to-image from end to end, with an encoder small enough to be written here.
 
-mod common;
-
-use common::{json, rectiflow};
+use crate::common::{json, rectiflow};
 use predicates::prelude::predicate;
 use serde_json::{Value, json as object};
 use std::{collections::BTreeMap, fs, path::Path};
@@ -97,7 +95,7 @@ fn write_pictures(folder: &Path) {
     }
 }
 
-const SETS: [&str; 12] = [
+const SETS: [&str; 13] = [
     "data.holdout=0.4",
     "task.text={length=5}",
     "network={type='dit',width=16,depth=1,heads=2,patch=2,condition={tokens=8,vector=8}}",
@@ -109,6 +107,7 @@ const SETS: [&str; 12] = [
     "train.sample_every=128",
     "train.optim.lr=0.01",
     "sample.steps=2",
+    "sample.guidance.scale=1.5",
     "train.ema.decays=[0.9]",
 ];
 
@@ -193,7 +192,7 @@ fn prompts_go_from_training_to_one_step() {
     assert_ne!(edited(&[]), edited(&["--source-prompt", "red square three"]));
     let mut deaf = program();
     deaf.args(["restore", "--task", "colour", "--input"]).arg(at("pictures")).args(["--prompt", "x", "-o"]);
-    deaf.arg(at("no")).arg(common::run()).assert().code(2).stderr(predicate::str::contains("reads no text"));
+    deaf.arg(at("no")).arg(crate::common::run()).assert().code(2).stderr(predicate::str::contains("reads no text"));
 
     // The whole of InstaFlow: guided pairs, reflow, distillation to one step, each reading the same words.
     for (verb, teacher, student) in [("reflow", "base", "straight"), ("distill", "straight", "one")] {
@@ -201,6 +200,9 @@ fn prompts_go_from_training_to_one_step() {
         command.args([verb, "-n", "24", "--images", "32", "--set", "pairs.generate.steps=2"]);
         command.args(["--set", "pairs.guidance.scale=2.0", "-o"]).arg(at(student)).arg("--teacher").arg(at(teacher));
         assert_eq!(json(&mut command)["pair_count"], 24, "{verb}");
+        // Guidance is in the pairs. Mutant: the student sampled with the teacher's as well.
+        let recipe = fs::read_to_string(at(student).join("recipe.toml")).unwrap();
+        assert!(recipe.contains("[sample.guidance]\nscale = 1.0\n"), "{verb}: {recipe}");
     }
     assert_ne!(draw("one", &["red square"], &[]), draw("one", &["green stripe"], &[]));
 
@@ -342,7 +344,7 @@ fn prompts_are_served() {
     sample.env("RECTIFLOW_DATA", at("cache")).arg("sample").arg(&model).args(["--prompt", "red square one"]);
     sample.args(["-n", "2", "--seed", "3", "--guidance-scale", "2", "-o"]).arg(at("drawn")).assert().success();
 
-    let mut server = common::Serving::start(&model, &[("RECTIFLOW_DATA", at("cache").as_path())]);
+    let mut server = crate::common::Serving::start(&model, &[("RECTIFLOW_DATA", at("cache").as_path())]);
     let ask = |prompt: &str| {
         let body = object!({ "prompt": prompt, "n": 2, "seed": 3, "guidance_scale": 2 });
         server.post("/v1/images/generations", &body.to_string())
@@ -394,7 +396,7 @@ fn what_cannot_be_read_is_refused_with_the_remedy() {
     refused(&[], "cache", 2, "no sample of");
 
     // A student reads what its teacher reads, and nobody is told three thousand captions.
-    let model = common::run();
+    let model = crate::common::run();
     let mut reflow = rectiflow();
     reflow.args(["reflow", "--set", "task.text={}", "-o"]).arg(at("no")).arg("--teacher").arg(&model);
     reflow.assert().code(2).stderr(predicate::str::contains("`task.text` cannot be set"));

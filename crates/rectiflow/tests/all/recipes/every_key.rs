@@ -187,7 +187,7 @@ const STUDENTS: &[(Run, &str, &str, Moves)] = &[
         "reflow.linear",
         "true",
         Elsewhere(
-            "crates/cli/tests/few_steps.rs",
+            "crates/cli/tests/all/few_steps.rs",
             "a_diffusion_takes_one_more_step_and_is_rectified_along_its_own_path",
         ),
     ),

@@ -1,8 +1,6 @@
 //! From a base model of images to one that a judge prefers: reward, alignment, win rate.
 
-mod common;
-
-use common::{Serving, json, rectiflow, run};
+use crate::common::{Serving, json, rectiflow, run};
 use predicates::prelude::*;
 use std::fs;
 

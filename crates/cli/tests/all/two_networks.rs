@@ -1,8 +1,6 @@
 //! `toy` with a second network: velocity and denoiser read as one field, sampled at any strength of noise.
 
-mod common;
-
-use common::rectiflow;
+use crate::common::rectiflow;
 use predicates::prelude::*;
 use serde_json::Value;
 

@@ -1,8 +1,6 @@
 //! Runs lose nothing, refused commands change nothing, and the files people really have are read or named.
 
-mod common;
-
-use common::{Serving, json, rectiflow, run};
+use crate::common::{Serving, json, rectiflow, run};
 use predicates::prelude::PredicateBooleanExt;
 use serde_json::Value;
 use std::{

@@ -1,8 +1,6 @@
 //! Fewer steps, end to end, with a tiny network: reflow, every target of distillation, schedules, one more step, `fast`.
 
-mod common;
-
-use common::{checkpoint, json, rectiflow, run, train_tiny};
+use crate::common::{checkpoint, json, rectiflow, run, train_tiny};
 use predicates::prelude::*;
 use serde_json::Value;
 use std::fs;

@@ -1,8 +1,6 @@
 //! What judges say beside their figures: real images, errors, other features, what they see; and whether images may be mirrored.
 
-mod common;
-
-use common::{json, rectiflow, run, train_tiny};
+use crate::common::{json, rectiflow, run, train_tiny};
 use predicates::prelude::*;
 use serde_json::Value;
 

@@ -1,9 +1,7 @@
 //! Everything a user can get wrong ends in a clear error and its exit code, never in a panic (101) or a signal.
 
-mod common;
-
+use crate::common::{checkpoint, rectiflow, run, train_tiny};
 use assert_cmd::Command;
-use common::{checkpoint, rectiflow, run, train_tiny};
 use std::{fs, path::Path};
 
 /// Runs to failure with `code`; the message on standard error must hold every fragment.
@@ -31,14 +29,14 @@ fn folders_whose_names_are_no_text_are_used_or_refused() {
     let odd = folder.path().join(OsStr::from_bytes(b"run-\xff"));
     std::fs::create_dir(&odd).unwrap();
     let file = odd.join("model.safetensors");
-    std::fs::copy(common::checkpoint(), &file).unwrap();
+    std::fs::copy(crate::common::checkpoint(), &file).unwrap();
     let sheet = folder.path().join("s.png");
-    common::rectiflow().arg("inspect").arg(&file).assert().success();
-    common::rectiflow().args(["sample", "-n", "2", "-o"]).arg(&sheet).arg(&file).assert().success();
+    crate::common::rectiflow().arg("inspect").arg(&file).assert().success();
+    crate::common::rectiflow().args(["sample", "-n", "2", "-o"]).arg(&sheet).arg(&file).assert().success();
     let schedules = ["schedule", "--steps", "2", "--anchors", "4", "--num", "2", "-o"];
-    common::rectiflow().args(schedules).arg(folder.path().join("schedules")).arg(&file).assert().success();
+    crate::common::rectiflow().args(schedules).arg(folder.path().join("schedules")).arg(&file).assert().success();
     let diagnose = ["diagnose", "--num", "2", "--steps", "2", "-o"];
-    let refused = common::rectiflow().args(diagnose).arg(&odd).arg(&file).assert();
+    let refused = crate::common::rectiflow().args(diagnose).arg(&odd).arg(&file).assert();
     refused.code(1).stderr(predicates::str::contains("cannot be written as JSON"));
 }
 

@@ -1,8 +1,6 @@
 //! `codec`, and a flow on its latents: trained, straightened, sampled and judged by the verbs that every flow knows.
 
-mod common;
-
-use common::rectiflow;
+use crate::common::rectiflow;
 use predicates::prelude::*;
 use std::path::Path;
 
@@ -105,7 +103,7 @@ fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
     refused(&holes(&["--noise", "0.1", "--cost", "latent"]), "--cost decoder");
     refused(&["--degrade", "--task", "inpaint", "--box", "28"], "knows no value");
     let mut pixels = rectiflow();
-    pixels.arg("restore").arg(common::run()).args(["--input", "fashion-mnist-mini", "--cost", "decoder", "-o"]);
+    pixels.arg("restore").arg(crate::common::run()).args(["--input", "fashion-mnist-mini", "--cost", "decoder", "-o"]);
     pixels.arg(at("no")).args(hole).assert().code(2).stderr(predicate::str::contains("moves pictures"));
     // A codec that changed under its flow is noticed, and a run of another kind is no codec.
     with("codec", &[&tiny[..], &["seed=2"]].concat(), &at("other")).assert().success();

@@ -1,8 +1,6 @@
 //! Every verb does what it says, end to end, with a tiny network.
 
-mod common;
-
-use common::{checkpoint, json, rectiflow, run, train_tiny};
+use crate::common::{checkpoint, json, rectiflow, run, train_tiny};
 use predicates::prelude::*;
 use serde_json::Value;
 use std::fs;

@@ -1,10 +1,9 @@
 //! Released models from the command line: the golden picture as a PNG, and what is refused.
 
-mod common;
 #[path = "common/hub.rs"]
 mod hub;
 
-use common::rectiflow;
+use crate::common::rectiflow;
 use hub::Hub;
 use predicates::prelude::*;
 use std::{fs, path::PathBuf};
@@ -117,7 +116,7 @@ fn options_of_runs_and_of_released_models_are_not_mixed() {
         command.args([option, value]).arg("--output").arg(&output);
         command.assert().code(2).stderr(predicate::str::contains(option));
     }
-    let run = common::run();
+    let run = crate::common::run();
     for (option, value) in [("--negative-prompt", "x"), ("--height", "32"), ("--skip-layers", "1")] {
         let mut command = rectiflow();
         command.arg("sample").arg(&run).args([option, value]).arg("--output").arg(&output);

@@ -1,8 +1,6 @@
 //! A flow between two folders of images, end to end: trained, scored, applied, reflowed and distilled.
 
-mod common;
-
-use common::{json, rectiflow, run, train_tiny};
+use crate::common::{json, rectiflow, run, train_tiny};
 use std::fs;
 
 /// Two folders of files with the same names: bars that stand, and the same bars lying, grey levels by number.

@@ -1,0 +1,9 @@
+//! The library from outside: one test program, so that its tests share both cores to the end.
+
+mod architecture;
+mod examples;
+mod instaflow;
+mod judge;
+mod old_files;
+mod recipes;
+mod released;
