@@ -108,7 +108,7 @@ pub fn text(facts: &Value) -> String {
                     }
                 }
                 Value::Array(items) if items.is_empty() => {}
-                other => *out += &format!("{pad}{key:<18} {other}\n"),
+                other => *out += &format!("{pad}{key:<18} {}\n", word(other)),
             }
         }
     }
@@ -117,10 +117,52 @@ pub fn text(facts: &Value) -> String {
         if let Ok(kind) = serde_json::from_value::<data::LeftOut>(item.clone()) {
             return kind.to_string();
         }
-        let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
         item.as_object().map_or_else(|| word(item), |keys| keys.values().map(word).collect::<Vec<_>>().join("  "))
     }
     let mut out = String::new();
     lines(facts, 0, &mut out);
     out
+}
+
+/// A value as people read it: four digits of a fraction, and pairs in a list side by side. `--json` has all of it.
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => {
+            let value = number.as_f64().unwrap_or_default();
+            if value != 0.0 && !(1e-4..1e5).contains(&value.abs()) {
+                return format!("{value:.3e}");
+            }
+            let digits = (3 - value.abs().max(1e-4).log10().floor() as i32).clamp(1, 7) as usize;
+            format!("{value:.digits$}").trim_end_matches('0').trim_end_matches('.').into()
+        }
+        Value::Array(items) if items.iter().all(Value::is_array) => {
+            let pair = |pair: &Value| pair.as_array().into_iter().flatten().map(word).collect::<Vec<_>>().join(" ");
+            items.iter().map(pair).collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(word).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Mutants: digits counted from the point; whole numbers cut; a class and its count on different sides.
+    #[test]
+    fn values_are_written_for_people() {
+        let written = |value: Value| word(&value);
+        assert_eq!(written(json!(0.629_787_83)), "0.6298");
+        assert_eq!(written(json!(12.345_678)), "12.35");
+        assert_eq!(written(json!(0.000_123_456)), "0.0001235");
+        assert_eq!(
+            [json!(0.0), json!(2.0), json!(-0.5), json!(10.0), json!(98_765.4)].map(written).join(" "),
+            "0 2 -0.5 10 98765.4"
+        );
+        assert_eq!([json!(9.095e-94), json!(1.5e9), json!(200_000)].map(written).join(" "), "9.095e-94 1.500e9 200000");
+        assert_eq!(written(json!([["cat", 12], ["dog", 3]])), "cat 12, dog 3");
+        assert_eq!(written(json!([3, 64, 64])), "[3, 64, 64]");
+    }
 }
