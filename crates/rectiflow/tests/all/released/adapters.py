@@ -1,7 +1,7 @@
 """Corrections of low rank between this program and diffusers with peft, both ways: pictures of the same noise are compared.
 
 <<<<<<<< HEAD:crates/rectiflow/tests/all/released/adapters.py
-    python crates/rectiflow/tests/released/adapters.py RECTIFLOW MODEL RUN
+    python crates/rectiflow/tests/all/released/adapters.py RECTIFLOW MODEL RUN
 ========
     python crates/rectiflow/tests/all/released/peft.py RECTIFLOW MODEL RUN
 >>>>>>>> 6e5b7ad (Test the program and the library in one test program each; make two examples small where they are only run):crates/rectiflow/tests/all/released/peft.py
