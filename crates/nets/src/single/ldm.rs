@@ -11,6 +11,8 @@ pub(super) struct Levels {
     layers: usize,
     /// For each level, fine to coarse, whether it reads text.
     reads: Vec<bool>,
+    /// Transformers at each place that has one: two where the first reads pixels alone (AudioLDM 2, FlowSep).
+    together: usize,
 }
 
 impl Levels {
@@ -21,7 +23,8 @@ impl Levels {
         let levels = halvings + 1;
         let layers = (inputs.saturating_sub(1 + halvings) / levels).max(1);
         let reads = |level: usize| names.contains(&format!("input_blocks.{}.1.norm.weight", 1 + level * (layers + 1)));
-        Self { layers, reads: (0..levels).map(reads).collect() }
+        let together = 1 + usize::from(names.contains("middle_block.3.in_layers.0.weight"));
+        Self { layers, reads: (0..levels).map(reads).collect(), together }
     }
 
     /// From diffusers' names.
@@ -30,7 +33,8 @@ impl Levels {
         // Never more in all than there are names, whatever the first level has.
         let layers = count(names, "down_blocks.0.resnets.").min(names.len() / levels).max(1);
         let reads = |level: usize| names.contains(&format!("down_blocks.{level}.attentions.0.norm.weight"));
-        Self { layers, reads: (0..levels).map(reads).collect() }
+        let together = count(names, "mid_block.attentions.").clamp(1, 2);
+        Self { layers, reads: (0..levels).map(reads).collect(), together }
     }
 }
 
@@ -49,17 +53,23 @@ fn resnet(lines: &mut Vec<Line>, one: &str, other: &str) {
 }
 
 /// The map of a U-Net.
-pub(super) fn unet(Levels { layers, reads }: Levels) -> Vec<Line> {
+pub(super) fn unet(Levels { layers, reads, together }: Levels) -> Vec<Line> {
     let mut lines = vec![
         Line::new("input_blocks.0.0.", "conv_in."),
         Line::new("time_embed.0.", "time_embedding.linear_1."),
         Line::new("time_embed.2.", "time_embedding.linear_2."),
         Line::new("out.0.", "conv_norm_out."),
         Line::new("out.2.", "conv_out."),
-        Line::new("middle_block.1.", "mid_block.attentions.0."),
     ];
+    // The transformers after residual block `j`, which stand behind it under its number.
+    let readers = |lines: &mut Vec<Line>, one: &str, other: &str, j: usize| {
+        for k in 0..together {
+            lines.push(Line::new(format!("{one}{}.", k + 1), format!("{other}attentions.{}.", j * together + k)));
+        }
+    };
     resnet(&mut lines, "middle_block.0.", "mid_block.resnets.0.");
-    resnet(&mut lines, "middle_block.2.", "mid_block.resnets.1.");
+    readers(&mut lines, "middle_block.", "mid_block.", 0);
+    resnet(&mut lines, &format!("middle_block.{}.", together + 1), "mid_block.resnets.1.");
     let last = reads.len() - 1;
     for (level, reads_text) in reads.iter().enumerate() {
         for j in 0..layers {
@@ -67,7 +77,7 @@ pub(super) fn unet(Levels { layers, reads }: Levels) -> Vec<Line> {
                 (format!("input_blocks.{}.", 1 + level * (layers + 1) + j), format!("down_blocks.{level}."));
             resnet(&mut lines, &format!("{one}0."), &format!("{other}resnets.{j}."));
             if *reads_text {
-                lines.push(Line::new(format!("{one}1."), format!("{other}attentions.{j}.")));
+                readers(&mut lines, &one, &other, j);
             }
         }
         if level < last {
@@ -81,10 +91,10 @@ pub(super) fn unet(Levels { layers, reads }: Levels) -> Vec<Line> {
             let (one, other) = (format!("output_blocks.{}.", up * (layers + 1) + j), format!("up_blocks.{up}."));
             resnet(&mut lines, &format!("{one}0."), &format!("{other}resnets.{j}."));
             if reads_text {
-                lines.push(Line::new(format!("{one}1."), format!("{other}attentions.{j}.")));
+                readers(&mut lines, &one, &other, j);
             }
             if j == layers && up < last {
-                let place = if reads_text { 2 } else { 1 };
+                let place = if reads_text { 1 + together } else { 1 };
                 lines.push(Line::new(format!("{one}{place}.conv."), format!("{other}upsamplers.0.conv.")));
             }
         }

@@ -142,7 +142,9 @@ pub fn unet(source: &dyn TensorSource, known: Option<&TextUnetConfig>) -> Result
         true => format!("CrossAttn{name}"),
         false => name.to_owned(),
     };
-    let reader = "mid_block.attentions.0.";
+    // The last of the middle's transformers reads text; one before it reads pixels alone.
+    let extra_self_attention = shapes.has("mid_block.attentions.1.norm.weight");
+    let reader = if extra_self_attention { "mid_block.attentions.1." } else { "mid_block.attentions.0." };
     let text = shapes.axis(&format!("{reader}transformer_blocks.0.attn2.to_k.weight"), 1)?;
     let found = TextUnetConfig {
         in_channels: shapes.axis("conv_in.weight", 1)?,
@@ -153,6 +155,7 @@ pub fn unet(source: &dyn TensorSource, known: Option<&TextUnetConfig>) -> Result
         up_block_types: (0..levels).map(|level| kind("up", level, "UpBlock2D")).collect(),
         cross_attention_dim: text,
         transformer_layers_per_block: shapes.count(&format!("{reader}transformer_blocks.")),
+        extra_self_attention,
         use_linear_projection: shapes.source.shape(&format!("{reader}proj_in.weight")).is_some_and(|s| s.len() == 2),
         ..TextUnetConfig::default()
     };
@@ -168,6 +171,11 @@ pub fn unet(source: &dyn TensorSource, known: Option<&TextUnetConfig>) -> Result
         if same == found {
             return Ok(known.clone());
         }
+    }
+    if extra_self_attention {
+        // Heads of 32 features, as AudioLDM 2 and FlowSep have.
+        let heads = PerLevel::Each(widths.iter().map(|width| (width / 32).max(1)).collect());
+        return Ok(TextUnetConfig { attention_head_dim: heads, ..found });
     }
     // Stable Diffusion 1 has eight heads everywhere, 2 heads of 64 features.
     let heads = match text {

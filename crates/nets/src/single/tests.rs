@@ -84,7 +84,9 @@ fn networks() -> Vec<(Layout, Store)> {
         norm_num_groups: 4,
         ..TextUnetConfig::default()
     };
+    let twice = TextUnetConfig { extra_self_attention: true, ..unet.clone() };
     vec![
+        (Layout::Unet, tensors(named_shapes(&twice.declare(&device).unwrap()))),
         (Layout::Sd3, tensors(named_shapes(&mmdit.declare(&device).unwrap()))),
         (Layout::Flux, tensors(named_shapes(&flux.declare(&device).unwrap()))),
         (Layout::Unet, tensors(named_shapes(&unet.declare(&device).unwrap()))),

@@ -59,6 +59,9 @@ pub struct TextUnetConfig {
     pub norm_eps: f64,
     /// Transformer blocks of an attention.
     pub transformer_layers_per_block: usize,
+    /// Before each transformer that reads text one that reads pixels alone (AudioLDM 2 and FlowSep; no key of diffusers' class).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub extra_self_attention: bool,
     /// Whether the attention's projections were stored as matrices or as 1x1 convolutions; read alike.
     pub use_linear_projection: bool,
     /// Settings with one value here.
@@ -133,6 +136,7 @@ impl Default for TextUnetConfig {
             norm_num_groups: 32,
             norm_eps: 1e-5,
             transformer_layers_per_block: 1,
+            extra_self_attention: false,
             use_linear_projection: false,
             act_fn: "silu".into(),
             center_input_sample: false,
@@ -221,7 +225,8 @@ impl TextUnetConfig {
         let last = self.block_out_channels.len().saturating_sub(1);
         let level = |i: usize, blocks: usize| {
             let numbers = self.block_out_channels.get(i).map_or(0, |c| c * h.div_ceil(1 << i) * w.div_ceil(1 << i));
-            vec![numbers; blocks * self.transformer_layers_per_block]
+            let readers = blocks * (1 + usize::from(self.extra_self_attention));
+            vec![numbers; readers * self.transformer_layers_per_block]
         };
         let reads = |types: &[String], i: usize| types.get(i).is_some_and(|kind| kind.starts_with("CrossAttn"));
         let down = (0..=last).filter(|i| reads(&self.down_block_types, *i)).map(|i| level(i, self.layers_per_block));

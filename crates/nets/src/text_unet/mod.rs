@@ -27,12 +27,14 @@ const EPSILON: f64 = 1e-5;
 pub struct TextLevel {
     /// Residual blocks.
     pub resnets: Vec<PlainBlock>,
-    /// One after each residual block (but the last in the middle), or none.
+    /// One after each residual block (but the last in the middle), or none; or two, the first of pixels alone.
     pub attentions: Vec<Reader>,
     /// To half the resolution.
     pub downsamplers: Vec<Sampler>,
     /// To the next finer level's resolution.
     pub upsamplers: Vec<Sampler>,
+    /// Readers after a residual block.
+    together: usize,
 }
 
 impl TextLevel {
@@ -40,16 +42,21 @@ impl TextLevel {
     fn forward(&self, i: usize, x: Tensor<4>, embedding: &Tensor<2>, beside: &mut Beside) -> Tensor<4> {
         let hear = |block: &PlainBlock, x, embedding, _: &Pass| block.forward(x, Some(&embedding));
         let x = recompute::run(&self.resnets[i], x, embedding, beside.pass, hear);
-        let Some(reader) = self.attentions.get(i) else { return x };
-        let first = beside.next;
-        beside.next += reader.transformer_blocks.len();
-        if !beside.pass.recomputes() {
-            return reader.forward(x, beside.text, first, beside.pass.taps());
-        }
-        let text = beside.text.clone();
-        let read =
-            move |reader: &Reader, x: Tensor<4>| reader.forward(x.clone(), &recompute::on(&text, &x), first, None);
-        recompute::alone(reader, x, beside.pass, read)
+        let readers = self.attentions.iter().skip(i * self.together).take(self.together).enumerate();
+        readers.fold(x, |x, (k, reader)| {
+            let first = beside.next;
+            beside.next += reader.transformer_blocks.len();
+            let text = (k + 1 == self.together).then_some(beside.text);
+            if !beside.pass.recomputes() {
+                return reader.forward(x, text, first, beside.pass.taps());
+            }
+            let text = text.cloned();
+            let read = move |reader: &Reader, x: Tensor<4>| {
+                let text = text.as_ref().map(|text| recompute::on(text, &x));
+                reader.forward(x, text.as_ref(), first, None)
+            };
+            recompute::alone(reader, x, beside.pass, read)
+        })
     }
 }
 
@@ -91,16 +98,22 @@ impl TextUnet {
         let block = |place: &Init, i: usize, input, output| {
             PlainBlock::new(&place.child("resnets").child(i), [input, output], groups, EPSILON, Some(embedding))
         };
-        let reader = |place: &Init, i: usize, level: usize| {
-            let sizes = Sizes {
-                heads: config.attention_head_dim.at(level),
-                text: config.cross_attention_dim,
-                groups,
-                blocks: config.transformer_layers_per_block,
+        let together = if config.extra_self_attention { 2 } else { 1 };
+        // What stands after residual block `i`.
+        let readers = |place: &Init, i: usize, level: usize| -> Vec<Reader> {
+            let reader = |k: usize| {
+                let sizes = Sizes {
+                    heads: config.attention_head_dim.at(level),
+                    text: (k + 1 == together).then_some(config.cross_attention_dim),
+                    groups,
+                    blocks: config.transformer_layers_per_block,
+                };
+                Reader::new(&place.child("attentions").child(i * together + k), widths[level], sizes)
             };
-            Reader::new(&place.child("attentions").child(i), widths[level], sizes)
+            (0..together).map(reader).collect()
         };
-        let empty = || TextLevel { resnets: vec![], attentions: vec![], downsamplers: vec![], upsamplers: vec![] };
+        let empty =
+            || TextLevel { resnets: vec![], attentions: vec![], downsamplers: vec![], upsamplers: vec![], together };
 
         let mut skips = vec![first];
         let mut width = first;
@@ -112,7 +125,7 @@ impl TextUnet {
                 level.resnets.push(block(&place, j, width, next));
                 width = next;
                 if config.down_block_types[i].starts_with("CrossAttn") {
-                    level.attentions.push(reader(&place, j, i));
+                    level.attentions.extend(readers(&place, j, i));
                 }
                 skips.push(width);
             }
@@ -126,7 +139,7 @@ impl TextUnet {
         let place = init.child("mid_block");
         let mid_block = TextLevel {
             resnets: (0..2).map(|j| block(&place, j, width, width)).collect(),
-            attentions: vec![reader(&place, 0, last)],
+            attentions: readers(&place, 0, last),
             ..empty()
         };
         let mut up_blocks = Vec::new();
@@ -138,7 +151,7 @@ impl TextUnet {
                 level.resnets.push(block(&place, j, width + skip, widths[last - i]));
                 width = widths[last - i];
                 if config.up_block_types[i].starts_with("CrossAttn") {
-                    level.attentions.push(reader(&place, j, last - i));
+                    level.attentions.extend(readers(&place, j, last - i));
                 }
             }
             if i < last {
@@ -166,7 +179,7 @@ impl TextUnet {
 
     /// Features of a text token.
     pub fn text_width(&self) -> usize {
-        self.mid_block.attentions[0].transformer_blocks[0].attn2.to_k.weight.lazy_shape()[1]
+        self.mid_block.attentions[self.mid_block.together - 1].transformer_blocks[0].attn2.to_k.weight.lazy_shape()[1]
     }
 
     /// Latents `[b c h w]` at `timestep` `[b]` (1000 at the noise, fractions welcome) and text tokens `[b m e]` to the answer,

@@ -57,7 +57,7 @@ impl GatedForward {
     }
 }
 
-/// Pixels to pixels, pixels to text, perceptron; normalised before each.
+/// Pixels to pixels, pixels to text (or to pixels again, where there is none), perceptron; normalised before each.
 #[derive(Module, Debug)]
 pub struct ReaderBlock {
     /// Before the attention to pixels.
@@ -91,7 +91,8 @@ pub struct Reader {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     pub heads: usize,
-    pub text: usize,
+    /// Features of a text token; `None` for a reader of pixels alone.
+    pub text: Option<usize>,
     pub groups: usize,
     pub blocks: usize,
 }
@@ -108,7 +109,7 @@ impl Reader {
                 norm1: norm("norm1"),
                 attn1: Reading::new(&init.child("attn1"), channels, channels, sizes.heads),
                 norm2: norm("norm2"),
-                attn2: Reading::new(&init.child("attn2"), channels, sizes.text, sizes.heads),
+                attn2: Reading::new(&init.child("attn2"), channels, sizes.text.unwrap_or(channels), sizes.heads),
                 norm3: norm("norm3"),
                 ff: GatedForward {
                     fc1: linear(&ff, "fc1", channels, 8 * channels),
@@ -124,15 +125,22 @@ impl Reader {
         }
     }
 
-    /// `[b c h w]` and text tokens `[b m e]` to `[b c h w]`; `taps` are shown what pixels ask of pixels, from layer `first` on.
-    pub(super) fn forward(&self, x: Tensor<4>, text: &Tensor<3>, first: usize, taps: Option<&Taps>) -> Tensor<4> {
+    /// `[b c h w]` and text tokens `[b m e]`, if it reads them, to `[b c h w]`; `taps` are shown what pixels ask of pixels, from layer `first` on.
+    pub(super) fn forward(
+        &self,
+        x: Tensor<4>,
+        text: Option<&Tensor<3>>,
+        first: usize,
+        taps: Option<&Taps>,
+    ) -> Tensor<4> {
         let [b, c, h, w] = x.dims();
         let pixels = self.norm.forward(x.clone(), None, false).reshape([b, c, h * w]).swap_dims(1, 2); // [b hw c]
         let mut y = self.proj_in.forward(pixels);
         for (i, block) in self.transformer_blocks.iter().enumerate() {
             let read = block.norm1.forward(y.clone());
             y = y + block.attn1.forward(read.clone(), read, taps.map(|taps| (first + i, taps)));
-            y = y.clone() + block.attn2.forward(block.norm2.forward(y), text.clone(), None);
+            let read = block.norm2.forward(y.clone());
+            y = y + block.attn2.forward(read.clone(), text.cloned().unwrap_or(read), None);
             y = y.clone() + block.ff.forward(block.norm3.forward(y));
         }
         x + self.proj_out.forward(y).swap_dims(1, 2).reshape([b, c, h, w])
