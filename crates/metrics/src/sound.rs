@@ -99,6 +99,22 @@ pub fn lost_energy(x: &[f32], s: &[f32]) -> Result<f64, MetricsError> {
     Ok(lost / dot(s, s))
 }
 
+/// The same among the cells where `others` are at least as loud as the reference, which is what a mask cannot bring back without them;
+/// `None` where none of its energy lies there.
+///
+/// # Errors
+/// As [`lost_energy`].
+pub fn lost_under(x: &[f32], s: &[f32], others: &[f32]) -> Result<Option<f64>, MetricsError> {
+    check("energy lost under others", x, s)?;
+    same("energy lost under others", others, s)?;
+    let covered = pairs(x, s).zip(others).filter(|((_, s), other)| f64::from(**other) >= *s);
+    let (lost, all) = covered.fold((0.0, 0.0), |(lost, all), ((x, s), _)| {
+        let energy = s * s;
+        (lost + if x < 0.1 * s { energy } else { 0.0 }, all + energy)
+    });
+    Ok((all > 0.0).then(|| lost / all))
+}
+
 /// Features of a mel picture that need no training: of each band its mean, its spread over time and the mean size of its
 /// changes from frame to frame. Rough, but the same for everybody.
 #[derive(Clone, Debug)]
@@ -231,6 +247,12 @@ mod tests {
         assert!((log_spectral_distance(&x, &s, 4, 1e-2).unwrap() - expected).abs() < 1e-5);
         assert!((log_mel_l1(&x, &s).unwrap() - (6.0 * 9.0 + 4.0) / 12.0).abs() < 1e-6);
         assert!((lost_energy(&x, &s).unwrap() - 4.0 / 12.0).abs() < 1e-12);
+        // Five of the twelve cells are covered, two of the four lost ones among them. Mutants: shares of all energy (2/12), cells that
+        // are not covered counted (4/12).
+        let mut others = vec![0.5f32; 12];
+        others[5..10].fill(1.0);
+        assert!((lost_under(&x, &s, &others).unwrap().unwrap() - 2.0 / 5.0).abs() < 1e-12);
+        assert_eq!(lost_under(&x, &s, &[0.0; 12]).unwrap(), None);
         assert_eq!(log_spectral_distance(&s, &s, 4, 1e-5).unwrap(), 0.0);
     }
 

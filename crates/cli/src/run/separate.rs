@@ -10,7 +10,8 @@ use rectiflow::{
 };
 
 pub(super) fn separate(request: args::Separate, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Separate { model, input, query, resynth, vocoder, held_out, judge, solver, output } = request;
+    let args::Separate { model, input, query, resynth, vocoder, held_out, judge, sounds, snr, solver, output } =
+        request;
     let (overrides, seed) = (overrides(&solver), solver.seed.unwrap_or(0));
     if let Some(count) = held_out {
         let request = ScoreRequest {
@@ -19,6 +20,8 @@ pub(super) fn separate(request: args::Separate, global: &Global, context: &mut C
             overrides,
             seed,
             count: count as usize,
+            sounds: sounds.map(|sounds| sounds as usize),
+            snr,
             vocoder,
             judge,
             sheet: output.unwrap_or_else(|| "held-out.png".into()),
@@ -35,7 +38,7 @@ pub(super) fn separate(request: args::Separate, global: &Global, context: &mut C
         input,
         queries: query,
         resynthesis: match (&vocoder, resynth.as_deref()) {
-            (Some(_), _) => Resynthesis::Vocoder,
+            (Some(_), _) | (None, Some("vocoder")) => Resynthesis::Vocoder,
             (None, Some("griffinlim")) => Resynthesis::GriffinLim,
             _ => Resynthesis::Mask,
         },

@@ -58,7 +58,7 @@ impl MixtureConfig {
             return Err(DataError::config(
                 "mixture.sources",
                 what,
-                "use at least 1, and a label more than sounds if queries may be absent",
+                "use at least 1, and a label more than sounds, or set mixture.absent = 0 so that every query sounds",
             ));
         }
         let ordered = |[low, high]: [f64; 2]| low.is_finite() && high.is_finite() && low <= high;

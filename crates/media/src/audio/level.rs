@@ -65,7 +65,10 @@ impl Levels {
         if self.peak == 0.0 {
             found.push("silent".to_owned());
         }
-        if self.clipped > 0 {
+        // Floats go beyond full scale whole; what is cut off there lies at it.
+        if self.peak > 1.0 {
+            found.push(format!("peak of {:.2}, louder than full scale", self.peak));
+        } else if self.clipped > 0 {
             found.push(format!("{} samples clipped", self.clipped));
         }
         if self.offset.abs() > 0.01 {
@@ -145,6 +148,9 @@ mod tests {
         let found = first_not_finite(&Sound::mono(8000, samples)).unwrap();
         assert_eq!((found.0, found.1), (0, 70));
         assert!(Levels::of(&Sound::mono(8000, vec![0.0; 9])).complaints().contains(&"silent".to_owned()));
+        // Beyond full scale nothing is cut off. Mutant: the number of its samples called clipped.
+        let loud = Levels::of(&Sound::mono(8000, vec![2.5; 9])).complaints();
+        assert_eq!(loud, ["peak of 2.50, louder than full scale", "offset of 2.500"]);
     }
 
     #[test]

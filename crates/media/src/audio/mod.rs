@@ -80,11 +80,14 @@ impl Sound {
     }
 }
 
+/// Frames to a second at least.
+const SLOWEST: u32 = 1000;
+
 /// Reads the WAV, FLAC, Ogg Vorbis or MP3 file at `path`; its first bytes say which, not its name.
 ///
 /// # Errors
 /// [`MediaError::Io`] where it cannot be read; [`MediaError::Format`] where it is none of these, is cut short, holds no
-/// sound or numbers that are not finite. Damaged packets of a compressed file are counted in [`Reading::damaged`].
+/// sound, numbers that are not finite, or fewer than a thousand frames to a second. Damaged packets of a compressed file are counted in [`Reading::damaged`].
 pub fn read(path: &Path) -> Result<Reading, MediaError> {
     from_bytes(fs::read(path).map_err(MediaError::io("read", path))?, path)
 }
@@ -111,6 +114,13 @@ pub fn from_bytes_within(bytes: Vec<u8>, path: &Path, most: usize) -> Result<Rea
     let format = |reason: String| MediaError::Format { kind: reading.kind, path: path.into(), reason };
     if sound.frames() == 0 {
         return Err(format("it holds no sound".into()));
+    }
+    // A damaged header would make hours of a second.
+    if sound.rate < SLOWEST {
+        let rate = sound.rate;
+        return Err(format(format!(
+            "its header says {rate} frames to a second, and below {SLOWEST} nothing is heard; export it again"
+        )));
     }
     if let Some((channel, frame, value)) = level::first_not_finite(sound) {
         return Err(format(format!(

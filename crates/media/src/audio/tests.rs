@@ -237,6 +237,10 @@ fn bad_files_are_refused_with_a_reason() {
     bytes[end - 8..end - 4].copy_from_slice(&f32::NAN.to_le_bytes());
     let said = message(&bytes);
     assert!(said.contains("frame 18 of channel 0 is NaN"), "{said}");
+    // A rate at which a second would be hours.
+    write(&path, &Sound::mono(7, vec![0.5; 20]), Depth::Float).unwrap();
+    let said = message(&fs::read(&path).unwrap());
+    assert!(said.contains("7 frames to a second"), "{said}");
     let before = fs::read(&path).unwrap();
     assert!(write(&path, &Sound::mono(8000, vec![f32::NAN]), Depth::Float).is_err());
     assert!(write(&path, &Sound::mono(8000, vec![]), Depth::Float).is_err());

@@ -74,6 +74,13 @@ impl Single {
             };
             return Err(Error::Failure(format!("{}: {why}", path.display())));
         };
+        if layout == Layout::Unet && inside.contains("middle_block.3.in_layers.0.weight") {
+            // Two transformers at a place: AudioLDM 2 and FlowSep, which draw no pictures.
+            return Err(Error::Failure(format!(
+                "{}: it is a network of sound, as FlowSep's; `rectiflow separate` takes such a checkpoint",
+                path.display()
+            )));
+        }
         let family = match layout {
             Layout::Sd3 => Family::Sd3,
             Layout::Flux => Family::Flux,

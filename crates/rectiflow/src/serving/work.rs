@@ -17,7 +17,7 @@ use crate::{
 };
 use media::{
     Images,
-    audio::{self, Depth, Reading},
+    audio::{self, Reading},
 };
 use methods::{edit::Editing, steer::Steering};
 use std::{
@@ -326,7 +326,7 @@ impl Opened {
     fn separated(&self, work: &Separate, context: &mut Context) -> Result<Vec<File>, Error> {
         let queries = Queries::parse(&work.queries, &self.model)?;
         let made = separate::outputs(&sound(work)?, &self.separator(work)?, &queries, work.resynthesis, context)?;
-        let file = |sound| Ok(File { medium: Medium::Wav, bytes: audio::to_wav(&sound, Depth::Int16)? });
+        let file = |sound| Ok(File { medium: Medium::Wav, bytes: audio::to_wav(&sound, separate::depth(&sound))? });
         made.into_iter().map(file).collect()
     }
 }

@@ -37,7 +37,13 @@ pub fn libraries(data: &DataConfig, config: &Separate) -> Result<(Library, Libra
     }
     let of = |part| library(&LibraryConfig { what: &what, rate, labels: &data.classes, held_out, part });
     let (train, left_out) = of(Part::Train)?;
-    let (test, _) = of(Part::Test)?;
+    // What is trained on is enough for mixtures, so what is wrong with the rest is that it is too little.
+    let (test, _) = of(Part::Test).map_err(|_| {
+        Error::Usage(format!(
+            "{what}: one recording in {held_out} of a label is kept apart to measure with (task.held_out), and fewer than two labels \
+             have as many; add recordings, or lower task.held_out, to 2 at least"
+        ))
+    })?;
     Ok((train, test, left_out))
 }
 
@@ -58,7 +64,10 @@ impl MixtureSource {
     /// More sounds to a mixture than the library has labels.
     pub fn new(library: Library, config: &Separate, seed: u64, batch: usize) -> Result<Self, Error> {
         let (key, mixture) = (Key::new(seed, Purpose::Order), config.mixture.clone());
-        mix(&library, &mixture, key, 0)?;
+        mix(&library, &mixture, key, 0).map_err(|error| match error {
+            data::DataError::Config { key, what, remedy } => Error::Usage(format!("task.{key}: {what}; {remedy}")),
+            other => other.into(),
+        })?;
         let analysis = Analysis::new(config)?;
         Ok(Self { library: Arc::new(library), config: mixture, analysis, key, batch, next: 0 })
     }

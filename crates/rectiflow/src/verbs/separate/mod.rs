@@ -15,7 +15,7 @@ use crate::{
     model::which,
     output,
     overrides::SampleOverrides,
-    separator::{Queries, Resynthesis, Separator},
+    separator::{Queries, Released, Resynthesis, Separator},
 };
 use files::{Input, inputs, read, slug};
 use media::audio::{self, Depth, LogMel, Normalise, Sound, level, picture};
@@ -102,14 +102,42 @@ const SHOWN: f64 = 10.0;
 /// [`Error::Usage`] for a query, folder or model that cannot be meant; recordings that cannot be read, before anything is written.
 pub fn separate(request: &SeparateRequest, context: &mut Context) -> Result<SeparateReport, Error> {
     output::folder(&request.output)?;
-    let model = Model::of_any(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
+    let which = which(request.ema.as_deref())?;
+    if let Some(mut released) = Released::open(&request.checkpoint, context)? {
+        let queries = Queries::texts(&request.queries)?;
+        let config = request.overrides.apply(&Released::sample_config())?;
+        let own = request.resynthesis == Resynthesis::Vocoder && request.vocoder.is_none();
+        let vocoder = if own { Some(released.take_vocoder()?) } else { None };
+        let separator = Separator::released(&released, config, request.seed)?;
+        let separator = match vocoder {
+            Some(vocoder) => separator.through(vocoder, "of the checkpoint", context)?,
+            None => separator,
+        };
+        return all(request, separator, &queries, context);
+    }
+    let model = Model::of_any(&request.checkpoint, which, &context.device)?;
     let config = request.overrides.apply(&model.recipe.sample)?;
     let separator = Separator::new(&model, config, request.seed)?;
+    let queries = Queries::parse(&request.queries, &model)?;
+    all(request, separator, &queries, context)
+}
+
+/// Every recording by `separator`, through the vocoder that was asked for.
+fn all(
+    request: &SeparateRequest,
+    separator: Separator<'_>,
+    queries: &Queries,
+    context: &mut Context,
+) -> Result<SeparateReport, Error> {
     let separator = match &request.vocoder {
         Some(folder) => separator.with_vocoder(folder, context)?,
         None => separator,
     };
-    let queries = Queries::parse(&request.queries, &model)?;
+    if request.resynthesis == Resynthesis::Vocoder && !separator.ways().contains(&Resynthesis::Vocoder) {
+        return Err(Error::Usage(
+            "--resynth vocoder: this model has none of its own; give one with --vocoder FOLDER".into(),
+        ));
+    }
     let found = inputs(&request.input, &request.output, &request.queries)?;
     // Everything is looked at before the first file is written.
     for input in &found {
@@ -121,7 +149,7 @@ pub fn separate(request: &SeparateRequest, context: &mut Context) -> Result<Sepa
     let mut report = SeparateReport { files: Vec::new(), heard_seconds: 0.0, seconds: 0.0, real_time_factor: 0.0 };
     for input in &found {
         context.go_on()?;
-        let file = one(input, &separator, &queries, request, context)?;
+        let file = one(input, &separator, queries, request, context)?;
         report.heard_seconds += file.1;
         report.files.push(file.0);
     }
@@ -152,7 +180,7 @@ fn one(
         decibels.push(loudness(&output, &heard.sound));
         let output = back(output, heard.gain, &sound)?;
         let path = request.output.join(format!("{}-{}.wav", input.name, slug(query)));
-        audio::write(&path, &output, Depth::Int16)?;
+        audio::write(&path, &output, depth(&output))?;
         outputs.push(path);
     }
     let sheet = request.output.join(format!("{}.png", input.name));
@@ -218,6 +246,12 @@ fn back(mut output: Sound, gain: f32, recording: &Sound) -> Result<Sound, Error>
     // Rates that do not divide leave a frame more or less.
     output.channels.iter_mut().for_each(|channel| channel.resize(recording.frames(), 0.0));
     Ok(output)
+}
+
+/// Integers, which every program plays; floats for what would be clipped by them, as in files of floats that are louder than full scale.
+pub(crate) fn depth(sound: &Sound) -> Depth {
+    let loud = sound.channels.iter().flatten().any(|v| v.abs() > 1.0);
+    if loud { Depth::Float } else { Depth::Int16 }
 }
 
 fn shown(separator: &Separator, sound: &Sound) -> Result<LogMel, Error> {

@@ -6,7 +6,7 @@
 
 use super::{
     listener::Listener,
-    ways::{Collected, IDEAL, MIXTURE, TARGET, Ways},
+    ways::{Collected, IDEAL, MIXTURE, TARGET, Truth, Ways},
 };
 use crate::{
     Context, Error, Model,
@@ -22,7 +22,7 @@ use data::mixture::{Library, Mixture, MixtureConfig, mix};
 use media::audio::{LogMel, mask, picture};
 use metrics::sound::{level_difference, log_mel_l1, lost_energy, si_sdr};
 use serde::Serialize;
-use std::{fmt, path::PathBuf, time::Instant};
+use std::{collections::BTreeSet, fmt, path::PathBuf, time::Instant};
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -37,6 +37,10 @@ pub struct ScoreRequest {
     pub seed: u64,
     /// Mixtures, at least 1.
     pub count: usize,
+    /// Sounds in each; as many as training had at most (two or more) where it is not said.
+    pub sounds: Option<usize>,
+    /// Least and most decibels of the target over the others; those of training where they are not said.
+    pub snr: Option<[f64; 2]>,
     /// The folder of a vocoder to measure beside the other ways to sound.
     pub vocoder: Option<PathBuf>,
     /// The file of a classifier that listens; one is trained and kept there where there is none.
@@ -77,6 +81,8 @@ pub struct Score {
     pub mixtures: usize,
     /// Sounds in each.
     pub sounds: usize,
+    /// Least and most decibels of the target over the others.
+    pub snr: [f64; 2],
     /// Recordings they were made of.
     pub recordings: usize,
     /// Evaluations of the network to a picture.
@@ -95,13 +101,16 @@ pub struct Score {
     pub through_codec: Option<Spread>,
     /// Log-mel L1 between the model's picture and the target's, over that of the mixture's.
     pub log_mel: f64,
+    /// The same where the model is given silence for the mixture: what it would draw of the query alone.
+    pub deaf: f64,
     /// Share of the target's energy in cells that the mask left more than 20 dB below it.
     pub lost: f64,
     /// Share of outputs that are nearer to the sound asked for than to the other one.
     pub follows: f64,
     /// The same where the query names another of its sounds, which is then looked for in all but the first.
     pub follows_swapped: f64,
-    /// Energy of the answer to a query for what does not sound, over the mixture's, dB.
+    /// Energy of the answer to a query for what does not sound, over the mixture's, dB; no numbers where every label sounds in every
+    /// mixture.
     pub absent: Spread,
     /// Share of those answers at least 10 dB below the mixture.
     pub absent_quiet: f64,
@@ -115,8 +124,11 @@ pub struct Score {
 
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { mixtures, sounds, recordings, steps, .. } = self;
-        writeln!(f, "{mixtures} mixtures of {sounds} of {recordings} recordings kept apart, {steps} steps")?;
+        let Self { mixtures, sounds, recordings, steps, snr: [low, high], .. } = self;
+        writeln!(
+            f,
+            "{mixtures} mixtures of {sounds} of {recordings} recordings kept apart at {low} to {high} dB, {steps} steps"
+        )?;
         writeln!(f, "{:<54} {:>8} {:>8} {:>8} {:>8}", "", "mean", "tenth", "median", "ninetieth")?;
         let rows = [
             ("SI-SDR of the mixture, dB", self.mixture),
@@ -129,6 +141,9 @@ impl fmt::Display for Score {
         for (name, Spread { mean, tenth, median, ninetieth }) in
             rows[..3].iter().copied().chain(codec).chain(rows[3..].iter().copied())
         {
+            if mean.is_nan() {
+                continue; // there was nothing to ask for in vain
+            }
             writeln!(f, "{name:<54} {mean:8.2} {tenth:8.2} {median:8.2} {ninetieth:8.2}")?;
         }
         let shares = [
@@ -137,9 +152,11 @@ impl fmt::Display for Score {
             ("... when the other sound is asked for", self.follows_swapped),
             ("absent queries at least 10 dB below the mixture", self.absent_quiet),
             ("log-mel L1, share of the mixture's", self.log_mel),
+            ("... when silence is heard in its place", self.deaf),
             ("target energy lost by more than 20 dB", self.lost),
         ];
-        shares.iter().try_for_each(|(name, share)| writeln!(f, "{name:<54} {:7.1}%", 100.0 * share))?;
+        let mut known = shares.iter().filter(|(_, share)| !share.is_nan());
+        known.try_for_each(|(name, share)| writeln!(f, "{name:<54} {:7.1}%", 100.0 * share))?;
         write!(f, "{}", self.ways)?;
         writeln!(f, "{:.3} of real time; {}", self.real_time_factor, self.sheet.display())
     }
@@ -176,9 +193,19 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<Score, Err
         None => None,
     };
     // As many sounds as training had at most, all of them there, so that their ratio is defined.
-    let sounds = sound.mixture.sources[1].max(2);
-    let present = MixtureConfig { absent: 0.0, sources: [sounds, sounds], ..sound.mixture.clone() };
+    let sounds = request.sounds.unwrap_or(sound.mixture.sources[1].max(2));
+    let snr = request.snr.unwrap_or(sound.mixture.snr);
+    let present = MixtureConfig { absent: 0.0, sources: [sounds, sounds], snr, ..sound.mixture.clone() };
     let absent = MixtureConfig { absent: 1.0, ..present.clone() };
+    let labels = library.clips().iter().map(|clip| clip.label).collect::<BTreeSet<_>>().len();
+    if request.sounds.is_some() || request.snr.is_some() {
+        present.check(labels).map_err(|error| match error {
+            data::DataError::Config { what, .. } => Error::Usage(format!("--sounds, --snr: {what}")),
+            other => other.into(),
+        })?;
+    }
+    // As many labels as sounds leave none to ask for in vain.
+    let in_vain = labels > sounds;
     let key = Key::of(0, RandomStream::ScoredMixtures);
     // One bar for all of them, not one for each.
     let mut silent = Context::new(context.device.clone(), context.stop.clone(), |_| ());
@@ -194,10 +221,13 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<Score, Err
         if pictures.len() < SHOWN {
             pictures.push(shown);
         }
-        let silent = mix(&library, &absent, key.fold(1), index)?;
-        let (answer, took) = bench.heard(&silent.mixture, &[silent.label])?;
-        seconds += took + row.seconds;
-        quiet.push(level_difference(&answer[0].0, &silent.mixture)?);
+        seconds += row.seconds;
+        if in_vain {
+            let silent = mix(&library, &absent, key.fold(1), index)?;
+            let (answer, took) = bench.heard(&silent.mixture, &[silent.label])?;
+            seconds += took;
+            quiet.push(level_difference(&answer[0].0, &silent.mixture)?);
+        }
         context.tell(Event::Advance { done: index + 1 });
     }
     context.tell(Event::End);
@@ -206,10 +236,12 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<Score, Err
     let column = |of: fn(&Row) -> f64| rows.iter().map(of).collect::<Vec<f64>>();
     let share = |of: fn(&Row) -> bool| rows.iter().filter(|row| of(row)).count() as f64 / rows.len() as f64;
     let mean = |of: fn(&Row) -> f64| column(of).iter().sum::<f64>() / rows.len() as f64;
-    let sound_seconds = 3.0 * rows.len() as f64 * sound.mixture.length as f64 / f64::from(sound.mel.rate);
+    let heard = (2 * rows.len() + quiet.len()) as f64;
+    let sound_seconds = heard * sound.mixture.length as f64 / f64::from(sound.mel.rate);
     Ok(Score {
         mixtures: rows.len(),
         sounds,
+        snr,
         recordings: library.clips().len(),
         steps,
         mixture: Spread::of(&column(|r| r.mixture)),
@@ -219,6 +251,7 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<Score, Err
         own_picture: Spread::of(&column(|r| r.own)),
         through_codec: model.codec.as_ref().map(|_| Spread::of(&column(|r| r.coded))),
         log_mel: mean(|r| r.log_mel[0]) / mean(|r| r.log_mel[1]),
+        deaf: mean(|r| r.log_mel[2]) / mean(|r| r.log_mel[1]),
         lost: mean(|r| r.lost),
         follows: share(|r| r.follows[0]),
         follows_swapped: share(|r| r.follows[1]),
@@ -238,8 +271,8 @@ struct Row {
     own: f64,
     /// The same as the codec brings it back; not a number without one.
     coded: f64,
-    /// Of the model's picture and of the mixture's.
-    log_mel: [f64; 2],
+    /// Of the model's picture, of the mixture's, and of the model's that heard silence.
+    log_mel: [f64; 3],
     lost: f64,
     /// Asked for the one and for the other.
     follows: [bool; 2],
@@ -279,6 +312,9 @@ impl Bench<'_, '_, '_> {
         let spectra = [mixed, target, rest].map(|wave| stft.forward(wave));
         let ideal = stft.inverse(&mask::ideal_ratio(&spectra[0], &spectra[1], &spectra[2])?, mixed.len())?;
         let (picture, own) = (mel.log_mel_of(&spectra[0]), mel.log_mel_of(&spectra[1]));
+        let silence = LogMel { values: vec![mel.silence(); picture.values.len()], ..picture.clone() };
+        let asked = Queries::parse(&[self.library.labels()[*label].clone()], self.model)?;
+        let deaf = self.separator.pictures(&silence, &asked, 0, self.context)?.swap_remove(0);
         let masked = mask::resynthesise(mel, mixed, &own)?;
         let coded = self
             .separator
@@ -298,14 +334,20 @@ impl Bench<'_, '_, '_> {
             sounds.push((format!("the model, {}", how.name()), wave));
         }
         sounds.push((MIXTURE.to_owned(), mixed.clone()));
-        self.collected.add((mixed, target, *label), sounds, mel)?;
+        let truth = Truth { mixture: mixed, target, rest, label: *label };
+        self.collected.add(&truth, sounds, mel)?;
+        self.collected.add_swapped(&swapped, others[0], mel)?;
         let row = Row {
             mixture: si_sdr(mixed, target)?,
             improvement: near(&answer, target) - si_sdr(mixed, target)?,
             ideal: near(&ideal, target) - si_sdr(mixed, target)?,
             own: near(&masked, target) - si_sdr(mixed, target)?,
             coded: coded.map_or(f64::NAN, |coded| near(&coded, target)) - si_sdr(mixed, target)?,
-            log_mel: [log_mel_l1(&answered.values, &own.values)?, log_mel_l1(&picture.values, &own.values)?],
+            log_mel: [
+                log_mel_l1(&answered.values, &own.values)?,
+                log_mel_l1(&picture.values, &own.values)?,
+                log_mel_l1(&deaf.values, &own.values)?,
+            ],
             lost: lost_energy(&stft.forward(&answer).magnitude(), &spectra[1].magnitude())?,
             follows: [near(&answer, target) > near(&answer, rest), near(&swapped, rest) > near(&swapped, target)],
             seconds,

@@ -5,8 +5,8 @@ use super::{listener::Listener, score::Spread};
 use crate::Error;
 use media::audio::{LogMel, Mel};
 use metrics::{
-    Matrix, frechet_distance_of,
-    sound::{log_mel_l1, si_sdr},
+    Extractor, Matrix, frechet_distance_of,
+    sound::{MelMoments, log_mel_l1, lost_energy, lost_under, si_sdr},
 };
 use serde::Serialize;
 use std::fmt;
@@ -20,6 +20,13 @@ pub struct Way {
     pub improvement: f64,
     /// Log-mel L1 between the sound's own picture and the target's, over that of the mixture's.
     pub log_mel: f64,
+    /// Share of the targets' energy in cells of time and frequency that the sound leaves more than 20 dB below.
+    pub lost: f64,
+    /// The same among the cells where the others are at least as loud as the target.
+    pub lost_under: f64,
+    /// Fréchet distance between its sounds and the targets in moments of mel bands ([`MelMoments`]), which need no training; `None` for
+    /// one sound.
+    pub moments: Option<f64>,
     /// Share of sounds that carry the label asked for more than any other; `None` where nobody listened.
     pub carries: Option<f64>,
     /// Fréchet distance between its sounds and the targets in the listener's features.
@@ -33,6 +40,8 @@ pub struct Ways {
     pub listener: Option<String>,
     /// Share of single held-out sounds that it names rightly.
     pub accuracy: Option<f64>,
+    /// Share of masked sounds that carry another label of the mixture when that one is asked for.
+    pub carries_swapped: Option<f64>,
     /// One after another.
     pub ways: Vec<Way>,
 }
@@ -41,6 +50,8 @@ pub struct Ways {
 #[derive(Default)]
 struct Sounds {
     improvement: Vec<f64>,
+    lost: Vec<f64>,
+    lost_under: Vec<f64>,
     /// Of the sound's picture and of the mixture's.
     log_mel: Vec<[f64; 2]>,
     pictures: Vec<LogMel>,
@@ -52,6 +63,20 @@ pub(super) struct Collected {
     names: Vec<String>,
     sounds: Vec<Sounds>,
     asked: Vec<usize>,
+    swapped: Vec<LogMel>,
+    asked_swapped: Vec<usize>,
+}
+
+/// What the sounds of one mixture are compared with.
+pub(super) struct Truth<'a> {
+    /// What was heard.
+    pub mixture: &'a [f32],
+    /// What was asked for.
+    pub target: &'a [f32],
+    /// Everything else.
+    pub rest: &'a [f32],
+    /// The label of the target.
+    pub label: usize,
 }
 
 /// Names of the rows that are no way of the model.
@@ -60,30 +85,42 @@ pub(super) const IDEAL: &str = "ideal ratio mask";
 pub(super) const MIXTURE: &str = "the mixture";
 
 impl Collected {
-    /// The sounds made of one mixture of `target` and others, `label` asked for.
+    /// The sounds made of one mixture.
     ///
     /// # Errors
     /// Sounds of other lengths.
-    pub fn add(
-        &mut self,
-        (mixture, target, label): (&[f32], &[f32], usize),
-        sounds: Vec<(String, Vec<f32>)>,
-        mel: &Mel,
-    ) -> Result<(), Error> {
-        let (own, mixed, before) = (mel.log_mel(target)?, mel.log_mel(mixture)?, si_sdr(mixture, target)?);
-        let worst = log_mel_l1(&mixed.values, &own.values)?;
-        self.asked.push(label);
+    pub fn add(&mut self, truth: &Truth, sounds: Vec<(String, Vec<f32>)>, mel: &Mel) -> Result<(), Error> {
+        let stft = mel.stft();
+        let [mixed, own, others] = [truth.mixture, truth.target, truth.rest].map(|wave| stft.forward(wave));
+        let (mixed, own_picture) = (mel.log_mel_of(&mixed), mel.log_mel_of(&own));
+        let (own, others) = (own.magnitude(), others.magnitude());
+        let before = si_sdr(truth.mixture, truth.target)?;
+        let worst = log_mel_l1(&mixed.values, &own_picture.values)?;
+        self.asked.push(truth.label);
         if self.names.is_empty() {
             self.names = sounds.iter().map(|(name, _)| name.clone()).collect();
             self.sounds.resize_with(sounds.len(), Sounds::default);
         }
         for ((_, wave), kept) in sounds.into_iter().zip(&mut self.sounds) {
-            let picture = mel.log_mel(&wave)?;
+            let spectrum = stft.forward(&wave);
+            let (picture, magnitude) = (mel.log_mel_of(&spectrum), spectrum.magnitude());
             // Silence has no direction: it is near to nothing.
-            kept.improvement.push(si_sdr(&wave, target).unwrap_or(f64::NEG_INFINITY) - before);
-            kept.log_mel.push([log_mel_l1(&picture.values, &own.values)?, worst]);
+            kept.improvement.push(si_sdr(&wave, truth.target).unwrap_or(f64::NEG_INFINITY) - before);
+            kept.log_mel.push([log_mel_l1(&picture.values, &own_picture.values)?, worst]);
+            kept.lost.push(lost_energy(&magnitude, &own)?);
+            kept.lost_under.extend(lost_under(&magnitude, &own, &others)?);
             kept.pictures.push(picture);
         }
+        Ok(())
+    }
+
+    /// What a mask left of the mixture when another of its sounds, `label`, was asked for.
+    ///
+    /// # Errors
+    /// No samples.
+    pub fn add_swapped(&mut self, wave: &[f32], label: usize, mel: &Mel) -> Result<(), Error> {
+        self.swapped.push(mel.log_mel(wave)?);
+        self.asked_swapped.push(label);
         Ok(())
     }
 
@@ -93,51 +130,78 @@ impl Collected {
     /// Features that are no numbers.
     pub fn measured(self, listener: Option<(&Listener, f64)>) -> Result<Ways, Error> {
         let heard = |pictures: &[LogMel]| listener.map(|(listener, _)| listener.hear(pictures)).transpose();
-        let at = self.names.iter().position(|name| name == TARGET);
-        let truth: Option<Matrix> = match at {
-            Some(at) => heard(&self.sounds[at].pictures)?.map(|(features, _)| features),
-            None => None,
+        let right = |labels: &[usize], asked: &[usize]| {
+            labels.iter().zip(asked).filter(|(a, b)| a == b).count() as f64 / labels.len().max(1) as f64
+        };
+        let carries_swapped = heard(&self.swapped)?.map(|(_, labels)| right(&labels, &self.asked_swapped));
+        let targets = self.names.iter().position(|name| name == TARGET).map(|at| &self.sounds[at].pictures);
+        let (truth, true_moments) = match targets {
+            Some(pictures) => (heard(pictures)?.map(|(features, _)| features), Some(moments(pictures)?)),
+            None => (None, None),
+        };
+        // One sound has no spread.
+        let distance = |features: Option<&Matrix>, truth: Option<&Matrix>| match (features, truth) {
+            (Some(features), Some(truth)) if features.rows() > 1 => frechet_distance_of(features, truth).map(Some),
+            _ => Ok(None),
         };
         let mut ways = Vec::new();
-        for (name, sounds) in self.names.into_iter().zip(&self.sounds) {
+        for (name, sounds) in self.names.iter().zip(&self.sounds) {
             let found = heard(&sounds.pictures)?;
-            let right = |labels: &[usize]| labels.iter().zip(&self.asked).filter(|(a, b)| a == b).count();
-            let carries = found.as_ref().map(|(_, labels)| right(labels) as f64 / labels.len().max(1) as f64);
-            // Fewer sounds than numbers have no spread in every direction.
-            let enough = |features: &&Matrix| features.rows() > 1;
-            let frechet = match (found.as_ref().map(|(features, _)| features).filter(enough), &truth) {
-                (Some(features), Some(truth)) => Some(frechet_distance_of(features, truth)?),
-                _ => None,
-            };
+            let carries = found.as_ref().map(|(_, labels)| right(labels, &self.asked));
+            let frechet = distance(found.as_ref().map(|(features, _)| features), truth.as_ref())?;
+            let moments = distance(Some(&moments(&sounds.pictures)?), true_moments.as_ref())?;
             let sum = |which: usize| sounds.log_mel.iter().map(|pair| pair[which]).sum::<f64>();
-            let improvement = Spread::of(&sounds.improvement).mean;
-            ways.push(Way { name, improvement, log_mel: sum(0) / sum(1), carries, frechet });
+            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            let (improvement, log_mel) = (Spread::of(&sounds.improvement).mean, sum(0) / sum(1));
+            let (lost, lost_under) = (mean(&sounds.lost), mean(&sounds.lost_under));
+            ways.push(Way { name: name.clone(), improvement, log_mel, lost, lost_under, moments, carries, frechet });
         }
         let (label, accuracy) = listener.map(|(listener, accuracy)| (listener.label(), accuracy)).unzip();
-        Ok(Ways { listener: label, accuracy, ways })
+        Ok(Ways { listener: label, accuracy, carries_swapped, ways })
     }
+}
+
+/// [`MelMoments`] of pictures of one size.
+fn moments(pictures: &[LogMel]) -> Result<Matrix, Error> {
+    let (frames, bins) = pictures.first().map_or((0, 0), |picture| (picture.frames, picture.bins));
+    let values: Vec<f32> = pictures.iter().flat_map(|picture| picture.values.iter().copied()).collect();
+    Ok(MelMoments::new(bins).features(&values, [pictures.len(), 1, frames, bins])?)
 }
 
 impl fmt::Display for Ways {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let titles = ["SI-SDRi, dB", "log-mel L1", "carries", "FD"];
-        writeln!(f, "{:<30} {:>12} {:>11} {:>9} {:>8}", "", titles[0], titles[1], titles[2], titles[3])?;
-        for Way { name, improvement, log_mel, carries, frechet } in &self.ways {
+        let line = |f: &mut fmt::Formatter<'_>, name: &str, cells: [String; 7]| {
+            write!(f, "{name:<26}")?;
+            cells.iter().try_for_each(|cell| write!(f, " {cell:>11}"))?;
+            writeln!(f)
+        };
+        let titles = ["SI-SDRi, dB", "log-mel L1", "lost", "lost under", "moments", "carries", "FD"];
+        line(f, "", titles.map(String::from))?;
+        for way in &self.ways {
             let finite = |v: f64, digits: usize| if v.is_finite() { format!("{v:.digits$}") } else { "-".into() };
-            let share = |v: f64| format!("{:.1}%", 100.0 * v);
-            let (carries, frechet) = (carries.map_or("-".into(), share), frechet.map_or("-".into(), |v| finite(v, 3)));
-            writeln!(
-                f,
-                "{name:<30} {:>12} {:>11} {carries:>9} {frechet:>8}",
-                finite(*improvement, 2),
-                share(*log_mel)
-            )?;
+            let share = |v: f64| format!("{:.1}%", 100.0 * v + 0.0); // no negative zeros
+            let or = |v: Option<f64>, shown: &dyn Fn(f64) -> String| v.map_or("-".into(), shown);
+            let cells = [
+                finite(way.improvement, 2),
+                share(way.log_mel),
+                share(way.lost),
+                share(way.lost_under),
+                or(way.moments, &|v| finite(v, 2)),
+                or(way.carries, &share),
+                or(way.frechet, &|v| finite(v, 3)),
+            ];
+            line(f, &way.name, cells)?;
         }
-        if let (Some(listener), Some(accuracy)) = (&self.listener, self.accuracy) {
+        writeln!(
+            f,
+            "lost: target energy more than 20 dB down; lost under: where the others are as loud; moments: Fréchet distance by mel-moments"
+        )?;
+        if let (Some(listener), Some(accuracy), Some(swapped)) = (&self.listener, self.accuracy, self.carries_swapped) {
+            let [accuracy, swapped] = [accuracy, swapped].map(|share| 100.0 * share);
+            writeln!(f, "asked for another of its sounds, {swapped:.1}% of masks carry that one")?;
             writeln!(
                 f,
-                "carries, FD: by {listener}, trained on single sounds here; it names {:.1}% of held-out ones rightly",
-                100.0 * accuracy
+                "carries, FD: by {listener}, trained on single sounds here; it names {accuracy:.1}% of held-out ones rightly"
             )?;
         }
         Ok(())

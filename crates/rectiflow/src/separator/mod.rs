@@ -5,6 +5,10 @@
 //! pictures are faded into each other before any sound is made, so that a long note is not cut. Sound is made in blocks of many
 //! such pieces, which bounds the memory of a long recording.
 
+mod released;
+
+pub use released::Released;
+
 use crate::{
     Context, Error, Model,
     recipe::SampleConfig,
@@ -43,9 +47,23 @@ impl Resynthesis {
 /// Pieces of the network to a block of sound.
 const BLOCK: usize = 20;
 
+/// Who hears.
+enum Ear<'a> {
+    /// A run of ours.
+    Trained(&'a Model),
+    /// FlowSep's checkpoint.
+    Released(&'a Released),
+}
+
+/// Mixtures as an ear sees them.
+enum Seen {
+    Trained(Arc<Maps>),
+    Released(Box<Tensor<4>>),
+}
+
 /// A model that hears, and how it is sampled.
 pub struct Separator<'a> {
-    model: &'a Model,
+    ear: Ear<'a>,
     config: SampleConfig,
     analysis: Analysis,
     seed: u64,
@@ -60,7 +78,17 @@ impl<'a> Separator<'a> {
     /// A model that was trained on something else.
     pub fn new(model: &'a Model, config: SampleConfig, seed: u64) -> Result<Self, Error> {
         let analysis = Analysis::new(model.recipe.task.separate()?)?;
-        Ok(Self { model, config, analysis, seed, vocoder: None })
+        Ok(Self { ear: Ear::Trained(model), config, analysis, seed, vocoder: None })
+    }
+
+    /// FlowSep's checkpoint sampled as `config` says.
+    ///
+    /// # Errors
+    /// Settings that it does not know.
+    pub fn released(released: &'a Released, config: SampleConfig, seed: u64) -> Result<Self, Error> {
+        released.check(&config)?;
+        let analysis = released.analysis().clone();
+        Ok(Self { ear: Ear::Released(released), config, analysis, seed, vocoder: None })
     }
 
     /// With the vocoder in `folder`, which must have been made for pictures like the model's; what is worth knowing of it is noted.
@@ -69,6 +97,17 @@ impl<'a> Separator<'a> {
     /// A folder that is none; pictures of another rate, size or band.
     pub fn with_vocoder(self, folder: &Path, context: &mut Context) -> Result<Self, Error> {
         let (vocoder, unknown) = Vocoder::open(folder, &context.device.device)?;
+        if !unknown.is_empty() {
+            context.note(format!("{}: keys that this program does not know: {}", folder.display(), unknown.join(", ")));
+        }
+        self.through(vocoder, &folder.display().to_string(), context)
+    }
+
+    /// With `vocoder`, which is called `name` where it was made for other pictures.
+    ///
+    /// # Errors
+    /// Pictures of another rate, size or band.
+    pub fn through(self, vocoder: Vocoder, name: &str, context: &Context) -> Result<Self, Error> {
         let (reads, ours) = (vocoder.reads(), self.analysis.mel().config());
         let band = |[low, high]: [f64; 2]| format!("{low} to {high} Hz");
         let keys = [
@@ -80,12 +119,8 @@ impl<'a> Separator<'a> {
         ];
         if let Some((key, theirs, ours)) = keys.into_iter().find(|(_, theirs, ours)| theirs != ours) {
             return Err(Error::Usage(format!(
-                "--vocoder {}: it reads pictures of {key} {theirs}, and this model's are of {ours}",
-                folder.display()
+                "--vocoder {name}: it reads pictures of {key} {theirs}, and this model's are of {ours}"
             )));
-        }
-        if !unknown.is_empty() {
-            context.note(format!("{}: keys that this program does not know: {}", folder.display(), unknown.join(", ")));
         }
         Ok(Self { vocoder: Some((vocoder, context.device.device.clone())), ..self })
     }
@@ -158,20 +193,19 @@ impl<'a> Separator<'a> {
         let row =
             |range: &std::ops::Range<usize>| self.analysis.row(&heard.values[range.start * bands..range.end * bands]);
         let maps: Vec<f32> = ranges.iter().flat_map(row).collect();
-        let moved = self.model.subject.shape;
-        let maps = match &self.model.codec {
-            None => maps,
-            Some(_) => self.through_codec(maps, false, context)?,
+        let seen = match &self.ear {
+            Ear::Released(released) => Seen::Released(Box::new(released.encode(maps))),
+            Ear::Trained(model) => {
+                let rows = if model.codec.is_some() { self.through_codec(maps, false, context)? } else { maps };
+                Seen::Trained(Arc::new(Maps { rows, shape: model.subject.shape }))
+            }
         };
-        let maps = Arc::new(Maps { rows: maps, shape: moved });
-        let start = Start::Noise { shape: moved };
         let seed = Key::new(self.seed, Purpose::Noise).fold(block).bits(0) >> 1;
-        let (count, size) = (ranges.len(), self.analysis.shape().numel());
+        let size = self.analysis.shape().numel();
         let picture = |query: usize| -> Result<LogMel, Error> {
-            let asked = Classes::Beside(Box::new(queries.one(query)), maps.clone());
-            let drawn = draw_from(self.model, &start, &self.config, &asked, seed, 0..count as u64, context)?;
+            let drawn = self.drawn(&seen, queries, query, seed, ranges.len() as u64, context)?;
             let mut values = vec![0.0; known * bands];
-            for (range, row) in ranges.iter().zip(drawn.rows.chunks_exact(size)) {
+            for (range, row) in ranges.iter().zip(drawn.chunks_exact(size)) {
                 pieces.lay(&mut values, bands, range, &self.analysis.columns(row)[..range.len() * bands]);
             }
             let last = values[(known - 1) * bands..].to_vec();
@@ -182,9 +216,32 @@ impl<'a> Separator<'a> {
         (0..queries.len()).map(picture).collect()
     }
 
+    /// The rows of pictures of query number `query` in each of `count` mixtures.
+    fn drawn(
+        &self,
+        seen: &Seen,
+        queries: &Queries,
+        query: usize,
+        seed: u64,
+        count: u64,
+        context: &mut Context,
+    ) -> Result<Vec<f32>, Error> {
+        match (&self.ear, seen, queries) {
+            (Ear::Trained(model), Seen::Trained(maps), _) => {
+                let start = Start::Noise { shape: model.subject.shape };
+                let asked = Classes::Beside(Box::new(queries.one(query)), maps.clone());
+                Ok(draw_from(model, &start, &self.config, &asked, seed, 0..count, context)?.rows)
+            }
+            (Ear::Released(released), Seen::Released(latents), Queries::Texts(texts)) => {
+                released.draw(latents, &texts[query], &self.config, seed, context)
+            }
+            _ => Err(Error::Usage("this model is asked in words, not by the number of a class".into())),
+        }
+    }
+
     /// Rows of pictures as latents of the model's codec, and back to pictures where `back`.
     fn through_codec(&self, rows: Vec<f32>, back: bool, context: &Context) -> Result<Vec<f32>, Error> {
-        let Some(codec) = &self.model.codec else { return Ok(rows) };
+        let Ear::Trained(Model { codec: Some(codec), .. }) = self.ear else { return Ok(rows) };
         let size = self.analysis.shape().numel();
         let rows = TensorData::new(rows.clone(), [rows.len() / size, size]);
         let latents = codec.encode(Tensor::from_data(rows, &context.device.device))?;
@@ -197,7 +254,7 @@ impl<'a> Separator<'a> {
     /// # Errors
     /// Latents that cannot be read back from their device.
     pub fn round_trip(&self, picture: &LogMel, context: &Context) -> Result<Option<LogMel>, Error> {
-        if self.model.codec.is_none() {
+        if !matches!(self.ear, Ear::Trained(Model { codec: Some(_), .. })) {
             return Ok(None);
         }
         let bands = picture.bins;
@@ -262,16 +319,9 @@ impl Queries {
     /// # Errors
     /// [`Error::Usage`] for an empty query, or one that names nothing the model knows.
     pub fn parse(words: &[String], model: &Model) -> Result<Self, Error> {
-        if let Some(empty) = words.iter().position(|query| query.trim().is_empty()) {
-            return Err(Error::Usage(format!("--query number {} is empty: say what should be heard", empty + 1)));
-        }
-        if words.is_empty() {
-            return Err(Error::Usage(
-                "--query is missing: say what should be heard, for instance --query \"violin\"".into(),
-            ));
-        }
+        let texts = Self::texts(words)?;
         if model.words.is_some() {
-            return Ok(Self::Texts(words.to_vec()));
+            return Ok(texts);
         }
         let names = &model.subject.classes;
         let class = |query: &String| {
@@ -282,6 +332,22 @@ impl Queries {
             })
         };
         words.iter().map(class).collect::<Result<_, _>>().map(Self::Classes)
+    }
+
+    /// `words` for a model that reads them.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for none, or an empty one.
+    pub fn texts(words: &[String]) -> Result<Self, Error> {
+        if let Some(empty) = words.iter().position(|query| query.trim().is_empty()) {
+            return Err(Error::Usage(format!("--query number {} is empty: say what should be heard", empty + 1)));
+        }
+        if words.is_empty() {
+            return Err(Error::Usage(
+                "--query is missing: say what should be heard, for instance --query \"violin\"".into(),
+            ));
+        }
+        Ok(Self::Texts(words.to_vec()))
     }
 
     fn one(&self, at: usize) -> Classes {
