@@ -101,6 +101,7 @@ impl Server {
             && let Err(error) = job.lies(disk, native::facts(self, &job))
         {
             self.store.forget(&job);
+            disk.remove(&job.id);
             self.say(&format!("a job could not be written into the folder of --state: {error}"));
             return Err(Refusal::new(503, "not_kept", "the server cannot keep jobs now; its log says why").after(10));
         }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use std::{
     collections::{HashMap, VecDeque},
     fs,
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -26,6 +26,13 @@ use std::{
 const SIGN: &str = "rectiflow-jobs";
 /// Of a job, what is known of it.
 const RECORD: &str = "job.json";
+
+/// Bytes of a record at most.
+const LONGEST: u64 = 1 << 20;
+/// What had not ended when the server did.
+const INTERRUPTED: &str = "interrupted";
+/// What a record may say of its job.
+const STATES: [&str; 6] = ["queued", "running", "done", "failed", "cancelled", INTERRUPTED];
 
 /// What a disk gives out at a time: a folder takes one, a file as many as it needs.
 const BLOCK: u64 = 4096;
@@ -105,7 +112,8 @@ impl Past {
         };
         let files = record["files"].as_array()?.iter().map(file).collect::<Option<_>>()?;
         let facts = record["facts"].as_object()?.clone().into();
-        Some(Self { facts, status: record["status"].as_str()?.to_string(), error: record["error"].clone(), files })
+        let status = record["status"].as_str().filter(|status| STATES.contains(status))?;
+        Some(Self { facts, status: status.to_string(), error: record["error"].clone(), files })
     }
 }
 
@@ -125,8 +133,13 @@ impl Disk {
             )));
         }
         make(folder).map_err(failed)?;
+        // Also where somebody else made it: results lie in it.
+        owned(folder, 0o700).map_err(failed)?;
         let lock = fs::File::options().create(true).append(true).open(&sign).map_err(failed)?;
-        lock.try_lock().map_err(|_| said("another server uses it; give each a folder of its own".into()))?;
+        lock.try_lock().map_err(|error| match error {
+            fs::TryLockError::WouldBlock => said("another server uses it; give each a folder of its own".into()),
+            fs::TryLockError::Error(error) => said(format!("it cannot be locked ({error}); give one on another disk")),
+        })?;
         let disk = Self { folder: folder.into(), most, _lock: lock, held: Mutex::default(), tell };
         disk.look().map_err(failed)?;
         Ok(disk)
@@ -136,15 +149,27 @@ impl Disk {
     fn look(&self) -> std::io::Result<()> {
         let mut found: Vec<(SystemTime, String, Past)> = Vec::new();
         let (mut interrupted, mut unread) = (0, 0);
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
+        for entry in fs::read_dir(&self.folder)?.flatten() {
             let Some(id) = entry.file_name().to_str().filter(|name| is_id(name)).map(String::from) else { continue };
-            if !entry.file_type()?.is_dir() {
+            let folder = entry.path();
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            let record = entry.path().join(RECORD);
+            let record = folder.join(RECORD);
+            let about = fs::symlink_metadata(&record);
+            // A server that was killed before it had said whose folder it is.
+            if about.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+                self.remove(&id);
+                continue;
+            }
+            // Whatever else calls itself a record is not opened: reading a pipe never ends.
+            let Some(about) = about.ok().filter(|about| about.is_file() && about.len() <= LONGEST) else {
+                unread += 1;
+                continue;
+            };
             let read = fs::read(&record).ok().and_then(|text| serde_json::from_slice(&text).ok());
-            let Some(mut past) = read.as_ref().and_then(Past::read) else {
+            let Some(mut past) = read.as_ref().and_then(Past::read).filter(|past| past.facts["id"] == id.as_str())
+            else {
                 unread += 1;
                 continue;
             };
@@ -153,18 +178,21 @@ impl Disk {
                 about
                     .is_ok_and(|about| about.is_file() && Some(about.len()) == past.files[at].as_ref().map(|f| f.bytes))
             };
-            if matches!(past.status.as_str(), "queued" | "running") || !past.media().all(whole) {
+            if matches!(past.status.as_str(), "queued" | "running" | INTERRUPTED) || !past.media().all(whole) {
                 interrupted += 1;
-                past.status = "interrupted".into();
+                past.status = INTERRUPTED.into();
                 past.error = json!({
                     "message": "the server ended before this was made; ask for it again", "type": "server_error", "param": null,
                     "code": "interrupted",
                 });
                 past.files.iter_mut().for_each(|file| *file = None);
-                write(&record, &past.value().to_string().into_bytes())?;
+                self.clear(&id);
+                // A full disk keeps nobody from what is whole: the next start says it again.
+                if let Err(error) = write(&record, &past.value().to_string().into_bytes()) {
+                    (self.tell)(&format!("a job could not be called interrupted in the folder of --state: {error}"));
+                }
             }
-            let when = fs::metadata(&record)?.modified()?;
-            found.push((when, id, past));
+            found.push((about.modified().unwrap_or(SystemTime::UNIX_EPOCH), id, past));
         }
         found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         let all = found.len();
@@ -172,7 +200,8 @@ impl Disk {
             self.ends(&id, past);
         }
         if all > 0 {
-            (self.tell)(&format!("{all} jobs of before are kept, {interrupted} of them interrupted"));
+            let kept = self.lock().ended.len();
+            (self.tell)(&format!("{kept} jobs of before are kept, {interrupted} of {all} were interrupted"));
         }
         if unread > 0 {
             (self.tell)(&format!("{unread} folders of jobs cannot be read; they are left as they are"));
@@ -220,9 +249,40 @@ impl Disk {
             }
             write(&self.folder.join(id).join(RECORD), &past.value().to_string().into_bytes())
         };
-        match written() {
+        let mut kept = written();
+        // Room is made as where there are too many bytes: the oldest go.
+        while kept.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull) && self.drop_oldest() {
+            kept = written();
+        }
+        match kept {
             Ok(()) => self.ends(id, past),
-            Err(error) => (self.tell)(&format!("a job could not be written into the folder of --state: {error}")),
+            Err(error) => {
+                self.clear(id);
+                (self.tell)(&format!("a job could not be written into the folder of --state: {error}"));
+            }
+        }
+    }
+
+    /// Removes the job that ended first; `false` where there is none.
+    fn drop_oldest(&self) -> bool {
+        let oldest = {
+            let mut held = self.lock();
+            let Some((oldest, bytes)) = held.ended.pop_front() else { return false };
+            held.bytes -= bytes;
+            held.past.remove(&oldest);
+            oldest
+        };
+        self.remove(&oldest);
+        true
+    }
+
+    /// Removes what a job has made, or half made, but for its record.
+    fn clear(&self, id: &str) {
+        let made = fs::read_dir(self.folder.join(id)).into_iter().flatten().flatten();
+        for file in made.filter(|file| file.file_name() != RECORD) {
+            if let Err(error) = fs::remove_file(file.path()) {
+                (self.tell)(&format!("a file could not be removed from the folder of --state: {error}"));
+            }
         }
     }
 
@@ -231,21 +291,21 @@ impl Disk {
         let bytes =
             past.files.iter().flatten().map(|file| file.bytes).chain([past.value().to_string().len() as u64, BLOCK]);
         let bytes = bytes.map(|bytes| bytes.next_multiple_of(BLOCK)).sum();
-        let mut held = self.lock();
-        held.bytes += bytes;
-        held.ended.push_back((id.to_string(), bytes));
-        held.past.insert(id.to_string(), Arc::new(past));
-        while held.bytes > self.most {
-            let Some((oldest, bytes)) = held.ended.pop_front() else { break };
-            held.bytes -= bytes;
-            held.past.remove(&oldest);
-            self.remove(&oldest);
+        {
+            let mut held = self.lock();
+            held.bytes += bytes;
+            held.ended.push_back((id.to_string(), bytes));
+            held.past.insert(id.to_string(), Arc::new(past));
         }
+        // Others ask for jobs meanwhile.
+        while self.lock().bytes > self.most && self.drop_oldest() {}
     }
 
     /// Forgets a job that did not come to wait, or is too old.
     pub fn remove(&self, id: &str) {
-        if let Err(error) = fs::remove_dir_all(self.folder.join(id)) {
+        if let Err(error) = fs::remove_dir_all(self.folder.join(id))
+            && error.kind() != ErrorKind::NotFound
+        {
             (self.tell)(&format!("a job could not be removed from the folder of --state: {error}"));
         }
     }
@@ -296,9 +356,20 @@ fn make(folder: &Path) -> std::io::Result<()> {
 /// A file that is there whole or not at all, however this program ends.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let part = path.with_extension("part");
-    let mut file = fs::File::create(&part)?;
-    file.write_all(bytes)?;
-    fs::rename(&part, path)
+    let written = fs::File::create(&part).and_then(|mut file| {
+        owned(&part, 0o600)?;
+        file.write_all(bytes)?;
+        fs::rename(&part, path)
+    });
+    written.inspect_err(|_| drop(fs::remove_file(&part)))
+}
+
+/// Gives its owner alone the rights `mode`, where there are such.
+fn owned(path: &Path, mode: u32) -> std::io::Result<()> {
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    let _ = (path, mode);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -325,14 +396,14 @@ mod tests {
     fn jobs_are_found_again_and_the_oldest_go() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("state");
-        let facts = json!({ "id": "x", "steps": 3 });
+        let facts = |number| json!({ "id": id(number), "steps": 3 });
         {
             let disk = open(&folder, 1 << 20).unwrap();
             for number in 0..4 {
-                disk.begins(&id(number), &facts, 1).unwrap();
+                disk.begins(&id(number), &facts(number), 1).unwrap();
             }
             for number in 0..3 {
-                disk.ended(&id(number), &facts, &progress(State::Done, &[number; 100]));
+                disk.ended(&id(number), &facts(number), &progress(State::Done, &[number; 100]));
             }
             assert!(open(&folder, 1).is_err_and(|error| error.to_string().contains("another server")));
         }
@@ -353,5 +424,36 @@ mod tests {
         // Other folders are not taken over.
         fs::write(place.path().join("notes.txt"), "mine").unwrap();
         assert_eq!(open(place.path(), 1).err().map(|error| error.exit_code()), Some(2));
+    }
+    /// What kills leave behind is cleared away, and nothing that others put there stops a server or is believed.
+    /// Mutants: half-made files stay, uncounted; a folder without a record stays for ever; a record under another's id, or with a
+    /// word of its own, is told.
+    #[test]
+    fn what_a_kill_or_a_stranger_leaves_stops_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("state");
+        let facts = |number| json!({ "id": id(number), "steps": 3 });
+        {
+            let disk = open(&folder, 1 << 20).unwrap();
+            (0..4).for_each(|number| disk.begins(&id(number), &facts(number), 2).unwrap());
+            disk.ended(&id(0), &facts(0), &progress(State::Done, &[0; 100]));
+        }
+        let inside = |number| fs::read_dir(folder.join(id(number))).unwrap().count();
+        fs::write(folder.join(id(1)).join("0.png"), [1; 100]).unwrap();
+        fs::write(folder.join(id(1)).join("1.part"), [1; 10]).unwrap();
+        fs::create_dir(folder.join(id(9))).unwrap();
+        fs::rename(folder.join(id(2)), folder.join(id(8))).unwrap();
+        let record = folder.join(id(3)).join(RECORD);
+        fs::write(&record, fs::read_to_string(&record).unwrap().replace("queued", "done\\nevent: x")).unwrap();
+        let disk = open(&folder, 1 << 20).unwrap();
+        let status = |number| disk.find(&id(number)).map(|past| past.status.clone());
+        assert_eq!([0, 1, 8, 3, 9].map(status), [Some("done".into()), Some("interrupted".into()), None, None, None]);
+        assert_eq!((inside(0), inside(1)), (2, 1));
+        assert!(!folder.join(id(9)).exists());
+        #[cfg(unix)]
+        for (path, mode) in [(folder.clone(), 0o700), (folder.join(id(0)).join("0.png"), 0o600)] {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
+        }
     }
 }

@@ -463,6 +463,9 @@ fn slim_rounds_to_halves_and_says_how_to_draw() {
     let (a, b) = (sample("f32.safetensors"), sample("f16.safetensors"));
     let apart = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(apart > 0.0 && apart < 0.05, "{apart}");
+    // Halves stay halves unless somebody says otherwise. Mutant: widened on the way.
+    let again = json(rectiflow().arg("slim").arg(at("f16.safetensors")).arg("-o").arg(at("again.safetensors")));
+    assert!((again["bytes"].as_f64().unwrap() - half).abs() < 4096.0 && sample("again.safetensors") == b, "{again}");
     slim("no.safetensors", &["--set", "train.batch=1"])
         .assert()
         .code(2)

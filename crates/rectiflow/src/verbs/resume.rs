@@ -15,6 +15,7 @@ use crate::{
     model::{Subject, find, which},
     one_more_step,
     recipe::document,
+    runs::shipped,
     stage::Lineage,
 };
 use std::path::{Path, PathBuf};
@@ -92,7 +93,8 @@ fn moved(path: PathBuf, folder: &Path, context: &mut Context) -> PathBuf {
 /// The checkpoint that a run began from, which must be the same still.
 fn teacher(lineage: &Lineage, folder: &Path, context: &mut Context) -> Result<PathBuf, Error> {
     let teacher = lineage.teacher.clone().ok_or_else(|| unsaid(folder, "VERB"))?;
-    let teacher = moved(teacher, folder, context);
+    // The model within the program lies nowhere and never moves; a run called like it is another.
+    let teacher = if shipped::is_named(&teacher) { teacher } else { moved(teacher, folder, context) };
     let other = |checksum: &String| find(&teacher).is_ok_and(|found| found.checksum() != *checksum);
     if lineage.checksum.as_ref().is_some_and(other) {
         let remedy = "bring this run's own teacher back, or begin a run of its own from this one";

@@ -5,7 +5,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
 };
-use train::checkpoint::{Blob, CheckpointError, Meta, Which, beneath, encode};
+use train::checkpoint::{Blob, Checkpoint, CheckpointError, Meta, Which, beneath, encode};
 
 /// What to keep of a checkpoint.
 #[derive(Clone, Debug)]
@@ -32,21 +32,21 @@ pub fn slim(request: &SlimRequest) -> Result<u64, Error> {
     let SlimRequest { from, which, numbers, set, to } = request;
     let checkpoint = find(from)?;
     let prefix = which.prefix(&checkpoint)?;
-    let turned = |name: &str, data| match numbers {
-        None => Ok(data),
+    let turned = |checkpoint: &Checkpoint, name: &str| match numbers {
+        None => Ok(checkpoint.stored(name)?),
         Some(numbers) => numbers
-            .turn(data)
+            .turn(checkpoint.read(name)?)
             .map_err(|problem| Error::Failure(format!("{}: `{name}` {problem}", checkpoint.path().display()))),
     };
     let mut blobs = Vec::new();
     for info in checkpoint.infos(&prefix) {
-        let data = turned(&info.name, checkpoint.read(&format!("{prefix}{}", info.name))?)?;
+        let data = turned(&checkpoint, &format!("{prefix}{}", info.name))?;
         blobs.push(Blob { info: train::params::Info { name: format!("raw.{}", info.name), ..info }, data });
     }
     // What corrections correct goes into the same file.
     if let Some(under) = beneath(&checkpoint)? {
         for info in under.infos("") {
-            let data = turned(&info.name, under.read(&info.name)?)?;
+            let data = turned(&under, &info.name)?;
             blobs.push(Blob { info, data });
         }
     }

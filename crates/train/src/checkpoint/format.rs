@@ -276,8 +276,20 @@ impl Checkpoint {
         self.shaped(name, &[len])
     }
 
+    /// As [`read`](Self::read), in the numbers of the file: halves stay halves.
+    pub fn stored(&self, name: &str) -> Result<TensorData, CheckpointError> {
+        let len = self.header.info(name).map_or(0, |info| info.shape.iter().product());
+        self.lying(name, &[len])
+    }
+
     /// As [`read`](Self::read), in a shape of as many numbers.
     pub fn shaped(&self, name: &str, shape: &[usize]) -> Result<TensorData, CheckpointError> {
+        let data = self.lying(name, shape)?;
+        Ok(if data.dtype() == DType::F32 { data } else { data.convert_dtype(DType::F32) })
+    }
+
+    /// Where and as it lies in the file.
+    fn lying(&self, name: &str, shape: &[usize]) -> Result<TensorData, CheckpointError> {
         let absent = || CheckpointError::Absent {
             path: self.path.clone(),
             what: format!("tensor `{name}`"),
@@ -302,7 +314,7 @@ impl Checkpoint {
         let range = self.start + begin..self.start + end;
         Ok(match dtype {
             DType::F32 => self.file.tensor(range, shape),
-            short => self.file.typed(range, shape, short).convert_dtype(DType::F32),
+            short => self.file.typed(range, shape, short),
         })
     }
 }
