@@ -1,10 +1,6 @@
 """Corrections of low rank between this program and diffusers with peft, both ways: pictures of the same noise are compared.
 
-<<<<<<<< HEAD:crates/rectiflow/tests/all/released/adapters.py
     python crates/rectiflow/tests/all/released/adapters.py RECTIFLOW MODEL RUN
-========
-    python crates/rectiflow/tests/all/released/peft.py RECTIFLOW MODEL RUN
->>>>>>>> 6e5b7ad (Test the program and the library in one test program each; make two examples small where they are only run):crates/rectiflow/tests/all/released/peft.py
 
 RECTIFLOW is the program, MODEL a released model's folder, RUN a run of `train --from MODEL --lora`. Needs torch, diffusers, peft,
 transformers. Prints the largest difference of a pixel in [-1, 1] for each file, and fails above 1e-4.
