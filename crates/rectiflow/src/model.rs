@@ -130,7 +130,7 @@ impl Model {
     /// # Errors
     /// A model that cannot be read, or is a single file.
     pub fn released(path: &Path, data: Option<&data::DataConfig>, device: &Chosen) -> Result<Self, Error> {
-        let mut recipe = release::recipe(path, None, &mut |_| ())?;
+        let mut recipe = release::recipe(path, None, data.and_then(|data| data.size), &mut |_| ())?;
         if let Some(data) = data {
             recipe.data = data.clone();
             recipe.check()?;

@@ -12,9 +12,10 @@ pub struct Train {
     /// A released model's folder or name on the hub to start from, with its autoencoder and its readers of prompts (key `from`).
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::DirPath, value_parser = super::place())]
     pub from: Option<PathBuf>,
-    /// With --from: train corrections of this rank beside its attention layers and leave its weights alone (table `lora`).
-    #[arg(long, value_name = "RANK", requires = "from", num_args = 0..=1, default_missing_value = "16")]
-    pub lora: Option<usize>,
+    /// With --from: train corrections beside its attention layers and leave its weights alone (table `lora`), of this rank; of the
+    /// recipe's, or 16, without.
+    #[arg(long, value_name = "RANK", requires = "from", num_args = 0..=1)]
+    pub lora: Option<Option<usize>>,
     #[command(flatten)]
     pub overrides: RecipeArgs,
     #[command(flatten)]
@@ -111,9 +112,9 @@ pub struct Plan {
     /// Plan a student of this model, a run's folder or a checkpoint file, with --method; or a training from a released model.
     #[arg(long, visible_alias = "from", value_hint = ValueHint::AnyPath, value_parser = super::place())]
     pub teacher: Option<PathBuf>,
-    /// With a released model: as for `train`.
-    #[arg(long, value_name = "RANK", requires = "teacher", num_args = 0..=1, default_missing_value = "16")]
-    pub lora: Option<usize>,
+    /// With a released model and no --method: as for `train`; a student's corrections are its recipe's table `lora`.
+    #[arg(long, value_name = "RANK", requires = "teacher", conflicts_with = "method", num_args = 0..=1)]
+    pub lora: Option<Option<usize>>,
     /// How the student is made.
     #[arg(long, requires = "teacher")]
     pub method: Option<StudentMethod>,

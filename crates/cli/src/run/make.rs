@@ -22,10 +22,10 @@ use rectiflow::{
     },
 };
 use serde_json::json;
+use std::path::Path;
 
 pub(super) fn train(request: args::Train, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let below = beneath(request.from.as_deref(), request.lora, context)?;
-    let recipe = layers(below, request.recipe.as_deref(), &request.overrides)?.build()?;
+    let recipe = base(request.from.as_deref(), request.lora, request.recipe.as_deref(), &request.overrides, context)?;
     let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
     let resume = request.run.resume.as_deref().map(Resume::parse);
     if request.run.dry_run {
@@ -47,10 +47,7 @@ pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) 
         )));
     }
     let planned = match teacher.clone().zip(method) {
-        None => {
-            let below = beneath(teacher.as_deref(), lora, context)?;
-            plan::plan(&layers(below, recipe.as_deref(), &overrides)?.build()?, context)?
-        }
+        None => plan::plan(&base(teacher.as_deref(), lora, recipe.as_deref(), &overrides, context)?, context)?,
         Some((teacher, method)) => {
             let method = match method {
                 args::StudentMethod::Reflow => Method::Reflow,
@@ -66,11 +63,18 @@ pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) 
     print(global, &planned, || format!("{planned}\n"))
 }
 
-/// The house defaults, or what a training from a released model takes over from it.
-fn beneath(model: Option<&std::path::Path>, lora: Option<usize>, context: &mut Context) -> Result<Layers, Error> {
-    let Some(model) = model else { return Ok(Layers::new()) };
+/// The recipe of a first stage: over the house defaults, or over what a training from a released model takes over from it.
+fn base(
+    model: Option<&Path>,
+    lora: Option<Option<usize>>,
+    file: Option<&Path>,
+    overrides: &args::RecipeArgs,
+    context: &mut Context,
+) -> Result<Recipe, Error> {
+    let lay = |below| layers(below, file, overrides);
+    let Some(model) = model else { return lay(Layers::new())?.build() };
     let model = verbs::hub::place(model.to_path_buf())?;
-    Ok(Layers::new().recipe(&release::recipe(&model, lora, &mut |line| context.note(line))?))
+    release::layered(&model, lora, lay, &mut |line| context.note(line))
 }
 
 pub(super) fn resume(run: &std::path::Path, global: &Global, context: &mut Context) -> Result<(), Error> {

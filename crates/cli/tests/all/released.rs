@@ -130,6 +130,32 @@ fn options_of_runs_and_of_released_models_are_not_mixed() {
 
 /// A model of the hub is fetched once and found by its name. Mutants: what nothing reads fetched too; the digest not looked at, or once
 /// alone; fetched again where it is here; the name moved before all is there; a file of another revision.
+/// Mutants: a rank laid below the recipe file; `--lora` passed over where a student is planned.
+#[test]
+fn a_rank_is_never_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let look = dir.path().join("look.toml");
+    fs::write(&look, "[lora]\nrank = 4\n").unwrap();
+    for i in 0..2 {
+        let picture = image(i);
+        fs::write(dir.path().join(format!("{i}.ppm")), picture).unwrap();
+        fs::write(dir.path().join(format!("{i}.txt")), "a square").unwrap();
+    }
+    let mut train = rectiflow();
+    train.arg("train").arg(&look).arg("--from").arg(fixture("sd3_tiny")).args(["--lora", "8", "--dry-run", "--data"]);
+    train.arg(dir.path()).args(["--set", "data.size=32"]).env("RECTIFLOW_DATA", dir.path().join("cache"));
+    train.assert().success().stdout(predicate::str::contains("rank = 8").and(predicate::str::contains("alpha = 8.0")));
+    let mut plan = rectiflow();
+    plan.args(["plan", "--method", "reflow", "--lora", "8", "--teacher"]).arg(fixture("sd3_tiny"));
+    plan.assert().code(2).stderr(predicate::str::contains("--method").and(predicate::str::contains("--lora")));
+}
+
+/// Four by four pixels.
+fn image(i: u8) -> Vec<u8> {
+    let pixels = (0..48).map(|at| at * 5 + i);
+    b"P6 4 4 255\n".iter().copied().chain(pixels).collect()
+}
+
 #[test]
 fn models_have_names_on_the_hub() {
     let dir = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ pub use diffusion::Diffusion;
 pub use folder::Folder;
 pub use model::Release;
 pub(crate) use network::{Beneath, beneath, fingerprint, sizes};
-pub use recipe::recipe;
+pub use recipe::{layered, recipe};
 pub use text::{Asked, encode};
 pub use times::schedule;
 

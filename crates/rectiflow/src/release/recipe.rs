@@ -6,7 +6,7 @@
 use super::{Family, Release, network::sizes, times::shift};
 use crate::{
     Error, Recipe,
-    recipe::{Generate, PairsRecipe, SampleConfig, TaskConfig, TextConfig},
+    recipe::{Generate, Layers, PairsRecipe, SampleConfig, TaskConfig, TextConfig},
 };
 use data::DataConfig;
 use flow::{Parameterization, ScheduleConfig, Solver, TimeConfig, TimeLaw, guidance::GuidanceConfig};
@@ -14,12 +14,48 @@ use nets::{AutoencoderConfig, LoraConfig, NetConfig, ReleasedConfig, released::S
 use std::path::Path;
 use train::TrainConfig;
 
-/// The recipe of a training from the model in `place`, which is a folder in diffusers' layout; of corrections of rank `lora`, or of
-/// the weights themselves.
+/// Rank of corrections where nobody says one.
+const RANK: usize = 16;
+
+/// The recipe of a training from the model in `place`, under what `lay` lays over it: a file, single keys. Corrections are trained where
+/// `lora` asks for them or what is laid over has the table `lora`; a rank that `lora` names is laid over all.
+///
+/// What it takes over depends on what is laid over it (habits of corrections or of all weights, the shift of the size that pictures
+/// have), so that it is laid twice.
+///
+/// # Errors
+/// Those of [`recipe`] and of `lay`; a recipe that cannot be followed.
+pub fn layered(
+    place: &Path,
+    lora: Option<Option<usize>>,
+    lay: impl Fn(Layers) -> Result<Layers, Error>,
+    note: &mut dyn FnMut(String),
+) -> Result<Recipe, Error> {
+    let first = lay(Layers::new().recipe(&recipe(place, None, None, note)?))?.unchecked()?;
+    let given = lora.flatten();
+    let rank = match (&first.lora, lora) {
+        (Some(written), _) => Some(given.unwrap_or(written.rank)),
+        (None, Some(_)) => Some(given.unwrap_or(RANK)),
+        (None, None) => None,
+    };
+    let mut layers = lay(Layers::new().recipe(&recipe(place, rank, first.data.size, &mut |_| ())?))?;
+    if let Some(rank) = given {
+        layers = layers.set(&format!("lora.rank={rank}"))?;
+    }
+    layers.build()
+}
+
+/// What a training from the model in `place`, which is a folder in diffusers' layout, takes over for pictures of `size` pixels, its own
+/// without; of corrections of rank `lora`, or of the weights themselves.
 ///
 /// # Errors
 /// A model that cannot be read or lacks a part.
-pub fn recipe(place: &Path, lora: Option<usize>, note: &mut dyn FnMut(String)) -> Result<Recipe, Error> {
+pub fn recipe(
+    place: &Path,
+    lora: Option<usize>,
+    size: Option<usize>,
+    note: &mut dyn FnMut(String),
+) -> Result<Recipe, Error> {
     if place.is_file() {
         return Err(Error::Usage(format!(
             "--from {}: a training keeps its model's place, and takes a folder in diffusers' layout; make one of the file by `rectiflow \
@@ -45,7 +81,8 @@ pub fn recipe(place: &Path, lora: Option<usize>, note: &mut dyn FnMut(String)) -
         Family::InstaFlow => (1, 1.0, 77),
         Family::StableDiffusion => (50, 7.5, 77),
     };
-    let tokens = (side / patch) * (side / patch);
+    let size = size.unwrap_or(side * codec.factor());
+    let tokens = (size / codec.factor() / patch).max(1).pow(2);
     let shift = match family {
         Family::Sd3 | Family::Flux => shift(&model, tokens)?,
         Family::InstaFlow | Family::StableDiffusion => 1.0,
@@ -83,7 +120,7 @@ pub fn recipe(place: &Path, lora: Option<usize>, note: &mut dyn FnMut(String)) -
         images: 2000,
         batch: 1,
         gradient_checkpointing: true,
-        validate_every: 0,
+        validate_every: 0, // and nothing is held out for it: ten pictures are ten
         ..TrainConfig::default()
     };
     train.optim.lr = if lora.is_some() { 1e-4 } else { 1e-5 };
@@ -95,7 +132,7 @@ pub fn recipe(place: &Path, lora: Option<usize>, note: &mut dyn FnMut(String)) -
         parameterization,
         time: TimeConfig { law, shift },
         lora: lora.map(|rank| LoraConfig { rank, alpha: rank as f64, targets: vec!["attn*".into()] }),
-        data: DataConfig { size: Some(side * codec.factor()), channels: Some(3), ..DataConfig::default() },
+        data: DataConfig { size: Some(size), channels: Some(3), holdout: 0.0, ..DataConfig::default() },
         network: NetConfig::Released(Box::new(network)),
         train,
         pairs: PairsRecipe { count: 1000, guidance: guided.clone(), generate, ..PairsRecipe::default() },

@@ -9,7 +9,7 @@ use crate::{
     one_more_step,
     pairs::{self, PairsReport},
     recipe::Layers,
-    release::beneath,
+    release::{self, beneath},
     sampling::Classes,
     sight::Pictured,
     sound::Part,
@@ -56,12 +56,14 @@ impl Method {
     ///
     /// # Errors
     /// Keys a student cannot choose; a teacher that this method cannot use.
-    pub fn recipe(
-        self,
-        teacher: &Model,
-        layers: impl FnOnce(Layers) -> Result<Layers, Error>,
-    ) -> Result<Recipe, Error> {
-        let layers = layers(Layers::new().recipe(&teacher.recipe))?.student_of(self.name())?;
+    pub fn recipe(self, teacher: &Model, layers: impl Fn(Layers) -> Result<Layers, Error>) -> Result<Recipe, Error> {
+        let mut below = Layers::new().recipe(&teacher.recipe);
+        if teacher.is_released() {
+            // Its levels are those of pictures of the student's size.
+            let size = layers(below.clone())?.unchecked()?.data.size;
+            below = Layers::new().recipe(&release::recipe(&teacher.file, None, size, &mut |_| ())?);
+        }
+        let layers = layers(below)?.student_of(self.name())?;
         let (wrote_sample, wrote_lora) = (layers.wrote("sample"), layers.wrote("lora"));
         let mut recipe = layers.unchecked()?;
         if !wrote_lora {

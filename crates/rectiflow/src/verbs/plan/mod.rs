@@ -166,7 +166,12 @@ impl std::fmt::Display for PlanReport {
             f,
             "memory       {peak}{state} weights and optimiser, about {activations} activations, data and program"
         )?;
-        writeln!(f, "speed        {:.0} images/s here in {}", self.images_per_second, self.precision.name())?;
+        let speed = match self.images_per_second {
+            fast if fast >= 10.0 => format!("{fast:.0} images/s"),
+            some if some >= 1.0 => format!("{some:.1} images/s"),
+            slow => format!("{:.1} s an image", 1.0 / slow.max(1e-9)),
+        };
+        writeln!(f, "speed        {speed} here in {}", self.precision.name())?;
         if let Some(pairs) = &self.pairs {
             let (time, disk) = (duration(pairs.seconds), mb(pairs.bytes));
             writeln!(f, "pairs        {}, about {time}, {disk} on disk", pairs.count)?;

@@ -44,9 +44,9 @@ fn pictures(folder: &Path, side: usize) {
 }
 
 fn recipe(model: &str, data: &Path, side: usize, lora: Option<usize>, set: &[&str]) -> Result<Recipe, Error> {
-    let below = Layers::new().recipe(&release::recipe(&fixture(model), lora, &mut |_| ())?);
+    let below = Layers::new().recipe(&release::recipe(&fixture(model), lora, None, &mut |_| ())?);
     let usual = ["train.batch=4", "train.images=24", "train.log_every=1", "task.text.length=8"].map(String::from);
-    let given = [format!("data.size={side}"), "data.holdout=0.0".into()];
+    let given = [format!("data.size={side}")];
     let set = set.iter().map(|set| (*set).to_owned());
     usual
         .into_iter()
@@ -55,6 +55,37 @@ fn recipe(model: &str, data: &Path, side: usize, lora: Option<usize>, set: &[&st
         .try_fold(below, |layers, set| layers.set(&set))?
         .data(data.to_str().unwrap())?
         .build()
+}
+
+/// What is laid over the model says what it brings along: a file's corrections have the habits of corrections, a flag's rank is over the
+/// file's, levels are those of the pictures' size, and no picture is kept from a training that looks at none.
+///
+/// Mutants: the flag laid below the file; habits chosen by the flag alone; FLUX's shift by its own side at every size.
+#[test]
+fn what_a_model_brings_along_is_that_of_the_recipe_over_it() {
+    let of = |model: &str, lora: Option<Option<usize>>, text: &str| {
+        release::layered(&fixture(model), lora, |below| below.text(text, "look.toml"), &mut |_| ()).unwrap()
+    };
+    let corrections = |lora, text| {
+        let recipe = of("sd3_tiny", lora, text);
+        (recipe.lora.map(|lora| (lora.rank, lora.alpha, lora.targets.len())), recipe.train.optim.lr)
+    };
+    let file = "[lora]\nrank = 4\n";
+    assert_eq!(corrections(Some(Some(64)), file), (Some((64, 64.0, 1)), 1e-4));
+    assert_eq!(corrections(Some(None), file), (Some((4, 4.0, 1)), 1e-4));
+    assert_eq!(corrections(None, file), (Some((4, 4.0, 1)), 1e-4));
+    assert_eq!(corrections(Some(None), ""), (Some((16, 16.0, 1)), 1e-4));
+    assert_eq!(corrections(None, ""), (None, 1e-5));
+    let own = "[lora]\nrank = 4\nalpha = 1.0\ntargets = []\n[train.optim]\nlr = 1e-3\n";
+    assert_eq!(corrections(Some(Some(2)), own), (Some((2, 1.0, 0)), 1e-3));
+    assert_eq!(of("sd3_tiny", None, "").data.holdout, 0.0);
+    // exp(mu), mu from 0.5 at 256 tokens to 1.15 at 4096 (the fixture's scheduler has the released settings).
+    let shift = |size: usize| of("flux_dev_tiny", None, &format!("[data]\nsize = {size}\n")).time.shift;
+    for (size, tokens) in [(32, 16.0), (512, 4096.0)] {
+        let mu: f64 = 0.5 + (1.15 - 0.5) * (tokens - 256.0) / (4096.0 - 256.0);
+        assert!((shift(size) - mu.exp()).abs() < 1e-6 * mu.exp(), "{size}: {} {}", shift(size), mu.exp());
+    }
+    assert_eq!(of("flux_dev_tiny", None, "[data]\nsize = 32\n[time]\nshift = 3.0\n").time.shift, 3.0);
 }
 
 fn trained(recipe: &Recipe, run: &Path, resume: Option<Resume>) -> (TrainReport, Vec<String>) {
@@ -145,15 +176,8 @@ fn a_run_continues_to_the_same_bits_and_knows_its_model() {
     // A copy, so that it can be changed.
     let model = data.path().join("model");
     copy(&fixture("sd3_tiny"), &model);
-    let below = Layers::new().recipe(&release::recipe(&model, Some(2), &mut |_| ()).unwrap());
-    let set = [
-        "data.size=32",
-        "data.holdout=0.0",
-        "train.batch=2",
-        "train.images=8",
-        "train.checkpoint.every=4",
-        "train.optim.lr=0.01",
-    ];
+    let below = Layers::new().recipe(&release::recipe(&model, Some(2), None, &mut |_| ()).unwrap());
+    let set = ["data.size=32", "train.batch=2", "train.images=8", "train.checkpoint.every=4", "train.optim.lr=0.01"];
     let recipe = set.iter().try_fold(below, |layers, set| layers.set(set)).unwrap();
     let recipe = recipe.data(data.path().join("pictures").to_str().unwrap()).unwrap();
     std::fs::create_dir(data.path().join("pictures")).unwrap();
@@ -202,6 +226,8 @@ fn the_weights_themselves_learn() {
     assert!(recipe.lora.is_none());
     let run = data.path().join("run");
     let (report, _) = trained(&recipe, &run, None);
+    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(run.join("data.json")).unwrap()).unwrap();
+    assert_eq!(kept["samples"], 10, "all of ten pictures: {kept}");
     let model = Model::open(&run, Default::default(), &Context::silent().device).unwrap();
     assert_eq!(report.parameters, model.parameters);
     assert!(named_tensors(&model.net).iter().all(|(_, _, values)| values.iter().all(|value| value.is_finite())));
@@ -254,7 +280,8 @@ fn what_cannot_be_trained_is_refused() {
         let said = refused(model, lora, set);
         assert!(said.contains(why), "{set:?}: {said}");
     }
-    let file = release::recipe(&fixture("single/sd35m_tiny.safetensors"), None, &mut |_| ()).unwrap_err().to_string();
+    let file =
+        release::recipe(&fixture("single/sd35m_tiny.safetensors"), None, None, &mut |_| ()).unwrap_err().to_string();
     assert!(file.contains("rectiflow convert"), "{file}");
     assert!(!data.path().join("no").exists());
 }
