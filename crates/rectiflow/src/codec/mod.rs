@@ -37,6 +37,7 @@ pub use triplane::{TriplaneConfig, TriplaneTask};
 use crate::{Error, Recipe, device::Chosen, release::is_released, runs::find};
 use base::{Device, Shape, Tensor};
 use media::shape::{Extracted, Point};
+use nets::NetConfig;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -96,6 +97,13 @@ impl Codec {
         let Some(place) = recipe.task.codec() else { return Ok(None) };
         if is_released(place) {
             return released::open(place, &recipe.data, device).map(|codec| Some(Arc::new(codec)));
+        }
+        if !place.exists() && matches!(recipe.network, NetConfig::Released(_)) {
+            return Err(Error::Failure(format!(
+                "{}: the released model that this run was trained from is gone, and its autoencoder and readers of prompts with it; \
+                 bring it back to that place",
+                place.display()
+            )));
         }
         // A run that was moved together with its codec finds it beside itself.
         let beside = folder.and_then(Path::parent).zip(place.file_name()).map(|(folder, name)| folder.join(name));

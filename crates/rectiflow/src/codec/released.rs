@@ -4,7 +4,7 @@ use super::{Codec, CodecConfig, CodecRecipe, KlConfig, Moments};
 use crate::{
     Error,
     device::Chosen,
-    release::{Release, fingerprint},
+    release::{Release, fingerprint, marked},
 };
 use base::Shape;
 use data::DataConfig;
@@ -34,8 +34,10 @@ pub(super) fn open(place: &Path, data: &DataConfig, device: &Chosen) -> Result<C
         ..KlConfig::default()
     };
     let latent = sizes.latent(sample)?;
-    let (net, identity) = part
+    let (net, weights) = part
         .weights("diffusion_pytorch_model", |source| Ok((config.load(source, &device.device)?, fingerprint(source))))?;
+    // Scale and shift are settings and no weights.
+    let identity = marked(&[weights, format!("{config:?}")]);
     let coder = sizes.around(net, sample)?;
     let recipe = CodecRecipe {
         name: "released".into(),

@@ -17,7 +17,7 @@ mod times;
 pub use diffusion::Diffusion;
 pub use folder::Folder;
 pub use model::Release;
-pub(crate) use network::{Beneath, beneath, fingerprint, sizes};
+pub(crate) use network::{Beneath, beneath, fingerprint, marked, sizes};
 pub use recipe::{layered, recipe};
 pub use text::{Asked, encode};
 pub use times::schedule;

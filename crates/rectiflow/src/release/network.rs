@@ -125,6 +125,13 @@ impl TensorSource for Unblocked<'_> {
 /// Bytes of a tensor's beginning and end that its fingerprint sees, so that a mapped file is not read whole.
 const SEEN: usize = 4096;
 
+/// What tells settings apart that stand beside weights.
+pub(crate) fn marked(settings: &[String]) -> String {
+    let bytes = settings.iter().flat_map(|text| text.bytes().chain([0xff])); // in no text
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    format!("{:016x}", bytes.fold(0xcbf2_9ce4_8422_2325, step))
+}
+
 /// What tells weights apart: names, shapes, and the first and last bytes of every tensor, by FNV-1a.
 pub(crate) fn fingerprint(source: &dyn TensorSource) -> String {
     let mut names = source.names();

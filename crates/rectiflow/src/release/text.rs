@@ -16,6 +16,9 @@ use nets::text::{ClipConfig, Reading, T5Config, WordPieces};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// Texts that T5 reads together.
+const BATCH: usize = 16;
+
 /// How texts are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -155,7 +158,12 @@ fn t5(
     let words = vocabulary(&folder.files(words, &["T5Tokenizer", "T5TokenizerFast"])?)?;
     let ids = ids(&words, texts, length, settings.vocab_size, &at_encoder, context)?;
     let net = at_encoder.weights("model", |stored| settings.load(stored, device))?;
-    Ok(net.read(&ids, [texts.len(), length], device))
+    let mut read = Vec::new();
+    for ids in ids.chunks(length * BATCH) {
+        context.go_on()?;
+        read.push(net.read(ids, [ids.len() / length, length], device));
+    }
+    Ok(Tensor::cat(read, 0))
 }
 
 /// Ids `[b length]` of texts, with a line for each that is cut.

@@ -95,6 +95,17 @@ pub fn write(folder: &Path, context: &mut Context) -> Result<Option<[PathBuf; 2]
     Ok(Some(files))
 }
 
+/// As [`write`], at the end of a training, and says where they are.
+///
+/// # Errors
+/// Those of [`write`].
+pub fn hand_over(folder: &Path, context: &mut Context) -> Result<(), Error> {
+    if let Some([peft, kohya]) = write(folder, context)? {
+        context.note(format!("the corrections for other programs: {}, {}", peft.display(), kohya.display()));
+    }
+    Ok(())
+}
+
 /// Modules with a weight of two axes or more, and its shape.
 fn modules(source: &dyn TensorSource) -> Vec<(String, Vec<usize>)> {
     let of = |name: String| Some((name.strip_suffix(".weight")?.to_owned(), source.shape(&name)?));

@@ -97,6 +97,8 @@ impl Lineage {
             (&["data"][..], "path"),
             (&["task", "source"], "path"),
             (&["task"], "codec"),
+            (&["task", "text"], "model"),
+            (&[], "from"),
             (&["source"], "path"), // as older recipes have it
             (&[], "codec"),
         ] {
@@ -130,9 +132,9 @@ mod tests {
             Path::new("nowhere"),
             "what is nowhere is named as it was written"
         );
-        let text = "[data]\npath = \"photos\"\n[task]\ncodec = \"photos\"\n[task.source]\npath = \"nowhere\"\n";
+        let text = "from = \"photos\"\n[data]\npath = \"photos\"\n[task]\ncodec = \"photos\"\n[task.text]\nmodel = \"photos\"\n[task.source]\npath = \"nowhere\"\n";
         let (home, there) = (lineage.at_home(text).unwrap(), dir.path().join("photos").display().to_string());
-        assert!(home.matches(&there).count() == 2 && home.contains("\"nowhere\""), "{home}");
+        assert!(home.matches(&there).count() == 4 && home.contains("\"nowhere\""), "{home}");
         assert_eq!(Lineage::read(dir.path()).unwrap(), None);
         std::fs::write(Lineage::place(dir.path()), lineage.to_json()).unwrap();
         assert_eq!(Lineage::read(dir.path()).unwrap(), Some(lineage));

@@ -18,6 +18,7 @@ use ::train::{
     Batch, RunDir, Source,
     checkpoint::{BENEATH, Checkpoint},
 };
+use base::Shape;
 use flow::{Gauge, Premetric};
 use nets::Net;
 use std::{path::Path, sync::Arc};
@@ -89,43 +90,71 @@ impl<'a> Job<'a> {
     }
 }
 
-impl Job<'_> {
+/// What a stage is judged by before anything is made or encoded for it.
+pub(crate) struct Terms<'a> {
+    pub recipe: &'a Recipe,
+    /// What the network moves.
+    pub shape: Shape,
+    pub classes: usize,
+    /// What sample sheets show.
+    pub drawn: Shape,
+    pub start: Option<&'a Net>,
+    pub beneath: Option<&'a Beneath>,
+    pub folder: &'a Path,
+    pub resume: Option<&'a Resume>,
+}
+
+impl Terms<'_> {
     /// All that can be refused before anything is written: a network that does not fit the data or the machine, a folder that
     /// holds another run or cannot be written.
     pub fn check(&self, context: &Context) -> Result<Ready, Error> {
-        let Self { recipe, subject, start, folder, resume, .. } = self;
-        let drawn = self.codec.as_ref().map_or(subject.shape, |codec| codec.drawn());
+        let Self { recipe, shape, classes, drawn, start, beneath, folder, resume } = *self;
         if let (true, Err(error)) = (recipe.train.sample_every > 0, pictures::shape(drawn)) {
             return Err(Error::Usage(format!("sample sheets are pictures, and {error}; set train.sample_every = 0")));
         }
-        let need = Need::of(recipe, subject.shape, subject.classes.len())?;
-        let need = self.beneath.as_ref().map_or(need, |beneath| need.beneath(recipe, beneath.bytes));
+        let need = Need::of(recipe, shape, classes)?;
+        let need = beneath.map_or(need, |beneath| need.beneath(recipe, beneath.bytes));
         if context.device.name == "cpu" {
             need.check()?;
         }
         RunDir::check(folder)?;
-        let from = starting_point(folder, resume.as_ref())?;
-        if let (Some(beneath), Some(from)) = (&self.beneath, &from) {
+        let from = starting_point(folder, resume)?;
+        if let (Some(beneath), Some(from)) = (beneath, &from) {
             beneath.check(&from.meta().extra, from.path())?;
         }
-        let net = match (start, &self.beneath) {
+        let device = &context.device.device;
+        let net = match (start, beneath) {
             (Some(net), _) => net.clone(),
             (None, Some(beneath)) => beneath.net.clone(),
-            (None, None) => {
-                let classes = recipe.rows(subject.classes.len());
-                recipe.network.init(recipe.seed, subject.shape, classes, &context.device.device)?
-            }
+            (None, None) => recipe.network.init(recipe.seed, shape, recipe.rows(classes), device)?,
         };
         let net = match &recipe.lora {
-            // Released weights may be halves, and what learns is f32.
-            None => nets::weights::whole(net),
-            Some(lora) => lora.init(net, recipe.seed, &context.device.device)?,
+            None => net,
+            Some(lora) => lora.init(net, recipe.seed, device)?,
         };
         let starts = match recipe.train.sample_every {
-            0 => Start::Noise { shape: subject.shape }, // no sheet will ask
-            _ => Start::held_out(recipe, subject.shape)?,
+            0 => Start::Noise { shape }, // no sheet will ask
+            _ => Start::held_out(recipe, shape)?,
         };
         Ok(Ready { from, net, starts })
+    }
+}
+
+impl Job<'_> {
+    /// As [`Terms::check`].
+    pub fn check(&self, context: &Context) -> Result<Ready, Error> {
+        let Self { recipe, subject, folder, .. } = self;
+        let terms = Terms {
+            recipe,
+            shape: subject.shape,
+            classes: subject.classes.len(),
+            drawn: self.codec.as_ref().map_or(subject.shape, |codec| codec.drawn()),
+            start: self.start.as_ref(),
+            beneath: self.beneath.as_ref(),
+            folder,
+            resume: self.resume.as_ref(),
+        };
+        terms.check(context)
     }
 
     /// Trains the network, or continues its run.
@@ -134,6 +163,8 @@ impl Job<'_> {
     /// Those of [`Job::check`] and of the engine.
     pub fn run(self, context: &mut Context) -> Result<TrainReport, Error> {
         let Ready { from, net, starts } = self.check(context)?;
+        // Released weights may be halves, and what learns is f32.
+        let net = if self.recipe.lora.is_none() { nets::weights::whole(net) } else { net };
         let Self { recipe, subject, source, validation, teacher, premetric, gauge, .. } = self;
         let Self { words, codec, asked, folder, data, lineage, beneath, .. } = self;
         let task = taught::task(recipe, subject.classes.len(), teacher, premetric, gauge);

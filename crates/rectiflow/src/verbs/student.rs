@@ -4,16 +4,16 @@ use crate::{
     Error, Model, Recipe, Start,
     codec::{Beside, Mixtures, gauge_of, raw, through},
     context::Context,
-    memory::Need,
     model::Subject,
     one_more_step,
     pairs::{self, PairsReport},
     recipe::Layers,
-    release::{self, beneath},
+    release::{self, Beneath, beneath},
+    released::adapter,
     sampling::Classes,
     sight::Pictured,
     sound::Part,
-    stage::{DataRecord, Job, Lineage, Resume, Stream, TrainReport, place, stream},
+    stage::{DataRecord, Job, Lineage, Resume, Stream, Terms, TrainReport, place, stream},
     taught::Teacher,
     words::{Captioned, captions},
 };
@@ -157,8 +157,11 @@ pub fn student(
     resume: Option<Resume>,
     context: &mut Context,
 ) -> Result<StudentReport, Error> {
-    let Checked { subject, premetric, gauge, start } =
+    let Checked { subject, premetric, gauge, start, beneath } =
         check(method, recipe, &teacher, existing, folder, resume.as_ref(), context)?;
+    if let (true, Some(words)) = (teacher.is_released(), &teacher.words) {
+        words.prepare(&teacher.captions()?, context)?;
+    }
     let (Stream { mut source, validation, data }, made, pair_count) = match recipe.needs_pairs() {
         true => from_pairs(recipe, &teacher, existing, folder, context)?,
         false => (from_data(recipe, &teacher, context)?, None, 0),
@@ -169,7 +172,6 @@ pub fn student(
         true => Lineage { teacher: Some(teacher.file.clone()), ..Lineage::here(None, existing)? },
         false => Lineage::here(Some(&teacher.file), existing)?,
     };
-    let beneath = beneath(recipe, subject.shape, &context.device.device)?;
     let teacher = (recipe.target != Target::Path).then(|| Teacher {
         net: teacher.net,
         recipe: teacher.recipe,
@@ -180,6 +182,7 @@ pub fn student(
     let train =
         Job { validation, start, beneath, teacher, premetric, gauge, words, codec, asked, data, lineage, ..plain }
             .run(context)?;
+    adapter::hand_over(folder, context)?;
     Ok(StudentReport { pairs: made, pair_count, train })
 }
 
@@ -211,6 +214,7 @@ struct Checked {
     premetric: Option<Box<dyn flow::Premetric<2>>>,
     gauge: Option<Box<dyn flow::Gauge<2>>>,
     start: Option<Net>,
+    beneath: Option<Beneath>,
 }
 
 fn check(
@@ -236,10 +240,6 @@ fn check(
     }
     place(folder, resume)?;
     let subject = Subject { stage: method.name().into(), ..teacher.subject.clone() };
-    let need = Need::of(recipe, subject.shape, subject.classes.len())?;
-    if context.device.name == "cpu" {
-        need.check()?;
-    }
     let (batch, count) = (recipe.train.micro_batch() as u64, recipe.pairs.count);
     if recipe.needs_pairs() && existing.is_none() && batch > count {
         return Err(Error::Usage(format!(
@@ -249,7 +249,12 @@ fn check(
     let premetric = crate::perceptual::of(recipe, subject.shape, &context.device)?;
     let gauge = gauge_of(recipe, teacher.codec.as_ref(), &context.device)?;
     let start = start(method, recipe, teacher, context)?;
-    Ok(Checked { subject, premetric, gauge, start })
+    let (shape, classes) = (subject.shape, subject.classes.len());
+    let drawn = teacher.codec.as_ref().map_or(shape, |codec| codec.drawn());
+    let beneath = beneath(recipe, shape, &context.device.device)?;
+    Terms { recipe, shape, classes, drawn, start: start.as_ref(), beneath: beneath.as_ref(), folder, resume }
+        .check(context)?;
+    Ok(Checked { subject, premetric, gauge, start, beneath })
 }
 
 /// The pairs of `existing`, or those that `teacher` makes into `folder`; what was made, and how many there are.

@@ -2,13 +2,15 @@
 
 use crate::{
     Context, Error, Recipe,
-    release::beneath,
+    release::{Beneath, beneath},
     released::adapter,
     stage::{
-        Job, Stream,
-        task::{self, Opened},
+        Job, Stream, Terms,
+        task::{self, Opened, Survey},
     },
+    words::{Words, captions},
 };
+use data::{Loader, LoaderConfig};
 use nets::NetConfig;
 use std::path::Path;
 
@@ -32,33 +34,62 @@ pub fn train(
     resume: Option<Resume>,
     context: &mut Context,
 ) -> Result<TrainReport, Error> {
-    let report = with_job(recipe, folder, resume, context, |job, context| job.run(context))?;
-    if let Some([peft, kohya]) = adapter::write(folder, context)? {
-        context.note(format!("the corrections for other programs: {}, {}", peft.display(), kohya.display()));
-    }
+    check(recipe)?;
+    let beneath = begun(recipe, folder, resume.as_ref(), context)?;
+    let report = with_job(recipe, beneath, folder, resume, context, |job, context| job.run(context))?;
+    adapter::hand_over(folder, context)?;
     Ok(report)
 }
 
-/// Makes every check that [`train`] makes before its first step, and changes nothing.
+/// Makes every check that [`train`] makes before its first step, and changes nothing; of a released model, without encoding anything.
 ///
 /// # Errors
 /// Those of [`train`].
 pub fn rehearse(recipe: &Recipe, folder: &Path, resume: Option<Resume>, context: &mut Context) -> Result<(), Error> {
-    with_job(recipe, folder, resume, context, |job, context| job.check(context).map(drop))
+    check(recipe)?;
+    match begun(recipe, folder, resume.as_ref(), context)? {
+        Some(_) => Ok(()),
+        None => with_job(recipe, None, folder, resume, context, |job, context| job.check(context).map(drop)),
+    }
+}
+
+/// The released model that training starts from, after all that can be refused was; pictures and captions, which take hours to encode, are
+/// looked at and left. `None` where it starts from none.
+fn begun(
+    recipe: &Recipe,
+    folder: &Path,
+    resume: Option<&Resume>,
+    context: &mut Context,
+) -> Result<Option<Beneath>, Error> {
+    if recipe.from.is_none() {
+        return Ok(None);
+    }
+    place(folder, resume)?;
+    let Survey { shape, pictures, .. } = task::of(&recipe.task).survey(recipe, context)?;
+    Words::of(recipe)?;
+    if let Some(pictures) = &pictures {
+        captions(&**pictures)?;
+        let (batch, seed) = (recipe.train.micro_batch(), recipe.seed);
+        Loader::new(pictures.clone(), &LoaderConfig { batch, seed, ..LoaderConfig::default() }, 0)?;
+    }
+    let drawn = pictures.as_ref().map_or(shape, |pictures| pictures.shape());
+    let beneath = beneath(recipe, shape, &context.device.device)?;
+    let (start, classes) = (None, 0); // asked in words
+    Terms { recipe, shape, classes, drawn, start, beneath: beneath.as_ref(), folder, resume }.check(context)?;
+    Ok(beneath)
 }
 
 fn with_job<T>(
     recipe: &Recipe,
+    beneath: Option<Beneath>,
     folder: &Path,
     resume: Option<Resume>,
     context: &mut Context,
     then: impl FnOnce(Job, &mut Context) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    check(recipe)?;
     let opened = task::of(&recipe.task).open(recipe, folder, context)?;
     let Opened { subject, stream, premetric, gauge, words, codec, asked } = opened;
     let Stream { mut source, validation, data } = stream;
-    let beneath = beneath(recipe, subject.shape, &context.device.device)?;
     let plain = Job::new(recipe, subject, &mut *source, folder, resume);
     then(Job { validation, beneath, premetric, gauge, words, codec, asked, data: Some(data), ..plain }, context)
 }

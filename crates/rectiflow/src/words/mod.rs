@@ -11,7 +11,7 @@ mod store;
 
 pub use source::Captioned;
 
-use crate::{Context, Error, Recipe, assets::fetched, recipe::TextConfig};
+use crate::{Context, Error, Recipe, assets::fetched, context::Event, machine::Machine, recipe::TextConfig};
 use base::{Condition, Device};
 use data::{Dataset, fetch};
 use encoded::Encoded;
@@ -119,15 +119,38 @@ impl Words {
         Ok(Condition { tokens: of_tokens.then_some(tokens), vector, ..Condition::none() })
     }
 
-    /// Encodes `texts` before they are asked for, where the encoders are large: they are opened once and dropped, and what is cut of a
-    /// text is told.
+    /// Encodes `texts` before they are asked for, where the encoders are large: as many texts to an opening as memory allows, each
+    /// written to disk and forgotten. What the disk does not take stays in memory, and is told; what is cut of a text is told too.
     ///
     /// # Errors
-    /// An encoder that cannot be opened; [`Error::Interrupted`].
+    /// An encoder that cannot be opened; encodings that neither disk nor memory take; [`Error::Interrupted`].
     pub(crate) fn prepare(&self, texts: &[String], context: &mut Context) -> Result<(), Error> {
-        let Reader::Released(_) = &self.reader else { return Ok(()) };
-        let texts: Vec<Option<&str>> = texts.iter().map(|text| Some(text.as_str())).chain([Some("")]).collect();
-        self.known(&texts, context).map(drop)
+        let Reader::Released(released) = &self.reader else { return Ok(()) };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = &mut kept.store;
+        let texts: BTreeSet<&str> = texts.iter().map(String::as_str).chain([""]).collect();
+        let missing: Vec<&str> = texts.into_iter().filter(|text| !store.keeps(text)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (mut done, mut held, mut bytes) = (0, 0, 0);
+        context.tell(Event::Begin { what: "captions", total: missing.len() as u64 });
+        released.read(&missing, context, &mut |text, row, context| {
+            let size = 2 * row.values.len() as u64;
+            if !store.keep(text, row) {
+                (held, bytes) = (held + 1, bytes + size);
+                check_held(bytes, store.place())?;
+            }
+            done += 1;
+            context.tell(Event::Advance { done });
+            Ok(())
+        })?;
+        context.tell(Event::End);
+        if held > 0 {
+            let (place, mb) = (store.place(), bytes as f64 / 1e6);
+            context.note(format!("{held} encoded captions cannot be kept in {place}: they stay in memory ({mb:.0} MB), for this run alone"));
+        }
+        Ok(())
     }
 
     /// What each of `texts` is encoded as.
@@ -148,7 +171,14 @@ impl Words {
         for texts in missing.chunks(BATCH) {
             context.go_on()?;
             let rows = match &self.reader {
-                Reader::Released(released) => released.read(texts, context)?,
+                Reader::Released(released) => {
+                    let mut rows = Vec::with_capacity(texts.len());
+                    released.read(texts, context, &mut |_, row, _| {
+                        rows.push(row);
+                        Ok(())
+                    })?;
+                    rows
+                }
                 Reader::Sentences { weights, sizes, .. } => {
                     let encoder = match encoder {
                         Some(encoder) => encoder,
@@ -195,6 +225,30 @@ fn reading(network: &NetConfig, width: usize) -> Result<[bool; 2], Error> {
         )));
     }
     Ok(asked.map(|asked| asked != 0))
+}
+
+/// Refuses to hold so many bytes of captions that `place` does not take.
+fn check_held(bytes: u64, place: String) -> Result<(), Error> {
+    let memory = Machine::here("cpu").memory_gb * (1u64 << 30) as f64;
+    if memory == 0.0 || (bytes as f64) < memory / 4.0 {
+        return Ok(());
+    }
+    Err(Error::Failure(format!(
+        "encoded captions cannot be kept in {place} and take more than a quarter of the memory: make room there, or name another \
+         folder by RECTIFLOW_DATA"
+    )))
+}
+
+/// Says how many samples of a data set have no caption, since they are trained as what nobody asked for.
+pub(crate) fn note_untold(dataset: &dyn Dataset, context: &mut Context) {
+    let untold: Vec<usize> = (0..dataset.len()).filter(|index| dataset.caption(*index).is_none()).collect();
+    let Some(first) = untold.first() else { return };
+    let name = dataset.key(*first).map_or_else(|| format!("number {first}"), |key| format!("`{key}`"));
+    context.note(format!(
+        "{} of {} samples have no caption (the first: {name}); they are trained without a prompt: put a `.txt` beside each",
+        untold.len(),
+        dataset.len()
+    ));
 }
 
 /// The different captions of a data set, in alphabetical order.

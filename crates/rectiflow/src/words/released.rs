@@ -1,17 +1,17 @@
 //! Captions read by a released model's own encoders, as its pipeline reads prompts: tokens and pooled vector, kept in bfloat16.
 
-use super::encoded::Encoded;
+use super::{encoded::Encoded, read};
 use crate::{
     Context, Error,
     host::host,
-    release::{Asked, Release, encode, fingerprint, weighty},
+    release::{Asked, Release, encode, fingerprint, marked, weighty},
 };
 use base::{Condition, Device, Tensor, TensorData, Tokens};
 use nets::ConditionConfig;
 use std::path::{Path, PathBuf};
 
-/// Texts that its encoders read at a time.
-const BATCH: usize = 16;
+/// Bytes of texts encoded by one opening of the encoders, which wait there for each other: two hundred of FLUX, thousands of others.
+const AT_ONCE: usize = 2 << 30;
 
 /// A released model's readers of prompts.
 pub(super) struct Released {
@@ -52,7 +52,19 @@ impl Released {
                 mark += &format!("-{}", &fingerprint(&*weights.source()?)[..8]);
             }
         }
-        Ok(mark)
+        // Settings and vocabularies say as much as weights do.
+        let mut settings = vec![format!("{:?}", model.family())];
+        for part in ["text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3"] {
+            let Ok(entries) = std::fs::read_dir(self.model.join(part)) else { continue };
+            let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+            files.retain(|file| file.extension().is_some_and(|ending| ending == "json" || ending == "txt"));
+            files.sort();
+            for file in files {
+                settings.push(format!("{part}/{}", file.file_name().unwrap_or_default().display()));
+                settings.push(String::from_utf8_lossy(&read(&file)?).into_owned());
+            }
+        }
+        Ok(format!("{mark}-{}", &marked(&settings)[..8]))
     }
 
     /// Numbers of a text at most: both CLIP's tokens and T5's, and the vector.
@@ -60,17 +72,23 @@ impl Released {
         (77 + 512) * self.tokens + self.vector
     }
 
-    /// Encodes texts: tokens, then the vector.
+    /// Encodes texts: tokens, then the vector; each is given to `take` as soon as it is known. The encoders are opened once for as
+    /// many texts as [`AT_ONCE`] bytes hold.
     ///
     /// # Errors
-    /// Encoders that cannot be opened or are of another model than the network.
-    pub fn read(&self, texts: &[&str], context: &mut Context) -> Result<Vec<Encoded>, Error> {
+    /// Encoders that cannot be opened or are of another model than the network; what `take` says.
+    pub fn read(
+        &self,
+        texts: &[&str],
+        context: &mut Context,
+        take: &mut dyn FnMut(&str, Encoded, &mut Context) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let model = Release::open(&self.model, None)?;
         let asked = Asked { length: self.length, clip_skip: 0 };
-        let mut rows = Vec::with_capacity(texts.len());
-        for texts in texts.chunks(BATCH) {
-            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-            for said in encode(&model, &texts, None, self.tokens, asked, context)? {
+        for texts in texts.chunks((AT_ONCE / (4 * self.most())).max(1)) {
+            context.go_on()?;
+            let owned: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            for (text, said) in texts.iter().zip(encode(&model, &owned, None, self.tokens, asked, context)?) {
                 let mut values = said.tokens.map(|tokens| host(tokens.embedding)).transpose()?.unwrap_or_default();
                 let vector = said.vector.map(host).transpose()?.unwrap_or_default();
                 if self.vector != 0 && vector.len() != self.vector {
@@ -82,10 +100,10 @@ impl Released {
                     )));
                 }
                 values.extend(vector.into_iter().take(self.vector));
-                rows.push(Encoded::of(&values));
+                take(text, Encoded::of(&values), context)?;
             }
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// What texts say, the last of them what guidance contrasts with and what dropout puts in a caption's place.

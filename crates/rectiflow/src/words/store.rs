@@ -29,6 +29,8 @@ pub struct Store {
     loaded: [bool; FILES as usize],
     recent: HashMap<String, Arc<Encoded>>,
     held: usize,
+    /// What no disk took and must not be forgotten.
+    pinned: HashMap<String, Arc<Encoded>>,
     /// Whether new texts go to disk.
     writes: bool,
 }
@@ -42,9 +44,9 @@ fn hash(parts: &[&[u8]]) -> u64 {
 impl Store {
     /// A store in `folder` for texts of at most `length` tokens of `features` numbers.
     pub fn new(folder: Option<PathBuf>, features: usize, length: usize) -> Self {
-        let (places, recent) = (HashMap::new(), HashMap::new());
+        let (places, recent, pinned) = (HashMap::new(), HashMap::new(), HashMap::new());
         let loaded = [false; FILES as usize];
-        Self { folder, most: length * features, features, places, loaded, recent, held: 0, writes: true }
+        Self { folder, most: length * features, features, places, loaded, recent, held: 0, pinned, writes: true }
     }
 
     /// From now on what is on disk is read, and nothing is added to it: new texts are kept in memory, the latest of them.
@@ -58,19 +60,46 @@ impl Store {
 
     /// The encoding of `text`, if it is known.
     pub fn get(&mut self, text: &str) -> Option<Arc<Encoded>> {
-        if let Some(found) = self.recent.get(text) {
+        if let Some(found) = self.recent.get(text).or_else(|| self.pinned.get(text)) {
             return Some(found.clone());
         }
-        let key = hash(&[text.as_bytes()]);
-        let path = self.file(key)?;
-        if !std::mem::replace(&mut self.loaded[(key % FILES) as usize], true) {
-            self.load(&path);
-        }
-        let place = *self.places.get(&key)?;
+        let (path, place) = self.at(hash(&[text.as_bytes()]))?;
         let mut file = File::open(path).ok()?;
         file.seek(SeekFrom::Start(place)).ok()?;
         let (found, values) = self.record(&mut file)?;
         (found == text.as_bytes()).then(|| self.remember(text, Encoded { values }))
+    }
+
+    /// The file and the place of a record.
+    fn at(&mut self, key: u64) -> Option<(PathBuf, u64)> {
+        let path = self.file(key)?;
+        if !std::mem::replace(&mut self.loaded[(key % FILES) as usize], true) {
+            self.load(&path);
+        }
+        Some((path, *self.places.get(&key)?))
+    }
+
+    /// Whether `text` will be known as long as this store lives, without reading what it is encoded as.
+    pub fn keeps(&mut self, text: &str) -> bool {
+        self.pinned.contains_key(text) || self.at(hash(&[text.as_bytes()])).is_some()
+    }
+
+    /// Keeps the encoding of `text` for as long as this store lives: on disk, or in memory where the disk does not take it. Whether the
+    /// disk took it.
+    pub fn keep(&mut self, text: &str, encoded: Encoded) -> bool {
+        let encoded = self.put(text, encoded);
+        let taken = self.places.contains_key(&hash(&[text.as_bytes()]));
+        if !taken {
+            self.pinned.insert(text.to_string(), encoded);
+        }
+        taken
+    }
+
+    /// Its folder, for a message.
+    pub fn place(&self) -> String {
+        self.folder
+            .as_ref()
+            .map_or("a cache (there is no folder for one)".into(), |folder| folder.display().to_string())
     }
 
     /// Keeps the encoding of `text`. A disk that does not take it is no failure: it will be encoded again.
@@ -189,6 +218,27 @@ mod tests {
         let mut none = Store::new(None, 3, 4);
         none.put("a", encoded(1));
         assert!(none.get("a").is_some() && none.get("b").is_none());
+    }
+
+    /// Where nothing can be written, what is kept stays although more has come since than memory of late holds.
+    ///
+    /// Mutants: what the disk refused left among the texts of late; a text that is known said to be missing.
+    #[test]
+    fn what_the_disk_does_not_take_is_not_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "no folder").unwrap();
+        let mut store = Store::new(Some(file.join("words")), 1, 1 << 24);
+        let large = |i: u16| Encoded { values: vec![i; RECENT / 4] };
+        for i in 0..5 {
+            assert!(!store.keeps(&text(i)));
+            assert!(!store.keep(&text(i), large(i as u16)));
+            assert!(store.keeps(&text(i)));
+        }
+        assert!((0..5).all(|i| store.get(&text(i)).is_some_and(|found| *found == large(i as u16))));
+        let mut store = filled(&folder.path().join("words"));
+        assert!(store.keep("one more", encoded(1)) && store.keeps("one more") && store.keeps(&text(3)));
+        assert!(store.pinned.is_empty() && !store.keeps("another"));
     }
 
     /// Mutants: a closed store that writes; one that does not read; one that forgets what it was just told.

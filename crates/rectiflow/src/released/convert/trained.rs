@@ -22,9 +22,10 @@ pub(super) fn of(place: &Path, context: &mut Context) -> Result<Option<(Release,
         return Ok(None);
     }
     let run = Model::open(place, Default::default(), &context.device)?;
-    let Some(from) = &run.recipe.from else {
+    // A student of all weights starts from none, and its latents are a released model's still.
+    let Some(from) = run.recipe.from.as_deref().or(run.recipe.task.codec().filter(|place| is_released(place))) else {
         return Err(Error::Usage(format!(
-            "{}: this run was not trained from a released model, so there is no layout for it; those of `train --from MODEL` have one",
+            "{}: this run was not trained from a released model, so there is no layout for it; those of `train --from MODEL`, and students of a released model, have one",
             place.display()
         )));
     };
@@ -40,6 +41,9 @@ pub(super) fn of(place: &Path, context: &mut Context) -> Result<Option<(Release,
     for (name, shape) in names {
         let lost = || Error::Failure(format!("{}: it lacks `{name}` of {}", run.file.display(), from.display()));
         let numbers = own.remove(&nets::released::our_name(&name)).ok_or_else(lost)?;
+        if numbers.len() != shape.iter().product::<usize>() {
+            return Err(lost());
+        }
         values.insert(name, (shape, numbers));
     }
     context.note(format!("the network of {}, everything else of {}", run.file.display(), from.display()));

@@ -12,7 +12,7 @@ use crate::{
     sheets::SHEET,
     stage::stream,
     symmetry,
-    words::{Words, captions},
+    words::{Words, captions, note_untold},
 };
 use data::{Points, Split};
 use serde_json::{Value, json};
@@ -53,6 +53,7 @@ pub(super) fn open(recipe: &Recipe, folder: Option<&Path>, context: &mut Context
         None if recipe.task.picture().is_some() => Classes::None,
         Some(words) => {
             let captions = captions(&*dataset)?;
+            note_untold(&*dataset, context);
             words.prepare(&captions, context)?;
             Classes::prompts(captions.into_iter().take(SHEET as usize).collect())
         }

@@ -14,6 +14,7 @@ mod begin;
 mod changing;
 mod convert;
 mod gguf;
+mod learning;
 mod parity;
 mod single;
 mod torch;

@@ -21,7 +21,7 @@ use rectiflow::{
 use std::path::{Path, PathBuf};
 
 /// Ten pictures of `side` pixels in a folder, each with a caption: squares of one colour on another.
-fn pictures(folder: &Path, side: usize) {
+pub(super) fn pictures(folder: &Path, side: usize) {
     let colours = [
         ("red", [220u8, 40, 30]),
         ("green", [30, 170, 60]),
@@ -43,7 +43,13 @@ fn pictures(folder: &Path, side: usize) {
     }
 }
 
-fn recipe(model: &str, data: &Path, side: usize, lora: Option<usize>, set: &[&str]) -> Result<Recipe, Error> {
+pub(super) fn recipe(
+    model: &str,
+    data: &Path,
+    side: usize,
+    lora: Option<usize>,
+    set: &[&str],
+) -> Result<Recipe, Error> {
     let below = Layers::new().recipe(&release::recipe(&fixture(model), lora, None, &mut |_| ())?);
     let usual = ["train.batch=4", "train.images=24", "train.log_every=1", "task.text.length=8"].map(String::from);
     let given = [format!("data.size={side}")];
@@ -88,7 +94,7 @@ fn what_a_model_brings_along_is_that_of_the_recipe_over_it() {
     assert_eq!(of("flux_dev_tiny", None, "[data]\nsize = 32\n[time]\nshift = 3.0\n").time.shift, 3.0);
 }
 
-fn trained(recipe: &Recipe, run: &Path, resume: Option<Resume>) -> (TrainReport, Vec<String>) {
+pub(super) fn trained(recipe: &Recipe, run: &Path, resume: Option<Resume>) -> (TrainReport, Vec<String>) {
     let mut said = Vec::new();
     let mut context = Context::new(Context::silent().device, Default::default(), |event| {
         if let rectiflow::Event::Note(line) = event {
@@ -204,7 +210,7 @@ fn a_run_continues_to_the_same_bits_and_knows_its_model() {
     assert!(said.contains("fingerprint"), "{said}");
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
         let place = to.join(entry.file_name().unwrap());
@@ -231,10 +237,15 @@ fn the_weights_themselves_learn() {
     let model = Model::open(&run, Default::default(), &Context::silent().device).unwrap();
     assert_eq!(report.parameters, model.parameters);
     assert!(named_tensors(&model.net).iter().all(|(_, _, values)| values.iter().all(|value| value.is_finite())));
-    // Written in the layout it came in, it says the same.
-    let to = data.path().join("tuned");
+    says_the_same_when_converted(&run, "sd15_tiny", [4, 8, 8]);
+    assert!(!run.join(adapter::FOLDER).exists());
+}
+
+/// Written in the layout that its model came in, a run says the same, and not what that model says.
+fn says_the_same_when_converted(run: &Path, model: &str, [c, h, w]: [usize; 3]) {
+    let to = run.with_extension("written");
     let request = ConvertRequest {
-        from: run.clone(),
+        from: run.to_path_buf(),
         parts: None,
         to: to.clone(),
         layout: Layout::Diffusers,
@@ -242,29 +253,43 @@ fn the_weights_themselves_learn() {
         network_only: false,
     };
     convert(&request, &mut Context::silent()).unwrap();
-    let (own, x, condition, t) = answers(&run, "a white square");
+    let (own, x, condition, t) = answers(run, "a white square");
     let says = |place: &Path| {
         let network = Network::of(&Release::open(place, None).unwrap(), &mut |_| ()).unwrap();
         let flow = network.open(1.0, &[], &Device::flex(), &mut |_| ()).unwrap();
-        flow.velocity(x.clone().reshape([2, 4, 8, 8]), &t, &condition).reshape([2, 256])
+        flow.velocity(x.clone().reshape([2, c, h, w]), &t, &condition).reshape([2, c * h * w])
     };
-    let (size, moved) = (own.clone().abs().max().into_scalar::<f32>(), far(own.clone(), says(&fixture("sd15_tiny"))));
+    let (size, moved) = (own.clone().abs().max().into_scalar::<f32>(), far(own.clone(), says(&fixture(model))));
     let apart = far(own, says(&to));
     assert!(apart < 1e-5 * size && moved > 1e-2 * size, "{apart} {moved} of {size}");
-    assert!(!run.join(adapter::FOLDER).exists());
 }
 
-/// Each refused before anything is written, with its reason.
+/// Each refused before anything is written or encoded, with its reason; a rehearsal encodes nothing.
+///
+/// Mutants: pictures encoded before targets, sizes and batch are looked at; a rehearsal that opens the task.
 #[test]
 fn what_cannot_be_trained_is_refused() {
     let data = tempfile::tempdir().unwrap();
     pictures(data.path(), 32);
-    let refused = |model: &str, lora: Option<usize>, set: &[&str]| {
-        let recipe = recipe(model, data.path(), 32, lora, set);
-        recipe
-            .and_then(|recipe| rehearse(&recipe, &data.path().join("no"), None, &mut Context::silent()))
-            .unwrap_err()
-            .to_string()
+    // A picture that no cache knows: what is encoded is seen.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let pixels: Vec<u8> =
+        Key::new(now, Purpose::Probe).normals(0, 3 * 32 * 32).map(|x| (128.0 + 40.0 * x) as u8).collect();
+    let image = Bitmap { width: 32, height: 32, channels: 3, pixels };
+    std::fs::write(data.path().join("new.png"), media::png::encode(&image, &[]).unwrap()).unwrap();
+    std::fs::write(data.path().join("new.txt"), format!("noise {now}")).unwrap();
+    let mut works = Vec::new();
+    let mut tried = |model: &str, lora: Option<usize>, set: &[&str], dry: bool| {
+        let mut context = Context::new(Context::silent().device, Default::default(), |event| {
+            if let rectiflow::Event::Begin { what, .. } = event {
+                works.push(what.to_string());
+            }
+        });
+        let no = data.path().join("no");
+        recipe(model, data.path(), 32, lora, set).and_then(|recipe| match dry {
+            true => rehearse(&recipe, &no, None, &mut context),
+            false => train(&recipe, &no, None, &mut context).map(drop),
+        })
     };
     for (model, lora, set, why) in [
         ("sd3_tiny", Some(4), &["lora.targets=['qkv']"][..], "no layer of this network is called `qkv`"),
@@ -275,11 +300,16 @@ fn what_cannot_be_trained_is_refused() {
         ("sd3_tiny", Some(4), &["data.size=30"], "cannot be halved"),
         ("sd3_tiny", Some(4), &["data.size=256"], "do not fit this network"),
         ("sd3_tiny", Some(0), &[], "lora.rank is 0"),
+        ("sd3_tiny", Some(4), &["train.batch=12"], "12"),
         ("sd3_tiny", Some(4), &["data.flip=true"], "cannot be mirrored"),
     ] {
-        let said = refused(model, lora, set);
-        assert!(said.contains(why), "{set:?}: {said}");
+        for dry in [true, false] {
+            let said = tried(model, lora, set, dry).unwrap_err().to_string();
+            assert!(said.contains(why), "{set:?}: {said}");
+        }
     }
+    tried("sd3_tiny", Some(4), &[], true).unwrap();
+    assert!(works.is_empty(), "before anything was refused, and where nothing was to be done: {works:?}");
     let file =
         release::recipe(&fixture("single/sd35m_tiny.safetensors"), None, None, &mut |_| ()).unwrap_err().to_string();
     assert!(file.contains("rectiflow convert"), "{file}");
@@ -289,7 +319,7 @@ fn what_cannot_be_trained_is_refused() {
 /// A released model teaches: its pairs answer the captions of the student's data, and a correction lies beneath none of its weights.
 ///
 /// Mutants: the teacher's own size kept where the student's pictures have another; pairs of no caption; the student's weights beneath copied
-/// into the run.
+/// into the run; corrections handed over by `train` alone; a student of all weights that has no layout.
 #[test]
 fn a_released_model_teaches_its_own_straightening() {
     let data = tempfile::tempdir().unwrap();
@@ -320,6 +350,26 @@ fn a_released_model_teaches_its_own_straightening() {
     assert!(!run.join("checkpoints").join(train::checkpoint::FROZEN).exists());
     let (own, ..) = answers(&run, "a red square on the left");
     assert!(own.abs().max().into_scalar::<f32>() > 0.0);
+    assert_eq!(adapter::file_of(&run), run.join(adapter::FOLDER).join(adapter::PEFT));
+    // All weights: a student that is written as a model of its teacher's layout.
+    let teacher = || Model::teacher(&fixture("sd3_tiny"), Default::default(), &device).unwrap();
+    let whole = Method::Reflow.recipe(&teacher(), |below| {
+        let set = [
+            "data.size=32",
+            "pairs.count=4",
+            "pairs.generate.steps=2",
+            "train.images=8",
+            "train.batch=2",
+            "train.optim.lr=0.01",
+        ];
+        set.iter().try_fold(below, |layers, set| layers.set(set))?.data(data.path().to_str().unwrap())
+    });
+    let (whole, all) = (whole.unwrap(), data.path().join("whole"));
+    let over = teacher().over(&whole.data, &device).unwrap();
+    student(Method::Reflow, &whole, over, Some(&run.join("pairs")), &all, None, &mut Context::silent()).unwrap();
+    says_the_same_when_converted(&all, "sd3_tiny", [16, 8, 8]);
+    std::fs::remove_dir_all(run.join(adapter::FOLDER)).unwrap();
     let resumed = rectiflow::verbs::resume::resume(&run, &mut Context::silent()).unwrap();
+    assert!(run.join(adapter::FOLDER).join(adapter::KOHYA).is_file());
     assert_eq!(resumed.images, 4);
 }
