@@ -31,13 +31,10 @@ pub fn layered(
     lay: impl Fn(Layers) -> Result<Layers, Error>,
     note: &mut dyn FnMut(String),
 ) -> Result<Recipe, Error> {
-    let first = lay(Layers::new().recipe(&recipe(place, None, None, note)?))?.unchecked()?;
-    let given = lora.flatten();
-    let rank = match (&first.lora, lora) {
-        (Some(written), _) => Some(given.unwrap_or(written.rank)),
-        (None, Some(_)) => Some(given.unwrap_or(RANK)),
-        (None, None) => None,
-    };
+    let first = lay(Layers::new().recipe(&recipe(place, Some(RANK), None, note)?))?;
+    let (corrects, given) = (lora.is_some() || first.wrote("lora"), lora.flatten());
+    let first = first.unchecked()?;
+    let rank = given.or(first.lora.map(|lora| lora.rank)).filter(|_| corrects);
     let mut layers = lay(Layers::new().recipe(&recipe(place, rank, first.data.size, &mut |_| ())?))?;
     if let Some(rank) = given {
         layers = layers.set(&format!("lora.rank={rank}"))?;

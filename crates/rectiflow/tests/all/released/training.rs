@@ -81,6 +81,7 @@ fn what_a_model_brings_along_is_that_of_the_recipe_over_it() {
     assert_eq!(corrections(Some(None), file), (Some((4, 4.0, 1)), 1e-4));
     assert_eq!(corrections(None, file), (Some((4, 4.0, 1)), 1e-4));
     assert_eq!(corrections(Some(None), ""), (Some((16, 16.0, 1)), 1e-4));
+    assert_eq!(corrections(Some(None), "[lora]\ntargets = ['ff']\n"), (Some((16, 16.0, 1)), 1e-4));
     assert_eq!(corrections(None, ""), (None, 1e-5));
     let own = "[lora]\nrank = 4\nalpha = 1.0\ntargets = []\n[train.optim]\nlr = 1e-3\n";
     assert_eq!(corrections(Some(Some(2)), own), (Some((2, 1.0, 0)), 1e-3));
