@@ -3,7 +3,7 @@
 //! Network, path and output are what the weights mean. The other values are habits that a recipe may change: SD3's logit-normal times
 //! (arXiv 2403.03206, sec. 3.1) under the model's own shift, one sample a step, blocks run again for the gradient.
 
-use super::{Family, Release, network::sizes, times::shift};
+use super::{Family, Release, is_released, network::sizes, times::shift};
 use crate::{
     Error, Recipe,
     recipe::{Generate, Layers, PairsRecipe, SampleConfig, TaskConfig, TextConfig},
@@ -57,6 +57,12 @@ pub fn recipe(
         return Err(Error::Usage(format!(
             "--from {}: a training keeps its model's place, and takes a folder in diffusers' layout; make one of the file by `rectiflow \
              convert FILE FOLDER --layout diffusers`",
+            place.display()
+        )));
+    }
+    if !is_released(place) {
+        return Err(Error::Usage(format!(
+            "--from {}: no released model is there (a folder with model_index.json); a run is continued by `resume`, and taught from by `reflow`",
             place.display()
         )));
     }
@@ -129,6 +135,7 @@ pub fn recipe(
         parameterization,
         time: TimeConfig { law, shift },
         lora: lora.map(|rank| LoraConfig { rank, alpha: rank as f64, targets: vec!["attn*".into()] }),
+        // Of the few pictures that teach a thing none is kept apart.
         data: DataConfig { size: Some(size), channels: Some(3), holdout: 0.0, ..DataConfig::default() },
         network: NetConfig::Released(Box::new(network)),
         train,

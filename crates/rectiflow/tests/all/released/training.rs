@@ -4,7 +4,7 @@ use super::fixture;
 use base::{Device, Key, Purpose, Tensor, TensorData, Times};
 use flow::Field;
 use media::Bitmap;
-use nets::weights::{Corrections, named_tensors};
+use nets::weights::{Corrections, Stored, TensorSource, named_tensors};
 use rectiflow::{
     Context, Error, Model, Recipe,
     recipe::Layers,
@@ -131,12 +131,12 @@ fn corrections_trained_here_are_read_from_both_files_as_the_run_knows_them() {
     let data = tempfile::tempdir().unwrap();
     pictures(data.path(), 32);
     for (model, shape, more) in [
-        ("sd3_tiny", [16, 8, 8], "lora.targets=[]"),
+        ("sd3_tiny", [16, 8, 8], "train.ema.decays=[0.5]"),
         ("flux_dev_tiny", [16, 8, 8], "lora.alpha=5.0"),
         ("sd15_tiny", [4, 8, 8], "lora.targets=[]"),
         ("instaflow_tiny", [4, 8, 8], "lora.alpha=2.0"),
     ] {
-        let set = ["train.optim.lr=0.02", "train.images=12", more];
+        let set = ["train.optim.lr=0.02", "train.images=8", more];
         let recipe = recipe(model, data.path(), 32, Some(2), &set).unwrap();
         let run = data.path().join(format!("runs-{model}"));
         let (_, said) = trained(&recipe, &run, None);
@@ -165,6 +165,10 @@ fn corrections_trained_here_are_read_from_both_files_as_the_run_knows_them() {
             let apart = far(own.clone(), says(std::slice::from_ref(&file)));
             println!("{model} {}: {apart:e} of {size}, moved {moved}", file.display());
             assert!(apart < 1e-4 * size.max(1.0), "{}: {apart} of {size}", file.display());
+        }
+        if model == "sd15_tiny" {
+            let file = Stored::open(&run.join(adapter::FOLDER).join(adapter::PEFT)).unwrap();
+            assert_eq!(file.shape("unet.conv_in.lora_A.weight"), Some(vec![2, 4, 3, 3]));
         }
         // Nothing of the weights beneath was written.
         let frozen = run.join("checkpoints").join(train::checkpoint::FROZEN);
@@ -314,6 +318,8 @@ fn what_cannot_be_trained_is_refused() {
     let file =
         release::recipe(&fixture("single/sd35m_tiny.safetensors"), None, None, &mut |_| ()).unwrap_err().to_string();
     assert!(file.contains("rectiflow convert"), "{file}");
+    let none = release::recipe(data.path(), None, &mut |_| ()).unwrap_err().to_string();
+    assert!(none.contains("model_index.json"), "{none}");
     assert!(!data.path().join("no").exists());
 }
 
