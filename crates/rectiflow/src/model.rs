@@ -13,7 +13,7 @@ use crate::{
 use base::{Condition, Device, NULL_CLASS, Shape, Taps, Tensor, Times};
 use flow::{Field, Frame, Guided, Parameterization, ScoreField, guidance::GuidanceConfig};
 use kernels::Precision;
-use nets::Net;
+use nets::{Net, NetConfig};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -237,7 +237,8 @@ impl Model {
     /// [`Error::Usage`].
     pub(crate) fn check_guidance(&self, scale: f64) -> Result<(), Error> {
         let conditional = self.classes() > 0 || self.words.is_some() || self.recipe.task.picture().is_some();
-        if scale == 1.0 || !conditional || self.recipe.train.condition_dropout > 0.0 {
+        let knows = self.recipe.train.condition_dropout > 0.0 || matches!(self.recipe.network, NetConfig::Released(_));
+        if scale == 1.0 || !conditional || knows {
             return Ok(());
         }
         Err(Error::Usage(format!(

@@ -196,7 +196,9 @@ impl Recipe {
             );
         }
         self.check_solver(&self.sample.solver)?;
-        if self.train.condition_dropout == 0.0 && self.sample.guidance.scale != 1.0 {
+        // A released network knows the empty prompt already.
+        let knows = matches!(self.network, NetConfig::Released(_));
+        if self.train.condition_dropout == 0.0 && self.sample.guidance.scale != 1.0 && !knows {
             return Err("`sample.guidance.scale` other than 1 contrasts with the unconditional network, which is \
                         trained only where `train.condition_dropout` is above 0");
         }
