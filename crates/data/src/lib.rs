@@ -35,7 +35,7 @@ pub use describe::{Summary, describe, sizes};
 pub use error::{DataError, Result};
 pub use found::LeftOut;
 pub use given::{Given, Grey, given, grey};
-pub use loader::{Batch, Loader, LoaderConfig, gather};
+pub use loader::{Batch, Loader, LoaderConfig, Share, gather};
 pub use memory::InMemory;
 pub use moving::{CLIP, MOVING};
 pub use open::{TestPart, open, open_test};

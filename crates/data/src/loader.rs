@@ -8,6 +8,33 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// Which batches of a stream are made where several processes share one: every `of`-th, from number `part` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which of them, from 0.
+    pub part: usize,
+    /// How many share it.
+    pub of: usize,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { part: 0, of: 1 }
+    }
+}
+
+impl Share {
+    /// The first own sample of a stream that stands at `start`, where batches have `batch` samples.
+    pub fn first(&self, start: u64, batch: usize) -> u64 {
+        start.saturating_add((self.part * batch) as u64)
+    }
+
+    /// Samples of the others between two own batches.
+    pub fn between(&self, batch: usize) -> u64 {
+        (self.of.saturating_sub(1) * batch) as u64
+    }
+}
+
 /// How a data set or a pair store is streamed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -27,11 +54,15 @@ pub struct LoaderConfig {
     pub allow_repeats: bool,
     /// Batches made ahead.
     pub prefetch: usize,
+    /// Which of the batches are made; all of them, unless several processes share the stream.
+    #[serde(skip)]
+    pub share: Share,
 }
 
 impl Default for LoaderConfig {
     fn default() -> Self {
-        Self { batch: 64, seed: 0, shuffle: true, flip: false, passes: None, allow_repeats: false, prefetch: 4 }
+        let (allow_repeats, share) = (false, Share::default());
+        Self { batch: 64, seed: 0, shuffle: true, flip: false, passes: None, allow_repeats, prefetch: 4, share }
     }
 }
 
@@ -94,6 +125,8 @@ pub(crate) struct Cutter {
     next: u64,
     end: u64,
     batch: u64,
+    /// Samples that others take after each batch.
+    between: u64,
 }
 
 impl Cutter {
@@ -111,7 +144,8 @@ impl Cutter {
         }
         let order = Order::new(len, config.shuffle.then_some(config.seed));
         let end = config.passes.map_or(u64::MAX, |passes| passes.saturating_mul(len as u64));
-        Ok(Self { order, next: start_sample, end, batch: config.batch as u64 })
+        let (next, between) = (config.share.first(start_sample, config.batch), config.share.between(config.batch));
+        Ok(Self { order, next, end, batch: config.batch as u64, between })
     }
 }
 
@@ -121,7 +155,7 @@ impl Iterator for Cutter {
     fn next(&mut self) -> Option<Positions> {
         let stop = self.next.saturating_add(self.batch).min(self.end);
         let indices: Vec<u64> = (self.next..stop).collect();
-        self.next = stop.max(self.next);
+        self.next = stop.max(self.next).saturating_add(self.between);
         let rows = indices.iter().map(|&index| self.order.at(index)).collect();
         (!indices.is_empty()).then_some(Positions { indices, rows })
     }

@@ -1,6 +1,7 @@
 //! What a verb is given besides its request: the device, whom to tell, and whether to stop.
 
 use crate::{Error, device::Chosen};
+use ranks::Ranks;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -41,18 +42,32 @@ pub struct Context<'a> {
     pub device: Chosen,
     /// Set from outside (Ctrl-C): training writes a checkpoint and stops, everything else stops.
     pub stop: Arc<AtomicBool>,
+    /// The processes that train together, of which this is one; `None` for one alone.
+    pub ranks: Option<Arc<dyn Ranks>>,
     listen: Box<dyn FnMut(Event) + 'a>,
 }
 
 impl<'a> Context<'a> {
     /// On `device`, telling `listen`.
     pub fn new(device: Chosen, stop: Arc<AtomicBool>, listen: impl FnMut(Event) + 'a) -> Self {
-        Self { device, stop, listen: Box::new(listen) }
+        Self { device, stop, ranks: None, listen: Box::new(listen) }
     }
 
     /// On the CPU, telling nobody.
     pub fn silent() -> Self {
         Self::new(Chosen::cpu(), Arc::default(), |_| ())
+    }
+
+    /// Whether this process is the one that writes.
+    pub fn leads(&self) -> bool {
+        self.ranks.as_ref().is_none_or(|ranks| ranks.leads())
+    }
+
+    /// Which part of a stream of samples is this process's.
+    pub(crate) fn share(&self) -> data::Share {
+        self.ranks
+            .as_ref()
+            .map_or_else(data::Share::default, |ranks| data::Share { part: ranks.rank(), of: ranks.size() })
     }
 
     /// Tells the listener.

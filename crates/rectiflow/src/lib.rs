@@ -89,7 +89,7 @@ pub mod toy;
 pub mod verbs;
 pub mod words;
 
-pub use ::{base, burn, data, flow, kernels, media, methods, metrics, nets, train};
+pub use ::{base, burn, data, flow, kernels, media, methods, metrics, nets, ranks, train};
 
 pub use context::{Context, Event};
 pub use error::Error;

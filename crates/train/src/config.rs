@@ -117,6 +117,19 @@ impl TrainConfig {
         self.batch / self.accumulation.max(1)
     }
 
+    /// Images that each of `ranks` computes at once.
+    ///
+    /// # Errors
+    /// Parts of a batch that are not shared equally.
+    pub fn share(&self, ranks: usize) -> Result<usize, String> {
+        let (part, batch) = (self.micro_batch(), self.batch);
+        if ranks > 0 && part.is_multiple_of(ranks) {
+            return Ok(part / ranks);
+        }
+        let parts = if self.accumulation > 1 { format!(" in {} parts", self.accumulation) } else { String::new() };
+        Err(format!("train.batch = {batch}{parts} cannot be shared equally by {ranks} ranks; choose one that can"))
+    }
+
     /// Images the run ends at, in whole batches; `None` when only time limits it.
     pub fn total_images(&self) -> Option<u64> {
         (self.images > 0).then(|| self.images.next_multiple_of(self.batch as u64))

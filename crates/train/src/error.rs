@@ -31,6 +31,14 @@ pub enum TrainError {
         /// What the system answered.
         error: std::io::Error,
     },
+    /// A rank of a run of several is gone.
+    #[error("{lost}; {}", after(checkpoint.as_deref()))]
+    Lost {
+        /// Which, and what was seen of it.
+        lost: ranks::Lost,
+        /// What rank 0 saved.
+        checkpoint: Option<PathBuf>,
+    },
     /// Another process trains in this run directory.
     #[error("{} is in use by another process{}; wait for it, stop it, or choose another run name", path.display(),
         holder.as_ref().map(|pid| format!(" (process {pid})")).unwrap_or_default())]
@@ -40,6 +48,17 @@ pub enum TrainError {
         /// The process that holds it, if it said so.
         holder: Option<u32>,
     },
+}
+
+/// How to go on without a rank.
+fn after(checkpoint: Option<&std::path::Path>) -> String {
+    match checkpoint {
+        Some(file) => format!(
+            "all ranks end here, and what was trained is in {}: continue it with --resume latest, on as many ranks as you like",
+            file.display()
+        ),
+        None => "this rank ends here".into(),
+    }
 }
 
 /// What the guard saw when it stopped a run.

@@ -68,6 +68,10 @@ impl Samples for Batch {
         self.len()
     }
 
+    fn first(&self) -> Option<u64> {
+        self.indices.first().copied()
+    }
+
     fn find_not_finite(&self) -> Option<String> {
         let size = self.shape.numel().max(1);
         let parts = [("data", Some(&self.x1)), ("source", self.x0.as_ref())];

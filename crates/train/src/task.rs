@@ -17,6 +17,11 @@ pub trait Samples {
 
     /// The first value that is NaN or infinite, described for a message.
     fn find_not_finite(&self) -> Option<String>;
+
+    /// The counter of the first sample; `None` for samples whose stream several ranks cannot share.
+    fn first(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A loss over batches `B` for a module `M`: the only thing that differs between base training, reflow, distillation, rewards and

@@ -2,6 +2,10 @@
 
 use super::{ModelArgs, RecipeArgs, RunArgs, SolverArgs, seed};
 use clap::{Args, ValueEnum, ValueHint};
+use rectiflow::{
+    Error,
+    ranks::{Meeting, Place},
+};
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
@@ -20,6 +24,34 @@ pub struct Train {
     pub overrides: RecipeArgs,
     #[command(flatten)]
     pub run: RunArgs,
+    #[command(flatten)]
+    pub ranks: RanksArgs,
+}
+
+/// Processes that train together, on one machine or on several; see docs/scale.md.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Several processes")]
+pub struct RanksArgs {
+    /// Which process this is of how many, from 0: 0/4. Without it what mpirun, mpiexec or srun say.
+    #[arg(long, value_name = "I/N", requires = "meet", value_parser = Place::parse)]
+    pub rank: Option<Place>,
+    /// Where rank 0 listens and the others find it. It writes the run; each computes its share of every batch.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub meet: Option<String>,
+}
+
+impl RanksArgs {
+    /// Where to meet the others, if there are any.
+    pub fn meeting(&self) -> Result<Option<Meeting>, Error> {
+        let Some(at) = &self.meet else { return Ok(None) };
+        let launched = || Place::of_launcher(|name| std::env::var(name).ok()).map_err(Error::Usage);
+        let place = match self.rank {
+            Some(place) => Some(place),
+            None => launched()?,
+        };
+        let unsaid = "--meet: say which process this is with --rank I/N, or start it with mpirun, mpiexec or srun";
+        Ok(Some(Meeting::new(place.ok_or_else(|| Error::Usage(unsaid.into()))?, at)))
+    }
 }
 
 #[derive(Args, Debug)]

@@ -22,7 +22,10 @@ use rectiflow::{
     },
 };
 use serde_json::json;
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 pub(super) fn train(request: args::Train, global: &Global, context: &mut Context) -> Result<(), Error> {
     let recipe = base(request.from.as_deref(), request.lora, request.recipe.as_deref(), &request.overrides, context)?;
@@ -32,8 +35,13 @@ pub(super) fn train(request: args::Train, global: &Global, context: &mut Context
         train::rehearse(&recipe, &folder, resume, context)?;
         return dry_run(&recipe, global);
     }
+    if let Some(meeting) = request.ranks.meeting()? {
+        let stop = context.stop.clone();
+        let met = meeting.hold(|| stop.load(Ordering::Relaxed)).map_err(|lost| Error::Failure(lost.to_string()))?;
+        context.ranks = Some(Arc::new(met));
+    }
     let done = train::train(&recipe, &folder, resume, context)?;
-    report(global, &done, || finished(&done))
+    if context.leads() { report(global, &done, || finished(&done)) } else { Ok(()) }
 }
 
 pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) -> Result<(), Error> {

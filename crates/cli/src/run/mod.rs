@@ -67,7 +67,12 @@ pub fn run(cli: Cli, stop: Arc<AtomicBool>) -> Result<(), Error> {
 
 /// Does what takes time.
 fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Result<(), Error> {
-    let mut bars = Bars::new(global.quiet);
+    // Of processes that train together one speaks.
+    let follows = match &verb {
+        Verb::Train(request) => request.ranks.meeting()?.is_some_and(|meeting| meeting.place.rank > 0),
+        _ => false,
+    };
+    let mut bars = Bars::new(global.quiet || follows);
     let mut context = Context::new(chosen, stop, move |event| bars.tell(event));
     match verb {
         Verb::Train(request) => make::train(request, &global, &mut context),

@@ -473,3 +473,37 @@ fn slim_rounds_to_halves_and_says_how_to_draw() {
     slim("no.safetensors", &["--dtype", "f64"]).assert().code(2);
     assert!(!at("no.safetensors").exists());
 }
+
+/// Mutants: both processes given the same samples; the sum of gradients taken for their mean; both writing the run.
+#[test]
+fn two_processes_train_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let command = |rank: &str, variables: bool| {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("rectiflow"));
+        command.args(["--threads", "1", "train", "--meet", &at, "-o"]).arg(folder.path().join("two"));
+        common::TINY.iter().for_each(|set| drop(command.args(["--set", set])));
+        match variables {
+            true => command.envs([("OMPI_COMM_WORLD_RANK", rank), ("OMPI_COMM_WORLD_SIZE", "2")]),
+            false => command.args(["--rank", &format!("{rank}/2")]),
+        };
+        command.stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let ended = [command("1", true), command("0", false)].map(|rank| rank.wait_with_output().unwrap());
+    let said = ended.each_ref().map(|end| String::from_utf8_lossy(&end.stderr).into_owned());
+    assert!(ended.iter().all(|end| end.status.success()), "{said:?}");
+    assert!(said[0].is_empty() && said[1].contains("2 ranks, each of which computes 8 of 16 samples"), "{said:?}");
+    let losses = |run: &std::path::Path| -> Vec<f64> {
+        let text = fs::read_to_string(run.join("stats.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter_map(|line| line["loss"].as_f64()).collect()
+    };
+    let (two, one) = (losses(&folder.path().join("two")), losses(&run()));
+    assert!(two.len() >= 3 && two.len() == one.len(), "{two:?} {one:?}");
+    assert!(two.iter().zip(&one).all(|(a, b)| (a - b).abs() < 1e-5), "{two:?} {one:?}");
+    let refused = |args: &[&str], why: &str| {
+        train_tiny().args(args).args(["--dry-run"]).env_clear().assert().code(2).stderr(predicate::str::contains(why));
+    };
+    refused(&["--rank", "2/2", "--meet", &at], "give I/N");
+    refused(&["--rank", "0/2"], "--meet");
+}

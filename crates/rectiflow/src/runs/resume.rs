@@ -56,6 +56,12 @@ pub(crate) fn report<M: Module>(outcome: Outcome<M>, folder: &Path) -> Result<Tr
     })
 }
 
+/// Of a rank that another led: the folder is that one's.
+pub(crate) fn followed<M: Module>(outcome: Outcome<M>, folder: &Path) -> Result<TrainReport, Error> {
+    let checkpoint = RunDir::at(folder).checkpoints();
+    report(Outcome { checkpoint: Some(checkpoint), ..outcome }, folder)
+}
+
 /// Refuses a folder where a run cannot be, or that holds another one.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use super::{
     DataRecord, Lineage, Resume, TrainReport,
-    resume::{report, starting_point},
+    resume::{followed, report, starting_point},
 };
 use crate::{Context, Error, context::Event, report::page_of_run as page};
 use base::Network;
@@ -103,6 +103,17 @@ impl Stage<'_> {
     ) -> Result<TrainReport, Error> {
         let Self { name, recipe, config, seed, extra, folder, .. } = self;
         let Learning { task, source, validation, data, lineage, sheets } = learning;
+        let ranks = context.ranks.clone();
+        if !context.leads() {
+            // No folder, no log, no sheet: what this rank does is in the gradients that it sends.
+            let (checkpoints, validation, stop) = (None, None, context.stop.clone());
+            let setup = Setup { config, task, source, validation, seed, recipe, extra, checkpoints, ranks, stop };
+            return followed(::train::train(module, setup, &mut ())?, folder);
+        }
+        if let Some(ranks) = &ranks {
+            let (size, batch) = (ranks.size(), config.batch);
+            context.note(format!("{size} ranks, each of which computes {} of {batch} samples a step", batch / size));
+        }
         data.iter().flat_map(|data| data.lines()).for_each(|line| context.note(line));
         let is_new = !folder.exists();
         let run = RunDir::create(folder)?;
@@ -110,7 +121,8 @@ impl Stage<'_> {
         let images = from.as_ref().map_or(0, |found| found.meta().images);
         let checkpoints = Some(Folder::create(run.checkpoints())?);
         let (kept, stop) = (recipe.clone(), context.stop.clone());
-        let setup = Setup { config, task, source, validation, seed, recipe, extra, checkpoints, stop };
+        let setup =
+            Setup { config, task, source, validation, seed, recipe, extra, checkpoints, ranks: ranks.clone(), stop };
         context.tell(Event::Stage { name });
         // Opened at the first event: until then a run may be refused, and a refused command changes no file.
         let mut logs: Option<(Stats, EventFile)> = None;
@@ -159,6 +171,10 @@ impl Stage<'_> {
             run.abandon();
         }
         let outcome = outcome?;
+        if let Some(ranks) = ranks {
+            let [sent, received] = ranks.moved().map(|bytes| bytes as f64 / 1e6);
+            context.note(format!("rank 0 sent {sent:.1} MB to the others and received {received:.1} MB"));
+        }
         // A page is a convenience: what it is made of lies in the folder.
         if let Err(error) = page::leave(folder) {
             context.note(format!("warning: no {}: {error}", page::NAME));

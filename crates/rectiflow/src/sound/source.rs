@@ -4,7 +4,7 @@ use super::{Analysis, LibraryConfig, Part, instruments, library, place};
 use crate::{Error, recipe::Separate};
 use base::{Condition, Dense, Device, Key, Purpose, Tensor, TensorData};
 use data::{
-    DataConfig,
+    DataConfig, Share,
     fetch::{cache_dir, registry},
     mixture::{Library, Mixture, MixtureConfig, mix},
 };
@@ -55,6 +55,8 @@ pub struct MixtureSource {
     key: Key,
     batch: usize,
     next: u64,
+    /// Which batches are this one's.
+    share: Share,
 }
 
 impl MixtureSource {
@@ -69,7 +71,12 @@ impl MixtureSource {
             other => other.into(),
         })?;
         let analysis = Analysis::new(config)?;
-        Ok(Self { library: Arc::new(library), config: mixture, analysis, key, batch, next: 0 })
+        Ok(Self { library: Arc::new(library), config: mixture, analysis, key, batch, next: 0, share: Share::default() })
+    }
+
+    /// The same, shared with others: this one makes every so-many-th batch.
+    pub fn shared(self, share: Share) -> Self {
+        Self { next: share.first(0, self.batch), share, ..self }
     }
 
     /// Mixtures of these numbers.
@@ -105,13 +112,13 @@ impl MixtureSource {
 
 impl Source for MixtureSource {
     fn seek(&mut self, images: u64) -> Result<(), TrainError> {
-        self.next = images;
+        self.next = self.share.first(images, self.batch);
         Ok(())
     }
 
     fn next(&mut self) -> Result<Batch, TrainError> {
         let indices: Vec<u64> = (self.next..self.next + self.batch as u64).collect();
-        self.next += self.batch as u64;
+        self.next += self.batch as u64 + self.share.between(self.batch);
         self.batch_of(indices).map_err(|error| TrainError::Source(error.to_string()))
     }
 

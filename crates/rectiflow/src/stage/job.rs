@@ -117,8 +117,11 @@ impl Terms<'_> {
         if context.device.name == "cpu" {
             need.check()?;
         }
-        RunDir::check(folder)?;
-        let from = starting_point(folder, resume)?;
+        // Rank 0 alone has a folder; the others are given its state.
+        if context.leads() {
+            RunDir::check(folder)?;
+        }
+        let from = if context.leads() { starting_point(folder, resume)? } else { None };
         if let (Some(beneath), Some(from)) = (beneath, &from) {
             beneath.check(&from.meta().extra, from.path())?;
         }

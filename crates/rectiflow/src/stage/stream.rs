@@ -33,8 +33,9 @@ pub(crate) fn stream(
     codec: Option<&Codec>,
     context: &mut Context,
 ) -> Result<Stream, Error> {
-    let (batch, flip) = (recipe.train.micro_batch(), recipe.data.flip);
-    let loader = LoaderConfig { batch, flip, seed: recipe.seed, ..LoaderConfig::default() };
+    let (share, flip) = (context.share(), recipe.data.flip);
+    let batch = recipe.train.share(share.of).map_err(Error::Usage)?;
+    let loader = LoaderConfig { batch, flip, seed: recipe.seed, share, ..LoaderConfig::default() };
     let shape = dataset.shape();
     Loader::new(dataset.clone(), &loader, 0)?;
     let mut data = DataRecord::of(&*dataset);

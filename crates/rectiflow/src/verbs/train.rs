@@ -37,7 +37,9 @@ pub fn train(
     check(recipe)?;
     let beneath = begun(recipe, folder, resume.as_ref(), context)?;
     let report = with_job(recipe, beneath, folder, resume, context, |job, context| job.run(context))?;
-    adapter::hand_over(folder, context)?;
+    if context.leads() {
+        adapter::hand_over(folder, context)?;
+    }
     Ok(report)
 }
 
@@ -64,7 +66,9 @@ fn begun(
     if recipe.from.is_none() {
         return Ok(None);
     }
-    place(folder, resume)?;
+    if context.leads() {
+        place(folder, resume)?;
+    }
     let Survey { shape, pictures, .. } = task::of(&recipe.task).survey(recipe, context)?;
     Words::of(recipe)?;
     if let Some(pictures) = &pictures {

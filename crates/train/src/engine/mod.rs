@@ -6,17 +6,20 @@
 //! resumed run ends with the same bits.
 
 mod steps;
+mod together;
 
 use crate::TrainConfig;
 use crate::checkpoint::{Checkpoint, CheckpointError, Folder, Meta};
 use crate::error::TrainError;
 use crate::event::{Event, Observer};
+use crate::params;
 use crate::source::{Batch, Source};
 use crate::state::State;
 use crate::task::{Samples, Task};
 use burn::module::Module;
+use ranks::Ranks;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use steps::Engine;
@@ -39,6 +42,8 @@ pub struct Setup<'a, M, B = Batch> {
     pub extra: BTreeMap<String, String>,
     /// Folder for checkpoints; `None` keeps everything in memory.
     pub checkpoints: Option<Folder>,
+    /// The processes that train together, of which this is one; `None` for one alone. The source gives this rank's share.
+    pub ranks: Option<Arc<dyn Ranks>>,
     /// Set from outside (Ctrl-C) to write a checkpoint and stop after the current step.
     pub stop: Arc<AtomicBool>,
 }
@@ -47,7 +52,8 @@ impl<'a, M, B> Setup<'a, M, B> {
     /// A run in memory: no validation, no checkpoints, seed 0.
     pub fn new(config: &'a TrainConfig, task: &'a dyn Task<M, B>, source: &'a mut dyn Source<B>) -> Self {
         let (recipe, extra, stop) = (String::new(), BTreeMap::new(), Arc::default());
-        Self { config, task, source, validation: None, seed: 0, recipe, extra, checkpoints: None, stop }
+        let (validation, checkpoints, ranks) = (None, None, None);
+        Self { config, task, source, validation, seed: 0, recipe, extra, checkpoints, ranks, stop }
     }
 }
 
@@ -90,6 +96,7 @@ pub struct Outcome<M> {
 ///     recipe: String::new(),
 ///     extra: Default::default(),
 ///     checkpoints: None,
+///     ranks: None,
 ///     stop: Default::default(),
 /// };
 /// let outcome = train::train(network, setup, &mut ())?;
@@ -108,6 +115,13 @@ pub fn train<M: Module, B: Samples>(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<M>, TrainError> {
     setup.config.check().map_err(TrainError::Config)?;
+    check_whole(&network, &setup)?;
+    if let Some(ranks) = setup.ranks.clone().filter(|ranks| !ranks.leads()) {
+        let from = together::take(&*ranks, setup.config)?;
+        check_same(from.meta(), &identity(&setup), Path::new("(the state of rank 0)"))?;
+        let state = State::resume(network, setup.config, &from)?;
+        return Engine::new(setup, state, None, observer)?.run();
+    }
     let state = State::new(network, setup.config);
     Engine::new(setup, state, None, observer)?.run()
 }
@@ -123,22 +137,10 @@ pub fn resume<M: Module, B: Samples>(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<M>, TrainError> {
     setup.config.check().map_err(TrainError::Config)?;
+    check_whole(&network, &setup)?;
     let wanted = identity(&setup);
+    check_same(from.meta(), &wanted, from.path())?;
     let found = from.meta();
-    let compare = [
-        ("path", &found.path, &wanted.path),
-        ("parameterization", &found.parameterization, &wanted.parameterization),
-        ("data", &found.data, &wanted.data),
-        ("seed", &found.seed.to_string(), &wanted.seed.to_string()),
-    ];
-    for (what, found, expected) in compare {
-        let same = if what == "data" { crate::streams::same(found, expected) } else { found == expected };
-        if !same {
-            let (found, expected) = (found.clone(), expected.clone());
-            let path = from.path().to_path_buf();
-            return Err(CheckpointError::OtherTraining { path, what, found, expected }.into());
-        }
-    }
     let mut changes = Vec::new();
     if found.precision != wanted.precision {
         let (before, now) = (found.precision.name(), wanted.precision.name());
@@ -156,6 +158,34 @@ pub fn resume<M: Module, B: Samples>(
     let mut engine = Engine::new(setup, state, found.frozen.as_deref(), observer)?;
     engine.saved = Some((engine.state().images, from.path().to_path_buf()));
     engine.run()
+}
+
+/// Refuses to share what ranks do not give each other: weights beneath corrections.
+fn check_whole<M: Module, B>(network: &M, setup: &Setup<'_, M, B>) -> Result<(), TrainError> {
+    if setup.ranks.is_some() && !params::frozen_infos(network).is_empty() {
+        let remedy = "train them in one process, or all weights in several";
+        return Err(TrainError::Config(format!("ranks cannot train corrections of frozen weights; {remedy}")));
+    }
+    Ok(())
+}
+
+/// Refuses the state of another run, which lies at `path`.
+fn check_same(found: &Meta, wanted: &Meta, path: &Path) -> Result<(), TrainError> {
+    let compare = [
+        ("path", &found.path, &wanted.path),
+        ("parameterization", &found.parameterization, &wanted.parameterization),
+        ("data", &found.data, &wanted.data),
+        ("seed", &found.seed.to_string(), &wanted.seed.to_string()),
+    ];
+    for (what, found, expected) in compare {
+        let same = if what == "data" { crate::streams::same(found, expected) } else { found == expected };
+        if !same {
+            let (found, expected) = (found.clone(), expected.clone());
+            let path = path.to_path_buf();
+            return Err(CheckpointError::OtherTraining { path, what, found, expected }.into());
+        }
+    }
+    Ok(())
 }
 
 fn identity<M, B>(setup: &Setup<'_, M, B>) -> Meta {

@@ -1,6 +1,6 @@
 //! The loop itself: steps, and what falls due between them.
 
-use super::{Outcome, Setup, identity};
+use super::{Outcome, Setup, identity, together};
 use crate::checkpoint::Meta;
 use crate::error::TrainError;
 use crate::event::{Event, Log, Observer, ValidationLog};
@@ -34,6 +34,8 @@ pub(super) struct Engine<'a, 'o, M, B> {
     started: Instant,
     interval: Interval,
     stop: bool,
+    /// Whether some rank wished to stop, which all of them heard at the same step.
+    called: bool,
 }
 
 /// Sums since the last log event.
@@ -80,6 +82,7 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
             started: Instant::now(),
             interval: Interval::default(),
             stop: false,
+            called: false,
         })
     }
 
@@ -101,6 +104,11 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
     pub(super) fn run(mut self) -> Result<Outcome<M>, TrainError> {
         let config = self.setup.config;
         let images = self.state().images;
+        config.share(self.size()).map_err(TrainError::Config)?;
+        if let Some(ranks) = self.setup.ranks.as_ref().filter(|ranks| ranks.leads()) {
+            let state = self.state();
+            together::give(&**ranks, state.meta(&self.identity, config), &state.blobs(), config)?;
+        }
         self.setup.source.seek(images)?;
         let parameters = self.state().parameters();
         self.tell(&Event::Started { images, total: config.total_images(), parameters })?;
@@ -109,14 +117,17 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
             self.tell(&Event::Warning { images, seconds: self.seconds(), message })?;
         }
         while config.progress(self.state().images, self.state().seconds) < 1.0 {
-            if self.stop || self.setup.stop.load(Ordering::Relaxed) {
+            if self.setup.ranks.as_ref().map_or_else(|| self.wishes(), |_| self.called) {
                 self.stop = true;
                 break;
             }
             let before = self.state().images;
             let begun = Instant::now();
-            let stepped = self.step()?;
-            self.after_step(before, begun.elapsed().as_secs_f64(), &stepped)?;
+            let (stepped, seconds) = match self.step().and_then(|stepped| Ok((stepped, self.clock(begun)?))) {
+                Err(TrainError::Lost { lost, .. }) => return Err(self.left_alone(lost)?),
+                other => other?,
+            };
+            self.after_step(before, seconds, &stepped)?;
             if let Some(message) = self.setup.task.enough() {
                 let (images, seconds) = (self.state().images, self.seconds());
                 self.tell(&Event::Warning { images, seconds, message })?;
@@ -132,16 +143,64 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
         Ok(Outcome { state, stopped, checkpoint: self.saved.map(|s| s.1) })
     }
 
+    /// How many processes train together.
+    fn size(&self) -> usize {
+        self.setup.ranks.as_ref().map_or(1, |ranks| ranks.size())
+    }
+
+    /// Whether this one was asked to stop.
+    fn wishes(&self) -> bool {
+        self.stop || self.setup.stop.load(Ordering::Relaxed)
+    }
+
+    /// Seconds since `begun`, by the clock of rank 0 where they matter.
+    fn clock(&self, begun: Instant) -> Result<f64, TrainError> {
+        let seconds = begun.elapsed().as_secs_f64();
+        match &self.setup.ranks {
+            Some(ranks) if self.setup.config.seconds > 0.0 => together::clock(&**ranks, seconds),
+            _ => Ok(seconds),
+        }
+    }
+
+    /// A rank is gone: what was trained until here is saved, unless a turn of the step has already moved something.
+    fn left_alone(&mut self, lost: ranks::Lost) -> Result<TrainError, TrainError> {
+        let images = self.state().images;
+        if self.turns.len() == 1 && self.saved.as_ref().map(|saved| saved.0) != Some(images) {
+            self.save()?;
+        }
+        Ok(TrainError::Lost { lost, checkpoint: self.saved.as_ref().map(|saved| saved.1.clone()) })
+    }
+
+    /// The next part of a batch, which must be this rank's.
+    fn draw(&mut self, part: usize) -> Result<B, TrainError> {
+        let batch = self.setup.source.next()?;
+        let Some(ranks) = &self.setup.ranks else { return Ok(batch) };
+        let own = self.setup.config.share(ranks.size()).map_err(TrainError::Config)?;
+        let due = self.state().images + ((part * ranks.size() + ranks.rank()) * own) as u64;
+        match batch.first() {
+            Some(first) if first == due && batch.count() == own => Ok(batch),
+            Some(first) => Err(TrainError::Source(format!(
+                "rank {} was given {} samples from number {first} on, where {own} from {due} on are its share",
+                ranks.rank(),
+                batch.count()
+            ))),
+            None => {
+                Err(TrainError::Source("what this trains on cannot be shared by ranks; train it in one process".into()))
+            }
+        }
+    }
+
     /// One optimiser step: the turns of the task one after another, on the same batches.
     fn step(&mut self) -> Result<Stepped, TrainError> {
         let (config, parts) = (self.setup.config, self.setup.config.accumulation);
+        let all = parts * self.size();
         let mut batches: Vec<B> = Vec::with_capacity(parts);
         let mut stepped: Option<(Stepped, f32)> = None;
         for turn in 0..self.turns.len() {
             let mut sum: Option<(Tensor<1>, Vec<Option<Tensor<1>>>)> = None;
             for part in 0..parts {
                 if batches.len() == part {
-                    batches.push(self.setup.source.next()?);
+                    batches.push(self.draw(part)?);
                 }
                 let network = &self.state().network;
                 let live = Live::new(network, config.precision, config.gradient_checkpointing, turn);
@@ -156,11 +215,17 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
             let (loss, mut gradients) = sum.expect("accumulation is at least 1, `check` sees to it");
             let own = &self.turns[turn].1;
             gradients.iter_mut().zip(own).filter(|(_, own)| !**own).for_each(|(gradient, _)| *gradient = None);
-            let reading = Reading::take(loss / parts as f64, &gradients);
+            let mut loss = loss;
+            if let Some(ranks) = &self.setup.ranks {
+                let called;
+                (loss, gradients, called) = together::summed(&**ranks, loss, gradients, self.wishes(), &self.device)?;
+                self.called |= called;
+            }
+            let reading = Reading::take(loss / all as f64, &gradients);
             let taken = self.turn(turn, &batches, &reading, gradients)?;
             stepped.get_or_insert((taken, reading.loss));
         }
-        let size: usize = batches.iter().map(B::count).sum();
+        let size = self.size() * batches.iter().map(B::count).sum::<usize>();
         let state = self.state.as_mut().expect("put back by every turn");
         state.steps += 1;
         state.images += size as u64;
@@ -179,9 +244,9 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
         reading: &Reading,
         gradients: Vec<Option<Tensor<1>>>,
     ) -> Result<Stepped, TrainError> {
-        let (config, parts) = (self.setup.config, self.setup.config.accumulation);
+        let (config, parts) = (self.setup.config, self.setup.config.accumulation * self.size());
         let state = self.state();
-        let size: usize = batches.iter().map(B::count).sum();
+        let size = self.size() * batches.iter().map(B::count).sum::<usize>();
         let (images, step) = (state.images + size as u64, state.steps + 1);
         if reading.squares.iter().all(Option::is_none) {
             return Err(TrainError::Objective("the loss does not depend on any parameter of the network".to_string()));

@@ -32,6 +32,7 @@ fn run(folder: &Path, net: Net, resume: bool) -> Result<Outcome<Net>, TrainError
     let setup = Setup {
         validation: Some(&validation),
         checkpoints: Some(folder.clone()),
+        ranks: None,
         ..Setup::new(&config, &task, &mut source)
     };
     match folder.latest()?.filter(|_| resume) {

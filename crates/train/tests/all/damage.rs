@@ -36,6 +36,7 @@ fn run(folder: &Path, source: &mut dyn Source, width: usize, seed: u64) -> Resul
         recipe: "name = \"tiny, with crc32c\\\":\\\" in a string\"".to_string(),
         extra: BTreeMap::from([("stage".to_string(), "base".to_string())]),
         checkpoints: Some(folder.clone()),
+        ranks: None,
         stop: Arc::new(AtomicBool::new(false)),
     };
     let network = TinyNet::new(1, width, &Device::flex().autodiff());

@@ -57,6 +57,7 @@ fn run(path: &Path, config: &TrainConfig) {
         recipe: String::new(),
         extra: BTreeMap::new(),
         checkpoints: Some(folder),
+        ranks: None,
         stop: Arc::new(AtomicBool::new(false)),
     };
     let network = TinyNet::new(1, 64, &Device::flex().autodiff());

@@ -9,5 +9,6 @@ mod any_module;
 mod damage;
 #[cfg(unix)]
 mod kill;
+mod ranks;
 mod real;
 mod resume;

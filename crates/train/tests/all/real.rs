@@ -52,6 +52,7 @@ fn train(run: &RunDir, dataset: &Arc<dyn Dataset>, stop_at: u64) -> bool {
         recipe: String::new(),
         extra: BTreeMap::new(),
         checkpoints: Some(folder),
+        ranks: None,
         stop: Arc::new(AtomicBool::new(false)),
     };
     let net = UnetConfig { channels: 8, dropout: 0.1, ..UnetConfig::default() };

@@ -49,6 +49,7 @@ fn run(
         recipe: "name = \"tiny\"".to_string(),
         extra: BTreeMap::new(),
         checkpoints: Some(folder.clone()),
+        ranks: None,
         stop: Arc::new(AtomicBool::new(false)),
     };
     let network = TinyNet::new(if resume { 99 } else { 1 }, 16, &Device::flex().autodiff());
@@ -149,6 +150,7 @@ fn the_stop_flag_stops_before_the_first_step() {
         recipe: String::new(),
         extra: BTreeMap::new(),
         checkpoints: Some(Folder::create(folder.path()).unwrap()),
+        ranks: None,
         stop,
     };
     let outcome = train::train(TinyNet::new(1, 4, &Device::flex().autodiff()), setup, &mut ()).unwrap();

@@ -35,7 +35,9 @@ impl Trains for Separate {
             (Some(held), Some(codec)) => Some(encode_batch(held, codec, &device)?),
             (held, _) => held,
         };
-        let source = MixtureSource::new(train, self, recipe.seed, recipe.train.micro_batch())?;
+        let share = context.share();
+        let batch = recipe.train.share(share.of).map_err(Error::Usage)?;
+        let source = MixtureSource::new(train, self, recipe.seed, batch)?.shared(share);
         let source: Box<dyn Source> = match &codec {
             None => Box::new(source),
             Some(codec) => Box::new(Encoding { source, codec: codec.clone(), device }),
