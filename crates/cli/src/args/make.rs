@@ -78,6 +78,9 @@ pub struct Pairs {
     /// Number of pairs in the finished store; a store with fewer is continued.
     #[arg(long, short, default_value_t = 20000)]
     pub num: usize,
+    /// Make one of N equal shares of them, from 0: 0/4. Several may fill one folder, or each its own, whose files are then put into one.
+    #[arg(long, value_name = "I/N", value_parser = Place::parse)]
+    pub shard: Option<Place>,
     /// The pair store's folder.
     #[arg(long, short, visible_alias = "output-dir", value_hint = ValueHint::DirPath)]
     pub output: PathBuf,

@@ -5,6 +5,7 @@ use crate::args::{self, Global};
 use rectiflow::{
     Context, Error, Model, Precision, Recipe,
     codec::CodecRecipe,
+    data::Share,
     model::which,
     output as place,
     overrides::solver,
@@ -139,7 +140,8 @@ pub(super) fn pairs(request: args::Pairs, global: &Global, context: &mut Context
     if let Some(name) = &request.solver.solver {
         recipe.generate.solver = solver(name)?;
     }
-    let report = pairs::make(&teacher, &recipe, &request.output, context)?;
+    let share = request.shard.map_or_else(Share::default, |place| Share { part: place.rank, of: place.size });
+    let report = pairs::make_share(&teacher, &recipe, share, &request.output, context)?;
     print(global, &report, || {
         let (count, made, seconds) = (report.count, report.made, report.seconds);
         format!("{count} pairs ({made} made now, {seconds:.1} s): {}\n", report.folder.display())

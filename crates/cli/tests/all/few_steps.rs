@@ -3,7 +3,49 @@
 use crate::common::{checkpoint, json, rectiflow, run, train_tiny};
 use predicates::prelude::*;
 use serde_json::Value;
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A tensor of all files of a store, one after another.
+fn stored(store: &Path, name: &str) -> Vec<u8> {
+    let mut files: Vec<_> = fs::read_dir(store).unwrap().flatten().map(|file| file.path()).collect();
+    files.sort();
+    let tensor = |file: &PathBuf| {
+        let bytes = fs::read(file).unwrap();
+        let start = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header: Value = serde_json::from_slice(&bytes[8..start]).unwrap();
+        let offset = |i: usize| start + header[name]["data_offsets"][i].as_u64().unwrap() as usize;
+        bytes[offset(0)..offset(1)].to_vec()
+    };
+    files.iter().flat_map(tensor).collect()
+}
+
+/// Mutants: a share that begins a pair too late; all shares making the same pairs; noise numbered from the share's beginning.
+#[test]
+fn shares_of_pairs_lie_together_as_one_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let make = |name: &str, args: &[&str]| {
+        let mut command = rectiflow();
+        command.args(["pairs", "-n", "25", "--steps", "2", "-o"]).arg(at(name)).arg(run()).args(args);
+        json(&mut command)["made"].as_u64().unwrap()
+    };
+    assert_eq!(make("whole", &[]), 25);
+    // Two into one folder, the third into its own, whose file is put beside theirs.
+    let made =
+        [make("shared", &["--shard", "2/3"]), make("shared", &["--shard", "0/3"]), make("third", &["--shard", "1/3"])];
+    assert_eq!(made, [9, 8, 8]);
+    for file in fs::read_dir(at("third")).unwrap().flatten() {
+        fs::copy(file.path(), at("shared").join(file.file_name())).unwrap();
+    }
+    assert_eq!(json(rectiflow().arg("inspect").arg(at("shared")))["pairs"], 25);
+    for name in ["x0", "x1"] {
+        assert!(stored(&at("shared"), name) == stored(&at("whole"), name), "{name}");
+    }
+    assert_eq!(make("shared", &[]), 0, "nothing is left to make");
+}
 
 #[test]
 fn pairs_reflow_and_distill_as_separate_commands() {

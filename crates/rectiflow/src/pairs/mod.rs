@@ -14,13 +14,16 @@ use crate::{
     words::Captioned,
 };
 use base::{Condition, NULL_CLASS};
-use data::Split;
-use data::pairs::{FORMAT, PairMeta, PairRecord, PairWriter};
+use data::{
+    Share, Split,
+    pairs::{FORMAT, PairMeta, PairRecord, PairWriter},
+};
 use ends::{Ends, prompt};
 use flow::Solver;
 use methods::{Labels, PairChunk, pairs::generate_from};
 use serde::Serialize;
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -98,6 +101,29 @@ pub(crate) fn suited(mut recipe: PairsRecipe, teacher: &Model) -> PairsRecipe {
 /// # Errors
 /// A store of other pairs, a full disk, a teacher whose flow runs away, [`Error::Interrupted`] (what is made stays).
 pub fn make(teacher: &Model, recipe: &PairsRecipe, folder: &Path, context: &mut Context) -> Result<PairsReport, Error> {
+    make_share(teacher, recipe, Share::default(), folder, context)
+}
+
+/// The numbers of the pairs that are a share of the store that `recipe` makes: whole trajectories, one range.
+fn numbers(recipe: &PairsRecipe, share: Share) -> Range<u64> {
+    let pieces = recipe.generate.pieces() as u64;
+    let all = recipe.count.div_ceil(pieces);
+    let begins = |part: usize| (all * part as u64 / share.of as u64 * pieces).min(recipe.count);
+    begins(share.part)..begins(share.part + 1)
+}
+
+/// As [`make`], a share of the pairs: several programs may fill one store at a time, or each a folder of its own whose files are then put
+/// into one.
+///
+/// # Errors
+/// Those of [`make`].
+pub fn make_share(
+    teacher: &Model,
+    recipe: &PairsRecipe,
+    share: Share,
+    folder: &Path,
+    context: &mut Context,
+) -> Result<PairsReport, Error> {
     recipe.check().map_err(Error::Usage)?;
     if recipe.generate.seed == teacher.recipe.seed {
         return Err(Error::Usage(format!(
@@ -109,19 +135,20 @@ pub fn make(teacher: &Model, recipe: &PairsRecipe, folder: &Path, context: &mut 
     let began = Instant::now();
     let mut ends = Ends::of(teacher, recipe, Split::Train, context)?;
     ends.check(recipe)?;
-    let mut writer = PairWriter::open(folder, &meta(teacher, recipe, &ends.start), 0..recipe.count)?;
+    let mut writer = PairWriter::open(folder, &meta(teacher, recipe, &ends.start), numbers(recipe, share))?;
     let mut report = PairsReport { folder: folder.into(), count: 0, made: 0, seconds: 0.0 };
     // Whole trajectories at a time.
     let batch = recipe.generate.batch.max(1).next_multiple_of(recipe.generate.pieces());
     if let Some(reason) = recipe.precision.fallback(&context.device.device) {
         context.note(reason);
     }
-    context.tell(Event::Begin { what: "pairs", total: recipe.count });
+    let Range { start, end } = numbers(recipe, share);
+    context.tell(Event::Begin { what: "pairs", total: end - start });
     loop {
         let missing = writer.missing(batch);
         let Some(&first) = missing.first() else { break };
         let late = recipe.seconds > 0.0 && began.elapsed().as_secs_f64() > recipe.seconds;
-        if late && writer.next_index() >= recipe.count.div_ceil(4) {
+        if late && writer.next_index() - start >= (end - start).div_ceil(4) {
             break;
         }
         if let Err(stopped) = context.go_on() {
@@ -140,9 +167,9 @@ pub fn make(teacher: &Model, recipe: &PairsRecipe, folder: &Path, context: &mut 
             writer.push(PairRecord { index, x0: &x0[part.clone()], x1: &x1[part], class, caption })?;
         }
         report.made += run;
-        context.tell(Event::Advance { done: writer.next_index() });
+        context.tell(Event::Advance { done: writer.next_index() - start });
     }
-    report.count = writer.next_index();
+    report.count = writer.next_index() - start;
     writer.finish()?;
     context.tell(Event::End);
     report.seconds = began.elapsed().as_secs_f64();
@@ -150,7 +177,7 @@ pub fn make(teacher: &Model, recipe: &PairsRecipe, folder: &Path, context: &mut 
 }
 
 /// Pairs `range` of the teacher, in one batch or a few.
-fn chunk(ends: &mut Ends, recipe: &PairsRecipe, range: std::ops::Range<u64>) -> Result<PairChunk<2>, Error> {
+fn chunk(ends: &mut Ends, recipe: &PairsRecipe, range: Range<u64>) -> Result<PairChunk<2>, Error> {
     let (teacher, device) = (ends.teacher, ends.device.clone());
     let labels = labels(teacher, &ends.prompts);
     let field = teacher.field(&recipe.guidance, recipe.precision)?;
