@@ -482,12 +482,14 @@ fn two_processes_train_one_run() {
     let command = |rank: &str, variables: bool| {
         let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("rectiflow"));
         command.args(["--threads", "1", "train", "--meet", &at, "-o"]).arg(folder.path().join("two"));
-        common::TINY.iter().for_each(|set| drop(command.args(["--set", set])));
+        for set in common::TINY {
+            command.args(["--set", set]);
+        }
         match variables {
             true => command.envs([("OMPI_COMM_WORLD_RANK", rank), ("OMPI_COMM_WORLD_SIZE", "2")]),
             false => command.args(["--rank", &format!("{rank}/2")]),
         };
-        command.stderr(std::process::Stdio::piped()).spawn().unwrap()
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap()
     };
     let ended = [command("1", true), command("0", false)].map(|rank| rank.wait_with_output().unwrap());
     let said = ended.each_ref().map(|end| String::from_utf8_lossy(&end.stderr).into_owned());
