@@ -482,7 +482,7 @@ fn two_processes_train_one_run() {
     let command = |rank: &str, variables: bool| {
         let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("rectiflow"));
         command.args(["--threads", "1", "train", "--meet", &at, "-o"]).arg(folder.path().join("two"));
-        for set in common::TINY {
+        for set in crate::common::TINY {
             command.args(["--set", set]);
         }
         match variables {
