@@ -169,7 +169,9 @@ pub fn make_share(
         report.made += run;
         context.tell(Event::Advance { done: writer.next_index() - start });
     }
-    report.count = writer.next_index() - start;
+    // Of a share no more than is its own, though the next may lie in the same folder.
+    let most = if share.of > 1 { end } else { u64::MAX };
+    report.count = writer.next_index().min(most) - start;
     writer.finish()?;
     context.tell(Event::End);
     report.seconds = began.elapsed().as_secs_f64();
