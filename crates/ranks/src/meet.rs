@@ -271,7 +271,9 @@ mod tests {
             let stranger = loop {
                 match TcpStream::connect(at) {
                     Ok(mut stream) => {
-                        stream.write_all(b"GET / HTTP/1.1\r\nHost: somebody\r\n\r\n").unwrap();
+                        // Another version, which would be rank 1.
+                        stream.write_all(b"rectiflow-rank/0").unwrap();
+                        [1u64, 2].iter().for_each(|word| stream.write_all(&word.to_le_bytes()).unwrap());
                         break stream;
                     }
                     Err(_) => thread::sleep(LOOK),
