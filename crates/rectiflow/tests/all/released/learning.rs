@@ -91,7 +91,7 @@ fn loss(model: &Model, x1: &Tensor<2>, captions: &[Option<String>]) -> f32 {
     let field = model.field(&Default::default(), Default::default()).unwrap();
     let at = |t: f64| -> f32 {
         let x = x0.clone() * (1.0 - t) + x1.clone() * t;
-        let said = field.velocity(x, &Times::new(vec![t as f32; b]), &condition);
+        let said = field.velocity(x, &Times::new(vec![t; b]), &condition);
         (said - (x1.clone() - x0.clone())).powf_scalar(2.0).mean().into_scalar()
     };
     [0.1, 0.3, 0.5, 0.7, 0.9].map(at).iter().sum::<f32>() / 5.0
