@@ -141,6 +141,11 @@ impl<M: Module> State<M> {
         self.infos.iter().map(|i| i.len() as u64).sum()
     }
 
+    /// Numbers of each parameter that learns, in declaration order.
+    pub fn sizes(&self) -> Vec<usize> {
+        self.infos.iter().map(Info::len).collect()
+    }
+
     /// All tensors of a checkpoint.
     pub fn blobs(&self) -> Vec<Blob> {
         let group = |prefix: &str, values: &[Tensor<1>]| -> Vec<Blob> {

@@ -217,9 +217,10 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
             gradients.iter_mut().zip(own).filter(|(_, own)| !**own).for_each(|(gradient, _)| *gradient = None);
             let mut loss = loss;
             if let Some(ranks) = &self.setup.ranks {
-                let called;
-                (loss, gradients, called) = together::summed(&**ranks, loss, gradients, self.wishes(), &self.device)?;
-                self.called |= called;
+                let sizes = self.state().sizes();
+                let all = together::summed(&**ranks, loss, gradients, &sizes, self.wishes(), &self.device)?;
+                (loss, gradients) = (all.loss, all.gradients);
+                self.called |= all.called;
             }
             let reading = Reading::take(loss / all as f64, &gradients);
             let taken = self.turn(turn, &batches, &reading, gradients)?;

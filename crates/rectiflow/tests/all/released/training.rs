@@ -321,7 +321,7 @@ fn what_cannot_be_trained_is_refused() {
     let file =
         release::recipe(&fixture("single/sd35m_tiny.safetensors"), None, None, &mut |_| ()).unwrap_err().to_string();
     assert!(file.contains("rectiflow convert"), "{file}");
-    let none = release::recipe(data.path(), None, &mut |_| ()).unwrap_err().to_string();
+    let none = release::recipe(data.path(), None, None, &mut |_| ()).unwrap_err().to_string();
     assert!(none.contains("model_index.json"), "{none}");
     assert!(!data.path().join("no").exists());
 }
