@@ -97,7 +97,7 @@ fn loss(model: &Model, x1: &Tensor<2>, captions: &[Option<String>]) -> f32 {
     [0.1, 0.3, 0.5, 0.7, 0.9].map(at).iter().sum::<f32>() / 5.0
 }
 
-/// Ten pictures are learned, by the weights and by corrections of them. How much is left after twelve to thirty steps tells nothing of captions yet.
+/// Ten pictures are learned, by the weights and by corrections of them; twelve steps tell nothing of captions yet.
 ///
 /// Mutants: a target of the other sign; times counted from the data; corrections whose gradient never comes.
 #[test]
