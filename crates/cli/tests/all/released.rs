@@ -128,8 +128,6 @@ fn options_of_runs_and_of_released_models_are_not_mixed() {
     assert!(!output.exists());
 }
 
-/// A model of the hub is fetched once and found by its name. Mutants: what nothing reads fetched too; the digest not looked at, or once
-/// alone; fetched again where it is here; the name moved before all is there; a file of another revision.
 /// Mutants: a rank laid below the recipe file; `--lora` passed over where a student is planned.
 #[test]
 fn a_rank_is_never_lost() {
@@ -137,8 +135,8 @@ fn a_rank_is_never_lost() {
     let look = dir.path().join("look.toml");
     fs::write(&look, "[lora]\nrank = 4\n").unwrap();
     for i in 0..2 {
-        let picture = image(i);
-        fs::write(dir.path().join(format!("{i}.ppm")), picture).unwrap();
+        let picture = image::RgbImage::from_fn(4, 4, |x, y| image::Rgb([(x * 60) as u8, (y * 60) as u8, i]));
+        picture.save(dir.path().join(format!("{i}.png"))).unwrap();
         fs::write(dir.path().join(format!("{i}.txt")), "a square").unwrap();
     }
     let mut train = rectiflow();
@@ -150,12 +148,8 @@ fn a_rank_is_never_lost() {
     plan.assert().code(2).stderr(predicate::str::contains("--method").and(predicate::str::contains("--lora")));
 }
 
-/// Four by four pixels.
-fn image(i: u8) -> Vec<u8> {
-    let pixels = (0..48).map(|at| at * 5 + i);
-    b"P6 4 4 255\n".iter().copied().chain(pixels).collect()
-}
-
+/// A model of the hub is fetched once and found by its name. Mutants: what nothing reads fetched too; the digest not looked at, or once
+/// alone; fetched again where it is here; the name moved before all is there; a file of another revision.
 #[test]
 fn models_have_names_on_the_hub() {
     let dir = tempfile::tempdir().unwrap();
