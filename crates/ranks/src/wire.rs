@@ -83,9 +83,13 @@ impl Wire {
             let what = format!("{length} bytes where at most {most} were due");
             return Err(Lost::Astray { rank: self.other, own: self.own, what });
         }
-        let mut bytes = vec![0; length as usize];
-        (&self.stream).read_exact(&mut bytes).map_err(|error| self.gone(&error))?;
-        Ok(bytes)
+        // Memory is taken as bytes come, not as they are announced.
+        let mut bytes = Vec::new();
+        (&self.stream).take(length).read_to_end(&mut bytes).map_err(|error| self.gone(&error))?;
+        match bytes.len() as u64 == length {
+            true => Ok(bytes),
+            false => Err(self.gone(&std::io::ErrorKind::UnexpectedEof.into())),
+        }
     }
 
     pub(crate) fn send_numbers(&self, kind: Kind, values: &[f32]) -> Result<(), Lost> {

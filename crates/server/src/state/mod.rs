@@ -3,10 +3,12 @@
 //!
 //! Nothing of a request becomes part of a path: jobs are looked up by the ids that are known, and files are called by their number.
 
-use crate::{
-    job::{Progress, State},
-    shelf::join,
-};
+mod past;
+
+pub use past::Past;
+
+use crate::job::{Progress, State};
+use past::{INTERRUPTED, Lying};
 use rectiflow::{
     Error,
     serving::{File, Medium},
@@ -29,10 +31,6 @@ const RECORD: &str = "job.json";
 
 /// Bytes of a record at most.
 const LONGEST: u64 = 1 << 20;
-/// What had not ended when the server did.
-const INTERRUPTED: &str = "interrupted";
-/// What a record may say of its job.
-const STATES: [&str; 6] = ["queued", "running", "done", "failed", "cancelled", INTERRUPTED];
 
 /// What a disk gives out at a time: a folder takes one, a file as many as it needs.
 const BLOCK: u64 = 4096;
@@ -55,66 +53,6 @@ struct Held {
     ended: VecDeque<(String, u64)>,
     /// What is known of those that memory has forgotten, and of those of before.
     past: HashMap<String, Arc<Past>>,
-}
-
-/// A job that has ended and lies on the disk.
-pub struct Past {
-    /// What does not change, as its clients were told.
-    pub facts: Value,
-    /// How it ended, in a word.
-    pub status: String,
-    /// Why there is nothing.
-    error: Value,
-    /// Its files.
-    files: Vec<Option<Lying>>,
-}
-
-/// A file on the disk.
-struct Lying {
-    medium: Medium,
-    bytes: u64,
-    digest: String,
-}
-
-impl Past {
-    /// The media of its files.
-    pub fn media(&self) -> impl Iterator<Item = (usize, Medium)> {
-        self.files.iter().enumerate().filter_map(|(at, file)| Some((at, file.as_ref()?.medium)))
-    }
-
-    /// How far it came, beside its facts.
-    pub fn end(&self) -> Value {
-        let (done, all) = (self.media().count(), self.files.len().max(1));
-        let steps = &self.facts["steps"];
-        json!({
-            "status": self.status, "done": done, "step": 0, "of": steps, "progress": done as f64 / all as f64, "error": self.error,
-        })
-    }
-
-    fn value(&self) -> Value {
-        let file = |file: &Option<Lying>| {
-            let file = file.as_ref()?;
-            Some(json!({ "type": file.medium.ending(), "bytes": file.bytes, "sha256": file.digest }))
-        };
-        let files: Vec<Option<Value>> = self.files.iter().map(file).collect();
-        json!({ "status": self.status, "error": self.error, "files": files, "facts": self.facts })
-    }
-
-    /// What a record says; `None` for one that this program did not write.
-    fn read(record: &Value) -> Option<Self> {
-        let medium = |ending: &str| [Medium::Png, Medium::Wav, Medium::Glb].into_iter().find(|m| m.ending() == ending);
-        let file = |file: &Value| -> Option<Option<Lying>> {
-            if file.is_null() {
-                return Some(None);
-            }
-            let (bytes, digest) = (file["bytes"].as_u64()?, file["sha256"].as_str()?.to_string());
-            Some(Some(Lying { medium: medium(file["type"].as_str()?)?, bytes, digest }))
-        };
-        let files = record["files"].as_array()?.iter().map(file).collect::<Option<_>>()?;
-        let facts = record["facts"].as_object()?.clone().into();
-        let status = record["status"].as_str().filter(|status| STATES.contains(status))?;
-        Some(Self { facts, status: status.to_string(), error: record["error"].clone(), files })
-    }
 }
 
 impl Disk {
@@ -330,16 +268,6 @@ impl Disk {
     }
 }
 
-impl Past {
-    /// As its clients are told.
-    pub fn told(&self, results: Vec<Value>) -> Value {
-        let mut value = self.facts.clone();
-        join(&mut value, self.end());
-        join(&mut value, json!({ "results": results }));
-        value
-    }
-}
-
 fn is_id(name: &str) -> bool {
     name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -373,87 +301,4 @@ fn owned(path: &Path, mode: u32) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(folder: &Path, most: u64) -> Result<Disk, Error> {
-        Disk::open(folder, most, Box::new(|_| {}))
-    }
-
-    fn id(number: u8) -> String {
-        format!("{number:032x}")
-    }
-
-    fn progress(state: State, bytes: &[u8]) -> Progress {
-        let file = File { medium: Medium::Png, bytes: bytes.to_vec() };
-        let files = vec![Some(Arc::new(file))];
-        Progress { state, files, previews: vec![None], step: 0, steps: 1, drawing: 0, version: 0 }
-    }
-
-    /// Mutants: a file that another wrote over is given out; one that was cut is called done; what waited is forgotten; the newest go
-    /// first; two servers share a folder.
-    #[test]
-    fn jobs_are_found_again_and_the_oldest_go() {
-        let place = tempfile::tempdir().unwrap();
-        let folder = place.path().join("state");
-        let facts = |number| json!({ "id": id(number), "steps": 3 });
-        {
-            let disk = open(&folder, 1 << 20).unwrap();
-            for number in 0..4 {
-                disk.begins(&id(number), &facts(number), 1).unwrap();
-            }
-            for number in 0..3 {
-                disk.ended(&id(number), &facts(number), &progress(State::Done, &[number; 100]));
-            }
-            assert!(open(&folder, 1).is_err_and(|error| error.to_string().contains("another server")));
-        }
-        fs::write(folder.join(id(1)).join("0.png"), [9; 100]).unwrap();
-        fs::write(folder.join(id(2)).join("0.png"), [2; 50]).unwrap();
-        let disk = open(&folder, 1 << 20).unwrap();
-        let status = |number| disk.find(&id(number)).map(|past| past.status.clone());
-        let read = |number| disk.read(&id(number), &disk.find(&id(number)).unwrap(), 0).map(|file| file.bytes);
-        let words = [0, 1, 2, 3].map(|number| status(number).unwrap());
-        assert_eq!(words, ["done", "done", "interrupted", "interrupted"]);
-        assert_eq!((read(0), read(1), read(2)), (Some(vec![0; 100]), None, None));
-        assert!(disk.find("..").is_none() && disk.find("").is_none());
-        let bytes = disk.lock().bytes;
-        drop(disk);
-        // A byte less than there is: one goes, and it is the oldest.
-        let disk = open(&folder, bytes - 1).unwrap();
-        assert!(disk.find(&id(0)).is_none() && disk.find(&id(1)).is_some() && !folder.join(id(0)).exists());
-        // Other folders are not taken over.
-        fs::write(place.path().join("notes.txt"), "mine").unwrap();
-        assert_eq!(open(place.path(), 1).err().map(|error| error.exit_code()), Some(2));
-    }
-    /// What kills leave behind is cleared away, and nothing that others put there stops a server or is believed.
-    /// Mutants: half-made files stay, uncounted; a folder without a record stays for ever; a record under another's id, or with a
-    /// word of its own, is told.
-    #[test]
-    fn what_a_kill_or_a_stranger_leaves_stops_nothing() {
-        let place = tempfile::tempdir().unwrap();
-        let folder = place.path().join("state");
-        let facts = |number| json!({ "id": id(number), "steps": 3 });
-        {
-            let disk = open(&folder, 1 << 20).unwrap();
-            (0..4).for_each(|number| disk.begins(&id(number), &facts(number), 2).unwrap());
-            disk.ended(&id(0), &facts(0), &progress(State::Done, &[0; 100]));
-        }
-        let inside = |number| fs::read_dir(folder.join(id(number))).unwrap().count();
-        fs::write(folder.join(id(1)).join("0.png"), [1; 100]).unwrap();
-        fs::write(folder.join(id(1)).join("1.part"), [1; 10]).unwrap();
-        fs::create_dir(folder.join(id(9))).unwrap();
-        fs::rename(folder.join(id(2)), folder.join(id(8))).unwrap();
-        let record = folder.join(id(3)).join(RECORD);
-        fs::write(&record, fs::read_to_string(&record).unwrap().replace("queued", "done\\nevent: x")).unwrap();
-        let disk = open(&folder, 1 << 20).unwrap();
-        let status = |number| disk.find(&id(number)).map(|past| past.status.clone());
-        assert_eq!([0, 1, 8, 3, 9].map(status), [Some("done".into()), Some("interrupted".into()), None, None, None]);
-        assert_eq!((inside(0), inside(1)), (2, 1));
-        assert!(!folder.join(id(9)).exists());
-        #[cfg(unix)]
-        for (path, mode) in [(folder.clone(), 0o700), (folder.join(id(0)).join("0.png"), 0o600)] {
-            use std::os::unix::fs::PermissionsExt;
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
-        }
-    }
-}
+mod tests;
