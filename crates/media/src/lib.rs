@@ -22,6 +22,7 @@ pub mod images;
 pub mod lettering;
 pub mod png;
 pub mod shape;
+pub mod y4m;
 
 pub use canvas::Canvas;
 pub use grid::Grid;

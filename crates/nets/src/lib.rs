@@ -19,6 +19,7 @@
 //! ```
 
 pub mod autoencoder;
+pub mod clip_codec;
 pub mod condition;
 pub mod cost;
 pub mod dit;
@@ -46,9 +47,11 @@ pub mod triflow;
 pub mod triplane;
 pub mod unet;
 pub mod vocoder;
+pub mod wan;
 pub mod weights;
 
 pub use autoencoder::{Autoencoder, AutoencoderConfig};
+pub use clip_codec::{ClipCodec, ClipCodecConfig};
 pub use condition::ConditionConfig;
 pub use cost::Cost;
 pub use dit::{Dit, DitConfig, Positions};
@@ -71,10 +74,11 @@ pub use triflow::{Triflow, TriflowConfig};
 pub use triplane::{Lrm, LrmConfig};
 pub use unet::{Resampling, Unet, UnetConfig};
 pub use vocoder::{BigVgan, BigVganConfig, HifiGan, HifiGanConfig, Vocoder};
+pub use wan::{Wan, WanConfig};
 
 /// Every paper that a network or an encoder here is from.
 pub fn papers() -> Vec<base::Paper> {
     let networks =
         [base::paper::DDPM, unet::ADM, dit::DIT, base::paper::SD3, shape::TRIPOSG, triflow::TRIFLOW, flux::FLUX];
-    networks.into_iter().chain([lora::LORA, text::MINILM, text::SENTENCES]).collect()
+    networks.into_iter().chain([lora::LORA, text::MINILM, text::SENTENCES, wan::WAN]).collect()
 }

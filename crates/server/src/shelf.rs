@@ -102,6 +102,12 @@ impl Shelf {
                 true => {
                     let request = ReleasedRequest::new(path.clone(), "a picture");
                     let usual = Box::new(released::prepare(&request, &mut |_| {})?);
+                    if usual.length.is_some() {
+                        return Err(Error::Usage(format!(
+                            "{}: it draws clips, which are not served yet; draw them by `rectiflow sample`",
+                            path.display()
+                        )));
+                    }
                     let side = usual.size.into_iter().max().unwrap_or(0);
                     within("--max-side", limits.side, side, "pixels", &name)?;
                     within("--max-steps", limits.steps, usual.steps(), "steps", &name)?;

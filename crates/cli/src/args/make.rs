@@ -165,6 +165,9 @@ pub struct Plan {
     /// Of a released model: pixels, its own size by default.
     #[arg(long)]
     pub width: Option<usize>,
+    /// Of a released model of clips: frames of a clip.
+    #[arg(long)]
+    pub frames: Option<usize>,
     /// Of a released model: decoded in tiles of so many pixels.
     #[arg(long, value_name = "PIXELS")]
     pub decode_tile: Option<usize>,

@@ -277,16 +277,22 @@ pub struct ReleasedArgs {
     /// Pixels; the model's own size by default.
     #[arg(long)]
     pub width: Option<usize>,
+    /// Of clips: frames, one more than a multiple of four; 81 by default.
+    #[arg(long, visible_alias = "num-frames")]
+    pub frames: Option<usize>,
+    /// Of clips: frames a second, for those who show them; 16 by default.
+    #[arg(long)]
+    pub fps: Option<f64>,
     /// FLUX: guidance away from the negative prompt, beside the --guidance-scale that the network is told.
     #[arg(long)]
     pub true_cfg_scale: Option<f64>,
-    /// Tokens that T5 reads: 256 by default, 512 for FLUX dev.
+    /// Tokens that T5 reads: 256 by default, 512 for FLUX dev and Wan.
     #[arg(long)]
     pub max_sequence_length: Option<usize>,
     /// Stable Diffusion 3: layers of CLIP passed over besides the last.
     #[arg(long)]
     pub clip_skip: Option<usize>,
-    /// Stable Diffusion 3: shift the lowest noise levels twice, as diffusers does.
+    /// Stable Diffusion 3, Wan with --solver euler: shift the lowest noise levels twice, as diffusers does.
     #[arg(long)]
     pub double_shift: bool,
     /// Make the noise of the seed as PyTorch's generator for processors does, in single precision: the pictures that diffusers and ComfyUI
@@ -320,6 +326,8 @@ impl ReleasedArgs {
             ("--negative-prompt", self.negative_prompt.is_some()),
             ("--height", self.height.is_some()),
             ("--width", self.width.is_some()),
+            ("--frames", self.frames.is_some()),
+            ("--fps", self.fps.is_some()),
             ("--true-cfg-scale", self.true_cfg_scale.is_some()),
             ("--max-sequence-length", self.max_sequence_length.is_some()),
             ("--clip-skip", self.clip_skip.is_some()),

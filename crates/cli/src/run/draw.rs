@@ -141,6 +141,8 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
         precision: solver.precision.as_deref().and_then(Precision::parse).unwrap_or_default(),
         height: own.height,
         width: own.width,
+        frames: own.frames,
+        rate: own.fps,
         seed: solver.seed.unwrap_or(0),
         count: *num,
         generator: own.rng.as_ref().map_or(Generator::Own, |_| Generator::TorchCpu),
@@ -161,7 +163,7 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
 /// Whether a released model is to be planned; its options say so as well.
 pub(super) fn is_plan_of_released(request: &args::Plan) -> bool {
     let options = request.parts.is_some() || request.decode_tile.is_some();
-    let options = options || request.height.is_some() || request.width.is_some();
+    let options = options || request.height.is_some() || request.width.is_some() || request.frames.is_some();
     options || request.recipe.as_deref().is_some_and(|path| is_released(path) || is_damaged(path))
 }
 
@@ -169,7 +171,7 @@ pub(super) fn is_plan_of_released(request: &args::Plan) -> bool {
 pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) -> Result<(), Error> {
     let Some(model) = request.recipe else {
         return Err(Error::Usage(
-            "--parts, --height, --width, --decode-tile: name the released model they are for".into(),
+            "--parts, --height, --width, --frames, --decode-tile: name the released model they are for".into(),
         ));
     };
     let given = [
@@ -187,6 +189,7 @@ pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) 
         parts: request.parts,
         height: request.height,
         width: request.width,
+        frames: request.frames,
         tile: request.decode_tile,
         ..ReleasedRequest::new(model, "a picture")
     };

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod conv;
+mod conv3d;
 mod dropout;
 mod embedding;
 mod feed_forward;
@@ -14,6 +15,7 @@ mod table;
 pub use blocks::InBlocks;
 pub(crate) use blocks::in_blocks;
 pub use conv::Conv2d;
+pub use conv3d::Conv3d;
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use feed_forward::FeedForward;

@@ -3,14 +3,15 @@
 //!
 //! Stable Diffusion 3 (Esser et al., 2024, arXiv 2403.03206) and FLUX.1 count the noise and point away from the data; InstaFlow (Liu et
 //! al., 2023, arXiv 2309.06380) counts the noise and points to the data; Stable Diffusion (Rombach et al., 2022, arXiv 2112.10752) counts
-//! training steps and says what its own parameterization calls it. Here their times and signs end, for training and drawing alike.
+//! training steps and says what its own parameterization calls it. Wan (Wan Team, 2025, arXiv 2503.20314) counts the noise and points away
+//! from the data. Here their times and signs end, for training and drawing alike.
 
 mod config;
 mod cost;
 
 pub use config::{ReleasedConfig, Sizes};
 
-use crate::{Flux, Mmdit, TextUnet};
+use crate::{Flux, Mmdit, TextUnet, Wan};
 use base::{Condition, Network, Pass, Tensor};
 use burn::module::Module;
 
@@ -23,6 +24,8 @@ pub struct Released {
     steps: Option<usize>,
     /// What it is told in place of guidance where its condition does not say.
     guidance: f64,
+    /// Of clips: frames of a latent, which stand one below another.
+    frames: usize,
 }
 
 /// The networks under their authors' names.
@@ -32,22 +35,28 @@ enum Kind {
     Mmdit(Mmdit),
     Flux(Flux),
     Unet(TextUnet),
+    Wan(Wan),
 }
 
 impl Released {
     /// Stable Diffusion 3.
     pub fn mmdit(net: Mmdit) -> Self {
-        Self { kind: Kind::Mmdit(net), steps: None, guidance: 1.0 }
+        Self { kind: Kind::Mmdit(net), steps: None, guidance: 1.0, frames: 1 }
     }
 
     /// FLUX, told the guidance scale that its training distilled, where it has an ear for it.
     pub fn flux(net: Flux, guidance: f64) -> Self {
-        Self { kind: Kind::Flux(net), steps: None, guidance }
+        Self { kind: Kind::Flux(net), steps: None, guidance, frames: 1 }
     }
 
     /// Stable Diffusion's U-Net: a diffusion of so many training steps, or InstaFlow's flow.
     pub fn unet(net: TextUnet, steps: Option<usize>) -> Self {
-        Self { kind: Kind::Unet(net), steps, guidance: 1.0 }
+        Self { kind: Kind::Unet(net), steps, guidance: 1.0, frames: 1 }
+    }
+
+    /// Wan, for latents of so many frames, `[c f h w]` as `[c f*h w]`.
+    pub fn wan(net: Wan, frames: usize) -> Self {
+        Self { kind: Kind::Wan(net), steps: None, guidance: 1.0, frames }
     }
 
     /// What the network says at latents `[b c h w]`: a velocity towards the data, or a diffusion's own output. `noise(s, o)` are the noise
@@ -85,6 +94,11 @@ impl Released {
                 };
                 net.pass(x, time, tokens, pass)
             }
+            Kind::Wan(net) => {
+                let ([b, c, h, w], f) = (x.dims(), self.frames);
+                let tokens = tokens(width_of(&net.condition_embedder.text_embedder.linear_1));
+                net.forward(x.reshape([b, c, f, h / f, w]), noise(1000.0, 0.0), tokens).neg().reshape([b, c, h, w])
+            }
         }
     }
 
@@ -94,6 +108,7 @@ impl Released {
             Kind::Mmdit(net) => net.transformer_blocks.len(),
             Kind::Flux(net) => net.transformer_blocks.len() + net.single_transformer_blocks.len(),
             Kind::Unet(net) => net.attentions(),
+            Kind::Wan(_) => 0, // nobody looks at them yet
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The encoder of T5 v1.1 (Raffel et al., 2020, arXiv 1910.10683; gated GELU of Shazeer, 2020, arXiv 2002.05202), as SD3 and FLUX
-//! read prompts: relative distances as a bias on attention's scores, no positions, no scaling by the head's size.
+//! read prompts: relative distances as a bias on attention's scores, no positions, no scaling by the head's size. UMT5 (Chung et al.,
+//! 2023, arXiv 2304.09151), as Wan reads them: the same with a bias of its own in every block.
 
 use crate::init::{Init, Weights};
 use crate::layers::{Linear, Table, apart, biased_attention};
@@ -35,6 +36,8 @@ pub struct T5Config {
     pub layer_norm_epsilon: f64,
     /// `gated-gelu` in version 1.1.
     pub feed_forward_proj: String,
+    /// `t5`, or `umt5`, whose blocks have a bias each.
+    pub model_type: String,
 }
 
 impl Default for T5Config {
@@ -50,6 +53,7 @@ impl Default for T5Config {
             relative_attention_max_distance: 128,
             layer_norm_epsilon: 1e-6,
             feed_forward_proj: "relu".into(),
+            model_type: "t5".into(),
         }
     }
 }
@@ -67,7 +71,6 @@ impl Published for T5Config {
         "is_decoder",
         "is_encoder_decoder",
         "is_gated_act",
-        "model_type",
         "num_decoder_layers",
         "output_past",
         "pad_token_id",
@@ -98,6 +101,7 @@ impl Published for T5Config {
         }
         // The one that the normalisation here adds.
         only("layer_norm_epsilon", &self.layer_norm_epsilon, &[1e-6])?;
+        only("model_type", &self.model_type.as_str(), &["t5", "umt5"])?;
         only("feed_forward_proj", &self.feed_forward_proj.as_str(), &["gated-gelu"])
     }
 }
@@ -151,7 +155,7 @@ pub struct RelativeAttention {
     pub v: Linear,
     /// Heads back to features.
     pub o: Linear,
-    /// What each head adds to a score for each class of distances; the first block's serves all.
+    /// What each head adds to a score for each class of distances; where blocks have none the first block's serves them.
     pub relative_attention_bias: Option<Table>,
 }
 
@@ -213,7 +217,7 @@ impl T5 {
                     k: linear(&attention, "k", d, inner),
                     v: linear(&attention, "v", d, inner),
                     o: linear(&attention, "o", inner, d),
-                    relative_attention_bias: (i == 0).then(bias),
+                    relative_attention_bias: (i == 0 || config.model_type == "umt5").then(bias),
                 },
                 perceptron_norm: RmsNorm::new(&init.child("perceptron_norm"), d),
                 perceptron: GatedPerceptron {
@@ -239,31 +243,55 @@ impl T5 {
 
     /// Reads ids `[b n]`, row-major, below [`vocabulary`](Self::vocabulary): `[b n d]`. Padding is read like any other word, which
     /// is how SD3 and FLUX were trained.
-    pub fn read(&self, ids: &[i64], [b, n]: [usize; 2], device: &Device) -> Tensor<3> {
+    pub fn read(&self, ids: &[i64], size: [usize; 2], device: &Device) -> Tensor<3> {
+        self.heard(ids, size, None, device)
+    }
+
+    /// The same where nothing listens to a text's padding, and what is said of it is zero: of text `i` the first `real[i]` words are
+    /// read. That is how Wan was trained.
+    pub fn read_real(&self, ids: &[i64], size: [usize; 2], real: &[usize], device: &Device) -> Tensor<3> {
+        self.heard(ids, size, Some(real), device)
+    }
+
+    fn heard(&self, ids: &[i64], [b, n]: [usize; 2], real: Option<&[usize]>, device: &Device) -> Tensor<3> {
         let numbers = Tensor::<1, Int>::from_data(TensorData::new(ids.to_vec(), [b * n]), device);
         let words = self.shared.forward(numbers);
         let d = words.dims()[1];
         let mut x: Tensor<3> = words.reshape([b, n, d]);
-        let first = self.block.first().and_then(|block| block.attention.relative_attention_bias.as_ref());
-        let bias = match first {
-            Some(table) => {
-                let classes = classes(n, table.rows(), self.farthest);
-                let classes = Tensor::<1, Int>::from_data(TensorData::new(classes, [n * n]), device);
-                table.forward(classes).reshape([1, n, n, self.heads]).permute([0, 3, 1, 2]) // [1 heads n n]
-            }
-            None => Tensor::zeros([1, 1, n, n], device),
+        // One where a word is read, `[b n]`.
+        let real: Option<Tensor<2>> = real.map(|real| {
+            let kept = real.iter().flat_map(|real| (0..n).map(move |i| if i < *real { 1f32 } else { 0.0 })).collect();
+            Tensor::from_data(TensorData::new::<f32, _>(kept, [b, n]), device)
+        });
+        let silent = real.as_ref().map(|real| (real.clone() - 1.0).reshape([b, 1, 1, n]) * -f64::from(f32::MIN));
+        let classes = |table: &Table| {
+            let classes = classes(n, table.rows(), self.farthest);
+            Tensor::<1, Int>::from_data(TensorData::new(classes, [n * n]), device)
         };
+        let mut bias = None;
         for block in &self.block {
-            let RelativeAttention { q, k, v, o, .. } = &block.attention;
+            let RelativeAttention { q, k, v, o, relative_attention_bias } = &block.attention;
+            if let Some(table) = relative_attention_bias {
+                let said = table.forward(classes(table)).reshape([1, n, n, self.heads]).permute([0, 3, 1, 2]); // [1 heads n n]
+                bias = Some(match &silent {
+                    Some(silent) => said + silent.clone(),
+                    None => said,
+                });
+            }
+            let bias = bias.get_or_insert_with(|| Tensor::zeros([1, 1, n, n], device)).clone();
             let y = block.attention_norm.forward(x.clone());
             let [q, k, v] = [q, k, v].map(|linear| apart(linear.forward(y.clone()), self.heads));
-            x = x + o.forward(kernels::join_heads(biased_attention(q, k, v, 1.0, bias.clone())));
+            x = x + o.forward(kernels::join_heads(biased_attention(q, k, v, 1.0, bias)));
             let GatedPerceptron { wi_0, wi_1, wo } = &block.perceptron;
             let y = block.perceptron_norm.forward(x.clone());
             let gate = wi_0.activated(y.clone(), kernels::Activation::Gelu);
             x = x + wo.forward(gate * wi_1.forward(y));
         }
-        self.final_layer_norm.forward(x)
+        let said = self.final_layer_norm.forward(x);
+        match real {
+            Some(real) => said * real.reshape([b, n, 1]),
+            None => said,
+        }
     }
 }
 

@@ -20,7 +20,8 @@ pub use model::Release;
 pub(crate) use network::{Beneath, beneath, fingerprint, marked, sizes};
 pub use recipe::{layered, recipe};
 pub use text::{Asked, encode};
-pub use times::schedule;
+pub(crate) use times::wan as wan_scheduler;
+pub use times::{multistep, schedule};
 
 use crate::Error;
 use single::network_of;
@@ -37,6 +38,8 @@ pub enum Family {
     InstaFlow,
     /// Stable Diffusion 1.x and 2.x.
     StableDiffusion,
+    /// Wan 2.1, clips from text.
+    Wan,
 }
 
 impl Family {
@@ -47,6 +50,7 @@ impl Family {
             Self::Flux => "FLUX",
             Self::InstaFlow => "InstaFlow",
             Self::StableDiffusion => "Stable Diffusion",
+            Self::Wan => "Wan",
         }
     }
 
@@ -60,8 +64,19 @@ impl Family {
             "FluxPipeline" => Ok(Self::Flux),
             "RectifiedFlowPipeline" => Ok(Self::InstaFlow),
             "StableDiffusionPipeline" => Ok(Self::StableDiffusion),
+            "WanPipeline" if folder.has("transformer_2") => Err(Error::Failure(format!(
+                "{}: it has a second network for the low noise levels (`transformer_2`), as Wan 2.2 does; Wan 2.1, which has one, is drawn from",
+                folder.path().join(folder::INDEX).display()
+            ))),
+            "WanPipeline" => Ok(Self::Wan),
+            "WanImageToVideoPipeline" => Err(Error::Failure(format!(
+                "{}: it draws clips from a picture, which it reads through an encoder that is not built here; Wan's text-to-video models \
+                 (WanPipeline) are drawn from",
+                folder.path().join(folder::INDEX).display()
+            ))),
             other => Err(Error::Failure(format!(
-                "{}: it is a {other}; StableDiffusion3Pipeline, FluxPipeline, StableDiffusionPipeline and RectifiedFlowPipeline can be drawn from",
+                "{}: it is a {other}; StableDiffusion3Pipeline, FluxPipeline, StableDiffusionPipeline, RectifiedFlowPipeline and WanPipeline \
+                 can be drawn from",
                 folder.path().join(folder::INDEX).display()
             ))),
         }
@@ -87,17 +102,24 @@ pub(crate) fn weighty(family: Family) -> Vec<(&'static str, &'static [&'static s
     const CODEC: (&str, &[&str], &str) = ("vae", &["AutoencoderKL"], "diffusion_pytorch_model");
     const CLIP: &[&str] = &["CLIPTextModel", "CLIPTextModelWithProjection"];
     const T5: &[&str] = &["T5EncoderModel"];
+    if family == Family::Wan {
+        return vec![
+            ("transformer", &["WanTransformer3DModel"], "diffusion_pytorch_model"),
+            ("vae", &["AutoencoderKLWan"], "diffusion_pytorch_model"),
+            ("text_encoder", &["UMT5EncoderModel"], "model"),
+        ];
+    }
     let network: &[&str] = match family {
         Family::Sd3 => &["SD3Transformer2DModel"],
         Family::Flux => &["FluxTransformer2DModel"],
-        Family::InstaFlow | Family::StableDiffusion => &["UNet2DConditionModel"],
+        Family::InstaFlow | Family::StableDiffusion | Family::Wan => &["UNet2DConditionModel"],
     };
     let mut parts =
         vec![(network_of(family), network, "diffusion_pytorch_model"), CODEC, ("text_encoder", CLIP, "model")];
     match family {
         Family::Sd3 => parts.extend([("text_encoder_2", CLIP, "model"), ("text_encoder_3", T5, "model")]),
         Family::Flux => parts.push(("text_encoder_2", T5, "model")),
-        Family::InstaFlow | Family::StableDiffusion => {}
+        Family::InstaFlow | Family::StableDiffusion | Family::Wan => {}
     }
     parts
 }

@@ -17,16 +17,23 @@ const CALLED: &str = "diffusion_pytorch_model";
 /// A part that is missing, of another class, or asks for what is not built here.
 pub(crate) fn sizes(model: &Release, note: &mut dyn FnMut(String)) -> Result<(Part, Sizes, Option<Diffusion>), Error> {
     let family = model.family();
+    if family == Family::Wan {
+        return Err(Error::Usage(format!(
+            "{}: clips are drawn from Wan (`rectiflow sample`); to train it, or to take it for a teacher, its clips would have to be read \
+             and its codec to stand before a run, and that is not here",
+            model.path().display()
+        )));
+    }
     let class = match family {
         Family::Sd3 => "SD3Transformer2DModel",
         Family::Flux => "FluxTransformer2DModel",
-        Family::InstaFlow | Family::StableDiffusion => "UNet2DConditionModel",
+        Family::InstaFlow | Family::StableDiffusion | Family::Wan => "UNet2DConditionModel",
     };
     let part = model.part(network_of(family), &[class])?;
     let (sizes, diffusion) = match family {
         Family::Sd3 => (Sizes::Mmdit(part.config(note)?), None),
         Family::Flux => (Sizes::Flux(part.config(note)?), None),
-        Family::InstaFlow => (Sizes::Unet(Box::new(part.config(note)?)), None),
+        Family::InstaFlow | Family::Wan => (Sizes::Unet(Box::new(part.config(note)?)), None),
         Family::StableDiffusion => {
             let diffusion = Diffusion::of(model, note)?;
             (Sizes::Unet(Box::new(part.config(note)?)), Some(diffusion))

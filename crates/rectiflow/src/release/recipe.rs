@@ -82,17 +82,17 @@ pub fn recipe(
         Family::Flux if told => (28, 1.0, 512),
         Family::Flux => (4, 1.0, 256),
         Family::InstaFlow => (1, 1.0, 77),
-        Family::StableDiffusion => (50, 7.5, 77),
+        Family::StableDiffusion | Family::Wan => (50, 7.5, 77), // Wan was refused with its sizes
     };
     let size = size.unwrap_or(side * codec.factor());
     let tokens = (size / codec.factor() / patch).max(1).pow(2);
     let shift = match family {
         Family::Sd3 | Family::Flux => shift(&model, tokens)?,
-        Family::InstaFlow | Family::StableDiffusion => 1.0,
+        Family::InstaFlow | Family::StableDiffusion | Family::Wan => 1.0,
     };
     let law = match family {
         Family::Sd3 | Family::Flux => TimeLaw::LogitNormal { mean: 0.0, std: 1.0 },
-        Family::InstaFlow | Family::StableDiffusion => TimeLaw::Uniform {},
+        Family::InstaFlow | Family::StableDiffusion | Family::Wan => TimeLaw::Uniform {},
     };
     let (path, parameterization, solver, layout) = match &diffusion {
         Some(found) => {

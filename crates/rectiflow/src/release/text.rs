@@ -3,7 +3,8 @@
 //! SD3: both CLIP encoders' states before their last layer, side by side by features, padded with zeros to T5's width and
 //! followed by T5's tokens; both pooled vectors, projected (arXiv 2403.03206, app. A.1, fig. 2a). FLUX: T5's tokens and CLIP's pooled
 //! vector, not projected. InstaFlow and Stable
-//! Diffusion: CLIP's last tokens. Padding is read like any word: the networks were trained without masks.
+//! Diffusion: CLIP's last tokens. Padding is read like any word: the networks were trained without masks. Wan: UMT5's tokens, which do not
+//! listen to padding; the network hears zeros there (arXiv 2503.20314, sec. 4.2).
 
 use super::{
     Family, Release,
@@ -49,17 +50,24 @@ pub fn encode(
         Family::InstaFlow | Family::StableDiffusion => {
             let early = vec![0; texts.len()];
             let read = clip(folder, ["tokenizer", "text_encoder"], texts, &early, &device, context)?;
-            (read.tokens, read.pooled)
+            (read.tokens, Some(read.pooled))
         }
         Family::Sd3 => {
             let early: Vec<usize> =
                 (0..texts.len()).map(|i| if i < prompts.len() { 1 + asked.clip_skip } else { 1 }).collect();
-            sd3(folder, texts, width, asked.length, &early, context)?
+            let (tokens, pooled) = sd3(folder, texts, width, asked.length, &early, context)?;
+            (tokens, Some(pooled))
+        }
+        Family::Wan => {
+            // Its pipeline counts any run of spaces as one.
+            let texts: Vec<String> =
+                texts.iter().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+            (t5(folder, ["tokenizer", "text_encoder"], &texts, asked.length, &device, context)?, None)
         }
         Family::Flux => {
             let tokens = t5(folder, ["tokenizer_2", "text_encoder_2"], texts, asked.length, &device, context)?;
             let early = vec![0; texts.len()];
-            (tokens, clip(folder, ["tokenizer", "text_encoder"], texts, &early, &device, context)?.pooled)
+            (tokens, Some(clip(folder, ["tokenizer", "text_encoder"], texts, &early, &device, context)?.pooled))
         }
     };
     if tokens.dims()[2] != width {
@@ -73,7 +81,8 @@ pub fn encode(
         let embedding = tokens.clone().narrow(0, i, 1);
         let mask = Tensor::<2>::ones([1, embedding.dims()[1]], &device).greater_elem(0.0);
         let tokens = Some(Tokens { embedding, mask });
-        Condition { vector: Some(pooled.clone().narrow(0, i, 1)), tokens, ..Condition::none() }
+        let vector = pooled.clone().map(|pooled| pooled.narrow(0, i, 1));
+        Condition { vector, tokens, ..Condition::none() }
     };
     let all: Vec<Condition> = (0..texts.len()).map(one).collect();
     let (prompts, negatives) = all.split_at(prompts.len());
@@ -138,7 +147,7 @@ fn clip(
     }
     let words = vocabulary(&folder.files(words, &["CLIPTokenizer", "CLIPTokenizerFast"])?)?;
     let (length, known) = (settings.max_position_embeddings, settings.vocab_size);
-    let ids = ids(&words, texts, length, known, &at_encoder, context)?;
+    let (ids, _) = ids(&words, texts, length, known, &at_encoder, context)?;
     let net = at_encoder.weights("model", |stored| settings.load(projected, stored, device))?;
     let read = ids.chunks(length).zip(early).map(|(ids, early)| net.read(ids, [1, length], *early, device));
     let (tokens, pooled) = read.map(|read| (read.tokens, read.pooled)).unzip();
@@ -153,20 +162,23 @@ fn t5(
     device: &Device,
     context: &mut Context,
 ) -> Result<Tensor<3>, Error> {
-    let at_encoder = folder.part(encoder, &["T5EncoderModel"])?;
+    let real_alone = folder.family() == Family::Wan;
+    let class = if real_alone { "UMT5EncoderModel" } else { "T5EncoderModel" };
+    let at_encoder = folder.part(encoder, &[class])?;
     let settings: T5Config = at_encoder.config(&mut |line| context.note(line))?;
     let words = vocabulary(&folder.files(words, &["T5Tokenizer", "T5TokenizerFast"])?)?;
-    let ids = ids(&words, texts, length, settings.vocab_size, &at_encoder, context)?;
+    let (ids, real) = ids(&words, texts, length, settings.vocab_size, &at_encoder, context)?;
     let net = at_encoder.weights("model", |stored| settings.load(stored, device))?;
     let mut read = Vec::new();
-    for ids in ids.chunks(length * BATCH) {
+    for (ids, real) in ids.chunks(length * BATCH).zip(real.chunks(BATCH)) {
         context.go_on()?;
-        read.push(net.read(ids, [ids.len() / length, length], device));
+        let size = [ids.len() / length, length];
+        read.push(if real_alone { net.read_real(ids, size, real, device) } else { net.read(ids, size, device) });
     }
     Ok(Tensor::cat(read, 0))
 }
 
-/// Ids `[b length]` of texts, with a line for each that is cut.
+/// Ids `[b length]` of texts and how many of each are real, with a line for each that is cut.
 fn ids(
     words: &WordPieces,
     texts: &[String],
@@ -174,18 +186,19 @@ fn ids(
     known: usize,
     encoder: &Part,
     context: &mut Context,
-) -> Result<Vec<i64>, Error> {
-    let mut ids = Vec::with_capacity(texts.len() * length);
+) -> Result<(Vec<i64>, Vec<usize>), Error> {
+    let (mut ids, mut real) = (Vec::with_capacity(texts.len() * length), Vec::with_capacity(texts.len()));
     for text in texts {
         let pieces = words.split(text, length)?;
         if let Some(cut) = pieces.cut {
             let name = encoder.name();
             context.quote(format!("{name} reads {length} tokens; what it does not see of the prompt: {cut}"));
         }
+        real.push(pieces.real);
         ids.extend(pieces.ids);
     }
     match ids.iter().find(|id| !(0..known as i64).contains(id)) {
-        None => Ok(ids),
+        None => Ok((ids, real)),
         Some(id) => Err(Error::Failure(format!(
             "{}: its tokenizer gives word {id} and it knows {known}; the two are of two models",
             encoder.path().display()

@@ -3,10 +3,13 @@
 use super::{Diffusion, Family, Release};
 use crate::{Error, scheduler_config};
 use flow::{
-    Schedule, ScheduleConfig,
+    Schedule, ScheduleConfig, Solver,
     schedule::{FlowMatch, Sigma},
 };
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+
+/// The multistep scheduler of diffusers that Wan comes with.
+const UNIPC: &str = "UniPCMultistepScheduler";
 
 /// The times of `steps` steps for an image of `tokens` tokens.
 ///
@@ -27,9 +30,12 @@ pub fn schedule(model: &Release, steps: usize, tokens: usize, double: bool) -> R
         // Its scheduler's file is Stable Diffusion's, left there; the model is a flow in equal steps.
         return Ok(ScheduleConfig::Uniform {}.build(steps)?);
     }
-    let mut settings = levels(model, tokens)?;
+    let mut settings = match family {
+        Family::Wan => wan(model)?.1,
+        _ => levels(model, tokens)?,
+    };
     let sigmas = match family {
-        Family::Sd3 => {
+        Family::Sd3 | Family::Wan => {
             settings.legacy_double_shift = double;
             settings.sigmas(steps)?
         }
@@ -58,4 +64,79 @@ fn levels(model: &Release, tokens: usize) -> Result<FlowMatch, Error> {
         ScheduleConfig::FlowMatch(settings) => Ok(settings),
         _ => Err(refused("lists its levels itself; leave `sigmas` out".into())),
     }
+}
+
+/// How Wan's scheduler steps, and its levels: UniPC on a flow, or Euler.
+///
+/// # Errors
+/// A scheduler with settings that are not followed here, with its file and the key.
+pub(crate) fn wan(model: &Release) -> Result<(Solver, FlowMatch), Error> {
+    let (path, settings) = model.scheduler(&[UNIPC, scheduler_config::FLOW_MATCH])?;
+    if settings.get("_class_name").and_then(Value::as_str) != Some(UNIPC) {
+        return Ok((Solver::Euler {}, levels(model, 1)?));
+    }
+    let refused = |why: String| Error::Failure(format!("{}: {why}", path.display()));
+    check_unipc(&settings).map_err(refused)?;
+    let number = |key: &str, usual: f64| settings.get(key).and_then(Value::as_f64).unwrap_or(usual);
+    let levels = FlowMatch {
+        num_train_timesteps: number("num_train_timesteps", 1000.0) as usize,
+        shift: number("flow_shift", 1.0),
+        ..FlowMatch::default()
+    };
+    levels.check().map_err(|error| refused(error.to_string()))?;
+    Ok((Solver::Unipc { order: 2 }, levels))
+}
+
+/// Refuses what UniPC can be set to and is not here.
+fn check_unipc(settings: &Map<String, Value>) -> Result<(), String> {
+    let given = |key: &str| settings.get(key).filter(|value| !value.is_null());
+    // What its library does where the file is silent, and what is followed.
+    let followed = [
+        ("prediction_type", json!("epsilon"), json!("flow_prediction")),
+        ("use_flow_sigmas", json!(false), json!(true)),
+        ("solver_order", json!(2), json!(2)),
+        ("solver_type", json!("bh2"), json!("bh2")),
+        ("predict_x0", json!(true), json!(true)),
+        ("final_sigmas_type", json!("zero"), json!("zero")),
+        ("lower_order_final", json!(true), json!(true)),
+    ];
+    for (key, usual, wanted) in &followed {
+        let value = given(key).unwrap_or(usual);
+        if value != wanted {
+            return Err(format!("{key} is {value}; {wanted} alone is followed here"));
+        }
+    }
+    let none = |value: &Value| *value == json!(false) || value.as_array().is_some_and(Vec::is_empty);
+    let absent = [
+        "disable_corrector",
+        "rescale_betas_zero_snr",
+        "shift_terminal",
+        "sigma_max",
+        "sigma_min",
+        "solver_p",
+        "thresholding",
+        "use_beta_sigmas",
+        "use_dynamic_shifting",
+        "use_exponential_sigmas",
+        "use_karras_sigmas",
+    ];
+    match absent.iter().find_map(|key| Some((key, given(key).filter(|value| !none(value))?))) {
+        Some((key, value)) => Err(format!("{key} is {value}, which is not followed here")),
+        None => Ok(()),
+    }
+}
+
+/// The times of `steps` steps of UniPC, which begins a millionth after the noise (its steps are measured in the logarithm of the
+/// signal-to-noise ratio) and lays out one level more than it visits.
+///
+/// # Errors
+/// As [`schedule`].
+pub fn multistep(model: &Release, steps: usize) -> Result<Schedule, Error> {
+    if steps == 0 {
+        return Err(Error::Usage("--steps 0: ask for at least one step".into()));
+    }
+    let mut sigmas = wan(model)?.1.sigmas(steps + 1)?;
+    sigmas.remove(steps);
+    sigmas[0] = Sigma(sigmas[0].0.min(1.0 - 1e-6));
+    Ok(Schedule::new(sigmas.into_iter().map(Sigma::time).collect())?)
 }

@@ -1,18 +1,26 @@
 //! From a released model's folder and a prompt to a picture.
 
 use super::{
-    Asked, Family, Generator, Network, Prompted, Release, ReleasedRequest, begin::Begin, encode, noise, part::Part,
-    request::Settled, schedule,
+    Asked, Family, Generator, Network, Prompted, Release, ReleasedRequest,
+    begin::Begin,
+    clips,
+    codec::{Codec, Length},
+    encode, noise,
+    part::Part,
+    request::Settled,
+    schedule,
 };
 use crate::{
     Error,
     context::{Context, Event},
-    memory, output, sampling, schedules,
+    memory, output,
+    release::multistep,
+    sampling, schedules,
 };
-use base::Condition;
+use base::{Condition, Device};
 use flow::{Schedule, Solver, Stepper, solve_with};
 use media::{Bitmap, Grid, Images};
-use nets::{AutoencoderConfig, autoencoder::Tiles, weights::Corrections};
+use nets::{Autoencoder, ClipCodec, autoencoder::Tiles, weights::Corrections};
 use serde::Serialize;
 use std::{
     collections::HashMap,
@@ -29,6 +37,9 @@ pub struct Sampled {
     pub count: usize,
     /// Pixels, height first.
     pub size: [usize; 2],
+    /// Frames of a clip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<usize>,
     /// Steps of the solver.
     pub steps: usize,
     /// Evaluations of the field for each picture.
@@ -44,9 +55,13 @@ pub struct Sampled {
 impl std::fmt::Display for Sampled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { output, count, size: [height, width], nfe, text_seconds, seconds, decode_seconds, .. } = self;
+        let what = match self.frames {
+            None => "picture(s) of".to_owned(),
+            Some(frames) => format!("clip(s) of {frames} frames of"),
+        };
         writeln!(
             f,
-            "{count} picture(s) of {width}x{height}, {nfe} evaluations each: {text_seconds:.2} s for the prompts, {seconds:.2} s \
+            "{count} {what} {width}x{height}, {nfe} evaluations each: {text_seconds:.2} s for the prompts, {seconds:.2} s \
              for the flow, {decode_seconds:.2} s for the pixels: {}",
             output.display()
         )
@@ -59,14 +74,15 @@ impl std::fmt::Display for Sampled {
 /// A folder that is no model this program draws from, files that are missing or do not fit, settings it cannot serve; all before
 /// any long work. What the solver says, a place that cannot be written, [`Error::Interrupted`].
 pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sampled, Error> {
-    check_output(&request.output)?;
     let prepared = prepare(request, &mut |line| context.note(line))?;
+    check_output(&request.output, prepared.length.is_some())?;
     let drawn = draw(request, &prepared, context)?;
     write(request, &drawn.images, &prepared)?;
     let (output, count, size, steps) =
         (request.output.clone(), prepared.settled.count, prepared.size, prepared.times.steps());
     let Drawn { nfe, text_seconds, seconds, decode_seconds, .. } = drawn;
-    Ok(Sampled { output, count, size, steps, nfe, text_seconds, seconds, decode_seconds })
+    let frames = prepared.length.map(|length| length.frames);
+    Ok(Sampled { frames, output, count, size, steps, nfe, text_seconds, seconds, decode_seconds })
 }
 
 /// A request that can be served: its model's configuration is read and goes with it, and no weights are.
@@ -75,9 +91,11 @@ pub struct Prepared {
     pub(super) network: Network,
     pub(super) settled: Settled,
     pub(super) vae: Part,
-    pub(super) codec: AutoencoderConfig,
+    pub(super) codec: Codec,
     /// Pixels, height first.
     pub size: [usize; 2],
+    /// Of clips: how long they are.
+    pub length: Option<Length>,
     times: Schedule,
     solver: Solver,
     pub(super) corrections: Vec<Corrections>,
@@ -96,7 +114,7 @@ impl Prepared {
     /// # Errors
     /// [`Error::Usage`] with what it would take.
     pub fn check_memory(&self) -> Result<(), Error> {
-        let channels = self.codec.block_out_channels.iter().take(2).max().copied().unwrap_or(0);
+        let channels = self.codec.finest().into_iter().max().unwrap_or(0);
         memory::check_decoding(channels, self.size)
     }
 
@@ -105,9 +123,15 @@ impl Prepared {
         self.solver.name()
     }
 
+    /// Rows and columns of the latent; of clips the rows of all its frames, which stand one below another.
+    pub(super) fn latent(&self) -> [usize; 2] {
+        let [h, w] = self.size.map(|pixels| pixels / self.codec.factor());
+        [h * self.length.map_or(1, |length| length.latent), w]
+    }
+
     /// Bytes that live at the widest place of the network's pass, an estimate.
     pub(super) fn network_bytes(&self) -> u64 {
-        let latent = self.size.map(|pixels| pixels / self.codec.factor());
+        let latent = self.latent();
         let family = self.model.family();
         let text = self.settled.length + if family == Family::Sd3 { 77 } else { 0 };
         let rows = if self.settled.contrast.is_some() { 2 } else { 1 };
@@ -132,16 +156,26 @@ pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Resul
         note("the model has a safety checker; this program does not run it".into());
     }
     let settled = request.settle(model.family(), network.told(), network.blocks())?;
-    let vae = model.part("vae", &["AutoencoderKL"])?;
-    let codec: AutoencoderConfig = vae.config(note)?;
-    if codec.latent_channels != network.channels() {
-        let (has, reads) = (codec.latent_channels, network.channels());
+    let (vae, codec) = Codec::of(&model, note)?;
+    if codec.latent_channels() != network.channels() {
+        let (has, reads) = (codec.latent_channels(), network.channels());
         let path = model.path().display();
         return Err(Error::Failure(format!(
             "{path}: its autoencoder has latents of {has} channels and its network reads {reads}; the parts are of two models"
         )));
     }
     let begin = Begin::of(request)?;
+    let solver = request.solver.clone().unwrap_or_else(|| network.solver());
+    // UniPC's scheduler has levels of its own, and counts whole training steps.
+    let multi = model.family() == Family::Wan && matches!(solver, Solver::Unipc { .. });
+    if multi && request.double_shift {
+        return Err(Error::Usage("--double-shift: UniPC's levels are shifted once; it is for --solver euler".into()));
+    }
+    let length = codec.length(request.frames, request.rate)?;
+    let network = match length {
+        Some(length) => network.of_clips(length.latent, multi),
+        None => network,
+    };
     let size = size(request, &network, codec.factor(), begin.as_ref().map(|begin| begin.size))?;
     let tiles = match request.tile {
         None => None,
@@ -150,9 +184,11 @@ pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Resul
         })?),
     };
     let [h, w] = size.map(|pixels| pixels / codec.factor());
-    memory::check_samples(settled.count as u64, [3, size[0], size[1]].into())?;
+    let frames = length.map_or(1, |length| length.frames);
+    memory::check_samples(settled.count as u64, [3, frames.saturating_mul(size[0]), size[1]].into())?;
     let times = match &request.schedule {
         Some(file) => schedules::read(file)?.build(settled.steps)?,
+        None if multi => multistep(&model, settled.steps)?,
         None => {
             let tokens = (h / network.patch()) * (w / network.patch());
             schedule(&model, settled.steps, tokens, request.double_shift)?
@@ -164,13 +200,12 @@ pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Resul
     let corrections: Vec<Corrections> = corrections.collect::<Result<_, _>>()?;
     model.check_weights(note)?;
     network.check_corrections(&corrections)?;
-    let solver = request.solver.clone().unwrap_or_else(|| network.solver());
-    Ok(Prepared { model, network, settled, vae, codec, size, times, solver, corrections, begin, tiles })
+    Ok(Prepared { model, network, settled, vae, codec, size, length, times, solver, corrections, begin, tiles })
 }
 
 /// Pictures and what they cost.
 pub struct Drawn {
-    /// In the order of their numbers.
+    /// In the order of their numbers; of clips every frame, clip after clip.
     pub images: Images,
     nfe: usize,
     text_seconds: f64,
@@ -183,14 +218,16 @@ pub struct Drawn {
 /// # Errors
 /// Weights that cannot be read or do not fit, what the solver says, [`Error::Interrupted`].
 pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Context) -> Result<Drawn, Error> {
-    let Prepared { model, network, settled, vae, codec, size, times, solver, corrections, begin, tiles } = prepared;
-    let [h, w] = size.map(|pixels| pixels / codec.factor());
+    let Prepared { model, network, settled, vae, codec, size, times, solver, corrections, begin, tiles, .. } = prepared;
+    let [h, w] = prepared.latent();
     let device = context.device.device.clone();
     if let Some(reason) = request.precision.fallback(&device) {
         context.note(reason);
     }
     let seeded = (request.generator, request.seed);
-    let start = noise::start(request.noise.as_deref(), seeded, [settled.count, network.channels(), h, w], &device)?;
+    let clips = prepared.length.map(|length| length.latent);
+    let shape = [settled.count, network.channels(), h, w];
+    let start = noise::start(request.noise.as_deref(), seeded, shape, clips, &device)?;
 
     let began = Instant::now();
     let negative = settled.contrast.map(|_| request.negative.clone().unwrap_or_default());
@@ -202,7 +239,9 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
     let known = match begin {
         None => None,
         Some(begin) => {
-            let net = vae.weights("diffusion_pytorch_model", |stored| codec.load(stored, &device))?;
+            let Decoding::Picture(net) = Decoding::open(vae, codec, &device)? else {
+                return Err(Error::Usage("--init-image: clips begin at noise".into()));
+            };
             Some(begin.known(&net, codec.factor(), &device))
         }
     };
@@ -247,13 +286,19 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
     let seconds = began.elapsed().as_secs_f64();
 
     let began = Instant::now();
-    let net = vae.weights("diffusion_pytorch_model", |stored| codec.load(stored, &device))?;
-    let mut values = Vec::with_capacity(settled.count * 3 * size[0] * size[1]);
+    let net = Decoding::open(vae, codec, &device)?;
+    let mut values = Vec::new();
     for latent in latents {
         context.go_on()?;
-        let drawn = match tiles {
-            None => net.decode(latent),
-            Some(tiles) => net.decode_in(&latent, *tiles),
+        let drawn = match (&net, tiles) {
+            (Decoding::Picture(net), None) => net.decode(latent),
+            (Decoding::Picture(net), Some(tiles)) => net.decode_in(&latent, *tiles),
+            (Decoding::Clip(net), _) => {
+                let ([_, c, _, _], f) = (latent.dims(), clips.unwrap_or(1));
+                let clip = net.decode(latent.reshape([1, c, f, h / f, w])); // [1 3 f' h' w']
+                let [_, c, f, h, w] = clip.dims();
+                clip.swap_dims(1, 2).reshape([f, c, h, w])
+            }
         };
         let mut drawn = sampling::host(drawn)?;
         if let Some(begin) = begin {
@@ -261,8 +306,27 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
         }
         values.extend(drawn);
     }
-    let images = Images::new(values, settled.count, [codec.out_channels, size[0], size[1]])?;
+    let count = settled.count * prepared.length.map_or(1, |length| length.frames);
+    let images = Images::new(values, count, [codec.out_channels(), size[0], size[1]])?;
     Ok(Drawn { images, nfe, text_seconds, seconds, decode_seconds: began.elapsed().as_secs_f64() })
+}
+
+/// An opened autoencoder.
+#[allow(clippy::large_enum_variant)] // one at a time
+enum Decoding {
+    Picture(Autoencoder),
+    Clip(ClipCodec),
+}
+
+impl Decoding {
+    fn open(part: &Part, codec: &Codec, device: &Device) -> Result<Self, Error> {
+        part.weights("diffusion_pytorch_model", |stored| {
+            Ok(match codec {
+                Codec::Picture(config) => Self::Picture(config.load(stored, device)?),
+                Codec::Clip(config) => Self::Clip(config.load(stored, device)?),
+            })
+        })
+    }
 }
 
 /// Pixels of a picture, which the autoencoder and the network must divide.
@@ -272,7 +336,7 @@ fn size(
     factor: usize,
     picture: Option<[usize; 2]>,
 ) -> Result<[usize; 2], Error> {
-    let habit = picture.unwrap_or([network.side() * factor; 2]);
+    let habit = picture.unwrap_or(network.usual(factor));
     let size = [request.height.unwrap_or(habit[0]), request.width.unwrap_or(habit[1])];
     if let Some([h, w]) = picture.filter(|picture| *picture != size) {
         return Err(Error::Usage(format!(
@@ -301,11 +365,14 @@ fn extension(output: &Path) -> Option<String> {
 }
 
 /// Refuses a kind of file that cannot be written, and a place that cannot, before the work.
-fn check_output(output: &Path) -> Result<(), Error> {
+fn check_output(output: &Path, clips: bool) -> Result<(), Error> {
     match extension(output) {
+        Some(kind) if clips && kind == "y4m" => output::file(output, &[]),
         Some(other) if !KINDS.contains(&other.as_str()) => Err(Error::Usage(format!(
-            "--output {}: cannot write `.{other}`; use .png, .npy, .safetensors, or a folder for single images",
-            output.display()
+            "--output {}: cannot write `.{other}`; use {}.npy, .safetensors, or a folder for single {}",
+            output.display(),
+            if clips { ".png (animated), .y4m, " } else { ".png, " },
+            if clips { "clips" } else { "images" }
         ))),
         Some(_) => output::file(output, &[]),
         None => output::folder(output),
@@ -322,8 +389,10 @@ fn line(request: &ReleasedRequest, prepared: &Prepared, called: &str, prompts: &
         Generator::Own => "",
         Generator::TorchCpu => ", RNG: CPU",
     };
+    let frames =
+        prepared.length.map_or(String::new(), |Length { frames, rate, .. }| format!(", Frames: {frames}, FPS: {rate}"));
     format!(
-        "{}\n{negative}Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {}{generator}, Size: {w}x{h}, Model: {called}{}",
+        "{}\n{negative}Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {}{generator}, Size: {w}x{h}{frames}, Model: {called}{}",
         prompts.join("\n"),
         request.seed,
         loras.concat()
@@ -353,6 +422,33 @@ fn write(request: &ReleasedRequest, images: &Images, prepared: &Prepared) -> Res
     let prompt = |i: usize| request.prompts[i % request.prompts.len()].as_str();
     let all: Vec<&str> = request.prompts.iter().map(String::as_str).collect();
     let save = |path: &Path, bitmap: &Bitmap, line: String| media::png::save(path, bitmap, &[("parameters", &line)]);
+    if let Some(length) = prepared.length {
+        match extension(&request.output).as_deref() {
+            Some("y4m") => media::y4m::save(&request.output, &clips::moments(images, length)?, length.rate)?,
+            Some(kind @ ("npy" | "safetensors")) => {
+                let (axes, values) = clips::by_channel(images, length);
+                if kind == "npy" {
+                    media::arrays::save_npy(&request.output, &axes, &values)?;
+                } else {
+                    let metadata = HashMap::from([("parameters".to_string(), line(&all))]);
+                    media::arrays::save_safetensors(&request.output, &axes, &values, None, metadata)?;
+                }
+            }
+            Some(_) => {
+                let bytes = clips::png(&clips::moments(images, length)?, length, &line(&all))?;
+                media::atomic::write(&request.output, &bytes)?;
+            }
+            None => {
+                for i in 0..prepared.settled.count {
+                    let frames: Vec<Bitmap> =
+                        (0..length.frames).map(|frame| images.bitmap(i * length.frames + frame)).collect();
+                    let bytes = clips::png(&frames, length, &line(&[prompt(i)]))?;
+                    media::atomic::write(&request.output.join(format!("{i:06}.png")), &bytes)?;
+                }
+            }
+        }
+        return Ok(());
+    }
     match extension(&request.output).as_deref() {
         Some("npy") => media::arrays::save_npy(&request.output, &axes, images.values())?,
         Some("safetensors") => {

@@ -2,7 +2,7 @@
 
 use base::{Condition, Pass, Taps, Tensor, Times};
 use flow::{Field, Frame, Parameterization, Path, path::diffusion::Discrete};
-use nets::{Flux, Mmdit, Released, TextUnet};
+use nets::{Flux, Mmdit, Released, TextUnet, Wan};
 
 /// A released network with its path.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub struct Flow {
     path: Path,
     /// What it says where it is a diffusion; else a velocity towards the data.
     output: Option<Parameterization>,
+    /// Whether it is told whole training steps, of the noise that is left the part above the last of them cut off.
+    whole: bool,
 }
 
 /// Guidance away from the network without some of its blocks (SD3.5-medium), at the steps of an interval of times.
@@ -27,22 +29,28 @@ pub struct SkipLayers {
 impl Flow {
     /// Stable Diffusion 3.
     pub fn mmdit(net: Mmdit) -> Self {
-        Self { net: Released::mmdit(net), path: Path::Linear {}, output: None }
+        Self { net: Released::mmdit(net), path: Path::Linear {}, output: None, whole: false }
     }
 
     /// FLUX, told the guidance scale that its training distilled, where it has an ear for it.
     pub fn flux(net: Flux, guidance: f64) -> Self {
-        Self { net: Released::flux(net, guidance), path: Path::Linear {}, output: None }
+        Self { net: Released::flux(net, guidance), path: Path::Linear {}, output: None, whole: false }
     }
 
     /// InstaFlow, whose U-Net counts like a diffusion and points to the data like this project.
     pub fn instaflow(net: TextUnet) -> Self {
-        Self { net: Released::unet(net, None), path: Path::Linear {}, output: None }
+        Self { net: Released::unet(net, None), path: Path::Linear {}, output: None, whole: false }
     }
 
     /// Stable Diffusion, whose network says `output` on its path.
     pub fn diffusion(net: TextUnet, path: Discrete, output: Parameterization) -> Self {
-        Self { net: Released::unet(net, Some(path.steps)), path: Path::Ddpm(path), output: Some(output) }
+        let net = Released::unet(net, Some(path.steps));
+        Self { net, path: Path::Ddpm(path), output: Some(output), whole: false }
+    }
+
+    /// Wan, for latents of so many frames, told `whole` training steps as UniPC's scheduler counts them, or every moment.
+    pub fn wan(net: Wan, frames: usize, whole: bool) -> Self {
+        Self { net: Released::wan(net, frames), path: Path::Linear {}, output: None, whole }
     }
 
     /// The path it walks.
@@ -56,7 +64,11 @@ impl Flow {
         let device = x.device();
         // In f64 until here: near the data little is left of the noise.
         let noise = |scale: f64, offset: f64| {
-            let noise = |t: &f64| (scale * (1.0 - t) + offset).max(0.0);
+            let noise = |t: &f64| {
+                let noise = (scale * (1.0 - t) + offset).max(0.0);
+                // A level may have been a time and come back.
+                if self.whole { (noise + 1e-9).floor() } else { noise }
+            };
             Times::new(t.values().iter().map(noise).collect()).tensor(&device)
         };
         let pass = taps.map_or(Pass::Infer, |taps| Pass::Tapped(taps.clone()));

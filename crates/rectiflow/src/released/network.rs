@@ -1,11 +1,15 @@
 //! The network of a released model: what its configuration says before its weights are read, and the flow they make.
 
 use super::{Diffusion, Flow, Release, part::Part};
-use crate::{Error, release::sizes, steerable::Layers};
+use crate::{
+    Error,
+    release::{Family, sizes, wan_scheduler},
+    steerable::Layers,
+};
 use base::Device;
 use flow::Solver;
 use nets::{
-    FluxConfig, MmditConfig, NetsError, TextUnetConfig,
+    FluxConfig, MmditConfig, NetsError, TextUnetConfig, WanConfig,
     released::Sizes,
     weights::{Corrected, Corrections},
 };
@@ -15,6 +19,8 @@ use nets::{
 pub struct Network {
     part: Part,
     kind: Kind,
+    /// Frames of a latent, and whether it is told whole training steps.
+    frames: (usize, bool),
 }
 
 #[derive(Clone, Debug)]
@@ -22,6 +28,7 @@ enum Kind {
     Mmdit(MmditConfig),
     Flux(FluxConfig),
     Unet(Box<TextUnetConfig>, Option<Diffusion>),
+    Wan(Box<WanConfig>, Solver),
 }
 
 impl Network {
@@ -30,13 +37,40 @@ impl Network {
     /// # Errors
     /// A part that is missing, of another class, or asks for what is not built here.
     pub fn of(model: &Release, note: &mut dyn FnMut(String)) -> Result<Self, Error> {
+        let frames = (1, false);
+        if model.family() == Family::Wan {
+            let part = model.part("transformer", &["WanTransformer3DModel"])?;
+            let kind = Kind::Wan(Box::new(part.config(note)?), wan_scheduler(model)?.0);
+            return Ok(Self { part, kind, frames });
+        }
         let (part, sizes, diffusion) = sizes(model, note)?;
         let kind = match sizes {
             Sizes::Mmdit(config) => Kind::Mmdit(config),
             Sizes::Flux(config) => Kind::Flux(config),
             Sizes::Unet(config) => Kind::Unet(config, diffusion),
         };
-        Ok(Self { part, kind })
+        Ok(Self { part, kind, frames })
+    }
+
+    /// The same for latents of so many frames, told whole training steps or every moment.
+    pub fn of_clips(self, frames: usize, whole: bool) -> Self {
+        Self { frames: (frames, whole), ..self }
+    }
+
+    /// Pixels of a picture that its authors draw by habit, `factor` to one of the latent.
+    pub(super) fn usual(&self, factor: usize) -> [usize; 2] {
+        match &self.kind {
+            Kind::Wan(..) => [480, 832],
+            _ => [self.side() * factor; 2],
+        }
+    }
+
+    /// Features inside its perceptrons, where they are not four to one outside.
+    pub(super) fn hidden(&self) -> usize {
+        match &self.kind {
+            Kind::Wan(config, _) => config.ffn_dim,
+            _ => 4 * self.width(),
+        }
     }
 
     /// Whether it is told a guidance scale.
@@ -49,7 +83,7 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.num_layers,
             Kind::Flux(config) => config.num_layers,
-            Kind::Unet(..) => 0,
+            Kind::Unet(..) | Kind::Wan(..) => 0,
         }
     }
 
@@ -59,6 +93,7 @@ impl Network {
             Kind::Mmdit(config) => config.width(),
             Kind::Flux(config) => config.width(),
             Kind::Unet(config, _) => config.block_out_channels.first().copied().unwrap_or(0),
+            Kind::Wan(config, _) => config.width(),
         }
     }
 
@@ -68,6 +103,7 @@ impl Network {
             Kind::Mmdit(config) => config.in_channels,
             Kind::Flux(config) => config.in_channels / 4,
             Kind::Unet(config, _) => config.in_channels,
+            Kind::Wan(config, _) => config.in_channels,
         }
     }
 
@@ -77,6 +113,7 @@ impl Network {
             Kind::Mmdit(config) => config.joint_attention_dim,
             Kind::Flux(config) => config.joint_attention_dim,
             Kind::Unet(config, _) => config.cross_attention_dim,
+            Kind::Wan(config, _) => config.text_dim,
         }
     }
 
@@ -86,6 +123,7 @@ impl Network {
             Kind::Mmdit(config) => config.sample_size,
             Kind::Flux(_) => 128,
             Kind::Unet(config, _) => config.sample_size,
+            Kind::Wan(..) => 0, // see `usual`
         }
     }
 
@@ -95,6 +133,7 @@ impl Network {
             Kind::Mmdit(config) => config.patch_size,
             Kind::Flux(_) => 2,
             Kind::Unet(..) => 1,
+            Kind::Wan(config, _) => config.patch_size[1],
         }
     }
 
@@ -107,6 +146,7 @@ impl Network {
             Kind::Mmdit(config) => config.check_size(height, width),
             Kind::Flux(config) => config.check_size(height, width),
             Kind::Unet(..) => Ok(()), // any
+            Kind::Wan(config, _) => config.check_size([self.frames.0, height, width]),
         }
     }
 
@@ -129,6 +169,7 @@ impl Network {
                 let count = config.attended([1, 1]).len();
                 Layers { names: named("self", count), usual: count / 2..count }
             }
+            Kind::Wan(..) => Layers { names: Vec::new(), usual: 0..0 },
         }
     }
 
@@ -141,6 +182,7 @@ impl Network {
             Kind::Mmdit(config) => usual.len() * tokens * config.width(),
             Kind::Flux(config) => usual.len() * (tokens + text) * config.width(),
             Kind::Unet(config, _) => config.attended([h, w])[usual].iter().sum(),
+            Kind::Wan(..) => 0,
         }
     }
 
@@ -156,6 +198,7 @@ impl Network {
     pub fn solver(&self) -> Solver {
         match &self.kind {
             Kind::Unet(_, Some(diffusion)) => diffusion.solver.clone(),
+            Kind::Wan(_, solver) => solver.clone(),
             _ => Solver::Euler {},
         }
     }
@@ -187,6 +230,7 @@ impl Network {
                 Kind::Mmdit(config) => Flow::mmdit(config.load(&corrected, device)?),
                 Kind::Flux(config) => Flow::flux(config.load(&corrected, device)?, told),
                 Kind::Unet(config, None) => Flow::instaflow(config.load(&corrected, device)?),
+                Kind::Wan(config, _) => Flow::wan(config.load(&corrected, device)?, self.frames.0, self.frames.1),
                 Kind::Unet(config, Some(diffusion)) => {
                     let net = config.load(&corrected, device)?;
                     Flow::diffusion(net, diffusion.path.clone(), diffusion.output)

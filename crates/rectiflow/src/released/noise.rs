@@ -14,7 +14,8 @@ pub enum Generator {
     TorchCpu,
 }
 
-/// The latents of pictures 0 to `n`, `[n c h w]`: `given` by a file, or made of `seed` by `generator`.
+/// The latents of pictures 0 to `n`, `[n c h w]`, whose rows are those of `frames` frames, one below another: `given` by a file (of clips
+/// `[n c f h w]`), or made of `seed` by `generator`.
 ///
 /// # Errors
 /// A file that cannot be read, or holds another shape.
@@ -22,6 +23,7 @@ pub(super) fn start(
     given: Option<&str>,
     (generator, seed): (Generator, u64),
     shape: [usize; 4],
+    frames: Option<usize>,
     device: &Device,
 ) -> Result<Tensor<4>, Error> {
     let [n, c, h, w] = shape;
@@ -42,9 +44,13 @@ pub(super) fn start(
         });
     };
     let (found, values) = read_points(given)?;
-    if found != shape {
+    let (wanted, what, axes) = match frames {
+        None => (shape.to_vec(), "picture(s)", "[n c h w]"),
+        Some(f) => (vec![n, c, f, h / f.max(1), w], "clip(s)", "[n c f h w]"),
+    };
+    if found != wanted {
         return Err(Error::Usage(format!(
-            "--noise {given}: it is {found:?}, and {n} picture(s) of this size start from {shape:?} [n c h w]"
+            "--noise {given}: it is {found:?}, and {n} {what} of this size start from {wanted:?} {axes}"
         )));
     }
     if values.iter().any(|value| !value.is_finite()) {

@@ -4,7 +4,9 @@
 //! before the autoencoder decodes. The way to the noise is plain: no contrast, and FLUX is told a guidance of 1 (RF-Solver-Edit inverts
 //! so; arXiv 2411.04746).
 
-use super::{Asked, Family, Flow, Prepared, Prompted, ReleasedRequest, encode, is_released, prepare, schedule};
+use super::{
+    Asked, Family, Flow, Prepared, Prompted, ReleasedRequest, codec::Codec, encode, is_released, prepare, schedule,
+};
 use crate::{
     Context, Error,
     asked::Classes,
@@ -17,6 +19,7 @@ use base::{Condition, Device, Shape, Taps, Tensor, TensorData, Times};
 use burn::module::Module;
 use flow::{Field, Frame, ScheduleConfig, Solver, guidance::GuidanceConfig};
 use kernels::Precision;
+use nets::AutoencoderConfig;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -98,6 +101,7 @@ pub(crate) struct Pictures {
     flow: Mutex<Option<Arc<Flow>>>,
     /// What was read, under the text and whether guidance leads away from anything.
     heard: Mutex<HashMap<(String, bool), Condition>>,
+    codec: AutoencoderConfig,
 }
 
 impl Pictures {
@@ -132,11 +136,17 @@ impl Pictures {
                 }
                 (error, _) => error,
             })?;
+        let Codec::Picture(codec) = prepared.codec.clone() else {
+            return Err(Error::Usage(format!(
+                "{}: it draws clips; pictures are restored, inverted and edited by models of pictures",
+                change.model.display()
+            )));
+        };
         if let Some(reason) = change.precision.fallback(&context.device.device) {
             context.note(reason);
         }
         let path = prepared.network.path();
-        Ok(Self { request, prepared, path, flow: Mutex::default(), heard: Mutex::default() })
+        Ok(Self { request, prepared, path, flow: Mutex::default(), heard: Mutex::default(), codec })
     }
 
     /// Refuses what counts beside a prompt alone where nothing is `asked`: the empty prompt is contrasted with nothing.
@@ -161,7 +171,7 @@ impl Pictures {
     }
 
     fn latent(&self) -> [usize; 3] {
-        let [h, w] = self.prepared.size.map(|pixels| pixels / self.prepared.codec.factor());
+        let [h, w] = self.prepared.latent();
         [self.prepared.network.channels(), h, w]
     }
 
@@ -195,8 +205,7 @@ impl Pictures {
     }
 
     fn autoencoder(&self, device: &Device) -> Result<nets::Autoencoder, Error> {
-        let Prepared { vae, codec, .. } = &self.prepared;
-        vae.weights("diffusion_pytorch_model", |stored| codec.load(stored, device))
+        self.prepared.vae.weights("diffusion_pytorch_model", |stored| self.codec.load(stored, device))
     }
 
     /// Rows of `shape`, one at a time through `change`.
@@ -223,7 +232,7 @@ impl Steerable for Pictures {
 
     fn picture(&self) -> Result<[usize; 3], Error> {
         let [h, w] = self.prepared.size;
-        Ok([self.prepared.codec.out_channels, h, w])
+        Ok([self.codec.out_channels, h, w])
     }
 
     fn moved(&self) -> Shape {
@@ -354,7 +363,7 @@ impl Steerable for Pictures {
             let b = rows.dims()[0];
             net.decode(rows.reshape([b, c, h, w])).reshape([b, size])
         };
-        Ok(Some(Decoder { decode: Box::new(decode), bytes: self.prepared.codec.tape_bytes(self.prepared.size) }))
+        Ok(Some(Decoder { decode: Box::new(decode), bytes: self.codec.tape_bytes(self.prepared.size) }))
     }
 
     fn check_taped(&self) -> Result<(), Error> {

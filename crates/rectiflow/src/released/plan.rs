@@ -4,9 +4,9 @@
 //! widest layer in f32 where they are stored shorter, and what lives at the widest place of the forward pass. Weights are counted;
 //! what lives is an estimate from the order of operations here.
 
-use super::{Family, Network, Release, ReleasedRequest, single::network_of};
+use super::{Family, Network, Release, ReleasedRequest, codec::Codec, single::network_of};
 use crate::{Error, machine::Machine, release::weighty};
-use nets::{AutoencoderConfig, weights::TensorSource};
+use nets::weights::TensorSource;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -34,6 +34,9 @@ pub struct ReleasedPlan {
     pub parts: Vec<PartPlan>,
     /// Pixels of a picture, height first.
     pub size: [usize; 2],
+    /// Frames of a clip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<usize>,
     /// Steps of the solver by habit.
     pub steps: usize,
     /// Bytes at the peak.
@@ -79,7 +82,7 @@ pub fn plan(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Result<R
         let network = name == network_of(model.family());
         let alive = match name {
             _ if network => prepared.network_bytes(),
-            "vae" => decoding(&part.config(note)?, request.tile.map_or(size, |tile| size.map(|side| side.min(tile)))),
+            "vae" => decoding(&prepared.codec, request.tile.map_or(size, |tile| size.map(|side| side.min(tile)))),
             // A few megabytes of tokens, whatever the encoder.
             _ => 16 << 20,
         };
@@ -100,11 +103,12 @@ pub fn plan(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Result<R
     parts.sort_by_key(turn);
     let peak = PROGRAM + parts.iter().map(|part| part.peak).max().unwrap_or(0);
     let memory = (Machine::here("cpu").memory_gb * (1u64 << 30) as f64) as u64;
-    let latent = size.map(|pixels| pixels / prepared.codec.factor());
+    let latent = prepared.latent();
     let features = 2 * 4 * prepared.network.shared(latent, prepared.settled.length) as u64;
     let tape = prepared.codec.tape_bytes(size);
     let (family, steps) = (model.family().name(), prepared.steps());
-    Ok(ReleasedPlan { family, parts, size, steps, peak, features, tape, memory })
+    let frames = prepared.length.map(|length| length.frames);
+    Ok(ReleasedPlan { family, parts, size, frames, steps, peak, features, tape, memory })
 }
 
 /// Bytes of a tensor on disk, and of its f32 while its layer works, where that is another.
@@ -122,10 +126,14 @@ fn stored_as(source: &dyn TensorSource, name: &str, numbers: u64) -> (u64, u64) 
 }
 
 /// Bytes of a decoder at its widest: what goes into the finest level's first block, that normalised, and what comes out of it.
-fn decoding(codec: &AutoencoderConfig, [height, width]: [usize; 2]) -> u64 {
-    let finest = codec.block_out_channels.first().copied().unwrap_or(0);
-    let before = codec.block_out_channels.get(1).copied().unwrap_or(finest);
-    (4 * height * width * (2 * before + finest)) as u64
+fn decoding(codec: &Codec, [height, width]: [usize; 2]) -> u64 {
+    let [finest, before] = codec.finest();
+    let each = match codec {
+        Codec::Picture(_) => 2 * before + finest,
+        // A convolution in time copies its input for each frame that it sees.
+        Codec::Clip(_) => 6 * finest,
+    };
+    (4 * height * width * each) as u64
 }
 
 /// Bytes of a network at its widest, for a batch of `rows` latents of `side` pixels and `text` tokens.
@@ -140,6 +148,8 @@ pub(super) fn forward(network: &Network, family: Family, rows: usize, latent: [u
         Family::Flux => 13 * (tokens + text) * width,
         // The skips of the finest level and a residual block there, twice as wide on the way up.
         Family::InstaFlow | Family::StableDiffusion => 12 * pixels * width,
+        // Stream and what is read of it, then queries, keys, values and turned copies, or the perceptron's hidden features.
+        Family::Wan => tokens * (3 * width + (5 * width).max(network.hidden())) + 4 * text * width,
     };
     (4 * rows * floats) as u64
 }
@@ -148,7 +158,8 @@ impl std::fmt::Display for ReleasedPlan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mb = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
         let [height, width] = self.size;
-        writeln!(f, "model        {}, {width}x{height} pixels, {} steps", self.family, self.steps)?;
+        let frames = self.frames.map_or(String::new(), |frames| format!("{frames} frames of "));
+        writeln!(f, "model        {}, {frames}{width}x{height} pixels, {} steps", self.family, self.steps)?;
         for PartPlan { name, parameters, stored, peak, .. } in &self.parts {
             writeln!(
                 f,
@@ -157,8 +168,10 @@ impl std::fmt::Display for ReleasedPlan {
                 mb(*peak)
             )?;
         }
-        writeln!(f, "edit         {} more for each interval that rf-edit shares", mb(self.features))?;
-        writeln!(f, "restore      {} more where the decoder is differentiated (all but holes)", mb(self.tape))?;
+        if self.frames.is_none() {
+            writeln!(f, "edit         {} more for each interval that rf-edit shares", mb(self.features))?;
+            writeln!(f, "restore      {} more where the decoder is differentiated (all but holes)", mb(self.tape))?;
+        }
         write!(f, "memory       {} at the peak, parts opened one after another", mb(self.peak))?;
         if self.memory > 0 && self.peak > self.memory {
             write!(

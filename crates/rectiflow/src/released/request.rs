@@ -35,6 +35,10 @@ pub struct ReleasedRequest {
     pub height: Option<usize>,
     /// Pixels.
     pub width: Option<usize>,
+    /// Of clips: frames, and how many of them a second shows.
+    pub frames: Option<usize>,
+    /// Of clips: frames a second, for those who write them.
+    pub rate: Option<f64>,
     /// Seed of the noise.
     pub seed: u64,
     /// Who makes noise of it.
@@ -90,6 +94,8 @@ impl ReleasedRequest {
             precision: Precision::default(),
             height: None,
             width: None,
+            frames: None,
+            rate: None,
             seed: 0,
             generator: Generator::default(),
             count: None,
@@ -135,8 +141,15 @@ impl ReleasedRequest {
                     .into(),
             );
         }
-        if self.double_shift && (family != Family::Sd3 || self.schedule.is_some()) {
-            return refuse("--double-shift: it is for the levels of Stable Diffusion 3's own scheduler".into());
+        let shifts = matches!(family, Family::Sd3 | Family::Wan);
+        if self.double_shift && (!shifts || self.schedule.is_some()) {
+            return refuse(
+                "--double-shift: it is for the levels of Stable Diffusion 3's and Wan's own schedulers".into(),
+            );
+        }
+        let lasts = [("--frames", self.frames.is_some()), ("--fps", self.rate.is_some())];
+        if let Some((name, _)) = lasts.iter().find(|(_, given)| *given && family != Family::Wan) {
+            return refuse(format!("{name}: {} draws pictures; clips are Wan's", family.name()));
         }
         if let Some((file, scale)) = self.loras.iter().find(|(_, scale)| !scale.is_finite()) {
             return refuse(format!("--lora {}:{scale}: its scale must be a number, 1 by default", file.display()));
@@ -196,10 +209,25 @@ impl ReleasedRequest {
                 let contrast = Some(self.guidance.unwrap_or(scale)).filter(|scale| *scale > 1.0);
                 Settled { steps: self.steps.unwrap_or(steps), told: 1.0, contrast, length: 77, count }
             }
+            Family::Wan => {
+                let given = [
+                    ("--true-cfg-scale", self.true_guidance.is_some(), "for Wan that is --guidance-scale"),
+                    ("--skip-layers", self.skip_layers.is_some(), "Wan was not trained for skip-layer guidance"),
+                    ("--clip-skip", self.clip_skip.is_some(), "Wan reads prompts by UMT5 alone"),
+                    ("--init-image", self.init_image.is_some(), "clips begin at noise; image to clip is not here yet"),
+                    ("--decode-tile", self.tile.is_some(), "clips are decoded a few frames at a time as it is"),
+                ];
+                if let Some((name, _, why)) = given.iter().find(|(_, given, _)| *given) {
+                    return refuse(format!("{name}: {why}"));
+                }
+                let contrast = Some(self.guidance.unwrap_or(5.0)).filter(|scale| *scale > 1.0);
+                let (steps, length) = (self.steps.unwrap_or(50), self.length.unwrap_or(512));
+                Settled { steps, told: 1.0, contrast, length, count }
+            }
         };
         if self.negative.is_some() && settled.contrast.is_none() {
             let how = match family {
-                Family::Sd3 | Family::InstaFlow | Family::StableDiffusion => "--guidance-scale above 1",
+                Family::Sd3 | Family::InstaFlow | Family::StableDiffusion | Family::Wan => "--guidance-scale above 1",
                 Family::Flux => "--true-cfg-scale above 1",
             };
             return refuse(format!("--negative-prompt: nothing leads away from it without {how}"));

@@ -3,6 +3,7 @@
 use crate::{
     Error, Recipe,
     facts::dataset,
+    release::{Release, is_released, weighty},
     runs::{find, shipped},
     stage::task,
 };
@@ -11,7 +12,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 use train::{RunDir, checkpoint::Checkpoint};
 
-/// Facts about whatever lies at `path` (images brought to `size`, where it is given), as JSON with `kind` = "checkpoint", "run", "pairs" or "data".
+/// Facts about whatever lies at `path` (images brought to `size`, where it is given), as JSON with `kind` = "checkpoint", "run", "released",
+/// "pairs" or "data".
 ///
 /// # Errors
 /// A path that is none of these, or a damaged file: what is wrong with it.
@@ -22,8 +24,11 @@ pub fn inspect(path: &Path, size: Option<usize>) -> Result<Value, Error> {
     if !path.exists() {
         return Err(Error::Failure(format!("{}: no such file or folder", path.display())));
     }
-    if path.is_file() && path.extension().is_some_and(|e| e == "safetensors") {
+    if path.is_file() && path.extension().is_some_and(|e| e == "safetensors") && !is_released(path) {
         return Ok(checkpoint(&find(path)?));
+    }
+    if is_released(path) {
+        return released(path);
     }
     if RunDir::at(path).checkpoints().is_dir() {
         return run(path);
@@ -32,6 +37,35 @@ pub fn inspect(path: &Path, size: Option<usize>) -> Result<Value, Error> {
         return Ok(pairs);
     }
     dataset(&DataConfig { size, ..DataConfig::at(path) })
+}
+
+/// A released model's parts.
+fn released(path: &Path) -> Result<Value, Error> {
+    let model = Release::open(path, None)?;
+    let mut parts = Vec::new();
+    for (name, classes, called) in weighty(model.family()) {
+        if !model.holds(name) {
+            continue;
+        }
+        let weights = model.weights(name, classes, called)?;
+        let source = weights.source()?;
+        let numbers = |tensor: &String| source.shape(tensor).unwrap_or_default().iter().product::<usize>();
+        let parameters: usize = source.names().iter().map(numbers).sum();
+        parts.push(json!({
+            "name": name,
+            "class": model.class_of(name),
+            "file": weights.path().display().to_string(),
+            "parameters": parameters,
+            "tensors": source.names().len(),
+        }));
+    }
+    Ok(json!({
+        "kind": "released",
+        "path": path.display().to_string(),
+        "model": model.family().name(),
+        "parts": parts,
+        "about": "`rectiflow plan` says what drawing needs, `rectiflow sample --prompt` draws",
+    }))
 }
 
 fn checkpoint(found: &Checkpoint) -> Value {

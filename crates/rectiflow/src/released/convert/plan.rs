@@ -59,6 +59,12 @@ impl Plan {
         request: &ConvertRequest,
         note: &mut dyn FnMut(String),
     ) -> Result<Self, Error> {
+        if release.family() == Family::Wan {
+            return Err(Error::Usage(format!(
+                "{}: it is a Wan, whose single files (its authors' names) are not known here; it stays a folder",
+                release.path().display()
+            )));
+        }
         let (family, single) = (release.family(), request.layout == Layout::Single);
         let mut plan = Self { layout: request.layout, parts: vec![], texts: vec![], copied: vec![] };
         if let Some(line) = release.passed_over() {
@@ -267,6 +273,7 @@ fn index(release: &Release, texts: &[(PathBuf, Value)]) -> Value {
         Family::Flux => "FluxPipeline",
         Family::InstaFlow => "RectifiedFlowPipeline",
         Family::StableDiffusion => "StableDiffusionPipeline",
+        Family::Wan => "WanPipeline",
     };
     let mut index = json!({ "_class_name": class });
     let names =

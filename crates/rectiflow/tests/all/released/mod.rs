@@ -19,6 +19,7 @@ mod parity;
 mod single;
 mod torch;
 mod training;
+mod wan;
 
 const TOLERANCE: f32 = 1e-4;
 
@@ -66,6 +67,8 @@ fn request(name: &str) -> ReleasedRequest {
         precision: Precision::default(),
         height: Some(32),
         width: Some(48),
+        frames: None,
+        rate: None,
         seed: 0,
         generator: Default::default(),
         count: None,

@@ -9,15 +9,27 @@ use nets::{AutoencoderConfig, FluxConfig, MmditConfig, TextUnetConfig, published
 use rectiflow::released::SkipLayers;
 
 /// The reference's tensors of a folder, and what came of the comparison.
-struct Compared {
+pub(super) struct Compared {
     golden: Stored,
     worst: (f32, String),
     seen: Vec<String>,
 }
 
 impl Compared {
+    /// Those of a folder of fixtures.
+    pub(super) fn of(name: &str) -> Self {
+        Self { golden: super::golden(name), worst: (0.0, String::new()), seen: Vec::new() }
+    }
+
+    /// That so many were compared, and none is off.
+    pub(super) fn check(&self, count: usize) {
+        let (worst, of) = &self.worst;
+        assert!(*worst < TOLERANCE, "{of} is off by {worst:e}");
+        assert!(self.seen.len() >= count, "{} were compared: {:?}", self.seen.len(), self.seen);
+    }
+
     /// Compares, where the reference has a tensor of this name.
-    fn with<const D: usize>(&mut self, name: &str, got: impl FnOnce() -> Tensor<D>) {
+    pub(super) fn with<const D: usize>(&mut self, name: &str, got: impl FnOnce() -> Tensor<D>) {
         if self.golden.shape(name).is_none() {
             return;
         }
@@ -36,7 +48,7 @@ impl Compared {
         self.golden.shape(name).is_some()
     }
 
-    fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
+    pub(super) fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
         tensor(&self.golden, name)
     }
 
@@ -286,6 +298,7 @@ fn every_fixture_says_what_the_reference_says() {
                 Family::Flux => flux(&path, &name, &mut compared),
                 Family::InstaFlow => unet(&path, &name, &mut compared, true),
                 Family::StableDiffusion => unet(&path, &name, &mut compared, false),
+                Family::Wan => wan::compare(&path, &mut compared),
             }
             let all = compared.golden.names();
             let left: Vec<&String> = all.iter().filter(|name| !compared.seen.contains(name)).collect();
