@@ -14,6 +14,61 @@ pub struct Reward {
 pub enum RewardVerb {
     /// Train a reward on pairs of samples that people or oracles labelled.
     Train(RewardTrain),
+    /// What every sample of a folder is worth on each axis, as a table.
+    Score(RewardScore),
+    /// How often a reward says what people said, with ties and without.
+    Bench(RewardBench),
+}
+
+/// Who judges samples that lie somewhere.
+#[derive(Args, Debug)]
+pub struct JudgeArgs {
+    /// A trained reward (its run's folder or file), or oracle:contrast,motion,match.
+    #[arg(value_name = "REWARD")]
+    pub judge: String,
+    /// The model whose samples they are, or would be; a reward knows without, an oracle needs it.
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub model: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct RewardScore {
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    /// The folder of samples: pictures, clips, sounds, and below it folders of them. What each was asked to show is its folder, the .txt
+    /// beside it, or what `sample` wrote into it.
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub input: PathBuf,
+    /// The innermost folders are clips, and their pictures frames.
+    #[arg(long)]
+    pub folders_are_clips: bool,
+    /// Weights of the axes in their mean.
+    #[arg(long)]
+    pub weights: Option<String>,
+    /// Leave samples out that cannot be read or whose prompt is no class, and say how many.
+    #[arg(long)]
+    pub skip_unreadable: bool,
+    /// FILE.csv or FILE.jsonl.
+    #[arg(long, short, default_value = "scores.csv", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct RewardBench {
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    /// A pair file (.csv, .tsv, .jsonl): path_A, path_B, prompt and on each axis A, B, same or invalid.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub pairs: PathBuf,
+    /// The axes of that file that count; all of them by default.
+    #[arg(long, value_name = "AXIS,...", value_delimiter = ',')]
+    pub axes: Option<Vec<String>>,
+    /// Which axis of the reward an axis of the file is held to, VQ=contrast,...; the one of its name by default, all together for Overall.
+    #[arg(long, value_name = "AXIS=AXIS,...")]
+    pub by: Option<String>,
+    /// Leave pairs out whose samples cannot be read or whose prompt is no class, and say how many.
+    #[arg(long)]
+    pub skip_unreadable: bool,
 }
 
 /// Pairs that people judged.

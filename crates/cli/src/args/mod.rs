@@ -12,7 +12,7 @@ mod serve;
 mod shape;
 mod use_it;
 
-pub use align::{Align, PairArgs, Reward, RewardTrain, RewardVerb, Way, Winrate};
+pub use align::{Align, JudgeArgs, PairArgs, Reward, RewardBench, RewardScore, RewardTrain, RewardVerb, Way, Winrate};
 pub use draw::{Sample, Schedule};
 pub use judge::{Diagnose, Eval, Likelihood, Retrieve, Score, Transfer};
 pub use keep::{Cite, Classifier, ClassifierVerb, Convert, Data, DataVerb, Get, Inspect, Report, Resume, Slim};

@@ -11,7 +11,11 @@ use rectiflow::{
     recipe::document,
     verbs::{
         align::{self, AlignRequest, Asked, Preference, Way},
-        reward::{self, Labels, RewardRequest},
+        reward::{
+            self, Labels, RewardRequest,
+            bench::{BenchRequest, bench},
+            score::{ScoreRequest, score},
+        },
         student::default_folder,
         train::Resume,
         winrate,
@@ -33,7 +37,24 @@ fn of_people(given: args::PairArgs) -> Option<PeopleRequest> {
 }
 
 pub(super) fn reward(action: RewardVerb, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let RewardVerb::Train(request) = action;
+    let request = match action {
+        RewardVerb::Train(request) => request,
+        RewardVerb::Score(request) => {
+            let args::RewardScore { judge, input, folders_are_clips, weights, skip_unreadable, output } = request;
+            let args::JudgeArgs { judge, model } = judge;
+            let skip = skip_unreadable;
+            let request = ScoreRequest { judge, model, input, folders_are_clips, weights, skip, output };
+            let report = score(&request, context)?;
+            return print(global, &report, || format!("{report}"));
+        }
+        RewardVerb::Bench(request) => {
+            let args::RewardBench { judge, pairs, axes, by, skip_unreadable } = request;
+            let args::JudgeArgs { judge, model } = judge;
+            let pairs = PeopleRequest { file: pairs, axes, skip: skip_unreadable };
+            let report = bench(&BenchRequest { judge, model, pairs, by }, context)?;
+            return print(global, &report, || format!("{report}"));
+        }
+    };
     let args::RewardTrain { model, oracles, people, asks, num, held_out, ties, turned, noisy, set, run } = request;
     let model = Model::open(&model, which(None)?, &context.device)?;
     let recipe = RewardRecipe { noisy, ..reward::usual(&model) };

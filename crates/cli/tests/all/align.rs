@@ -143,6 +143,50 @@ fn a_pair_file_of_pictures_teaches_a_reward_and_a_model() {
     let right = made["accuracy"][0][1]["without_ties"].as_f64().unwrap();
     assert!(right >= 0.8, "{made}");
     assert!(made["labels"].as_str().unwrap().starts_with("people ("));
+    // Held to the same file: an oracle of brightness is always right, whether it is named by its axis or as the whole.
+    // Mutants: the two samples of a pair exchanged, ties counted among the decided.
+    let bench = |judge: &str, more: &[&str]| {
+        let mut command = rectiflow();
+        command.args(["reward", "bench", judge, "--pairs"]).arg(at("pairs.csv")).args(more);
+        command
+    };
+    let model = run().display().to_string();
+    let found = json(&mut bench("oracle:contrast", &["--model", &model, "--axes", "VQ", "--by", "VQ=contrast"]));
+    let held = &found["axes"][0];
+    assert_eq!((&held["axis"], &held["by"]), (&"VQ".into(), &"contrast".into()));
+    assert_eq!((&held["accuracy"]["without_ties"], &held["accuracy"]["valid"]), (&1.0.into(), &40.into()), "{found}");
+    let decided = csv.lines().filter(|line| line.contains(",A,same") || line.contains(",B,same")).count();
+    assert_eq!(held["accuracy"]["decided"], decided);
+    assert!(held["accuracy"]["with_ties"].as_f64().unwrap() > held["chance"].as_f64().unwrap());
+    bench("oracle:contrast", &[]).assert().code(2).stderr(predicate::str::contains("--model"));
+    let trained = at("reward").display().to_string();
+    let found = json(&mut bench(&trained, &[]));
+    assert_eq!(found["axes"].as_array().unwrap().len(), 1, "MQ and TA are no axes of it: {found}");
+    bench(&trained, &["--by", "MQ=beauty"]).assert().code(2).stderr(predicate::str::contains("the reward VQ"));
+    // And every picture of a folder: the brightest is the best.
+    let score = |judge: &str, output: &str, more: &[&str]| {
+        let mut command = rectiflow();
+        command.args(["reward", "score", judge, "--input"]).arg(folder.path()).args(more);
+        command.arg("-o").arg(at(output));
+        command
+    };
+    fs::write(at("broken.png"), &fs::read(at("0.png")).unwrap()[..60]).unwrap();
+    let of_model = ["--model", model.as_str()];
+    score("oracle:contrast", "s.csv", &of_model).assert().code(1).stderr(predicate::str::contains("--skip-unreadable"));
+    assert!(!at("s.csv").exists());
+    let made = json(&mut score("oracle:contrast", "s.csv", &["--model", &model, "--skip-unreadable"]));
+    let best = (0..40).max_by(|a, b| level(*a).total_cmp(&level(*b))).unwrap();
+    assert_eq!(
+        (&made["count"], made["ends"][0].as_str().unwrap()),
+        (&40.into(), at(&format!("{best}.png")).to_str().unwrap())
+    );
+    let table = fs::read_to_string(at("s.csv")).unwrap();
+    assert!(table.starts_with("path,prompt,contrast,mean\n") && table.lines().count() == 41, "{table}");
+    json(&mut score(&trained, "s.jsonl", &["--skip-unreadable"]));
+    let first: serde_json::Value =
+        serde_json::from_str(fs::read_to_string(at("s.jsonl")).unwrap().lines().next().unwrap()).unwrap();
+    assert!(first["VQ"].is_f64() && first["path"].as_str().unwrap().ends_with(".png"), "{first}");
+    fs::remove_file(at("broken.png")).unwrap();
     let mut align = rectiflow();
     align.args([
         "align",
@@ -213,7 +257,7 @@ fn a_hundred_pairs_are_labelled_and_none_is_lost() {
     let lines = || fs::read_to_string(at("pairs.jsonl")).unwrap().lines().count();
     let (mut serving, said) = label();
     assert!(said.contains("60 samples of 10 prompts, 100 pairs, 0 of them answered"), "{said}");
-    assert!(said.contains("not shown: 1 files that are neither pictures nor sounds (readme.md)"), "{said}");
+    assert!(said.contains("passed over: 1 files that are neither pictures nor sounds (readme.md)"), "{said}");
     assert!(serving.get("/").windows(9).any(|part| part == b"api/state"), "the page asks for its state");
     let mut now = state(serving.get("/api/state"));
     let first = now.clone();

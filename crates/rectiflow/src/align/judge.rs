@@ -124,6 +124,14 @@ impl Judge {
         }
     }
 
+    /// Whether an axis depends on what was asked for.
+    pub fn asks(&self) -> bool {
+        match self {
+            Self::Oracles(oracles, _) => oracles.iter().any(|oracle| oracle.asks()),
+            Self::Learned(reward) => reward.recipe.reward.axes.iter().any(|axis| axis.asks),
+        }
+    }
+
     /// What it is, for reports.
     pub fn label(&self) -> String {
         match self {

@@ -7,10 +7,12 @@ pub mod candidates;
 pub mod climb;
 pub mod duel;
 mod file;
+pub mod found;
 pub mod grpo;
 pub mod judge;
 pub mod people;
 pub mod reward;
+mod scored;
 pub mod weighted;
 
 pub use candidates::Candidates;
@@ -18,3 +20,4 @@ pub use climb::Climb;
 pub use judge::{Judge, Scores};
 pub use people::{People, PeopleRequest};
 pub use reward::{RewardModel, RewardRecipe};
+pub use scored::{Scored, judge_of};

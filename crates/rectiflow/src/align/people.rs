@@ -265,7 +265,7 @@ impl Samples {
 }
 
 /// The class that `prompt` names; of models without classes none.
-fn class_of(prompt: &str, classes: &[String]) -> Result<i64, String> {
+pub(super) fn class_of(prompt: &str, classes: &[String]) -> Result<i64, String> {
     if prompt.is_empty() || classes.is_empty() {
         return Ok(NULL_CLASS);
     }

@@ -1,7 +1,13 @@
 //! A reward that learns from verdicts on pairs of samples, and the file it is kept in.
 
 use super::Candidates;
-use crate::{Error, Model, device::Chosen, model::find, recipe::document, sampling::Drawn};
+use crate::{
+    Error, Model,
+    device::Chosen,
+    model::{Subject, find},
+    recipe::document,
+    sampling::Drawn,
+};
 use base::{Condition, Device, Key, NULL_CLASS, Pass, Purpose, Shape, Tensor, TensorData, Times};
 use flow::{Ends, Path};
 use methods::align::{Compared, RewardGradient, RewardLoss, Verdict};
@@ -259,7 +265,7 @@ impl RewardModel {
     pub fn open(path: &std::path::Path, device: &Chosen) -> Result<Self, Error> {
         let checkpoint = find(path)?;
         let (meta, file) = (checkpoint.meta(), checkpoint.path().to_path_buf());
-        let subject = crate::model::Subject::from_extra(&meta.extra, &file)?;
+        let subject = Subject::from_extra(&meta.extra, &file)?;
         if subject.stage != STAGE {
             let (file, stage) = (file.display(), &subject.stage);
             return Err(Error::Usage(format!(
@@ -293,6 +299,12 @@ impl RewardModel {
             theirs.shape,
             theirs.classes.len()
         )))
+    }
+
+    /// What it judges.
+    pub fn subject(&self) -> Subject {
+        let (stage, data) = (STAGE.to_string(), String::new());
+        Subject { stage, shape: self.shape, classes: self.classes.clone(), data, codec: None }
     }
 
     /// Names of the axes.

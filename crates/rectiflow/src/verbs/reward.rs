@@ -4,6 +4,9 @@
 //! and, if asked, a share of labels turned round, as people would. What the reward reaches is measured on pairs it has not seen,
 //! those of oracles labelled without any turned.
 
+pub mod bench;
+pub mod score;
+
 use crate::{
     Context, Error, Model,
     align::{

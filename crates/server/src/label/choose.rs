@@ -1,6 +1,6 @@
 //! Which pairs are shown: of one prompt each, prompts in turn, drawn under a seed.
 
-use super::samples::Sample;
+use rectiflow::align::found::Sample;
 use rectiflow::base::{Key, RandomStream};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,8 +65,8 @@ fn drawn(group: &[usize], most: usize, key: Key) -> Vec<[usize; 2]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::Kind;
     use super::*;
+    use rectiflow::align::found::Kind;
 
     fn samples(prompts: &[&str]) -> Vec<Sample> {
         let sample = |(i, prompt): (usize, &&str)| Sample {

@@ -3,7 +3,6 @@
 use super::{
     LabelOptions,
     book::{Book, known},
-    samples::{Kind, Sample},
 };
 use crate::{
     guard::Guard,
@@ -12,7 +11,11 @@ use crate::{
     refusal::Refusal,
     server::guarded,
 };
-use rectiflow::{data::clip, media};
+use rectiflow::{
+    align::found::{Kind, Sample},
+    data::clip,
+    media,
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{

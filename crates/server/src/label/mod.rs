@@ -4,7 +4,6 @@
 mod book;
 mod choose;
 mod desk;
-mod samples;
 
 use crate::{
     http::Listener,
@@ -12,7 +11,7 @@ use crate::{
 };
 use book::Book;
 use desk::Desk;
-use rectiflow::Error;
+use rectiflow::{Error, align::found::find};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -57,7 +56,7 @@ pub fn label(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), Error> {
     check(options)?;
-    let (samples, left_out) = samples::find(options)?;
+    let (samples, left_out) = find(&options.folder, &options.output, options.folders_are_clips)?;
     left_out.iter().for_each(|line| tell(line));
     let pairs = choose::pairs(&samples, options.pairs, options.seed);
     if pairs.is_empty() {

@@ -1,14 +1,14 @@
 //! The samples of a folder, each with what it was asked to show.
 
-use super::LabelOptions;
-use rectiflow::{Error, data::clip, media};
+use crate::Error;
+use data::clip;
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-/// What a sample is shown as.
+/// What a sample is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A picture or an animation, whatever its file is.
@@ -19,31 +19,38 @@ pub enum Kind {
     Sound,
 }
 
-/// Something to be labelled.
+/// Something to be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
+    /// The file, or the folder of frames.
     pub path: PathBuf,
+    /// What it is.
     pub kind: Kind,
+    /// What it was asked to show; empty where nothing says.
     pub prompt: String,
 }
 
 /// Folders deep at most.
 const DEEP: usize = 16;
 
-/// The samples below the folder in the order of their names, and lines about what else is there.
-pub fn find(options: &LabelOptions) -> Result<(Vec<Sample>, Vec<String>), Error> {
-    let folder = &options.folder;
+/// The samples below `folder` in the order of their names, and lines about what else is there, but for `output`, which is the program's own.
+/// With `folders_are_clips` the innermost folders are clips, and their pictures frames.
+///
+/// # Errors
+/// A folder that is not there or cannot be read.
+pub fn find(folder: &Path, output: &Path, folders_are_clips: bool) -> Result<(Vec<Sample>, Vec<String>), Error> {
     if !folder.is_dir() {
         return Err(Error::Failure(format!(
             "{}: no such folder; give the one that the samples lie in",
             folder.display()
         )));
     }
-    let mut search = Search { options, samples: Vec::new(), passed: BTreeMap::new() };
+    let output = std::path::absolute(output).ok();
+    let mut search = Search { folder, output, folders_are_clips, samples: Vec::new(), passed: BTreeMap::new() };
     search.walk(folder, "", 0)?;
     let told = search.passed.iter().map(|(what, (count, first))| {
         format!(
-            "{}: not shown: {count} {what} ({}{})",
+            "{}: passed over: {count} {what} ({}{})",
             folder.display(),
             first.join(", "),
             if *count > 5 { ", ..." } else { "" }
@@ -53,29 +60,30 @@ pub fn find(options: &LabelOptions) -> Result<(Vec<Sample>, Vec<String>), Error>
 }
 
 struct Search<'a> {
-    options: &'a LabelOptions,
+    folder: &'a Path,
+    output: Option<PathBuf>,
+    folders_are_clips: bool,
     samples: Vec<Sample>,
     passed: BTreeMap<&'static str, (usize, Vec<String>)>,
 }
 
 impl Search<'_> {
     fn walk(&mut self, folder: &Path, prompt: &str, depth: usize) -> Result<(), Error> {
-        let io = |error| rectiflow::data::DataError::io(folder, "read", error);
+        let io = |error| data::DataError::io(folder, "read", error);
         let mut entries: Vec<PathBuf> = Vec::new();
         for entry in fs::read_dir(folder).map_err(io)? {
             entries.push(entry.map_err(io)?.path());
         }
         entries.sort();
-        let output = std::path::absolute(&self.options.output).ok();
         for path in entries {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with('.') || std::path::absolute(&path).ok() == output {
+            if name.starts_with('.') || (self.output.is_some() && std::path::absolute(&path).ok() == self.output) {
                 continue;
             }
             if path.is_dir() {
                 if depth == DEEP {
                     self.pass("folders too deep", &path);
-                } else if self.options.folders_are_clips && innermost(&path) {
+                } else if self.folders_are_clips && innermost(&path) {
                     self.keep(path, Kind::Frames, prompt);
                 } else {
                     let below = if prompt.is_empty() { name } else { format!("{prompt}/{name}") };
@@ -96,7 +104,7 @@ impl Search<'_> {
         let (count, first) = self.passed.entry(what).or_default();
         *count += 1;
         if first.len() < 5 {
-            first.push(path.strip_prefix(&self.options.folder).unwrap_or(path).display().to_string());
+            first.push(path.strip_prefix(self.folder).unwrap_or(path).display().to_string());
         }
     }
 
