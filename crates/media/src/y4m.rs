@@ -79,7 +79,7 @@ mod tests {
         // Grey is a colour without colour.
         let grey = Bitmap { pixels: vec![0], height: 1, width: 1, channels: 1 };
         assert!(
-            encode(&[grey.clone()], 16.0)
+            encode(std::slice::from_ref(&grey), 16.0)
                 .unwrap()
                 .ends_with(b"F16:1 Ip A1:1 C444 XCOLORRANGE=LIMITED\nFRAME\n\x10\x80\x80")
         );
