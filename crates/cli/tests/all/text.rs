@@ -152,11 +152,44 @@ fn prompts_go_from_training_to_one_step() {
     let mut class = program();
     class.arg("sample").arg(at("base")).args(["--class", "0", "-o"]).arg(at("no.npy"));
     class.assert().code(2).stderr(predicate::str::contains("--prompt"));
-    // Pairs that were compared carry no prompt to be trained under. Mutant: aligned all the same, under none.
-    let mut align = program();
-    align.args(["align", "sft", "--reward", "oracle:contrast", "-n", "4", "-o"]).arg(at("aligned")).arg(at("base"));
-    align.assert().code(2).stderr(predicate::str::contains("it reads prompts"));
-    assert!(!at("aligned").exists());
+    // Aligned under its prompts. Mutants: compared samples trained under no prompt; under another pair's.
+    let align = |way: &str, to: &str| {
+        let mut command = program();
+        command.args(["align", way, "--batch-size", "8", "--set", "lora={rank=2,alpha=4.0}", "-o"]);
+        command.arg(at(to)).arg(at("base"));
+        command
+    };
+    let judged = ["--reward", "oracle:contrast", "-n", "6", "--images", "16"];
+    for way in ["dpo", "rwr", "sft"] {
+        assert_eq!(json(align(way, way).args(judged))["pairs"][0], 6);
+        assert_ne!(draw(way, &[shown], &[]), first, "{way} changed nothing");
+    }
+    let mut rate = program();
+    rate.args(["winrate", "--reward", "oracle:contrast", "-n", "4"]).arg(at("dpo")).arg(at("base"));
+    assert_eq!(json(&mut rate)["wins"][0]["axis"], "contrast");
+    let by_people = |prompts: [&str; 2], way: &str| {
+        let [a, b] = prompts;
+        let rows = format!(
+            "pictures/red-square-0.png,pictures/blue-square-0.png,{a},A\npictures/green-stripe-1.png,pictures/red-stripe-1.png,{b},B\n"
+        );
+        fs::write(at("pairs.csv"), format!("path_A,path_B,prompt,VQ\n{rows}")).unwrap();
+        let mut command = align(way, "people");
+        json(command.args(["--images", "64", "--pairs"]).arg(at("pairs.csv")));
+        let drawn = draw("people", &[shown], &[]);
+        fs::remove_dir_all(at("people")).unwrap();
+        drawn
+    };
+    for way in ["dpo", "sft"] {
+        let one = by_people(["red square one", "red stripe two"], way);
+        assert_eq!(one, by_people(["red square one", "red stripe two"], way));
+        assert_ne!(one, by_people(["green stripe six", "blue square"], way), "{way} did not read the prompts");
+    }
+    align("grpo", "no")
+        .args(["--reward", "oracle:contrast"])
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("dpo, rwr"));
+    assert!(!at("no").exists());
     assert_ne!(draw("base", &[], &[]), draw("base", &[], &["--class", "none"]));
     // What the cache kept says the same as the encoder, and so does an encoder without it.
     fs::remove_dir_all(at("cache/words")).unwrap();

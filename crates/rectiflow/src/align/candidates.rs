@@ -41,6 +41,16 @@ impl Candidates {
         Ok(Self { drawn, scores })
     }
 
+    /// The prompt of each sample, of a model that reads them: its captions in turn, one to a pair.
+    ///
+    /// # Errors
+    /// Captions of data that are not here.
+    pub fn asked(&self, model: &Model) -> Result<Vec<String>, Error> {
+        let captions = model.captions()?;
+        let of = |i: usize| captions.get(i / 2 % captions.len().max(1)).cloned().unwrap_or_default();
+        Ok((0..self.drawn.len()).map(of).collect())
+    }
+
     /// Number of pairs.
     pub fn pairs(&self) -> usize {
         self.drawn.len() / 2

@@ -1,6 +1,6 @@
 //! Flow-DPO as a training task: pairs of samples, a flow in training, and the same flow before training as its reference.
 
-use crate::align::Candidates;
+use crate::align::{Candidates, Prompts};
 use base::{Condition, Device, Key, NULL_CLASS, Network, Pass, Purpose, Shape, Tensor, TensorData, Times};
 use burn::module::Module;
 use flow::Objective;
@@ -15,7 +15,7 @@ pub struct Duels {
     pub rows: [Vec<f32>; 2],
     /// What a row is.
     pub shape: Shape,
-    /// The class both were asked for.
+    /// The class both were asked for, or the number of their prompt.
     pub classes: Vec<i64>,
     /// Counter of each pair in the run.
     pub indices: Vec<u64>,
@@ -103,6 +103,8 @@ pub struct DuelTask<N> {
     pub reference: N,
     /// Seed of times, noise and dropout.
     pub seed: u64,
+    /// The prompts that classes stand for, of a model that reads some.
+    pub prompts: Option<Prompts>,
     /// Figures since the last log: their sums and how many.
     pub seen: RefCell<Vec<DpoFigures>>,
     /// What ended the run, once something did.
@@ -115,14 +117,18 @@ fn failed(error: impl std::fmt::Display) -> TrainError {
 
 impl<N: Network<2>> DuelTask<N> {
     /// The pairs at `times`; the noise is the sampler's own kind, of a stream that training alone draws.
-    fn duel(&self, batch: &Duels, times: Times, fold: u64, device: &Device) -> Duel<2> {
+    fn duel(&self, batch: &Duels, times: Times, fold: u64, device: &Device) -> Result<Duel<2>, TrainError> {
         let device = device.clone().without_autodiff();
         let dims = [batch.count(), batch.shape.numel()];
         let rows = |which: usize| Tensor::from_data(TensorData::new(batch.rows[which].clone(), dims), &device);
         let noise = Key::new(self.seed, Purpose::Noise).fold(fold).normal_tensor(&batch.indices, dims, &device);
         let asked = batch.classes.iter().any(|class| *class != NULL_CLASS);
-        let condition = if asked { Condition::classes(&batch.classes, &device) } else { Condition::none() };
-        Duel { winner: rows(0), loser: rows(1), noise, times, condition }
+        let condition = match &self.prompts {
+            Some(prompts) => prompts.condition(&batch.classes, &device).map_err(failed)?,
+            None if asked => Condition::classes(&batch.classes, &device),
+            None => Condition::none(),
+        };
+        Ok(Duel { winner: rows(0), loser: rows(1), noise, times, condition })
     }
 }
 
@@ -131,7 +137,7 @@ impl<M: Module + Network<2>, N: Network<2>> Task<M, Duels> for DuelTask<N> {
         let times = self.objective.times(Key::new(self.seed, Purpose::Time), &batch.indices);
         let dropout = Key::new(self.seed, Purpose::Dropout);
         let pass = Pass::Train { dropout, samples: batch.indices.clone(), recompute: false };
-        let duel = self.duel(batch, times, 0, device);
+        let duel = self.duel(batch, times, 0, device)?;
         let errors = duel.errors(&self.objective, (live, &pass, device), &self.reference).map_err(failed)?;
         let figures = self.config.figures(&errors, &duel.times).map_err(failed)?;
         self.seen.borrow_mut().push(figures);
@@ -145,7 +151,7 @@ impl<M: Module + Network<2>, N: Network<2>> Task<M, Duels> for DuelTask<N> {
         times: &Times,
         device: &Device,
     ) -> Result<Tensor<1>, TrainError> {
-        let duel = self.duel(batch, times.clone(), 1, device);
+        let duel = self.duel(batch, times.clone(), 1, device)?;
         let errors = duel.errors(&self.objective, (live, &Pass::Infer, device), &self.reference).map_err(failed)?;
         Ok(self.config.loss(&errors, &duel.times))
     }

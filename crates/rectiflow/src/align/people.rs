@@ -36,6 +36,8 @@ pub struct People {
     pub verdicts: Vec<Verdict>,
     /// The pair file.
     pub file: PathBuf,
+    /// What each sample was asked for, as the file says; two to a pair.
+    pub prompts: Vec<String>,
 }
 
 /// Frames to a second that differ by more than this share are another speed.
@@ -91,7 +93,16 @@ impl People {
         let verdicts = pairs.iter().flat_map(|(pair, _)| pair.said.iter().map(verdict)).collect();
         let drawn = Drawn { rows, shape: subject.shape, classes, nfe: 0, seconds: 0.0 };
         let scores = Scores { axes: file.axes.clone(), values: values.unwrap_or_default() };
-        Ok(Self { candidates: Candidates { drawn, scores }, verdicts, file: file.path })
+        let prompts = pairs.iter().flat_map(|(pair, _)| [pair.prompt.clone(), pair.prompt.clone()]).collect();
+        Ok(Self { candidates: Candidates { drawn, scores }, verdicts, file: file.path, prompts })
+    }
+
+    /// Says that prompts are not read, where there are some and nobody reads them.
+    pub fn note_unread(&self, subject: &Subject, context: &mut Context) {
+        let count = self.prompts.iter().filter(|prompt| !prompt.is_empty()).count() / 2;
+        if count > 0 && subject.classes.is_empty() {
+            context.note(format!("{}: {count} prompts are not read: this model is told no class", self.file.display()));
+        }
     }
 
     /// Which of each pair is preferred along all axes: the sum of their weights for the first less those for the second.
@@ -147,11 +158,10 @@ impl Samples {
         context: &mut Context,
     ) -> Result<Vec<(Pair, i64)>, Error> {
         let shown = file.path.display();
-        let (mut kept, mut lost, mut prompted) = (Vec::new(), Vec::new(), 0);
+        let (mut kept, mut lost) = (Vec::new(), Vec::new());
         for pair in &file.pairs {
             let broken = pair.paths.iter().find_map(|path| self.broken.get(path));
             let class = class_of(&pair.prompt, &subject.classes);
-            prompted += usize::from(!pair.prompt.is_empty() && subject.classes.is_empty());
             match (broken, class) {
                 (None, Ok(class)) => kept.push((pair.clone(), class)),
                 (Some(why), _) => lost.push(format!("line {}: {why}", pair.line)),
@@ -171,9 +181,6 @@ impl Samples {
                 )));
             }
             context.note(format!("{shown}: {count} of {all} pairs are left out, the first: {first}"));
-        }
-        if prompted > 0 {
-            context.note(format!("{shown}: {prompted} prompts are not read: this model is told no class"));
         }
         Ok(kept)
     }
@@ -287,7 +294,8 @@ mod tests {
         let drawn = Drawn { rows: vec![0.0; 8], shape: [1].into(), classes: vec![0; 8], nfe: 0, seconds: 0.0 };
         let scores = Scores { axes: vec!["VQ".into(), "MQ".into()], values: Vec::new() };
         let verdicts = vec![First, Second, /**/ Tie, Second, /**/ Invalid, First, /**/ Tie, Invalid];
-        let people = People { candidates: Candidates { drawn, scores }, verdicts, file: "p.csv".into() };
+        let people =
+            People { candidates: Candidates { drawn, scores }, verdicts, file: "p.csv".into(), prompts: Vec::new() };
         assert_eq!(people.preferred(&[1.0, 0.5]), [First, Second, First, Tie]);
         assert_eq!(people.preferred(&[0.0, 1.0]), [Second, Second, First, Tie]);
         let three = People { verdicts: vec![First, First, Second], ..people };

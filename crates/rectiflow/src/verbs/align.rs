@@ -6,13 +6,14 @@
 use crate::{
     Context, Error, Model, Recipe,
     align::{
-        Candidates, Judge, People, PeopleRequest,
+        Candidates, Judge, People, PeopleRequest, Prompts,
         duel::{DuelSource, DuelTask},
         grpo::{GroupSource, GroupTask},
         judge::weights,
         weighted::{Chosen, WeightedTask},
     },
     stage::{Lineage, Resume, Stage, TrainReport},
+    words::Captioned,
 };
 use flow::Coupling;
 use methods::align::{DpoConfig, GrpoConfig, Verdict, WeightConfig, winners};
@@ -115,13 +116,6 @@ pub fn recipe(
              fast afterwards"
         )));
     }
-    // Samples that were compared carry a class, so that such a model would be trained under no prompt at all.
-    if model.words.is_some() {
-        let file = model.file.display();
-        return Err(Error::Usage(format!(
-            "align {file}: it reads prompts; models of classes or of nothing are aligned so far"
-        )));
-    }
     let mut below = theirs.clone();
     below.name = format!("{}-{}", theirs.name, way.name());
     below.lora = Some(LoraConfig { rank: 16, alpha: 32.0, ..LoraConfig::default() });
@@ -129,7 +123,9 @@ pub fn recipe(
     below.train.seconds = 0.0;
     below.train.sample_every = 0; // candidates and `winrate` show more than a sheet
     below.train.validate_every = 0;
-    below.train.condition_dropout = 0.0;
+    if model.words.is_none() {
+        below.train.condition_dropout = 0.0; // models of text keep the side that guidance contrasts with
+    }
     below.train.optim.lr = if let Way::Grpo(_) = way { 3e-4 } else { 1e-3 };
     below.perceptual = None;
     let recipe = overrides(crate::recipe::Layers::new().recipe(&below))?.build()?;
@@ -161,7 +157,7 @@ pub fn align(
         return by_groups(config, &request, recipe, model, context);
     }
     let preferred = Preferred::of(&request, &model, recipe.seed, context)?;
-    let Preferred { by, candidates, rewards, verdicts } = &preferred;
+    let Preferred { by, candidates, rewards, verdicts, prompts } = &preferred;
     let decided = verdicts.iter().filter(|v| matches!(v, Verdict::First | Verdict::Second)).count();
     let none = || {
         Error::Failure(format!(
@@ -184,6 +180,7 @@ pub fn align(
                 objective: recipe.objective(),
                 reference: model.net,
                 seed,
+                prompts: prompts.clone(),
                 seen: RefCell::default(),
                 over: RefCell::default(),
             };
@@ -193,17 +190,24 @@ pub fn align(
         Way::Rwr(config) => {
             let weights = config.weights(rewards).map_err(|error| Error::Failure(error.to_string()))?;
             let all: Vec<usize> = (0..candidates.drawn.len()).collect();
-            let mut source = Chosen::new(candidates, &all, batch, seed).ok_or_else(none)?;
-            stage.run_after(Some(&lineage), net, &WeightedTask { flow, weights }, &mut source, context)?
+            let mut source = told(Chosen::new(candidates, &all, batch, seed).ok_or_else(none)?, prompts.as_ref());
+            stage.run_after(Some(&lineage), net, &WeightedTask { flow, weights }, &mut *source, context)?
         }
         Way::Sft => {
             let pairs: Vec<[usize; 2]> = (0..candidates.pairs()).map(|k| [2 * k, 2 * k + 1]).collect();
-            let mut source = Chosen::new(candidates, &winners(&pairs, verdicts), batch, seed).ok_or_else(none)?;
-            stage.run_after(Some(&lineage), net, &flow, &mut source, context)?
+            let chosen = Chosen::new(candidates, &winners(&pairs, verdicts), batch, seed).ok_or_else(none)?;
+            let mut source = told(chosen, prompts.as_ref());
+            stage.run_after(Some(&lineage), net, &flow, &mut *source, context)?
         }
         Way::Grpo(_) => return Err(Error::Failure("Flow-GRPO has no pairs".into())),
     };
     Ok(AlignReport { judge: by.clone(), pairs: [candidates.pairs(), decided], train })
+}
+
+/// Samples with their prompts read, where classes stand for some.
+fn told(chosen: Chosen, prompts: Option<&Prompts>) -> Box<dyn train::Source> {
+    let names = prompts.map(|prompts| prompts.texts().to_vec()).unwrap_or_default();
+    Captioned::named(Box::new(chosen), prompts.map(Prompts::words), names)
 }
 
 /// The model's network, with the correction that learns where the recipe has one.
@@ -273,6 +277,12 @@ fn by_groups(
             );
         }
     };
+    if model.words.is_some() {
+        return refuse(format!(
+            "align grpo: {} reads prompts, and groups are of one class so far; align it by dpo, rwr or sft",
+            model.file.display()
+        ));
+    }
     if !recipe.pairs_are_independent() || model.recipe.path.has_latent() {
         return refuse(format!(
             "align grpo: {} does not start from noise of its own on a one-sided path, so that its score, which noise on the way \
@@ -309,6 +319,8 @@ struct Preferred {
     /// Of each sample; none where people compared them.
     rewards: Vec<f64>,
     verdicts: Vec<Verdict>,
+    /// What classes stand for, of a model that reads prompts.
+    prompts: Option<Prompts>,
 }
 
 impl Preferred {
@@ -324,7 +336,12 @@ impl Preferred {
                     Candidates::of(model, &model.recipe.sample, &judge, pairs.unwrap_or(PAIRS), seed ^ SEED, context)?;
                 let rewards = candidates.scores.weighted(&weights);
                 let verdicts = candidates.preferred(&rewards);
-                Ok(Self { by: judge.label(), candidates, rewards, verdicts })
+                let asked = match &model.words {
+                    Some(_) => candidates.asked(model)?,
+                    None => Vec::new(),
+                };
+                let by = judge.label();
+                Ok(Self { by, candidates, rewards, verdicts, prompts: None }.in_words(model, &asked))
             }
             Preference::People(file) => {
                 if let Way::Rwr(_) = request.asked.way {
@@ -337,9 +354,24 @@ impl Preferred {
                 let people = People::read(file, &model.subject, seed, context)?;
                 let weights = weights(request.asked.weights.as_deref(), &people.candidates.scores.axes)?;
                 let verdicts = people.preferred(&weights);
-                Ok(Self { by: people.label(), candidates: people.candidates, rewards: Vec::new(), verdicts })
+                if model.words.is_none() {
+                    people.note_unread(&model.subject, context);
+                }
+                let (by, candidates) = (people.label(), people.candidates);
+                let preferred = Self { by, candidates, rewards: Vec::new(), verdicts, prompts: None };
+                Ok(preferred.in_words(model, &people.prompts))
             }
         }
+    }
+
+    /// The same with prompts for classes, where the model reads them.
+    fn in_words(mut self, model: &Model, asked: &[String]) -> Self {
+        if let Some(words) = &model.words {
+            let (prompts, numbers) = Prompts::of(words, asked);
+            self.candidates.drawn.classes = numbers;
+            self.prompts = Some(prompts);
+        }
+        self
     }
 }
 

@@ -131,6 +131,7 @@ impl Labelled {
         context: &mut Context,
     ) -> Result<Self, Error> {
         let people = People::read(request, &model.subject, seed, context)?;
+        people.note_unread(&model.subject, context);
         let (file, all) = (people.file.display(), people.candidates.pairs());
         let held_out = held_out.unwrap_or(all.div_ceil(10));
         if held_out == 0 || held_out >= all {
