@@ -144,7 +144,7 @@ fn a_pair_file_of_pictures_teaches_a_reward_and_a_model() {
     assert!(right >= 0.8, "{made}");
     assert!(made["labels"].as_str().unwrap().starts_with("people ("));
     // Held to the same file: an oracle of brightness is always right, whether it is named by its axis or as the whole.
-    // Mutants: the two samples of a pair exchanged, ties counted among the decided.
+    // Mutants, named and not run: the two samples of a pair exchanged, ties counted among the decided.
     let bench = |judge: &str, more: &[&str]| {
         let mut command = rectiflow();
         command.args(["reward", "bench", judge, "--pairs"]).arg(at("pairs.csv")).args(more);

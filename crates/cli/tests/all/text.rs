@@ -152,7 +152,7 @@ fn prompts_go_from_training_to_one_step() {
     let mut class = program();
     class.arg("sample").arg(at("base")).args(["--class", "0", "-o"]).arg(at("no.npy"));
     class.assert().code(2).stderr(predicate::str::contains("--prompt"));
-    // Aligned under its prompts. Mutants: compared samples trained under no prompt; under another pair's.
+    // Aligned under its prompts. Mutants, named and not run: compared samples trained under no prompt; under another pair's.
     let align = |way: &str, to: &str| {
         let mut command = program();
         command.args(["align", way, "--batch-size", "8", "--set", "lora={rank=2,alpha=4.0}", "-o"]);

@@ -144,7 +144,7 @@ fn autoencoder_encodes_and_decodes_as_the_reference() {
     golden.holds("vae.output_mel", net.decode(latent));
 }
 
-/// Mutants: heads turned by row, column and frame in another order, a table left out, queries normalised head by head.
+/// Mutant tried: heads turned by row, column and frame. Named: a table left out, queries normalised head by head.
 #[test]
 fn wan_answers_as_the_reference() {
     let (at, golden) = (folder("wan_tiny").join("transformer"), Golden::of("wan_tiny"));
@@ -158,8 +158,8 @@ fn wan_answers_as_the_reference() {
     assert!(said(text.replace("\"eps\"", "\"window\": 3, \"eps\"")).contains("window is 3"));
 }
 
-/// Mutants: the first frame doubled, the two halves of a doubled rate exchanged, zeros in place of what came before a piece, the deviation
-/// divided by.
+/// Mutant tried: the two halves of a doubled rate exchanged. Named: the first frame doubled, zeros in place of what came before a piece, the
+/// deviation divided by.
 #[test]
 fn the_codec_of_clips_encodes_and_decodes_as_the_reference() {
     let device = Device::flex();
@@ -178,7 +178,7 @@ fn the_codec_of_clips_encodes_and_decodes_as_the_reference() {
     (1..4).for_each(|frames| golden.holds("euler.video", net.decode_in(z.clone(), frames)));
 }
 
-/// Mutants: padding listened to, what is said of it kept, the first block's bias for all.
+/// Mutant tried: what is said of padding kept. Named: padding listened to, the first block's bias for all.
 #[test]
 fn umt5_reads_as_the_reference() {
     let device = Device::flex();
