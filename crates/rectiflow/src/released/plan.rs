@@ -82,7 +82,10 @@ pub fn plan(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Result<R
         let network = name == network_of(model.family());
         let alive = match name {
             _ if network => prepared.network_bytes(),
-            "vae" => decoding(&prepared.codec, request.tile.map_or(size, |tile| size.map(|side| side.min(tile)))),
+            "vae" => {
+                let shown = prepared.length.map_or(0, |length| length.frames);
+                decoding(&prepared.codec, request.tile.map_or(size, |tile| size.map(|side| side.min(tile))), shown)
+            }
             // A few megabytes of tokens, whatever the encoder.
             _ => 16 << 20,
         };
@@ -126,12 +129,13 @@ fn stored_as(source: &dyn TensorSource, name: &str, numbers: u64) -> (u64, u64) 
 }
 
 /// Bytes of a decoder at its widest: what goes into the finest level's first block, that normalised, and what comes out of it.
-fn decoding(codec: &Codec, [height, width]: [usize; 2]) -> u64 {
+fn decoding(codec: &Codec, [height, width]: [usize; 2], frames: usize) -> u64 {
     let [finest, before] = codec.finest();
     let each = match codec {
         Codec::Picture(_) => 2 * before + finest,
-        // A convolution in time copies its input for each frame that it sees.
-        Codec::Clip(_) => 6 * finest,
+        // A convolution in time copies its input for each frame that it sees, beside what is normalised and kept for the shortcut; then
+        // the frames themselves, as they come and as they are written. Measured (docs/released-models.md).
+        Codec::Clip(_) => 20 * finest + 2 * codec.out_channels() * frames,
     };
     (4 * height * width * each) as u64
 }
