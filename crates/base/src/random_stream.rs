@@ -69,8 +69,12 @@ streams! {
     Slices = Probe 2,
     /// Which rows of features are kept.
     KeptRows = Probe 3,
-    /// What is unknown in what a restoration starts from: noise of the measurement, its mask.
+    /// Noise of what a restoration starts from.
     Measurement = Probe 4,
+    /// Which pixels a drawn mask hides.
+    HiddenPixels = Probe 11,
+    /// Which numbers of a sample are sensed.
+    SensedNumbers = Probe 12,
     /// Sounds that a listener learns from.
     ListenedSounds = Probe 7,
     /// Sounds that it is tried on.

@@ -34,8 +34,8 @@ pub fn papers() -> Vec<base::Paper> {
     let few_steps = [reflow::RECTIFIED_DIFFUSION, target::PERFLOW, target::MEAN_FLOW, target::SHORTCUT];
     let beside = [stepsize::BOSS, one_more_step::ONE_MORE_STEP];
     let steering = [steer::flowchef::FLOWCHEF, steer::mpgd::MPGD, steer::dps::DPS, steer::freedom::FREEDOM];
-    let editing =
-        [steer::ot_ode::OT_ODE, steer::pnp_flow::PNP_FLOW, edit::flow_edit::FLOW_EDIT, edit::sd_edit::SD_EDIT];
+    let solving = [steer::ot_ode::OT_ODE, steer::pnp_flow::PNP_FLOW, steer::flow_dps::FLOW_DPS, steer::d_flow::D_FLOW];
+    let editing = [edit::flow_edit::FLOW_EDIT, edit::sd_edit::SD_EDIT];
     let aligning = [align::VIDEO_ALIGN, align::dpo::DIFFUSION_DPO, align::FLOW_GRPO];
-    few_steps.into_iter().chain(beside).chain(steering).chain(editing).chain(aligning).collect()
+    few_steps.into_iter().chain(beside).chain(steering).chain(solving).chain(editing).chain(aligning).collect()
 }

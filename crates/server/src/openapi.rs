@@ -178,10 +178,15 @@ fn restore() -> Vec<Key> {
         mask(),
         hole(),
         method(),
-        Key("task", "string", "`inpaint`, `super`, `deblur` or `colour`.", json!("inpaint")),
-        Key("scale", "integer", "Of `super`: pixels to a side that were averaged.", Value::Null),
-        Key("taps", "integer", "Of `deblur`: the size of the blur, odd.", Value::Null),
+        Key("task", "string", "`inpaint`, `super`, `deblur`, `colour`, `dequantise` or `jpeg`.", json!("inpaint")),
+        Key("scale", "integer", "Of `super`: pixels to a side that one was made of.", Value::Null),
+        Key("bicubic", "boolean", "Of `super`: by cubic convolution and not by averages.", Value::Null),
+        Key("taps", "integer", "Of `deblur`: the size of the Gaussian, odd.", Value::Null),
         Key("sigma", "number", "Of `deblur`: its deviation in pixels.", Value::Null),
+        Key("motion", "number", "Of `deblur`: pixels of a motion in place of a Gaussian.", Value::Null),
+        Key("angle", "number", "Of `deblur`: degrees of the motion against the clock.", Value::Null),
+        Key("bits", "integer", "Of `dequantise`: bits that are left of a value.", Value::Null),
+        Key("quality", "integer", "Of `jpeg`: from 1 to 100.", Value::Null),
     ]
 }
 

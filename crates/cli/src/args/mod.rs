@@ -20,7 +20,7 @@ pub use make::{Codec, Demo, Fast, Pairs, Plan, Student, StudentMethod, Toy, Trai
 pub use separate::Separate;
 pub use serve::{Label, Serve};
 pub use shape::{Extract, Place, Shape, ShapeVerb};
-pub use use_it::{BesideArgs, Edit, Invert, Restore};
+pub use use_it::{BesideArgs, Edit, Invert, Restore, TaskArgs};
 
 use clap::{
     ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint,

@@ -28,6 +28,58 @@ pub struct BesideArgs {
     pub max_sequence_length: Option<usize>,
 }
 
+/// What was done to pictures that `restore` undoes. Every option belongs to one task.
+#[derive(Args, Debug)]
+pub struct TaskArgs {
+    /// What was done to them: inpaint (part is unknown), super (fewer pixels), deblur, colour (none is left), sense (some numbers of a
+    /// random transform are known), dequantise (few levels are left), jpeg (its rounding), phase (magnitudes of the Fourier transform
+    /// are known).
+    #[arg(long, value_parser = rectiflow::restoring::TASKS)]
+    pub task: String,
+    /// inpaint: the hole, side of a square in the middle, or row,column,height,width.
+    #[arg(long = "box", value_name = "SIDE|ROW,COLUMN,HEIGHT,WIDTH")]
+    pub hole: Option<String>,
+    /// inpaint: the hole as a picture of the model's size: white is unknown, black is known.
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub mask: Option<PathBuf>,
+    /// inpaint: this share of the pixels is unknown, chosen at random by the seed (0.7).
+    #[arg(long, value_name = "SHARE")]
+    pub scattered: Option<f64>,
+    /// inpaint: strokes of a brush over this share of the pixels, drawn by the seed (0.3).
+    #[arg(long, value_name = "SHARE")]
+    pub strokes: Option<f64>,
+    /// super: enlarge by this factor; 2 without.
+    #[arg(long)]
+    pub scale: Option<usize>,
+    /// super: pixels came of cubic convolution, as programs shrink pictures, and not of averages.
+    #[arg(long)]
+    pub bicubic: bool,
+    /// deblur: size of the Gaussian in pixels, odd; 7 without.
+    #[arg(long)]
+    pub taps: Option<usize>,
+    /// deblur: deviation of the Gaussian in pixels; 1 without.
+    #[arg(long)]
+    pub sigma: Option<f64>,
+    /// deblur: a motion of so many pixels in place of a Gaussian.
+    #[arg(long, value_name = "PIXELS")]
+    pub motion: Option<f64>,
+    /// deblur: direction of the motion in degrees against the clock; 0, along the row, without.
+    #[arg(long, value_name = "DEGREES", allow_negative_numbers = true)]
+    pub angle: Option<f64>,
+    /// deblur: weights of the blur, a picture's brightness or FILE.npy [h w], odd; brought to the sum one.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub kernel: Option<PathBuf>,
+    /// sense: this share of the numbers is known; 0.25 without.
+    #[arg(long)]
+    pub share: Option<f64>,
+    /// dequantise: bits that are left of a value; 2 without.
+    #[arg(long)]
+    pub bits: Option<u32>,
+    /// jpeg: its quality, from 1 to 100; 10 without.
+    #[arg(long)]
+    pub quality: Option<u32>,
+}
+
 #[derive(Args, Debug)]
 pub struct Restore {
     #[command(flatten)]
@@ -47,24 +99,8 @@ pub struct Restore {
     /// Bring pictures of another size to the model's.
     #[arg(long)]
     pub resize: bool,
-    /// What was done to them.
-    #[arg(long, value_parser = ["inpaint", "super", "deblur", "colour"])]
-    pub task: String,
-    /// The hole: side of a square in the middle, or row,column,height,width.
-    #[arg(long = "box", value_name = "SIDE|ROW,COLUMN,HEIGHT,WIDTH")]
-    pub hole: Option<String>,
-    /// The hole as a picture of the model's size: white is unknown, black is known.
-    #[arg(long, value_hint = ValueHint::FilePath)]
-    pub mask: Option<PathBuf>,
-    /// Enlarge by this factor; 2 without.
-    #[arg(long)]
-    pub scale: Option<usize>,
-    /// Size of the blur in pixels, odd; 7 without.
-    #[arg(long)]
-    pub taps: Option<usize>,
-    /// Deviation of the blur in pixels; 1 without.
-    #[arg(long)]
-    pub sigma: Option<f64>,
+    #[command(flatten)]
+    pub task: TaskArgs,
     /// Deviation of the noise in what is known, in units of [-1, 1]: added with --degrade, taken into account either way.
     #[arg(long, default_value_t = 0.0)]
     pub noise: f64,
@@ -77,7 +113,7 @@ pub struct Restore {
     /// '{ type = "picture", file = "x.png", mask = "white-counts.png", weight = 0.5 }'.
     #[arg(long, value_name = "TABLE")]
     pub toward: Vec<String>,
-    /// Ways of restoring, separated by commas: flowchef, mpgd, dps, freedom, ot-ode, pnp-flow, the published settings
+    /// Ways of restoring, separated by commas: flowchef, mpgd, dps, freedom, ot-ode, pnp-flow, flow-dps, d-flow, the published settings
     /// (flowchef:pixel), or spelled out: '{ type = "flowchef", inner = 3 }'.
     #[arg(long, default_value = "flowchef")]
     pub method: String,

@@ -6,7 +6,7 @@ use crate::args::{self, Global};
 use rectiflow::{
     Context, Error, editing,
     released::Beside,
-    restoring::{Space, Task, Toward, figures, methods},
+    restoring::{Space, Task, TaskOptions, Toward, figures, methods},
     verbs::{
         self,
         edit::{Asked, EditRequest},
@@ -26,14 +26,44 @@ fn beside(args: args::BesideArgs) -> Result<Beside, Error> {
     })
 }
 
+fn options(args: &args::TaskArgs, seed: u64) -> TaskOptions {
+    let args::TaskArgs { task: _, hole, mask, scattered, strokes, scale, bicubic, taps, sigma, .. } = args;
+    let &args::TaskArgs { motion, angle, share, bits, quality, .. } = args;
+    TaskOptions {
+        hole: hole.clone(),
+        mask: mask.clone(),
+        scattered: *scattered,
+        strokes: *strokes,
+        scale: *scale,
+        bicubic: *bicubic,
+        taps: *taps,
+        sigma: *sigma,
+        motion,
+        angle,
+        kernel: args.kernel.clone(),
+        share,
+        bits,
+        quality,
+        seed,
+    }
+}
+
 pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Restore { model, input, degrade, originals, num, resize, hole, mask, scale, taps, sigma, .. } = request;
+    let args::Restore { model, input, degrade, originals, num, resize, task, .. } = request;
     if request.solver.solver.is_some() {
         let remedy = "a restoration makes its own steps; freedom takes one: --method '{ type = \"freedom\", solver = { type = \"heun\" } }'";
         return Err(Error::Usage(format!("--solver: {remedy}")));
     }
-    let task = Task::named(&request.task, hole.as_deref(), mask.as_deref(), scale, (taps, sigma))?;
+    let seed = request.solver.seed.unwrap_or(0);
+    let task = Task::named(&task.task, &options(&task, seed))?;
     let methods = methods(&request.method)?;
+    if (request.kappa.is_some() || request.force) && !methods.iter().any(|(method, _)| method.has_kappa()) {
+        let names: Vec<_> = methods.iter().map(|(method, _)| method.name()).collect();
+        let names = names.join(", ");
+        return Err(Error::Usage(format!(
+            "--kappa or --force: {names} has none, its steps follow from something else; leave it out"
+        )));
+    }
     let methods = methods.into_iter().map(|(m, steps)| (m.with(request.kappa, request.force), steps)).collect();
     let command: Vec<String> = std::env::args().collect();
     let request = RestoreRequest {
@@ -53,7 +83,7 @@ pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Con
         overrides: overrides(&request.solver),
         class: request.class,
         prompts: request.prompt,
-        seed: request.solver.seed.unwrap_or(0),
+        seed,
         output: request.output,
         rows: request.rows,
         command: format!("rectiflow {}", command[1..].join(" ")),

@@ -12,15 +12,20 @@
 //! | FreeDoM (arXiv 2303.09833) | yes | 1 and those of its solver | [`freedom`] |
 //! | OT-ODE (arXiv 2310.04432) | yes | 1 | [`ot_ode`] |
 //! | PnP-Flow (arXiv 2410.02423) | no | one per draw | [`pnp_flow`] |
+//! | FlowDPS (arXiv 2503.08136) | no | 1 | [`flow_dps`] |
+//! | D-Flow (arXiv 2402.14017) | yes | two per step of every round, and more | [`d_flow`] |
 //!
 //! Step sizes are **κ**: the step times the largest curvature of the cost. It means the same at every resolution and for every
 //! measurement; along a measured direction one step multiplies the residual by `1 - κ`.
 
 pub mod conjugate;
 pub mod cost;
+pub mod d_flow;
 pub mod decoded;
+mod descent;
 pub mod dps;
 pub mod ends;
+pub mod flow_dps;
 pub mod flowchef;
 pub mod freedom;
 pub mod mpgd;
@@ -28,11 +33,14 @@ pub mod operator;
 pub mod ot_ode;
 pub mod pnp_flow;
 pub mod preset;
+pub mod sensor;
 pub mod through;
 
 pub use cost::{Cost, Linear, Measurement, Weighed};
+pub use d_flow::DFlow;
 pub use decoded::{Decode, Decoded};
 pub use dps::Dps;
+pub use flow_dps::FlowDps;
 pub use flowchef::{FlowChef, Rule};
 pub use freedom::FreeDom;
 pub use mpgd::Mpgd;
@@ -40,6 +48,7 @@ pub use operator::Operator;
 pub use ot_ode::OtOde;
 pub use pnp_flow::PnpFlow;
 pub use preset::Preset;
+pub use sensor::Sensor;
 pub use through::Lifted;
 
 use crate::MethodError;
@@ -93,6 +102,10 @@ pub enum Steering {
     OtOde(OtOde),
     /// Gradient step, fresh noise, denoising, again and again.
     PnpFlow(PnpFlow),
+    /// Gradient steps on the data estimate, weighed by its noise, and fresh noise in the other.
+    FlowDps(FlowDps),
+    /// The starting noise moved until what it flows to fits.
+    DFlow(DFlow),
 }
 
 impl Steering {
@@ -105,6 +118,8 @@ impl Steering {
             Self::FreeDom(_) => "freedom",
             Self::OtOde(_) => "ot_ode",
             Self::PnpFlow(_) => "pnp_flow",
+            Self::FlowDps(_) => "flow_dps",
+            Self::DFlow(_) => "d_flow",
         }
     }
 
@@ -117,10 +132,17 @@ impl Steering {
             Self::FreeDom(FreeDom::default()),
             Self::OtOde(OtOde::default()),
             Self::PnpFlow(PnpFlow::default()),
+            Self::FlowDps(FlowDps::default()),
+            Self::DFlow(DFlow::default()),
         ]
     }
 
-    /// The same with `κ`, and with leave to use 2 and more if `unstable`. OT-ODE has none: its steps follow from the noise.
+    /// Whether it has a `κ`. OT-ODE's steps follow from the noise, D-Flow's from a line search.
+    pub fn has_kappa(&self) -> bool {
+        !matches!(self, Self::OtOde(_) | Self::DFlow(_))
+    }
+
+    /// The same with `κ`, where it has one, and with leave to use 2 and more if `unstable`.
     pub fn with(mut self, kappa: Option<f64>, unstable: bool) -> Self {
         let (own, free) = match &mut self {
             Self::FlowChef(m) => {
@@ -130,7 +152,8 @@ impl Steering {
                 m.unstable |= unstable;
                 return self;
             }
-            Self::OtOde(_) => return self,
+            Self::OtOde(_) | Self::DFlow(_) => return self,
+            Self::FlowDps(m) => (&mut m.kappa, &mut m.unstable),
             Self::Mpgd(m) => (&mut m.kappa, &mut m.unstable),
             Self::Dps(m) => (&mut m.kappa, &mut m.unstable),
             Self::FreeDom(m) => (&mut m.kappa, &mut m.unstable),
@@ -153,12 +176,14 @@ impl Steering {
             Self::FreeDom(method) => method.check(),
             Self::OtOde(method) => method.check(),
             Self::PnpFlow(method) => method.check(),
+            Self::FlowDps(method) => method.check(),
+            Self::DFlow(method) => method.check(),
         }
     }
 
     /// Whether it differentiates the field, whose weights must then lie where there is a tape.
     pub fn differentiates(&self) -> bool {
-        matches!(self, Self::Dps(_) | Self::FreeDom(_) | Self::OtOde(_))
+        matches!(self, Self::Dps(_) | Self::FreeDom(_) | Self::OtOde(_) | Self::DFlow(_))
     }
 
     /// Whether it can be asked for nothing but the misfit to a linear measurement.
@@ -166,7 +191,7 @@ impl Steering {
         match self {
             Self::OtOde(_) | Self::PnpFlow(_) => true,
             Self::FlowChef(method) => method.project,
-            Self::Mpgd(_) | Self::Dps(_) | Self::FreeDom(_) => false,
+            Self::Mpgd(_) | Self::Dps(_) | Self::FreeDom(_) | Self::FlowDps(_) | Self::DFlow(_) => false,
         }
     }
 
@@ -187,6 +212,8 @@ impl Steering {
             Self::FreeDom(method) => method.run(problem, x),
             Self::OtOde(method) => method.run(problem, x),
             Self::PnpFlow(method) => method.run(problem, x),
+            Self::FlowDps(method) => method.run(problem, x),
+            Self::DFlow(method) => method.run(problem, x),
         }
     }
 }

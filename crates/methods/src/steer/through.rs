@@ -29,6 +29,30 @@ pub fn through<const D: usize>(
     t: f64,
     covector: impl FnOnce(&Tensor<D>) -> Result<Tensor<D>, MethodError>,
 ) -> Result<Through<D>, MethodError> {
+    let Recorded { leaf, velocity, ends } = recorded(problem, path, x, t)?;
+    let plain = Ends { source: ends.source.clone().inner(), data: ends.data.clone().inner() };
+    let covector = covector(&plain.data)?;
+    let pulled = pull(&leaf, ends.data, covector);
+    Ok(Through { velocity: velocity.inner(), ends: plain, pulled })
+}
+
+/// A point on the tape, its velocity and its ends.
+pub(super) struct Recorded<const D: usize> {
+    pub leaf: Tensor<D>,
+    pub velocity: Tensor<D>,
+    pub ends: Ends<D>,
+}
+
+/// Evaluates the field at `x`, time `t`, with a tape.
+///
+/// # Errors
+/// As [`through`].
+pub(super) fn recorded<const D: usize>(
+    problem: &Problem<'_, D>,
+    path: &Path,
+    x: &Tensor<D>,
+    t: f64,
+) -> Result<Recorded<D>, MethodError> {
     let times = Times::all(t, x.dims()[0]);
     let leaf = x.clone().detach().autodiff().require_grad();
     let velocity = problem.field.velocity(leaf.clone(), &times, problem.condition);
@@ -40,13 +64,14 @@ pub fn through<const D: usize>(
                 .into(),
         ));
     }
-    let plain = Ends { source: ends.source.clone().inner(), data: ends.data.clone().inner() };
-    let covector = covector(&plain.data)?;
+    Ok(Recorded { leaf, velocity, ends })
+}
+
+/// `covector` at `made`, pulled back to `leaf`.
+pub(super) fn pull<const D: usize>(leaf: &Tensor<D>, made: Tensor<D>, covector: Tensor<D>) -> Tensor<D> {
     // Rows are independent, so the sum over rows gives every row its own derivative.
-    let product = rows::sum(ends.data * covector.autodiff()).sum();
-    let pulled = leaf.grad(&product.backward());
-    let pulled = pulled.unwrap_or_else(|| x.zeros_like());
-    Ok(Through { velocity: velocity.inner(), ends: plain, pulled })
+    let product = rows::sum(made * covector.autodiff()).sum();
+    leaf.grad(&product.backward()).unwrap_or_else(|| leaf.zeros_like().inner())
 }
 
 /// A field whose weights lie where there is a tape, for points with and without one: those without go there and come back.

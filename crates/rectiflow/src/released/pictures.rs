@@ -368,8 +368,8 @@ impl Steerable for Pictures {
 
     fn check_taped(&self) -> Result<(), Error> {
         Err(Error::Usage(format!(
-            "--method: dps, freedom and ot-ode differentiate the network, and {} is a released one, whose tape would be many times its \
-             size; use flowchef or mpgd, or for holes pnp-flow",
+            "--method: dps, freedom, ot-ode and d-flow differentiate the network, and {} is a released one, whose tape would be many times its \
+             size; use flowchef, mpgd or flow-dps, or for holes pnp-flow",
             self.place()
         )))
     }

@@ -2,7 +2,7 @@
 
 use crate::{Context, Error, assets};
 use base::{Tensor, TensorData};
-use methods::steer::Operator;
+use methods::steer::Sensor;
 use metrics::{Lpips, LpipsConfig, LpipsNet, psnr, ssim};
 use serde::Serialize;
 
@@ -111,19 +111,24 @@ pub struct Compared {
     pub lpips: Option<f64>,
 }
 
-/// Root mean square of `A x - y` over all measured values of all pictures.
+/// Root mean square of the misfit to all measured values of all pictures.
 ///
 /// # Errors
 /// A device that cannot be read.
-pub fn residual(operator: &dyn Operator, pictures: &[f32], measured: &[f32]) -> Result<f64, Error> {
-    let (n, m) = operator.sizes();
-    let count = pictures.len() / n;
-    let x = Tensor::<2>::from_data(TensorData::new(pictures.to_vec(), [count, n]), &base::Device::flex());
-    let again = crate::sampling::host(operator.forward(x))?;
+pub fn residual(sensor: &Sensor, pictures: &[f32], measured: &[f32]) -> Result<f64, Error> {
+    let (n, m) = sensor.sizes();
+    let (count, device) = (pictures.len() / n, base::Device::flex());
+    let rows = |values: &[f32], each| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [count, each]), &device);
+    let cost = sensor.cost(rows(measured, m), 0.0)?.value(rows(pictures, n));
+    let squares: f64 = crate::sampling::host(cost)?.into_iter().map(|half| 2.0 * f64::from(half)).sum();
     // Of a mask what is not known is zero on both sides; the mean is over what is known.
-    let ones = Tensor::<2>::ones([1, n], &base::Device::flex());
-    let known = crate::sampling::host(operator.forward(ones))?.iter().filter(|v| **v != 0.0).count().min(m);
-    let squares: f64 = again.iter().zip(measured).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    let known = match sensor.operator() {
+        Some(operator) if n == m => {
+            let ones = operator.forward(Tensor::<2>::ones([1, n], &device));
+            crate::sampling::host(ones)?.iter().filter(|v| **v != 0.0).count()
+        }
+        _ => m,
+    };
     Ok((squares / (known * count).max(1) as f64).sqrt())
 }
 

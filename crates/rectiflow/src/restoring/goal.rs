@@ -13,10 +13,10 @@ use crate::{
 use base::{Shape, Tensor, TensorData};
 use methods::{
     MethodError,
-    steer::{Cost, Decoded, Measurement, Operator, Steering, Weighed, decoded, operator::Mask},
+    steer::{Cost, Decoded, Measurement, Sensor, Steering, Weighed, decoded, operator::Mask},
 };
 use serde::Serialize;
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 /// Where a flow of latents is held to what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,8 +41,8 @@ impl Space {
 
 /// What is known of pictures.
 pub(crate) struct Goal {
-    operator: Arc<dyn Operator>,
-    /// One after another, as the operator measures.
+    sensor: Sensor,
+    /// One after another, as the sensor measures.
     measured: Vec<f32>,
     /// Noise in what is measured.
     noise: f64,
@@ -55,7 +55,7 @@ pub(crate) struct Goal {
 }
 
 impl Goal {
-    /// Holds `model` to `measured`, what `operator` keeps of pictures; `space` is where a flow of latents is held, by habit on the
+    /// Holds `model` to `measured`, what `sensor` keeps of pictures; `space` is where a flow of latents is held, by habit on the
     /// latents for holes and through the decoder else.
     ///
     /// # Errors
@@ -63,15 +63,15 @@ impl Goal {
     pub fn new(
         model: &dyn Steerable,
         task: &Task,
-        operator: &Arc<dyn Operator>,
+        sensor: &Sensor,
         (measured, noise): (&[f32], f64),
         (space, pulls): (Option<Space>, Vec<Pull>),
         context: &mut Context,
     ) -> Result<Self, Error> {
         let space = space_of(model, task, noise, (space, !pulls.is_empty()))?;
         let picture = model.picture()?;
-        let made = |(operator, pulls): (Arc<dyn Operator>, Vec<Pull>), measured, decoder| Self {
-            operator,
+        let made = |(sensor, pulls): (Sensor, Vec<Pull>), measured, decoder| Self {
+            sensor,
             measured,
             noise,
             space,
@@ -80,9 +80,9 @@ impl Goal {
             picture,
         };
         match space {
-            None => Ok(made((operator.clone(), pulls), measured.to_vec(), None)),
+            None => Ok(made((sensor.clone(), pulls), measured.to_vec(), None)),
             Some(Space::Latent) => {
-                let known = known(&**operator, model.picture()?, model.moved())?;
+                let known = known(sensor, model.picture()?, model.moved())?;
                 let mask = Mask::new(known).map_err(|error| {
                     Error::Usage(format!(
                         "--task inpaint in latents: {error}; one latent is {} pixels wide, give --cost decoder",
@@ -92,25 +92,26 @@ impl Goal {
                 let latents = model.encode(measured, context)?;
                 let size = model.moved().numel();
                 let rows = Tensor::<2>::from_data(
-                    TensorData::new(latents, [measured.len() / operator.sizes().1, size]),
+                    TensorData::new(latents, [measured.len() / sensor.sizes().1, size]),
                     &base::Device::flex(),
                 );
+                let mask = Sensor::linear(mask);
                 let measured = host(mask.forward(rows))?;
-                Ok(made((Arc::new(mask), pulls), measured, None))
+                Ok(made((mask, pulls), measured, None))
             }
             Some(Space::Decoder) => {
                 let wanted = || Error::Failure(format!("{}: it has no decoder", model.place()));
                 let decoder = model.decoder(&context.device)?.ok_or_else(wanted)?;
                 crate::memory::check_tape(decoder.bytes)?;
-                let curvature = stretched(&decoder, (operator, &pulls, picture), model.moved(), &context.device)?;
-                Ok(made((operator.clone(), pulls), measured.to_vec(), Some((decoder, curvature))))
+                let curvature = stretched(&decoder, (sensor, &pulls, picture), model.moved(), &context.device)?;
+                Ok(made((sensor.clone(), pulls), measured.to_vec(), Some((decoder, curvature))))
             }
         }
     }
 
     /// How many pictures there are.
     pub fn count(&self) -> usize {
-        self.measured.len() / self.operator.sizes().1
+        self.measured.len() / self.sensor.sizes().1
     }
 
     /// Refuses, before anything is opened, a method that cannot be asked for this.
@@ -124,19 +125,31 @@ impl Goal {
         (space, pulled): (Option<Space>, bool),
         methods: impl Iterator<Item = &'m Steering> + Clone,
     ) -> Result<(), Error> {
-        let linear = space_of(model, task, noise, (space, pulled))? != Some(Space::Decoder) && !pulled;
+        if noise > 0.0 && task.is_rounding() {
+            return Err(Error::Usage(format!(
+                "--noise with --task {}: rounding is what is unknown there, and noise beside it is not modelled; leave it out",
+                task.name()
+            )));
+        }
+        let decoded = space_of(model, task, noise, (space, pulled))? == Some(Space::Decoder);
+        let linear = !decoded && !pulled && task.is_linear();
         if methods.clone().any(Steering::differentiates) {
             model.check_taped()?;
         }
         match methods.filter(|method| !linear && method.needs_linear()).last() {
             None => Ok(()),
             Some(method) if pulled => Err(Error::Usage(format!(
-                "--method {}: it solves a linear measurement and cannot be asked for --toward; use flowchef, mpgd, dps or freedom",
+                "--method {}: it solves a linear measurement and cannot be asked for --toward; use flowchef, mpgd, flow-dps, dps, freedom or d-flow",
                 method.name()
             ))),
+            Some(method) if !task.is_linear() => Err(Error::Usage(format!(
+                "--method {}: it solves linear measurements, and --task {} is none; use flowchef, mpgd, flow-dps, dps, freedom or d-flow",
+                method.name(),
+                task.name()
+            ))),
             Some(method) => Err(Error::Usage(format!(
-                "--method {}: it solves linear measurements, and through a decoder nothing is linear; use flowchef, mpgd, dps or \
-                 freedom, or for holes --cost latent",
+                "--method {}: it solves linear measurements, and through a decoder nothing is linear; use flowchef, mpgd, \
+                 flow-dps, dps, freedom or d-flow, or for holes --cost latent",
                 method.name()
             ))),
         }
@@ -157,10 +170,10 @@ impl Goal {
     /// # Errors
     /// Settings out of range.
     pub fn cost(&self, rows: Range<usize>, device: &base::Device) -> Result<Box<dyn Cost + '_>, Error> {
-        let m = self.operator.sizes().1;
+        let m = self.sensor.sizes().1;
         let known = self.measured[rows.start * m..rows.end * m].to_vec();
         let known = Tensor::<2>::from_data(TensorData::new(known, [rows.len(), m]), device);
-        let misfit: Box<dyn Cost + '_> = Box::new(Measurement::new(self.operator.clone(), known, self.noise)?);
+        let misfit: Box<dyn Cost + '_> = self.sensor.cost(known, self.noise)?;
         let cost = match self.pulls.is_empty() {
             true => misfit,
             false => {
@@ -212,15 +225,15 @@ fn space_of(
 }
 
 /// Which latents, `[c h w]`, are known: those all of whose pixels are.
-fn known(operator: &dyn Operator, [_, h, w]: [usize; 3], latent: Shape) -> Result<Vec<bool>, Error> {
+fn known(sensor: &Sensor, [_, h, w]: [usize; 3], latent: Shape) -> Result<Vec<bool>, Error> {
     let [c, rows, columns] = latent.image()?;
     if h % rows != 0 || w % columns != 0 {
         return Err(Error::Usage(format!(
             "--cost latent: latents of {rows} x {columns} do not divide pictures of {h} x {w}; use --cost decoder"
         )));
     }
-    let ones = Tensor::<2>::ones([1, operator.sizes().0], &base::Device::flex());
-    let pixels = host(operator.forward(ones))?;
+    let ones = Tensor::<2>::ones([1, sensor.sizes().0], &base::Device::flex());
+    let pixels = host(sensor.forward(ones))?;
     let mut cells = vec![true; rows * columns];
     for (i, _) in pixels[..h * w].iter().enumerate().filter(|(_, value)| **value == 0.0) {
         cells[i / w / (h / rows) * columns + i % w / (w / columns)] = false;
@@ -232,7 +245,7 @@ fn known(operator: &dyn Operator, [_, h, w]: [usize; 3], latent: Shape) -> Resul
 /// pictures, so that none depends on those beside it.
 fn stretched(
     decoder: &Decoder,
-    (operator, pulls, picture): (&Arc<dyn Operator>, &[Pull], [usize; 3]),
+    (sensor, pulls, picture): (&Sensor, &[Pull], [usize; 3]),
     latent: Shape,
     device: &Chosen,
 ) -> Result<f64, Error> {
@@ -242,9 +255,11 @@ fn stretched(
         let values: Vec<f32> = (0..latent.numel()).map(wave).collect();
         Tensor::<2>::from_data(TensorData::new(values, [1, latent.numel()]), &device.device)
     };
+    // What is rounded bends nowhere more than what is not.
+    let (weight, operator) = sensor.steepest();
     let nothing = Tensor::<2>::zeros([1, operator.sizes().1], &device.device);
-    let misfit: Box<dyn Cost + '_> = Box::new(Measurement::new(operator.clone(), nothing, 0.0)?);
-    let mut all = vec![(1.0, misfit)];
+    let misfit: Box<dyn Cost + '_> = Box::new(Measurement::new(operator, nothing, 0.0)?);
+    let mut all = vec![(weight, misfit)];
     for pull in pulls {
         // A class is flat beside the misfit here as on pictures.
         all.extend(Some(pull.cost(1, picture, &device.device)?).filter(|(_, cost)| cost.curvature() > 0.0));
@@ -260,7 +275,7 @@ mod tests {
     use crate::{
         asked::Classes,
         released::{Beside, Change, Pictures},
-        restoring::{Hole, Picture, Toward},
+        restoring::{Blur, Hole, Picture, Toward},
         steerable::Way,
     };
     use base::RandomStream;
@@ -282,7 +297,7 @@ mod tests {
         let model = Pictures::open(&change, &mut context).unwrap();
         // A latent is four pixels wide: the hole touches rows 2 to 4 and columns 4 to 8 of 8 x 12.
         let task = Task::Inpaint(Hole::Box([10, 17, 9, 16]));
-        let operator = task.operator([3, 32, 48]).unwrap();
+        let operator = task.sensor([3, 32, 48]).unwrap();
         let picture: Vec<f32> = (0..3 * 32 * 48).map(|i| (0.01 * i as f32).sin() * 0.8).collect();
         let picture = Tensor::<2>::from_data(TensorData::new(picture, [1, 3 * 32 * 48]), &base::Device::flex());
         let measured = host(operator.forward(picture)).unwrap();
@@ -330,15 +345,16 @@ mod tests {
         let set = data::open(&data::DataConfig { limit: Some(1), ..Default::default() }).unwrap();
         let mut curvature = |task: &Task, weight: Option<f64>| {
             let toward = |weight| Toward::Picture(Picture { file: file.clone(), mask: None, weight });
-            let open = |weight| Pull::open(&toward(weight), shape, &set, &context.device).unwrap();
+            let open = |weight| Pull::open(&toward(weight), shape, Some(&set), &context.device).unwrap();
             let pulls: Vec<Pull> = weight.map(open).into_iter().collect();
-            let operator = task.operator(shape).unwrap();
+            let operator = task.sensor(shape).unwrap();
             let measured = vec![0.0; operator.sizes().1];
             let space = (Some(Space::Decoder), pulls);
             let goal = Goal::new(&model, task, &operator, (&measured, 0.0), space, &mut context).unwrap();
             goal.cost(0..1, &base::Device::flex()).unwrap().curvature()
         };
-        let (blur, fewer) = (Task::Deblur { taps: 7, sigma: 2.0 }, Task::Super { scale: 4 });
+        let (blur, fewer) =
+            (Task::Deblur(Blur::Gaussian { taps: 7, sigma: 2.0 }), Task::Super { scale: 4, bicubic: false });
         let plain = curvature(&blur, None) / curvature(&fewer, None);
         let pulled = curvature(&blur, Some(1e3)) / curvature(&fewer, Some(1e3));
         assert!((pulled - 1.0).abs() < 1e-2 && (plain - 1.0).abs() > 0.1, "{pulled} {plain}");

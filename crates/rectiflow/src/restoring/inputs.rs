@@ -4,7 +4,7 @@ use super::Task;
 use crate::Error;
 use base::{Device, Key, RandomStream, Tensor, TensorData};
 use data::{DataConfig, Dataset, Split};
-use methods::steer::Operator;
+use methods::steer::Sensor;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,8 +20,8 @@ pub struct Inputs {
     pub originals: Option<Vec<f32>>,
     /// What the set is called.
     pub set: String,
-    /// The pictures as they came.
-    pub(crate) dataset: Arc<dyn Dataset>,
+    /// The pictures as they came, where what came were pictures.
+    pub(crate) dataset: Option<Arc<dyn Dataset>>,
 }
 
 /// Where they come from.
@@ -50,11 +50,12 @@ impl Inputs {
     pub fn read(
         source: &Source,
         task: &Task,
-        operator: &dyn Operator,
+        sensor: &Sensor,
         shape: [usize; 3],
         device: &Device,
     ) -> Result<Self, Error> {
-        let wanted = if source.degrade { shape } else { task.measured(shape) };
+        let wanted = if source.degrade { Some(shape) } else { task.measured(shape) };
+        let Some(wanted) = wanted else { return Self::numbers(source, task, sensor, shape) };
         let set = open(source.input, wanted, source.resize, "--input")?;
         let count = source.count.unwrap_or(usize::MAX).min(set.len());
         let rows: Vec<usize> = (0..count).collect();
@@ -62,8 +63,8 @@ impl Inputs {
         let names = (rows.iter()).map(|row| name(&*set, *row)).collect();
         let set_name = called(source.input, &*set);
         if source.degrade {
-            let measured = degrade(&values, operator, source, device)?;
-            return Ok(Self { names, measured, originals: Some(values), set: set_name, dataset: set });
+            let measured = degrade(&values, sensor, source, device)?;
+            return Ok(Self { names, measured, originals: Some(values), set: set_name, dataset: Some(set) });
         }
         let originals = match source.originals {
             None => None,
@@ -80,7 +81,32 @@ impl Inputs {
                 Some(data::gather(&*others, &rows)?.rows)
             }
         };
-        Ok(Self { names, measured: values, originals, set: set_name, dataset: set })
+        Ok(Self { names, measured: values, originals, set: set_name, dataset: Some(set) })
+    }
+
+    /// What is known is no picture: a file of numbers, such as `restore` leaves as `measured.npy`.
+    fn numbers(source: &Source, task: &Task, sensor: &Sensor, [c, h, w]: [usize; 3]) -> Result<Self, Error> {
+        let (place, m) = (source.input, sensor.sizes().1);
+        let usage = |why: String| Error::Usage(format!("--input {place}: {why}"));
+        if !Path::new(place).is_file() || !place.to_ascii_lowercase().ends_with(".npy") {
+            return Err(usage(format!(
+                "--task {} leaves no picture but numbers: give --degrade with originals, or the FILE.npy of {m} numbers a picture",
+                task.name()
+            )));
+        }
+        if source.originals.is_some() {
+            return Err(usage("numbers have no names to find --originals by; leave it out".into()));
+        }
+        let (axes, values) = media::arrays::read_npy(Path::new(place))?;
+        if axes.len() != 2 || axes[1] != m || axes[0] == 0 || values.iter().any(|v| !v.is_finite()) {
+            return Err(usage(format!(
+                "it holds {axes:?} numbers, and for pictures of {c} x {h} x {w} finite ones in a row of {m} for each are wanted"
+            )));
+        }
+        let count = source.count.unwrap_or(usize::MAX).min(axes[0]);
+        let names = (0..count).map(|row| format!("{row:06}")).collect();
+        let measured = values[..count * m].to_vec();
+        Ok(Self { names, measured, originals: None, set: place.to_owned(), dataset: None })
     }
 }
 
@@ -164,12 +190,12 @@ fn name(set: &dyn Dataset, row: usize) -> String {
     key.unwrap_or_else(|| format!("{row:06}"))
 }
 
-/// What `operator` keeps of the originals, with noise.
-fn degrade(originals: &[f32], operator: &dyn Operator, source: &Source, device: &Device) -> Result<Vec<f32>, Error> {
-    let (n, m) = operator.sizes();
+/// What `sensor` keeps of the originals, with noise.
+fn degrade(originals: &[f32], sensor: &Sensor, source: &Source, device: &Device) -> Result<Vec<f32>, Error> {
+    let (n, m) = sensor.sizes();
     let count = originals.len() / n;
     let x = Tensor::<2>::from_data(TensorData::new(originals.to_vec(), [count, n]), device);
-    let mut measured = crate::sampling::host(operator.forward(x))?;
+    let mut measured = crate::sampling::host(sensor.forward(x))?;
     if source.noise > 0.0 {
         let key = Key::of(source.seed, RandomStream::Measurement);
         for (row, values) in measured.chunks_mut(m).enumerate() {
@@ -177,7 +203,10 @@ fn degrade(originals: &[f32], operator: &dyn Operator, source: &Source, device: 
         }
         // What is not measured has no noise either.
         let again = Tensor::<2>::from_data(TensorData::new(measured, [count, m]), device);
-        let kept = if n == m && operator.is_flat() { operator.forward(again) } else { again };
+        let kept = match sensor.operator() {
+            Some(operator) if n == m && operator.is_flat() => operator.forward(again),
+            _ => again,
+        };
         measured = crate::sampling::host(kept)?;
     }
     Ok(measured)

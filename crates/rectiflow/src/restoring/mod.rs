@@ -3,6 +3,7 @@
 pub mod figures;
 mod goal;
 pub mod inputs;
+mod options;
 pub mod page;
 mod run;
 pub mod task;
@@ -12,8 +13,9 @@ pub use figures::{Figures, Judge};
 pub(crate) use goal::Goal;
 pub use goal::Space;
 pub use inputs::Inputs;
+pub use options::{TASKS, TaskOptions};
 pub(crate) use run::{Run, told};
-pub use task::{Hole, Task};
+pub use task::{Blur, Hole, Task};
 pub(crate) use toward::Pull;
 pub use toward::{Class, Picture, Toward};
 

@@ -1,36 +1,72 @@
-//! What was done to pictures and is to be undone: a hole, fewer pixels, a blur, no colour.
+//! What was done to pictures and is to be undone: a hole, fewer pixels, a blur, no colour, few numbers, rounding, lost phases.
 
 use crate::Error;
+use base::{Key, RandomStream};
 use data::{DataConfig, Split};
 use methods::MethodError;
 use methods::steer::{
-    Operator,
-    operator::{Grey, Mask, Separable},
+    Sensor,
+    operator::{Grey, Kernel, Mask, Sampled, Separable},
+    sensor::{Magnitudes, Rounded},
 };
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 /// A degradation of known kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Task {
     /// Part of every picture is unknown.
     Inpaint(Hole),
-    /// Averages of squares of so many pixels are known.
+    /// Fewer pixels are known.
     Super {
-        /// Side of a square.
+        /// How many times fewer on each side.
         scale: usize,
+        /// By cubic convolution; averages of squares else.
+        bicubic: bool,
     },
-    /// A Gaussian blur is known.
-    Deblur {
+    /// A blur is known.
+    Deblur(Blur),
+    /// The mean of the channels is known.
+    Colour,
+    /// Some numbers of a random transform are known.
+    Sense {
+        /// How many, of all.
+        share: f64,
+        /// Of the transform.
+        seed: u64,
+    },
+    /// Few levels are known.
+    Dequantise {
+        /// Their number is two to this.
+        bits: u32,
+    },
+    /// What JPEG leaves is known.
+    Jpeg {
+        /// From 1 to 100.
+        quality: u32,
+    },
+    /// Magnitudes of the Fourier transform are known.
+    Phase,
+}
+
+/// How pictures were blurred.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Blur {
+    /// By a Gaussian.
+    Gaussian {
         /// Its size, odd.
         taps: usize,
         /// Its deviation in pixels.
         sigma: f64,
     },
-    /// The mean of the channels is known.
-    Colour,
+    /// By a motion in a straight line.
+    Motion {
+        /// Its pixels.
+        length: f64,
+        /// Degrees against the clock from the row.
+        angle: f64,
+    },
+    /// By the weights in a file: a picture, or an array `[h w]`.
+    Kernel(PathBuf),
 }
 
 /// Where pictures are unknown.
@@ -44,6 +80,20 @@ pub enum Hole {
     Mask(PathBuf),
     /// Pixel by pixel, `[h w]`: whether it is unknown.
     Pixels(Vec<bool>),
+    /// Every pixel with a chance, the same in all pictures.
+    Scattered {
+        /// The chance.
+        share: f64,
+        /// Of the choice.
+        seed: u64,
+    },
+    /// Under strokes of a brush, the same in all pictures.
+    Strokes {
+        /// How much they cover.
+        share: f64,
+        /// Of the strokes.
+        seed: u64,
+    },
 }
 
 impl Hole {
@@ -66,51 +116,17 @@ impl Hole {
 }
 
 impl Task {
-    /// The task of these options.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for an option that belongs to another task, or one that is missing.
-    pub fn named(
-        name: &str,
-        hole: Option<&str>,
-        mask: Option<&Path>,
-        scale: Option<usize>,
-        blur: (Option<usize>, Option<f64>),
-    ) -> Result<Self, Error> {
-        let stray =
-            |option: &str, of: &str| Err(Error::Usage(format!("{option} belongs to --task {of}, not to {name}")));
-        if name != "inpaint" && (hole.is_some() || mask.is_some()) {
-            return stray("--box or --mask", "inpaint");
-        }
-        if name != "super" && scale.is_some() {
-            return stray("--scale", "super");
-        }
-        if name != "deblur" && (blur.0.is_some() || blur.1.is_some()) {
-            return stray("--taps or --sigma", "deblur");
-        }
-        match (name, hole, mask) {
-            ("inpaint", Some(_), Some(_)) => {
-                Err(Error::Usage("--box and --mask both say where the hole is: give one".into()))
-            }
-            ("inpaint", Some(hole), None) => Ok(Self::Inpaint(Hole::parse(hole)?)),
-            ("inpaint", None, Some(mask)) => Ok(Self::Inpaint(Hole::Mask(mask.to_path_buf()))),
-            ("inpaint", None, None) => {
-                Err(Error::Usage("--task inpaint: say where the hole is with --box or --mask".into()))
-            }
-            ("super", ..) => Ok(Self::Super { scale: scale.unwrap_or(2) }),
-            ("deblur", ..) => Ok(Self::Deblur { taps: blur.0.unwrap_or(7), sigma: blur.1.unwrap_or(1.0) }),
-            ("colour", ..) => Ok(Self::Colour),
-            _ => Err(Error::Usage(format!("--task {name} is unknown; there are inpaint, super, deblur and colour"))),
-        }
-    }
-
     /// Name on the command line.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Inpaint(_) => "inpaint",
             Self::Super { .. } => "super",
-            Self::Deblur { .. } => "deblur",
+            Self::Deblur(_) => "deblur",
             Self::Colour => "colour",
+            Self::Sense { .. } => "sense",
+            Self::Dequantise { .. } => "dequantise",
+            Self::Jpeg { .. } => "jpeg",
+            Self::Phase => "phase",
         }
     }
 
@@ -123,17 +139,44 @@ impl Task {
             }
             Self::Inpaint(Hole::Mask(file)) => format!("the white part of {}", file.display()),
             Self::Inpaint(Hole::Pixels(_)) => "the marked part".into(),
-            Self::Super { scale } => format!("averages of {scale} x {scale} pixels"),
-            Self::Deblur { taps, sigma } => format!("a Gaussian blur of deviation {sigma} over {taps} x {taps} pixels"),
+            Self::Inpaint(Hole::Scattered { share, seed }) => {
+                format!("{:.0} % of the pixels at random (seed {seed})", 100.0 * share)
+            }
+            Self::Inpaint(Hole::Strokes { share, seed }) => {
+                format!("strokes over {:.0} % of the pixels (seed {seed})", 100.0 * share)
+            }
+            Self::Super { scale, bicubic: false } => format!("averages of {scale} x {scale} pixels"),
+            Self::Super { scale, bicubic: true } => format!("bicubic pixels, {scale} x {scale} times fewer"),
+            Self::Deblur(Blur::Gaussian { taps, sigma }) => {
+                format!("a Gaussian blur of deviation {sigma} over {taps} x {taps} pixels")
+            }
+            Self::Deblur(Blur::Motion { length, angle }) => {
+                format!("a motion of {length} pixels at {angle} degrees")
+            }
+            Self::Deblur(Blur::Kernel(file)) => format!("a blur by {}", file.display()),
             Self::Colour => "grey pictures".into(),
+            Self::Sense { share, seed } => format!("{:.0} % of random cosines (seed {seed})", 100.0 * share),
+            Self::Dequantise { bits } => format!("{} levels", 1u64 << (*bits).min(63)),
+            Self::Jpeg { quality } => format!("JPEG's rounding at quality {quality}"),
+            Self::Phase => "magnitudes of the Fourier transform".into(),
         }
+    }
+
+    /// Whether what is known is linear in the pictures.
+    pub fn is_linear(&self) -> bool {
+        !self.is_rounding() && *self != Self::Phase
+    }
+
+    /// Whether it rounds.
+    pub fn is_rounding(&self) -> bool {
+        matches!(self, Self::Dequantise { .. } | Self::Jpeg { .. })
     }
 
     /// What it does to pictures `[c h w]`.
     ///
     /// # Errors
-    /// [`Error::Usage`] for pictures that it cannot be done to; a mask that cannot be read or fits no picture.
-    pub fn operator(&self, shape: [usize; 3]) -> Result<Arc<dyn Operator>, Error> {
+    /// [`Error::Usage`] for pictures that it cannot be done to; a mask or kernel that cannot be read or fits no picture.
+    pub fn sensor(&self, shape: [usize; 3]) -> Result<Sensor, Error> {
         let [c, h, w] = shape;
         if h < 2 || w < 2 {
             return Err(Error::Usage(format!(
@@ -143,47 +186,98 @@ impl Task {
         }
         let refused = |error: MethodError| Error::Usage(format!("--task {}: {error}", self.name()));
         Ok(match self {
-            Self::Inpaint(Hole::Middle(side)) => {
-                if *side > h || *side > w {
-                    return Err(Error::Usage(format!("--box {side} is larger than the model's pictures of {h} x {w}")));
-                }
-                Arc::new(Mask::hole(shape, [(h - side) / 2, (w - side) / 2], [*side; 2]).map_err(refused)?)
+            Self::Inpaint(hole) => Sensor::linear(hole.mask(shape, &refused)?),
+            Self::Super { scale, bicubic: false } => {
+                Sensor::linear(Separable::pooling(shape, *scale).map_err(refused)?)
             }
-            Self::Inpaint(Hole::Box([top, left, height, width])) => {
-                Arc::new(Mask::hole(shape, [*top, *left], [*height, *width]).map_err(refused)?)
+            Self::Super { scale, bicubic: true } => Sensor::linear(Separable::bicubic(shape, *scale).map_err(refused)?),
+            Self::Deblur(Blur::Gaussian { taps, sigma }) => {
+                Sensor::linear(Separable::blur(shape, *taps, *sigma).map_err(refused)?)
             }
-            Self::Inpaint(Hole::Mask(file)) => Arc::new(Mask::new(known(file, shape, "--mask")?).map_err(refused)?),
-            Self::Inpaint(Hole::Pixels(unknown)) => {
-                if unknown.len() != h * w {
-                    return Err(Error::Usage(format!(
-                        "--mask: it has {} pixels, the model's pictures {h} x {w}",
-                        unknown.len()
-                    )));
-                }
-                let known = (0..c).flat_map(|_| unknown.iter().map(|unknown| !unknown));
-                Arc::new(Mask::new(known.collect()).map_err(refused)?)
+            Self::Deblur(Blur::Motion { length, angle }) => {
+                Sensor::linear(Kernel::motion(shape, *length, *angle).map_err(refused)?)
             }
-            Self::Super { scale } => Arc::new(Separable::pooling(shape, *scale).map_err(refused)?),
-            Self::Deblur { taps, sigma } => Arc::new(Separable::blur(shape, *taps, *sigma).map_err(refused)?),
-            Self::Colour => Arc::new(Grey::new(shape).map_err(refused)?),
+            Self::Deblur(Blur::Kernel(file)) => {
+                let (weights, size) = weights(file)?;
+                let told = |error| Error::Usage(format!("--kernel {}: {error}", file.display()));
+                Sensor::linear(Kernel::new(shape, &weights, size).map_err(told)?)
+            }
+            Self::Colour => Sensor::linear(Grey::new(shape).map_err(refused)?),
+            Self::Sense { share, seed } => {
+                let key = Key::of(*seed, RandomStream::SensedNumbers);
+                Sensor::linear(Sampled::new(shape, *share, key).map_err(refused)?)
+            }
+            Self::Dequantise { bits } => Sensor::Rounded(Rounded::levels(shape, *bits).map_err(refused)?),
+            Self::Jpeg { quality } => Sensor::Rounded(Rounded::jpeg(shape, *quality).map_err(refused)?),
+            Self::Phase => Sensor::Magnitudes(Magnitudes::new(shape)),
         })
     }
 
     /// Pixels of the pictures of which such a size is known, height first.
     pub fn original(&self, size: [usize; 2]) -> [usize; 2] {
         match self {
-            Self::Super { scale } => size.map(|pixels| pixels.saturating_mul(*scale)),
-            Self::Colour | Self::Inpaint(_) | Self::Deblur { .. } => size,
+            Self::Super { scale, .. } => size.map(|pixels| pixels.saturating_mul(*scale)),
+            _ => size,
         }
     }
 
-    /// `[c h w]` of what is known of a picture `[c h w]`.
-    pub fn measured(&self, [c, h, w]: [usize; 3]) -> [usize; 3] {
+    /// `[c h w]` of what is known of a picture `[c h w]`; none where that is no picture.
+    pub fn measured(&self, [c, h, w]: [usize; 3]) -> Option<[usize; 3]> {
         match self {
-            Self::Super { scale } => [c, h / scale, w / scale],
-            Self::Colour => [1, h, w],
-            Self::Inpaint(_) | Self::Deblur { .. } => [c, h, w],
+            Self::Super { scale, .. } => Some([c, h / scale, w / scale]),
+            Self::Colour => Some([1, h, w]),
+            Self::Inpaint(_) | Self::Deblur(_) | Self::Dequantise { .. } | Self::Jpeg { .. } => Some([c, h, w]),
+            Self::Sense { .. } | Self::Phase => None,
         }
+    }
+}
+
+impl Hole {
+    /// What it leaves known of pictures `[c h w]`.
+    fn mask(&self, shape: [usize; 3], refused: &dyn Fn(MethodError) -> Error) -> Result<Mask, Error> {
+        let [c, h, w] = shape;
+        let key = |seed: &u64| Key::of(*seed, RandomStream::HiddenPixels);
+        let mask = match self {
+            Self::Middle(side) if *side > h || *side > w => {
+                return Err(Error::Usage(format!("--box {side} is larger than the model's pictures of {h} x {w}")));
+            }
+            Self::Middle(side) => Mask::hole(shape, [(h - side) / 2, (w - side) / 2], [*side; 2]),
+            Self::Box([top, left, height, width]) => Mask::hole(shape, [*top, *left], [*height, *width]),
+            Self::Mask(file) => Mask::new(known(file, shape, "--mask")?),
+            Self::Pixels(unknown) if unknown.len() != h * w => {
+                return Err(Error::Usage(format!(
+                    "--mask: it has {} pixels, the model's pictures {h} x {w}",
+                    unknown.len()
+                )));
+            }
+            Self::Pixels(unknown) => Mask::new((0..c).flat_map(|_| unknown.iter().map(|unknown| !unknown)).collect()),
+            Self::Scattered { share, seed } => Mask::scattered(shape, *share, key(seed)),
+            Self::Strokes { share, seed } => Mask::strokes(shape, *share, key(seed)),
+        };
+        mask.map_err(refused)
+    }
+
+    /// Whether it was drawn at random, so that nobody else has it.
+    pub fn is_drawn(&self) -> bool {
+        matches!(self, Self::Scattered { .. } | Self::Strokes { .. })
+    }
+}
+
+/// The weights in a file and their height and width: a picture's brightness, or an array as it is.
+fn weights(file: &Path) -> Result<(Vec<f64>, [usize; 2]), Error> {
+    let array = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"));
+    if !array {
+        let (values, [_, h, w]) = picture(file, 1, "--kernel")?;
+        return Ok((values.into_iter().map(|v| (f64::from(v) + 1.0) / 2.0).collect(), [h, w]));
+    }
+    let (axes, values) = media::arrays::read_npy(file)?;
+    match axes[..] {
+        [h, w] => Ok((values.into_iter().map(f64::from).collect(), [h, w])),
+        _ => Err(Error::Usage(format!(
+            "--kernel {}: it is an array of {} axes; give height and width",
+            file.display(),
+            axes.len()
+        ))),
     }
 }
 

@@ -8,7 +8,11 @@ use crate::{Error, device::Chosen, judge, sampling, steerable::tape};
 use base::{Tensor, TensorData};
 use burn::tensor::activation::log_softmax;
 use data::Dataset;
-use methods::steer::{Cost, Measurement, Operator, cost::ByTape, operator::Mask};
+use methods::steer::{
+    Cost, Measurement, Operator,
+    cost::ByTape,
+    operator::{Mask, Whole},
+};
 use metrics::classifier::Classifier;
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc};
@@ -93,14 +97,19 @@ impl Pull {
     ///
     /// # Errors
     /// Files that cannot be read or are of another size; a class that there is not.
-    pub fn open(toward: &Toward, shape: [usize; 3], set: &Arc<dyn Dataset>, device: &Chosen) -> Result<Self, Error> {
+    pub fn open(
+        toward: &Toward,
+        shape: [usize; 3],
+        set: Option<&Arc<dyn Dataset>>,
+        device: &Chosen,
+    ) -> Result<Self, Error> {
         match toward {
             Toward::Class(Class { class, weight, classifier }) => {
                 // Weights lie where there is a tape: the pictures' gradient goes through them.
                 let taped = tape(device);
                 let found = match classifier {
                     Some(file) => Some(Classifier::load(file, &taped.device)?),
-                    None => judge::shipped(set, &taped)?,
+                    None => set.map(|set| judge::shipped(set, &taped)).transpose()?.flatten(),
                 };
                 let found = found.ok_or_else(|| {
                     let how = "name one by `classifier = \"FILE\"` (`rectiflow classifier train` makes one)";
@@ -181,35 +190,6 @@ impl Pull {
     }
 }
 
-/// Every value of a picture.
-struct Whole(usize);
-
-impl Operator for Whole {
-    fn name(&self) -> &'static str {
-        "the whole picture"
-    }
-
-    fn sizes(&self) -> (usize, usize) {
-        (self.0, self.0)
-    }
-
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        x
-    }
-
-    fn adjoint(&self, r: Tensor<2>) -> Tensor<2> {
-        r
-    }
-
-    fn bound(&self) -> f64 {
-        1.0
-    }
-
-    fn is_flat(&self) -> bool {
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,7 +219,7 @@ mod tests {
         let set = data::open(&data::DataConfig { limit: Some(4), ..Default::default() }).unwrap();
         let shape = [1, 28, 28];
         let toward = Toward::parse("{ type = \"class\", class = \"Bag\", weight = 2 }").unwrap();
-        let pull = Pull::open(&toward, shape, &set, &device).unwrap();
+        let pull = Pull::open(&toward, shape, Some(&set), &device).unwrap();
         let (weight, cost) = pull.cost(4, shape, &device.device).unwrap();
         let rows = data::gather(&*set, &[0, 1, 2, 3]).unwrap().rows;
         let mut x = Tensor::<2>::from_data(TensorData::new(rows.clone(), [4, 784]), &device.device);
@@ -262,7 +242,7 @@ mod tests {
         let error = Pull::open(
             &Toward::parse("{ type = \"class\", class = \"Hat\", weight = 1 }").unwrap(),
             shape,
-            &set,
+            Some(&set),
             &device,
         );
         assert!(error.err().unwrap().to_string().contains("Sneaker"));

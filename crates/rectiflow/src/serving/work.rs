@@ -198,8 +198,8 @@ impl Opened {
         match work {
             Work::Restore(work) => {
                 model.check_steerable("restore")?;
-                let operator = work.task.operator(model.picture()?)?;
-                if operator.sizes().1 != work.measured.get().len() {
+                let sensor = work.task.sensor(model.picture()?)?;
+                if sensor.sizes().1 != work.measured.get().len() {
                     return Err(Error::Usage("--input: what is known has another shape than this task leaves".into()));
                 }
                 let method = &work.method.0;
@@ -277,12 +277,12 @@ impl Opened {
 
     fn restored(&self, work: &Restore, called: &str, context: &mut Context) -> Result<Vec<File>, Error> {
         let model = &self.model;
-        let operator = work.task.operator(model.picture()?)?;
+        let sensor = work.task.sensor(model.picture()?)?;
         let (steering, steps) = &work.method;
         let lift = || model.taped(which(None)?, &self.device);
         let taped = steering.differentiates().then(lift).transpose()?;
         let measured = work.measured.get().repeat(work.count);
-        let goal = Goal::new(model, &work.task, &operator, (&measured, 0.0), (None, Vec::new()), context)?;
+        let goal = Goal::new(model, &work.task, &sensor, (&measured, 0.0), (None, Vec::new()), context)?;
         let run = restoring::Run {
             model,
             taped: taped.as_ref(),

@@ -17,7 +17,7 @@ use crate::{
 };
 use base::{Tensor, TensorData};
 use media::Images;
-use methods::steer::{Operator, Steering};
+use methods::steer::{Sensor, Steering};
 use serde::Serialize;
 use std::{
     path::{Path, PathBuf},
@@ -105,7 +105,9 @@ pub struct RestoreReport {
 pub fn restore(request: &RestoreRequest, context: &mut Context) -> Result<RestoreReport, Error> {
     check(request)?;
     if request.beside.is_for(&request.checkpoint) {
-        let size = match request.resize {
+        // Numbers have no size of their own.
+        let numbers = !request.degrade && request.task.measured([1, 2, 2]).is_none();
+        let size = match request.resize || numbers {
             true => None,
             false => Some(inputs::size(&request.input, "--input")?),
         };
@@ -135,7 +137,7 @@ fn restored(
     context: &mut Context,
 ) -> Result<RestoreReport, Error> {
     let shape = model.picture()?;
-    let operator = request.task.operator(shape)?;
+    let sensor = request.task.sensor(shape)?;
     let held = (request.space, !request.toward.is_empty());
     let methods = request.methods.iter().map(|(method, _)| method);
     Goal::check(model, (&request.task, request.noise), held, methods)?;
@@ -148,15 +150,15 @@ fn restored(
         noise: request.noise,
         seed: request.seed,
     };
-    let inputs = Inputs::read(&source, &request.task, &*operator, shape, &context.device.device)?;
+    let inputs = Inputs::read(&source, &request.task, &sensor, shape, &context.device.device)?;
     let known = (&*inputs.measured, request.noise);
-    let open = |toward| Pull::open(toward, shape, &inputs.dataset, &context.device);
+    let open = |toward| Pull::open(toward, shape, inputs.dataset.as_ref(), &context.device);
     let pulls = request.toward.iter().map(open).collect::<Result<_, _>>()?;
-    let goal = Goal::new(model, &request.task, &operator, known, (request.space, pulls), context)?;
-    let hole = matches!(request.task, Task::Inpaint(_)).then(|| unknown(&*operator)).transpose()?;
+    let goal = Goal::new(model, &request.task, &sensor, known, (request.space, pulls), context)?;
+    let hole = matches!(request.task, Task::Inpaint(_)).then(|| unknown(&sensor)).transpose()?;
     let judge = Judge::new(shape, hole, context);
-    let back = projected(&*operator, &inputs.measured)?;
-    let mut rows = vec![row("degraded", serde_json::Value::Null, &judge, &back, &inputs, &*operator, None)?];
+    let back = projected(&sensor, &inputs.measured)?;
+    let mut rows = vec![row("degraded", serde_json::Value::Null, &judge, &back, &inputs, &sensor, None)?];
     let mut columns = vec![back];
     for (steering, steps) in &request.methods {
         let average = which(request.ema.as_deref())?;
@@ -176,7 +178,7 @@ fn restored(
         let (restored, nfe, differentiated) = run.restore(steering, *steps, context)?;
         let cost = Some((nfe, differentiated, began.elapsed().as_secs_f64()));
         let settings = serde_json::to_value(steering).unwrap_or_default();
-        rows.push(row(steering.name(), settings, &judge, &restored, &inputs, &*operator, cost)?);
+        rows.push(row(steering.name(), settings, &judge, &restored, &inputs, &sensor, cost)?);
         columns.push(restored);
     }
     let report = RestoreReport {
@@ -222,21 +224,18 @@ fn check(request: &RestoreRequest) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a degraded picture looks like at the size of its original: itself, or `Aᵀ y` over the bound where it is smaller.
-fn projected(operator: &dyn Operator, measured: &[f32]) -> Result<Vec<f32>, Error> {
-    let (n, m) = operator.sizes();
-    if n == m {
-        return Ok(measured.iter().map(|v| v.clamp(-1.0, 1.0)).collect());
-    }
+/// What a degraded picture looks like at the size of its original.
+fn projected(sensor: &Sensor, measured: &[f32]) -> Result<Vec<f32>, Error> {
+    let m = sensor.sizes().1;
     let y = TensorData::new(measured.to_vec(), [measured.len() / m, m]);
-    let back = operator.adjoint(Tensor::<2>::from_data(y, &base::Device::flex())) / operator.bound();
+    let back = sensor.back(Tensor::<2>::from_data(y, &base::Device::flex()));
     Ok(sampling::host(back)?.into_iter().map(|v| v.clamp(-1.0, 1.0)).collect())
 }
 
 /// The values that a mask hides.
-fn unknown(operator: &dyn Operator) -> Result<Vec<bool>, Error> {
-    let (n, _) = operator.sizes();
-    let kept = operator.forward(Tensor::<2>::ones([1, n], &base::Device::flex()));
+fn unknown(sensor: &Sensor) -> Result<Vec<bool>, Error> {
+    let (n, _) = sensor.sizes();
+    let kept = sensor.forward(Tensor::<2>::ones([1, n], &base::Device::flex()));
     Ok(sampling::host(kept)?.into_iter().map(|v| v == 0.0).collect())
 }
 
@@ -246,7 +245,7 @@ fn row(
     judge: &Judge,
     pictures: &[f32],
     inputs: &Inputs,
-    operator: &dyn Operator,
+    sensor: &Sensor,
     cost: Option<(usize, usize, f64)>,
 ) -> Result<Figures, Error> {
     let compared = inputs.originals.as_ref().map(|originals| judge.compare(pictures, originals)).transpose()?;
@@ -259,7 +258,7 @@ fn row(
         psnr_hole: compared.and_then(|c| c.psnr_hole),
         ssim: compared.and_then(|c| c.ssim),
         lpips: compared.and_then(|c| c.lpips),
-        residual: figures::residual(operator, pictures, &inputs.measured)?,
+        residual: figures::residual(sensor, pictures, &inputs.measured)?,
         nfe,
         differentiated,
         seconds,
@@ -284,7 +283,23 @@ fn write(
         }
         Ok(())
     };
-    save(&out.join("degraded"), &inputs.measured, request.task.measured(shape))?;
+    match request.task.measured(shape) {
+        Some(shape) => save(&out.join("degraded"), &inputs.measured, shape)?,
+        None => {
+            // What is known is no picture: its numbers, and something to look at.
+            let (count, all) = (inputs.names.len(), inputs.measured.len());
+            save(&out.join("degraded"), &columns[0], shape)?;
+            media::arrays::save_npy(&out.join("measured.npy"), &[count, all / count.max(1)], &inputs.measured)?;
+        }
+    }
+    if let Task::Inpaint(hole) = &request.task
+        && hole.is_drawn()
+    {
+        let [_, h, w] = shape;
+        let hidden = unknown(&request.task.sensor(shape)?)?;
+        let white = hidden[..h * w].iter().map(|hidden| if *hidden { 1.0 } else { -1.0 }).collect();
+        media::png::save(&out.join("mask.png"), &Images::new(white, 1, [1, h, w])?.bitmap(0), &[])?;
+    }
     let mut names: Vec<String> = vec!["degraded".into()];
     for (i, row) in report.rows.iter().enumerate().skip(1) {
         // Two settings of one method lie side by side.

@@ -8,7 +8,7 @@ use crate::{
 };
 use rectiflow::{
     editing,
-    restoring::{self, Hole, Task},
+    restoring::{self, Hole, Task, TaskOptions},
     separator::Resynthesis,
     serving::{Asked, Edit, Given, Restore, Separate, Work},
 };
@@ -16,6 +16,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Millions of pixels that a picture may have before it is brought to the model's size.
 const MEGAPIXELS: u64 = 32;
+/// Tasks that leave a picture, which can be sent.
+const PICTURED: [&str; 6] = ["inpaint", "super", "deblur", "colour", "dequantise", "jpeg"];
 /// Files that are decoded at a time: few bytes may be hundreds of megabytes for a moment.
 const DECODED: usize = 2;
 
@@ -54,23 +56,35 @@ pub fn change(fields: &mut Fields, served: &Served, run: &Run, settings: Setting
 /// `"do": "restore"`.
 pub fn restore(fields: &mut Fields, served: &Served, run: &Run, settings: Settings) -> Result<(How, All), Refusal> {
     let shape = shape(served, run)?;
-    let name = fields.word("task", &["inpaint", "super", "deblur", "colour"])?;
-    let taps = fields.whole("taps", 1, 99)?.map(|taps| taps as usize);
-    let (scale, sigma) = (fields.whole("scale", 2, 16)?.map(|scale| scale as usize), fields.number("sigma")?);
+    let name = fields.word("task", &PICTURED)?;
+    let mut whole = |key, least, most| fields.whole(key, least, most);
+    let (scale, taps) = (whole("scale", 2, 16)?, whole("taps", 1, 99)?);
+    let (bits, quality) = (whole("bits", 1, 7)?, whole("quality", 1, 100)?);
+    let options = TaskOptions {
+        // Where a hole is stands in the pictures themselves.
+        hole: (name == "inpaint").then(|| "1".into()),
+        scale: scale.map(|scale| scale as usize),
+        bicubic: fields.flag("bicubic")?.unwrap_or(false),
+        taps: taps.map(|taps| taps as usize),
+        sigma: fields.number("sigma")?,
+        motion: fields.number("motion")?,
+        angle: fields.number("angle")?,
+        bits: bits.map(|bits| bits as u32),
+        quality: quality.map(|quality| quality as u32),
+        ..TaskOptions::default()
+    };
+    let task = Task::named(name, &options).map_err(|error| refused(served, "task", &error))?;
     if name == "inpaint" {
-        let stray = [("scale", scale.is_some()), ("taps", taps.is_some()), ("sigma", sigma.is_some())];
-        if let Some((key, _)) = stray.iter().find(|(_, given)| *given) {
-            return Err(Refusal::bad(key, "it belongs to another task"));
-        }
         let given = needed(fields, "image", run, shape)?;
         let hole = hole(fields, run, shape, &given)?;
         let missing =
             || Refusal::bad("mask", "say what is missing: with `mask`, `box`, or a picture that is transparent there");
         return restoring(fields, served, run, settings, Task::Inpaint(hole.ok_or_else(missing)?), given);
     }
-    let task = Task::named(name, None, None, scale, (taps, sigma)).map_err(|error| refused(served, "task", &error))?;
-    task.operator(shape).map_err(|error| refused(served, "task", &error))?;
-    let given = needed(fields, "image", run, task.measured(shape))?;
+    task.sensor(shape).map_err(|error| refused(served, "task", &error))?;
+    let known = || Refusal::bad("task", format!("{name} leaves no picture that could be sent"));
+    let known = task.measured(shape).ok_or_else(known)?;
+    let given = needed(fields, "image", run, known)?;
     restoring(fields, served, run, settings, task, given)
 }
 

@@ -1,12 +1,23 @@
-//! Linear measurements of a sample, each a small file with its adjoint: mask, pooling, blur, grey.
+//! Linear measurements of a sample, each a small file with its adjoint: masks, pooling, bicubic pixels, blurs, grey, cosines, waves.
 
+mod bicubic;
+mod cosines;
+mod drawn;
 mod grey;
+mod kernel;
 mod mask;
+mod sampled;
 mod separable;
+mod waves;
+mod whole;
 
 pub use grey::Grey;
+pub use kernel::Kernel;
 pub use mask::Mask;
+pub use sampled::Sampled;
 pub use separable::Separable;
+pub use waves::Waves;
+pub use whole::Whole;
 
 use base::Tensor;
 

@@ -1,4 +1,5 @@
-//! Measurements that act on rows and columns apart, `R x Cᵀ` of every channel: average pooling and Gaussian blur.
+//! Measurements that act on rows and columns apart, `R x Cᵀ` of every channel: average pooling and Gaussian blur here, bicubic pixels
+//! and cosines in files of their own.
 //!
 //! The adjoint is `Rᵀ r C`, exactly, and `A Aᵀ` has the products of the eigenvalues of `R Rᵀ` and `C Cᵀ`.
 
@@ -8,7 +9,7 @@ use base::{Tensor, TensorData};
 
 /// A matrix in row-major order.
 #[derive(Clone, Debug, PartialEq)]
-struct Matrix {
+pub(super) struct Matrix {
     values: Vec<f64>,
     rows: usize,
     columns: usize,
@@ -26,6 +27,12 @@ pub struct Separable {
 }
 
 impl Separable {
+    /// From the matrices of the rows and columns of `channels`; `flat` is the bound of orthogonal ones, which is found out otherwise.
+    pub(super) fn of(name: &'static str, channels: usize, [down, across]: [Matrix; 2], flat: Option<f64>) -> Self {
+        let bound = flat.unwrap_or_else(|| down.bound() * across.bound());
+        Self { name, channels, down, across, bound, flat: flat.is_some() }
+    }
+
     /// Averages of squares of `factor` by `factor` pixels of images `[c h w]`: super-resolution.
     ///
     /// # Errors
@@ -39,7 +46,7 @@ impl Separable {
         let pool =
             |n: usize| Matrix::new(n / factor, n, |i, j| if j / factor == i { 1.0 / factor as f64 } else { 0.0 });
         let bound = (factor as f64).powi(-2);
-        Ok(Self { name: "pooling", channels: c, down: pool(h), across: pool(w), bound, flat: true })
+        Ok(Self::of("pooling", c, [pool(h), pool(w)], Some(bound)))
     }
 
     /// A Gaussian of deviation `sigma` pixels over `taps` by `taps` pixels, its sum one, zeros outside the image `[c h w]`. It is
@@ -62,9 +69,7 @@ impl Separable {
                 if d.abs() <= middle { weight(d) / total } else { 0.0 }
             })
         };
-        let (down, across) = (band(h), band(w));
-        let bound = down.bound() * across.bound();
-        Ok(Self { name: "blur", channels: c, down, across, bound, flat: false })
+        Ok(Self::of("blur", c, [band(h), band(w)], None))
     }
 
     /// Shape of what is measured, `[c h w]`.
@@ -85,7 +90,7 @@ impl Separable {
 }
 
 impl Matrix {
-    fn new(rows: usize, columns: usize, at: impl Fn(usize, usize) -> f64) -> Self {
+    pub(super) fn new(rows: usize, columns: usize, at: impl Fn(usize, usize) -> f64) -> Self {
         let values = (0..rows * columns).map(|k| at(k / columns, k % columns)).collect();
         Self { values, rows, columns }
     }

@@ -178,3 +178,80 @@ fn settings_and_fields_that_make_no_sense_are_refused() {
     let problem = Problem { field: &field, condition: &none, cost: &cost, schedule: &schedule, key, indices: &[0] };
     assert!(Steering::FlowChef(wild).run(&problem, noise(0, 1, D)).is_ok());
 }
+
+/// FlowDPS's three lines, its noise drawn by counter.
+///
+/// Mutants: the weights of what fits and what does not swapped; this time's noise in place of the next one's; one noise for all steps.
+#[test]
+fn flow_dps_is_its_recursion() {
+    let (field, steps, n) = (gaussian().field(), 12, D);
+    let operator = Separable::blur([1, 2, 3], 3, 0.7).unwrap();
+    let (a, bound) = (dense(&operator), operator.bound());
+    let y = host(operator.forward(tensor(&[vec![0.3, -0.4, 0.2, 0.1, 0.6, -0.2]])));
+    let start = noise(0, 1, n);
+    let cost = misfit(operator, &[y.clone()], 0.0);
+    let method = methods::steer::FlowDps { kappa: 0.7, inner: 2, unstable: false };
+    let found = steer(&field, &cost, &Steering::FlowDps(method), steps, start.clone());
+    let (m, s, mut x) = (mean(), spread(), host(start));
+    for k in 0..steps {
+        let (t, next) = (k as f64 / steps as f64, (k + 1) as f64 / steps as f64);
+        let v = |i: usize| {
+            let s = s[i] * s[i];
+            m[i] + (t * s - (1.0 - t)) / ((1.0 - t).powi(2) + t * t * s) * (x[i] - t * m[i])
+        };
+        let (data, source): (Vector, Vector) = (0..n).map(|i| (x[i] + (1.0 - t) * v(i), x[i] - t * v(i))).unzip();
+        let mut fitted = data.clone();
+        for _ in 0..2 {
+            let gap: Vector =
+                a.iter().zip(&y).map(|(row, y)| row.iter().zip(&fitted).map(|(a, d)| a * d).sum::<f64>() - y).collect();
+            let pull = |i: usize| a.iter().zip(&gap).map(|(row, r)| row[i] * r).sum::<f64>();
+            fitted = (0..n).map(|i| fitted[i] - 0.7 / bound * pull(i)).collect();
+        }
+        let fresh: Vector = Key::new(47, Purpose::Noise).fold(k as u64).normals(0, n).map(f64::from).collect();
+        let (now, later) = (1.0 - t, 1.0 - next);
+        x = (0..n)
+            .map(|i| {
+                let noise = later.sqrt() * source[i] + (1.0 - later).sqrt() * fresh[i];
+                next * ((1.0 - now) * data[i] + now * fitted[i]) + later * noise
+            })
+            .collect();
+    }
+    let off = host(found.x).iter().zip(&x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(off < 1e-9 && (found.nfe, found.differentiated) == (12, 0), "{off}");
+}
+
+/// On one Gaussian six steps are an affine map `M x0 + b`, so that D-Flow's descent ends at `x0 + (A M)⁺ (y - A (M x0 + b))`: the nearest
+/// noise that fits, each row by itself.
+///
+/// Mutants: a step's derivative left out on the way back; the pairs of the memory in the wrong order; a step length shared by all rows.
+#[test]
+fn d_flow_finds_the_nearest_noise_that_fits() {
+    let (field, rows) = (gaussian().field(), 3);
+    let mask = || Mask::hole([1, 2, 3], [0, 1], [2, 1]).unwrap();
+    let taped = methods::steer::Lifted(field);
+    let start = noise(0, rows, D);
+    let truth: Vec<Vector> = (0..rows).map(|r| (0..D).map(|i| 0.3 * r as f64 - 0.1 * i as f64).collect()).collect();
+    let y = host(mask().forward(tensor(&truth)));
+    let y: Vec<Vector> = y.chunks(D).map(<[f64]>::to_vec).collect();
+    let cost = misfit(mask(), &y, 0.0);
+    let method = methods::steer::DFlow { rounds: 40, ..Default::default() };
+    let found = steer(&taped, &cost, &Steering::DFlow(method.clone()), 24, start.clone());
+    // Everything is diagonal: a step of a value multiplies its distance from the moving mean.
+    let (m, s) = (mean(), spread());
+    let gain = |i: usize| {
+        (0..6).fold(1.0, |gain: f64, k| {
+            let (t, s) = (f64::from(k) / 6.0, s[i] * s[i]);
+            gain * (1.0 + (t * s - (1.0 - t)) / ((1.0 - t).powi(2) + t * t * s) / 6.0)
+        })
+    };
+    let (x, x0, known) = (host(found.x), host(start.clone()), mask());
+    for k in 0..rows * D {
+        let (row, i) = (k / D, k % D);
+        let free = m[i] + gain(i) * x0[k];
+        let wanted = if known.known()[i] { truth[row][i] } else { free };
+        assert!((x[k] - wanted).abs() < 1e-5, "row {row}, value {i}: {} is not {wanted}", x[k]);
+    }
+    assert!(found.differentiated == 40 * 6 && found.nfe >= 2 * found.differentiated, "{}", found.nfe);
+    let alone = steer(&taped, &misfit(mask(), &y[..1], 0.0), &Steering::DFlow(method), 24, start.slice([0..1, 0..D]));
+    assert!(host(alone.x).iter().zip(&x).all(|(a, b)| (a - b).abs() < 1e-9), "rows do not see one another");
+}

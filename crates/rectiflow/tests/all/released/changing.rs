@@ -12,7 +12,7 @@ use rectiflow::{
     Context, Error, editing,
     overrides::SampleOverrides,
     released::{Asked, Beside, Flow, Network, Prompted, Release, ReleasedRequest, encode, plan},
-    restoring::{Hole, Space, Task},
+    restoring::{Blur, Hole, Space, Task},
     verbs::{
         edit::{Asked as Wanted, EditReport, EditRequest, edit},
         invert::{InvertReport, InvertRequest, invert},
@@ -416,8 +416,9 @@ fn pictures_are_restored_through_latents() {
     let hole = || Task::Inpaint(Hole::Box([8, 16, 16, 16]));
     for (name, task, space) in [
         ("flux_dev_tiny", hole(), Some(Space::Decoder)),
-        ("instaflow_tiny", Task::Super { scale: 4 }, None),
-        ("sd3_tiny", Task::Deblur { taps: 7, sigma: 2.0 }, None),
+        ("instaflow_tiny", Task::Super { scale: 4, bicubic: false }, None),
+        ("instaflow_tiny", Task::Jpeg { quality: 10 }, None),
+        ("sd3_tiny", Task::Deblur(Blur::Gaussian { taps: 7, sigma: 2.0 }), None),
     ] {
         let report = restored(name, dir.path(), task, space, both()).unwrap();
         let misfit: Vec<f64> = report.rows[1..].iter().map(|row| row.residual).collect();

@@ -1,0 +1,154 @@
+//! D-Flow: the starting noise itself is moved until what it flows to fits what is known.
+//!
+//! Ben-Hamu et al., "D-Flow: Differentiating through flows for controlled generation", arXiv 2402.14017: `min over x0 of L(x1(x0))` by
+//! L-BFGS, where `x1` is the end of a few steps of the flow. The gradient is that of those very steps, walked back one at a time from
+//! points that were kept: each is evaluated again with a tape and forgotten, so that the tape never holds more than one evaluation, however
+//! many steps there are, at the price of evaluating twice.
+
+use super::descent::{Memory, dot};
+use super::ends::{Ends, path_of};
+use super::through::{Recorded, pull, recorded};
+use super::{Problem, Steered, gradient, shaped};
+use crate::MethodError;
+use base::{Tensor, TensorData, Times};
+use flow::{Path, rows};
+use serde::{Deserialize, Serialize};
+
+/// D-Flow: Differentiating through Flows for Controlled Generation.
+pub const D_FLOW: base::Paper = base::Paper::arxiv(
+    "benhamu2024dflow",
+    "Ben-Hamu, Heli and Puny, Omri and Gat, Itai and Karrer, Brian and Singer, Uriel and Lipman, Yaron",
+    "D-Flow: Differentiating through Flows for Controlled Generation",
+    (2024, "2402.14017"),
+    "ICML 2024",
+);
+
+/// Halvings of a step that does not go down.
+const HALVINGS: usize = 5;
+/// Share of the slope that a step must keep (Armijo).
+const ENOUGH: f64 = 1e-4;
+/// Of the noise's length that the very first step is long.
+const FIRST: f64 = 0.1;
+
+/// Settings of D-Flow.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct DFlow {
+    /// Steps of the flow, at least 1; of the schedule's, evenly.
+    pub steps: usize,
+    /// Moves of the noise, at least 1.
+    pub rounds: usize,
+    /// Moves that L-BFGS remembers.
+    pub memory: usize,
+}
+
+impl Default for DFlow {
+    fn default() -> Self {
+        Self { steps: 6, rounds: 20, memory: 10 }
+    }
+}
+
+/// A walk of the flow and what its end costs.
+struct Walk<const D: usize> {
+    points: Vec<Tensor<D>>,
+    value: Vec<f64>,
+}
+
+impl DFlow {
+    pub(super) fn check(&self) -> Result<(), MethodError> {
+        for (setting, value) in [("steps", self.steps), ("rounds", self.rounds), ("memory", self.memory)] {
+            if value == 0 {
+                let remedy = "it must be at least 1";
+                return Err(MethodError::Setting { setting, value: "0".into(), remedy });
+            }
+        }
+        Ok(())
+    }
+
+    /// The schedule's times that it steps through.
+    fn times(&self, all: &[f64]) -> Vec<f64> {
+        let last = all.len() - 1;
+        let steps = self.steps.min(last);
+        (0..=steps).map(|k| all[(k * last + steps / 2) / steps]).collect()
+    }
+
+    pub(super) fn run<const D: usize>(
+        &self,
+        problem: &Problem<'_, D>,
+        x: Tensor<D>,
+    ) -> Result<Steered<D>, MethodError> {
+        self.check()?;
+        let path = path_of(problem.field, "d_flow")?;
+        let times = self.times(problem.schedule.times());
+        let (like, mut walks, mut pulls) = (x.clone(), 1, 0);
+        let mut here = walk(problem, path, &times, x)?;
+        let mut memory = Memory::new(self.memory);
+        let mut before: Option<(Tensor<2>, Tensor<2>)> = None; // the last point and its gradient
+        for _ in 0..self.rounds {
+            let point = rows::flatten(here.points[0].clone());
+            let slope = rows::flatten(back(problem, path, &times, &here.points)?);
+            pulls += 1;
+            if let Some((last, old)) = before.replace((point.clone(), slope.clone())) {
+                memory.add(point.clone() - last, slope.clone() - old);
+            }
+            let size = dot(&slope, &slope).sqrt().clamp_min(f64::from(f32::MIN_POSITIVE));
+            let way = memory.direction(&slope, dot(&point, &point).sqrt() / size * FIRST);
+            let down = rows::host(dot(&slope, &way))?;
+            // A row that does not go down halves its step; one that never does stays where it is.
+            let mut lengths: Vec<f64> = down.iter().map(|down| if *down < 0.0 { 1.0 } else { 0.0 }).collect();
+            for halving in 0..=HALVINGS {
+                let b = lengths.len();
+                let along = TensorData::new(lengths.clone(), [b, 1]);
+                let along = Tensor::<2>::from_data(along, (&point.device(), point.dtype()));
+                let next = walk(problem, path, &times, shaped(point.clone() + way.clone() * along, &like))?;
+                walks += 1;
+                let fails =
+                    |i: usize| next.value[i].is_nan() || next.value[i] > here.value[i] + ENOUGH * lengths[i] * down[i];
+                let failing: Vec<usize> = (0..b).filter(|i| lengths[*i] > 0.0 && fails(*i)).collect();
+                if failing.is_empty() {
+                    here = next;
+                    break;
+                }
+                failing
+                    .into_iter()
+                    .for_each(|i| lengths[i] = if halving + 2 > HALVINGS { 0.0 } else { 0.5 * lengths[i] });
+            }
+        }
+        let (steps, x) = (times.len() - 1, here.points.pop().unwrap_or(like));
+        Ok(Steered { x, nfe: (walks + pulls) * steps, differentiated: pulls * steps })
+    }
+}
+
+/// The points of the flow from `x` on, the last at the data, and its cost.
+fn walk<const D: usize>(
+    problem: &Problem<'_, D>,
+    path: &Path,
+    times: &[f64],
+    x: Tensor<D>,
+) -> Result<Walk<D>, MethodError> {
+    let mut points = vec![x];
+    for (k, leg) in times.windows(2).enumerate() {
+        let (x, from) = (points[k].clone(), Times::all(leg[0], points[k].dims()[0]));
+        let velocity = problem.field.velocity(x.clone(), &from, problem.condition);
+        let next = Ends::of(path, x, velocity, leg[0]).at(path, leg[1]);
+        rows::check_finite(&next, &from, "the steered state")?;
+        points.push(next);
+    }
+    let end = rows::flatten(points[times.len() - 1].clone());
+    Ok(Walk { value: rows::host(problem.cost.value(end))?, points })
+}
+
+/// The cost's gradient at the end of a walk, pulled back to its beginning step by step.
+fn back<const D: usize>(
+    problem: &Problem<'_, D>,
+    path: &Path,
+    times: &[f64],
+    points: &[Tensor<D>],
+) -> Result<Tensor<D>, MethodError> {
+    let mut covector = gradient(problem.cost, &points[times.len() - 1]);
+    for (k, leg) in times.windows(2).enumerate().rev() {
+        let Recorded { leaf, ends, .. } = recorded(problem, path, &points[k], leg[0])?;
+        covector = pull(&leaf, ends.at(path, leg[1]), covector);
+    }
+    Ok(covector)
+}

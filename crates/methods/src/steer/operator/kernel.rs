@@ -1,0 +1,171 @@
+//! A blur by any kernel, zeros outside the image: motion in a straight line, or weights that somebody brought.
+//!
+//! `(A x)(p) = Σ_k w(k) x(p - k)`, so that a point comes out as the kernel's own picture; the adjoint reads the weights the other way round.
+
+use super::Operator;
+use crate::MethodError;
+use base::Tensor;
+
+/// Multiplications that finding the bound may take; beyond it stands what no kernel exceeds, which large images come near.
+const EFFORT: usize = 2_000_000_000;
+/// Rounds of power iteration.
+const ROUNDS: usize = 400;
+/// Points that a pixel of a motion is sampled at.
+const FINE: usize = 64;
+
+/// Convolution of every channel with one kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    shape: [usize; 3],
+    /// Rows and columns from the middle to an end.
+    reach: [usize; 2],
+    /// Offsets in the kernel and their weights, those that are not zero.
+    taps: Vec<([usize; 2], f64)>,
+    bound: f64,
+}
+
+impl Kernel {
+    /// Of images `[c h w]`: `weights` of `height` by `width`, odd, row by row; brought to the sum one.
+    ///
+    /// # Errors
+    /// [`MethodError::Steering`] for an even size, one beyond the image, and weights that are no numbers or sum to nothing.
+    pub fn new(shape: [usize; 3], weights: &[f64], [height, width]: [usize; 2]) -> Result<Self, MethodError> {
+        let [_, h, w] = shape;
+        let refuse = |why: String| Err(MethodError::Steering(format!("a kernel of {height} x {width}: {why}")));
+        if height.is_multiple_of(2) || width.is_multiple_of(2) {
+            return refuse("give odd sides, so that it has a middle".into());
+        }
+        if height > h || width > w || weights.len() != height * width {
+            return refuse(format!("it must have a weight for each pixel and fit an image of {h} x {w}"));
+        }
+        let (total, size) = (weights.iter().sum::<f64>(), weights.iter().map(|v| v.abs()).sum::<f64>());
+        if !size.is_finite() || total.abs() < 1e-6 * size || size == 0.0 {
+            return refuse("its weights must be numbers whose sum is not zero".into());
+        }
+        let taps: Vec<_> = (weights.iter().enumerate())
+            .filter(|(_, v)| **v != 0.0)
+            .map(|(k, v)| ([k / width, k % width], v / total))
+            .collect();
+        if taps.len() == 1 && taps[0].0 == [height / 2, width / 2] {
+            return refuse("only its middle weighs anything, so that it changes nothing".into());
+        }
+        let mut kernel = Self { shape, reach: [height / 2, width / 2], taps, bound: 0.0 };
+        kernel.bound = kernel.largest();
+        Ok(kernel)
+    }
+
+    /// Of images `[c h w]`: moved in a straight line of `length` pixels while the shutter was open, `angle` degrees against the clock from
+    /// the row.
+    ///
+    /// # Errors
+    /// [`MethodError::Steering`] for a length that is no motion or leaves the image.
+    pub fn motion(shape: [usize; 3], length: f64, angle: f64) -> Result<Self, MethodError> {
+        let [_, h, w] = shape;
+        if !(length > 1.0 && length <= h.min(w) as f64 && angle.is_finite()) {
+            return Err(MethodError::Steering(format!(
+                "a motion of {length} pixels at {angle} degrees: give more than 1 pixel, at most the {} of the image, and any angle",
+                h.min(w)
+            )));
+        }
+        let (sine, cosine) = angle.to_radians().sin_cos();
+        let reach = |along: f64| (along.abs() * (length - 1.0) / 2.0 - 1e-9).ceil().max(0.0) as usize;
+        let reach = [reach(sine), reach(cosine)];
+        let [height, width] = reach.map(|reach| 2 * reach + 1);
+        let mut weights = vec![0.0; height * width];
+        let points = (length * FINE as f64) as usize;
+        for k in 0..points {
+            // A point shares its weight with the four pixels around it.
+            let at = ((k as f64 + 0.5) / points as f64 - 0.5) * (length - 1.0);
+            let (y, x) = (reach[0] as f64 - at * sine, reach[1] as f64 + at * cosine);
+            let near = |i: usize, at: f64| (1.0 - (i as f64 - at).abs()).max(0.0);
+            for i in y.floor().max(0.0) as usize..height.min(y.floor() as usize + 2) {
+                for j in x.floor().max(0.0) as usize..width.min(x.floor() as usize + 2) {
+                    weights[i * width + j] += near(i, y) * near(j, x);
+                }
+            }
+        }
+        Self::new(shape, &weights, [height, width])
+    }
+
+    /// Every channel shifted by every tap and summed; `ahead` reads the kernel the other way round.
+    fn apply(&self, x: Tensor<2>, ahead: bool) -> Tensor<2> {
+        let ([c, h, w], [ry, rx], b) = (self.shape, self.reach, x.dims()[0]);
+        let zeros = Tensor::<4>::zeros([b, c, h + 2 * ry, w + 2 * rx], (&x.device(), x.dtype()));
+        let inside = [0..b, 0..c, ry..ry + h, rx..rx + w];
+        let wide = zeros.slice_assign(inside, x.clone().reshape([b, c, h, w]));
+        let mut sum = None;
+        for ([i, j], weight) in &self.taps {
+            let (top, left) = if ahead { (*i, *j) } else { (2 * ry - i, 2 * rx - j) };
+            let moved = wide.clone().slice([0..b, 0..c, top..top + h, left..left + w]) * *weight;
+            sum = Some(match sum {
+                None => moved,
+                Some(sum) => sum + moved,
+            });
+        }
+        sum.map_or_else(|| x.zeros_like(), |sum| sum.reshape([b, c * h * w]))
+    }
+
+    /// The largest eigenvalue of `A Aᵀ` by power iteration on one channel, or where that is too much work the square of the sum of all
+    /// weights' sizes, which it does not exceed.
+    fn largest(&self) -> f64 {
+        let [_, h, w] = self.shape;
+        if 2 * ROUNDS * self.taps.len() * h * w > EFFORT {
+            return self.taps.iter().map(|(_, weight)| weight.abs()).sum::<f64>().powi(2);
+        }
+        let one = Self { shape: [1, h, w], ..self.clone() };
+        let step = |v: &[f64]| one.walk(&one.walk(v, false), true);
+        // No eigenvector is perpendicular to both a constant and a rough wave.
+        let mut v: Vec<f64> = (0..h * w).map(|i| 1.0 + 0.3 * (0.7 * (i * i) as f64).sin()).collect();
+        let mut size = 0.0;
+        for _ in 0..ROUNDS {
+            let next = step(&v);
+            let length = next.iter().map(|x| x * x).sum::<f64>().sqrt();
+            size = next.iter().zip(&v).map(|(a, b)| a * b).sum::<f64>() / v.iter().map(|x| x * x).sum::<f64>();
+            v = next.into_iter().map(|x| x / length).collect();
+        }
+        size
+    }
+
+    /// [`Kernel::apply`] on plain numbers of one channel.
+    fn walk(&self, x: &[f64], ahead: bool) -> Vec<f64> {
+        let ([_, h, w], [ry, rx]) = (self.shape, self.reach);
+        let mut y = vec![0.0; h * w];
+        for ([i, j], weight) in &self.taps {
+            let (top, left) = if ahead { (*i, *j) } else { (2 * ry - i, 2 * rx - j) };
+            for row in ry.saturating_sub(top)..h.min((h + ry).saturating_sub(top)) {
+                let from = (row + top - ry) * w;
+                for column in rx.saturating_sub(left)..w.min((w + rx).saturating_sub(left)) {
+                    y[row * w + column] += weight * x[from + column + left - rx];
+                }
+            }
+        }
+        y
+    }
+}
+
+impl Operator for Kernel {
+    fn name(&self) -> &'static str {
+        "the kernel"
+    }
+
+    fn sizes(&self) -> (usize, usize) {
+        let n = self.shape.iter().product();
+        (n, n)
+    }
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.apply(x, false)
+    }
+
+    fn adjoint(&self, r: Tensor<2>) -> Tensor<2> {
+        self.apply(r, true)
+    }
+
+    fn bound(&self) -> f64 {
+        self.bound
+    }
+
+    fn is_flat(&self) -> bool {
+        false
+    }
+}
