@@ -40,6 +40,7 @@ pub use memory::InMemory;
 pub use moving::{CLIP, MOVING};
 pub use open::{TestPart, open, open_test};
 pub use points::Points;
+pub use read::tree::is_picture;
 pub use sample::{Dataset, Sample, Values, counterparts, denormalize, normalize};
 
 /// The papers of the named sets.

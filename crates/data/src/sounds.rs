@@ -99,9 +99,7 @@ pub fn are_in(place: &Path) -> bool {
     if walk(place, "", &mut files).is_err() {
         return false; // whoever opens it as pictures says why
     }
-    let pictures = ["png", "jpg", "jpeg", "webp", "bmp", "gif"];
-    let picture =
-        |name: &&String| name.rsplit_once('.').is_some_and(|(_, e)| pictures.contains(&e.to_lowercase().as_str()));
+    let picture = |name: &&String| crate::is_picture(Path::new(name.as_str()));
     let (sounds, pictures) = (files.keys().filter(|name| is_sound(name)).count(), files.keys().filter(picture).count());
     sounds > pictures
 }

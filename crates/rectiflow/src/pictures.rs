@@ -59,7 +59,37 @@ pub(crate) fn single(images: &Images, i: usize) -> Result<Bitmap, Error> {
     Ok(Grid { padding: 0, upscale: 1, ..Grid::default() }.sheet(&one))
 }
 
-/// A row for each image, of which there is one in every column. Rows are spread over all images; which they are is returned.
+/// Milliseconds that a frame of a clip is shown for: eight to a second.
+pub(crate) const FRAME: u16 = 125;
+
+/// The frames of clip `i`, whose frames stand where a picture has channels; none of a picture.
+pub(crate) fn film(images: &Images, i: usize) -> Option<Vec<Bitmap>> {
+    let ([frames, height, width], row) = (images.shape(), images.image(i));
+    let frame = |plane: &[f32]| Bitmap {
+        pixels: plane.iter().flat_map(|value| [data::denormalize(*value); 3]).collect(),
+        height,
+        width,
+        channels: 3,
+    };
+    (frames != 1 && frames != 3).then(|| row.chunks(height * width).map(frame).collect())
+}
+
+/// Image `i` in a PNG of its own, which a clip moves in.
+///
+/// # Errors
+/// A file that cannot be written.
+pub(crate) fn save(path: &std::path::Path, images: &Images, i: usize, about: &str) -> Result<(), Error> {
+    let text = [("parameters", about)];
+    match film(images, i) {
+        None => media::png::save(path, &images.bitmap(i), &text)?,
+        Some(frames) => {
+            media::atomic::write(path, &media::animation::encode_with(&frames, FRAME, FRAME, &text)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// A row for each image, of which there is one in every column; of clips, which take a row each, those of an image below one another. Rows are spread over all images; which they are is returned.
 pub(crate) fn columns(
     path: &std::path::Path,
     columns: &[Vec<f32>],
@@ -75,7 +105,8 @@ pub(crate) fn columns(
         picked.iter().flat_map(|i| columns.iter().flat_map(move |c| &c[i * size..(i + 1) * size])).copied().collect();
     let images = Images::new(values, rows * columns.len(), shape)?;
     let grid = Grid { columns: columns.len(), ..Grid::default() };
-    media::png::save(path, &grid.draw(&images), &[("parameters", about)])?;
+    let sheet = if matches!(shape[0], 1 | 3) { grid.draw(&images) } else { grid.sheet(&images) };
+    media::png::save(path, &sheet, &[("parameters", about)])?;
     Ok(picked)
 }
 

@@ -75,6 +75,11 @@ fn degraded_pictures_are_restored_as_they_come() {
     assert_eq!(second["pictures"], 3);
     // Their "originals" are what the first run restored from the same values, but for the rounding to bytes.
     assert!(second["rows"][1]["psnr"].as_f64().unwrap() > 30.0, "{second}");
+    // A single picture, in another format that folders read.
+    image::open(at("a/degraded/000001.png")).unwrap().save(at("one.bmp")).unwrap();
+    let one = at("one.bmp").display().to_string();
+    json(&mut restore(&at("one"), &["--task", "super", "--method", EXACT, "--steps", "4", "--input", &one]));
+    assert_eq!(fs::read_dir(at("one/flowchef")).unwrap().count(), 1);
     let blind = json(&mut restore(&at("c"), &common));
     assert_eq!((&blind["rows"][1]["psnr"], &blind["rows"][1]["ssim"]), (&Value::Null, &Value::Null));
     assert!(blind["rows"][1]["residual"].is_number() && first["rows"][1]["psnr"].is_number());
@@ -301,6 +306,55 @@ fn restored_pictures_are_pulled_towards_others() {
     refused(&["--toward", "Bag"], "spell it out");
     refused(&["--toward", bag, "--method", "ot-ode"], "--toward");
     refused(&["--toward", "{ type = \"class\", class = \"Hat\", weight = 1 }"], "Sneaker");
+}
+
+/// Clips: a hole goes through all frames, what is known stays in each, files move; they are edited as pictures are, and pictures are
+/// refused with what is wanted.
+///
+/// Mutants: a hole in the first frame alone; files of the first frame alone; frames taken for colours.
+#[test]
+fn clips_are_restored_and_edited() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut train = crate::common::train_tiny();
+    train.args(["--set", "data.name=\"moving-garments\"", "--set", "train.validate_every=0"]);
+    train.arg("-o").arg(at("run")).assert().success();
+    let of = |verb: &str, to: &str, args: &[&str]| {
+        let mut command = rectiflow();
+        command.arg(verb).arg(at("run")).args(args).arg("-o").arg(at(to)).args(["--steps", "3"]);
+        command
+    };
+    let frames = |file: PathBuf| -> Vec<Vec<u8>> {
+        let decoder = image::codecs::png::PngDecoder::new(std::io::BufReader::new(fs::File::open(file).unwrap()));
+        let frames = image::AnimationDecoder::into_frames(decoder.unwrap().apng().unwrap());
+        frames.map(|frame| frame.unwrap().buffer().pixels().map(|pixel| pixel[0]).collect()).collect()
+    };
+    let set = ["--input", "moving-garments", "--num", "2"];
+    let hole = [&set[..], &["--degrade", "--task", "inpaint", "--box", "6", "--method", EXACT]].concat();
+    let report = json(&mut of("restore", "hole", &hole));
+    assert!(report["rows"][1]["residual"].as_f64().unwrap() < 1e-5 && report["rows"][1]["psnr_hole"].is_number());
+    let (known, made) = (frames(at("hole/degraded/000001.png")), frames(at("hole/flowchef/000001.png")));
+    assert_eq!((known.len(), made.len(), made[7].len()), (8, 8, 256));
+    let inside = |i: usize| (5..11).contains(&(i / 16)) && (5..11).contains(&(i % 16));
+    for (known, made) in known.iter().zip(&made) {
+        assert!((0..256).all(|i| inside(i) == (known[i] == 128) || known[i] != 128), "unknown in every frame");
+        assert!((0..256).all(|i| inside(i) || made[i].abs_diff(known[i]) <= 1), "and known in every frame");
+        assert!((0..256).filter(|i| inside(*i)).all(|i| known[i] == 128));
+    }
+    assert!((1..8).any(|i| known[i] != known[0]), "it moves");
+    let report = json(&mut of("edit", "edited", &[&set[..], &["--class", "Bag", "--method", "flow-edit"]].concat()));
+    assert!(report["rows"][1]["psnr"].is_number() && report["rows"][1]["edited"].is_null(), "{report}");
+    assert_eq!(frames(at("edited/flow_edit/000000.png")).len(), 8);
+    let refused = |args: &[&str], words: &str| {
+        let output = of("restore", "no", args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(words) && !at("no").exists(), "{said}");
+    };
+    refused(
+        &["--input", "fashion-mnist-mini", "--degrade", "--task", "inpaint", "--box", "6"],
+        "clips of 8 frames of 16 x 16",
+    );
+    refused(&[&set[..], &["--degrade", "--task", "colour"]].concat(), "clips of 8 grey frames");
 }
 
 /// A tiny run with attention whose velocity bends: it learned a little, and fast.

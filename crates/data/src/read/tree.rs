@@ -31,6 +31,11 @@ pub(crate) const IMAGES: [&str; 24] = [
     "png", "jpg", "jpeg", "webp", "bmp", "gif", "jpe", "jfif", "dib", "apng", "tif", "tiff", "avif", "heic", "heif",
     "jxl", "jp2", "ppm", "pgm", "pbm", "pnm", "tga", "qoi", "exr",
 ];
+/// Whether a file is a picture, by its ending.
+pub fn is_picture(file: &Path) -> bool {
+    let ending = file.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    ending.is_some_and(|ending| IMAGES.contains(&ending.as_str()))
+}
 const TEXTS: [&str; 4] = ["txt", "caption", "cls", "json"];
 const ARCHIVES: [&str; 9] = ["zip", "tgz", "gz", "bz2", "xz", "zst", "7z", "rar", "parquet"];
 

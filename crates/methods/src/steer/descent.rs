@@ -4,10 +4,17 @@
 use base::Tensor;
 use std::collections::VecDeque;
 
+/// A step, how it changed the gradient, and one over their product (zero where a row's pair says nothing).
+struct Pair {
+    s: Tensor<2>,
+    y: Tensor<2>,
+    one: Tensor<2>,
+}
+
 /// What the last steps say of the curvature.
 pub struct Memory {
-    /// Steps, differences of gradients, and one over their product (zero where a row's pair says nothing), newest last.
-    pairs: VecDeque<(Tensor<2>, Tensor<2>, Tensor<2>)>,
+    /// Newest last.
+    pairs: VecDeque<Pair>,
     most: usize,
 }
 
@@ -36,28 +43,28 @@ impl Memory {
         if self.pairs.len() == self.most {
             self.pairs.pop_front();
         }
-        self.pairs.push_back((s, y, one));
+        self.pairs.push_back(Pair { s, y, one });
     }
 
     /// Where to go from gradient `g` `[b n]`: downhill, by the whole length where the memory is right; by `first` of the gradient where
     /// a row remembers nothing.
     pub fn direction(&self, g: &Tensor<2>, first: Tensor<2>) -> Tensor<2> {
         let (mut q, mut taken) = (g.clone(), Vec::new());
-        for (s, y, one) in self.pairs.iter().rev() {
+        for Pair { s, y, one } in self.pairs.iter().rev() {
             let a = one.clone() * dot(s, &q);
             q = q - y.clone() * a.clone();
             taken.push(a);
         }
         let scale = match self.pairs.back() {
             None => first,
-            Some((s, y, one)) => {
+            Some(Pair { s, y, one }) => {
                 let nothing = one.clone().lower_equal_elem(0.0);
                 let own = share(dot(s, y), dot(y, y), dot(s, s) * 0.0);
                 own.clone().mask_where(nothing, first)
             }
         };
         q = q * scale;
-        for ((s, y, one), a) in self.pairs.iter().zip(taken.into_iter().rev()) {
+        for (Pair { s, y, one }, a) in self.pairs.iter().zip(taken.into_iter().rev()) {
             let b = one.clone() * dot(y, &q);
             q = q + s.clone() * (a - b);
         }

@@ -120,6 +120,12 @@ pub(crate) fn open(place: &str, shape: [usize; 3], resize: bool, option: &str) -
     if set.shape() == shape.into() {
         return Ok(set);
     }
+    if !is_picture_of(c) {
+        return Err(Error::Usage(format!(
+            "{option} {place}: this model moves clips of {c} frames of {h} x {w}, and these are samples of {}; `moving-garments` has clips",
+            set.shape()
+        )));
+    }
     let [_, sh, sw] = set.shape().image()?;
     let remedy = if h == w { "; --resize brings them to that size" } else { "" };
     Err(Error::Usage(format!(
@@ -136,8 +142,10 @@ pub(crate) fn size(place: &str, option: &str) -> Result<[usize; 2], Error> {
     Ok([h, w])
 }
 
-/// Endings of files that are one picture.
-const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+/// Whether so many channels are a picture; what has more are the frames of a clip.
+fn is_picture_of(channels: usize) -> bool {
+    matches!(channels, 1 | 3)
+}
 
 /// Files that may say something of the picture `file`, as in folders: `x.txt` and `x.png.txt` of `x.png`.
 fn beside(file: &Path) -> impl Iterator<Item = PathBuf> + '_ {
@@ -158,12 +166,12 @@ pub(crate) fn called(place: &str, set: &dyn Dataset) -> String {
 /// Whether `place` is a file that is one picture.
 fn is_picture(place: &str) -> bool {
     let file = Path::new(place);
-    let ending = file.extension().map(|ending| ending.to_ascii_lowercase());
-    file.is_file() && PICTURES.iter().any(|known| ending.as_ref().is_some_and(|ending| ending == known))
+    file.is_file() && data::is_picture(file)
 }
 
 /// The pictures at `place`, squares of `size` pixels where that is given: of a named set the held-out part, a folder whole, or one file.
 fn read(place: &str, channels: usize, size: Option<usize>, option: &str) -> Result<Arc<dyn Dataset>, Error> {
+    let channels = is_picture_of(channels).then_some(channels);
     if is_picture(place) {
         let file = Path::new(place);
         let told = |what: String| Error::Failure(format!("{option} {place}: {what}"));
@@ -174,7 +182,7 @@ fn read(place: &str, channels: usize, size: Option<usize>, option: &str) -> Resu
                 .map_err(|error| told(format!("cannot read {}: {error}", one.display())))?;
         }
         // One picture is held in memory, so that the folder may go.
-        let config = DataConfig { channels: Some(channels), size, flip: false, ..DataConfig::at(folder.path()) };
+        let config = DataConfig { channels, size, flip: false, ..DataConfig::at(folder.path()) };
         let set = data::open(&DataConfig { split: Split::Train, holdout: 0.0, ..config });
         return set.map_err(|error| told(format!("no readable picture ({error})")));
     }
@@ -182,7 +190,7 @@ fn read(place: &str, channels: usize, size: Option<usize>, option: &str) -> Resu
     // Of a named set the held-out part; a folder is taken whole.
     let split = if config.path.is_some() { Split::Train } else { Split::Test };
     let holdout = if config.path.is_some() { 0.0 } else { config.holdout };
-    Ok(data::open(&DataConfig { split, holdout, size, channels: Some(channels), flip: false, ..config })?)
+    Ok(data::open(&DataConfig { split, holdout, size, channels, flip: false, ..config })?)
 }
 
 fn name(set: &dyn Dataset, row: usize) -> String {

@@ -184,6 +184,11 @@ impl Task {
                 self.name()
             )));
         }
+        if *self == Self::Colour && c > 3 {
+            return Err(Error::Usage(format!(
+                "--task colour: this model makes clips of {c} grey frames, without colour"
+            )));
+        }
         let refused = |error: MethodError| Error::Usage(format!("--task {}: {error}", self.name()));
         Ok(match self {
             Self::Inpaint(hole) => Sensor::linear(hole.mask(shape, &refused)?),

@@ -174,7 +174,13 @@ impl Opened {
     /// [`Error::Usage`] for a model that moves something else.
     pub fn changes(&self) -> Result<[usize; 3], Error> {
         self.model.check_steerable("this")?;
-        self.model.picture()
+        match self.model.picture()? {
+            [c @ (1 | 3), h, w] => Ok([c, h, w]),
+            [frames, ..] => {
+                let how = "`rectiflow restore` and `rectiflow edit` take sets of clips";
+                Err(Error::Usage(format!("this: clips of {frames} frames cannot be sent; {how}")))
+            }
+        }
     }
 
     /// Whether it restores pictures.
@@ -184,7 +190,7 @@ impl Opened {
 
     /// Whether it edits pictures.
     pub fn edits(&self) -> bool {
-        editing::check_model(&self.model).is_ok()
+        self.changes().is_ok() && editing::check_model(&self.model).is_ok()
     }
 
     /// Makes every check that [`Opened::work`] makes before its long work.

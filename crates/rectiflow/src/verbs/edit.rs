@@ -321,7 +321,7 @@ fn write(request: &EditRequest, report: &EditReport, columns: &[Vec<f32>], shape
         let images = Images::new(values.clone(), report.pictures, shape)?;
         for i in 0..report.pictures {
             let file = request.output.join(&name).join(format!("{i:06}.png"));
-            media::png::save(&file, &images.bitmap(i), &[("parameters", &name)])?;
+            pictures::save(&file, &images, i, &name)?;
         }
         names.push(name);
     }

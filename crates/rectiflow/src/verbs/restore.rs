@@ -279,7 +279,7 @@ fn write(
         let images = Images::new(values.to_vec(), inputs.names.len(), shape)?;
         for (i, name) in inputs.names.iter().enumerate() {
             let file = folder.join(format!("{name}.png"));
-            media::png::save(&file, &images.bitmap(i), &[("parameters", &about)])?;
+            pictures::save(&file, &images, i, &about)?;
         }
         Ok(())
     };

@@ -242,21 +242,6 @@ fn images_or_noise(model: &Model, data: Option<&str>) -> Result<Start, Error> {
     }
 }
 
-/// Milliseconds that a frame of a clip is shown for: eight to a second.
-const FRAME: u16 = 125;
-
-/// The frames of clip `i`, whose frames stand where a picture has channels; none of a picture.
-fn film(images: &Images, i: usize) -> Option<Vec<Bitmap>> {
-    let ([frames, height, width], row) = (images.shape(), images.image(i));
-    let frame = |plane: &[f32]| Bitmap {
-        pixels: plane.iter().flat_map(|value| [data::denormalize(*value); 3]).collect(),
-        height,
-        width,
-        channels: 3,
-    };
-    (frames != 1 && frames != 3).then(|| row.chunks(height * width).map(frame).collect())
-}
-
 fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &Note) -> Result<(), Error> {
     let images = || {
         let told = |error| Error::Usage(format!("--output: {error}; write .npy or .safetensors"));
@@ -290,12 +275,15 @@ fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &N
                 let key = start.dataset().and_then(|dataset| dataset.key(i)).map(|key| key.replace(['/', '\\'], "_"));
                 let name = format!("{}.png", key.unwrap_or_else(|| format!("{i:06}")));
                 let (place, classes) = (folder.join(name), &drawn.classes[i..=i]);
-                match film(&images, i) {
+                match pictures::film(&images, i) {
                     None => png(&place, &pictures::single(&images, i)?, i, classes)?,
                     Some(frames) => {
                         let (line, json) = (note.line(), note.json(i, classes));
                         let text = [("parameters", line.as_str()), ("rectiflow", json.as_str())];
-                        media::atomic::write(&place, &media::animation::encode_with(&frames, FRAME, FRAME, &text)?)?;
+                        media::atomic::write(
+                            &place,
+                            &media::animation::encode_with(&frames, pictures::FRAME, pictures::FRAME, &text)?,
+                        )?;
                     }
                 }
             }

@@ -23,7 +23,7 @@ impl Waves {
             let angle = move |i: usize, j: usize| PI * (i * j % (2 * n)) as f64 / n as f64;
             Matrix::new(2 * n, n, |i, j| of(angle(i, j)) / (2.0 * n as f64).sqrt())
         };
-        let (cosine, sine): (fn(f64) -> f64, fn(f64) -> f64) = (f64::cos, f64::sin);
+        let [cosine, sine]: [fn(f64) -> f64; 2] = [f64::cos, f64::sin];
         let part = |down, across| Separable::of("waves", c, [wave(h, down), wave(w, across)], Some(1.0));
         let parts = [part(cosine, cosine), part(sine, sine), part(cosine, sine), part(sine, cosine)];
         Self { parts, sizes: [c * h * w, c * 4 * h * w] }

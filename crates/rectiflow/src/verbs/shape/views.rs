@@ -36,7 +36,7 @@ fn counted(folder: &Path, deep: usize) -> (usize, usize) {
         }
         let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         found.0 += usize::from(read::ENDINGS.contains(&ending.as_str()));
-        found.1 += usize::from(["png", "jpg", "jpeg", "webp", "gif", "bmp"].contains(&ending.as_str()));
+        found.1 += usize::from(data::is_picture(&path));
     }
     found
 }
