@@ -19,7 +19,7 @@ use crate::{
     sight,
 };
 use data::{DataConfig, Split};
-use media::{Bitmap, Images};
+use media::Bitmap;
 use serde::Serialize;
 use std::{
     collections::HashMap,

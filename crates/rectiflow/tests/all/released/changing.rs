@@ -325,6 +325,70 @@ fn values_are_shared_between_two_walks() {
     }
 }
 
+/// What stands beside a released model is heard by all three verbs: a single file with the parts of its folder makes the folder's pictures to
+/// the bit; a negative prompt, corrections and tiles change what comes out, corrections of weight zero and a tile of the whole do not;
+/// features in files are those in memory.
+///
+/// Mutants: `beside` left out of what is opened; features that a file gives back for another layer; corrections at another weight.
+#[test]
+fn what_stands_beside_a_model_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = || fixture("single/sd3_tiny.safetensors");
+    let parts = || Beside { parts: Some(fixture("sd3_tiny")), ..Beside::default() };
+    let made = |beside: Beside, checkpoint: PathBuf, features: Option<PathBuf>| {
+        let methods = vec![Editing::RfEdit(RfEdit { inject: 2, ..RfEdit::default() })];
+        let request = edition("sd3_tiny", dir.path(), methods, ["a red fox", "a blue heart"], steps(3, Some(3.0)));
+        edit(&EditRequest { beside, checkpoint, features, ..request }, &mut Context::silent()).unwrap();
+        std::fs::read(dir.path().join("edited/rf_edit/000000.png")).unwrap()
+    };
+    let folder = || fixture("sd3_tiny");
+    let plain = made(Beside::default(), folder(), None);
+    assert!(made(parts(), single(), None) == plain, "a single file");
+    let shelf = dir.path().join("shelf");
+    assert!(made(Beside::default(), folder(), Some(shelf)) == plain, "features in files");
+    let negative = Beside { negative: Some("a red fox".into()), ..Beside::default() };
+    assert!(made(negative, folder(), None) != plain, "a negative prompt");
+    let low_rank =
+        |weight| Beside { loras: vec![(fixture("lora/sd3_transformer.safetensors"), weight)], ..Beside::default() };
+    assert!(
+        made(low_rank(0.0), folder(), None) == plain && made(low_rank(4.0), folder(), None) != plain,
+        "corrections"
+    );
+    let tile = |pixels| Beside { tile: Some(pixels), ..Beside::default() };
+    assert!(made(tile(48), folder(), None) == plain && made(tile(32), folder(), None) != plain, "tiles");
+    let filled = |beside, checkpoint| {
+        let methods = vec![Steering::FlowChef(FlowChef::default())];
+        let task = Task::Inpaint(Hole::Strokes { share: 0.3, seed: 1 });
+        let request = restoration("sd3_tiny", dir.path(), task, None, methods);
+        let request = RestoreRequest { beside, checkpoint, overrides: steps(3, None), ..request };
+        restore(&request, &mut Context::silent()).unwrap();
+        // Pictures keep their names.
+        let mut files = std::fs::read_dir(dir.path().join("restored/flowchef")).unwrap();
+        std::fs::read(files.next().unwrap().unwrap().path()).unwrap()
+    };
+    let plain = filled(Beside::default(), folder());
+    assert!(filled(parts(), single()) == plain && filled(low_rank(4.0), folder()) != plain, "restored");
+    let noise = |beside, checkpoint| {
+        let request = InvertRequest {
+            checkpoint,
+            ema: None,
+            beside,
+            input: picture(dir.path()).display().to_string(),
+            count: None,
+            resize: false,
+            class: None,
+            prompt: Some("a red fox".into()),
+            exact: false,
+            overrides: steps(2, None),
+            output: dir.path().join("noise.npy"),
+        };
+        invert(&request, &mut Context::silent()).unwrap();
+        std::fs::read(dir.path().join("noise.npy")).unwrap()
+    };
+    let plain = noise(Beside::default(), folder());
+    assert!(noise(parts(), single()) == plain && noise(low_rank(4.0), folder()) != plain, "inverted");
+}
+
 fn restored(
     name: &str,
     folder: &Path,
