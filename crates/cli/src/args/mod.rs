@@ -104,7 +104,7 @@ pub enum Verb {
     /// Draw samples from a checkpoint.
     Sample(Box<Sample>),
     /// Fill holes, enlarge, deblur or colour a folder of pictures with a flow that was not trained for it.
-    Restore(Restore),
+    Restore(Box<Restore>),
     /// Ask given pictures for another class or prompt, and keep what can be kept.
     Edit(Edit),
     /// Walk given pictures back to the noise that leads to them, and say how near walking forth again comes.

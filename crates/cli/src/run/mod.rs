@@ -81,7 +81,7 @@ fn work(verb: Verb, global: Global, chosen: Chosen, stop: Arc<AtomicBool>) -> Re
         Verb::Sample(request) => draw::sample(*request, &global, &mut context),
         Verb::Edit(request) => use_it::edit(request, &global, &mut context),
         Verb::Invert(request) => use_it::invert(request, &global, &mut context),
-        Verb::Restore(request) => use_it::restore(request, &global, &mut context),
+        Verb::Restore(request) => use_it::restore(*request, &global, &mut context),
         Verb::Get(request) => keep::get(&request.name, &global, &mut context),
         Verb::Convert(request) => keep::convert(request, &global, &mut context),
         Verb::Separate(request) => separate::separate(request, &global, &mut context),
