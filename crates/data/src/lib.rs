@@ -5,6 +5,7 @@
 
 pub mod clip;
 mod config;
+mod cut;
 mod decode;
 mod describe;
 mod error;
@@ -31,6 +32,7 @@ mod text;
 mod write;
 
 pub use config::{DataConfig, EMBEDDED, Fit, Label, Split};
+pub use cut::{Cut, Seen, cut};
 pub use describe::{Summary, describe, sizes};
 pub use error::{DataError, Result};
 pub use found::LeftOut;

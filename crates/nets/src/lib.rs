@@ -22,6 +22,7 @@ pub mod autoencoder;
 pub mod clip_codec;
 pub mod condition;
 pub mod cost;
+pub mod dinov2;
 pub mod dit;
 pub mod error;
 pub mod flow_sep;
@@ -45,6 +46,7 @@ pub mod text;
 pub mod text_unet;
 pub mod triflow;
 pub mod triplane;
+pub mod triposg;
 pub mod unet;
 pub mod vocoder;
 pub mod wan;
@@ -54,6 +56,7 @@ pub use autoencoder::{Autoencoder, AutoencoderConfig};
 pub use clip_codec::{ClipCodec, ClipCodecConfig};
 pub use condition::ConditionConfig;
 pub use cost::Cost;
+pub use dinov2::{Dinov2, Dinov2Config};
 pub use dit::{Dit, DitConfig, Positions};
 pub use error::NetsError;
 pub use flow_sep::FlowSep;
@@ -72,6 +75,7 @@ pub use text::TextEncoder;
 pub use text_unet::{TextUnet, TextUnetConfig};
 pub use triflow::{Triflow, TriflowConfig};
 pub use triplane::{Lrm, LrmConfig};
+pub use triposg::{TripoSg, TripoSgConfig, TripoSgDecoder, TripoSgVaeConfig};
 pub use unet::{Resampling, Unet, UnetConfig};
 pub use vocoder::{BigVgan, BigVganConfig, HifiGan, HifiGanConfig, Vocoder};
 pub use wan::{Wan, WanConfig};
@@ -80,5 +84,6 @@ pub use wan::{Wan, WanConfig};
 pub fn papers() -> Vec<base::Paper> {
     let networks =
         [base::paper::DDPM, unet::ADM, dit::DIT, base::paper::SD3, shape::TRIPOSG, triflow::TRIFLOW, flux::FLUX];
-    networks.into_iter().chain([lora::LORA, text::MINILM, text::SENTENCES, wan::WAN]).collect()
+    let encoders = [dinov2::DINOV2, lora::LORA, text::MINILM, text::SENTENCES];
+    networks.into_iter().chain(encoders).chain([wan::WAN]).collect()
 }

@@ -302,6 +302,9 @@ pub struct ReleasedArgs {
     /// A file of corrections of low rank (LoRA) for a released model, as FILE or FILE:SCALE; may be repeated.
     #[arg(long)]
     pub lora: Vec<String>,
+    /// TripoSG: latent vectors of a shape; 2048 by default, fewer are faster and coarser.
+    #[arg(long)]
+    pub tokens: Option<usize>,
     /// Stable Diffusion 3.5 medium: blocks passed over by skip-layer guidance, such as 7,8,9.
     #[arg(long, value_delimiter = ',')]
     pub skip_layers: Vec<usize>,
@@ -335,6 +338,7 @@ impl ReleasedArgs {
             ("--lora", !self.lora.is_empty()),
             ("--double-shift", self.double_shift),
             ("--rng", self.rng.is_some()),
+            ("--tokens", self.tokens.is_some()),
         ];
         options.into_iter().filter(|(_, given)| *given).map(|(option, _)| option).collect()
     }

@@ -7,7 +7,7 @@ use rectiflow::{
     one_more_step::OneMoreStep,
     output as place,
     overrides::{self, SampleOverrides, solver},
-    released::{Generator, ReleasedRequest, is_damaged, is_released},
+    released::{Generator, ReleasedRequest, is_damaged, is_released, shape},
     verbs::{
         self,
         export_schedule::{ExportRequest, export_schedule},
@@ -38,6 +38,9 @@ pub(super) fn first_step(args: args::FirstStepArgs) -> Option<(std::path::PathBu
 }
 
 pub(super) fn sample(request: args::Sample, global: &Global, context: &mut Context) -> Result<(), Error> {
+    if shape::is_one(&request.model.checkpoint) {
+        return shapes(request, global, context);
+    }
     // A checkpoint of a run ends in .safetensors; what else cannot be opened was meant for a released model.
     let checkpoint = &request.model.checkpoint;
     let own = checkpoint.extension().is_some_and(|ending| ending == "safetensors");
@@ -116,6 +119,7 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
         ("--reward", request.reward.is_some(), "a reward learns from a run's samples"),
         ("--path", request.path.is_some(), "it is sampled along its own path"),
         ("--one-more-step", request.first_step.one_more_step.is_some(), "its levels begin at pure noise"),
+        ("--tokens", own.tokens.is_some(), "it draws pictures; --height and --width say how large"),
         ("--columns", request.columns != 0, "several pictures make a square sheet, or give --output a folder"),
         ("--batch-size", solver.batch_size.is_some(), "pictures are drawn one after another"),
         ("--dry-run", request.dry_run, "drawing checks everything before it begins"),
@@ -160,6 +164,45 @@ fn released(request: args::Sample, global: &Global, context: &mut Context) -> Re
     print(global, &report, || format!("{report}"))
 }
 
+/// Draws meshes from TripoSG's folder; what only runs or models of pictures read is refused.
+fn shapes(request: args::Sample, global: &Global, context: &mut Context) -> Result<(), Error> {
+    let args::Sample { model, solver, num, image, noise, output, columns, resolution, released: own, .. } = &request;
+    let refused = [
+        ("--ema", model.ema.is_some(), "its weights are one set"),
+        ("--class", request.class.is_some(), "it draws from pictures; use --image"),
+        ("--prompt", !request.prompt.is_empty(), "it draws from pictures; use --image"),
+        ("--data", request.data.is_some(), "it starts from noise"),
+        ("--reward", request.reward.is_some(), "a reward learns from a run's samples"),
+        ("--path", request.path.is_some(), "it is sampled along its own path"),
+        ("--one-more-step", request.first_step.one_more_step.is_some(), "its levels begin at pure noise"),
+        ("--batch-size", solver.batch_size.is_some(), "shapes are drawn one after another"),
+        ("--dry-run", request.dry_run, "drawing checks everything before it begins; `plan` says what it needs"),
+    ];
+    let why = refused.iter().find(|(_, given, _)| *given).map(|(option, _, why)| (*option, *why));
+    let pictures = own.given().into_iter().find(|option| *option != "--tokens");
+    if let Some((option, why)) = why.or(pictures.map(|option| (option, "that is for models of pictures"))) {
+        return Err(Error::Usage(format!("{option}: {} is a released TripoSG: {why}", model.checkpoint.display())));
+    }
+    let request = shape::ShapeRequest {
+        folder: model.checkpoint.clone(),
+        images: image.clone(),
+        count: *num,
+        tokens: own.tokens,
+        steps: solver.steps,
+        guidance: solver.guidance_scale,
+        schedule: solver.schedule.clone(),
+        solver: solver.solver.as_deref().map(overrides::solver).transpose()?,
+        precision: solver.precision.as_deref().and_then(Precision::parse).unwrap_or_default(),
+        seed: solver.seed.unwrap_or(0),
+        noise: noise.clone(),
+        resolution: *resolution,
+        columns: *columns,
+        output: output.clone(),
+    };
+    let report = shape::draw(&request, context)?;
+    print(global, &report, || format!("{report}"))
+}
+
 /// Whether a released model is to be planned; its options say so as well.
 pub(super) fn is_plan_of_released(request: &args::Plan) -> bool {
     let options = request.parts.is_some() || request.decode_tile.is_some();
@@ -184,6 +227,22 @@ pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) 
     ];
     if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
         return Err(Error::Usage(format!("{option}: {} is a released model and has no recipe", model.display())));
+    }
+    if shape::is_one(&model) {
+        let pictures = [
+            ("--parts", request.parts.is_some()),
+            ("--height", request.height.is_some()),
+            ("--width", request.width.is_some()),
+            ("--decode-tile", request.decode_tile.is_some()),
+        ];
+        if let Some((option, _)) = pictures.iter().find(|(_, given)| *given) {
+            return Err(Error::Usage(format!(
+                "{option}: {} draws shapes; that is for models of pictures",
+                model.display()
+            )));
+        }
+        let report = shape::plan(&shape::ShapeRequest::new(model), &mut |line| context.note(line))?;
+        return print(global, &report, || format!("{report}\n"));
     }
     let asked = ReleasedRequest {
         parts: request.parts,

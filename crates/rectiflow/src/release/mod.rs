@@ -74,6 +74,10 @@ impl Family {
                  (WanPipeline) are drawn from",
                 folder.path().join(folder::INDEX).display()
             ))),
+            other if folder.has("image_encoder_dinov2") => Err(Error::Failure(format!(
+                "{}: it is a {other}, which draws shapes of pictures: `sample --image`, `plan` and `inspect` take it, this does not",
+                folder.path().join(folder::INDEX).display()
+            ))),
             other => Err(Error::Failure(format!(
                 "{}: it is a {other}; StableDiffusion3Pipeline, FluxPipeline, StableDiffusionPipeline, RectifiedFlowPipeline and WanPipeline \
                  can be drawn from",

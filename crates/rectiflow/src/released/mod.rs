@@ -21,6 +21,7 @@ mod noise;
 mod pictures;
 mod plan;
 mod request;
+pub mod shape;
 mod steered;
 mod torch;
 

@@ -52,7 +52,7 @@ pub struct ReleasedPlan {
 /// Widened at a time of weights in blocks.
 const PANEL: u64 = 16 << 20;
 /// The program, its threads and its tables.
-const PROGRAM: u64 = 60 << 20;
+pub(super) const PROGRAM: u64 = 60 << 20;
 
 /// Of the request's model at the request's size.
 ///
@@ -115,7 +115,7 @@ pub fn plan(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Result<R
 }
 
 /// Bytes of a tensor on disk, and of its f32 while its layer works, where that is another.
-fn stored_as(source: &dyn TensorSource, name: &str, numbers: u64) -> (u64, u64) {
+pub(super) fn stored_as(source: &dyn TensorSource, name: &str, numbers: u64) -> (u64, u64) {
     if let Some(blocks) = source.blocks(name) {
         return (blocks.bytes() as u64, PANEL.min(4 * numbers));
     }

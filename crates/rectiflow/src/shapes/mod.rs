@@ -3,6 +3,7 @@
 //! Codecs read such rows (`codec::shape`, `codec::triplane`), so a set of shapes is a [`data::Dataset`] like any other: its samples
 //! are rows of a [`Form`], with classes and captions.
 
+pub(crate) mod files;
 mod list;
 mod rows;
 pub(crate) mod sheet;

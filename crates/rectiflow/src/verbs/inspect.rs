@@ -13,7 +13,7 @@ use std::path::Path;
 use train::{RunDir, checkpoint::Checkpoint};
 
 /// Facts about whatever lies at `path` (images brought to `size`, where it is given), as JSON with `kind` = "checkpoint", "run", "released",
-/// "pairs" or "data".
+/// "released shapes", "pairs" or "data".
 ///
 /// # Errors
 /// A path that is none of these, or a damaged file: what is wrong with it.
@@ -32,6 +32,9 @@ pub fn inspect(path: &Path, size: Option<usize>) -> Result<Value, Error> {
     }
     if RunDir::at(path).checkpoints().is_dir() {
         return run(path);
+    }
+    if crate::released::shape::is_one(path) {
+        return crate::released::shape::describe(path);
     }
     if let Some(pairs) = crate::pairs::describe(path)? {
         return Ok(pairs);

@@ -88,12 +88,15 @@ pub struct Octree {
     /// How many half diagonals of a cell a corner may be away from zero for the cell to be kept; 1 misses nothing of a field
     /// that keeps to `slope`.
     pub margin: f64,
+    /// A corner nearer to zero than this keeps its cell whatever its size; 0 leaves it to `slope`. For a field that is cut off at 1 and
+    /// does not say at what distance.
+    pub band: f64,
 }
 
 impl Octree {
     /// For a true distance.
     pub fn new(start: u32, depth: u32) -> Self {
-        Self { start: start.min(depth), depth, slope: 1.0, margin: 1.0 }
+        Self { start: start.min(depth), depth, slope: 1.0, margin: 1.0, band: 0.0 }
     }
 }
 
@@ -128,7 +131,7 @@ pub fn octree<E>(bounds: [Point; 2], plan: Octree, field: Field<E>) -> Result<Ex
             cells.iter().for_each(|&at| growing.cell(at, &values(at)));
             return Ok(Extracted { mesh: growing.mesh(), queries: known.len() });
         }
-        let reach = plan.margin * plan.slope * lattice(depth).diagonal() / 2.0;
+        let reach = (plan.margin * plan.slope * lattice(depth).diagonal() / 2.0).max(plan.band);
         cells.retain(|&at| {
             let values: [f64; 8] = values(at);
             let inside = values.iter().filter(|&&v| v < 0.0).count();

@@ -103,3 +103,18 @@ fn a_field_that_says_no_number_is_told_with_its_place() {
     let nothing = dense(Lattice::cube(1.0, 4), &mut |p: &[Point]| -> Answer { Ok(vec![1.0; p.len()]) }).unwrap();
     assert!(nothing.mesh.faces.is_empty());
 }
+
+/// A ball between the points of the first lattice, of a field that is cut off at an unknown distance: its slope misses it, the band does not.
+/// Mutant: the smaller of slope and band.
+#[test]
+fn a_field_that_is_cut_off_is_looked_for_in_its_band() {
+    let mut ball = |points: &[Point]| -> Answer {
+        Ok(points.iter().map(|&p| ((norm(sub(p, [0.25; 3])) - 0.12) / 0.35).clamp(-1.0, 1.0)).collect())
+    };
+    let cube = [[-1.0; 3], [1.0; 3]];
+    assert!(octree(cube, Octree::new(2, 5), &mut ball).unwrap().mesh.faces.is_empty());
+    let found = octree(cube, Octree { band: 0.95, ..Octree::new(2, 5) }, &mut ball).unwrap();
+    let whole = dense(Lattice::cube(1.0, 32), &mut ball).unwrap();
+    assert!(found.mesh.faces.len() == whole.mesh.faces.len() && found.mesh.faces.len() > 50);
+    assert!(found.queries * 2 < whole.queries);
+}

@@ -7,13 +7,9 @@ use crate::{
     context::{Context, Event},
     output::Output,
     sampling::Drawn,
-    shapes::sheet::sheet,
+    shapes::files,
 };
-use media::shape::{Mesh, write as files};
-use std::path::{Path, PathBuf};
-
-/// Pixels of a picture on the sheet.
-const SIZE: usize = 128;
+use media::shape::Mesh;
 
 /// Writes the surfaces of `drawn`: one file, or for several a file each, numbered, with a sheet beside them.
 ///
@@ -30,7 +26,7 @@ pub(super) fn write(
         return Ok(()); // tokens are asked for, not surfaces
     }
     let (count, size) = (drawn.len(), drawn.shape.numel());
-    let (depth, device) = (request.resolution.ilog2(), context.device.device.clone());
+    let (depth, device) = (files::depth(request.resolution)?, context.device.device.clone());
     let mut meshes: Vec<Mesh> = Vec::with_capacity(count);
     context.tell(Event::Begin { what: "surfaces", total: count as u64 });
     for tokens in drawn.rows.chunks_exact(size) {
@@ -39,43 +35,5 @@ pub(super) fn write(
         context.tell(Event::Advance { done: meshes.len() as u64 });
     }
     context.tell(Event::End);
-    let empty: Vec<String> = (0..count).filter(|i| meshes[*i].faces.is_empty()).map(|i| i.to_string()).collect();
-    if empty.len() == count {
-        let why = "none of the samples has a surface: train the flow longer, or ask for more steps";
-        return Err(Error::Failure(why.into()));
-    }
-    if !empty.is_empty() {
-        context.note(format!(
-            "no file for {} of {count} samples, which have no surface: {}",
-            empty.len(),
-            empty.join(", ")
-        ));
-    }
-    let full = |mesh: &&(usize, &Mesh)| !mesh.1.faces.is_empty();
-    let numbered: Vec<(usize, &Mesh)> = meshes.iter().enumerate().collect();
-    match output {
-        Output::Mesh(path) if count == 1 => files::write(path, &meshes[0])?,
-        Output::Mesh(path) => {
-            for (i, mesh) in numbered.iter().filter(full) {
-                files::write(&beside(path, &format!("-{i:04}")), mesh)?;
-            }
-            sheet(&path.with_extension("png"), &meshes, SIZE, request.columns)?;
-        }
-        Output::Folder(folder) => {
-            for (i, mesh) in numbered.iter().filter(full) {
-                files::write(&folder.join(format!("{i:06}.glb")), mesh)?;
-            }
-            sheet(&folder.join("sheet.png"), &meshes, SIZE, request.columns)?;
-        }
-        Output::Png(path) => sheet(path, &meshes, SIZE, request.columns)?,
-        Output::Npy(_) | Output::Safetensors(_) => {}
-    }
-    Ok(())
-}
-
-/// `part.glb` and `-0003` to `part-0003.glb`.
-fn beside(path: &Path, mark: &str) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let ending = path.extension().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{stem}{mark}.{ending}"))
+    files::write(output, &meshes, request.columns, context)
 }
