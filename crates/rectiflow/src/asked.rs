@@ -1,6 +1,6 @@
 //! What samples are asked for: classes, prompts or pictures in turn, beside a map where one is heard or seen.
 
-use crate::{Error, recipe::PictureConfig, sight, words::Words};
+use crate::{Error, sight::Sight, words::Words};
 use base::{Condition, Dense, Device, NULL_CLASS, Shape, Tensor, TensorData};
 use methods::Labels;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub enum Classes {
 pub struct Pictures {
     /// One after another, framed.
     pub rows: Vec<f32>,
-    /// What they are.
-    pub config: PictureConfig,
+    /// Who sees them.
+    pub sight: Arc<Sight>,
 }
 
 /// Maps that stand beside samples, in turn.
@@ -93,10 +93,11 @@ impl Classes {
             return Ok(Condition { dense: maps.of(indices, device), ..asked.condition(words, indices, device)? });
         }
         if let Self::Pictures(pictures) = self {
-            let Pictures { rows, config } = &**pictures;
+            let Pictures { rows, sight } = &**pictures;
+            let config = sight.config();
             let count = (rows.len() / config.numbers()).max(1) as u64;
             let row = |index: &u64| &rows[(index % count) as usize * config.numbers()..][..config.numbers()];
-            return Ok(sight::condition(&indices.iter().flat_map(row).copied().collect::<Vec<_>>(), config, device));
+            return sight.condition(&indices.iter().flat_map(row).copied().collect::<Vec<_>>(), device);
         }
         if let (Self::Prompts(_), Some(words)) = (self, words) {
             return words.condition(&indices.iter().map(|index| self.prompt(*index)).collect::<Vec<_>>(), device);

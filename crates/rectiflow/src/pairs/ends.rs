@@ -5,7 +5,7 @@ use crate::{
     codec::{Mixtures, raw, through},
     context::Context,
     recipe::PairsRecipe,
-    sight::Views,
+    sight::{Sight, Views},
     sound::Part,
 };
 use base::{Condition, Dense, Device, Key, NULL_CLASS, Purpose, Tensor};
@@ -151,7 +151,9 @@ pub(crate) fn views(teacher: &Model, split: Split, seed: u64, context: &mut Cont
             teacher.file.display()
         )));
     }
-    Views::of((&data, &*shapes), picture, seed, context).map(Some)
+    let tokens = recipe.network.condition().tokens;
+    let sight = Arc::new(Sight::open(picture, tokens, &mut |line| context.note(line))?);
+    Views::of((&data, &*shapes), &sight, seed, context).map(Some)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! sec. 3.1: views from the front half).
 
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Rendered views, framed, in grey, and cut into patches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,11 +18,15 @@ pub struct PictureConfig {
     pub azimuth: [f64; 2],
     /// And above the horizon.
     pub elevation: [f64; 2],
+    /// Folder of a frozen encoder in DINOv2's layout (`config.json`, `model.safetensors`) that reads pictures whole, so that `patch` says
+    /// nothing; without it an eye is trained with the flow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<PathBuf>,
 }
 
 impl Default for PictureConfig {
     fn default() -> Self {
-        Self { size: 32, patch: 8, views: 8, azimuth: [-90.0, 90.0], elevation: [-15.0, 30.0] }
+        Self { size: 32, patch: 8, views: 8, azimuth: [-90.0, 90.0], elevation: [-15.0, 30.0], encoder: None }
     }
 }
 
@@ -38,7 +43,7 @@ impl PictureConfig {
                 return Err(format!("task.picture.{key} = {value}; give {least} to {most}"));
             }
         }
-        if !self.size.is_multiple_of(self.patch) {
+        if self.encoder.is_none() && !self.size.is_multiple_of(self.patch) {
             return Err(format!("task.picture.patch = {}; it must divide the size, {}", self.patch, self.size));
         }
         for (key, [low, high], most) in [("azimuth", self.azimuth, 360.0), ("elevation", self.elevation, 90.0)] {

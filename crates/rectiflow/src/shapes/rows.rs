@@ -144,14 +144,15 @@ pub(super) fn mesh(item: &Item, collection: Option<&Collection>, depth: u32) -> 
 fn fingerprint(list: &List, form: &Form) -> String {
     let contents = list.collection.as_ref().map_or(0, Collection::fingerprint);
     let pictures = matches!(form, Form::Pictures(_));
-    let form: &dyn std::fmt::Debug = match form {
-        Form::Points(counts) => counts,
-        Form::Views(cameras) => cameras,
-        Form::Pictures(config) => config,
+    let form = match form {
+        Form::Points(counts) => format!("{counts:?}"),
+        Form::Views(cameras) => format!("{cameras:?}"),
+        // Without who reads them, which changes no picture.
+        Form::Pictures(config) => format!("{config:?}").replace(", encoder: None", ""),
     };
     // Pictures of the first kind were cut off where a shape reached past the cube's faces.
     let kind = if pictures { " whole" } else { "" };
-    let mut text = format!("{FORMAT} {form:?}{kind} {FILL} {contents:016x}");
+    let mut text = format!("{FORMAT} {form}{kind} {FILL} {contents:016x}");
     for item in &list.items {
         text.push_str(&format!("\n{} {} {}", item.name, item.class, item.caption));
         if let Origin::Solid(_, seed, index) = item.origin {

@@ -5,7 +5,7 @@ use crate::{
     Error, Recipe, Start,
     codec::{Codec, through},
     context::Context,
-    sight::{Pictured, Views},
+    sight::{Pictured, Sight, Views},
     words::{Captioned, Words},
 };
 use ::train::{Batch, ImageSource, Source, TransferSource};
@@ -42,9 +42,13 @@ pub(crate) fn stream(
     if let Some(from) = start.dataset() {
         data.not_used(from.left_out());
     }
+    let tokens = recipe.network.condition().tokens;
+    let sight = match recipe.task.picture() {
+        Some(picture) => Some(Arc::new(Sight::open(picture, tokens, &mut |line| context.note(line))?)),
+        None => None,
+    };
     let views = |config: &DataConfig, set: &dyn Dataset, context: &mut Context| {
-        let picture = recipe.task.picture();
-        picture.map(|picture| Views::of((config, set), picture, recipe.seed, context)).transpose()
+        sight.as_ref().map(|sight| Views::of((config, set), sight, recipe.seed, context)).transpose()
     };
     let own = views(&recipe.data, &*dataset, context)?;
     let source: Box<dyn Source> = match start {

@@ -7,7 +7,6 @@ use crate::{
     align::Climb,
     codec::Codec,
     context::Context,
-    error,
     model::which,
     note::Note,
     one_more_step::{FirstStep, OneMoreStep},
@@ -16,7 +15,7 @@ use crate::{
     pictures,
     recipe::SampleConfig,
     sampling::{Classes, Drawn, Pictures, draw_from, draw_latents},
-    sight,
+    shapes, sight,
 };
 use data::{DataConfig, Split};
 use media::Bitmap;
@@ -162,10 +161,7 @@ pub fn prepare(request: &SampleRequest, context: &mut Context) -> Result<Prepare
     let of_shapes = model.codec.as_ref().is_some_and(|codec| codec.has_surface());
     if of_shapes {
         let value = request.resolution;
-        error::within("--resolution", value, 16..=1024)?;
-        if !value.is_power_of_two() {
-            return Err(Error::Usage(format!("--resolution {value}: cells are halved; take 64, 128 or 256")));
-        }
+        shapes::files::depth(value)?;
         // What can be seen from cameras has a density, which says nothing about how far its surface is.
         if value > 256 && model.codec.as_ref().is_some_and(|codec| codec.is_seen()) {
             return Err(Error::Usage(format!(
@@ -193,13 +189,15 @@ fn pictured(model: &Model, files: &[PathBuf], context: &mut Context) -> Result<O
             model.file.display()
         )));
     };
+    let tokens = model.recipe.network.condition().tokens;
+    let sight = Arc::new(sight::Sight::open(config, tokens, &mut |line| context.note(line))?);
     let mut rows = Vec::new();
     for file in files {
         let (picture, note) = sight::read(file, config)?;
         rows.extend(picture);
         note.into_iter().for_each(|note| context.note(note));
     }
-    Ok(Some(Classes::Pictures(Arc::new(Pictures { rows, config: config.clone() }))))
+    Ok(Some(Classes::Pictures(Arc::new(Pictures { rows, sight }))))
 }
 
 /// What samples begin at (noise, points of a file, or images of `data` brought to the form of the model's source), and the classes

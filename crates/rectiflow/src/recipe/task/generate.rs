@@ -108,6 +108,15 @@ impl Generate {
                         shapes, and leave `task.text` out"
                 .into());
         }
+        if picture.encoder.is_some() {
+            let reads = matches!(recipe.network, NetConfig::SetTransformer(_)) && recipe.network.condition().tokens > 0;
+            return match eye {
+                None if reads => Ok(()),
+                _ => Err("`task.picture.encoder` reads pictures, and the network hears its tokens: set network = { type = \"set_transformer\", \
+                          condition = { tokens = N } }, N the encoder's hidden_size, and leave `network.eye` out"
+                    .into()),
+            };
+        }
         let features = picture.features();
         match eye == Some(features) {
             true => Ok(()),

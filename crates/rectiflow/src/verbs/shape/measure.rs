@@ -10,7 +10,7 @@ use crate::{
     round_trip::DEPTH,
     sampling::{Classes, Pictures, draw_latents, host, noise},
     shapes,
-    sight::Views,
+    sight::{Sight, Views},
     start::Start,
 };
 use base::Device;
@@ -178,9 +178,11 @@ fn asked(
     let class = |i: usize| apart.label(places[i % places.len()]).map_or(-1, i64::from);
     if let Some(config) = model.recipe.task.picture() {
         let data = model.recipe.data.with_split(Split::Test);
-        let views = Views::of((&data, apart), config, request.seed, context)?;
+        let tokens = model.recipe.network.condition().tokens;
+        let sight = Arc::new(Sight::open(config, tokens, &mut |line| context.note(line))?);
+        let views = Views::of((&data, apart), &sight, request.seed, context)?;
         let rows = pictures(&views, places, num)?;
-        let classes = Classes::Pictures(Arc::new(Pictures { rows, config: config.clone() }));
+        let classes = Classes::Pictures(Arc::new(Pictures { rows, sight }));
         let same = (0..places.len()).map(|i| vec![i]).collect();
         return Ok(Asked { classes, wanted: (0..num).map(class).collect(), same });
     }
@@ -299,7 +301,8 @@ mod tests {
         let config = PictureConfig { size: 16, patch: 8, views: 1, ..PictureConfig::default() };
         let context = &mut Context::silent();
         let set = shapes::open(&data, Counts { surface: 16, near: 16, volume: 16 }, context).unwrap();
-        let views = Views::of((&data, &*set), &config, 3, context).unwrap();
+        let sight = Arc::new(Sight::open(&config, 64, &mut |_| ()).unwrap());
+        let views = Views::of((&data, &*set), &sight, 3, context).unwrap();
         let one = |place: usize| views.one(place, 0).unwrap();
         let asked = pictures(&views, &[4, 1, 3], 5).unwrap();
         assert_eq!(asked, [one(4), one(1), one(3), one(4), one(1)].concat());

@@ -2,25 +2,18 @@
 //!
 //! A picture travels as its patches, which are tokens of a condition: their null is none that is heard (the zeros that TripoSG,
 //! arXiv:2502.06608, contrasts with), and batches, guidance and dropout carry them as they carry words. The network's eye
-//! (`nets::shape::EyeConfig`) reads them.
+//! (`nets::shape::EyeConfig`) reads them, or a frozen encoder has read them before ([`Sight`]).
+
+mod frozen;
+
+pub use frozen::Sight;
 
 use crate::{Context, Error, recipe::PictureConfig, shapes};
-use base::{Condition, Device, Key, RandomStream, Tensor, TensorData, Tokens};
+use base::{Condition, Device, Key, RandomStream};
 use data::{DataConfig, Dataset, Values};
 use media::shape::framed::Grey;
 use std::{collections::HashMap, path::Path, sync::Arc};
 use train::{Batch, Source, TrainError};
-
-/// What samples are conditioned on that are to look like these `pictures`, one after another.
-pub fn condition(pictures: &[f32], config: &PictureConfig, device: &Device) -> Condition {
-    let PictureConfig { size, patch, .. } = *config;
-    let (b, side) = (pictures.len() / config.numbers(), size / patch);
-    let pixels = Tensor::<1>::from_data(TensorData::new(pictures.to_vec(), [pictures.len()]), device);
-    let apart: Tensor<5> = pixels.reshape([b, side, patch, side, patch]).permute([0, 1, 3, 2, 4]);
-    let shape = [b, config.patches(), config.features()];
-    let mask = Tensor::<2>::ones([b, config.patches()], device).greater_elem(0.5);
-    Condition { tokens: Some(Tokens { embedding: apart.reshape(shape), mask }), ..Condition::none() }
-}
 
 /// The largest picture that is read, in million pixels.
 const MEGAPIXELS: u64 = 200;
@@ -55,22 +48,23 @@ pub struct Views {
     set: Arc<dyn Dataset>,
     /// Where each sample's pictures lie in the set.
     places: Vec<usize>,
-    config: PictureConfig,
+    sight: Arc<Sight>,
     seed: u64,
 }
 
 impl Views {
-    /// Those of the samples of `shapes`, which `data` describes.
+    /// Those of the samples of `shapes`, which `data` describes, as `sight` sees them.
     ///
     /// # Errors
     /// Shapes that cannot be read; a sample without a picture.
     pub fn of(
         (data, shapes): (&DataConfig, &dyn Dataset),
-        config: &PictureConfig,
+        sight: &Arc<Sight>,
         seed: u64,
         context: &mut Context,
     ) -> Result<Self, Error> {
-        let set = shapes::open(data, config.clone(), context)?;
+        // Pictures are the same whoever reads them.
+        let set = shapes::open(data, PictureConfig { encoder: None, ..sight.config().clone() }, context)?;
         let known: HashMap<&str, usize> = (0..set.len()).filter_map(|i| Some((set.key(i)?, i))).collect();
         let place = |i: usize| {
             let name = shapes.key(i).unwrap_or_default();
@@ -78,7 +72,7 @@ impl Views {
             known.get(name).copied().ok_or_else(none)
         };
         let places = (0..shapes.len()).map(place).collect::<Result<_, _>>()?;
-        Ok(Self { set, places, config: config.clone(), seed })
+        Ok(Self { set, places, sight: sight.clone(), seed })
     }
 
     /// The picture of sample `place` that the step at `index` sees: one view or another.
@@ -89,8 +83,9 @@ impl Views {
         let none = || Error::Failure(format!("{}: there is no sample {place}", self.set.name()));
         let row = self.set.get(*self.places.get(place).ok_or_else(none)?)?;
         let Values::Numbers(row) = row.values else { return Err(none()) };
-        let view = Key::of(self.seed, RandomStream::SeenViews).uniform(index) * self.config.views as f64;
-        Ok(row[(view as usize).min(self.config.views - 1) * self.config.numbers()..][..self.config.numbers()].to_vec())
+        let config = self.sight.config();
+        let view = Key::of(self.seed, RandomStream::SeenViews).uniform(index) * config.views as f64;
+        Ok(row[(view as usize).min(config.views - 1) * config.numbers()..][..config.numbers()].to_vec())
     }
 
     /// The pictures that samples are drawn from by number: of the set's shapes in turn, each time from another side.
@@ -117,7 +112,7 @@ impl Views {
         for (place, index) in all {
             pictures.extend(self.one(place, index)?);
         }
-        Ok(condition(&pictures, &self.config, &Device::flex()))
+        self.sight.condition(&pictures, &Device::flex())
     }
 }
 
@@ -169,7 +164,8 @@ mod tests {
     fn patches_stand_row_by_row() {
         let config = PictureConfig { size: 8, patch: 4, ..PictureConfig::default() };
         let pictures: Vec<f32> = (0..128).map(|i| i as f32).collect();
-        let tokens = condition(&pictures, &config, &Device::flex()).tokens.unwrap();
+        let sight = Sight::open(&config, 16, &mut |_| ()).unwrap();
+        let tokens = sight.condition(&pictures, &Device::flex()).unwrap().tokens.unwrap();
         assert_eq!(tokens.embedding.dims(), [2, 4, 16]);
         let rows = host(tokens.embedding.reshape([8, 16])).unwrap();
         // The second patch begins at column 4, the third at row 4.
@@ -186,9 +182,10 @@ mod tests {
         let context = &mut Context::silent();
         let set =
             shapes::open(&data, media::shape::record::Counts { surface: 16, near: 16, volume: 16 }, context).unwrap();
-        let views = Views::of((&data, &*set), &config, 3, context).unwrap();
+        let sight = Arc::new(Sight::open(&config, 64, &mut |_| ()).unwrap());
+        let views = Views::of((&data, &*set), &sight, 3, context).unwrap();
         let seen = |place: usize, index: u64| {
-            let tokens = condition(&views.one(place, index).unwrap(), &config, &Device::flex()).tokens.unwrap();
+            let tokens = sight.condition(&views.one(place, index).unwrap(), &Device::flex()).unwrap().tokens.unwrap();
             host(tokens.embedding.reshape([256])).unwrap()
         };
         let batch =
