@@ -71,7 +71,9 @@ pub fn cut(bytes: &[u8], how: Cut, megapixels: u64) -> Result<Option<Seen>> {
         let inside = (0..width as i64).contains(&x) && (0..height as i64).contains(&y);
         Rgb(if inside { pixel(y as usize * width + x as usize) } else { [255; 3] })
     });
-    let large = imageops::resize(&square, sized(how.size)?, sized(how.size)?, FilterType::CatmullRom);
+    // Rows, then columns, with whole numbers between, as Pillow does it: at sharp rims that cuts off what overshoots.
+    let wide = imageops::resize(&square, sized(how.size)?, sized(side)?, FilterType::CatmullRom);
+    let large = imageops::resize(&wide, sized(how.size)?, sized(how.size)?, FilterType::CatmullRom);
     let (first, crop) = ((how.size.saturating_sub(how.crop)) / 2, how.crop.min(how.size));
     let plane = |channel: usize| {
         let large = &large;

@@ -147,7 +147,8 @@ impl TaskConfig {
     pub fn papers(&self, recipe: &Recipe) -> Vec<Paper> {
         let read = self.text().map(|_| [nets::text::MINILM, nets::text::SENTENCES]);
         let taught = (read.is_some() && recipe.needs_pairs()).then_some(INSTAFLOW);
-        read.into_iter().flatten().chain(taught).chain(self.keys().papers()).collect()
+        let seen = self.picture().and_then(|picture| picture.encoder.as_ref()).map(|_| nets::dinov2::DINOV2);
+        read.into_iter().flatten().chain(taught).chain(seen).chain(self.keys().papers()).collect()
     }
 
     /// Refuses to draw from a model of it by itself, where something must stand beside.

@@ -36,7 +36,7 @@ pub struct ShapesDrawn {
     pub count: usize,
     /// Latent vectors of each.
     pub tokens: usize,
-    /// Evaluations of the flow for each.
+    /// Evaluations of the flow for each, with the picture and without it counted as one.
     pub nfe: usize,
     /// Faces of each.
     pub faces: Vec<usize>,
