@@ -8,7 +8,10 @@ use media::shape::{
     record::{ON, Record},
     sample,
 };
-use nets::{ShapeCodec, shape::Moments};
+use nets::{
+    ShapeCodec,
+    shape::{Moments, losses::ShapeTarget},
+};
 
 /// Numbers `[b n d]` as a tensor.
 pub(super) fn tensor(values: Vec<f32>, [b, d]: [usize; 2], device: &Device) -> Tensor<3> {
@@ -69,7 +72,12 @@ pub(super) fn distances(
         let values: Vec<f32> = points.iter().flatten().map(|v| *v as f32).collect();
         let asked = tensor(values, [1, 3], &device);
         let said = host(net.decoder.field(prepared, asked))?;
-        all.extend(said.into_iter().map(|v| f64::from(v) * config.network.truncation));
+        // A logit has no length: what stands for a distance is how sure it is, cut off as one.
+        let length = |said: f32| match config.target {
+            ShapeTarget::Distance => f64::from(said),
+            ShapeTarget::Occupancy => (f64::from(said) / 2.0).tanh(),
+        };
+        all.extend(said.into_iter().map(|said| length(said) * config.network.truncation));
     }
     Ok(all)
 }
@@ -91,7 +99,9 @@ pub(super) fn surface(
         Ok(distances(net, config, &prepared, points)?.into_iter().map(|said| said - offset).collect())
     };
     // What a network says is a distance only nearly: half as much again is kept.
-    let plan = Octree { margin: 1.5, ..Octree::new(4, depth) };
+    // Nor does how sure it is say how near the surface is: more cells are asked.
+    let first = if config.target == ShapeTarget::Occupancy { 6 } else { 4 };
+    let plan = Octree { margin: 1.5, ..Octree::new(first, depth) };
     extract::octree([[-1.0; 3], [1.0; 3]], plan, &mut field).map_err(|error| match error {
         extract::ExtractError::Field(error) => error,
         other => Error::Failure(format!("{other}: the network that decodes is broken; train it anew")),

@@ -19,7 +19,10 @@ use base::{Device, Shape, Tensor};
 use data::{DataConfig, Dataset, TestPart};
 use field::{distances, encode, prepare, surface};
 use media::shape::{Extracted, Point, record::Counts};
-use nets::{Init, ShapeCodec, ShapeCodecConfig, shape::losses::ShapeWeights};
+use nets::{
+    Init, ShapeCodec, ShapeCodecConfig,
+    shape::losses::{ShapeTarget, ShapeWeights},
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use train::{
@@ -35,6 +38,8 @@ pub struct ShapeConfig {
     pub network: ShapeCodecConfig,
     /// Weights of the losses.
     pub loss: ShapeWeights,
+    /// What the field is held to: `distance` or `occupancy`.
+    pub target: ShapeTarget,
     /// Tokens of a shape.
     pub tokens: usize,
     /// Points of the surface that the encoder reads in a training step; it reads all there are when it encodes.
@@ -54,6 +59,7 @@ impl Default for ShapeConfig {
         Self {
             network: ShapeCodecConfig::default(),
             loss: ShapeWeights::default(),
+            target: ShapeTarget::default(),
             tokens: 32,
             cloud: 512,
             on: 128,
@@ -89,6 +95,11 @@ impl ShapeConfig {
             return Err(format!("codec.step = {}; give a small length such as 0.01", self.step));
         }
         let ShapeWeights { normal, eikonal, kl } = self.loss;
+        if self.target == ShapeTarget::Occupancy && eikonal != 0.0 {
+            return Err(format!(
+                "codec.loss.eikonal = {eikonal}: it asks for the slope of a distance, and codec.target is occupancy; set it to 0"
+            ));
+        }
         for (key, value) in [("normal", normal), ("eikonal", eikonal), ("kl", kl)] {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(format!("codec.loss.{key} = {value}; give a number from 0"));

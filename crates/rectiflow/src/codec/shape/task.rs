@@ -9,7 +9,10 @@ use base::{Device, Key, Purpose, Tensor};
 use media::shape::record::{OFF, ON, Record};
 use nets::{
     ShapeCodec,
-    shape::{losses, losses::ShapeWeights},
+    shape::{
+        losses,
+        losses::{ShapeTarget, ShapeWeights},
+    },
 };
 use train::{Batch, TrainError};
 
@@ -67,16 +70,22 @@ impl Loses<ShapeCodec> for ShapeTask {
         let truth = (truth / config.network.truncation).clamp(-1.0, 1.0);
         let apart = net.decoder.field(&prepared, off.narrow(2, 0, 3));
         let ShapeWeights { normal, eikonal, kl } = config.loss;
+        // On the surface there is a distance, and neither inside nor outside.
+        let held = |at: Tensor<2>, apart: Tensor<2>, truth: Tensor<2>| match config.target {
+            ShapeTarget::Occupancy => losses::occupancy(apart, truth),
+            ShapeTarget::Distance => {
+                let zeros = at.zeros_like();
+                losses::distance(Tensor::cat(vec![at, apart], 1), Tensor::cat(vec![zeros, truth], 1))
+            }
+        };
         if !draws || (normal == 0.0 && eikonal == 0.0) {
             let at = net.decoder.field(&prepared, places);
-            let zeros = at.zeros_like();
-            let distance = losses::distance(Tensor::cat(vec![at, apart], 1), Tensor::cat(vec![zeros, truth], 1));
-            return Ok(if draws { distance + losses::kl(&moments) * kl } else { distance });
+            let held = held(at, apart, truth);
+            return Ok(if draws { held + losses::kl(&moments) * kl } else { held });
         }
         let (at, slope) = net.decoder.field_and_gradient(&prepared, places, config.step);
         let zeros = at.zeros_like();
-        let distance = losses::distance(Tensor::cat(vec![at, apart], 1), Tensor::cat(vec![zeros.clone(), truth], 1));
-        Ok(distance
+        Ok(held(at, apart, truth)
             + losses::normal(slope.clone(), normals) * normal
             + losses::eikonal(slope, zeros, config.network.truncation) * eikonal
             + losses::kl(&moments) * kl)

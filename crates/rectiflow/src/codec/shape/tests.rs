@@ -50,10 +50,18 @@ fn a_samples_loss_does_not_depend_on_its_batch() {
     assert!(task.loss(&Live::plain(&net), &short, &device).is_err());
 }
 
-/// Mutants: a field positive inside; distances not divided by the truncation, or not multiplied back.
+/// Mutants: a field positive inside; distances not divided by the truncation, or not multiplied back; inside and outside exchanged.
 #[test]
 fn a_ball_is_learned_and_its_surface_comes_back() {
-    let (config, device) = (config(), Device::flex().autodiff());
+    let error = learned(&config());
+    assert!(error < 0.1, "{error}");
+    let loss = ShapeWeights { normal: 0.0, eikonal: 0.0, ..ShapeWeights::default() };
+    learned(&ShapeConfig { target: ShapeTarget::Occupancy, loss, ..config() });
+}
+
+/// Learns a ball, and sees that its surface comes back with the outside outside: how far the field is from the distance.
+fn learned(config: &ShapeConfig) -> f64 {
+    let device = Device::flex().autodiff();
     let ball = Kind::Sphere.draw(1, 0);
     let row = of_solid(&ball, config.points, 7);
     let task = Learned(ShapeTask { config: config.clone(), seed: 5 });
@@ -63,16 +71,18 @@ fn a_ball_is_learned_and_its_surface_comes_back() {
     let net = config.build(Some(3), &device).unwrap();
     let outcome = train::train(net, Setup::new(&training, &task, &mut source), &mut ()).unwrap();
     let (net, device) = (outcome.state.sampler(), Device::flex());
-    let tokens = host(encode(&net, &config, &row, &device).unwrap()).unwrap();
+    let tokens = host(encode(&net, config, &row, &device).unwrap()).unwrap();
     assert_eq!(tokens.len(), config.latent().numel());
     let record = Record::of(&row, config.points).unwrap();
     let places: Vec<Point> = record.volume.iter().map(|p| [0, 1, 2].map(|k| f64::from(p[k]))).collect();
-    let said = distances(&net, &config, &prepare(&net, &config, &tokens, &device), &places).unwrap();
+    let said = distances(&net, config, &prepare(&net, config, &tokens, &device), &places).unwrap();
+    let right = said.iter().zip(record.volume).filter(|(said, p)| (**said < 0.0) == (p[3] < 0.0)).count();
+    assert!(right as f64 > 0.8 * said.len() as f64, "{right} of {}", said.len());
     let wanted = record.volume.iter().map(|p| f64::from(p[3]).clamp(-0.25, 0.25));
     let error = said.iter().zip(wanted).map(|(a, b)| (a - b).abs()).sum::<f64>() / said.len() as f64;
-    assert!(error < 0.1, "{error}");
-    let found = surface(&net, &config, &tokens, 0.0, 5, &device).unwrap().mesh;
+    let found = surface(&net, config, &tokens, 0.0, 5, &device).unwrap().mesh;
     assert!(found.volume() > 0.0, "{}", found.volume());
+    error
 }
 
 #[test]
@@ -83,6 +93,7 @@ fn nonsense_is_refused_by_name() {
         (ShapeConfig { near: 0, ..config() }, "codec.near"),
         (ShapeConfig { step: 0.5, ..config() }, "codec.step"),
         (ShapeConfig { loss: ShapeWeights { kl: -1.0, ..ShapeWeights::default() }, ..config() }, "codec.loss.kl"),
+        (ShapeConfig { target: ShapeTarget::Occupancy, ..config() }, "codec.loss.eikonal"),
     ] {
         assert!(wrong.check().unwrap_err().contains(key));
     }
