@@ -27,14 +27,14 @@ pub fn inspect(path: &Path, size: Option<usize>) -> Result<Value, Error> {
     if path.is_file() && path.extension().is_some_and(|e| e == "safetensors") && !is_released(path) {
         return Ok(checkpoint(&find(path)?));
     }
+    if crate::released::shape::is_one(path) {
+        return crate::released::shape::describe(path);
+    }
     if is_released(path) {
         return released(path);
     }
     if RunDir::at(path).checkpoints().is_dir() {
         return run(path);
-    }
-    if crate::released::shape::is_one(path) {
-        return crate::released::shape::describe(path);
     }
     if let Some(pairs) = crate::pairs::describe(path)? {
         return Ok(pairs);
