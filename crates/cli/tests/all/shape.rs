@@ -243,19 +243,9 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     json(&mut run(&format!("reflow --teacher runs/seen -o runs/straight {pairs}")));
     assert_ne!(drawn("runs/straight --steps 1 --image disc.png"), drawn("runs/straight --steps 1 --image square.png"));
     run("sample runs/seen --image blank.png").assert().code(1).stderr(predicate::str::contains("shows nothing"));
-    // A frozen encoder in the eye's place. Mutants: its tokens not those of the picture that is given; one of another width.
-    let encoder = triposg().join("image_encoder_dinov2");
-    let frozen = SEEN.replace("\"seen\"", "\"frozen\"").replace("images = 480", "images = 96");
-    let frozen = frozen.replace("size = 16, patch = 8", &format!("size = 28, encoder = {encoder:?}"));
-    let frozen = frozen.replace("eye = { depth = 1 }, condition = { tokens = 64 }", "condition = { tokens = 12 }");
-    fs::write(at.join("frozen.toml"), frozen).unwrap();
-    json(&mut run("train frozen.toml"));
-    assert_ne!(drawn("runs/frozen --image disc.png"), drawn("runs/frozen --image square.png"));
     let refused = |line: &str, words: &str| {
         run(line).assert().code(2).stderr(predicate::str::contains(words));
     };
-    refused("train frozen.toml --set network.condition.tokens=16 -o runs/other", "network.condition.tokens = 12");
-    refused("train frozen.toml --set network.eye={} -o runs/other", "leave `network.eye` out");
     refused("sample runs/seen --output x.glb", "--image FILE");
     refused("sample runs/flow --image disc.png --output x.glb", "task.picture");
     refused("reflow --teacher runs/seen -o runs/other --set pairs.generate.inverted=0.25", "inverted");
@@ -266,43 +256,6 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     refused("codec codec.toml --set codec.tokens=99 -o runs/other", "codec.tokens");
     refused(&format!("sample {} --output x.glb", crate::common::run().display()), "draws no shapes");
     assert!(!at.join("runs/other").exists() && !at.join("x.glb").exists());
-}
-
-fn triposg() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/triposg_tiny")
-}
-
-/// TripoSG's released folder draws from the command line, and verbs and options that do not go with it say so.
-/// Mutants: options passed over in silence; the folder taken for one of pictures.
-#[test]
-fn a_released_folder_of_shapes_draws_meshes() {
-    let (folder, model) = (tempfile::tempdir().unwrap(), triposg());
-    let run = |words: &str| {
-        let mut command = rectiflow();
-        command.current_dir(folder.path());
-        let parts = words.split(' ').map(|word| if word == "MODEL" { model.as_os_str() } else { word.as_ref() });
-        command.args(parts);
-        command
-    };
-    let picture = model.join("picture.png");
-    fs::copy(picture, folder.path().join("ring.png")).unwrap();
-    let drawn = json(&mut run("sample MODEL --image ring.png --tokens 6 --steps 2 --resolution 64 --output ring.glb"));
-    assert!(drawn["nfe"] == 2 && number(&drawn["faces"][0]) > 100.0, "{drawn}");
-    let facts = json(&mut shape(folder.path(), "show ring.glb"));
-    assert_eq!(facts["faces"], drawn["faces"][0]);
-    assert_eq!(json(&mut run("inspect MODEL"))["model"], "TripoSG");
-    assert_eq!(json(&mut run("plan MODEL"))["tokens"], 2048);
-    let refused = |words: &str, code: i32, why: &str| {
-        run(words).assert().code(code).stderr(predicate::str::contains(why));
-    };
-    refused("sample MODEL --output x.glb", 2, "--image is missing");
-    refused("sample MODEL --prompt chair --output x.glb", 2, "use --image");
-    refused("sample MODEL --image ring.png --height 64 --output x.glb", 2, "models of pictures");
-    refused("sample MODEL --image ring.png --resolution 100 --output x.glb", 2, "--resolution 100");
-    refused("sample MODEL --image gone.png --output x.glb", 1, "gone.png");
-    refused("plan MODEL --height 64", 2, "draws shapes");
-    refused("convert MODEL y --layout diffusers", 1, "draws shapes");
-    assert!(!folder.path().join("x.glb").exists());
 }
 
 const SEEN: &str = r#"
