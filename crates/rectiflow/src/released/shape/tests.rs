@@ -68,7 +68,7 @@ fn a_picture_becomes_a_mesh() {
         images: vec![folder().join("picture.png"); 2],
         tokens: Some(6),
         steps: Some(2),
-        resolution: 64,
+        resolution: 32,
         output: place.path().join("ring.glb"),
         ..ShapeRequest::new(folder())
     };
