@@ -189,7 +189,7 @@ fn flow_dps_is_its_recursion() {
     let (a, bound) = (dense(&operator), operator.bound());
     let y = host(operator.forward(tensor(&[vec![0.3, -0.4, 0.2, 0.1, 0.6, -0.2]])));
     let start = noise(0, 1, n);
-    let cost = misfit(operator, &[y.clone()], 0.0);
+    let cost = misfit(operator, std::slice::from_ref(&y), 0.0);
     let method = methods::steer::FlowDps { kappa: 0.7, inner: 2, unstable: false };
     let found = steer(&field, &cost, &Steering::FlowDps(method), steps, start.clone());
     let (m, s, mut x) = (mean(), spread(), host(start));

@@ -97,11 +97,12 @@ fn values_known_by_hand() {
 fn kernels_pixels_and_cosines_known_by_hand() {
     let point: Vec<f64> = (0..35).map(|i| if i == 17 { 1.0 } else { 0.0 }).collect();
     let weights: Vec<f64> = (1..=9).map(f64::from).collect();
-    let seen = host(Kernel::new([1, 5, 7], &weights, [3, 3]).unwrap().forward(tensor(&[point.clone()])));
+    let seen = host(Kernel::new([1, 5, 7], &weights, [3, 3]).unwrap().forward(tensor(std::slice::from_ref(&point))));
     for k in 0..9 {
         assert!((seen[(1 + k / 3) * 7 + 2 + k % 3] - (k + 1) as f64 / 45.0).abs() < 1e-12, "{seen:?}");
     }
-    let moved = |angle: f64| host(Kernel::motion([1, 5, 7], 3.0, angle).unwrap().forward(tensor(&[point.clone()])));
+    let moved =
+        |angle: f64| host(Kernel::motion([1, 5, 7], 3.0, angle).unwrap().forward(tensor(std::slice::from_ref(&point))));
     for (angle, ends) in [(0.0, [16, 18]), (90.0, [10, 24]), (45.0, [11, 23])] {
         let seen = moved(angle);
         let side = |at: usize| seen[at] / seen.iter().sum::<f64>();
