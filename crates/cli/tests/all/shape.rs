@@ -258,6 +258,43 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     assert!(!at.join("runs/other").exists() && !at.join("x.glb").exists());
 }
 
+fn triposg() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/triposg_tiny")
+}
+
+/// TripoSG's released folder draws from the command line, and verbs and options that do not go with it say so.
+/// Mutants: options passed over in silence; the folder taken for one of pictures.
+#[test]
+fn a_released_folder_of_shapes_draws_meshes() {
+    let (folder, model) = (tempfile::tempdir().unwrap(), triposg());
+    let run = |words: &str| {
+        let mut command = rectiflow();
+        command.current_dir(folder.path());
+        let parts = words.split(' ').map(|word| if word == "MODEL" { model.as_os_str() } else { word.as_ref() });
+        command.args(parts);
+        command
+    };
+    let picture = model.join("picture.png");
+    fs::copy(picture, folder.path().join("ring.png")).unwrap();
+    let drawn = json(&mut run("sample MODEL --image ring.png --tokens 6 --steps 2 --resolution 64 --output ring.glb"));
+    assert!(drawn["nfe"] == 2 && number(&drawn["faces"][0]) > 100.0, "{drawn}");
+    let facts = json(&mut shape(folder.path(), "show ring.glb"));
+    assert_eq!(facts["faces"], drawn["faces"][0]);
+    assert_eq!(json(&mut run("inspect MODEL"))["model"], "TripoSG");
+    assert_eq!(json(&mut run("plan MODEL"))["tokens"], 2048);
+    let refused = |words: &str, code: i32, why: &str| {
+        run(words).assert().code(code).stderr(predicate::str::contains(why));
+    };
+    refused("sample MODEL --output x.glb", 2, "--image is missing");
+    refused("sample MODEL --prompt chair --output x.glb", 2, "use --image");
+    refused("sample MODEL --image ring.png --height 64 --output x.glb", 2, "models of pictures");
+    refused("sample MODEL --image ring.png --resolution 100 --output x.glb", 2, "--resolution 100");
+    refused("sample MODEL --image gone.png --output x.glb", 1, "gone.png");
+    refused("plan MODEL --height 64", 2, "draws shapes");
+    refused("convert MODEL y --layout diffusers", 1, "draws shapes");
+    assert!(!folder.path().join("x.glb").exists());
+}
+
 const SEEN: &str = r#"
 name = "seen"
 task = { type = "generate", codec = "runs/codec", picture = { size = 16, patch = 8, views = 2 } }
