@@ -139,4 +139,5 @@ def main():
     print(f"asked to end, it ended with code {server.process.wait(30)}")
 
 
-main()
+if __name__ == "__main__":
+    main()

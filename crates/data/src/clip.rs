@@ -10,7 +10,7 @@ use crate::read::Limits;
 use crate::read::tree::begins_as_image;
 use crate::{DataError, Fit, Result, normalize};
 use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
-use image::{AnimationDecoder, Frames, ImageError, ImageFormat};
+use image::{AnimationDecoder, Frames, ImageDecoder, ImageError, ImageFormat};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,8 @@ pub struct Clip {
 const MOST: usize = 4096;
 /// Pixels of all frames of a file, as multiples of what one picture may have.
 const TIMES: u64 = 8;
+/// Bytes to a pixel of one frame while an animation is read: red, green, blue and transparency, three times.
+const BUFFERS: u64 = 12;
 
 /// Frames, how many the file has of them, and how many pass in a second.
 type Film = (Vec<Raw>, usize, Option<f64>);
@@ -192,14 +194,20 @@ fn animated(path: &Path, bytes: &[u8], limits: Limits) -> Result<Option<Film>> {
     let wrong =
         |e: ImageError| DataError::malformed(path, format!("not a whole animation ({e})"), "replace or remove it");
     let reader = || Cursor::new(bytes);
+    // A frame may say that it is larger than its animation, and is made before anyone sees it.
+    let mut bounds = image::Limits::no_limits();
+    bounds.max_alloc = Some(limits.pixels.saturating_mul(BUFFERS));
     let frames = match image::guess_format(bytes) {
         Ok(ImageFormat::Gif) => {
             within(path, bytes, limits)?;
-            GifDecoder::new(reader()).map_err(wrong)?.into_frames()
+            let mut decoder = GifDecoder::new(reader()).map_err(wrong)?;
+            decoder.set_limits(bounds).map_err(wrong)?;
+            decoder.into_frames()
         }
         Ok(ImageFormat::Png) => {
             within(path, bytes, limits)?;
-            let decoder = PngDecoder::new(reader()).map_err(wrong)?;
+            let mut decoder = PngDecoder::new(reader()).map_err(wrong)?;
+            decoder.set_limits(bounds).map_err(wrong)?;
             if !decoder.is_apng().map_err(wrong)? {
                 return Ok(None);
             }
@@ -207,7 +215,8 @@ fn animated(path: &Path, bytes: &[u8], limits: Limits) -> Result<Option<Film>> {
         }
         Ok(ImageFormat::WebP) => {
             within(path, bytes, limits)?;
-            let decoder = WebPDecoder::new(reader()).map_err(wrong)?;
+            let mut decoder = WebPDecoder::new(reader()).map_err(wrong)?;
+            decoder.set_limits(bounds).map_err(wrong)?;
             if !decoder.has_animation() {
                 return Ok(None);
             }
@@ -317,6 +326,12 @@ mod tests {
         let whole = gif(&[1, 200, 2], 40);
         fs::write(at("cut.gif"), &whole[..whole.len() - 30]).unwrap();
         assert!(said("cut.gif", 3).contains("cut.gif"));
+        // A frame that says it is 65535 pixels wide and high, in an animation of four. Mutant: decoders without bounds take 17 GB.
+        let mut vast = gif(&[1, 2], 40);
+        let frame = vast.windows(9).position(|w| w == [0x2c, 0, 0, 0, 0, 4, 0, 4, 0]).unwrap();
+        vast[frame + 5..frame + 9].fill(0xff);
+        fs::write(at("vast.gif"), vast).unwrap();
+        assert!(said("vast.gif", 2).contains("limit"), "{}", said("vast.gif", 2));
         // Of a folder what is wanted is read, and of that no more pixels than a clip may have.
         fs::create_dir(at("long")).unwrap();
         for i in 0..12 {

@@ -91,6 +91,9 @@ fn weights_that_do_not_fit_are_named() {
     let heads = BertConfig { num_attention_heads: 3, ..small() };
     assert!(Bert::load(&heads, &weights, &device).unwrap_err().to_string().contains("does not divide 8"));
     assert!(WordPieces::parse(b"{}").unwrap_err().to_string().contains("tokenizer.json cannot be read"));
+    // Cut off inside its decoder: the crate that reads it panics there.
+    let cut = br#"{"version": "1.0", "decoder": {"type": "WordPiece", "prefix": "#;
+    assert!(WordPieces::parse(cut).unwrap_err().to_string().contains("tokenizer.json cannot be read"));
 }
 
 /// With the published weights, where `rectiflow data get minilm` has put them; says so where it has not.

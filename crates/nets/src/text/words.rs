@@ -32,7 +32,10 @@ impl WordPieces {
     /// # Errors
     /// [`NetsError::Config`] with what the reader says.
     pub fn parse(json: &[u8]) -> Result<Self, NetsError> {
-        let unreadable = |error| NetsError::config(format!("tokenizer.json cannot be read: {error}"));
+        let unreadable =
+            |error: tokenizers::Error| NetsError::config(format!("tokenizer.json cannot be read: {error}"));
+        // The reader below panics on text that is no JSON where it expects a decoder.
+        serde_json::from_slice::<Value>(json).map_err(|error| unreadable(error.into()))?;
         let mut tokenizer = Tokenizer::from_bytes(json).map_err(unreadable)?;
         // Both are ours to decide: the length is the network's.
         tokenizer.with_padding(None);
