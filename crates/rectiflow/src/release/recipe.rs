@@ -96,7 +96,7 @@ pub fn recipe(
     };
     let (path, parameterization, solver, layout) = match &diffusion {
         Some(found) => {
-            let layout = ScheduleConfig::Custom { times: found.times(steps)?.times().to_vec() };
+            let layout = ScheduleConfig::Custom { times: found.times(steps, &found.solver)?.times().to_vec() };
             (flow::Path::Ddpm(found.path.clone()), found.output, found.solver.clone(), layout)
         }
         None if shift == 1.0 => {

@@ -11,20 +11,26 @@ use serde_json::{Map, Value, json};
 /// The multistep scheduler of diffusers that Wan comes with.
 const UNIPC: &str = "UniPCMultistepScheduler";
 
-/// The times of `steps` steps for an image of `tokens` tokens.
+/// The times of `steps` steps of `solver` for an image of `tokens` tokens.
 ///
 /// SD3's levels are shifted once; `double` shifts their low end twice, as diffusers does when it is asked for a number of steps (its
 /// issue 13243). FLUX's pipeline gives equal levels down to `1/steps` itself, and they are shifted once.
 ///
 /// # Errors
 /// A scheduler that cannot be followed, with its file; no steps.
-pub fn schedule(model: &Release, steps: usize, tokens: usize, double: bool) -> Result<Schedule, Error> {
+pub fn schedule(
+    model: &Release,
+    steps: usize,
+    tokens: usize,
+    solver: &Solver,
+    double: bool,
+) -> Result<Schedule, Error> {
     if steps == 0 {
         return Err(Error::Usage("--steps 0: ask for at least one step".into()));
     }
     let family = model.family();
     if family == Family::StableDiffusion {
-        return Diffusion::of(model, &mut |_| ())?.times(steps); // what it does not know was told with the network
+        return Diffusion::of(model, &mut |_| ())?.times(steps, solver); // what it does not know was told with the network
     }
     if family == Family::InstaFlow {
         // Its scheduler's file is Stable Diffusion's, left there; the model is a flow in equal steps.

@@ -155,7 +155,8 @@ pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Resul
     if model.has("safety_checker") {
         note("the model has a safety checker; this program does not run it".into());
     }
-    let settled = request.settle(model.family(), network.told(), network.blocks())?;
+    let solver = request.solver.clone().unwrap_or_else(|| network.solver());
+    let settled = request.settle(model.family(), network.told(), network.blocks(), &solver)?;
     let (vae, codec) = Codec::of(&model, note)?;
     if codec.latent_channels() != network.channels() {
         let (has, reads) = (codec.latent_channels(), network.channels());
@@ -165,7 +166,6 @@ pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Resul
         )));
     }
     let begin = Begin::of(request)?;
-    let solver = request.solver.clone().unwrap_or_else(|| network.solver());
     // UniPC's scheduler has levels of its own, and counts whole training steps.
     let multi = model.family() == Family::Wan && matches!(solver, Solver::Unipc { .. });
     if multi && request.double_shift {
@@ -191,7 +191,7 @@ pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Resul
         None if multi => multistep(&model, settled.steps)?,
         None => {
             let tokens = (h / network.patch()) * (w / network.patch());
-            schedule(&model, settled.steps, tokens, request.double_shift)?
+            schedule(&model, settled.steps, tokens, &solver, request.double_shift)?
         }
     };
     let times = begin.as_ref().map_or(Ok(times.clone()), |begin| begin.last_of(&times))?;

@@ -259,12 +259,13 @@ impl Steerable for Pictures {
         };
         let [_, h, w] = self.latent();
         let patch = self.prepared.network.patch();
-        let times = schedule(&self.prepared.model, steps.unwrap_or(habit), (h / patch) * (w / patch), false)?;
         let solver = match self.family() {
             // The curve of a diffusion is followed by its own step, back as well as forth.
             Family::StableDiffusion => Solver::Ddim { eta: 0.0 },
             _ => Solver::RfSolver { order: 2 },
         };
+        let tokens = (h / patch) * (w / patch);
+        let times = schedule(&self.prepared.model, steps.unwrap_or(habit), tokens, &solver, false)?;
         Ok(SampleConfig {
             steps: times.steps(),
             batch: 1,

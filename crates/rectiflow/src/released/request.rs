@@ -121,7 +121,7 @@ impl ReleasedRequest {
     ///
     /// # Errors
     /// [`Error::Usage`] with the reason.
-    pub(super) fn settle(&self, family: Family, told: bool, blocks: usize) -> Result<Settled, Error> {
+    pub(super) fn settle(&self, family: Family, told: bool, blocks: usize, solver: &Solver) -> Result<Settled, Error> {
         let refuse = |why: String| Err(Error::Usage(why));
         if self.prompts.is_empty() {
             return refuse("--prompt is missing: say what to draw".into());
@@ -204,8 +204,12 @@ impl ReleasedRequest {
                 if let Some((name, _)) = given.iter().find(|(_, given)| *given) {
                     return refuse(format!("{name}: this model's U-Net and single CLIP encoder have no use for it"));
                 }
-                // InstaFlow's reflow has the guidance inside; what is left is the prompt alone.
-                let (steps, scale) = if family == Family::InstaFlow { (1, 1.0) } else { (50, 7.5) };
+                // InstaFlow's reflow and a consistency model have the guidance inside; what is left is the prompt alone.
+                let (steps, scale) = match family {
+                    Family::InstaFlow => (1, 1.0),
+                    _ if *solver == (Solver::Consistency {}) => (4, 1.0),
+                    _ => (50, 7.5),
+                };
                 let contrast = Some(self.guidance.unwrap_or(scale)).filter(|scale| *scale > 1.0);
                 Settled { steps: self.steps.unwrap_or(steps), told: 1.0, contrast, length: 77, count }
             }

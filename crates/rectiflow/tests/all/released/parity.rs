@@ -107,7 +107,7 @@ fn sd3(folder: &Path, name: &str, compared: &mut Compared) {
     compared.with("slg.latents.final", || {
         let release = Release::open(folder, None).unwrap();
         let shape = compared_size(folder);
-        let times = schedule(&release, count, shape / 4, true).unwrap();
+        let times = schedule(&release, count, shape / 4, &Solver::Euler {}, true).unwrap();
         let inside = |i: &usize| *i as f64 > count as f64 * 0.01 && (*i as f64) < count as f64 * 0.6;
         let steps: Vec<f64> = (0..count).filter(inside).map(|i| times.times()[i]).collect();
         let interval = (steps[0] - 1e-9, steps[steps.len() - 1] + 1e-9);

@@ -79,7 +79,7 @@ fn a_sisters_scheduler_is_not_followed() {
     let file = fixture("single/flux_dev_tiny_bfl.safetensors");
     let times = |parts: &str| {
         let release = Release::open(&file, Some(&fixture(parts))).unwrap();
-        schedule(&release, 4, 1024, false).unwrap().times().to_vec()
+        schedule(&release, 4, 1024, &Solver::Euler {}, false).unwrap().times().to_vec()
     };
     assert_eq!(times("flux_dev_tiny"), times("flux_schnell_tiny"));
     // A U-Net is what its parts' folder says.
@@ -225,7 +225,7 @@ fn numbers_that_are_not_read_are_refused_before_the_work() {
     assert!(said.contains("diffusion_pytorch_model.safetensors") && said.contains("vae"), "{said}");
     assert!(!output.exists());
     // Nor is a place where no picture can be written found out after the drawing.
-    let said = refused(&ReleasedRequest { output: file.join("x.png"), ..asked });
+    let said = refused(&ReleasedRequest { folder: whole, output: file.join("x.png"), ..asked });
     assert!(said.contains("is a file, not a folder"), "{said}");
 }
 

@@ -46,7 +46,7 @@ fn latents(folder: &Path, euler: bool) -> (Vec<Condition>, Vec<Tensor<5>>) {
     let [b, c, f, h, w] = start.dims();
     let steps = request.steps.unwrap();
     let (solver, times) = match euler {
-        true => (Solver::Euler {}, schedule(&release, steps, 1, true).unwrap()),
+        true => (Solver::Euler {}, schedule(&release, steps, 1, &Solver::Euler {}, true).unwrap()),
         false => (network.solver(), multistep(&release, steps).unwrap()),
     };
     let mut seen = Vec::new();
