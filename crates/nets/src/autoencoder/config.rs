@@ -9,6 +9,9 @@ use crate::{NetsError, names};
 use base::Device;
 use serde::{Deserialize, Serialize};
 
+/// Halvings of an image are counted in bits.
+const LEVELS: usize = 8;
+
 /// Sizes of an [`Autoencoder`]; the defaults are diffusers'.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -72,6 +75,12 @@ impl Published for AutoencoderConfig {
             ("block_out_channels' length", self.block_out_channels.len()),
         ] {
             positive(name, value)?;
+        }
+        if self.block_out_channels.len() > LEVELS {
+            let levels = self.block_out_channels.len();
+            return Err(NetsError::config(format!(
+                "block_out_channels has {levels} levels; {LEVELS} at most are built here"
+            )));
         }
         only("act_fn", &self.act_fn.as_str(), &["silu"])?;
         let groups = self.norm_num_groups;

@@ -1,6 +1,6 @@
 //! The blocks of the causal autoencoder: convolutions around a shortcut, attention within a frame, changes of resolution and rate.
 
-use super::past::Past;
+use super::past::{Past, tail};
 use crate::init::{Init, Weights};
 use crate::layers::{Conv2d, Conv3d, Linear, widened};
 use base::Tensor;
@@ -212,7 +212,7 @@ fn halved(conv: &Conv3d, x: Tensor<5>, past: &mut Past) -> Tensor<5> {
         None => x,
     };
     let frames = all.dims()[2];
-    *place = Some(all.clone().narrow(2, frames - 1, 1));
+    *place = Some(tail(&all, frames - 1, 1));
     let rest = (frames > conv.reach()).then(|| conv.forward(all));
     Tensor::cat(first.into_iter().chain(rest).collect(), 2)
 }

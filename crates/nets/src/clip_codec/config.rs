@@ -9,6 +9,9 @@ use crate::weights::{Part, Renamed, Strict, TensorSource, load};
 use base::Device;
 use serde::{Deserialize, Serialize};
 
+/// Halvings of an image are counted in bits.
+const LEVELS: usize = 8;
+
 /// Sizes of a [`ClipCodec`]; the defaults are diffusers', those of Wan 2.1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -86,6 +89,12 @@ impl Published for ClipCodecConfig {
         only("is_residual", &self.is_residual, &[false])?;
         only("patch_size", &self.patch_size, &[None])?;
         only("decoder_base_dim", &self.decoder_base_dim.unwrap_or(self.base_dim), &[self.base_dim])?;
+        if self.dim_mult.len() > LEVELS {
+            let levels = self.dim_mult.len();
+            return Err(NetsError::config(format!("dim_mult has {levels} levels; {LEVELS} at most are built here")));
+        }
+        only("dim_mult's first", &self.dim_mult[0], &[1])?;
+        only("out_channels", &self.out_channels, &[3])?;
         only("temperal_downsample's length", &self.temperal_downsample.len(), &[self.dim_mult.len() - 1])?;
         only("latents_mean's length", &self.latents_mean.len(), &[self.z_dim])?;
         only("latents_std's length", &self.latents_std.len(), &[self.z_dim])?;
@@ -130,7 +139,7 @@ impl ClipCodecConfig {
         let below = frames.saturating_sub(1) / factor * factor + 1;
         Err(NetsError::config(format!(
             "clips of {frames} frames do not fit: one more than a multiple of {factor}, such as {below} or {}",
-            below + factor
+            below.saturating_add(factor)
         )))
     }
 

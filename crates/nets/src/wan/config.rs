@@ -89,7 +89,7 @@ impl Published for WanConfig {
             )));
         }
         let [frames, rows, columns] = self.patch_size;
-        if frames == 0 || rows == 0 || rows != columns {
+        if frames == 0 || rows == 0 || rows != columns || frames.max(rows) > 64 {
             return Err(NetsError::config(format!(
                 "patch_size is {:?}; this program builds square patches such as [1, 2, 2]",
                 self.patch_size

@@ -137,8 +137,30 @@ fn said(path: &Path) -> Option<String> {
         return (!text.is_empty()).then(|| text.to_string());
     }
     let chunks = media::png::read_text(path).ok()?;
-    let note = chunks.iter().find(|(key, _)| key == "rectiflow").map(|(_, text)| text)?;
+    let of = |wanted: &str| chunks.iter().find(|(key, _)| key == wanted).map(|(_, text)| text.as_str());
+    let Some(note) = of("rectiflow") else { return of("parameters").and_then(prompt_of) };
     let note: serde_json::Value = serde_json::from_str(note).ok()?;
     let first = |key: &str| note[key].get(0)?.as_str().filter(|text| !text.is_empty()).map(String::from);
     first("prompts").or_else(|| first("class_names"))
+}
+
+/// The prompt of the line that pictures and clips of released models bear, as programs of the field write it.
+fn prompt_of(line: &str) -> Option<String> {
+    let end = ["\nNegative prompt: ", "\nSteps: "].iter().filter_map(|mark| line.find(mark)).min()?;
+    let prompt = line[..end].trim();
+    (!prompt.is_empty()).then(|| prompt.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mutants: the negative prompt taken for a part of the prompt; a line without settings taken for a prompt.
+    #[test]
+    fn a_picture_of_a_released_model_says_its_prompt() {
+        let line = "a red fox\nin the snow\nNegative prompt: blurry\nSteps: 4, Sampler: euler";
+        assert_eq!(prompt_of(line).as_deref(), Some("a red fox\nin the snow"));
+        assert_eq!(prompt_of("a cat\nSteps: 4, Sampler: euler").as_deref(), Some("a cat"));
+        assert_eq!((prompt_of("\nSteps: 4"), prompt_of("words of somebody")), (None, None));
+    }
 }

@@ -79,16 +79,20 @@ fn levels(model: &Release, tokens: usize) -> Result<FlowMatch, Error> {
 pub(crate) fn wan(model: &Release) -> Result<(Solver, FlowMatch), Error> {
     let (path, settings) = model.scheduler(&[UNIPC, scheduler_config::FLOW_MATCH])?;
     if settings.get("_class_name").and_then(Value::as_str) != Some(UNIPC) {
+        if settings.get("use_dynamic_shifting") == Some(&json!(true)) {
+            let why =
+                "use_dynamic_shifting is true, and Wan's pipeline does not say how long a clip is; set it to false";
+            return Err(Error::Failure(format!("{}: {why}", path.display())));
+        }
         return Ok((Solver::Euler {}, levels(model, 1)?));
     }
     let refused = |why: String| Error::Failure(format!("{}: {why}", path.display()));
     check_unipc(&settings).map_err(refused)?;
-    let number = |key: &str, usual: f64| settings.get(key).and_then(Value::as_f64).unwrap_or(usual);
-    let levels = FlowMatch {
-        num_train_timesteps: number("num_train_timesteps", 1000.0) as usize,
-        shift: number("flow_shift", 1.0),
-        ..FlowMatch::default()
+    let shift = match settings.get("flow_shift") {
+        None => 1.0,
+        Some(said) => said.as_f64().ok_or_else(|| refused(format!("flow_shift is {said}, which is no number")))?,
     };
+    let levels = FlowMatch { shift, ..FlowMatch::default() };
     levels.check().map_err(|error| refused(error.to_string()))?;
     Ok((Solver::Unipc { order: 2 }, levels))
 }
@@ -105,6 +109,8 @@ fn check_unipc(settings: &Map<String, Value>) -> Result<(), String> {
         ("predict_x0", json!(true), json!(true)),
         ("final_sigmas_type", json!("zero"), json!("zero")),
         ("lower_order_final", json!(true), json!(true)),
+        // The network is told 1000 times the level.
+        ("num_train_timesteps", json!(1000), json!(1000)),
     ];
     for (key, usual, wanted) in &followed {
         let value = given(key).unwrap_or(usual);

@@ -1,32 +1,28 @@
 //! From a released model's folder and a prompt to a picture.
 
 use super::{
-    Asked, Family, Generator, Network, Prompted, Release, ReleasedRequest,
+    Asked, Family, Network, Prompted, Release, ReleasedRequest,
     begin::Begin,
-    clips,
     codec::{Codec, Length},
     encode, noise,
     part::Part,
     request::Settled,
     schedule,
+    written::{check_output, write},
 };
 use crate::{
     Error,
     context::{Context, Event},
-    memory, output,
+    memory,
     release::multistep,
     sampling, schedules,
 };
 use base::{Condition, Device};
 use flow::{Schedule, Solver, Stepper, solve_with};
-use media::{Bitmap, Grid, Images};
+use media::Images;
 use nets::{Autoencoder, ClipCodec, autoencoder::Tiles, weights::Corrections};
 use serde::Serialize;
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::PathBuf, time::Instant};
 
 /// What was drawn.
 #[derive(Clone, Debug, Serialize)]
@@ -356,112 +352,4 @@ fn size(
     let latent = size.map(|n| n / factor);
     network.check_size(latent[0], latent[1]).map_err(|error| Error::Usage(format!("--height, --width: {error}")))?;
     Ok(size)
-}
-
-const KINDS: [&str; 3] = ["png", "npy", "safetensors"];
-
-fn extension(output: &Path) -> Option<String> {
-    output.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase)
-}
-
-/// Refuses a kind of file that cannot be written, and a place that cannot, before the work.
-fn check_output(output: &Path, clips: bool) -> Result<(), Error> {
-    match extension(output) {
-        Some(kind) if clips && kind == "y4m" => output::file(output, &[]),
-        Some(other) if !KINDS.contains(&other.as_str()) => Err(Error::Usage(format!(
-            "--output {}: cannot write `.{other}`; use {}.npy, .safetensors, or a folder for single {}",
-            output.display(),
-            if clips { ".png (animated), .y4m, " } else { ".png, " },
-            if clips { "clips" } else { "images" }
-        ))),
-        Some(_) => output::file(output, &[]),
-        None => output::folder(output),
-    }
-}
-
-/// The line that image viewers of the field read; the model is `called` so.
-fn line(request: &ReleasedRequest, prepared: &Prepared, called: &str, prompts: &[&str]) -> String {
-    let negative = request.negative.as_ref().map_or(String::new(), |text| format!("Negative prompt: {text}\n"));
-    let (steps, solver, scale, [h, w]) = (prepared.steps(), prepared.solver(), prepared.guidance(), prepared.size);
-    let loras: Vec<String> =
-        request.loras.iter().map(|(file, scale)| format!(", Lora: {}:{scale}", file.display())).collect();
-    let generator = match request.generator {
-        Generator::Own => "",
-        Generator::TorchCpu => ", RNG: CPU",
-    };
-    let frames =
-        prepared.length.map_or(String::new(), |Length { frames, rate, .. }| format!(", Frames: {frames}, FPS: {rate}"));
-    format!(
-        "{}\n{negative}Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {}{generator}, Size: {w}x{h}{frames}, Model: {called}{}",
-        prompts.join("\n"),
-        request.seed,
-        loras.concat()
-    )
-}
-
-/// Picture `i` of `drawn` as a PNG that says how it was made; the model is `called` so there.
-///
-/// # Errors
-/// Pictures that cannot be written as PNG.
-pub fn png(
-    request: &ReleasedRequest,
-    prepared: &Prepared,
-    drawn: &Drawn,
-    i: usize,
-    called: &str,
-) -> Result<Vec<u8>, Error> {
-    let prompt = request.prompts[i % request.prompts.len()].as_str();
-    Ok(media::png::encode(&drawn.images.bitmap(i), &[("parameters", &line(request, prepared, called, &[prompt]))])?)
-}
-
-fn write(request: &ReleasedRequest, images: &Images, prepared: &Prepared) -> Result<(), Error> {
-    let [c, h, w] = images.shape();
-    let axes = [images.len(), c, h, w];
-    let called = request.folder.display().to_string();
-    let line = |prompts: &[&str]| line(request, prepared, &called, prompts);
-    let prompt = |i: usize| request.prompts[i % request.prompts.len()].as_str();
-    let all: Vec<&str> = request.prompts.iter().map(String::as_str).collect();
-    let save = |path: &Path, bitmap: &Bitmap, line: String| media::png::save(path, bitmap, &[("parameters", &line)]);
-    if let Some(length) = prepared.length {
-        match extension(&request.output).as_deref() {
-            Some("y4m") => media::y4m::save(&request.output, &clips::moments(images, length)?, length.rate)?,
-            Some(kind @ ("npy" | "safetensors")) => {
-                let (axes, values) = clips::by_channel(images, length);
-                if kind == "npy" {
-                    media::arrays::save_npy(&request.output, &axes, &values)?;
-                } else {
-                    let metadata = HashMap::from([("parameters".to_string(), line(&all))]);
-                    media::arrays::save_safetensors(&request.output, &axes, &values, None, metadata)?;
-                }
-            }
-            Some(_) => {
-                let bytes = clips::png(&clips::moments(images, length)?, length, &line(&all))?;
-                media::atomic::write(&request.output, &bytes)?;
-            }
-            None => {
-                for i in 0..prepared.settled.count {
-                    let frames: Vec<Bitmap> =
-                        (0..length.frames).map(|frame| images.bitmap(i * length.frames + frame)).collect();
-                    let bytes = clips::png(&frames, length, &line(&[prompt(i)]))?;
-                    media::atomic::write(&request.output.join(format!("{i:06}.png")), &bytes)?;
-                }
-            }
-        }
-        return Ok(());
-    }
-    match extension(&request.output).as_deref() {
-        Some("npy") => media::arrays::save_npy(&request.output, &axes, images.values())?,
-        Some("safetensors") => {
-            let metadata = HashMap::from([("parameters".to_string(), line(&all))]);
-            media::arrays::save_safetensors(&request.output, &axes, images.values(), None, metadata)?;
-        }
-        Some(_) if images.len() == 1 => save(&request.output, &images.bitmap(0), line(&all[..1]))?,
-        Some(_) => save(&request.output, &Grid { upscale: 1, ..Grid::default() }.draw(images), line(&all))?,
-        None => {
-            for i in 0..images.len() {
-                save(&request.output.join(format!("{i:06}.png")), &images.bitmap(i), line(&[prompt(i)]))?;
-            }
-        }
-    }
-    Ok(())
 }
