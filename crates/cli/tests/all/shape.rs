@@ -243,9 +243,19 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     json(&mut run(&format!("reflow --teacher runs/seen -o runs/straight {pairs}")));
     assert_ne!(drawn("runs/straight --steps 1 --image disc.png"), drawn("runs/straight --steps 1 --image square.png"));
     run("sample runs/seen --image blank.png").assert().code(1).stderr(predicate::str::contains("shows nothing"));
+    // A frozen encoder in the eye's place. Mutants: its tokens not those of the picture that is given; one of another width.
+    let encoder = triposg().join("image_encoder_dinov2");
+    let frozen = SEEN.replace("\"seen\"", "\"frozen\"").replace("images = 480", "images = 96");
+    let frozen = frozen.replace("size = 16, patch = 8", &format!("size = 28, encoder = {encoder:?}"));
+    let frozen = frozen.replace("eye = { depth = 1 }, condition = { tokens = 64 }", "condition = { tokens = 12 }");
+    fs::write(at.join("frozen.toml"), frozen).unwrap();
+    json(&mut run("train frozen.toml"));
+    assert_ne!(drawn("runs/frozen --image disc.png"), drawn("runs/frozen --image square.png"));
     let refused = |line: &str, words: &str| {
         run(line).assert().code(2).stderr(predicate::str::contains(words));
     };
+    refused("train frozen.toml --set network.condition.tokens=16 -o runs/other", "network.condition.tokens = 12");
+    refused("train frozen.toml --set network.eye={} -o runs/other", "leave `network.eye` out");
     refused("sample runs/seen --output x.glb", "--image FILE");
     refused("sample runs/flow --image disc.png --output x.glb", "task.picture");
     refused("reflow --teacher runs/seen -o runs/other --set pairs.generate.inverted=0.25", "inverted");

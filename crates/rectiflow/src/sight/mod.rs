@@ -63,8 +63,10 @@ impl Views {
         seed: u64,
         context: &mut Context,
     ) -> Result<Self, Error> {
-        // Pictures are the same whoever reads them.
-        let set = shapes::open(data, PictureConfig { encoder: None, ..sight.config().clone() }, context)?;
+        // Pictures are the same whoever reads them, and an encoder cuts its own patches.
+        let config = sight.config();
+        let patch = if config.encoder.is_some() { 1 } else { config.patch };
+        let set = shapes::open(data, PictureConfig { encoder: None, patch, ..config.clone() }, context)?;
         let known: HashMap<&str, usize> = (0..set.len()).filter_map(|i| Some((set.key(i)?, i))).collect();
         let place = |i: usize| {
             let name = shapes.key(i).unwrap_or_default();
