@@ -31,10 +31,15 @@ pub struct Seen {
 /// What is lighter than this in every colour counts as background where a picture does not say what is transparent.
 const WHITE: u8 = 250;
 
+/// Pixels of the square that are made at once.
+const STRIP: usize = 1 << 20;
+/// Pixels of the square at most, once its rows are resized: 200 MB.
+const TALL: usize = 1 << 26;
+
 /// The picture in `bytes` (PNG, JPEG, WebP, BMP, GIF), at most `megapixels` large; `None` of one that shows nothing.
 ///
 /// # Errors
-/// What is no picture or too large.
+/// What is no picture or too large, or so long and thin that the square about it is.
 pub fn cut(bytes: &[u8], how: Cut, megapixels: u64) -> Result<Option<Seen>> {
     let path = Path::new("the picture");
     let limits = Limits { pixels: megapixels.saturating_mul(1_000_000), bytes: u64::MAX };
@@ -66,13 +71,26 @@ pub fn cut(bytes: &[u8], how: Cut, megapixels: u64) -> Result<Option<Seen>> {
     let [top, left] = [0, 1].map(|axis| ((low[axis] + high[axis]) as i64 - side as i64).div_euclid(2));
     let sized =
         |value: usize| u32::try_from(value).map_err(|_| DataError::malformed(path, "it is too large", "shrink it"));
-    let square = RgbImage::from_fn(sized(side)?, sized(side)?, |x, y| {
-        let [x, y] = [left + i64::from(x), top + i64::from(y)];
-        let inside = (0..width as i64).contains(&x) && (0..height as i64).contains(&y);
-        Rgb(if inside { pixel(y as usize * width + x as usize) } else { [255; 3] })
-    });
-    // Rows, then columns, with whole numbers between, as Pillow does it: at sharp rims that cuts off what overshoots.
-    let wide = imageops::resize(&square, sized(how.size)?, sized(side)?, FilterType::CatmullRom);
+    if side.saturating_mul(how.size) > TALL {
+        let what = format!("what it shows is {long} pixels long, and the square about it too large");
+        return Err(DataError::malformed(path, what, "shrink it"));
+    }
+    // Rows, then columns, with whole numbers between, as Pillow does it: at sharp rims that cuts off what overshoots. A strip of rows at a
+    // time, and none outside the picture: the square about something thin is far larger than the picture is.
+    let mut wide = RgbImage::from_pixel(sized(how.size)?, sized(side)?, Rgb([255; 3]));
+    let mut row = (-top).clamp(0, side as i64) as usize;
+    let end = (height as i64 - top).clamp(0, side as i64) as usize;
+    while row < end {
+        let rows = (STRIP / side.max(1)).clamp(1, end - row);
+        let strip = RgbImage::from_fn(sized(side)?, sized(rows)?, |x, y| {
+            let [x, y] = [left + i64::from(x), top + row as i64 + i64::from(y)];
+            let inside = (0..width as i64).contains(&x) && (0..height as i64).contains(&y);
+            Rgb(if inside { pixel(y as usize * width + x as usize) } else { [255; 3] })
+        });
+        let strip = imageops::resize(&strip, sized(how.size)?, sized(rows)?, FilterType::CatmullRom);
+        imageops::replace(&mut wide, &strip, 0, row as i64);
+        row += rows;
+    }
     let large = imageops::resize(&wide, sized(how.size)?, sized(how.size)?, FilterType::CatmullRom);
     let (first, crop) = ((how.size.saturating_sub(how.crop)) / 2, how.crop.min(how.size));
     let plane = |channel: usize| {
@@ -122,5 +140,23 @@ mod tests {
         assert!(cut(&png(&[9; 64], 8, 8, ExtendedColorType::L8), how, 1).unwrap().unwrap().whole);
         assert_eq!(cut(&png(&[255; 64], 8, 8, ExtendedColorType::L8), how, 1).unwrap(), None);
         assert!(cut(b"no picture", how, 1).is_err());
+    }
+
+    /// A line of pixels is seen, though the square about it has 576 million, and strips of rows meet without a seam; a square that not even its
+    /// resized rows fit is refused. Mutants: the square made whole (2 GB and more); strips that overlap or leave a row out; the bound gone.
+    #[test]
+    fn a_thin_picture_takes_little_memory() {
+        let how = Cut { margin: 0.1, size: 24, crop: 24 };
+        let line = png(&[0; 20_000], 20_000, 1, ExtendedColorType::L8);
+        let seen = cut(&line, how, 1).unwrap().unwrap();
+        let darkest = seen.values.iter().fold(1.0f32, |least, value| least.min(*value));
+        assert!(seen.values.len() == 3 * 576 && darkest > 0.98, "one row of 24 000: {darkest}");
+        let error = cut(&line, Cut { size: 4096, ..how }, 1).unwrap_err().to_string();
+        assert!(error.contains("20000 pixels long"), "{error}");
+        // Two strips; a ramp down the rows stays one.
+        let ramp: Vec<u8> = (0..1200 * 1200).map(|i| (i / 1200 / 5) as u8).collect();
+        let seen = cut(&png(&ramp, 1200, 1200, ExtendedColorType::L8), Cut { margin: 0.0, ..how }, 6).unwrap().unwrap();
+        let far = (2..22).map(|y| (seen.values[y * 24 + 12] * 255.0 - (10 * y) as f32 - 4.5).abs()).fold(0.0, f32::max);
+        assert!(far <= 0.51, "{far}");
     }
 }

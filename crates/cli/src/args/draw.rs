@@ -25,7 +25,7 @@ pub struct Sample {
     /// What to draw, for a model trained with `task.text` or a released one (repeatable; in turn): --prompt "red heart".
     #[arg(long, value_name = "TEXT", conflicts_with = "class")]
     pub prompt: Vec<String>,
-    /// A picture of what to draw, for a flow over shapes trained with `task.picture` (repeatable; in turn): cut out, or on white.
+    /// A picture of what to draw, for a flow over shapes trained with `task.picture` or a released TripoSG (repeatable; in turn): cut out, or on white.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["class", "prompt"], value_hint = ValueHint::FilePath)]
     pub image: Vec<PathBuf>,
     /// Points to start from in place of seeded noise, with their classes where the file has them: FILE.npy, FILE.safetensors (as

@@ -224,6 +224,8 @@ pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) 
         ("--images", request.overrides.images.is_some()),
         ("--seconds", request.overrides.seconds.is_some()),
         ("--batch-size", request.overrides.batch_size.is_some()),
+        ("--seed", request.overrides.seed.is_some()),
+        ("--source", request.overrides.source.is_some()),
     ];
     if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
         return Err(Error::Usage(format!("{option}: {} is a released model and has no recipe", model.display())));
@@ -233,6 +235,7 @@ pub(super) fn plan(request: args::Plan, global: &Global, context: &mut Context) 
             ("--parts", request.parts.is_some()),
             ("--height", request.height.is_some()),
             ("--width", request.width.is_some()),
+            ("--frames", request.frames.is_some()),
             ("--decode-tile", request.decode_tile.is_some()),
         ];
         if let Some((option, _)) = pictures.iter().find(|(_, given)| *given) {

@@ -301,6 +301,9 @@ fn a_released_folder_of_shapes_draws_meshes() {
     refused("sample MODEL --image ring.png --resolution 100 --output x.glb", 2, "--resolution 100");
     refused("sample MODEL --image gone.png --output x.glb", 1, "gone.png");
     refused("plan MODEL --height 64", 2, "draws shapes");
+    refused("plan MODEL --frames 17", 2, "--frames");
+    refused("plan MODEL --seed 1", 2, "--seed");
+    refused("sample MODEL --image ring.png --columns 2 --output x.npy", 2, "--columns");
     refused("convert MODEL y --layout diffusers", 1, "draws shapes");
     assert!(!folder.path().join("x.glb").exists());
 }

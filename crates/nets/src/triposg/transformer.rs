@@ -58,6 +58,12 @@ struct Sizes {
 impl Sizes {
     fn of<S: TensorSource + ?Sized>(config: &TripoSgConfig, source: &S) -> Result<Self, NetsError> {
         let [width, channels] = matrix(source, "proj_in.weight")?;
+        if !width.is_multiple_of(2) {
+            let what = format!(
+                "proj_in.weight makes {width} features; an even number is read, as many sines as cosines of the time"
+            );
+            return Err(NetsError::config(what));
+        }
         let [_, heard] = matrix(source, "blocks.0.attn2.to_k.weight")?;
         let blocks = count(source, "blocks.");
         if blocks.is_multiple_of(2) {

@@ -13,6 +13,7 @@ use crate::shape::{FEATURES, Moments, embed};
 use crate::weights::{Renamed, Strict, TensorSource, load};
 use base::{Device, Tensor};
 use burn::module::Module;
+use kernels::Precision;
 
 /// Surface points to latent vectors.
 #[derive(Module, Debug)]
@@ -162,7 +163,8 @@ impl TripoSgDecoder {
 
     /// The field at `points` `[b n 3]`, negative inside: `[b n]`. Each point is answered for itself.
     pub fn field(&self, said: &Said, points: Tensor<3>) -> Tensor<2> {
-        let mut x = self.proj_query.forward(embed(points));
+        // Points in full even where products are in halves: 8 digits are a cell of 512 near the rim.
+        let mut x = Precision::F32.scope(|| self.proj_query.forward(embed(points)));
         if let Some(last) = self.blocks.last() {
             x = last.forward(x, None, Some(said.clone()));
         }

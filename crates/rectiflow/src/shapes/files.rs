@@ -25,6 +25,32 @@ pub(crate) fn depth(resolution: usize) -> Result<u32, Error> {
 /// # Errors
 /// Meshes none of which has a surface; a place that cannot be written.
 pub(crate) fn write(output: &Output, meshes: &[Mesh], columns: usize, context: &mut Context) -> Result<(), Error> {
+    for (i, mesh) in meshes.iter().enumerate() {
+        one(output, (i, meshes.len()), mesh)?;
+    }
+    finish(output, meshes, columns, context)
+}
+
+/// Writes the file of mesh `i` of `count` where it has one of its own and a surface.
+///
+/// # Errors
+/// A place that cannot be written.
+pub(crate) fn one(output: &Output, (i, count): (usize, usize), mesh: &Mesh) -> Result<(), Error> {
+    let path = match output {
+        _ if mesh.faces.is_empty() => return Ok(()),
+        Output::Mesh(path) if count == 1 => path.clone(),
+        Output::Mesh(path) => beside(path, &format!("-{i:04}")),
+        Output::Folder(folder) => folder.join(format!("{i:06}.glb")),
+        Output::Png(_) | Output::Npy(_) | Output::Safetensors(_) => return Ok(()),
+    };
+    Ok(files::write(&path, mesh)?)
+}
+
+/// After the last: the sheet, and what has no surface.
+///
+/// # Errors
+/// Meshes none of which has a surface; a place that cannot be written.
+pub(crate) fn finish(output: &Output, meshes: &[Mesh], columns: usize, context: &mut Context) -> Result<(), Error> {
     let count = meshes.len();
     let empty: Vec<String> = (0..count).filter(|i| meshes[*i].faces.is_empty()).map(|i| i.to_string()).collect();
     if empty.len() == count {
@@ -38,26 +64,12 @@ pub(crate) fn write(output: &Output, meshes: &[Mesh], columns: usize, context: &
             empty.join(", ")
         ));
     }
-    let full = |mesh: &&(usize, &Mesh)| !mesh.1.faces.is_empty();
-    let numbered: Vec<(usize, &Mesh)> = meshes.iter().enumerate().collect();
     match output {
-        Output::Mesh(path) if count == 1 => files::write(path, &meshes[0])?,
-        Output::Mesh(path) => {
-            for (i, mesh) in numbered.iter().filter(full) {
-                files::write(&beside(path, &format!("-{i:04}")), mesh)?;
-            }
-            sheet(&path.with_extension("png"), meshes, SIZE, columns)?;
-        }
-        Output::Folder(folder) => {
-            for (i, mesh) in numbered.iter().filter(full) {
-                files::write(&folder.join(format!("{i:06}.glb")), mesh)?;
-            }
-            sheet(&folder.join("sheet.png"), meshes, SIZE, columns)?;
-        }
-        Output::Png(path) => sheet(path, meshes, SIZE, columns)?,
-        Output::Npy(_) | Output::Safetensors(_) => {}
+        Output::Mesh(path) if count > 1 => sheet(&path.with_extension("png"), meshes, SIZE, columns),
+        Output::Folder(folder) => sheet(&folder.join("sheet.png"), meshes, SIZE, columns),
+        Output::Png(path) => sheet(path, meshes, SIZE, columns),
+        Output::Mesh(_) | Output::Npy(_) | Output::Safetensors(_) => Ok(()),
     }
-    Ok(())
 }
 
 /// `part.glb` and `-0003` to `part-0003.glb`.

@@ -60,7 +60,7 @@ impl Sight {
         }
         let part = Part::folder(folder.clone(), "Dinov2Model");
         let sizes: Dinov2Config = part.config(note)?;
-        if config.size < sizes.patch_size || sizes.num_channels != 3 {
+        if config.size == 0 || !config.size.is_multiple_of(sizes.patch_size) || sizes.num_channels != 3 {
             return Err(Error::Usage(format!(
                 "task.picture.size = {}: {place} reads patches of {} pixels in {} colours; give a multiple of these pixels, in three colours",
                 config.size, sizes.patch_size, sizes.num_channels
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!([&again[60..], &again[..60]].concat(), both);
     }
 
-    /// Mutants: an encoder of another width let through; one that is gone.
+    /// Mutants: an encoder of another width let through; a rim of pixels that no patch sees; one that is gone.
     #[test]
     fn an_encoder_that_does_not_fit_is_refused() {
         let with = |encoder: PathBuf, size: usize, tokens: usize| {
@@ -197,6 +197,7 @@ mod tests {
         };
         assert!(with(folder(), 28, 64).contains("network.condition.tokens = 12"));
         assert!(with(folder(), 8, 12).contains("task.picture.size"));
+        assert!(with(folder(), 30, 12).contains("task.picture.size = 30"));
         assert!(with("gone".into(), 28, 12).contains("gone"));
     }
 }

@@ -13,17 +13,17 @@ use crate::{
 };
 use base::{Condition, Device, Shape, Tensor, TensorData, Times, Tokens};
 use flow::{Field, Frame, Solver, guidance::Guided};
-use media::shape::{Mesh, Octree, Point, extract};
+use media::shape::{Octree, Point, extract, extract::Extracted};
 use nets::{Dinov2Config, TripoSg, TripoSgConfig, TripoSgDecoder, TripoSgVaeConfig};
 use serde::Serialize;
 use std::{collections::HashMap, path::PathBuf, time::Instant};
 
 /// Half a side of the cube in which the released field is asked.
-const HALF: f64 = 1.005;
+pub(super) const HALF: f64 = 1.005;
 /// Cells to a side, as a power of two, of which all are asked.
 const DENSE: u32 = 6;
 /// What of the field, which is cut off at 1, counts as near the surface.
-const BAND: f64 = 0.95;
+pub(super) const BAND: f64 = 0.95;
 /// Points asked of the decoder at once.
 const ASKED: usize = 1 << 13;
 
@@ -89,13 +89,26 @@ pub fn draw(request: &ShapeRequest, context: &mut Context) -> Result<ShapesDrawn
     for (_, part, called) in opened.parts() {
         part.open(called)?.check(&mut |line| context.note(line))?;
     }
+    let preparation = Preparation::of(&opened)?;
+    let meshes_asked = !matches!(output, Output::Npy(_) | Output::Safetensors(_));
+    if request.columns > 0 && (!meshes_asked || matches!(output, Output::Mesh(_)) && count == 1) {
+        return Err(Error::Usage(format!("--columns: {} is no sheet of pictures", request.output.display())));
+    }
+    let channels = fit(&opened, (&eye, preparation.side()), &flow, meshes_asked.then_some(&vae))?;
+    let shape = Shape::from([tokens, channels]);
+    let start = match &request.noise {
+        None => Start::Noise { shape },
+        Some(file) => Start::given(file, shape)?.0,
+    };
+    if let Some(most) = start.count().filter(|most| *most < count as u64) {
+        return Err(Error::Usage(format!("--noise holds {most} start(s), and {count} shape(s) are to be drawn")));
+    }
     let device = context.device.device.clone();
     if let Some(reason) = request.precision.fallback(&device) {
         context.note(reason);
     }
 
     let began = Instant::now();
-    let preparation = Preparation::of(&opened)?;
     let pictures: Vec<Vec<f32>> =
         request.images.iter().map(|file| preparation.picture(file, context)).collect::<Result<_, _>>()?;
     let net = opened.eye.weights("model", |source| eye.load(source, &device))?;
@@ -110,16 +123,7 @@ pub fn draw(request: &ShapeRequest, context: &mut Context) -> Result<ShapesDrawn
 
     let began = Instant::now();
     let net = opened.transformer.weights("diffusion_pytorch_model", |source| flow.load(source, &device))?;
-    if net.heard() != heard[0].dims()[2] {
-        return Err(Error::Failure(format!(
-            "{}: its picture's encoder says {} numbers a token and its transformer reads {}; the parts are of two models",
-            request.folder.display(),
-            heard[0].dims()[2],
-            net.heard()
-        )));
-    }
-    let (channels, shape) = (net.channels(), Shape::from([tokens, net.channels()]));
-    let (latents, nfe) = along(&net, (&heard, scale), (request, &config, count), shape, context)?;
+    let (latents, nfe) = along(&net, (&heard, scale), (request, &config, count), (&start, shape), context)?;
     drop(net);
     let seconds = began.elapsed().as_secs_f64();
 
@@ -132,21 +136,27 @@ pub fn draw(request: &ShapeRequest, context: &mut Context) -> Result<ShapesDrawn
         }
         Output::Png(_) | Output::Mesh(_) | Output::Folder(_) => {
             let net = opened.vae.weights("diffusion_pytorch_model", |source| vae.decoder(source, &device))?;
-            if net.channels() != channels {
-                return Err(Error::Failure(format!(
-                    "{}: its autoencoder has latent vectors of {} numbers and its transformer of {channels}; the parts are of two models",
-                    request.folder.display(),
-                    net.channels()
-                )));
-            }
             context.tell(Event::Begin { what: "surfaces", total: count as u64 });
-            for latents in latents {
+            for (i, latents) in latents.into_iter().enumerate() {
                 let latents = Tensor::from_data(TensorData::new(latents, [1, tokens, channels]), &device);
-                meshes.push(surface(&net, latents, depth, (request, &device), context)?);
+                // Each file when its shape is there: what stops the next one does not take this one away.
+                let made = surface(&net, latents, (DENSE, depth), (request, &device), context)
+                    .and_then(|found| files::one(&output, (i, count), &found.mesh).map(|()| found.mesh));
+                match made {
+                    Ok(mesh) => meshes.push(mesh),
+                    Err(error) => {
+                        if i > 0 && matches!(output, Output::Mesh(_) | Output::Folder(_)) {
+                            context.note(format!(
+                                "stopped at shape {i}; files of those before it that have a surface are written"
+                            ));
+                        }
+                        return Err(error);
+                    }
+                }
                 context.tell(Event::Advance { done: meshes.len() as u64 });
             }
             context.tell(Event::End);
-            files::write(&output, &meshes, request.columns, context)?;
+            files::finish(&output, &meshes, request.columns, context)?;
         }
     }
     let faces = meshes.iter().map(|mesh| mesh.faces.len()).collect();
@@ -154,28 +164,62 @@ pub fn draw(request: &ShapeRequest, context: &mut Context) -> Result<ShapesDrawn
     Ok(ShapesDrawn { output, count, tokens, nfe, faces, sight_seconds, seconds, surface_seconds })
 }
 
+/// Whether the parts go together, before any of them works, and the numbers of a latent vector. Weights are mapped, so that opening a network
+/// costs little; what it lacks or means otherwise is said now and not after the flow.
+fn fit(
+    opened: &Opened,
+    (eye, side): (&Dinov2Config, usize),
+    flow: &TripoSgConfig,
+    vae: Option<&TripoSgVaeConfig>,
+) -> Result<usize, Error> {
+    let folder = opened.folder.path().display().to_string();
+    let refused = |what: String| Err(Error::Failure(format!("{folder}: {what}")));
+    if side < eye.patch_size || eye.num_channels != 3 {
+        return refused(format!(
+            "crop_size is {side} and the picture's encoder has patch_size {} and num_channels {}; pictures of at least a patch and of three \
+             colours are read",
+            eye.patch_size, eye.num_channels
+        ));
+    }
+    let device = Device::flex();
+    let (channels, heard) = opened.transformer.weights("diffusion_pytorch_model", |source| {
+        flow.load(source, &device).map(|net| (net.channels(), net.heard()))
+    })?;
+    if heard != eye.hidden_size {
+        return refused(format!(
+            "its picture's encoder says {} numbers a token and its transformer reads {heard}; the parts are of two models",
+            eye.hidden_size
+        ));
+    }
+    let Some(vae) = vae else { return Ok(channels) };
+    let net = opened.vae.weights("diffusion_pytorch_model", |source| vae.decoder(source, &device))?;
+    if net.channels() != channels {
+        return refused(format!(
+            "its autoencoder has latent vectors of {} numbers and its transformer of {channels}; the parts are of two models",
+            net.channels()
+        ));
+    }
+    if net.blocks.is_empty() {
+        return refused("its decoder has no blocks".into());
+    }
+    Ok(channels)
+}
+
 /// Latent vectors of `count` shapes, `[tokens channels]` each, one after another along the flow, and evaluations of each.
 fn along(
     net: &TripoSg,
     (heard, scale): (&[Tensor<3>], f64),
     (request, config, count): (&ShapeRequest, &SampleConfig, usize),
-    shape: Shape,
+    (start, shape): (&Start, Shape),
     context: &mut Context,
 ) -> Result<(Vec<Vec<f32>>, usize), Error> {
     let (path, device) = (flow::Path::Linear {}, context.device.device.clone());
-    let start = match &request.noise {
-        None => Start::Noise { shape },
-        Some(file) => Start::given(file, shape)?.0,
-    };
-    if let Some(most) = start.count().filter(|most| *most < count as u64) {
-        return Err(Error::Usage(format!("--noise holds {most} start(s), and {count} shape(s) are to be drawn")));
-    }
     let field = Seen { net, shape: shape.lengths().try_into().unwrap_or([0; 2]), path: path.clone() };
     let field: Box<dyn Field<2> + '_> = match scale > 1.0 {
         true => Box::new(Guided::new(field, scale, None)?),
         false => Box::new(field),
     };
-    let pipeline = Pipeline::new(field, &path, config, &start, shape, &device)?;
+    let pipeline = Pipeline::new(field, &path, config, start, shape, &device)?;
     let (mut all, mut nfe, steps) = (Vec::with_capacity(count), 0, config.steps as u64);
     context.tell(Event::Begin { what: "steps", total: count as u64 * steps });
     for i in 0..count as u64 {
@@ -228,14 +272,14 @@ impl Field<2> for Seen<'_> {
     }
 }
 
-/// Where the field of `latents` `[1 tokens channels]` is zero.
-fn surface(
+/// Where the field of `latents` `[1 tokens channels]` is zero: levels of halving of which the first is asked whole, the last is the mesh's.
+pub(super) fn surface(
     net: &TripoSgDecoder,
     latents: Tensor<3>,
-    depth: u32,
+    (dense, depth): (u32, u32),
     (request, device): (&ShapeRequest, &Device),
     context: &mut Context,
-) -> Result<Mesh, Error> {
+) -> Result<Extracted, Error> {
     let empty = || Error::Failure(format!("{}: its decoder has no blocks", request.folder.display()));
     let said = request.precision.scope(|| net.prepare(latents)).ok_or_else(empty)?;
     let mut field = |points: &[Point]| -> Result<Vec<f64>, Error> {
@@ -244,14 +288,13 @@ fn surface(
             context.go_on()?;
             let values: Vec<f32> = points.iter().flatten().map(|value| *value as f32).collect();
             let asked = Tensor::from_data(TensorData::new(values, [1, points.len(), 3]), device);
-            // Points stay in f32: half of a half's digits are a quarter of a cell at 512.
             let answer = host(request.precision.scope(|| net.field(&said, asked)))?;
             all.extend(answer.into_iter().map(f64::from));
         }
         Ok(all)
     };
-    let plan = Octree { band: BAND, ..Octree::new(DENSE, depth) };
-    extract::octree([[-HALF; 3], [HALF; 3]], plan, &mut field).map(|found| found.mesh).map_err(|error| match error {
+    let plan = Octree { band: BAND, ..Octree::new(dense, depth) };
+    extract::octree([[-HALF; 3], [HALF; 3]], plan, &mut field).map_err(|error| match error {
         extract::ExtractError::Field(error) => error,
         other => Error::Failure(format!("{}: {other}; its weights are damaged", request.folder.display())),
     })

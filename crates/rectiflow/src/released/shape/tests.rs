@@ -87,6 +87,49 @@ fn a_picture_becomes_a_mesh() {
     assert_eq!(told["parts"]["vae"]["class"], "Tripo2VAEModel");
 }
 
+/// The surface is that of the decoder's own field, outside where it is positive, and the cells that are divided are those in which it changes
+/// its sign or is nearer to zero than the band.
+///
+/// Mutants: the field turned; no band.
+#[test]
+fn the_surface_is_that_of_the_field() {
+    let (device, opened) = (base::Device::flex(), open::Opened::of(&folder()).unwrap());
+    let vae: nets::TripoSgVaeConfig = opened.vae.config(&mut |_| ()).unwrap();
+    let net = opened.vae.weights("diffusion_pytorch_model", |source| vae.decoder(source, &device)).unwrap();
+    let latents = base::Tensor::<3>::from_data(base::TensorData::new(golden("latents"), [1, 6, 4]), &device);
+    let request = ShapeRequest::new(folder());
+    let found = draw::surface(&net, latents.clone(), (3, 4), (&request, &device), &mut Context::silent()).unwrap();
+    let said = net.prepare(latents).unwrap();
+    let mut ask = |points: &[media::shape::Point]| {
+        let values: Vec<f32> = points.iter().flatten().map(|value| *value as f32).collect();
+        let asked = base::Tensor::from_data(base::TensorData::new(values, [1, points.len(), 3]), &device);
+        let answer = crate::host::host(net.field(&said, asked))?;
+        Ok::<_, Error>(answer.into_iter().map(f64::from).collect::<Vec<_>>())
+    };
+    let coarse = media::shape::Lattice::cube(draw::HALF, 8);
+    let whole = media::shape::extract::dense(media::shape::Lattice::cube(draw::HALF, 16), &mut ask).unwrap().mesh;
+    let volume = |mesh: &media::shape::Mesh| -> f64 {
+        let at = |i: u32| mesh.points[i as usize];
+        let part = |[a, b, c]: [[f64; 3]; 3]| {
+            a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+        };
+        mesh.faces.iter().map(|face| part(face.map(at)) / 6.0).sum()
+    };
+    let (own, other) = (volume(&found.mesh), volume(&whole));
+    assert!(own * other > 0.0 && (own - other).abs() < 0.1 * other.abs(), "{own} {other}");
+    let at = |i: u32| [i % 9, i / 9 % 9, i / 81];
+    let values = ask(&(0..729).map(|i| coarse.point(at(i))).collect::<Vec<_>>()).unwrap();
+    let mut asked: std::collections::HashSet<[u32; 3]> = (0..729).map(|i| at(i).map(|v| 2 * v)).collect();
+    for [x, y, z] in (0..729).map(at).filter(|place| place.iter().all(|v| *v < 8)) {
+        let corner = |i: u32| values[((x + (i & 1)) + 9 * (y + (i >> 1 & 1)) + 81 * (z + (i >> 2))) as usize];
+        let inside = (0..8).filter(|i| corner(*i) < 0.0).count();
+        if !matches!(inside, 0 | 8) || (0..8).any(|i| corner(i).abs() <= draw::BAND) {
+            asked.extend((0..27).map(|i| [2 * x + i % 3, 2 * y + i / 3 % 3, 2 * z + i / 9]));
+        }
+    }
+    assert_eq!(found.queries, asked.len());
+}
+
 /// What cannot be served says why, and leaves no file.
 #[test]
 fn what_cannot_be_served_says_why() {
@@ -105,6 +148,13 @@ fn what_cannot_be_served_says_why() {
     assert!(said(ShapeRequest { guidance: Some(f64::NAN), ..good.clone() }).contains("--guidance-scale"));
     assert!(said(ShapeRequest { images: vec!["gone.png".into()], ..good.clone() }).contains("gone.png"));
     assert!(said(ShapeRequest { output: place.path().join("ring.jpg"), ..good.clone() }).contains(".jpg"));
+    let one = said(ShapeRequest { columns: 2, ..good.clone() });
+    assert!(one.contains("--columns"), "{one}");
+    let noise = format!("{}:velocity", folder().join("golden.safetensors").display());
+    let gone = said(ShapeRequest { noise: Some("gone.npy".into()), images: vec!["gone.png".into()], ..good.clone() });
+    assert!(gone.contains("gone.npy"), "noise before pictures: {gone}");
+    let few = said(ShapeRequest { noise: Some(noise), count: Some(2), ..good.clone() });
+    assert!(few.contains("--noise"), "{few}");
     // A copy whose parts go missing one by one, or are of another kind.
     let copy = place.path().join("model");
     let files = |from: &Path, to: &Path| {
@@ -129,6 +179,9 @@ fn what_cannot_be_served_says_why() {
         ("model_index.json", "\"vae\"", "\"wae\"", "`vae`"),
         ("model_index.json", "\"scheduler\": [", "\"text_encoder\": [\"x\", \"y\"], \"scheduler\": [", "scribbles"),
         ("image_encoder_dinov2/config.json", "\"gelu\"", "\"relu\"", "hidden_act"),
+        ("feature_extractor_dinov2/preprocessor_config.json", ": 56", ": 8", "crop_size is 8"),
+        ("image_encoder_dinov2/config.json", "\"num_channels\": 3", "\"num_channels\": 1", "num_channels 1"),
+        ("vae/config.json", "\"num_attention_heads\": 2", "\"num_attention_heads\": 5", "num_attention_heads is 5"),
     ] {
         let kept = change(file, from, to);
         let error = said(here.clone());
