@@ -23,6 +23,9 @@ pub const D_FLOW: base::Paper = base::Paper::arxiv(
     "ICML 2024",
 );
 
+/// Rounds in which a row finds no step that goes down before it is left alone: its second such round has forgotten the last pair and walks
+/// down the gradient itself.
+const IDLE: usize = 2;
 /// Halvings of a step that does not go down.
 const HALVINGS: usize = 5;
 /// Share of the slope that a step must keep (Armijo).
@@ -82,6 +85,10 @@ impl DFlow {
         let times = self.times(problem.schedule.times());
         let (like, mut walks, mut pulls) = (x.clone(), 1, 0);
         let mut here = walk(problem, path, &times, x)?;
+        for (point, t) in here.points.iter().zip(&times) {
+            rows::check_finite(point, &Times::all(*t, point.dims()[0]), "the steered state")?;
+        }
+        let mut idle = vec![0; like.dims()[0]];
         let mut memory = Memory::new(self.memory);
         let mut before: Option<(Tensor<2>, Tensor<2>)> = None; // the last point and its gradient
         for _ in 0..self.rounds {
@@ -91,27 +98,38 @@ impl DFlow {
             if let Some((last, old)) = before.replace((point.clone(), slope.clone())) {
                 memory.add(point.clone() - last, slope.clone() - old);
             }
-            let size = dot(&slope, &slope).sqrt().clamp_min(f64::from(f32::MIN_POSITIVE));
+            // Of a row that fits already the gradient is nothing, and no length must be divided by it.
+            let size = dot(&slope, &slope).sqrt();
+            let size = size.clone().mask_fill(size.lower_equal_elem(0.0), 1.0);
             let way = memory.direction(&slope, dot(&point, &point).sqrt() / size * FIRST);
             let down = rows::host(dot(&slope, &way))?;
             // A row that does not go down halves its step; one that never does stays where it is.
-            let mut lengths: Vec<f64> = down.iter().map(|down| if *down < 0.0 { 1.0 } else { 0.0 }).collect();
-            for halving in 0..=HALVINGS {
-                let b = lengths.len();
+            let b = idle.len();
+            let first = |i: usize| if down[i] < 0.0 && idle[i] < IDLE { 1.0 } else { 0.0 };
+            let mut lengths: Vec<f64> = (0..b).map(first).collect();
+            let mut halving = 0;
+            while lengths.iter().any(|length| *length > 0.0) {
                 let along = TensorData::new(lengths.clone(), [b, 1]);
                 let along = Tensor::<2>::from_data(along, (&point.device(), point.dtype()));
-                let next = walk(problem, path, &times, shaped(point.clone() + way.clone() * along, &like))?;
+                let still = along.clone().lower_equal_elem(0.0).expand(point.dims());
+                let moved = (point.clone() + way.clone() * along).mask_where(still, point.clone());
+                let next = walk(problem, path, &times, shaped(moved, &like))?;
                 walks += 1;
-                let fails =
-                    |i: usize| next.value[i].is_nan() || next.value[i] > here.value[i] + ENOUGH * lengths[i] * down[i];
+                // A step so long that nothing is a number any more fails like one that goes up.
+                let fails = |i: usize| {
+                    !next.value[i].is_finite() || next.value[i] > here.value[i] + ENOUGH * lengths[i] * down[i]
+                };
                 let failing: Vec<usize> = (0..b).filter(|i| lengths[*i] > 0.0 && fails(*i)).collect();
                 if failing.is_empty() {
                     here = next;
                     break;
                 }
-                failing
-                    .into_iter()
-                    .for_each(|i| lengths[i] = if halving + 2 > HALVINGS { 0.0 } else { 0.5 * lengths[i] });
+                halving += 1;
+                failing.into_iter().for_each(|i| lengths[i] = if halving >= HALVINGS { 0.0 } else { 0.5 * lengths[i] });
+            }
+            idle.iter_mut().zip(&lengths).for_each(|(idle, length)| *idle = if *length > 0.0 { 0 } else { *idle + 1 });
+            if idle.iter().all(|idle| *idle >= IDLE) {
+                break;
             }
         }
         let (steps, x) = (times.len() - 1, here.points.pop().unwrap_or(like));
@@ -119,7 +137,7 @@ impl DFlow {
     }
 }
 
-/// The points of the flow from `x` on, the last at the data, and its cost.
+/// The points of the flow from `x` on, the last at the data, and its cost; no number where it ran away.
 fn walk<const D: usize>(
     problem: &Problem<'_, D>,
     path: &Path,
@@ -131,11 +149,11 @@ fn walk<const D: usize>(
         let (x, from) = (points[k].clone(), Times::all(leg[0], points[k].dims()[0]));
         let velocity = problem.field.velocity(x.clone(), &from, problem.condition);
         let next = Ends::of(path, x, velocity, leg[0]).at(path, leg[1]);
-        rows::check_finite(&next, &from, "the steered state")?;
         points.push(next);
     }
     let end = rows::flatten(points[times.len() - 1].clone());
-    Ok(Walk { value: rows::host(problem.cost.value(end))?, points })
+    let value = problem.cost.value(end.clone()) + rows::sum(end * 0.0);
+    Ok(Walk { value: rows::host(value)?, points })
 }
 
 /// The cost's gradient at the end of a walk, pulled back to its beginning step by step.

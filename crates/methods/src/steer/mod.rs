@@ -186,6 +186,11 @@ impl Steering {
         matches!(self, Self::Dps(_) | Self::FreeDom(_) | Self::OtOde(_) | Self::DFlow(_))
     }
 
+    /// Whether it looks at the noise in what is known; the others take what is known for exact.
+    pub fn hears_noise(&self) -> bool {
+        matches!(self, Self::FlowChef(_) | Self::OtOde(_))
+    }
+
     /// Whether it can be asked for nothing but the misfit to a linear measurement.
     pub fn needs_linear(&self) -> bool {
         match self {

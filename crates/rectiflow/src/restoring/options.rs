@@ -68,7 +68,7 @@ impl Task {
         ];
         let given: Vec<_> = holes.chain(others).filter(|(.., given)| *given).collect();
         if let Some((option, of, _)) = given.iter().find(|(_, of, _)| *of != name) {
-            return Err(Error::Usage(format!("{option} belongs to --task {of}, not to {name}")));
+            return Err(Error::Usage(format!("{option}: it belongs to --task {of}, not to {name}")));
         }
         let usage = |why: String| Err(Error::Usage(why));
         let several = |among: &[&str]| {

@@ -28,6 +28,14 @@ pub(super) fn refused(served: &Served, param: &str, error: &Error) -> Refusal {
         "mask" => "mask",
         "method" => "method",
         "task" => "task",
+        "scale" => "scale",
+        "bicubic" => "bicubic",
+        "taps" => "taps",
+        "sigma" => "sigma",
+        "motion" => "motion",
+        "angle" => "angle",
+        "bits" => "bits",
+        "quality" => "quality",
         _ => param,
     };
     Refusal::bad(param, reason.replace("--guidance-scale", "guidance_scale").replace("--", ""))

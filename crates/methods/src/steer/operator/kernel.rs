@@ -8,6 +8,8 @@ use base::Tensor;
 
 /// Multiplications that finding the bound may take; beyond it stands what no kernel exceeds, which large images come near.
 const EFFORT: usize = 2_000_000_000;
+/// Weights at most: each is an operation on the whole image, twice in every step.
+const TAPS: usize = 4096;
 /// Rounds of power iteration.
 const ROUNDS: usize = 400;
 /// Points that a pixel of a motion is sampled at.
@@ -49,6 +51,12 @@ impl Kernel {
         if taps.len() == 1 && taps[0].0 == [height / 2, width / 2] {
             return refuse("only its middle weighs anything, so that it changes nothing".into());
         }
+        if taps.len() > TAPS {
+            return refuse(format!(
+                "{} of its weights are not zero, and each moves the whole image; give at most {TAPS}",
+                taps.len()
+            ));
+        }
         let mut kernel = Self { shape, reach: [height / 2, width / 2], taps, bound: 0.0 };
         kernel.bound = kernel.largest();
         Ok(kernel)
@@ -71,6 +79,12 @@ impl Kernel {
         let reach = |along: f64| (along.abs() * (length - 1.0) / 2.0 - 1e-9).ceil().max(0.0) as usize;
         let reach = [reach(sine), reach(cosine)];
         let [height, width] = reach.map(|reach| 2 * reach + 1);
+        if height > h || width > w {
+            return Err(MethodError::Steering(format!(
+                "a motion of {length} pixels at {angle} degrees touches {height} x {width} pixels, more than the {h} x {w} of the image; \
+                 give a shorter one"
+            )));
+        }
         let mut weights = vec![0.0; height * width];
         let points = (length * FINE as f64) as usize;
         for k in 0..points {

@@ -264,6 +264,8 @@ fn what_cannot_be_measured_is_refused() {
     says(Sampled::new([1, 8, 8], -1.0, key()).map(drop), "share = -1");
     says(Kernel::motion([1, 8, 8], 9.0, 0.0).map(drop), "at most the 8");
     says(Kernel::motion([1, 8, 8], 1.0, 0.0).map(drop), "more than 1");
+    says(Kernel::motion([1, 8, 8], 8.0, 0.0).map(drop), "touches 1 x 9 pixels");
+    says(Kernel::new([1, 65, 65], &[1.0; 65 * 65], [65, 65]).map(drop), "give at most 4096");
     says(Kernel::new([1, 8, 8], &[1.0; 4], [2, 2]).map(drop), "odd");
     says(Kernel::new([1, 8, 8], &[1.0; 81], [9, 9]).map(drop), "8 x 8");
     says(Kernel::new([1, 8, 8], &[1.0, 0.0, -1.0], [1, 3]).map(drop), "not zero");
