@@ -101,7 +101,8 @@ pub struct Restore {
     pub resize: bool,
     #[command(flatten)]
     pub task: TaskArgs,
-    /// Deviation of the noise in what is known, in units of [-1, 1]: added with --degrade, taken into account either way.
+    /// Deviation of the noise in what is known, in units of [-1, 1] (of --task phase, of the magnitudes): added with --degrade, allowed
+    /// for by flowchef and ot-ode.
     #[arg(long, default_value_t = 0.0)]
     pub noise: f64,
     /// Of a flow of latents: hold it to what is known on the latents (holes alone, as cheap as on pictures) or through the decoder,

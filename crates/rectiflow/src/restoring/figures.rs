@@ -23,7 +23,7 @@ pub struct Figures {
     pub ssim: Option<f64>,
     /// Learned perceptual distance, smaller is nearer.
     pub lpips: Option<f64>,
-    /// Root mean square of what the pictures measure minus what was measured.
+    /// Root mean square of what the pictures measure minus what was measured; of what was rounded, how far they lie outside its box.
     pub residual: f64,
     /// Evaluations of the network per picture.
     pub nfe: usize,
@@ -123,7 +123,7 @@ pub fn residual(sensor: &Sensor, pictures: &[f32], measured: &[f32]) -> Result<f
     let squares: f64 = crate::sampling::host(cost)?.into_iter().map(|half| 2.0 * f64::from(half)).sum();
     // Of a mask what is not known is zero on both sides; the mean is over what is known.
     let known = match sensor.operator() {
-        Some(operator) if n == m => {
+        Some(operator) if n == m && operator.is_flat() => {
             let ones = operator.forward(Tensor::<2>::ones([1, n], &device));
             crate::sampling::host(ones)?.iter().filter(|v| **v != 0.0).count()
         }

@@ -54,6 +54,9 @@ impl Inputs {
         shape: [usize; 3],
         device: &Device,
     ) -> Result<Self, Error> {
+        if !source.degrade {
+            task.check_given(shape, source.resize)?;
+        }
         let wanted = if source.degrade { Some(shape) } else { task.measured(shape) };
         let Some(wanted) = wanted else { return Self::numbers(source, task, sensor, shape) };
         let set = open(source.input, wanted, source.resize, "--input")?;
@@ -81,14 +84,16 @@ impl Inputs {
                 Some(data::gather(&*others, &rows)?.rows)
             }
         };
-        Ok(Self { names, measured: values, originals, set: set_name, dataset: Some(set) })
+        // Whatever was painted where nothing is known is not known.
+        let measured = if matches!(task, Task::Inpaint(_)) { kept(values, sensor, device)? } else { values };
+        Ok(Self { names, measured, originals, set: set_name, dataset: Some(set) })
     }
 
     /// What is known is no picture: a file of numbers, such as `restore` leaves as `measured.npy`.
     fn numbers(source: &Source, task: &Task, sensor: &Sensor, [c, h, w]: [usize; 3]) -> Result<Self, Error> {
         let (place, m) = (source.input, sensor.sizes().1);
         let usage = |why: String| Error::Usage(format!("--input {place}: {why}"));
-        if !Path::new(place).is_file() || !place.to_ascii_lowercase().ends_with(".npy") {
+        if !is_numbers(Path::new(place)) {
             return Err(usage(format!(
                 "--task {} leaves no picture but numbers: give --degrade with originals, or the FILE.npy of {m} numbers a picture",
                 task.name()
@@ -97,11 +102,17 @@ impl Inputs {
         if source.originals.is_some() {
             return Err(usage("numbers have no names to find --originals by; leave it out".into()));
         }
+        if source.resize {
+            return Err(Error::Usage("--resize: numbers have no size; leave it out".into()));
+        }
         let (axes, values) = media::arrays::read_npy(Path::new(place))?;
         if axes.len() != 2 || axes[1] != m || axes[0] == 0 || values.iter().any(|v| !v.is_finite()) {
             return Err(usage(format!(
                 "it holds {axes:?} numbers, and for pictures of {c} x {h} x {w} finite ones in a row of {m} for each are wanted"
             )));
+        }
+        if matches!(sensor, Sensor::Magnitudes(_)) && values.iter().any(|v| *v < 0.0) {
+            return Err(usage("some of its magnitudes are below zero; bring those to zero".into()));
         }
         let count = source.count.unwrap_or(usize::MAX).min(axes[0]);
         let names = (0..count).map(|row| format!("{row:06}")).collect();
@@ -198,6 +209,23 @@ fn name(set: &dyn Dataset, row: usize) -> String {
     key.unwrap_or_else(|| format!("{row:06}"))
 }
 
+/// Whether `file` is one of numbers.
+pub(super) fn is_numbers(file: &Path) -> bool {
+    file.is_file() && file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
+}
+
+/// What is measured by a mask: nothing where it hides.
+fn kept(values: Vec<f32>, sensor: &Sensor, device: &Device) -> Result<Vec<f32>, Error> {
+    let (n, m) = sensor.sizes();
+    match sensor.operator() {
+        Some(operator) if n == m && operator.is_flat() => {
+            let rows = Tensor::<2>::from_data(TensorData::new(values.clone(), [values.len() / m, m]), device);
+            crate::sampling::host(operator.forward(rows))
+        }
+        _ => Ok(values),
+    }
+}
+
 /// What `sensor` keeps of the originals, with noise.
 fn degrade(originals: &[f32], sensor: &Sensor, source: &Source, device: &Device) -> Result<Vec<f32>, Error> {
     let (n, m) = sensor.sizes();
@@ -209,13 +237,11 @@ fn degrade(originals: &[f32], sensor: &Sensor, source: &Source, device: &Device)
         for (row, values) in measured.chunks_mut(m).enumerate() {
             values.iter_mut().zip(key.normals(row as u64, m)).for_each(|(v, e)| *v += source.noise as f32 * e);
         }
-        // What is not measured has no noise either.
-        let again = Tensor::<2>::from_data(TensorData::new(measured, [count, m]), device);
-        let kept = match sensor.operator() {
-            Some(operator) if n == m && operator.is_flat() => operator.forward(again),
-            _ => again,
-        };
-        measured = crate::sampling::host(kept)?;
+        // What is not measured has no noise either, and no magnitude is below zero.
+        measured = kept(measured, sensor, device)?;
+        if matches!(sensor, Sensor::Magnitudes(_)) {
+            measured.iter_mut().for_each(|v| *v = v.max(0.0));
+        }
     }
     Ok(measured)
 }

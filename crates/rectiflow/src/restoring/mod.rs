@@ -6,6 +6,7 @@ pub mod inputs;
 mod options;
 pub mod page;
 mod run;
+pub(crate) mod sensed;
 pub mod task;
 mod toward;
 

@@ -218,6 +218,36 @@ impl Task {
         })
     }
 
+    /// Refuses pictures that are given as they are, for models of pictures `[c h w]`, where they cannot be what is modelled.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for masks drawn here, JPEG of torn squares or of colour, and grids that resizing would blur.
+    pub fn check_given(&self, [c, h, w]: [usize; 3], resize: bool) -> Result<(), Error> {
+        let refuse = |why: String| Err(Error::Usage(why));
+        match self {
+            Self::Inpaint(hole) if hole.is_drawn() => refuse(format!(
+                "--{}: it draws a mask for originals, which --degrade hides by it; of pictures that have holes already give the \
+                 mask as a picture, --mask mask.png",
+                if matches!(hole, Hole::Scattered { .. }) { "scattered" } else { "strokes" }
+            )),
+            _ if self.is_rounding() && resize => refuse(format!(
+                "--resize: what is known to --task {} is the grid of the values, which resizing destroys; bring the model to the pictures, \
+                 or give originals with --degrade",
+                self.name()
+            )),
+            Self::Jpeg { .. } if c != 1 => refuse(
+                "--task jpeg: colour files are rounded as brightness and halved colours, which is not modelled; give grey ones to a model of \
+                 grey pictures, or originals with --degrade"
+                    .into(),
+            ),
+            Self::Jpeg { .. } if h % 8 != 0 || w % 8 != 0 => refuse(format!(
+                "--task jpeg: the model's pictures of {h} x {w} are no whole squares of 8 x 8, and files fill up torn ones with what nobody \
+                 knows; give originals with --degrade"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Pixels of the pictures of which such a size is known, height first.
     pub fn original(&self, size: [usize; 2]) -> [usize; 2] {
         match self {
@@ -275,9 +305,9 @@ fn weights(file: &Path) -> Result<(Vec<f64>, [usize; 2]), Error> {
         let (values, [_, h, w]) = picture(file, 1, "--kernel")?;
         return Ok((values.into_iter().map(|v| (f64::from(v) + 1.0) / 2.0).collect(), [h, w]));
     }
-    let (axes, values) = media::arrays::read_npy(file)?;
+    let (axes, values) = media::arrays::read_array(file)?;
     match axes[..] {
-        [h, w] => Ok((values.into_iter().map(f64::from).collect(), [h, w])),
+        [h, w] => Ok((values, [h, w])),
         _ => Err(Error::Usage(format!(
             "--kernel {}: it is an array of {} axes; give height and width",
             file.display(),

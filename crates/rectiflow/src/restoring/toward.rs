@@ -112,10 +112,12 @@ impl Pull {
                     None => set.map(|set| judge::shipped(set, &taped)).transpose()?.flatten(),
                 };
                 let found = found.ok_or_else(|| {
+                    let who = match set {
+                        Some(_) => "the shipped classifier does not know these pictures",
+                        None => "numbers do not say which classifier knows their pictures",
+                    };
                     let how = "name one by `classifier = \"FILE\"` (`rectiflow classifier train` makes one)";
-                    Error::Usage(format!(
-                        "--toward class {class}: the shipped classifier does not know these pictures; {how}"
-                    ))
+                    Error::Usage(format!("--toward class {class}: {who}; {how}"))
                 })?;
                 let (input, names) = (found.layout().input, found.layout().classes.clone());
                 if input != shape {

@@ -7,10 +7,10 @@ use crate::{
     pictures,
     released::{self, Beside},
     restoring::{
-        Figures, Goal, Inputs, Judge, Pull, Run, Space, Task, Toward, figures,
+        Blur, Figures, Goal, Hole, Inputs, Judge, Pull, Run, Space, Task, Toward, figures,
         inputs::{self, Source},
         page::Page,
-        told,
+        sensed, told,
     },
     sampling::{self, Classes},
     steerable::Steerable,
@@ -137,10 +137,22 @@ fn restored(
     context: &mut Context,
 ) -> Result<RestoreReport, Error> {
     let shape = model.picture()?;
+    let task = if request.degrade {
+        request.task.clone()
+    } else {
+        request.task.check_given(shape, request.resize)?;
+        sensed::recalled(&request.input, &request.task, shape)?
+    };
+    let request = &RestoreRequest { task, ..request.clone() };
     let sensor = request.task.sensor(shape)?;
     let held = (request.space, !request.toward.is_empty());
     let methods = request.methods.iter().map(|(method, _)| method);
-    Goal::check(model, (&request.task, request.noise), held, methods)?;
+    Goal::check(model, (&request.task, request.noise), held, methods.clone())?;
+    let deaf: Vec<&str> = methods.filter(|method| !method.hears_noise()).map(Steering::name).collect();
+    if request.noise > 0.0 && !deaf.is_empty() {
+        let deaf = deaf.join(", ");
+        context.note(format!("--noise: {deaf} take what is known for exact; flowchef and ot-ode allow for its noise"));
+    }
     let source = Source {
         input: &request.input,
         degrade: request.degrade,
@@ -265,6 +277,37 @@ fn row(
     })
 }
 
+/// Removes what an earlier run into the same folder left and this one does not write, unless this one was given it.
+fn clear(request: &RestoreRequest, shape: [usize; 3]) -> Result<(), Error> {
+    let out = &request.output;
+    if !out.join("metrics.json").is_file() {
+        return Ok(()); // no run was here
+    }
+    let mut given = vec![PathBuf::from(&request.input)];
+    match &request.task {
+        Task::Inpaint(Hole::Mask(file)) | Task::Deblur(Blur::Kernel(file)) => given.push(file.clone()),
+        _ => {}
+    }
+    for toward in &request.toward {
+        if let Toward::Picture(picture) = toward {
+            given.push(picture.file.clone());
+            given.extend(picture.mask.clone());
+        }
+    }
+    let given: Vec<PathBuf> = given.iter().filter_map(|file| file.canonicalize().ok()).collect();
+    let drawn = matches!(&request.task, Task::Inpaint(hole) if hole.is_drawn());
+    let numbers = request.task.measured(shape).is_none();
+    let sensed = matches!(request.task, Task::Sense { .. });
+    for (name, written) in [("mask.png", drawn), ("measured.npy", numbers), ("measured.json", sensed)] {
+        let file = out.join(name);
+        if !written && file.canonicalize().is_ok_and(|file| !given.contains(&file)) {
+            std::fs::remove_file(&file)
+                .map_err(|error| Error::Failure(format!("cannot remove {}: {error}", file.display())))?;
+        }
+    }
+    Ok(())
+}
+
 /// Pictures in a folder per method, the sheet, the figures and the page.
 fn write(
     request: &RestoreRequest,
@@ -275,6 +318,7 @@ fn write(
 ) -> Result<(), Error> {
     let out = &request.output;
     let about = format!("{}, {}", report.task, report.checkpoint);
+    clear(request, shape)?;
     let save = |folder: &Path, values: &[f32], shape: [usize; 3]| -> Result<(), Error> {
         let images = Images::new(values.to_vec(), inputs.names.len(), shape)?;
         for (i, name) in inputs.names.iter().enumerate() {
@@ -289,7 +333,9 @@ fn write(
             // What is known is no picture: its numbers, and something to look at.
             let (count, all) = (inputs.names.len(), inputs.measured.len());
             save(&out.join("degraded"), &columns[0], shape)?;
-            media::arrays::save_npy(&out.join("measured.npy"), &[count, all / count.max(1)], &inputs.measured)?;
+            let numbers = out.join("measured.npy");
+            media::arrays::save_npy(&numbers, &[count, all / count.max(1)], &inputs.measured)?;
+            sensed::keep(&numbers, &request.task, shape)?;
         }
     }
     if let Task::Inpaint(hole) = &request.task

@@ -7,7 +7,7 @@ use crate::{
     shelf::{Run, Served},
 };
 use rectiflow::{
-    editing,
+    data, editing,
     restoring::{self, Hole, Task, TaskOptions},
     separator::Resynthesis,
     serving::{Asked, Edit, Given, Restore, Separate, Work},
@@ -84,7 +84,12 @@ pub fn restore(fields: &mut Fields, served: &Served, run: &Run, settings: Settin
     task.sensor(shape).map_err(|error| refused(served, "task", &error))?;
     let known = || Refusal::bad("task", format!("{name} leaves no picture that could be sent"));
     let known = task.measured(shape).ok_or_else(known)?;
-    let given = needed(fields, "image", run, known)?;
+    task.check_given(shape, false).map_err(|error| refused(served, "task", &error))?;
+    let bytes = sent(fields, "image")?;
+    if task.is_rounding() {
+        uncut(&bytes, name, known)?;
+    }
+    let given = seen("image", &bytes, run, known)?;
     restoring(fields, served, run, settings, task, given)
 }
 
@@ -221,9 +226,24 @@ fn shape(served: &Served, run: &Run) -> Result<[usize; 3], Refusal> {
 }
 
 fn needed(fields: &mut Fields, key: &str, run: &Run, shape: [usize; 3]) -> Result<Given, Refusal> {
-    let missing = || Refusal::bad(key, "send a picture: PNG, JPEG or WebP, in base64 or as a form's file");
-    let bytes = fields.file(key)?.ok_or_else(missing)?;
+    let bytes = sent(fields, key)?;
     seen(key, &bytes, run, shape)
+}
+
+fn sent(fields: &mut Fields, key: &str) -> Result<Vec<u8>, Refusal> {
+    let missing = || Refusal::bad(key, "send a picture: PNG, JPEG or WebP, in base64 or as a form's file");
+    fields.file(key)?.ok_or_else(missing)
+}
+
+/// Refuses a picture of another size where what is known is the grid of its values, which resizing would destroy.
+fn uncut(bytes: &[u8], task: &str, [_, h, w]: [usize; 3]) -> Result<(), Refusal> {
+    let _turn = Turn::wait();
+    let found = data::grey(bytes, MEGAPIXELS).map_err(|error| Refusal::bad("image", error.to_string()))?;
+    if (found.values.len(), found.width) == (h * w, w) {
+        return Ok(());
+    }
+    let why = format!("{task} knows the grid of its values, which resizing destroys: send it at {w} x {h} pixels");
+    Err(Refusal::bad("image", why))
 }
 
 fn seen(key: &str, bytes: &[u8], run: &Run, shape: [usize; 3]) -> Result<Given, Refusal> {

@@ -224,6 +224,8 @@ fn changes_that_make_no_sense() {
         (json!({ "do": "restore", "image": picture, "box": "3", "bicubic": true }), "bicubic"),
         (json!({ "do": "restore", "image": picture, "task": "deblur", "quality": 3 }), "quality"),
         (json!({ "do": "restore", "image": picture, "task": "deblur", "motion": 28 }), "task"),
+        (json!({ "do": "restore", "image": picture, "task": "jpeg" }), "task"),
+        (json!({ "do": "restore", "image": wide, "task": "dequantise" }), "image"),
         (json!({ "do": "separate", "sound": picture, "query": "low" }), "do"),
         (json!({ "image": picture, "class": 1 }), "image"),
     ];
