@@ -7,6 +7,7 @@ mod bad_input;
 mod codec;
 mod doors;
 mod few_steps;
+mod invert_and_edit;
 mod judging;
 mod released;
 mod restore;

@@ -1,3 +1,5 @@
+//! DINOv2 against transformers' own numbers on random weights, and what is refused.
+
 use super::*;
 use crate::published;
 use crate::weights::Stored;

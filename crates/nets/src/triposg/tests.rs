@@ -1,3 +1,5 @@
+//! TripoSG's networks against the reference beside the fixture, on random weights, and what is refused.
+
 use super::*;
 use crate::weights::{Stored, TensorSource};
 use base::{Device, Tensor, TensorData, Times};

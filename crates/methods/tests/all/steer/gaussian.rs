@@ -224,7 +224,8 @@ fn flow_dps_is_its_recursion() {
 /// On one Gaussian six steps are an affine map `M x0 + b`, so that D-Flow's descent ends at `x0 + (A M)⁺ (y - A (M x0 + b))`: the nearest
 /// noise that fits, each row by itself.
 ///
-/// Mutants: a step's derivative left out on the way back; the pairs of the memory in the wrong order; a step length shared by all rows.
+/// Mutants: the pairs of the memory in the wrong order; a step length shared by all rows, which only shows before the end. A derivative left
+/// out on the way back does not show: where all is diagonal, any positive multiple of the slope leads to the same end.
 #[test]
 fn d_flow_finds_the_nearest_noise_that_fits() {
     let (field, rows) = (gaussian().field(), 3);
@@ -254,8 +255,16 @@ fn d_flow_finds_the_nearest_noise_that_fits() {
     }
     let most = 40 * 6;
     assert!(found.differentiated < most && found.nfe > found.differentiated, "it stops: {}", found.differentiated);
-    let alone = steer(&taped, &misfit(mask(), &y[..1], 0.0), &Steering::DFlow(method), 24, start.slice([0..1, 0..D]));
-    assert!(host(alone.x).iter().zip(&x).all(|(a, b)| (a - b).abs() < 1e-9), "rows do not see one another");
+    let first = misfit(mask(), &y[..1], 0.0);
+    for rounds in [3, 40] {
+        let method = Steering::DFlow(methods::steer::DFlow { rounds, ..method.clone() });
+        let together = host(steer(&taped, &cost, &method, 24, start.clone()).x);
+        let alone = host(steer(&taped, &first, &method, 24, start.clone().slice([0..1, 0..D])).x);
+        assert!(
+            alone.iter().zip(&together).all(|(a, b)| (a - b).abs() < 1e-9),
+            "rows do not see one another: {rounds}"
+        );
+    }
 }
 
 /// Stands still, and is no number below an edge.

@@ -214,6 +214,10 @@ fn rounding_and_lost_phases_cost_what_they_say() {
     let levels = Sensor::Rounded(Rounded::levels([1, 1, 4], 2).unwrap());
     let seen = host(levels.forward(tensor(&[vec![-0.9, -0.2, 0.4, 0.9]])));
     assert!(seen.iter().zip([-1.0, -1.0 / 3.0, 1.0 / 3.0, 1.0]).all(|(a, b)| (a - b).abs() < 1e-6), "{seen:?}");
+    // Half a step past the edge of its box costs half of that squared; inside nothing does.
+    let cost = levels.cost(tensor(&[vec![-1.0 / 3.0; 4]]), 0.0).unwrap();
+    let past = flow::rows::host(cost.value(tensor(&[vec![1.0 / 3.0, -0.01, -1.0 / 3.0, -0.66]]))).unwrap();
+    assert!((past[0] - 1.0 / 18.0).abs() < 1e-6, "{past:?}");
     let jpeg = Sensor::Rounded(Rounded::jpeg([1, 8, 8], 50).unwrap());
     let grey = |byte: f64| host(jpeg.forward(tensor(&[vec![byte / 127.5 - 1.0; 64]])))[63] * 127.5 + 127.5;
     assert!(
