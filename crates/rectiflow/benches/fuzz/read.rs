@@ -71,6 +71,8 @@ pub fn drawn(path: &Path) -> bool {
         count: None,
         noise: None,
         init_image: None,
+        frames: None,
+        rate: None,
         mask: None,
         tile: None,
         length: None,

@@ -133,7 +133,7 @@ impl Diffusion {
             return Err(refused("`trained_betas` are not read here".into()));
         }
         // The reference mixes a little of the point into each estimate: at its 10, less than 7e-6 of it at any time that is visited.
-        if settings.timestep_scaling.is_some_and(|scaling| !(scaling >= 10.0)) {
+        if settings.timestep_scaling.is_some_and(|scaling| scaling < 10.0) {
             return Err(refused("`timestep_scaling` below 10 is not built here; 10 is usual".into()));
         }
         let taught = settings.original_inference_steps.unwrap_or(TAUGHT);
