@@ -280,7 +280,7 @@ pub struct ReleasedArgs {
     /// Of clips: frames, one more than a multiple of four; 81 by default.
     #[arg(long, visible_alias = "num-frames")]
     pub frames: Option<usize>,
-    /// Of clips: frames a second, for those who show them; 16 by default.
+    /// Of clips: frames a second, written into the file; 16 by default.
     #[arg(long)]
     pub fps: Option<f64>,
     /// FLUX: guidance away from the negative prompt, beside the --guidance-scale that the network is told.

@@ -11,7 +11,7 @@ pub struct Flow {
     path: Path,
     /// What it says where it is a diffusion; else a velocity towards the data.
     output: Option<Parameterization>,
-    /// Whether it is told whole training steps, of the noise that is left the part above the last of them cut off.
+    /// Whether it is told whole training steps, rounded down.
     whole: bool,
 }
 
@@ -66,7 +66,7 @@ impl Flow {
         let noise = |scale: f64, offset: f64| {
             let noise = |t: &f64| {
                 let noise = (scale * (1.0 - t) + offset).max(0.0);
-                // A level may have been a time and come back.
+                // A level that became a time and came back may have lost a bit.
                 if self.whole { (noise + 1e-9).floor() } else { noise }
             };
             Times::new(t.values().iter().map(noise).collect()).tensor(&device)

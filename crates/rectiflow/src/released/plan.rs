@@ -135,7 +135,7 @@ fn decoding(codec: &Codec, [height, width]: [usize; 2], frames: usize) -> u64 {
         Codec::Picture(_) => 2 * before + finest,
         // A convolution in time copies its input for each frame that it sees, beside what is normalised and kept for the shortcut; then
         // the frames themselves, as they come and as they are written. Measured (docs/released-models.md).
-        Codec::Clip(_) => 20 * finest + 2 * codec.out_channels() * frames,
+        Codec::Clip(_) => 17 * finest + 2 * codec.out_channels() * frames,
     };
     (4 * height * width * each) as u64
 }

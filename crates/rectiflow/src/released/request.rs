@@ -35,9 +35,9 @@ pub struct ReleasedRequest {
     pub height: Option<usize>,
     /// Pixels.
     pub width: Option<usize>,
-    /// Of clips: frames, and how many of them a second shows.
+    /// Of clips: how many frames.
     pub frames: Option<usize>,
-    /// Of clips: frames a second, for those who write them.
+    /// Of clips: frames a second, as the file says it.
     pub rate: Option<f64>,
     /// Seed of the noise.
     pub seed: u64,

@@ -83,7 +83,8 @@ pub(super) fn compare(folder: &Path, compared: &mut Compared) {
     }
 }
 
-/// Mutants: every moment told in place of whole training steps; the corrector left out; levels laid out as Euler's.
+/// Mutants: every moment told in place of whole training steps; the corrector left out; levels laid out as Euler's; the verb's own solver
+/// walked over Euler's levels, or told every moment.
 #[test]
 fn wan_walks_the_golden_latents_and_draws_the_golden_clip() {
     let folder = fixture("wan_tiny");
@@ -103,6 +104,14 @@ fn wan_walks_the_golden_latents_and_draws_the_golden_clip() {
     };
     let stored = Stored::open(&write("clip.safetensors", &request)).unwrap();
     holds(&golden("wan_tiny"), "euler.video", tensor::<5>(&stored, "images"));
+    // Without a solver it is UniPC's, at its own levels and whole training steps.
+    let usual = Stored::open(&write("usual.safetensors", &wanted(&folder).0)).unwrap();
+    let at = folder.join("vae");
+    let weights = Stored::in_folder(&at, "diffusion_pytorch_model").unwrap();
+    let codec = parity::config::<ClipCodecConfig>(&at).load(&weights, &Device::flex()).unwrap();
+    let wanted = codec.decode(tensor::<5>(&golden("wan_tiny"), "unipc.latents.step3"));
+    let far = (tensor::<5>(&usual, "images") - wanted).abs().max().into_scalar::<f32>();
+    assert!(far < TOLERANCE, "{far:e}");
     // And as files that move: the frames in order, as many a second as asked.
     let values: Vec<f32> = stored.read("images").unwrap(); // [1 3 9 32 48]
     let size = 32 * 48;
@@ -120,7 +129,7 @@ fn wan_walks_the_golden_latents_and_draws_the_golden_clip() {
     assert!(
         controls.iter().all(|control| control[24..28] == [0, 125, 1000u16.to_be_bytes()[0], 1000u16.to_be_bytes()[1]])
     );
-    // Two prompts: one after the other in a folder, side by side in a sheet that moves.
+    // Two clips: one after the other in a folder, side by side in a sheet that moves.
     let two = ReleasedRequest { count: Some(2), steps: Some(1), noise: None, ..request };
     let output = place.path().join("clips");
     sample(&ReleasedRequest { output: output.clone(), ..two.clone() }, &mut Context::silent()).unwrap();
