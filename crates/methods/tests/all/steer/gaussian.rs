@@ -224,8 +224,8 @@ fn flow_dps_is_its_recursion() {
 /// On one Gaussian six steps are an affine map `M x0 + b`, so that D-Flow's descent ends at `x0 + (A M)⁺ (y - A (M x0 + b))`: the nearest
 /// noise that fits, each row by itself.
 ///
-/// Mutants: the pairs of the memory in the wrong order; a step length shared by all rows, which only shows before the end. A derivative left
-/// out on the way back does not show: where all is diagonal, any positive multiple of the slope leads to the same end.
+/// Mutant: the pairs of the memory in the wrong order. A derivative left out on the way back does not show: where all is diagonal, any positive
+/// multiple of the slope leads to the same end.
 #[test]
 fn d_flow_finds_the_nearest_noise_that_fits() {
     let (field, rows) = (gaussian().field(), 3);
@@ -284,7 +284,8 @@ impl Field<2> for Edge {
 /// In single precision, long rows: one that lies inside its box has no slope and stays where it is, one beside it moves, and a step at whose
 /// end is no number is halved in its row alone.
 ///
-/// Mutants: a length divided by a slope of nothing; a walk that is no number ends all rows; rounds that go on when no row moves.
+/// Mutants: a length divided by a slope of nothing; a walk that is no number ends all rows; rounds that go on when no row moves; lengths
+/// halved in all rows where one fails.
 #[test]
 fn d_flow_leaves_rows_that_fit_and_halves_steps_that_run_away() {
     let n = 64;
