@@ -70,15 +70,7 @@ pub fn plan(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Result<R
         let part = model.part(name, classes)?;
         let weights = part.open(called)?;
         let source = weights.source()?;
-        let (mut parameters, mut stored, mut widened) = (0, 0, 0);
-        for tensor in source.names() {
-            let shape = source.shape(&tensor).unwrap_or_default();
-            let numbers = shape.iter().product::<usize>() as u64;
-            let (bytes, wide) = stored_as(&*source, &tensor, numbers);
-            parameters += numbers;
-            stored += bytes;
-            widened = widened.max(wide);
-        }
+        let (parameters, stored, widened) = counted(&*source);
         let network = name == network_of(model.family());
         let alive = match name {
             _ if network => prepared.network_bytes(),
@@ -114,8 +106,17 @@ pub fn plan(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Result<R
     Ok(ReleasedPlan { family, parts, size, frames, steps, peak, features, tape, memory })
 }
 
+/// Numbers of all tensors of a part, their bytes as they are stored, and the most that one of them takes when it is widened.
+pub(super) fn counted(source: &dyn TensorSource) -> (u64, u64, u64) {
+    source.names().iter().fold((0, 0, 0), |(parameters, stored, widened), tensor| {
+        let numbers = source.shape(tensor).unwrap_or_default().iter().product::<usize>() as u64;
+        let (bytes, wide) = stored_as(source, tensor, numbers);
+        (parameters + numbers, stored + bytes, widened.max(wide))
+    })
+}
+
 /// Bytes of a tensor on disk, and of its f32 while its layer works, where that is another.
-pub(super) fn stored_as(source: &dyn TensorSource, name: &str, numbers: u64) -> (u64, u64) {
+fn stored_as(source: &dyn TensorSource, name: &str, numbers: u64) -> (u64, u64) {
     if let Some(blocks) = source.blocks(name) {
         return (blocks.bytes() as u64, PANEL.min(4 * numbers));
     }

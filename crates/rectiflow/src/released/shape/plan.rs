@@ -4,7 +4,7 @@ use super::{ShapeRequest, open::Opened, picture::Preparation};
 use crate::{
     Error,
     machine::Machine,
-    released::plan::{PROGRAM, PartPlan, stored_as},
+    released::plan::{PROGRAM, PartPlan, counted},
 };
 use nets::Dinov2Config;
 use serde::Serialize;
@@ -42,15 +42,7 @@ pub fn plan(request: &ShapeRequest, note: &mut dyn FnMut(String)) -> Result<Shap
     for (name, part, called) in opened.parts() {
         let weights = part.open(called)?;
         let source = weights.source()?;
-        let (mut parameters, mut stored, mut widened) = (0, 0, 0);
-        for tensor in source.names() {
-            let shape = source.shape(&tensor).unwrap_or_default();
-            let numbers = shape.iter().product::<usize>() as u64;
-            let (bytes, wide) = stored_as(&*source, &tensor, numbers);
-            parameters += numbers;
-            stored += bytes;
-            widened = widened.max(wide);
-        }
+        let (parameters, stored, widened) = counted(&*source);
         let width = |name: &str| source.shape(name).and_then(|shape| shape.first().copied()).unwrap_or(0);
         let floats = match name {
             "transformer" => {
