@@ -52,6 +52,12 @@ pub trait Task<M, B = Batch> {
         Vec::new()
     }
 
+    /// Seconds since it was last asked that steps spent on something else than learning, such as drawing what is learned from: no sign of a
+    /// slow machine.
+    fn aside(&self) -> f64 {
+        0.0
+    }
+
     /// Why training should stop here, where it should: the run then ends as if it had been asked to.
     fn enough(&self) -> Option<String> {
         None

@@ -152,6 +152,10 @@ pub struct Align {
     /// Of --reward: pairs of candidates that the model draws, 2000 by default; grpo draws train.images samples as it learns.
     #[arg(long, short, conflicts_with = "pairs")]
     pub num: Option<usize>,
+    /// Of --reward: training steps after which the model as it then is draws new candidates, which take the place of the old ones; never by
+    /// default.
+    #[arg(long, value_name = "STEPS")]
+    pub online_every: Option<u64>,
     /// A key of the way's own settings: dpo.beta, dpo.beta_schedule (constant, derived), dpo.reduction (mean, sum), dpo.stop_ratio,
     /// rwr.temperature, rwr.cap, grpo.group, grpo.steps, grpo.noise, grpo.clip, grpo.kl, grpo.updates, grpo.trained (repeatable).
     #[arg(long, value_name = "KEY=VALUE")]

@@ -80,7 +80,7 @@ pub(super) fn reward(action: RewardVerb, global: &Global, context: &mut Context)
 }
 
 pub(super) fn align(request: args::Align, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Align { way, model, reward, people, weights, num, way_set, overrides, run } = request;
+    let args::Align { way, model, reward, people, weights, num, online_every, way_set, overrides, run } = request;
     let own = |name: &str| -> Result<Vec<String>, Error> {
         let stripped = |text: &String| {
             text.strip_prefix(&format!("{name}.")).map(String::from).ok_or_else(|| {
@@ -104,8 +104,15 @@ pub(super) fn align(request: args::Align, global: &Global, context: &mut Context
     let folder = run.output_dir.unwrap_or_else(|| default_folder(&recipe));
     let resume = run.resume.as_deref().map(Resume::parse);
     let preference = match of_people(people) {
+        Some(_) if online_every.is_some() => {
+            return Err(Error::Usage(
+                "--online-every: new samples are ones that nobody compared; train a reward on the pair file (rectiflow reward train \
+                 --pairs) and give it by --reward"
+                    .into(),
+            ));
+        }
         Some(file) => Preference::People(file),
-        None => Preference::Judge { judge: reward.unwrap_or_default(), pairs: num },
+        None => Preference::Judge { judge: reward.unwrap_or_default(), pairs: num, online_every },
     };
     let request = AlignRequest { asked: Asked { way, preference, weights }, folder: &folder, resume };
     let report = align::align(request, &recipe, model, context)?;
@@ -114,7 +121,8 @@ pub(super) fn align(request: args::Align, global: &Global, context: &mut Context
         if drawn == 0 {
             return format!("rewarded by {}: {}\n", report.judge, shown(&report.train.checkpoint));
         }
-        format!("{decided} of {drawn} pairs are decided by {}: {}\n", report.judge, shown(&report.train.checkpoint))
+        let of = if report.rounds > 1 { format!(" of the first of {} rounds", report.rounds) } else { String::new() };
+        format!("{decided} of {drawn} pairs{of} are decided by {}: {}\n", report.judge, shown(&report.train.checkpoint))
     })
 }
 

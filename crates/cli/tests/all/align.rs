@@ -158,6 +158,16 @@ fn a_pair_file_of_pictures_teaches_a_reward_and_a_model() {
     let decided = csv.lines().filter(|line| line.contains(",A,same") || line.contains(",B,same")).count();
     assert_eq!(held["accuracy"]["decided"], decided);
     assert!(held["accuracy"]["with_ties"].as_f64().unwrap() > held["chance"].as_f64().unwrap());
+    // Free text is no class, and matters to nobody but an axis that asks. Mutant: it is refused either way, as once.
+    let table = fs::read_to_string(at("pairs.csv")).unwrap();
+    fs::write(at("pairs.csv"), table.replace(",Bag,", ",a dark bag on a table,")).unwrap();
+    let free = json(&mut bench("oracle:contrast", &["--model", &model, "--axes", "VQ", "--by", "VQ=contrast"]));
+    assert_eq!(free["axes"], found["axes"]);
+    bench("oracle:match", &["--model", &model, "--axes", "VQ", "--by", "VQ=match"])
+        .assert()
+        .code(1)
+        .stderr(predicate::str::contains("a dark bag on a table").and(predicate::str::contains("is no class")));
+    fs::write(at("pairs.csv"), table).unwrap();
     bench("oracle:contrast", &[]).assert().code(2).stderr(predicate::str::contains("--model"));
     let trained = at("reward").display().to_string();
     let found = json(&mut bench(&trained, &[]));

@@ -9,6 +9,7 @@ mod doors;
 mod few_steps;
 mod invert_and_edit;
 mod judging;
+mod online;
 mod released;
 mod restore;
 mod scheduler_config;

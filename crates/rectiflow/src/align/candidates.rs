@@ -7,6 +7,7 @@ use crate::{
     sampling::{Classes, Drawn, draw},
 };
 use methods::align::Verdict;
+use std::ops::Range;
 
 /// Samples drawn in pairs, `2k` and `2k + 1` for the same class, with what a judge says of each.
 pub struct Candidates {
@@ -16,39 +17,36 @@ pub struct Candidates {
     pub scores: Scores,
 }
 
+/// What samples in pairs are asked for, two of each in turn: all classes of `model`, or the captions it was trained on.
+///
+/// # Errors
+/// Captions of data that are not here.
+pub fn in_pairs(model: &Model) -> Result<Classes, Error> {
+    Ok(match model.classes() as i64 {
+        0 if model.words.is_some() => {
+            Classes::prompts(model.captions()?.into_iter().flat_map(|caption| [caption.clone(), caption]).collect())
+        }
+        0 => Classes::None,
+        count => Classes::InTurn((0..count).flat_map(|class| [class, class]).collect()),
+    })
+}
+
 impl Candidates {
-    /// `pairs` pairs of samples of `model` as it is usually sampled, classes in turn.
+    /// The pairs `pairs` of samples of `model` as it is usually sampled, asked for `classes`.
     ///
     /// # Errors
     /// Those of drawing and of judging.
     pub fn of(
-        model: &Model,
+        (model, classes): (&Model, &Classes),
         config: &SampleConfig,
         judge: &Judge,
-        pairs: usize,
+        pairs: Range<u64>,
         seed: u64,
         context: &mut Context,
     ) -> Result<Self, Error> {
-        let classes = match model.classes() as i64 {
-            0 if model.words.is_some() => {
-                Classes::prompts(model.captions()?.into_iter().flat_map(|caption| [caption.clone(), caption]).collect())
-            }
-            0 => Classes::None,
-            count => Classes::InTurn((0..count).flat_map(|class| [class, class]).collect()),
-        };
-        let drawn = draw(model, config, &classes, seed, 0..2 * pairs as u64, context)?;
+        let drawn = draw(model, config, classes, seed, 2 * pairs.start..2 * pairs.end, context)?;
         let scores = judge.score(&drawn)?;
         Ok(Self { drawn, scores })
-    }
-
-    /// The prompt of each sample, of a model that reads them: its captions in turn, one to a pair.
-    ///
-    /// # Errors
-    /// Captions of data that are not here.
-    pub fn asked(&self, model: &Model) -> Result<Vec<String>, Error> {
-        let captions = model.captions()?;
-        let of = |i: usize| captions.get(i / 2 % captions.len().max(1)).cloned().unwrap_or_default();
-        Ok((0..self.drawn.len()).map(of).collect())
     }
 
     /// Number of pairs.

@@ -5,11 +5,13 @@
 
 pub mod candidates;
 pub mod climb;
+pub mod drawing;
 pub mod duel;
 mod file;
 pub mod found;
 pub mod grpo;
 pub mod judge;
+pub mod online;
 pub mod people;
 pub mod prompts;
 pub mod reward;
@@ -18,6 +20,7 @@ pub mod weighted;
 
 pub use candidates::Candidates;
 pub use climb::Climb;
+pub use drawing::{Drawing, Judged};
 pub use judge::{Judge, Scores};
 pub use people::{People, PeopleRequest};
 pub use prompts::Prompts;

@@ -44,18 +44,24 @@ pub struct People {
 const SPEED: f64 = 0.05;
 
 impl People {
-    /// Reads the file and its samples, which are of `subject`'s shape and classes, in an order that `seed` draws.
+    /// Reads the file and its samples, which are of `subject`'s shape and classes, in an order that `seed` draws. Where nobody `asks` what
+    /// a sample was to show, a prompt that is no class is none.
     ///
     /// # Errors
     /// A pair file or a sample that cannot be used, by its line, unless it may be left out; no pair that is left.
-    pub fn read(request: &PeopleRequest, subject: &Subject, seed: u64, context: &mut Context) -> Result<Self, Error> {
+    pub fn read(
+        request: &PeopleRequest,
+        (subject, asks): (&Subject, bool),
+        seed: u64,
+        context: &mut Context,
+    ) -> Result<Self, Error> {
         let file = data::preferences::read(&request.file, request.axes.as_deref())?;
         let shown = file.path.display().to_string();
         for left in &file.left_out {
             context.note(format!("{shown}: not used: {left}"));
         }
         let loaded = Samples::read(&file, subject, context)?;
-        let pairs = loaded.usable(&file, subject, request.skip, context)?;
+        let pairs = loaded.usable(&file, (subject, asks), request.skip, context)?;
         // What is said of the file from here on is said of what is used of it.
         let file = PairFile { pairs: pairs.iter().map(|(pair, _)| pair.clone()).collect(), ..file };
         loaded.speeds(&file, &pairs, context)?;
@@ -153,15 +159,18 @@ impl Samples {
     fn usable(
         &self,
         file: &PairFile,
-        subject: &Subject,
+        (subject, asks): (&Subject, bool),
         skip: bool,
         context: &mut Context,
     ) -> Result<Vec<(Pair, i64)>, Error> {
         let shown = file.path.display();
-        let (mut kept, mut lost) = (Vec::new(), Vec::new());
+        let (mut kept, mut lost, mut unread) = (Vec::new(), Vec::new(), 0);
         for pair in &file.pairs {
             let broken = pair.paths.iter().find_map(|path| self.broken.get(path));
-            let class = class_of(&pair.prompt, &subject.classes);
+            let class = class_of(&pair.prompt, &subject.classes).or_else(|why| {
+                unread += 1;
+                if asks { Err(why) } else { Ok(NULL_CLASS) }
+            });
             match (broken, class) {
                 (None, Ok(class)) => kept.push((pair.clone(), class)),
                 (Some(why), _) => lost.push(format!("line {}: {why}", pair.line)),
@@ -181,6 +190,9 @@ impl Samples {
                 )));
             }
             context.note(format!("{shown}: {count} of {all} pairs are left out, the first: {first}"));
+        }
+        if unread > 0 && !asks {
+            context.note(format!("{shown}: {unread} prompts are no class, and no axis asks for them"));
         }
         Ok(kept)
     }
@@ -335,7 +347,7 @@ mod tests {
                 *told.borrow_mut() += &format!("{line}\n");
             }
         });
-        let found = People::read(&request, &subject(shape), 3, &mut context);
+        let found = People::read(&request, (&subject(shape), true), 3, &mut context);
         drop(context);
         (found, told.into_inner())
     }

@@ -3,7 +3,7 @@
 use crate::align::Candidates;
 use base::{Device, Key, Network, Purpose, Shape, Tensor, TensorData, Times};
 use burn::module::Module;
-use train::{Batch, FlowTask, Live, Source, Task, TrainError};
+use train::{Batch, FlowTask, Live, Samples, Source, Task, TrainError};
 
 /// Samples of candidates, drawn at random with a counter.
 #[derive(Clone, Debug)]
@@ -49,35 +49,76 @@ impl Source for Chosen {
     }
 }
 
-/// Flow matching in which sample `i` counts `weights[i]`.
-pub struct WeightedTask {
-    /// The flow.
-    pub flow: FlowTask,
+/// A part of a batch whose samples count differently.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weighed {
+    /// The samples.
+    pub batch: Batch,
+    /// What each counts, `[b]`.
+    pub weights: Vec<f32>,
+}
+
+impl Samples for Weighed {
+    fn count(&self) -> usize {
+        self.batch.count()
+    }
+
+    fn find_not_finite(&self) -> Option<String> {
+        self.batch.find_not_finite()
+    }
+}
+
+/// Samples of a source with what each counts.
+pub struct WeighedSource {
+    /// The samples.
+    pub source: Box<dyn Source>,
     /// A weight for each sample of the source, by its place.
     pub weights: Vec<f64>,
 }
 
+impl Source<Weighed> for WeighedSource {
+    fn seek(&mut self, images: u64) -> Result<(), TrainError> {
+        self.source.seek(images)
+    }
+
+    fn next(&mut self) -> Result<Weighed, TrainError> {
+        let batch = self.source.next()?;
+        let weights = batch.places.iter().map(|place| self.weights[*place as usize] as f32).collect();
+        Ok(Weighed { batch, weights })
+    }
+
+    fn fingerprint(&self) -> String {
+        self.source.fingerprint()
+    }
+}
+
+/// Flow matching in which samples count differently.
+pub struct WeightedTask {
+    /// The flow.
+    pub flow: FlowTask,
+}
+
 impl WeightedTask {
-    fn of(&self, losses: Tensor<1>, batch: &Batch) -> Tensor<1> {
-        let weights: Vec<f32> = batch.places.iter().map(|place| self.weights[*place as usize] as f32).collect();
-        let weights = Tensor::<1>::from_data(TensorData::new(weights, [batch.len()]), &losses.device());
+    fn of(losses: Tensor<1>, batch: &Weighed) -> Tensor<1> {
+        let weights = TensorData::new(batch.weights.clone(), [batch.count()]);
+        let weights = Tensor::<1>::from_data(weights, &losses.device());
         losses * weights
     }
 }
 
-impl<M: Module + Network<2>> Task<M> for WeightedTask {
-    fn loss(&self, live: &Live<'_, M>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
-        Ok(self.of(self.flow.loss(live, batch, device)?, batch))
+impl<M: Module + Network<2>> Task<M, Weighed> for WeightedTask {
+    fn loss(&self, live: &Live<'_, M>, batch: &Weighed, device: &Device) -> Result<Tensor<1>, TrainError> {
+        Ok(Self::of(self.flow.loss(live, &batch.batch, device)?, batch))
     }
 
     fn loss_at(
         &self,
         live: &Live<'_, M>,
-        batch: &Batch,
+        batch: &Weighed,
         times: &Times,
         device: &Device,
     ) -> Result<Tensor<1>, TrainError> {
-        Ok(self.of(self.flow.loss_at(live, batch, times, device)?, batch))
+        Ok(Self::of(self.flow.loss_at(live, &batch.batch, times, device)?, batch))
     }
 
     fn identity(&self) -> (String, String) {

@@ -25,6 +25,8 @@ pub struct Record {
     pub validation: Vec<(f64, f64)>,
     /// `(time on the path, validation loss there)` the last time it was taken.
     pub by_time: Vec<(f64, f64)>,
+    /// By axis `(images seen, mean reward of what the model then drew)`, of alignments that draw as they learn.
+    pub rewards: BTreeMap<String, Vec<(f64, f64)>>,
     /// Images (or pairs, or whatever the run sees) so far.
     pub images: u64,
     /// Seconds of training.
@@ -83,11 +85,11 @@ impl Record {
     fn hear(&mut self, line: &Value) {
         let number = |key: &str| line[key].as_f64();
         let images = number("images").unwrap_or(0.0);
-        let point = |curve: &mut Vec<(f64, f64)>, loss: f64| {
+        let point = |curve: &mut Vec<(f64, f64)>, value: f64| {
             while curve.last().is_some_and(|(at, _)| *at >= images) {
                 curve.pop();
             }
-            curve.push((images, loss));
+            curve.push((images, value));
         };
         match line["kind"].as_str() {
             Some("log") => {
@@ -100,6 +102,14 @@ impl Record {
                 let pair = |pair: &Value| Some((pair[0].as_f64()?, pair[1].as_f64()?));
                 if let Some(list) = line["by_time"].as_array() {
                     self.by_time = list.iter().filter_map(pair).collect();
+                }
+            }
+            Some("figures") => {
+                let values = line["values"].as_object().into_iter().flatten();
+                for (name, value) in values {
+                    if let (Some(axis), Some(value)) = (name.strip_prefix("reward_"), value.as_f64()) {
+                        point(self.rewards.entry(axis.to_owned()).or_default(), value);
+                    }
                 }
             }
             Some("warning") => self.warnings.extend(line["message"].as_str().map(str::to_owned)),

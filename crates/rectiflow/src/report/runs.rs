@@ -33,7 +33,9 @@ pub fn render(runs: &[Record]) -> Result<String, Error> {
     let runs = told_apart(runs);
     let (runs, names) = (&runs[..], runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>());
     let mut panels = vec![wide("Runs", table(runs), "Memory is the most that a process took while it trained.")];
-    let losses = |what: fn(&Record) -> &[(f64, f64)], label: Labels, log: bool| curve(runs, what, label, log);
+    let losses = |what: fn(&Record) -> &[(f64, f64)], label: Labels, log: bool| {
+        curve(runs, |run| what(run).to_vec(), label, log)
+    };
     let training = "Smoothed. Losses of different recipes answer different questions; compare equal ones only.";
     let validation = "At fixed times and fixed noise, on samples not trained on.";
     let times = "The last time it was taken; 0 is noise, 1 the data.";
@@ -44,6 +46,14 @@ pub fn render(runs: &[Record]) -> Result<String, Error> {
         ("Validation loss by time", times, losses(|run| &run.by_time, Labels { x: "time", y: "loss" }, false)),
     ] {
         panels.extend(found.map(|body| Panel { heading: heading.into(), text: text.into(), body }));
+    }
+    let axes: BTreeSet<&String> = runs.iter().flat_map(|run| run.rewards.keys()).collect();
+    for axis in axes {
+        let of = |run: &Record| run.rewards.get(axis).cloned().unwrap_or_default();
+        let body = curve(runs, of, Labels { x: "samples seen", y: "mean reward" }, false);
+        let text =
+            "Mean over the samples that the model drew at that point of its training, before it learned from them.";
+        panels.extend(body.map(|body| Panel { heading: format!("Reward: {axis}"), text: text.into(), body }));
     }
     for run in runs {
         if let Some(body) = strip(run)? {
@@ -102,9 +112,9 @@ fn table(runs: &[Record]) -> String {
 }
 
 /// One line to a run; `None` where no run has a point.
-fn curve(runs: &[Record], what: fn(&Record) -> &[(f64, f64)], labels: Labels, log: bool) -> Option<String> {
+fn curve(runs: &[Record], what: impl Fn(&Record) -> Vec<(f64, f64)>, labels: Labels, log: bool) -> Option<String> {
     let line = |(at, run): (usize, &Record)| {
-        let points = what(run).to_vec();
+        let points = what(run);
         let many = points.len() > 60;
         Series {
             label: run.name.clone(),
@@ -167,6 +177,24 @@ mod tests {
         std::fs::write(at.join("stats.jsonl"), losses.iter().map(line).collect::<String>() + more).unwrap();
         std::fs::write(at.join("samples/000000000032.png"), b"png").unwrap();
         Record::read(at).unwrap()
+    }
+
+    /// Mutants: a reward of the first run drawn for the second; other figures drawn as rewards.
+    #[test]
+    fn rewards_of_a_models_own_samples_are_drawn_by_axis() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |images: u64, value: f64| {
+            format!(
+                "{{\"kind\":\"figures\",\"images\":{images},\"values\":{{\"reward_match\":{value},\"margin\":1.0}}}}\n"
+            )
+        };
+        let more = [said(32, 0.25), said(64, 0.5), said(64, 0.75)].concat();
+        let a = run(&dir.path().join("a"), 0.001, &[(32, 3.0)], &more);
+        assert_eq!(a.rewards.keys().collect::<Vec<_>>(), ["match"]);
+        assert_eq!(a.rewards["match"], [(32.0, 0.25), (64.0, 0.75)]);
+        let b = run(&dir.path().join("b"), 0.002, &[(32, 3.0)], "");
+        assert!(render(std::slice::from_ref(&a)).unwrap().contains("Reward: match"));
+        assert!(!render(&[b]).unwrap().contains("Reward"));
     }
 
     /// Mutants: the earlier word of a continued run kept; keys that agree shown; a torn line taken for the end of the file.

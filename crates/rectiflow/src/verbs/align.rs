@@ -1,25 +1,29 @@
 //! `align`: a model moved towards what a judge prefers, by Flow-DPO, Flow-RWR, supervised fine-tuning or Flow-GRPO.
 //!
-//! Liu et al., arXiv 2501.13918, algorithm 1, offline: the model draws candidates in pairs, the judge scores them, a correction of
-//! low rank learns; by Flow-GRPO (arXiv 2505.05470) it draws samples as it learns. Any landed model will do; what its samples are, only the judge knows.
+//! Liu et al., arXiv 2501.13918, algorithm 1: the model draws candidates in pairs, once or again every so many steps, the judge scores them, a
+//! correction of low rank learns; by Flow-GRPO (arXiv 2505.05470) it draws samples as it learns. Any landed model will do; what its samples are, only the judge knows.
+
+mod groups;
+mod preferred;
 
 use crate::{
     Context, Error, Model, Recipe,
     align::{
-        Candidates, Judge, People, PeopleRequest, Prompts,
-        duel::{DuelSource, DuelTask},
-        grpo::{GroupSource, GroupTask},
-        judge::weights,
-        weighted::{Chosen, WeightedTask},
+        Drawing, Judged, PeopleRequest, Prompts,
+        duel::{DuelSource, DuelTask, Duels},
+        online::{Lesson, OnlineTask},
+        weighted::{Chosen, Weighed, WeighedSource, WeightedTask},
     },
     stage::{Lineage, Resume, Stage, TrainReport},
     words::Captioned,
 };
 use flow::Coupling;
-use methods::align::{DpoConfig, GrpoConfig, Verdict, WeightConfig, winners};
+use methods::align::{DpoConfig, GrpoConfig, WeightConfig, winners};
 use nets::LoraConfig;
+use preferred::Preferred;
 use serde::{Deserialize, Serialize};
 use std::{cell::RefCell, path::Path};
+use train::{Batch, Samples, Source, Task};
 
 /// How a model is aligned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +64,9 @@ pub enum Preference {
         judge: String,
         /// Pairs of candidates; 2000 without. Flow-GRPO has none.
         pairs: Option<usize>,
+        /// Steps after which the model as it then is draws new candidates; never without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        online_every: Option<u64>,
     },
     /// People, of the samples of a pair file.
     People(PeopleRequest),
@@ -88,13 +95,35 @@ pub struct AlignRequest<'a> {
     pub resume: Option<Resume>,
 }
 
+impl AlignRequest<'_> {
+    /// Training samples after which new candidates are drawn, where they are asked for.
+    ///
+    /// # Errors
+    /// A number of steps that never comes.
+    fn every(&self, recipe: &Recipe) -> Result<Option<u64>, Error> {
+        let Preference::Judge { online_every: Some(steps), .. } = self.asked.preference else { return Ok(None) };
+        let batch = recipe.train.batch as u64;
+        let last = recipe.train.total_images().map(|images| images / batch);
+        let refuse = |why: String| Err(Error::Usage(format!("--online-every {steps}: {why}")));
+        match (steps.checked_mul(batch), last) {
+            (Some(0) | None, _) => refuse("give a number of training steps, at least 1".into()),
+            (_, Some(last)) if steps >= last => refuse(format!(
+                "training ends after {last} steps, before new candidates would be learned from; give fewer, or raise --images"
+            )),
+            (every, _) => Ok(every),
+        }
+    }
+}
+
 /// What came out.
 #[derive(Clone, Debug, Serialize)]
 pub struct AlignReport {
     /// Who preferred.
     pub judge: String,
-    /// Pairs in all, and those that were decided; none where samples are drawn meanwhile.
+    /// Pairs in all, and those that were decided, of the first round; none where samples are drawn meanwhile.
     pub pairs: [usize; 2],
+    /// Rounds of candidates; one where no new ones were asked for.
+    pub rounds: u64,
     /// The training.
     pub train: TrainReport,
 }
@@ -154,54 +183,93 @@ pub fn align(
     .map_err(|error| Error::Usage(error.to_string()))?;
     model.check_plain("align")?;
     if let Way::Grpo(config) = &request.asked.way {
-        return by_groups(config, &request, recipe, model, context);
+        return groups::by_groups(config, &request, recipe, model, context);
     }
-    let preferred = Preferred::of(&request, &model, recipe.seed, context)?;
-    let Preferred { by, candidates, rewards, verdicts, prompts } = &preferred;
-    let decided = verdicts.iter().filter(|v| matches!(v, Verdict::First | Verdict::Second)).count();
-    let none = || {
-        Error::Failure(format!(
-            "of {} pairs none is preferred by {by}: there is nothing to learn; bring more, or weigh other axes",
-            candidates.pairs()
-        ))
-    };
-    if decided == 0 {
-        return Err(none());
+    let every = request.every(recipe)?;
+    let Preferred { by, judged, prompts, drawing } = Preferred::of(&request, &model, recipe.seed, context)?;
+    let counts = [judged.candidates.pairs(), judged.decided()];
+    if judged.decided() == 0 {
+        return Err(judged.nothing(&by));
     }
-    let (batch, seed) = (recipe.train.micro_batch(), recipe.seed);
     let net = corrected(recipe, &model, context)?;
     let lineage = Lineage::here(Some(&model.file), None)?.asked(&request.asked);
-    let stage = stage(&request, recipe, &model);
     let flow = recipe.flow_task(model.classes());
+    let hollow = model.hollow(&context.device.device)?;
+    let reference = model.net.clone();
+    let (batch, seed) = (recipe.train.micro_batch(), recipe.seed);
+    let run = Run { stage: stage(&request, recipe, &model), lineage: &lineage, net, batch };
+    let rounds = drawing.as_ref().zip(every).map(|(drawing, every)| (drawing, hollow, every));
     let train = match &request.asked.way {
         Way::Dpo(config) => {
             let task = DuelTask {
                 config: config.clone(),
                 objective: recipe.objective(),
-                reference: model.net,
+                reference,
                 seed,
-                prompts: prompts.clone(),
+                prompts,
                 seen: RefCell::default(),
                 over: RefCell::default(),
             };
-            let mut source = DuelSource::new(candidates, verdicts, batch, seed).ok_or_else(none)?;
-            stage.run_after(Some(&lineage), net, &task, &mut source, context)?
+            let lesson = |judged: &Judged| -> Result<Box<dyn Source<Duels>>, Error> {
+                let source = DuelSource::new(&judged.candidates, &judged.verdicts, batch, seed);
+                Ok(Box::new(source.ok_or_else(|| judged.nothing(&by))?))
+            };
+            run.learn(task, Box::new(lesson), &judged, rounds, context)?
         }
         Way::Rwr(config) => {
-            let weights = config.weights(rewards).map_err(|error| Error::Failure(error.to_string()))?;
-            let all: Vec<usize> = (0..candidates.drawn.len()).collect();
-            let mut source = told(Chosen::new(candidates, &all, batch, seed).ok_or_else(none)?, prompts.as_ref());
-            stage.run_after(Some(&lineage), net, &WeightedTask { flow, weights }, &mut *source, context)?
+            let lesson = |judged: &Judged| -> Result<Box<dyn Source<Weighed>>, Error> {
+                let weights = config.weights(&judged.rewards).map_err(|error| Error::Failure(error.to_string()))?;
+                let all: Vec<usize> = (0..judged.candidates.drawn.len()).collect();
+                let chosen = Chosen::new(&judged.candidates, &all, batch, seed).ok_or_else(|| judged.nothing(&by))?;
+                let source = WeighedSource { source: told(chosen, prompts.as_ref()), weights };
+                Ok(Box::new(source))
+            };
+            run.learn(WeightedTask { flow }, Box::new(lesson), &judged, rounds, context)?
         }
         Way::Sft => {
-            let pairs: Vec<[usize; 2]> = (0..candidates.pairs()).map(|k| [2 * k, 2 * k + 1]).collect();
-            let chosen = Chosen::new(candidates, &winners(&pairs, verdicts), batch, seed).ok_or_else(none)?;
-            let mut source = told(chosen, prompts.as_ref());
-            stage.run_after(Some(&lineage), net, &flow, &mut *source, context)?
+            let lesson = |judged: &Judged| -> Result<Box<dyn Source<Batch>>, Error> {
+                let candidates = &judged.candidates;
+                let pairs: Vec<[usize; 2]> = (0..candidates.pairs()).map(|k| [2 * k, 2 * k + 1]).collect();
+                let chosen = Chosen::new(candidates, &winners(&pairs, &judged.verdicts), batch, seed);
+                Ok(told(chosen.ok_or_else(|| judged.nothing(&by))?, prompts.as_ref()))
+            };
+            run.learn(flow, Box::new(lesson), &judged, rounds, context)?
         }
         Way::Grpo(_) => return Err(Error::Failure("Flow-GRPO has no pairs".into())),
     };
-    Ok(AlignReport { judge: by.clone(), pairs: [candidates.pairs(), decided], train })
+    let rounds = every.map_or(1, |every| train.images.div_ceil(every).max(1));
+    Ok(AlignReport { judge: by.clone(), pairs: counts, rounds, train })
+}
+
+/// A training that is about to begin.
+struct Run<'a> {
+    stage: Stage<'a>,
+    lineage: &'a Lineage,
+    net: nets::Net,
+    batch: usize,
+}
+
+impl Run<'_> {
+    /// Trains by `task` on what `lesson` makes of the candidates `judged`, and of new ones where `rounds` says who draws them, on which model
+    /// and after how many samples.
+    fn learn<B: Samples>(
+        self,
+        task: impl Task<nets::Net, B>,
+        lesson: Lesson<'_, B>,
+        judged: &Judged,
+        rounds: Option<(&Drawing, Model, u64)>,
+        context: &mut Context,
+    ) -> Result<TrainReport, Error> {
+        let Self { stage, lineage, net, batch } = self;
+        let Some((drawing, model, every)) = rounds else {
+            let mut source = lesson(judged)?;
+            return stage.run_after(Some(lineage), net, &task, &mut *source, context);
+        };
+        let (folder, device) = (stage.folder.to_path_buf(), context.device.clone());
+        let task = OnlineTask::new((task, lesson), (drawing, model), judged, (every, folder), device)?;
+        let mut source = task.rounds(batch);
+        stage.run_after(Some(lineage), net, &task, &mut source, context)
+    }
 }
 
 /// Samples with their prompts read, where classes stand for some.
@@ -253,134 +321,6 @@ pub(crate) fn resume(
     align(request, recipe, model, context).map(|report| report.train)
 }
 
-/// Flow-GRPO.
-fn by_groups(
-    config: &GrpoConfig,
-    request: &AlignRequest<'_>,
-    recipe: &Recipe,
-    model: Model,
-    context: &mut Context,
-) -> Result<AlignReport, Error> {
-    let refuse = |why: String| Err(Error::Usage(why));
-    let judge = match &request.asked.preference {
-        Preference::Judge { judge, pairs: None } => Judge::parse(judge, &model, &context.device)?,
-        Preference::Judge { .. } => {
-            return refuse(
-                "--num: align grpo draws samples as it learns, train.images of them; leave --num out".into(),
-            );
-        }
-        Preference::People(_) => {
-            return refuse(
-                "align grpo draws new samples, which nobody compared: train a reward on the pair file first (rectiflow reward train \
-                 --pairs)"
-                    .into(),
-            );
-        }
-    };
-    if model.words.is_some() {
-        return refuse(format!(
-            "align grpo: {} reads prompts, and groups are of one class so far; align it by dpo, rwr or sft",
-            model.file.display()
-        ));
-    }
-    if !recipe.pairs_are_independent() || model.recipe.path.has_latent() {
-        return refuse(format!(
-            "align grpo: {} does not start from noise of its own on a one-sided path, so that its score, which noise on the way \
-             needs, is not known",
-            model.file.display()
-        ));
-    }
-    let weights = weights(request.asked.weights.as_deref(), &judge.axes())?;
-    let (batch, part) = (recipe.train.batch as u64, recipe.train.micro_batch() as u64);
-    let group = config.group as u64;
-    if !part.is_multiple_of(group) {
-        return refuse(format!("--batch-size: {part} samples at a time are no whole groups of grpo.group = {group}"));
-    }
-    let net = corrected(recipe, &model, context)?;
-    let lineage = Lineage::here(Some(&model.file), None)?.asked(&request.asked);
-    let stage = stage(request, recipe, &model);
-    let (shape, by) = (model.subject.shape, judge.label());
-    let mut source = GroupSource {
-        group,
-        classes: model.classes() as u64,
-        batch: [batch, part],
-        updates: config.updates as u64,
-        next: 0,
-    };
-    let task = GroupTask::new((config.clone(), recipe.objective(), model.net), (&judge, weights), (shape, recipe.seed));
-    let train = stage.run_after(Some(&lineage), net, &task, &mut source, context)?;
-    Ok(AlignReport { judge: by, pairs: [0, 0], train })
-}
-
-/// Pairs of samples, and which of each is preferred.
-struct Preferred {
-    by: String,
-    candidates: Candidates,
-    /// Of each sample; none where people compared them.
-    rewards: Vec<f64>,
-    verdicts: Vec<Verdict>,
-    /// What classes stand for, of a model that reads prompts.
-    prompts: Option<Prompts>,
-}
-
-impl Preferred {
-    fn of(request: &AlignRequest<'_>, model: &Model, seed: u64, context: &mut Context) -> Result<Self, Error> {
-        match &request.asked.preference {
-            Preference::Judge { pairs: Some(0), .. } => {
-                Err(Error::Usage("--num 0: give at least one pair of candidates".into()))
-            }
-            Preference::Judge { judge, pairs } => {
-                let judge = Judge::parse(judge, model, &context.device)?;
-                let weights = weights(request.asked.weights.as_deref(), &judge.axes())?;
-                let candidates =
-                    Candidates::of(model, &model.recipe.sample, &judge, pairs.unwrap_or(PAIRS), seed ^ SEED, context)?;
-                let rewards = candidates.scores.weighted(&weights);
-                let verdicts = candidates.preferred(&rewards);
-                let asked = match &model.words {
-                    Some(_) => candidates.asked(model)?,
-                    None => Vec::new(),
-                };
-                let by = judge.label();
-                Ok(Self { by, candidates, rewards, verdicts, prompts: None }.in_words(model, &asked))
-            }
-            Preference::People(file) => {
-                if let Way::Rwr(_) = request.asked.way {
-                    return Err(Error::Usage(
-                        "align rwr weighs each sample by a reward, and a pair file compares two: train a reward on it first \
-                         (rectiflow reward train --pairs), or align by dpo"
-                            .into(),
-                    ));
-                }
-                let people = People::read(file, &model.subject, seed, context)?;
-                let weights = weights(request.asked.weights.as_deref(), &people.candidates.scores.axes)?;
-                let verdicts = people.preferred(&weights);
-                if model.words.is_none() {
-                    people.note_unread(&model.subject, context);
-                }
-                let (by, candidates) = (people.label(), people.candidates);
-                let preferred = Self { by, candidates, rewards: Vec::new(), verdicts, prompts: None };
-                Ok(preferred.in_words(model, &people.prompts))
-            }
-        }
-    }
-
-    /// The same with prompts for classes, where the model reads them.
-    fn in_words(mut self, model: &Model, asked: &[String]) -> Self {
-        if let Some(words) = &model.words {
-            let (prompts, numbers) = Prompts::of(words, asked);
-            self.candidates.drawn.classes = numbers;
-            self.prompts = Some(prompts);
-        }
-        self
-    }
-}
-
-/// Pairs of candidates that a model draws.
-const PAIRS: usize = 2000;
-
-/// Candidates are drawn under another seed than the one samples are usually asked for with.
-const SEED: u64 = 0x616c_6967;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,9 +333,10 @@ mod tests {
         for way in ways {
             assert!(STAGES.contains(&way.name()));
             let people = PeopleRequest { file: "p.csv".into(), axes: Some(vec!["VQ".into()]), skip: true };
-            for preference in
-                [Preference::Judge { judge: "oracle:match".into(), pairs: Some(3) }, Preference::People(people)]
-            {
+            for preference in [
+                Preference::Judge { judge: "oracle:match".into(), pairs: Some(3), online_every: Some(5) },
+                Preference::People(people),
+            ] {
                 let asked = Asked { way: way.clone(), preference, weights: Some("VQ=1".into()) };
                 let lineage = Lineage::of_here().asked(&asked);
                 let read: Asked = lineage.read_asked(Path::new("run")).unwrap();

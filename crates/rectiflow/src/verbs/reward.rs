@@ -11,6 +11,7 @@ use crate::{
     Context, Error, Model,
     align::{
         Candidates, Judge, People, PeopleRequest, RewardModel, RewardRecipe,
+        candidates::in_pairs,
         reward::{ComparisonSource, RewardTask, STAGE},
     },
     model::Subject,
@@ -130,7 +131,7 @@ impl Labelled {
         (model, seed): (&Model, u64),
         context: &mut Context,
     ) -> Result<Self, Error> {
-        let people = People::read(request, &model.subject, seed, context)?;
+        let people = People::read(request, (&model.subject, true), seed, context)?;
         people.note_unread(&model.subject, context);
         let (file, all) = (people.file.display(), people.candidates.pairs());
         let held_out = held_out.unwrap_or(all.div_ceil(10));
@@ -176,7 +177,8 @@ impl Labelled {
         (model, seed): (&Model, u64),
         context: &mut Context,
     ) -> Result<Self, Error> {
-        let candidates = Candidates::of(model, &model.recipe.sample, judge, pairs + held_out, seed ^ SEED, context)?;
+        let (classes, config, all) = (in_pairs(model)?, &model.recipe.sample, 0..(pairs + held_out) as u64);
+        let candidates = Candidates::of((model, &classes), config, judge, all, seed ^ SEED, context)?;
         let truth = candidates.verdicts(&candidates.bands(tied));
         let key = Key::new(seed, Purpose::Probe);
         let turn = |(i, verdict): (usize, &Verdict)| match key.uniform(i as u64) < turned {

@@ -276,7 +276,7 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
         let due = |every: u64| every > 0 && before / every != images / every;
         let last = config.progress(images, trained) >= 1.0;
 
-        if let Some(slow) = self.watchdog.step(seconds) {
+        if let Some(slow) = self.watchdog.step((seconds - self.setup.task.aside()).max(0.0)) {
             let message = format!(
                 "step {steps} took {:.2} s, the median is {:.3} s; is another program using the processor, the memory \
                  or the disk?",

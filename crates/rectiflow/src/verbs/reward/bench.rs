@@ -55,7 +55,7 @@ const OVERALL: &str = "overall";
 /// Those of opening, reading and judging; no axis that both have.
 pub fn bench(request: &BenchRequest, context: &mut Context) -> Result<BenchReport, Error> {
     let (judge, subject) = judge_of(&request.judge, request.model.as_deref(), context)?;
-    let people = People::read(&request.pairs, &subject, 0, context)?;
+    let people = People::read(&request.pairs, (&subject, judge.asks()), 0, context)?;
     people.note_unread(&subject, context);
     let (said, own) = (&people.candidates.scores.axes, judge.axes());
     let held = held(said, &own, request.by.as_deref())?;
