@@ -3,7 +3,7 @@
 //! Colours are those of BT.601 in its limited range (ITU-R BT.601-7, sec. 2.5.3), no pixel of them left out (`C444`), which is what a
 //! reader takes such a stream for that says nothing else.
 
-use crate::{Bitmap, MediaError, atomic};
+use crate::{Bitmap, MediaError, animation::Delay, atomic};
 use std::path::Path;
 
 /// `frames` of one size as the bytes of a stream, `rate` of them a second.
@@ -19,7 +19,7 @@ pub fn encode(frames: &[Bitmap], rate: f64) -> Result<Vec<u8>, MediaError> {
     if !(rate.is_finite() && rate > 0.0) {
         return Err(fail("its rate is no number above 0"));
     }
-    let (over, under) = fraction(rate);
+    let Delay { numerator: under, denominator: over } = Delay::of_rate(rate);
     let (width, height) = (first.width, first.height);
     let mut bytes =
         format!("YUV4MPEG2 W{width} H{height} F{over}:{under} Ip A1:1 C444 XCOLORRANGE=LIMITED\n").into_bytes();
@@ -52,13 +52,6 @@ const RED: Weights = ([112.0 / 255.0, -93.786 / 255.0, -18.214 / 255.0], 128.0);
 fn weigh(rgb: [u8; 3], (weights, offset): Weights) -> u8 {
     let sum: f64 = rgb.iter().zip(weights).map(|(value, weight)| f64::from(*value) * weight).sum();
     (sum + offset).round().clamp(0.0, 255.0) as u8
-}
-
-/// A rate as a fraction of whole numbers, to a thousandth.
-fn fraction(rate: f64) -> (u64, u64) {
-    let over = (rate * 1000.0).round().max(1.0) as u64;
-    let divisor = (1..=1000u64).rev().find(|d| over.is_multiple_of(*d) && 1000u64.is_multiple_of(*d)).unwrap_or(1);
-    (over / divisor, 1000 / divisor)
 }
 
 #[cfg(test)]

@@ -120,20 +120,16 @@ fn together_in(memory_gb: f64, most: usize, each: u64) -> usize {
     if memory_gb == 0.0 || each == 0 { most } else { ((half / each as f64) as usize).clamp(1, most.max(1)) }
 }
 
-/// Refuses to decode pictures `[h w]` at once that need more than the memory has, `channels` at full size.
+/// Refuses to decode what takes `bytes` where the memory has less; `asked` are the options that say how large it is.
 ///
 /// # Errors
-/// [`Error::Usage`] with what it would take.
-pub fn check_decoding(channels: usize, [h, w]: [usize; 2]) -> Result<(), Error> {
-    // What comes in, what is normalised and activated, what a convolution makes of it, and what it works in.
-    let gb = 4.0 * 4.0 * channels as f64 * h as f64 * w as f64 / (1u64 << 30) as f64;
-    let memory = Machine::here("cpu").memory_gb;
+/// [`Error::Usage`] with what it would take and `remedy`.
+pub fn check_decoding(bytes: u64, asked: &str, remedy: &str) -> Result<(), Error> {
+    let (gb, memory) = (bytes as f64 / (1u64 << 30) as f64, Machine::here("cpu").memory_gb);
     if memory == 0.0 || gb <= memory {
         return Ok(());
     }
-    Err(Error::Usage(format!(
-        "--height {h} --width {w}: decoding takes about {gb:.0} GB, this machine has {memory:.0}"
-    )))
+    Err(Error::Usage(format!("{asked}: decoding takes about {gb:.0} GB, this machine has {memory:.0}; {remedy}")))
 }
 
 /// Refuses to differentiate a decoder that leaves more on the tape than the memory has.
@@ -160,7 +156,9 @@ mod tests {
     fn batches_are_as_large_as_memory_allows() {
         let each = 1 << 28;
         assert_eq!([8.0, 0.5, 100.0, 0.0].map(|gb| together_in(gb, 64, each)), [16, 1, 64, 64]);
-        assert!(check_decoding(256, [1 << 20, 1 << 20]).is_err() && check_decoding(256, [64, 64]).is_ok());
+        let said = check_decoding(1 << 50, "--frames 9", "draw less").unwrap_err().to_string();
+        assert!(said.contains("--frames 9: decoding takes about 1048576 GB") && said.ends_with("draw less"), "{said}");
+        assert!(check_decoding(1 << 20, "--frames 9", "draw less").is_ok());
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) fn single(images: &Images, i: usize) -> Result<Bitmap, Error> {
 }
 
 /// Milliseconds that a frame of a clip is shown for: eight to a second.
-pub(crate) const FRAME: u16 = 125;
+pub(crate) const FRAME: media::animation::Delay = media::animation::Delay { numerator: 1, denominator: 8 };
 
 /// The frames of clip `i`, whose frames stand where a picture has channels; none of a picture.
 pub(crate) fn film(images: &Images, i: usize) -> Option<Vec<Bitmap>> {

@@ -187,22 +187,35 @@ impl ClipCodec {
 
     /// The same, `frames` of the latent at a time. The clip is the same to rounding, memory is that of so many.
     pub fn decode_in(&self, latents: Tensor<5>, frames: usize) -> Tensor<5> {
+        self.decode_by(latents, frames, &mut |_| true).expect("nobody stops it")
+    }
+
+    /// The same; after each piece `go_on` is told how many frames of the latent are done, and says whether to go on. `None` where it did not.
+    pub fn decode_by(
+        &self,
+        latents: Tensor<5>,
+        frames: usize,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Option<Tensor<5>> {
         let device = latents.device();
         let z = latents * channels(&self.deviation, &device) + channels(&self.mean, &device);
         let z = self.post_quant_conv.forward(z);
         let (all, frames) = (z.dims()[2], frames.max(1));
         let decoder = &self.decoder;
         let mut past = Past::default();
-        let piece = |start: usize| {
+        let mut piece = |start: usize| {
             past.begin();
-            let mut x = past.causal(&decoder.conv_in, z.clone().narrow(2, start, frames.min(all - start)));
+            let end = all.min(start + frames);
+            let mut x = past.causal(&decoder.conv_in, z.clone().narrow(2, start, end - start));
             x = decoder.mid_block.forward(x, &mut past);
             for level in &decoder.up_blocks {
                 x = level.forward(x, &mut past);
             }
-            past.causal(&decoder.conv_out, kernels::silu(decoder.norm_out.forward(x))).clamp(-1.0, 1.0)
+            let x = past.causal(&decoder.conv_out, kernels::silu(decoder.norm_out.forward(x))).clamp(-1.0, 1.0);
+            go_on(end).then_some(x)
         };
-        Tensor::cat((0..all).step_by(frames).map(piece).collect(), 2)
+        let pieces: Option<Vec<_>> = (0..all).step_by(frames).map(&mut piece).collect();
+        Some(Tensor::cat(pieces?, 2))
     }
 }
 

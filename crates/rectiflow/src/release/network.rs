@@ -17,29 +17,38 @@ const CALLED: &str = "diffusion_pytorch_model";
 /// A part that is missing, of another class, or asks for what is not built here.
 pub(crate) fn sizes(model: &Release, note: &mut dyn FnMut(String)) -> Result<(Part, Sizes, Option<Diffusion>), Error> {
     let family = model.family();
-    if family == Family::Wan {
-        return Err(Error::Usage(format!(
-            "{}: clips are drawn from Wan (`rectiflow sample`); to train it, or to take it for a teacher, its clips would have to be read \
-             and its codec to stand before a run, and that is not here",
-            model.path().display()
-        )));
-    }
-    let class = match family {
-        Family::Sd3 => "SD3Transformer2DModel",
-        Family::Flux => "FluxTransformer2DModel",
-        Family::InstaFlow | Family::StableDiffusion | Family::Wan => "UNet2DConditionModel",
-    };
-    let part = model.part(network_of(family), &[class])?;
-    let (sizes, diffusion) = match family {
-        Family::Sd3 => (Sizes::Mmdit(part.config(note)?), None),
-        Family::Flux => (Sizes::Flux(part.config(note)?), None),
-        Family::InstaFlow | Family::Wan => (Sizes::Unet(Box::new(part.config(note)?)), None),
-        Family::StableDiffusion => {
-            let diffusion = Diffusion::of(model, note)?;
-            (Sizes::Unet(Box::new(part.config(note)?)), Some(diffusion))
+    let part = |class: &'static str| model.part(network_of(family), &[class]);
+    const UNET: &str = "UNet2DConditionModel";
+    Ok(match family {
+        Family::Sd3 => {
+            let part = part("SD3Transformer2DModel")?;
+            let sizes = Sizes::Mmdit(part.config(note)?);
+            (part, sizes, None)
         }
-    };
-    Ok((part, sizes, diffusion))
+        Family::Flux => {
+            let part = part("FluxTransformer2DModel")?;
+            let sizes = Sizes::Flux(part.config(note)?);
+            (part, sizes, None)
+        }
+        Family::InstaFlow => {
+            let part = part(UNET)?;
+            let sizes = Sizes::Unet(Box::new(part.config(note)?));
+            (part, sizes, None)
+        }
+        Family::StableDiffusion => {
+            let part = part(UNET)?;
+            let diffusion = Diffusion::of(model, note)?;
+            let sizes = Sizes::Unet(Box::new(part.config(note)?));
+            (part, sizes, Some(diffusion))
+        }
+        Family::Wan => {
+            return Err(Error::Usage(format!(
+                "{}: clips are drawn from Wan (`rectiflow sample`); to train it, or to take it for a teacher, its clips would have to be \
+                 read and its codec to stand before a run, and that is not here",
+                model.path().display()
+            )));
+        }
+    })
 }
 
 /// A network that a training starts from.

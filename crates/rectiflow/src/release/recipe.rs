@@ -3,7 +3,7 @@
 //! Network, path and output are what the weights mean. The other values are habits that a recipe may change: SD3's logit-normal times
 //! (arXiv 2403.03206, sec. 3.1) under the model's own shift, one sample a step, blocks run again for the gradient.
 
-use super::{Family, Release, is_released, network::sizes, times::shift};
+use super::{Release, is_released, network::sizes, times::shift};
 use crate::{
     Error, Recipe,
     recipe::{Generate, Layers, PairsRecipe, SampleConfig, TaskConfig, TextConfig},
@@ -76,23 +76,18 @@ pub fn recipe(
         Sizes::Flux(config) => (128, 2, config.guidance_embeds),
         Sizes::Unet(config) => (config.sample_size, 1, false),
     };
-    let family = model.family();
-    let (steps, guidance, length) = match family {
-        Family::Sd3 => (28, 7.0, 256),
-        Family::Flux if told => (28, 1.0, 512),
-        Family::Flux => (4, 1.0, 256),
-        Family::InstaFlow => (1, 1.0, 77),
-        Family::StableDiffusion | Family::Wan => (50, 7.5, 77), // Wan was refused with its sizes
+    let (steps, guidance, length) = match (&sizes, &diffusion) {
+        (Sizes::Mmdit(_), _) => (28, 7.0, 256),
+        (Sizes::Flux(_), _) if told => (28, 1.0, 512),
+        (Sizes::Flux(_), _) => (4, 1.0, 256),
+        (Sizes::Unet(_), None) => (1, 1.0, 77),
+        (Sizes::Unet(_), Some(_)) => (50, 7.5, 77),
     };
     let size = size.unwrap_or(side * codec.factor());
     let tokens = (size / codec.factor() / patch).max(1).pow(2);
-    let shift = match family {
-        Family::Sd3 | Family::Flux => shift(&model, tokens)?,
-        Family::InstaFlow | Family::StableDiffusion | Family::Wan => 1.0,
-    };
-    let law = match family {
-        Family::Sd3 | Family::Flux => TimeLaw::LogitNormal { mean: 0.0, std: 1.0 },
-        Family::InstaFlow | Family::StableDiffusion | Family::Wan => TimeLaw::Uniform {},
+    let (shift, law) = match &sizes {
+        Sizes::Mmdit(_) | Sizes::Flux(_) => (shift(&model, tokens)?, TimeLaw::LogitNormal { mean: 0.0, std: 1.0 }),
+        Sizes::Unet(_) => (1.0, TimeLaw::Uniform {}),
     };
     let (path, parameterization, solver, layout) = match &diffusion {
         Some(found) => {

@@ -13,7 +13,7 @@ const UNIPC: &str = "UniPCMultistepScheduler";
 
 /// The times of `steps` steps of `solver` for an image of `tokens` tokens.
 ///
-/// SD3's levels are shifted once; `double` shifts their low end twice, as diffusers does when it is asked for a number of steps (its
+/// Wan's UniPC has levels of its own ([`multistep`]). SD3's levels are shifted once; `double` shifts their low end twice, as diffusers does when it is asked for a number of steps (its
 /// issue 13243). FLUX's pipeline gives equal levels down to `1/steps` itself, and they are shifted once.
 ///
 /// # Errors
@@ -29,6 +29,14 @@ pub fn schedule(
         return Err(Error::Usage("--steps 0: ask for at least one step".into()));
     }
     let family = model.family();
+    if multistep(family, solver) {
+        if double {
+            return Err(Error::Usage(
+                "--double-shift: UniPC's levels are shifted once; it is for --solver euler".into(),
+            ));
+        }
+        return of_unipc(model, steps);
+    }
     if family == Family::StableDiffusion {
         return Diffusion::of(model, &mut |_| ())?.times(steps, solver); // what it does not know was told with the network
     }
@@ -138,15 +146,15 @@ fn check_unipc(settings: &Map<String, Value>) -> Result<(), String> {
     }
 }
 
+/// Whether a model of `family` under `solver` is asked by a scheduler of several steps: one that lays out its own levels, and tells the
+/// network whole training steps.
+pub fn multistep(family: Family, solver: &Solver) -> bool {
+    family == Family::Wan && matches!(solver, Solver::Unipc { .. })
+}
+
 /// The times of `steps` steps of UniPC, which begins a millionth after the noise (its steps are measured in the logarithm of the
 /// signal-to-noise ratio) and lays out one level more than it visits.
-///
-/// # Errors
-/// As [`schedule`].
-pub fn multistep(model: &Release, steps: usize) -> Result<Schedule, Error> {
-    if steps == 0 {
-        return Err(Error::Usage("--steps 0: ask for at least one step".into()));
-    }
+fn of_unipc(model: &Release, steps: usize) -> Result<Schedule, Error> {
     let mut sigmas = wan(model)?.1.sigmas(steps + 1)?;
     sigmas.remove(steps);
     sigmas[0] = Sigma(sigmas[0].0.min(1.0 - 1e-6));

@@ -20,8 +20,8 @@ pub(super) fn moments(frames: &Images, length: Length) -> Result<Vec<Bitmap>, Er
 
 /// An animated PNG, `text` beside it.
 pub(super) fn png(moments: &[Bitmap], length: Length, text: &str) -> Result<Vec<u8>, Error> {
-    let milliseconds = (1000.0 / length.rate).round().clamp(1.0, f64::from(u16::MAX)) as u16;
-    Ok(media::animation::encode_with(moments, milliseconds, milliseconds, &[("parameters", text)])?)
+    let delay = media::animation::Delay::of_rate(length.rate);
+    Ok(media::animation::encode_with(moments, delay, delay, &[("parameters", text)])?)
 }
 
 /// Numbers `[n c f h w]` of frames `[n f c h w]`.

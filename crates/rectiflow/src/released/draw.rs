@@ -13,9 +13,7 @@ use super::{
 use crate::{
     Error,
     context::{Context, Event},
-    memory,
-    release::multistep,
-    sampling, schedules,
+    memory, sampling, schedules,
 };
 use base::{Condition, Device};
 use flow::{Schedule, Solver, Stepper, solve_with};
@@ -71,6 +69,7 @@ impl std::fmt::Display for Sampled {
 /// any long work. What the solver says, a place that cannot be written, [`Error::Interrupted`].
 pub fn sample(request: &ReleasedRequest, context: &mut Context) -> Result<Sampled, Error> {
     let prepared = prepare(request, &mut |line| context.note(line))?;
+    prepared.check_memory()?;
     check_output(&request.output, prepared.length.is_some())?;
     let drawn = draw(request, &prepared, context)?;
     write(request, &drawn.images, &prepared)?;
@@ -97,6 +96,8 @@ pub struct Prepared {
     pub(super) corrections: Vec<Corrections>,
     begin: Option<Begin>,
     pub(super) tiles: Option<Tiles>,
+    /// Pixels that are decoded at once.
+    pub(super) decoded: [usize; 2],
 }
 
 impl Prepared {
@@ -105,13 +106,28 @@ impl Prepared {
         self.times.steps()
     }
 
-    /// Refuses pictures whose decoding needs more memory than there is.
+    /// Refuses pictures and clips whose decoding needs more memory than there is, beside those that are decoded before the last.
     ///
     /// # Errors
     /// [`Error::Usage`] with what it would take.
     pub fn check_memory(&self) -> Result<(), Error> {
-        let channels = self.codec.finest().into_iter().max().unwrap_or(0);
-        memory::check_decoding(channels, self.size)
+        let ([h, w], frames) = (self.size, self.length.map(|length| length.frames));
+        let one = [h, w, self.codec.out_channels(), 4, frames.unwrap_or(1)]
+            .iter()
+            .fold(1, |all: u64, n| all.saturating_mul(*n as u64));
+        let earlier = one.saturating_mul(self.settled.count.saturating_sub(1) as u64);
+        let bytes = super::plan::decoding(&self.codec, self.decoded, frames.unwrap_or(0)).saturating_add(earlier);
+        match frames {
+            Some(frames) => {
+                let asked = format!("--height {h} --width {w} --frames {frames}");
+                memory::check_decoding(bytes, &asked, "draw smaller, shorter or fewer clips")
+            }
+            None => memory::check_decoding(
+                bytes,
+                &format!("--height {h} --width {w}"),
+                "draw smaller pictures, or decode in --decode-tile",
+            ),
+        }
     }
 
     /// Its name.
@@ -162,16 +178,8 @@ pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Resul
         )));
     }
     let begin = Begin::of(request)?;
-    // UniPC's scheduler has levels of its own, and counts whole training steps.
-    let multi = model.family() == Family::Wan && matches!(solver, Solver::Unipc { .. });
-    if multi && request.double_shift {
-        return Err(Error::Usage("--double-shift: UniPC's levels are shifted once; it is for --solver euler".into()));
-    }
     let length = codec.length(request.frames, request.rate)?;
-    let network = match length {
-        Some(length) => network.of_clips(length.latent, multi),
-        None => network,
-    };
+    let network = network.drawing(length.map(|length| length.latent), model.family(), &solver);
     let size = size(request, &network, codec.factor(), begin.as_ref().map(|begin| begin.size))?;
     let tiles = match request.tile {
         None => None,
@@ -184,7 +192,6 @@ pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Resul
     memory::check_samples(settled.count as u64, [3, frames.saturating_mul(size[0]), size[1]].into())?;
     let times = match &request.schedule {
         Some(file) => schedules::read(file)?.build(settled.steps)?,
-        None if multi => multistep(&model, settled.steps)?,
         None => {
             let tokens = (h / network.patch()) * (w / network.patch());
             schedule(&model, settled.steps, tokens, &solver, request.double_shift)?
@@ -196,7 +203,22 @@ pub fn prepare(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Resul
     let corrections: Vec<Corrections> = corrections.collect::<Result<_, _>>()?;
     model.check_weights(note)?;
     network.check_corrections(&corrections)?;
-    Ok(Prepared { model, network, settled, vae, codec, size, length, times, solver, corrections, begin, tiles })
+    let decoded = request.tile.map_or(size, |tile| size.map(|side| side.min(tile)));
+    Ok(Prepared {
+        model,
+        network,
+        settled,
+        vae,
+        codec,
+        size,
+        length,
+        times,
+        solver,
+        corrections,
+        begin,
+        tiles,
+        decoded,
+    })
 }
 
 /// Pictures and what they cost.
@@ -284,14 +306,22 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
     let began = Instant::now();
     let net = Decoding::open(vae, codec, &device)?;
     let mut values = Vec::new();
-    for latent in latents {
+    // A picture is one piece, a clip one for each frame of its latent.
+    let (pieces, count) = (clips.unwrap_or(1), latents.len());
+    context.tell(Event::Begin { what: "pieces decoded", total: (count * pieces) as u64 });
+    for (i, latent) in latents.into_iter().enumerate() {
         context.go_on()?;
         let drawn = match (&net, tiles) {
             (Decoding::Picture(net), None) => net.decode(latent),
             (Decoding::Picture(net), Some(tiles)) => net.decode_in(&latent, *tiles),
             (Decoding::Clip(net), _) => {
-                let ([_, c, _, _], f) = (latent.dims(), clips.unwrap_or(1));
-                let clip = net.decode(latent.reshape([1, c, f, h / f, w])); // [1 3 f' h' w']
+                let ([_, c, _, _], f) = (latent.dims(), pieces);
+                let mut observe = |piece: usize| {
+                    context.tell(Event::Advance { done: (i * pieces + piece) as u64 });
+                    context.go_on().is_ok()
+                };
+                let latent = latent.reshape([1, c, f, h / f, w]);
+                let clip = net.decode_by(latent, 1, &mut observe).ok_or(Error::Interrupted)?; // [1 3 f' h' w']
                 let [_, c, f, h, w] = clip.dims();
                 clip.swap_dims(1, 2).reshape([f, c, h, w])
             }
@@ -301,7 +331,9 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
             begin.keep(&mut drawn);
         }
         values.extend(drawn);
+        context.tell(Event::Advance { done: ((i + 1) * pieces) as u64 });
     }
+    context.tell(Event::End);
     let count = settled.count * prepared.length.map_or(1, |length| length.frames);
     let images = Images::new(values, count, [codec.out_channels(), size[0], size[1]])?;
     Ok(Drawn { images, nfe, text_seconds, seconds, decode_seconds: began.elapsed().as_secs_f64() })

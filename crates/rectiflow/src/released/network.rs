@@ -3,7 +3,7 @@
 use super::{Diffusion, Flow, Release, part::Part};
 use crate::{
     Error,
-    release::{Family, sizes, wan_scheduler},
+    release::{Family, multistep, sizes, wan_scheduler},
     steerable::Layers,
 };
 use base::Device;
@@ -52,9 +52,10 @@ impl Network {
         Ok(Self { part, kind, frames })
     }
 
-    /// The same for latents of so many frames, told whole training steps or every moment.
-    pub fn of_clips(self, frames: usize, whole: bool) -> Self {
-        Self { frames: (frames, whole), ..self }
+    /// The same for what `solver` draws: latents of so many frames, where they are clips' (`None` for pictures), told whole training steps where
+    /// the family's scheduler does so.
+    pub fn drawing(self, frames: Option<usize>, family: Family, solver: &Solver) -> Self {
+        Self { frames: (frames.unwrap_or(1), multistep(family, solver)), ..self }
     }
 
     /// Pixels of a picture that its authors draw by habit, `factor` to one of the latent.

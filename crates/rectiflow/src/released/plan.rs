@@ -76,7 +76,7 @@ pub fn plan(request: &ReleasedRequest, note: &mut dyn FnMut(String)) -> Result<R
             _ if network => prepared.network_bytes(),
             "vae" => {
                 let shown = prepared.length.map_or(0, |length| length.frames);
-                decoding(&prepared.codec, request.tile.map_or(size, |tile| size.map(|side| side.min(tile))), shown)
+                decoding(&prepared.codec, prepared.decoded, shown)
             }
             // A few megabytes of tokens, whatever the encoder.
             _ => 16 << 20,
@@ -130,7 +130,7 @@ fn stored_as(source: &dyn TensorSource, name: &str, numbers: u64) -> (u64, u64) 
 }
 
 /// Bytes of a decoder at its widest: what goes into the finest level's first block, that normalised, and what comes out of it.
-fn decoding(codec: &Codec, [height, width]: [usize; 2], frames: usize) -> u64 {
+pub(super) fn decoding(codec: &Codec, [height, width]: [usize; 2], frames: usize) -> u64 {
     let [finest, before] = codec.finest();
     let each = match codec {
         Codec::Picture(_) => 2 * before + finest,
@@ -138,7 +138,7 @@ fn decoding(codec: &Codec, [height, width]: [usize; 2], frames: usize) -> u64 {
         // the frames themselves, as they come and as they are written. Measured (docs/released-models.md).
         Codec::Clip(_) => 17 * finest + 2 * codec.out_channels() * frames,
     };
-    (4 * height * width * each) as u64
+    (4 * height as u64).saturating_mul(width as u64).saturating_mul(each as u64)
 }
 
 /// Bytes of a network at its widest, for a batch of `rows` latents of `side` pixels and `text` tokens.

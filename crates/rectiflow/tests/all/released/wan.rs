@@ -5,7 +5,7 @@ use super::{parity::Compared, *};
 use flow::Solver;
 use media::{Bitmap, Images};
 use nets::{ClipCodecConfig, WanConfig, published};
-use rectiflow::released::multistep;
+use rectiflow::{Event, device::Chosen};
 
 /// Words in the golden run.
 const LENGTH: usize = 226;
@@ -35,7 +35,9 @@ fn wanted(folder: &Path) -> (ReleasedRequest, usize) {
 fn latents(folder: &Path, euler: bool) -> (Vec<Condition>, Vec<Tensor<5>>) {
     let (request, frames) = wanted(folder);
     let release = Release::open(folder, None).unwrap();
-    let network = Network::of(&release, &mut |line| panic!("{line}")).unwrap().of_clips(frames, !euler);
+    let network = Network::of(&release, &mut |line| panic!("{line}")).unwrap();
+    let solver = if euler { Solver::Euler {} } else { network.solver() };
+    let network = network.drawing(Some(frames), release.family(), &solver);
     let (asked, width) = (Asked { length: LENGTH, clip_skip: 0 }, network.text_width());
     let mut context = Context::silent();
     let negative = request.negative.as_ref();
@@ -45,10 +47,7 @@ fn latents(folder: &Path, euler: bool) -> (Vec<Condition>, Vec<Tensor<5>>) {
     let start = tensor::<5>(&golden(&folder.display().to_string()), "latents.init");
     let [b, c, f, h, w] = start.dims();
     let steps = request.steps.unwrap();
-    let (solver, times) = match euler {
-        true => (Solver::Euler {}, schedule(&release, steps, 1, &Solver::Euler {}, true).unwrap()),
-        false => (network.solver(), multistep(&release, steps).unwrap()),
-    };
+    let times = schedule(&release, steps, 1, &solver, euler).unwrap();
     let mut seen = Vec::new();
     let mut observe = |step: flow::solver::Observation<4>| seen.push(step.next.reshape([b, c, f, h, w]));
     let start = start.reshape([b, c, f * h, w]);
@@ -126,9 +125,19 @@ fn wan_walks_the_golden_latents_and_draws_the_golden_clip() {
     let png = std::fs::read(write("clip.png", &ReleasedRequest { rate: Some(8.0), ..request.clone() })).unwrap();
     let controls: Vec<&[u8]> = png.windows(28).filter(|bytes| bytes.starts_with(b"fcTL")).collect();
     assert_eq!(controls.len(), 9);
-    assert!(
-        controls.iter().all(|control| control[24..28] == [0, 125, 1000u16.to_be_bytes()[0], 1000u16.to_be_bytes()[1]])
-    );
+    assert!(controls.iter().all(|control| control[24..28] == [0, 1, 0, 8]), "an eighth of a second, exactly");
+    // What is told of the decoding: a piece for each frame of the latent. Mutant: told once, at the end.
+    let mut told = Vec::new();
+    let mut context = Context::new(Chosen::cpu(), Default::default(), |event| match event {
+        Event::Begin { what, total } => told.push(format!("{what}: {total}")),
+        Event::Advance { done } => told.push(done.to_string()),
+        _ => (),
+    });
+    let output = place.path().join("told.npy");
+    sample(&ReleasedRequest { output, ..request.clone() }, &mut context).unwrap();
+    drop(context);
+    let at = told.iter().position(|line| line == "pieces decoded: 3").expect("it is told");
+    assert_eq!(told[at + 1..], ["1", "2", "3", "3"]);
     // Two clips: one after the other in a folder, side by side in a sheet that moves.
     let two = ReleasedRequest { count: Some(2), steps: Some(1), noise: None, ..request };
     let output = place.path().join("clips");
@@ -159,6 +168,13 @@ fn what_wan_does_not_do_is_refused_with_the_reason() {
     assert!(text.contains(".webp") && text.contains(".y4m"), "{text}");
     let text = said(ReleasedRequest { double_shift: true, ..request.clone() }, "a.png");
     assert!(text.contains("--double-shift") && text.contains("euler"), "{text}");
+    // A clip that cannot be decoded here is not drawn first; the noise of another size would be refused after the prompts.
+    let memory = rectiflow::released::plan(&request, &mut |_| ()).unwrap().memory as f64;
+    if memory > 0.0 {
+        let side = Some((memory / 500.0).sqrt() as usize / 64 * 64);
+        let text = said(ReleasedRequest { height: side, width: side, frames: Some(1), ..request.clone() }, "a.png");
+        assert!(text.contains("--frames 1: decoding takes about") && text.contains("this machine has"), "{text}");
+    }
     let text = said(ReleasedRequest { height: Some(36), ..request.clone() }, "a.png");
     assert!(text.contains("32 or 40"), "{text}");
     let flux = ReleasedRequest { frames: Some(9), ..super::request("flux_dev_tiny") };
