@@ -4,10 +4,12 @@
 //! [`sliced_wasserstein`], [`class_accuracy`], [`psnr`] and [`ssim`]; [`Lpips`] compares images as people do; [`sound`] has the measures of separated sounds. Images become rows of a matrix through an [`Extractor`]; a figure is always reported with its
 //! extractor's name, because distances in the features of different networks cannot be compared. [`Evaluator`] runs
 //! them all over a stream of batches; [`sensitivity`](sensitivity::sensitivity) says which defects of real images a judge notices at all, and
-//! [`mirror_test`](symmetry::mirror_test) whether images may be mirrored. Surfaces and sets of surfaces are compared by [`shape`].
+//! [`mirror_test`](symmetry::mirror_test) whether images may be mirrored. Surfaces and sets of surfaces are compared by [`shape`], what
+//! only moving pictures have by [`clip`].
 
 pub mod accuracy;
 pub mod classifier;
+pub mod clip;
 pub mod convert;
 pub mod defects;
 pub mod error;
@@ -25,6 +27,7 @@ pub mod symmetry;
 pub mod weights;
 
 pub use accuracy::{Accuracy, class_accuracy};
+pub use clip::{ClipFigures, Frames};
 pub use error::MetricsError;
 pub use eval::{EvalConfig, Evaluator, Figures, Reference};
 pub use extractor::{Extractor, Pixels};
@@ -42,5 +45,5 @@ pub use statistics::wasserstein::{SlicedConfig, sliced_wasserstein, wasserstein_
 
 /// The papers that figures here are from.
 pub fn papers() -> Vec<base::Paper> {
-    vec![statistics::frechet::PAPER, statistics::kid::PAPER, statistics::manifold::PAPER]
+    vec![statistics::frechet::PAPER, statistics::kid::PAPER, statistics::manifold::PAPER, clip::PAPER]
 }

@@ -39,6 +39,27 @@ fn centre(frame: &[f32], width: usize) -> [f64; 2] {
     }
 }
 
+/// Brightness in [0, 1] of a frame at a point between its pixels; black outside.
+fn between(frame: &[f32], [height, width]: [usize; 2], [y, x]: [f64; 2]) -> f64 {
+    let at = |y: i64, x: i64| -> f64 {
+        let inside = (0..height as i64).contains(&y) && (0..width as i64).contains(&x);
+        if inside { f64::from((frame[y as usize * width + x as usize].clamp(-1.0, 1.0) + 1.0) * 0.5) } else { 0.0 }
+    };
+    let (y0, x0) = (y.floor(), x.floor());
+    let (dy, dx, y0, x0) = (y - y0, x - x0, y0 as i64, x0 as i64);
+    (1.0 - dy) * ((1.0 - dx) * at(y0, x0) + dx * at(y0, x0 + 1))
+        + dy * ((1.0 - dx) * at(y0 + 1, x0) + dx * at(y0 + 1, x0 + 1))
+}
+
+/// A frame `[h w]` with its centre of brightness in its middle, brightness in [0, 1].
+pub fn centred(frame: &[f32], size: [usize; 2]) -> Vec<f64> {
+    let [height, width] = size;
+    let [row, column] = centre(frame, width);
+    let from = |k: usize, length: usize, middle: f64| middle + k as f64 - 0.5 * (length as f64 - 1.0);
+    let at = |i: usize| between(frame, size, [from(i / width, height, row), from(i % width, width, column)]);
+    (0..height * width).map(at).collect()
+}
+
 /// A still picture of a clip `[f h w]` for a classifier of `side` x `side` images: its frames laid over each other at their centres
 /// of brightness, `shown` pixels of the clip across the picture, brightest value brought to 1.
 pub fn still(values: &[f32], [frames, height, width]: [usize; 3], shown: f64, side: usize) -> Vec<f32> {
@@ -46,17 +67,9 @@ pub fn still(values: &[f32], [frames, height, width]: [usize; 3], shown: f64, si
     let step = shown / side as f64;
     for frame in values.chunks(height * width).take(frames) {
         let [row, column] = centre(frame, width);
-        let at = |y: i64, x: i64| -> f64 {
-            let inside = (0..height as i64).contains(&y) && (0..width as i64).contains(&x);
-            if inside { f64::from((frame[y as usize * width + x as usize].clamp(-1.0, 1.0) + 1.0) * 0.5) } else { 0.0 }
-        };
         for (i, place) in picture.iter_mut().enumerate() {
             let from = |k: usize, middle: f64| middle + (k as f64 + 0.5) * step - 0.5 * shown;
-            let (y, x) = (from(i / side, row), from(i % side, column));
-            let (y0, x0) = (y.floor(), x.floor());
-            let (dy, dx, y0, x0) = (y - y0, x - x0, y0 as i64, x0 as i64);
-            *place += (1.0 - dy) * ((1.0 - dx) * at(y0, x0) + dx * at(y0, x0 + 1))
-                + dy * ((1.0 - dx) * at(y0 + 1, x0) + dx * at(y0 + 1, x0 + 1));
+            *place += between(frame, [height, width], [from(i / side, row), from(i % side, column)]);
         }
     }
     let largest = picture.iter().copied().fold(1e-6, f64::max);

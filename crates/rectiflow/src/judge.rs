@@ -10,10 +10,12 @@ use crate::{
 use base::{Key, NULL_CLASS, RandomStream};
 use data::{DataConfig, Dataset, Loader, LoaderConfig, Split, fetch};
 use metrics::{
-    Bootstrap, EvalConfig, Evaluator, Extractor, Gaussian, KidConfig, MetricsError, Neighbourhood, Pixels, Reference,
+    Bootstrap, ClipFigures, EvalConfig, Evaluator, Extractor, Frames, Gaussian, KidConfig, MetricsError, Neighbourhood,
+    Pixels, Reference,
     classifier::Classifier,
+    clip::sensitivity::clip_sensitivity,
     defects::DEFECTS,
-    features::{EfficientNetLite0, Grain, InceptionV3, Vgg16},
+    features::{EfficientNetLite0, FramesOf, Grain, InceptionV3, Vgg16},
     frechet_distance, frechet_error,
     sensitivity::{Pool, sensitivity},
 };
@@ -24,7 +26,7 @@ use std::{
     sync::Arc,
 };
 
-pub use metrics::sensitivity::Sensitivity;
+pub use metrics::{clip::sensitivity::ClipSensitivity, sensitivity::Sensitivity};
 
 /// Real images behind each row of a sensitivity table.
 pub const SPOILED: usize = 1000;
@@ -41,13 +43,15 @@ pub struct Judge {
     known: OnceCell<Neighbourhood>,
     /// Others whose Fréchet distance stands beside.
     also: Vec<(Box<dyn Extractor>, Reference)>,
+    /// Frames of what it judges, where those are clips.
+    frames: Option<Frames>,
 }
 
 /// Which networks to judge with; each is chosen by the data where nothing is said.
 #[derive(Clone, Debug, Default)]
 pub struct JudgeConfig {
     /// `pixels`, `pixels@16`, `grain`, `vgg16`, `efficientnet-lite0` or `inception`, the last three with `:FILE` unless `rectiflow data get`
-    /// has fetched their weights.
+    /// has fetched their weights; `frames:` and one of them for clips, whose frames it sees.
     pub features: Option<String>,
     /// A classifier's file.
     pub classifier: Option<PathBuf>,
@@ -60,6 +64,8 @@ pub struct JudgeConfig {
 const ROWS: usize = 2000;
 /// Who judges beside where nobody is named.
 const BESIDE: [&str; 2] = ["pixels@16", "grain"];
+/// Who judges clips where nobody is named.
+const FRAMES: &str = "frames:pixels@8";
 
 impl Judge {
     /// Looks at the first `count` images of `dataset` (the training part, by custom). Statistics are kept in the cache
@@ -72,9 +78,11 @@ impl Judge {
             Some(file) => Some(Classifier::load(file, &device.device)?),
             None => shipped(dataset, device)?,
         };
+        let frames = Frames::of(dataset.shape());
         let features = match (&config.features, &classifier) {
             (Some(name), _) => Some(extractor(name, dataset, device)?),
             (None, Some(_)) => None,
+            (None, None) if frames.is_some() => Some(extractor(FRAMES, dataset, device)?),
             (None, None) => Some(extractor("pixels", dataset, device)?),
         };
         let chosen: &dyn Extractor = match (&features, &classifier) {
@@ -96,7 +104,7 @@ impl Judge {
             also.push((other, reference));
         }
         let classes = (0..count).map(|i| dataset.label(i).map_or(NULL_CLASS, i64::from)).collect();
-        Ok(Self { features, classifier, reference, classes, known: OnceCell::new(), also })
+        Ok(Self { features, classifier, reference, classes, known: OnceCell::new(), also, frames })
     }
 
     fn extractor(&self) -> &dyn Extractor {
@@ -164,6 +172,10 @@ impl Judge {
             sliced_wasserstein: Some(figures.sliced),
             class_accuracy: figures.accuracy.map(|accuracy| accuracy.overall),
             also,
+            clips: match self.frames {
+                Some(frames) => Some(ClipFigures::of(&images, frames)?),
+                None => None,
+            },
             seconds: drawn.seconds,
             samples: drawn.len(),
         })
@@ -200,6 +212,16 @@ impl Judge {
             all.push(sensitivity(extractor, reads, reference.gaussian(), pool, count, DEFECTS)?);
         }
         Ok(all)
+    }
+
+    /// What the figures of clips see of the defects that only clips have, where clips are judged and by features of frames.
+    ///
+    /// # Errors
+    /// Clips that cannot be read; data without a test part.
+    pub fn clip_sensitivity(&self, data: &DataConfig, count: usize) -> Result<Option<ClipSensitivity>, Error> {
+        let Some(frames) = self.frames else { return Ok(None) };
+        let Some(held) = HeldOut::of(data, count)? else { return Ok(None) };
+        Ok(Some(clip_sensitivity(self.extractor(), self.reference.gaussian(), &held.images, frames)?))
     }
 
     /// Share of conditional samples with the class they were asked for; `None` without classes.
@@ -262,11 +284,26 @@ pub(crate) fn shipped(dataset: &Arc<dyn Dataset>, device: &Chosen) -> Result<Opt
 }
 
 pub(crate) fn extractor(name: &str, dataset: &Arc<dyn Dataset>, device: &Chosen) -> Result<Box<dyn Extractor>, Error> {
+    let Some(of_frames) = name.strip_prefix("frames:") else { return of_pictures(name, dataset.shape(), device) };
+    match Frames::of(dataset.shape()) {
+        Some(Frames { size: [h, w], .. }) => {
+            Ok(Box::new(FramesOf::new(of_pictures(of_frames, [1, h, w].into(), device)?)))
+        }
+        None => Err(Error::Usage(format!(
+            "--features {name}: these are features of clips [f h w] of five frames or more, and the samples are {}",
+            dataset.shape()
+        ))),
+    }
+}
+
+/// Features of pictures of `shape`.
+fn of_pictures(name: &str, shape: base::Shape, device: &Chosen) -> Result<Box<dyn Extractor>, Error> {
     let (kind, file) = name.split_once(':').map_or((name, None), |(kind, file)| (kind, Some(PathBuf::from(file))));
     let weights = |set: &str| file.clone().map_or_else(|| fetched(set), Ok);
     Ok(match kind {
-        "pixels" => Box::new(Pixels::new(dataset.shape().numel())),
-        "pixels@16" => Box::new(Pixels::shrunk(dataset.shape().lengths()[0], 16)),
+        "pixels" => Box::new(Pixels::new(shape.numel())),
+        "pixels@16" => Box::new(Pixels::shrunk(shape.lengths()[0], 16)),
+        "pixels@8" => Box::new(Pixels::shrunk(shape.lengths()[0], 8)),
         "grain" => Box::new(Grain),
         "vgg16" => Box::new(Vgg16::load(&weights("lpips-vgg")?, &device.device)?),
         "efficientnet-lite0" => Box::new(EfficientNetLite0::load(&weights("efficientnet-lite0")?, &device.device)?),
@@ -275,7 +312,7 @@ pub(crate) fn extractor(name: &str, dataset: &Arc<dyn Dataset>, device: &Chosen)
             Box::new(InceptionV3::load(&file.clone().ok_or_else(missing)?, &device.device)?)
         }
         _ => {
-            let known = "pixels, pixels@16, grain, vgg16, efficientnet-lite0 and inception:FILE";
+            let known = "pixels, pixels@8, pixels@16, grain, vgg16, efficientnet-lite0 and inception:FILE; for clips frames: and one of them";
             return Err(Error::Usage(format!("--features {name} is unknown; there are {known}")));
         }
     })

@@ -4,7 +4,7 @@ use super::{draw::first_step, print};
 use crate::args::{self, Global};
 use rectiflow::{
     Context, Error,
-    judge::{JudgeConfig, Sensitivity},
+    judge::{ClipSensitivity, JudgeConfig, Sensitivity},
     output as place,
     overrides::solver,
     recipe::EvaluateConfig,
@@ -62,13 +62,15 @@ pub(super) fn eval(request: args::Eval, global: &Global, context: &mut Context) 
     };
     let summary = verbs::eval::eval(&request, context)?;
     print(global, &summary, || {
-        format!("{}features: {}\n{}", summary.table(), summary.evaluator, explained(&summary.sensitivity))
+        let explained = explained(&summary.sensitivity, summary.clip_sensitivity.as_ref());
+        format!("{}features: {}\n{explained}", summary.table(), summary.evaluator)
     })
 }
 
 /// The tables of sensitivities, if there are any.
-fn explained(tables: &[Sensitivity]) -> String {
-    tables.iter().map(|table| format!("\n{}", table.table())).collect()
+fn explained(tables: &[Sensitivity], clips: Option<&ClipSensitivity>) -> String {
+    let tables = tables.iter().map(|table| table.table()).chain(clips.map(|clips| clips.table()));
+    tables.map(|table| format!("\n{table}")).collect()
 }
 
 pub(super) fn diagnose(request: args::Diagnose, global: &Global, context: &mut Context) -> Result<(), Error> {
@@ -144,8 +146,12 @@ pub(super) fn score(request: args::Score, global: &Global, context: &mut Context
         line("copies of training images", &|f| Some((f.nearest?.copies, None)));
         line("sliced W2", &|f| Some((f.sliced_wasserstein?, None)));
         line("class accuracy", &|f| Some((f.class_accuracy?, None)));
+        line("motion smoothness", &|f| Some((f.clips?.smoothness, None)));
+        line("flicker, levels", &|f| Some((f.clips?.flicker, None)));
+        line("subject consistency", &|f| Some((f.clips?.consistency, None)));
+        line("dynamics, levels", &|f| Some((f.clips?.dynamics, None)));
         out += &format!("features  {}\n", report.evaluator);
         out += &format!("samples   {} and {} real ones\n", figures.samples, real.map_or(0, |real| real.samples));
-        out + &explained(&report.sensitivity)
+        out + &explained(&report.sensitivity, report.clip_sensitivity.as_ref())
     })
 }

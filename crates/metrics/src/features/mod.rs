@@ -4,6 +4,7 @@
 
 mod alexnet;
 mod efficientnet;
+mod frames;
 mod grain;
 mod inception;
 mod layers;
@@ -14,6 +15,7 @@ mod vgg16;
 
 pub use alexnet::AlexNet;
 pub use efficientnet::EfficientNetLite0;
+pub use frames::FramesOf;
 pub use grain::Grain;
 pub use inception::InceptionV3;
 pub use layers::Pooling;

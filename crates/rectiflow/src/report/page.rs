@@ -157,10 +157,37 @@ fn figures(report: &Report) -> Markup {
                 }
             } } }
         } }
+        (moving(report))
         @if let Some(plot) = plot { div.plots style="margin-top:1rem" {
             div.card { h3 { "Quality against cost" } (PreEscaped(plot)) (legend(&series)) }
             (seconds_plot(stages))
         } }
+    }
+}
+
+/// What only clips have; nothing where none were measured.
+fn moving(report: &Report) -> Markup {
+    let of = |stage: &str, nfe: &str, f: &Figures| {
+        f.clips.map(|clips| {
+            html! { tr { td { (stage) } td { (nfe) } td { (number(Some(clips.smoothness), 3)) } td { (number(Some(clips.flicker), 2)) }
+            td { (number(Some(clips.consistency), 3)) } td { (number(Some(clips.dynamics), 2)) } } }
+        })
+    };
+    let real = report.summary.real.iter().filter_map(|f| of("Real clips", "–", f));
+    let stages = report.summary.stages.iter().flat_map(|stage| {
+        let rows = stage.nfe.iter().filter_map(|(nfe, f)| of(title(&stage.name), &nfe.to_string(), f));
+        rows.collect::<Vec<_>>()
+    });
+    let rows: Vec<Markup> = real.chain(stages).collect();
+    html! {
+        @if !rows.is_empty() {
+            p.note { "Higher is better for smoothness and consistency, lower for flicker (levels of 255); dynamics is to be that of real "
+                "clips." }
+            div.card.scroll { table {
+                thead { tr { th { "Stage" } th { "NFE" } th { "Motion smoothness" } th { "Flicker" } th { "Subject consistency" } th { "Dynamics" } } }
+                tbody { @for row in &rows { (row) } }
+            } }
+        }
     }
 }
 
@@ -249,8 +276,19 @@ mod tests {
                 samples: 2000,
                 seconds: 561.0,
                 peak_memory_mb: 1423.0,
-                real: Some(Figures { frechet: Some(0.125), samples: 2000, ..Figures::default() }),
+                real: Some(Figures {
+                    frechet: Some(0.125),
+                    samples: 2000,
+                    clips: Some(metrics::ClipFigures {
+                        smoothness: 0.875,
+                        flicker: 1.5,
+                        consistency: 0.625,
+                        dynamics: 7.25,
+                    }),
+                    ..Figures::default()
+                }),
                 sensitivity: Vec::new(),
+                clip_sensitivity: None,
                 stage_order: names,
                 stages,
                 timings: [
@@ -281,6 +319,8 @@ mod tests {
             "± 0.25",
             "Rectified flow on Fashion-MNIST",
             "14.8×",
+            "0.875</td>",
+            "7.25</td>",
             "<svg",
             "data:image/png;base64,",
             "rectiflow demo",
@@ -303,7 +343,8 @@ mod tests {
         assert_eq!(json["stages"]["base"]["straightness"]["s"], 0.31);
         assert_eq!(json["stage_order"][2], "distill");
         let table = invented().summary.table();
-        assert!(table.contains("reflow") && table.lines().count() == 1 + 1 + 15 + 3, "{table}");
+        assert!(table.contains("reflow") && table.lines().count() == 1 + 1 + 15 + 2 + 3, "{table}");
+        assert!(table.contains("consistency") && table.contains("0.625"), "{table}");
         assert!(invented().summary.verdict().contains("14.8 times straighter"));
     }
 }

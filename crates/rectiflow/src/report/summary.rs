@@ -15,7 +15,7 @@
 //! ```
 
 use crate::machine::Machine;
-use metrics::{Nearest, sensitivity::Sensitivity};
+use metrics::{ClipFigures, Nearest, clip::sensitivity::ClipSensitivity, sensitivity::Sensitivity};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +44,9 @@ pub struct Summary {
     /// Which defects of real images the judges see, where it was asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sensitivity: Vec<Sensitivity>,
+    /// What the figures of clips see, where it was asked and clips were judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_sensitivity: Option<ClipSensitivity>,
     /// Names of the stages in the order they were made.
     pub stage_order: Vec<String>,
     /// The stages by name.
@@ -112,6 +115,9 @@ pub struct Figures {
     /// Fréchet distances in other features, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub also: BTreeMap<String, Distance>,
+    /// What only clips have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clips: Option<ClipFigures>,
     /// Seconds to draw all samples.
     pub seconds: f64,
     /// Number of samples drawn.
@@ -215,6 +221,25 @@ impl Summary {
         said.join(" ")
     }
 
+    /// The same of the figures of clips; empty where nothing has any.
+    fn clips(&self) -> String {
+        let line = |name: &str, nfe: String, f: &Figures| {
+            f.clips.map(|ClipFigures { smoothness, flicker, consistency, dynamics }| {
+                format!("{name:<8} {nfe:>3} {smoothness:>11.3} {flicker:>9.2} {consistency:>12.3} {dynamics:>9.2}\n")
+            })
+        };
+        let real = self.real.iter().filter_map(|f| line("real", "–".into(), f));
+        let of = |stage: &Stage| {
+            let rows = stage.nfe.iter().filter_map(|(nfe, f)| line(&stage.name, nfe.to_string(), f));
+            rows.collect::<String>()
+        };
+        let rows: String = real.chain(self.stages.iter().map(of)).collect();
+        match rows.is_empty() {
+            true => rows,
+            false => format!("stage    NFE  smoothness   flicker  consistency  dynamics\n{rows}"),
+        }
+    }
+
     /// The table of figures as plain text, one row per stage and number of evaluations, under the row of real images.
     pub fn table(&self) -> String {
         let others: Vec<&String> =
@@ -250,6 +275,7 @@ impl Summary {
             }
         }
         text += "\n";
+        text += &self.clips();
         for stage in &self.stages {
             if let Some(s) = &stage.straightness {
                 let (s, cost, distance) = (s.s, s.transport_cost, s.one_step_distance);

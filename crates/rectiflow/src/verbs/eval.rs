@@ -71,6 +71,7 @@ pub fn eval(request: &EvalRequest, context: &mut Context) -> Result<Summary, Err
     if request.explain {
         context.note("spoiling real images in known ways, to say what these judges see");
         summary.sensitivity = judge.sensitivity(&model.recipe.data, SPOILED)?;
+        summary.clip_sensitivity = judge.clip_sensitivity(&model.recipe.data, SPOILED)?;
     }
     summary.stage_order = vec![stage.name.clone()];
     summary.timings = vec![("evaluation".into(), began.elapsed().as_secs_f64())];
@@ -237,6 +238,7 @@ pub fn summary(
         peak_memory_mb: 0.0,
         real,
         sensitivity: Vec::new(),
+        clip_sensitivity: None,
         stage_order: Vec::new(),
         stages: Vec::new(),
         timings: Vec::new(),

@@ -9,7 +9,7 @@ use crate::{
     sampling::Drawn,
 };
 use data::{DataConfig, Split};
-use metrics::sensitivity::Sensitivity;
+use metrics::{clip::sensitivity::ClipSensitivity, sensitivity::Sensitivity};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -41,6 +41,9 @@ pub struct ScoreReport {
     /// Which defects the judges see, where it was asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sensitivity: Vec<Sensitivity>,
+    /// What the figures of clips see, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_sensitivity: Option<ClipSensitivity>,
 }
 
 /// Measures the samples, and real images beside them.
@@ -71,12 +74,11 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<ScoreRepor
     let drawn = Drawn { rows: batch.rows, shape: samples.shape(), classes: batch.labels, nfe: 0, seconds: 0.0 };
     let figures = judge.figures(&drawn)?;
     let real = judge.floor(&request.data, rows.len())?;
-    let sensitivity = match request.explain {
-        true => {
-            context.note("spoiling real images in known ways, to say what these judges see");
-            judge.sensitivity(&request.data, SPOILED)?
-        }
-        false => Vec::new(),
-    };
-    Ok(ScoreReport { figures, evaluator: judge.label(), real, sensitivity })
+    let (mut sensitivity, mut clip_sensitivity) = (Vec::new(), None);
+    if request.explain {
+        context.note("spoiling real images in known ways, to say what these judges see");
+        sensitivity = judge.sensitivity(&request.data, SPOILED)?;
+        clip_sensitivity = judge.clip_sensitivity(&request.data, SPOILED)?;
+    }
+    Ok(ScoreReport { figures, evaluator: judge.label(), real, sensitivity, clip_sensitivity })
 }

@@ -4,9 +4,11 @@
 use base::Device;
 use data::{DataConfig, Split};
 use metrics::{
-    Extractor, Gaussian, Pixels, class_accuracy,
+    Extractor, Frames, Gaussian, Pixels, class_accuracy,
     classifier::Classifier,
+    clip::{defects::ClipDefect, sensitivity::clip_sensitivity},
     defects::{DEFECTS, Defect},
+    features::FramesOf,
     sensitivity::{Pool, Sensitivity, sensitivity},
 };
 
@@ -78,4 +80,47 @@ fn the_shipped_classifier_sees_every_defect() {
 fn pixels_see_every_defect_that_moves_them() {
     let found = seen(&Pixels::shrunk(1, 16), None, 6000, 1000);
     holds(&found, &[(Defect::Mirrored { share: 0.5 }, 1.2)]);
+}
+
+/// Real clips of the embedded set, spoiled in ways that only clips can be: each defect is worse than the floor, by a stated factor, where it
+/// should show, and standing still is no better than real motion everywhere.
+/// Mutants: features that average frames alone (a frozen clip at the floor); defects measured on the reference.
+#[test]
+fn figures_of_clips_see_what_only_clips_have() {
+    let clips = |split: Split, count: usize| {
+        let set = data::open(&DataConfig::named(data::MOVING).with_split(split)).expect("the embedded set");
+        let batch = data::gather(&*set, &(0..count).collect::<Vec<_>>()).expect("clips");
+        (batch.rows, batch.shape)
+    };
+    let (train, shape) = clips(Split::Train, 3000);
+    let (test, _) = clips(Split::Test, 1000);
+    let frames = Frames::of(shape).expect("clips");
+    let judge = FramesOf::new(Box::new(Pixels::shrunk(1, 8)));
+    let reference = Gaussian::of(&judge.features(&train, [3000, 8, 16, 16]).expect("features")).expect("moments");
+    let found = clip_sensitivity(&judge, &reference, &test, frames).expect("figures");
+    println!("{}", found.table());
+    let row = |defect| found.of(defect).expect("measured");
+    let floor = row(None);
+    let holds = |what: &str, defect: ClipDefect, worse: f64, least: f64| {
+        assert!(worse >= least, "{what}: {defect} is {worse:.3} times the floor, stated {least}\n{}", found.table());
+    };
+    for (defect, least) in [
+        (ClipDefect::Shuffled {}, 8.0),
+        (ClipDefect::Frozen {}, 40.0),
+        (ClipDefect::Flickering { levels: 32.0 }, 10.0),
+        (ClipDefect::Replaced {}, 8.0),
+    ] {
+        holds("Fréchet distance", defect, row(Some(defect)).frechet / floor.frechet, least);
+    }
+    let rough = |defect| (1.0 - row(Some(defect)).figures.smoothness) / (1.0 - floor.figures.smoothness);
+    holds("smoothness", ClipDefect::Shuffled {}, rough(ClipDefect::Shuffled {}), 1.3);
+    let flickers = |levels| row(Some(ClipDefect::Flickering { levels })).figures.flicker / floor.figures.flicker;
+    holds("flicker", ClipDefect::Flickering { levels: 8.0 }, flickers(8.0), 50.0);
+    holds("flicker", ClipDefect::Flickering { levels: 32.0 }, flickers(32.0), 200.0);
+    let other = |defect| (1.0 - row(Some(defect)).figures.consistency) / (1.0 - floor.figures.consistency);
+    holds("consistency", ClipDefect::Replaced {}, other(ClipDefect::Replaced {}), 5.0);
+    let frozen = row(Some(ClipDefect::Frozen {})).figures;
+    let smooth = (frozen.smoothness - 1.0).abs() < 1e-9;
+    assert!(smooth && frozen.dynamics == 0.0, "what stands still is smooth, and dynamics tells it: {frozen:?}");
+    assert!(floor.figures.dynamics > 2.0, "{floor:?}");
 }
