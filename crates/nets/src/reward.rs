@@ -4,8 +4,8 @@
 //! noisy point is a feature map, a linear map and a SiLU make features of it, and each axis is one row on those. The network is
 //! told the time, so a reward trained on noisy points knows them; a reward of clean data is asked at t = 1.
 //!
-//! An axis that asks (does the sample show what was asked for?) adds the product of the features with a row of its class. The others
-//! never see a condition: their rewards are the same to the bit whatever was asked.
+//! An axis that asks (does the sample show what was asked for?) adds the product of the features with a row of its class, or with what a linear
+//! map makes of its text's vector. The others never see a condition: their rewards are the same to the bit whatever was asked.
 
 use crate::init::{Init, Weights};
 use crate::layers::{Embedding, Linear};
@@ -35,11 +35,19 @@ pub struct RewardConfig {
     pub features: usize,
     /// The axes, at least one, in the order of verdicts.
     pub axes: Vec<Axis>,
+    /// Width of the vector of a text that axes ask by; 0 where they ask by class.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub vector: usize,
+}
+
+fn is_zero(width: &usize) -> bool {
+    *width == 0
 }
 
 impl Default for RewardConfig {
     fn default() -> Self {
-        Self { network: NetConfig::default(), features: 64, axes: vec![Axis { name: "quality".into(), asks: false }] }
+        let axes = vec![Axis { name: "quality".into(), asks: false }];
+        Self { network: NetConfig::default(), features: 64, axes, vector: 0 }
     }
 }
 
@@ -86,20 +94,23 @@ impl RewardConfig {
         let shape = shape.into();
         let asking: Vec<bool> = self.axes.iter().map(|axis| axis.asks).collect();
         let count = asking.iter().filter(|asks| **asks).count();
-        if count > 0 && classes == 0 {
+        if count > 0 && classes == 0 && self.vector == 0 {
             return Err(NetsError::config(
-                "reward.axes: an axis asks whether a sample shows its class, and these data have none; leave `asks` out"
+                "reward.axes: an axis asks whether a sample shows its class or text, and these data have none; leave `asks` out"
                     .to_string(),
             ));
         }
         let init = Init::new(seed, device).child("reward");
         let width = self.features;
-        let asked = |_| Embedding::new(&init.child("asked"), classes, count * width, (width as f64).powf(-0.5));
+        let (by_class, by_text) = (count > 0 && self.vector == 0, count > 0 && self.vector > 0);
+        let asked = || Embedding::new(&init.child("asked"), classes, count * width, (width as f64).powf(-0.5));
+        let told = || Linear::new(&init.child("told"), self.vector, count * width, Weights::Torch);
         Ok(Reward {
             network: self.network.init(seed, shape, 0, device)?,
             features: Linear::new(&init.child("features"), shape.numel(), width, Weights::Torch),
             axes: Linear::new(&init.child("axes"), width, self.axes.len(), Weights::Torch),
-            asked: (count > 0).then_some(()).map(asked),
+            asked: by_class.then(asked),
+            told: by_text.then(told),
             asking,
         })
     }
@@ -116,19 +127,25 @@ pub struct Reward {
     pub axes: Linear,
     /// For each class a row on the features for every axis that asks.
     pub asked: Option<Embedding>,
+    /// The same of a text's vector.
+    pub told: Option<Linear>,
     #[module(skip)]
     asking: Vec<bool>,
 }
 
 impl Reward {
-    /// Rewards `[b axes]` of points `x` `[b n]` at times `t` `[b]`, asked for the classes of `condition`.
+    /// Rewards `[b axes]` of points `x` `[b n]` at times `t` `[b]`, asked for the classes or the texts' vectors of `condition`.
     pub fn rewards(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<2> {
         let map = self.network.predict(x, t, &Condition::none(), pass);
         let features = self.features.activated(map, kernels::Activation::Silu); // [b f]
         let plain = self.axes.forward(features.clone()); // [b axes]
-        let (Some(asked), Some(class)) = (&self.asked, &condition.class) else { return plain };
+        let rows = match (&self.asked, &condition.class, &self.told, &condition.vector) {
+            (Some(asked), Some(class), ..) => asked.forward(class.clone()),
+            (.., Some(told), Some(vector)) => told.forward(vector.clone()),
+            _ => return plain,
+        };
         let [b, f] = features.dims();
-        let rows = asked.forward(class.clone()).reshape([b as i32, -1, f as i32]); // [b asking f]
+        let rows = rows.reshape([b as i32, -1, f as i32]); // [b asking f]
         let match_of = (rows * features.unsqueeze_dim::<3>(1)).sum_dim(2).squeeze_dim::<2>(2); // [b asking]
         // Column by column, so that an axis that does not ask keeps its very bits.
         let mut next = 0;
@@ -155,6 +172,7 @@ mod tests {
             network,
             features: 16,
             axes: vec![axis("quality", false), axis("match", true), axis("motion", false)],
+            vector: 0,
         }
     }
 
@@ -190,6 +208,26 @@ mod tests {
                 ))
             };
             let ([quality, asked, motion], other) = (of([0, 4]), of([2, -1]));
+            assert_eq!((&quality, &motion), (&other[0], &other[2]), "to the bit");
+            assert!(asked.iter().zip(&other[1]).all(|(a, b)| a != b), "{asked:?} {other:?}");
+        }
+    }
+
+    /// Mutants: the text's rows added to every axis; texts read as class rows.
+    #[test]
+    fn a_text_moves_only_the_axes_that_ask() {
+        let device = Device::flex();
+        for network in networks() {
+            let reward = RewardConfig { vector: 3, ..config(network) }.init(3, [1, 4, 4], 0, &device).unwrap();
+            assert!(reward.asked.is_none());
+            let t = Tensor::<1>::from_floats([0.4, 1.0], &device);
+            let of = |vectors: [[f32; 3]; 2]| {
+                let vector = Some(Tensor::<2>::from_floats(vectors, &device));
+                let condition = Condition { vector, ..Condition::none() };
+                columns(reward.rewards(points(&device), t.clone(), &condition, &Pass::Infer))
+            };
+            let ([quality, asked, motion], other) =
+                (of([[0.1, 0.2, 0.3], [1.0, -1.0, 0.0]]), of([[0.5, 0.2, 0.3], [0.0, 0.0, 0.0]]));
             assert_eq!((&quality, &motion), (&other[0], &other[2]), "to the bit");
             assert!(asked.iter().zip(&other[1]).all(|(a, b)| a != b), "{asked:?} {other:?}");
         }

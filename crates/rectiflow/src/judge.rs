@@ -189,8 +189,8 @@ impl Judge {
     pub fn floor(&self, data: &DataConfig, count: usize) -> Result<Option<Figures>, Error> {
         let Some(held) = HeldOut::of(data, count)? else { return Ok(None) };
         let [_, c, h, w] = held.shape;
-        let (rows, shape) = (held.images, [c, h, w].into());
-        Ok(Some(self.figures(&Drawn { rows, shape, classes: held.classes, nfe: 0, seconds: 0.0 })?))
+        let (rows, shape) = (held.images, [c, h, w]);
+        Ok(Some(self.figures(&Drawn::given(rows, shape, held.classes))?))
     }
 
     /// Which defects of real images this judge sees, each judge by itself: its own features first, then those beside.

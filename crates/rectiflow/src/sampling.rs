@@ -26,6 +26,8 @@ pub struct Drawn {
     pub shape: Shape,
     /// The class each, `[n]`, was asked for; `NULL_CLASS` for none.
     pub classes: Vec<i64>,
+    /// The text each, `[n]`, was asked for, where it was asked in words; else empty.
+    pub prompts: Vec<String>,
     /// Evaluations of the field per sample (the largest, for an adaptive solver).
     pub nfe: usize,
     /// Seconds of wall clock.
@@ -33,6 +35,11 @@ pub struct Drawn {
 }
 
 impl Drawn {
+    /// Samples that nobody drew here, asked for no text.
+    pub fn given(rows: Vec<f32>, shape: impl Into<Shape>, classes: Vec<i64>) -> Self {
+        Self { rows, shape: shape.into(), classes, prompts: Vec::new(), nfe: 0, seconds: 0.0 }
+    }
+
     /// Number of samples.
     pub fn len(&self) -> usize {
         self.classes.len()
@@ -222,7 +229,7 @@ fn drawn(
     }
     let (total, first) = (range.end - range.start, range.start);
     let rows = Vec::with_capacity(total as usize * shape.numel());
-    let mut drawn = Drawn { rows, shape, classes: vec![], nfe: 0, seconds: 0.0 };
+    let mut drawn = Drawn::given(rows, shape, vec![]);
     context.tell(Event::Begin { what: "samples", total });
     let mut next = first;
     while next < range.end {
@@ -234,6 +241,7 @@ fn drawn(
         drawn.nfe = drawn.nfe.max(piece.nfe);
         drawn.rows.extend(piece.rows);
         drawn.classes.extend(indices.iter().map(|index| classes.of(*index)));
+        drawn.prompts.extend(indices.iter().filter_map(|index| classes.prompt(*index).map(String::from)));
         context.tell(Event::Advance { done: next - first });
     }
     context.tell(Event::End);

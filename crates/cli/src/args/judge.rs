@@ -29,7 +29,8 @@ pub struct Eval {
     /// Seed of the noise.
     #[arg(long, default_value_t = 0, value_parser = seed)]
     pub seed: u64,
-    /// Features to compare in: pixels, pixels@16, grain, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless fetched;
+    /// Features to compare in: pixels, pixels@8, pixels@16, grain, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless
+    /// fetched; for clips frames: and one of them (frames:pixels@8 by default);
     /// the classifier's by default.
     #[arg(long)]
     pub features: Option<String>,
@@ -117,7 +118,8 @@ pub struct Score {
     /// How many of them.
     #[arg(long, default_value_t = 10000)]
     pub reference: usize,
-    /// Features to compare in: pixels, pixels@16, grain, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless fetched;
+    /// Features to compare in: pixels, pixels@8, pixels@16, grain, vgg16, efficientnet-lite0 or inception, the last three with :FILE unless
+    /// fetched; for clips frames: and one of them (frames:pixels@8 by default);
     /// the classifier's by default.
     #[arg(long)]
     pub features: Option<String>,

@@ -340,6 +340,90 @@ fn meshes_are_drawn_from_prompts() {
     assert_ne!(draw("straight --steps 1 --prompt square"), draw("straight --steps 1 --prompt stripe"));
 }
 
+/// A reward whose axis asks by the text, of a model that reads prompts: learned from the oracle that finds the class in it, judged by, aligned to.
+/// Mutants: the text left out of the reward (both prompts worth the same); the other axis moved by it; texts numbered anew when they are scored.
+#[test]
+fn a_reward_reads_prompts() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write_encoder(&at("cache"));
+    fs::create_dir(at("pictures")).unwrap();
+    let picture =
+        |file: &Path, level: u8| image::GrayImage::from_pixel(28, 28, image::Luma([level])).save(file).unwrap();
+    for i in 0..24u8 {
+        let name = format!("pictures/{i}");
+        picture(&at(&format!("{name}.png")), 40 + 5 * i);
+        fs::write(at(&format!("{name}.txt")), ["red shirt", "blue bag"][usize::from(i % 2)]).unwrap();
+    }
+    let program = |verb: &[&str]| {
+        let mut command = rectiflow();
+        command.env("RECTIFLOW_DATA", at("cache")).current_dir(folder.path()).args(verb);
+        command
+    };
+    let mut train = program(&["train", "-o", "base", "--data", "pictures"]);
+    let network = "network={type='dit',width=16,depth=1,heads=2,patch=7,condition={tokens=8,vector=8}}";
+    for set in SETS.iter().map(|set| if set.starts_with("network") { network } else { set }) {
+        train.args(["--set", set]);
+    }
+    json(&mut train);
+    let reward = |oracles: &str, to: &str| {
+        let mut command = program(&["reward", "train", "base", "--oracles", oracles, "-n", "24", "--held-out", "8"]);
+        command.args(["--set", "train.images=128", "--set", "train.batch=8", "--set", "reward.features=16", "-o", to]);
+        command.args(["--set", "train.checkpoint.every=64"]);
+        command
+    };
+    let made = json(&mut reward("contrast,match", "reward"));
+    assert_eq!((&made["accuracy"][0][0], &made["accuracy"][1][0]), (&"contrast".into(), &"match".into()));
+    let recipe = fs::read_to_string(at("reward/recipe.toml")).unwrap();
+    assert!(recipe.contains("vector = 8") && recipe.contains("[text]"), "{recipe}");
+    json(&mut reward("contrast", "silent"));
+    assert!(!fs::read_to_string(at("silent/recipe.toml")).unwrap().contains("[text]"), "no axis asks");
+    // One picture under two texts: another match, and the same contrast to the bit.
+    fs::create_dir(at("samples")).unwrap();
+    for (name, text) in [("a", "red shirt"), ("b", "blue bag"), ("c", "red shirt")] {
+        picture(&at(&format!("samples/{name}.png")), 120);
+        fs::write(at(&format!("samples/{name}.txt")), text).unwrap();
+    }
+    json(&mut program(&["reward", "score", "reward", "--input", "samples", "-o", "scores.jsonl"]));
+    let rows: Vec<Value> = fs::read_to_string(at("scores.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(rows.iter().all(|row| row["contrast"] == rows[0]["contrast"]), "{rows:?}");
+    assert!(rows[0]["match"] != rows[1]["match"] && rows[0]["match"] == rows[2]["match"], "{rows:?}");
+    let align = |judge: &str, to: &str| {
+        let mut command = program(&["align", "dpo", "base", "--reward", judge, "-n", "6", "--images", "16"]);
+        command.args(["--batch-size", "8", "--set", "lora={rank=2,alpha=4.0}", "-o", to]);
+        json(&mut command)
+    };
+    for (judge, to) in [("reward", "by_reward"), ("oracle:match", "by_oracle")] {
+        assert_eq!(align(judge, to)["pairs"][0], 6);
+        let rate = json(&mut program(&["winrate", to, "base", "-n", "4", "--steps", "1", "--reward", judge]));
+        assert!(rate["wins"].as_array().unwrap().iter().any(|win| win["axis"] == "match"), "{rate}");
+    }
+    // Continued from its folder it ends where it did: texts have the numbers they had.
+    let before = fs::read(at("scores.jsonl")).unwrap();
+    let last = at("reward/checkpoints/000000000128.safetensors");
+    fs::remove_file(&last).unwrap();
+    json(&mut program(&["resume", "reward"]));
+    assert!(last.is_file());
+    json(&mut program(&["reward", "score", "reward", "--input", "samples", "-o", "again.jsonl"]));
+    assert!(fs::read(at("again.jsonl")).unwrap() == before);
+    // A text that names no class is nothing to the oracle, and a reward of texts nothing to a model of none or to be climbed.
+    fs::write(at("samples/c.txt"), "green heart").unwrap();
+    let refused = |command: &mut assert_cmd::Command, words: &str| {
+        command.assert().code(2).stderr(predicate::str::contains(words));
+    };
+    let mut score =
+        program(&["reward", "score", "oracle:match", "--model", "base", "--input", "samples", "-o", "no.csv"]);
+    refused(&mut score, "1 of 3 texts do not name exactly one class");
+    refused(&mut program(&["sample", "base", "--reward", "reward", "-o", "no"]), "asks by texts");
+    let model = crate::common::run().display().to_string();
+    refused(&mut program(&["winrate", &model, &model, "--reward", "reward"]), "reads none");
+    assert!(!at("no.csv").exists() && !at("no").exists());
+}
+
 /// A checkpoint of the time when captions were classes (`fixtures/old-layout`): it opens, reads prompts, and says what it said.
 #[test]
 fn captions_that_were_classes_open() {

@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn pairs_are_judged_within_their_bands() {
-        let drawn = Drawn { rows: vec![0.0; 6], shape: [1].into(), classes: vec![0; 6], nfe: 0, seconds: 0.0 };
+        let drawn = Drawn::given(vec![0.0; 6], [1], vec![0; 6]);
         let values = vec![1.0, 0.0, /**/ 0.0, 2.0, /**/ 5.0, 2.0];
         let candidates = Candidates { drawn, scores: Scores { axes: vec!["a".into()], values } };
         assert_eq!(candidates.bands(0.34), [2.0]);

@@ -28,6 +28,13 @@ impl Climb {
         of.check_plain("a reward that samples climb")?;
         let reward = RewardModel::open(file, device)?;
         reward.check_for(of)?;
+        if reward.reads() {
+            return Err(Error::Usage(format!(
+                "the reward {} asks by texts, which it would have to read at every step of a sample: samples climb rewards that ask by class, or \
+                 do not ask",
+                file.display()
+            )));
+        }
         if reward.recipe.noisy && reward.recipe.path != of.recipe.path {
             return Err(Error::Usage(format!(
                 "the reward {} knows noisy points of path `{}`, and {} runs along `{}`: train a reward on this model",

@@ -54,7 +54,11 @@ impl Drawing {
         }
         let weights = weights(counted, &judge.axes())?;
         let words = match &model.words {
-            Some(words) => Some(Prompts::of(words, &model.captions()?)),
+            Some(words) => {
+                let captions = model.captions()?;
+                judge.check_texts(&captions)?;
+                Some(Prompts::of(words, &captions))
+            }
             None => None,
         };
         Ok(Self { weights, classes: in_pairs(model)?, words, judge, pairs: pairs as u64, seed })
@@ -93,7 +97,9 @@ impl Drawing {
     pub fn again(&self, rows: Vec<f32>, shape: base::Shape, round: u64) -> Result<Judged, Error> {
         let first = round * self.samples() as u64;
         let classes = (first..first + self.samples() as u64).map(|i| self.classes.of(i)).collect();
-        let drawn = Drawn { rows, shape, classes, nfe: 0, seconds: 0.0 };
+        let mut drawn = Drawn::given(rows, shape, classes);
+        let texts = (first..first + self.samples() as u64).filter_map(|i| self.classes.prompt(i).map(String::from));
+        drawn.prompts = texts.collect();
         let scores = self.judge.score(&drawn)?;
         Ok(self.preferred(Candidates { drawn, scores }, round))
     }

@@ -142,7 +142,7 @@ impl<'a, N: Network<2>> GroupTask<'a, N> {
         let (points, densities) = self.config.trajectory(&field, &self.objective.path, start, noise, &condition);
         let last = points.last().cloned().ok_or_else(|| failed("a trajectory has points"))?;
         let rows = host(last).map_err(failed)?;
-        let drawn = Drawn { rows, shape: self.shape, classes: asked.classes.clone(), nfe: 0, seconds: 0.0 };
+        let drawn = Drawn::given(rows, self.shape, asked.classes.clone());
         let scores = self.judge.score(&drawn).map_err(failed)?;
         let advantages = self.config.advantages(&scores.weighted(&self.weights));
         let groups = advantages.chunks(self.config.group);

@@ -2,7 +2,7 @@
 
 use super::RewardModel;
 use crate::{Error, Model, device::Chosen, sampling::Drawn};
-use base::Shape;
+use base::{NULL_CLASS, Shape};
 use metrics::{classifier::Classifier, oracles};
 use serde::Serialize;
 use std::path::Path;
@@ -66,7 +66,7 @@ impl Judge {
     /// An oracle that is unknown or does not apply to such samples; a reward that cannot be opened or is for others.
     pub fn parse(text: &str, model: &Model, device: &Chosen) -> Result<Self, Error> {
         match text.strip_prefix("oracle:") {
-            Some(names) => Self::oracles(names, model.drawn(), &model.subject.classes, device),
+            Some(names) => Self::oracles(names, model.drawn(), (&model.subject.classes, model.words.is_some()), device),
             None => {
                 let reward = RewardModel::open(Path::new(text), device)?;
                 reward.check_for(model)?;
@@ -75,11 +75,16 @@ impl Judge {
         }
     }
 
-    /// The oracles named, for samples of `shape` in `classes`.
+    /// The oracles named, for samples of `shape` in `classes`, or of texts where the model `reads` them.
     ///
     /// # Errors
     /// One that is unknown, named twice or has nothing to look at.
-    pub fn oracles(names: &str, shape: Shape, classes: &[String], device: &Chosen) -> Result<Self, Error> {
+    pub fn oracles(
+        names: &str,
+        shape: Shape,
+        (classes, reads): (&[String], bool),
+        device: &Chosen,
+    ) -> Result<Self, Error> {
         let refuse = |why: String| Err(Error::Usage(format!("oracle:{names}: {why}")));
         let mut chosen = Vec::new();
         for name in names.split(',').map(str::trim) {
@@ -102,10 +107,10 @@ impl Judge {
             true => {
                 let shipped = Classifier::fashion_mnist(&device.device)?;
                 let sees = (frames, height, width) == (1, SIDE, SIDE) || (frames, height, width) == data::CLIP.into();
-                if shipped.layout().classes != classes || !sees {
+                if !(reads || shipped.layout().classes == classes) || !sees {
                     return refuse(format!(
-                        "`match` asks the shipped classifier, which knows the classes of Fashion-MNIST in images [1, 28, 28] and \
-                         clips {:?}; these samples are {shape} in {} classes",
+                        "`match` asks the shipped classifier, which knows the classes of Fashion-MNIST, or texts that name them, in images \
+                         [1, 28, 28] and clips {:?}; these samples are {shape} in {} classes",
                         data::CLIP,
                         classes.len()
                     ));
@@ -129,6 +134,26 @@ impl Judge {
         match self {
             Self::Oracles(oracles, _) => oracles.iter().any(|oracle| oracle.asks()),
             Self::Learned(reward) => reward.recipe.reward.axes.iter().any(|axis| axis.asks),
+        }
+    }
+
+    /// Refuses texts that an axis cannot ask by: an oracle knows classes, and a text must name exactly one of them.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the first such text and how many there are.
+    pub fn check_texts(&self, texts: &[String]) -> Result<(), Error> {
+        let Self::Oracles(_, Some(classifier)) = self else { return Ok(()) };
+        let classes = &classifier.layout().classes;
+        let lost: Vec<&String> = texts.iter().filter(|text| named_in(text, classes).is_none()).collect();
+        match lost.first() {
+            None => Ok(()),
+            Some(first) => Err(Error::Usage(format!(
+                "oracle match: {} of {} texts do not name exactly one class that its classifier knows ({}), the first: `{first}`; leave `match` \
+                 out",
+                lost.len(),
+                texts.len(),
+                classes.join(", ")
+            ))),
         }
     }
 
@@ -172,7 +197,29 @@ impl Judge {
     }
 }
 
-/// The classifier's probability of the class each sample was asked for; of none where it was asked for none.
+/// The class of `classes` that `text` names as words of its own, whatever the case; `None` for none and for several. A name within a longer
+/// one that is there (`shirt` in `T-shirt/top`) is not named by itself.
+fn named_in(text: &str, classes: &[String]) -> Option<usize> {
+    let text = text.to_lowercase();
+    let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+    let mut found: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
+    for (class, name) in classes.iter().enumerate().map(|(class, name)| (class, name.to_lowercase())) {
+        for (at, _) in text.match_indices(&name) {
+            let end = at + name.len();
+            if edge(text[..at].chars().next_back()) && edge(text[end..].chars().next()) {
+                found.push((class, at..end));
+            }
+        }
+    }
+    let inside =
+        |a: &std::ops::Range<usize>, b: &std::ops::Range<usize>| a != b && b.start <= a.start && a.end <= b.end;
+    let mut whole =
+        found.iter().filter(|(_, own)| !found.iter().any(|(_, other)| inside(own, other))).map(|(class, _)| *class);
+    let first = whole.next()?;
+    whole.all(|class| class == first).then_some(first)
+}
+
+/// The classifier's probability of the class each sample was asked for, or that its text names; of none where it was asked for none.
 fn seen(classifier: &Classifier, drawn: &Drawn, shape: [usize; 3]) -> Result<Vec<f64>, Error> {
     let images: Vec<f32> = match shape[0] {
         1 => drawn.rows.iter().map(|value| value.clamp(-1.0, 1.0)).collect(),
@@ -183,10 +230,14 @@ fn seen(classifier: &Classifier, drawn: &Drawn, shape: [usize; 3]) -> Result<Vec
     };
     let logits = classifier.logits(&images, [drawn.len(), 1, SIDE, SIDE])?;
     let probability = |(row, class): (usize, &i64)| {
+        let class = match drawn.prompts.get(row) {
+            Some(text) => named_in(text, &classifier.layout().classes).map_or(NULL_CLASS, |class| class as i64),
+            None => *class,
+        };
         let logits = &logits.data()[row * logits.columns()..][..logits.columns()];
         let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let all: f64 = logits.iter().map(|l| f64::from(l - largest).exp()).sum();
-        let asked = usize::try_from(*class).ok().and_then(|class| logits.get(class));
+        let asked = usize::try_from(class).ok().and_then(|class| logits.get(class));
         asked.map_or(0.0, |l| f64::from(l - largest).exp() / all)
     };
     Ok(drawn.classes.iter().enumerate().map(probability).collect())
@@ -265,6 +316,18 @@ mod tests {
         assert_eq!(flat.weighted(&[1.0]), [0.0; 4]);
     }
 
+    /// Mutants: the shorter of two names taken; a part of a word; the first of two classes.
+    #[test]
+    fn a_text_names_one_class_or_none() {
+        let classes = ["T-shirt/top", "Shirt", "Ankle boot", "Bag"].map(String::from);
+        let of = |text: &str| named_in(text, &classes);
+        assert_eq!(
+            (of("a t-shirt/top on grey"), of("A white shirt."), of("shirt, shirt")),
+            (Some(0), Some(1), Some(1))
+        );
+        assert_eq!((of("an ankle boot"), of("baggage"), of("a shirt and a bag"), of("")), (Some(2), None, None, None));
+    }
+
     #[test]
     fn weights_and_oracles_that_make_no_sense_are_refused() {
         let axes = ["contrast".to_string(), "match".to_string()];
@@ -275,7 +338,7 @@ mod tests {
         }
         let device = Chosen::cpu();
         let said = |names: &str, shape: Shape| {
-            Judge::oracles(names, shape, &["a".to_string()], &device).err().unwrap().to_string()
+            Judge::oracles(names, shape, (&["a".to_string()], false), &device).err().unwrap().to_string()
         };
         assert!(said("beauty", [1, 28, 28].into()).contains("there are contrast"));
         assert!(said("motion", [1, 28, 28].into()).contains("four frames"));

@@ -97,9 +97,13 @@ impl People {
             Said::Invalid => Verdict::Invalid,
         };
         let verdicts = pairs.iter().flat_map(|(pair, _)| pair.said.iter().map(verdict)).collect();
-        let drawn = Drawn { rows, shape: subject.shape, classes, nfe: 0, seconds: 0.0 };
+        let prompts: Vec<String> =
+            pairs.iter().flat_map(|(pair, _)| [pair.prompt.clone(), pair.prompt.clone()]).collect();
+        let mut drawn = Drawn::given(rows, subject.shape, classes);
+        if subject.classes.is_empty() {
+            drawn.prompts = prompts.clone();
+        }
         let scores = Scores { axes: file.axes.clone(), values: values.unwrap_or_default() };
-        let prompts = pairs.iter().flat_map(|(pair, _)| [pair.prompt.clone(), pair.prompt.clone()]).collect();
         Ok(Self { candidates: Candidates { drawn, scores }, verdicts, file: file.path, prompts })
     }
 
@@ -303,7 +307,7 @@ mod tests {
     #[test]
     fn axes_are_weighed_and_prompts_are_classes() {
         use Verdict::{First, Invalid, Second, Tie};
-        let drawn = Drawn { rows: vec![0.0; 8], shape: [1].into(), classes: vec![0; 8], nfe: 0, seconds: 0.0 };
+        let drawn = Drawn::given(vec![0.0; 8], [1], vec![0; 8]);
         let scores = Scores { axes: vec!["VQ".into(), "MQ".into()], values: Vec::new() };
         let verdicts = vec![First, Second, /**/ Tie, Second, /**/ Invalid, First, /**/ Tie, Invalid];
         let people =

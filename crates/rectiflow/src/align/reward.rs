@@ -1,19 +1,20 @@
 //! A reward that learns from verdicts on pairs of samples, and the file it is kept in.
 
-use super::Candidates;
+use super::{Candidates, Prompts};
 use crate::{
     Error, Model,
     device::Chosen,
     model::{Subject, find},
-    recipe::document,
+    recipe::{TextConfig, document},
     sampling::Drawn,
+    words::Words,
 };
 use base::{Condition, Device, Key, NULL_CLASS, Pass, Purpose, Shape, Tensor, TensorData, Times};
 use flow::{Ends, Path};
 use methods::align::{Compared, RewardGradient, RewardLoss, Verdict};
 use nets::{Reward, RewardConfig};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 use train::{
     Live, Samples, Source, Task, TrainConfig, TrainError,
     checkpoint::{Which, load_weights},
@@ -30,6 +31,9 @@ pub struct RewardRecipe {
     pub seed: u64,
     /// Network and axes.
     pub reward: RewardConfig,
+    /// Who reads the texts that its axes ask by, where they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextConfig>,
     /// How it learns from verdicts.
     pub loss: RewardLoss,
     /// Whether it reads noisy points, as guidance needs; otherwise it reads samples alone.
@@ -43,7 +47,7 @@ pub struct RewardRecipe {
 impl Default for RewardRecipe {
     fn default() -> Self {
         let (reward, loss) = (RewardConfig::default(), RewardLoss::default());
-        Self { seed: 0, reward, loss, noisy: false, path: Path::default(), train: TrainConfig::default() }
+        Self { seed: 0, reward, text: None, loss, noisy: false, path: Path::default(), train: TrainConfig::default() }
     }
 }
 
@@ -61,7 +65,7 @@ pub struct Comparisons {
     pub rows: [Vec<f32>; 2],
     /// What a row is.
     pub shape: Shape,
-    /// The class both were asked for.
+    /// The class both were asked for, or the number of their text.
     pub classes: Vec<i64>,
     /// What was said of them.
     pub compared: Compared,
@@ -91,9 +95,10 @@ pub struct ComparisonSource {
 }
 
 impl ComparisonSource {
-    /// The pairs of `candidates` numbered `range`, with what was said of each on each axis.
+    /// The pairs of `candidates` numbered `range`, with what was said of each on each axis; `classes` are those of their samples, or the numbers
+    /// of their texts.
     pub fn new(
-        candidates: &Candidates,
+        (candidates, classes): (&Candidates, &[i64]),
         range: std::ops::Range<usize>,
         verdicts: &[Verdict],
         batch: usize,
@@ -115,7 +120,7 @@ impl ComparisonSource {
         let all = Comparisons {
             rows: [side(0), side(1)],
             shape: candidates.drawn.shape,
-            classes: range.clone().map(|k| candidates.drawn.classes[2 * k]).collect(),
+            classes: range.clone().map(|k| classes[2 * k]).collect(),
             compared,
             indices: range.map(|k| k as u64).collect(),
         };
@@ -169,6 +174,8 @@ pub struct RewardTask {
     pub loss: RewardLoss,
     /// The path of its noisy points; none for a reward of clean samples.
     pub noisy: Option<Path>,
+    /// The texts that classes stand for, where axes ask by texts.
+    pub prompts: Option<Prompts>,
     /// Seed of times, noise and dropout.
     pub seed: u64,
 }
@@ -200,7 +207,10 @@ impl RewardTask {
             }
         };
         let classes = [batch.classes.as_slice(), &batch.classes].concat();
-        let condition = Condition::classes(&classes, device);
+        let condition = match &self.prompts {
+            Some(prompts) => prompts.condition(&classes, device).map_err(failed)?,
+            None => Condition::classes(&classes, device),
+        };
         let rewards = live.within(|reward| reward.rewards(x, times.tensor(device), &condition, pass));
         let side = |which: usize| rewards.clone().narrow(0, which * pairs, pairs);
         self.loss.loss(side(0), side(1), &batch.compared).map_err(failed)
@@ -240,6 +250,8 @@ pub struct RewardModel {
     pub file: PathBuf,
     shape: Shape,
     classes: Vec<String>,
+    /// Who reads texts, where axes ask by them.
+    words: Option<Arc<Words>>,
     device: Device,
 }
 
@@ -253,9 +265,10 @@ impl RewardModel {
         recipe: RewardRecipe,
         file: PathBuf,
         (shape, classes): (Shape, Vec<String>),
+        words: Option<Arc<Words>>,
         device: &Device,
     ) -> Self {
-        Self { net, recipe, file, shape, classes, device: device.clone() }
+        Self { net, recipe, file, shape, classes, words, device: device.clone() }
     }
 
     /// Opens a checkpoint that `rectiflow reward train` wrote, or the newest of its run's folder.
@@ -278,7 +291,11 @@ impl RewardModel {
         let net = recipe.reward.init(recipe.seed, subject.shape, subject.classes.len(), &device.device)?;
         let net = load_weights(net, &checkpoint, Which::Best)?;
         let shape = (subject.shape, subject.classes);
-        Ok(Self::new(net, recipe, file, shape, &device.device))
+        let words = match &recipe.text {
+            Some(config) => Some(Words::vectors(config)?.0),
+            None => None,
+        };
+        Ok(Self::new(net, recipe, file, shape, words, &device.device))
     }
 
     /// Refuses models whose samples it does not know.
@@ -287,6 +304,13 @@ impl RewardModel {
     /// [`Error::Usage`] with both shapes.
     pub fn check_for(&self, model: &Model) -> Result<(), Error> {
         let theirs = &model.subject;
+        if self.words.is_some() && model.words.is_none() {
+            return Err(Error::Usage(format!(
+                "the reward {} asks by texts, and {} reads none",
+                self.file.display(),
+                model.file.display()
+            )));
+        }
         if (theirs.shape, theirs.classes.len()) == (self.shape, self.classes.len()) {
             return Ok(());
         }
@@ -319,15 +343,28 @@ impl RewardModel {
     pub fn rewards(&self, drawn: &Drawn, t: f64) -> Result<Vec<f64>, Error> {
         let numbers = drawn.shape.numel();
         let mut values = Vec::new();
+        let mut first = 0;
         for (rows, classes) in drawn.rows.chunks(BATCH * numbers).zip(drawn.classes.chunks(BATCH)) {
             let x = TensorData::new(rows.to_vec(), [classes.len(), numbers]);
             let x = Tensor::<2>::from_data(x, &self.device);
             let times = Times::all(t, classes.len()).tensor(&self.device);
-            let condition = Condition::classes(classes, &self.device);
+            let condition = match &self.words {
+                Some(words) => {
+                    let text = |i: usize| drawn.prompts.get(i).map(String::as_str).filter(|text| !text.is_empty());
+                    words.condition(&(first..first + classes.len()).map(text).collect::<Vec<_>>(), &self.device)?
+                }
+                None => Condition::classes(classes, &self.device),
+            };
+            first += classes.len();
             let rewards = self.net.rewards(x, times, &condition, &Pass::Infer);
             values.extend(crate::sampling::host(rewards)?.into_iter().map(f64::from));
         }
         Ok(values)
+    }
+
+    /// Whether its axes ask by texts.
+    pub fn reads(&self) -> bool {
+        self.words.is_some()
     }
 
     /// The gradient of its weighted axes with respect to the point, for guidance.
@@ -359,12 +396,11 @@ mod tests {
     fn other_answers_are_other_data() {
         use Verdict::{First, Second};
         let of = |change: &dyn Fn(&mut Candidates, &mut Vec<Verdict>)| {
-            let drawn =
-                Drawn { rows: vec![0.1, 0.2, 0.3, 0.4], shape: [1].into(), classes: vec![0; 4], nfe: 0, seconds: 0.0 };
+            let drawn = Drawn::given(vec![0.1, 0.2, 0.3, 0.4], [1], vec![0; 4]);
             let scores = Scores { axes: vec!["VQ".into()], values: vec![1.0, 2.0, 3.0, 4.0] };
             let (mut candidates, mut verdicts) = (Candidates { drawn, scores }, vec![First, Second]);
             change(&mut candidates, &mut verdicts);
-            ComparisonSource::new(&candidates, 0..2, &verdicts, 1, 0).fingerprint()
+            ComparisonSource::new((&candidates, &candidates.drawn.classes), 0..2, &verdicts, 1, 0).fingerprint()
         };
         let same = of(&|_, _| ());
         assert_eq!(same, of(&|_, _| ()));

@@ -103,7 +103,11 @@ impl Scored {
         if unread > 0 {
             context.note(format!("{shown}: {unread} prompts are no class, and no axis asks for them"));
         }
-        let drawn = Drawn { rows, shape: subject.shape, classes, nfe: 0, seconds: 0.0 };
+        let mut drawn = Drawn::given(rows, subject.shape, classes);
+        if subject.classes.is_empty() {
+            drawn.prompts = prompts.clone();
+        }
+        judge.check_texts(&drawn.prompts)?;
         Ok(Self { paths, prompts, scores: judge.score(&drawn)? })
     }
 }

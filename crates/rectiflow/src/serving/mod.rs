@@ -182,7 +182,7 @@ impl Opened {
         let piece = pipeline.draw_each(&rows, &self.condition(wanted)?, watch)?;
         let classes = wanted.iter().map(|one| one.asked.class()).collect();
         let seconds = began.elapsed().as_secs_f64();
-        Ok(Drawn { rows: piece.rows, shape, classes, nfe: piece.nfe, seconds })
+        Ok(Drawn { rows: piece.rows, shape, classes, prompts: Vec::new(), nfe: piece.nfe, seconds })
     }
 
     fn condition(&self, wanted: &[Wanted]) -> Result<Condition, Error> {

@@ -10,12 +10,13 @@ pub mod score;
 use crate::{
     Context, Error, Model,
     align::{
-        Candidates, Judge, People, PeopleRequest, RewardModel, RewardRecipe,
+        Candidates, Judge, People, PeopleRequest, Prompts, RewardModel, RewardRecipe,
         candidates::in_pairs,
         reward::{ComparisonSource, RewardTask, STAGE},
     },
     model::Subject,
     stage::{Lineage, Resume, Stage, TrainReport},
+    words::Words,
 };
 use base::{Key, Purpose};
 use methods::align::{Accuracy, Verdict, accuracy};
@@ -24,7 +25,7 @@ use nets::{
     reward::Axis,
 };
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 /// Who labels; the run keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -144,7 +145,8 @@ impl Labelled {
         if let Some(missing) = asks.unwrap_or_default().iter().find(|axis| !names.contains(axis)) {
             return Err(Error::Usage(format!("--asks {missing}: the axes are {}", names.join(", "))));
         }
-        let usually = |name: &str| model.classes() > 0 && ["ta", "match"].contains(&name.to_ascii_lowercase().as_str());
+        let told = model.classes() > 0 || model.words.is_some();
+        let usually = |name: &str| told && ["ta", "match"].contains(&name.to_ascii_lowercase().as_str());
         let asking = |name: &String| asks.map_or_else(|| usually(name), |asks| asks.contains(name));
         let axes: Vec<Axis> = names.iter().map(|name| Axis { name: name.clone(), asks: asking(name) }).collect();
         let learned = all - held_out;
@@ -177,6 +179,9 @@ impl Labelled {
         (model, seed): (&Model, u64),
         context: &mut Context,
     ) -> Result<Self, Error> {
+        if let Some(texts) = model.words.as_ref().map(|_| model.captions()).transpose()? {
+            judge.check_texts(&texts)?;
+        }
         let (classes, config, all) = (in_pairs(model)?, &model.recipe.sample, 0..(pairs + held_out) as u64);
         let candidates = Candidates::of((model, &classes), config, judge, all, seed ^ SEED, context)?;
         let truth = candidates.verdicts(&candidates.bands(tied));
@@ -189,6 +194,16 @@ impl Labelled {
         let axes = axes_of(judge);
         Ok(Self { by: judge.label(), axes, candidates, labels, truth, learned: pairs })
     }
+}
+
+/// Who reads the texts that axes ask by, where some ask and the model is asked in words; the recipe says so from then on.
+fn reading(recipe: &mut RewardRecipe, model: &Model) -> Result<Option<Arc<Words>>, Error> {
+    let asks = recipe.reward.axes.iter().any(|axis| axis.asks);
+    let text = model.recipe.task.text().filter(|_| asks && model.words.is_some());
+    let Some(config) = text else { return Ok(None) };
+    let (words, width) = Words::vectors(config)?;
+    (recipe.text, recipe.reward.vector) = (Some(config.clone()), width);
+    Ok(Some(words))
 }
 
 fn axes_of(judge: &Judge) -> Vec<Axis> {
@@ -235,20 +250,28 @@ pub fn train(
             if pairs == 0 || held_out == 0 {
                 return Err(Error::Usage("--num and --held-out must be at least 1 pair".into()));
             }
-            let judge = Judge::oracles(names, shape, classes, &context.device)?;
+            let judge = Judge::oracles(names, shape, (classes, model.words.is_some()), &context.device)?;
             // Before samples are drawn: a network that does not fit.
             recipe.reward.axes = axes_of(&judge);
+            reading(&mut recipe, model)?;
             recipe.reward.init(recipe.seed, shape, classes.len(), &device)?;
             Labelled::by_oracles((&judge, pairs, held_out), (tied, turned), of, context)?
         }
     };
     let Labelled { by, axes, candidates, labels, truth, learned } = labelled;
     recipe.reward.axes = axes;
+    let words = reading(&mut recipe, model)?;
+    let mut told = candidates.drawn.classes.clone();
+    let prompts = words.map(|words| {
+        let (prompts, numbers) = Prompts::of(&words, &candidates.drawn.prompts);
+        told = numbers;
+        prompts
+    });
     let net = recipe.reward.init(recipe.seed, shape, classes.len(), &device)?;
     let batch = recipe.train.micro_batch();
-    let mut source = ComparisonSource::new(&candidates, 0..learned, &labels, batch, recipe.seed);
-    let task =
-        RewardTask { loss: recipe.loss.clone(), noisy: recipe.noisy.then(|| recipe.path.clone()), seed: recipe.seed };
+    let mut source = ComparisonSource::new((&candidates, &told), 0..learned, &labels, batch, recipe.seed);
+    let noisy = recipe.noisy.then(|| recipe.path.clone());
+    let task = RewardTask { loss: recipe.loss.clone(), noisy, prompts, seed: recipe.seed };
     let subject = Subject { stage: STAGE.into(), ..model.subject.clone() };
     let stage = Stage {
         name: STAGE,

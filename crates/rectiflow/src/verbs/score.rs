@@ -71,7 +71,7 @@ pub fn score(request: &ScoreRequest, context: &mut Context) -> Result<ScoreRepor
     }
     let rows: Vec<usize> = (0..samples.len()).collect();
     let batch = data::gather(&*samples, &rows)?;
-    let drawn = Drawn { rows: batch.rows, shape: samples.shape(), classes: batch.labels, nfe: 0, seconds: 0.0 };
+    let drawn = Drawn::given(batch.rows, samples.shape(), batch.labels);
     let figures = judge.figures(&drawn)?;
     let real = judge.floor(&request.data, rows.len())?;
     let (mut sensitivity, mut clip_sensitivity) = (Vec::new(), None);

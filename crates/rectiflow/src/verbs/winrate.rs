@@ -64,6 +64,9 @@ pub fn winrate(
     let judge = Judge::parse(judge, first, &context.device)?;
     let weights = weights(weighing, &judge.axes())?;
     let classes = Classes::all(first)?;
+    if let Classes::Prompts(texts) = &classes {
+        judge.check_texts(texts)?;
+    }
     let mut scores = Vec::new();
     for model in [first, second] {
         scores.push(judge.score(&draw(model, config, &classes, seed, 0..pairs as u64, context)?)?);

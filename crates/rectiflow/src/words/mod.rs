@@ -75,10 +75,36 @@ impl Words {
             let store = Store::new(cached(released.mark()?), 1, released.most());
             return with(Reader::Released(released), store);
         }
+        let reads = |width: usize| reading(&recipe.network, width);
+        Self::sentences(config, reads).map(|words| Some(Arc::new(words)))
+    }
+
+    /// A reader that gives the vector of a text alone, and how wide it is: what a reward asks by.
+    ///
+    /// # Errors
+    /// Those of [`Words::of`]; a released model's own encoders.
+    pub fn vectors(config: &TextConfig) -> Result<(Arc<Self>, usize), Error> {
+        if let Some(model) = &config.model {
+            return Err(Error::Usage(format!(
+                "a reward asks by the vector of a sentence, and the encoders of {} were made for its own network; give its samples a reward \
+                 whose axes do not ask",
+                model.display()
+            )));
+        }
+        let words = Self::sentences(config, |_| Ok([false, true]))?;
+        let Reader::Sentences { sizes, .. } = &words.reader else {
+            return Err(Error::Failure("an encoder of sentences is one".into()));
+        };
+        let width = sizes.hidden_size;
+        Ok((Arc::new(words), width))
+    }
+
+    /// The encoder of sentences of `config`; `reads` says of its width whether tokens are read, and whether a vector is.
+    fn sentences(config: &TextConfig, reads: impl Fn(usize) -> Result<[bool; 2], Error>) -> Result<Self, Error> {
         let weights = fetched(&config.encoder)?;
         let sizes: BertConfig = serde_json::from_slice(&read(&weights.with_file_name("config.json"))?)
             .map_err(|error| Error::Failure(format!("{}: its config.json: {error}", weights.display())))?;
-        let reads = reading(&recipe.network, sizes.hidden_size)?;
+        let reads = reads(sizes.hidden_size)?;
         let most = sizes.max_position_embeddings;
         if !(3..=most).contains(&config.length) {
             return Err(Error::Usage(format!("task.text.length is {}; use 3 to {most} tokens", config.length)));
@@ -86,8 +112,10 @@ impl Words {
         // Weights of another size are another encoder.
         let bytes = std::fs::metadata(&weights).map_or(0, |about| about.len());
         let name = format!("{}-{}-{}-{bytes}", config.encoder, config.length, sizes.hidden_size);
-        let store = Store::new(cached(name), sizes.hidden_size, config.length);
-        with(Reader::Sentences { weights, sizes, reads }, store)
+        let kept = fetch::cache_dir().ok().map(|cache| cache.join("words").join(name));
+        let store = Store::new(kept, sizes.hidden_size, config.length);
+        let kept = Mutex::new(Kept { store, encoder: None });
+        Ok(Self { config: config.clone(), reader: Reader::Sentences { weights, sizes, reads }, kept })
     }
 
     /// From now on no text that is asked about is written to disk: what others ask is theirs, and there is no end of it.

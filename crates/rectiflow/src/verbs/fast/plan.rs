@@ -29,7 +29,7 @@ fn noise(samples: usize, shape: Shape) -> Drawn {
     let indices: Vec<u64> = (0..samples as u64).collect();
     let key = Key::new(0, Purpose::Probe);
     let rows = indices.iter().flat_map(|index| key.normals(*index, shape.numel())).collect();
-    Drawn { rows, shape, classes: vec![NULL_CLASS; samples], nfe: 0, seconds: 0.0 }
+    Drawn::given(rows, shape, vec![NULL_CLASS; samples])
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

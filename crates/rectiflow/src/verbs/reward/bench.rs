@@ -59,6 +59,7 @@ pub fn bench(request: &BenchRequest, context: &mut Context) -> Result<BenchRepor
     people.note_unread(&subject, context);
     let (said, own) = (&people.candidates.scores.axes, judge.axes());
     let held = held(said, &own, request.by.as_deref())?;
+    judge.check_texts(&people.candidates.drawn.prompts)?;
     let scores = judge.score(&people.candidates.drawn)?;
     let whole = scores.weighted(&vec![1.0; own.len()]);
     let pairs = people.candidates.pairs();
