@@ -11,6 +11,7 @@ pub mod random_stream;
 pub mod rng;
 pub mod shape;
 pub mod tap;
+pub mod terms;
 pub mod times;
 
 pub use condition::{Condition, ConditionError, Dense, NULL_CLASS, Tokens};
@@ -20,6 +21,7 @@ pub use random_stream::RandomStream;
 pub use rng::{Key, Purpose};
 pub use shape::{Shape, ShapeError};
 pub use tap::{Features, Tap, Taps};
+pub use terms::Terms;
 pub use times::Times;
 
 pub use burn::tensor::{Bool, Device, Int, Tensor, TensorData};

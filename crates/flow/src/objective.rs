@@ -240,14 +240,7 @@ impl Objective {
         let twice = |x: Tensor<D>| Tensor::cat(vec![x.clone(), x], 0);
         let both = Ends { x0: twice(ends.x0), x1: twice(ends.x1), z: Some(Tensor::cat(vec![z.clone(), -z], 0)) };
         // The same dropout masks on both sides: the two differ in the latent alone.
-        let pass = match pass {
-            Pass::Infer | Pass::Tapped(_) => pass.clone(),
-            Pass::Train { dropout, samples, recompute } => Pass::Train {
-                dropout: *dropout,
-                samples: [samples.as_slice(), samples].concat(),
-                recompute: *recompute,
-            },
-        };
+        let pass = pass.repeated(2);
         let plain = Self { antithetic: false, ..self.clone() };
         let losses = plain.loss_seen(network, both, &condition.repeated(2), &times.cat(times), &pass, beside)?;
         let batch = times.len();

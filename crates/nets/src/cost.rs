@@ -56,6 +56,18 @@ impl Tally {
         self.kept(product(&[rows, output]));
     }
 
+    /// `count` copies of what `add` adds, of which each input goes through `active`.
+    pub fn copies(&mut self, count: usize, active: usize, add: impl FnOnce(&mut Self)) {
+        let mut one = Self::default();
+        add(&mut one);
+        let (one, times) = (one.cost, active as u64);
+        self.parameters(one.parameters.saturating_mul(count));
+        self.cost.adapted = self.cost.adapted.saturating_add(one.adapted.saturating_mul(count));
+        let (flops, bytes) = (&mut self.cost.forward_flops_per_sample, &mut self.cost.activation_bytes_per_sample);
+        *flops = flops.saturating_add(one.forward_flops_per_sample.saturating_mul(times));
+        *bytes = bytes.saturating_add(one.activation_bytes_per_sample.saturating_mul(times));
+    }
+
     /// A convolution with bias and a `kernel` x `kernel` window that yields `positions` pixels.
     pub fn conv(&mut self, positions: usize, input: usize, output: usize, kernel: usize) {
         self.linear(positions, product(&[input, kernel, kernel]), output, true);

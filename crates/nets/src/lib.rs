@@ -70,7 +70,7 @@ pub use precise::Precise;
 pub use recompute::Recomputing;
 pub use released::{Released, ReleasedConfig};
 pub use reward::{Reward, RewardConfig};
-pub use shape::{EyeConfig, SetTransformer, SetTransformerConfig, ShapeCodec, ShapeCodecConfig};
+pub use shape::{ExpertsConfig, EyeConfig, SetTransformer, SetTransformerConfig, ShapeCodec, ShapeCodecConfig};
 pub use text::TextEncoder;
 pub use text_unet::{TextUnet, TextUnetConfig};
 pub use triflow::{Triflow, TriflowConfig};
@@ -84,6 +84,7 @@ pub use wan::{Wan, WanConfig};
 pub fn papers() -> Vec<base::Paper> {
     let networks =
         [base::paper::DDPM, unet::ADM, dit::DIT, base::paper::SD3, shape::TRIPOSG, triflow::TRIFLOW, flux::FLUX];
+    let parts = [shape::SWITCH];
     let encoders = [dinov2::DINOV2, lora::LORA, text::MINILM, text::SENTENCES];
-    networks.into_iter().chain(encoders).chain([wan::WAN]).collect()
+    networks.into_iter().chain(parts).chain(encoders).chain([wan::WAN]).collect()
 }

@@ -4,7 +4,7 @@ use crate::{
     ConditionConfig, Cost, Dit, DitConfig, Init, JointDit, JointDitConfig, Mlp, MlpConfig, NetsError, SetTransformer,
     SetTransformerConfig, Triflow, TriflowConfig, Unet, UnetConfig, dit,
     released::{Released, ReleasedConfig},
-    shape, triflow, unet,
+    shape, triflow, unet, weights,
 };
 use base::{
     Condition, Device, Network, Paper, Pass, Shape, Tensor,
@@ -60,7 +60,9 @@ impl NetConfig {
             Self::Unet(_) => vec![DDPM, unet::ADM],
             Self::Dit(_) => vec![dit::DIT],
             Self::Mmdit(_) => vec![dit::DIT, SD3],
-            Self::SetTransformer(_) => vec![shape::TRIPOSG],
+            Self::SetTransformer(config) => {
+                [shape::TRIPOSG].into_iter().chain(config.experts.as_ref().map(|_| shape::SWITCH)).collect()
+            }
             Self::Triflow(_) => vec![triflow::TRIFLOW],
             Self::Released(config) => config.papers(),
         }
@@ -163,6 +165,33 @@ impl NetConfig {
     fn image(&self, shape: Shape) -> Result<[usize; 3], NetsError> {
         let name = self.name();
         shape.image().map_err(|error| NetsError::config(format!("{error}, which a {name} needs; use an mlp for them")))
+    }
+
+    /// A network of this configuration for samples of `shape` that begins at the answers of `from`, which is one of `theirs`: the same, told or
+    /// not yet told how far ahead it looks, with experts where there was a perceptron. What is new is drawn from `seed`. `None` where weights
+    /// of `theirs` mean nothing here.
+    ///
+    /// # Errors
+    /// As for [`init`](Self::init).
+    pub fn beginning_as(
+        &self,
+        (theirs, from): (&Self, &Net),
+        (seed, classes, shape): (u64, usize, Shape),
+        device: &Device,
+    ) -> Result<Option<Net>, NetsError> {
+        if self == theirs && shape == from.shape() {
+            return Ok(Some(from.clone()));
+        }
+        let theirs = theirs.clone().reaching(theirs.reaches() || self.reaches());
+        let fresh = || self.init(seed, shape, classes, device);
+        match (self, &theirs) {
+            (Self::SetTransformer(own), Self::SetTransformer(their)) => match own.begins_as(their) {
+                Some(whence) => Ok(Some(weights::graft_as(fresh()?, from, whence))),
+                None => Ok(None),
+            },
+            _ if *self == theirs => Ok(Some(weights::graft(fresh()?, from))),
+            _ => Ok(None),
+        }
     }
 
     /// What the network costs for samples of `shape` with `classes` classes.
@@ -278,7 +307,7 @@ impl Network<2> for Net {
             Kind::Set(net) => {
                 let [b, n] = x.dims();
                 let [tokens, channels] = set(self.shape).expect("networks of sets are made for no other shape");
-                net.forward(x.reshape([b, tokens, channels]), t, condition).reshape([b, n])
+                net.forward(x.reshape([b, tokens, channels]), t, condition, pass).reshape([b, n])
             }
             Kind::Triflow(net) => {
                 let [b, n] = x.dims();

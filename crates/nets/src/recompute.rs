@@ -4,7 +4,7 @@
 //! embedding are kept, everything between is not; one more forward pass per step, the same gradients.
 
 use crate::weights::{ParamVisit, TapeMap, map_on_tape, visit_named};
-use base::{Condition, Network, Pass, Tensor, condition::Tokens};
+use base::{Condition, Network, Pass, Tensor, Terms, condition::Tokens};
 use burn::module::Module;
 use kernels::Piece;
 
@@ -18,7 +18,7 @@ use kernels::Piece;
 /// let net = NetConfig::Mlp(Default::default()).init(7, [2], 0, &device)?;
 /// let lean = Recomputing { network: &net, on: true };
 /// let (x, t) = (Tensor::<2>::ones([3, 2], &device), Tensor::<1>::zeros([3], &device));
-/// let pass = Pass::Train { dropout: Key::new(0, Purpose::Dropout), samples: vec![0, 1, 2], recompute: false };
+/// let pass = Pass::train(Key::new(0, Purpose::Dropout), vec![0, 1, 2]);
 /// assert_eq!(lean.predict(x, t, &Condition::none(), &pass).dims(), [3, 2]);
 /// # Ok::<(), nets::NetsError>(())
 /// ```
@@ -32,12 +32,9 @@ pub struct Recomputing<'a, N: ?Sized> {
 
 impl<const D: usize, N: Network<D> + ?Sized> Network<D> for Recomputing<'_, N> {
     fn predict(&self, x: Tensor<D>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<D> {
-        match pass {
-            Pass::Train { dropout, samples, .. } if self.on => {
-                let pass = Pass::Train { dropout: *dropout, samples: samples.clone(), recompute: true };
-                self.network.predict(x, t, condition, &pass)
-            }
-            _ => self.network.predict(x, t, condition, pass),
+        match self.on {
+            true => self.network.predict(x, t, condition, &pass.recomputing(true)),
+            false => self.network.predict(x, t, condition, pass),
         }
     }
 }
@@ -63,8 +60,10 @@ pub(crate) fn run<const D: usize, M: Module + Sync + 'static>(
     }
     let learns = learning(module);
     let weights = flat(module, &learns);
+    // What a block leaves is off the tape in its first run, and would be there twice after its second.
+    let pass = pass.leaving(&Terms::default());
     let module = map_on_tape(module.clone(), &mut OffTape);
-    kernels::recompute(x, embedding.clone(), weights, Again { module, learns, run, pass: pass.clone() })
+    kernels::recompute(x, embedding.clone(), weights, Again { module, learns, run, pass })
 }
 
 /// [`run`] for a module without an embedding.

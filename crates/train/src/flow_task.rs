@@ -74,7 +74,7 @@ impl FlowTask {
 
     /// How a training pass over `batch` draws its dropout.
     pub fn pass(&self, batch: &Batch) -> Pass {
-        Pass::Train { dropout: Key::new(self.seed, Purpose::Dropout), samples: batch.indices.clone(), recompute: false }
+        Pass::train(Key::new(self.seed, Purpose::Dropout), batch.indices.clone())
     }
 
     /// Pairs where the source stores them, otherwise noise by counter or the samples of a second data set, coupled within

@@ -5,10 +5,10 @@
 
 use crate::TrainError;
 use crate::source::Batch;
-use base::{Condition, Device, Network, Pass, Tensor, Times};
+use base::{Condition, Device, Network, Pass, Tensor, Terms, Times};
 use burn::module::Module;
 use kernels::Precision;
-use nets::{Precise, Recomputing};
+use nets::Precise;
 
 /// A part of a batch, as the engine sees it.
 pub trait Samples {
@@ -86,16 +86,18 @@ pub struct Live<'a, M> {
     precision: Precision,
     recompute: bool,
     turn: usize,
+    /// Where networks leave what they add to the loss of training passes.
+    terms: Terms,
 }
 
 impl<'a, M> Live<'a, M> {
     /// In f32, nothing computed twice: for validation and tests.
     pub fn plain(module: &'a M) -> Self {
-        Self { module, precision: Precision::F32, recompute: false, turn: 0 }
+        Self { module, precision: Precision::F32, recompute: false, turn: 0, terms: Terms::default() }
     }
 
     pub(crate) fn new(module: &'a M, precision: Precision, recompute: bool, turn: usize) -> Self {
-        Self { module, precision, recompute, turn }
+        Self { module, precision, recompute, turn, terms: Terms::open() }
     }
 
     /// The module itself; ask it within [`Live::within`], or its products are f32.
@@ -113,13 +115,16 @@ impl<'a, M> Live<'a, M> {
         self.precision.scope(|| f(self.module))
     }
 
-    /// `pass`, with blocks that run again for the gradient where the run asks for it.
+    /// `pass`, with blocks that run again for the gradient where the run asks for it, and a place for the network's terms.
     pub fn pass(&self, pass: &Pass) -> Pass {
-        match pass {
-            Pass::Train { dropout, samples, .. } if self.recompute => {
-                Pass::Train { dropout: *dropout, samples: samples.clone(), recompute: true }
-            }
-            pass => pass.clone(),
+        pass.recomputing(self.recompute || pass.recomputes()).leaving(&self.terms)
+    }
+
+    /// `loss`, `[1]`, and what the networks asked for it added of their own (see [`Terms`]).
+    pub(crate) fn with_terms(&self, loss: Tensor<1>) -> Tensor<1> {
+        match self.terms.take() {
+            Some(term) => loss + term,
+            None => loss,
         }
     }
 }
@@ -133,8 +138,7 @@ impl<M: Module> Live<'_, M> {
 
 impl<const D: usize, M: Network<D>> Network<D> for Live<'_, M> {
     fn predict(&self, x: Tensor<D>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<D> {
-        let network = Recomputing { network: self.module, on: self.recompute };
-        Precise { network: &network, precision: self.precision }.predict(x, t, condition, pass)
+        Precise { network: self.module, precision: self.precision }.predict(x, t, condition, &self.pass(pass))
     }
 }
 

@@ -100,11 +100,7 @@ impl<M: Network<2>> Task<M> for TinyTask {
         let drop = Key::new(self.seed, Purpose::ConditionDrop);
         let classes = batch.classes.iter().zip(&batch.indices);
         let classes: Vec<i64> = classes.map(|(c, i)| if drop.uniform(*i) < 0.2 { -1 } else { *c }).collect();
-        let pass = Pass::Train {
-            dropout: Key::new(self.seed, Purpose::Dropout),
-            samples: batch.indices.clone(),
-            recompute: false,
-        };
+        let pass = Pass::train(Key::new(self.seed, Purpose::Dropout), batch.indices.clone());
         let condition = Condition::classes(&classes, device);
         Ok(Self::squared(network, batch, x0, &times, &condition, &pass, device))
     }

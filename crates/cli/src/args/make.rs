@@ -20,6 +20,9 @@ pub struct Train {
     /// recipe's, or 16, without.
     #[arg(long, value_name = "RANK", requires = "from", num_args = 0..=1)]
     pub lora: Option<Option<usize>>,
+    /// A run's folder or checkpoint to start from (key `init`): the same network, or one that has experts where that has perceptrons.
+    #[arg(long, value_name = "RUN", value_hint = ValueHint::AnyPath, conflicts_with = "from")]
+    pub init: Option<PathBuf>,
     #[command(flatten)]
     pub overrides: RecipeArgs,
     #[command(flatten)]

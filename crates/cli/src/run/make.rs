@@ -29,7 +29,9 @@ use std::{
 };
 
 pub(super) fn train(request: args::Train, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let recipe = base(request.from.as_deref(), request.lora, request.recipe.as_deref(), &request.overrides, context)?;
+    let mut overrides = request.overrides;
+    overrides.set.extend(request.init.map(|run| format!("init={}", json!(run.display().to_string()))));
+    let recipe = base(request.from.as_deref(), request.lora, request.recipe.as_deref(), &overrides, context)?;
     let folder = request.run.output_dir.unwrap_or_else(|| default_folder(&recipe));
     let resume = request.run.resume.as_deref().map(Resume::parse);
     if request.run.dry_run {

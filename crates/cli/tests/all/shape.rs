@@ -219,6 +219,7 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     assert!(number(&facts["faces"]) > 100.0, "{facts}");
     let found = json(&mut shape(at, "measure runs/flow --num 8"));
     assert!(number(&found["sets"]["one_nearest"]) <= 1.0 && number(&found["judge"]) > 0.5, "{found}");
+    experts(at, &run);
     // What a picture shows is drawn: of a disc another shape than of a square, and one that was never rendered is framed like those.
     fs::write(at.join("seen.toml"), SEEN).unwrap();
     json(&mut run("train seen.toml"));
@@ -266,6 +267,47 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     refused("codec codec.toml --set codec.tokens=99 -o runs/other", "codec.tokens");
     refused(&format!("sample {} --output x.glb", crate::common::run().display()), "draws no shapes");
     assert!(!at.join("runs/other").exists() && !at.join("x.glb").exists());
+}
+
+/// A dense flow grows experts, and what takes flows takes the one that has them; `at` is where `runs/flow` is.
+/// Mutants: weights of `--init` not taken; a resumed run begun there again; a student begun fresh.
+fn experts(at: &Path, run: &dyn Fn(&str) -> assert_cmd::Command) {
+    let held_out = |folder: &str| {
+        let lines = fs::read_to_string(at.join(folder).join("stats.jsonl")).unwrap();
+        let said = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        said.filter(|line| line["kind"] == "validation").map(|line| number(&line["loss"])).collect::<Vec<f64>>()
+    };
+    let some = "--set network.experts={blocks=1,count=4} --set train.validate_every=16";
+    let (dense, grown) = (json(&mut run("plan flow.toml")), json(&mut run(&format!("plan flow.toml {some}"))));
+    assert!(number(&grown["parameters"]) > 1.4 * number(&dense["parameters"]), "{grown}");
+    assert!(number(&grown["forward_flops"]) < 2.0 * number(&dense["forward_flops"]), "{grown}");
+    json(&mut run(&format!("train flow.toml --init runs/flow {some} --images 32 -o runs/experts")));
+    let (before, after) = (held_out("runs/flow"), held_out("runs/experts"));
+    assert!((after[0] / before[before.len() - 1] - 1.0).abs() < 0.02, "{before:?} {after:?}");
+    json(&mut run(&format!("train flow.toml --init runs/gone {some} --images 48 -o runs/experts --resume latest")));
+    json(&mut run("sample runs/experts --class box --num 2 --resolution 16 --output experts.glb"));
+    json(&mut run("slim runs/experts -o experts.safetensors"));
+    let drawn = |model: &str| {
+        json(&mut run(&format!("sample {model} --class box --num 2 --output drawn.npy")));
+        fs::read(at.join("drawn.npy")).unwrap()
+    };
+    assert_eq!(drawn("runs/experts"), drawn("experts.safetensors"));
+    let pairs = "-n 24 --images 16 --set train.batch=8 --set pairs.generate.steps=2";
+    json(&mut run(&format!("reflow --teacher runs/experts -o runs/experts-straight {pairs}")));
+    json(&mut run(&format!(
+        "distill --teacher runs/experts-straight -o runs/experts-one {pairs} --set lora={{rank=2}}"
+    )));
+    json(&mut run(&format!(
+        "reflow --teacher runs/flow -o runs/experts-grown {pairs} --set network.experts={{blocks=1}}"
+    )));
+    assert_ne!(drawn("runs/experts-one --steps 1"), drawn("runs/experts-straight --steps 1"));
+    let refused = |line: &str, words: &str| {
+        run(&format!("{line} -o runs/refused")).assert().code(2).stderr(predicate::str::contains(words));
+    };
+    refused("train flow.toml --init runs/flow --set network.width=64", "has another network");
+    refused("train flow.toml --init runs/flow --set parameterization.type=data", "another path");
+    refused("train flow.toml --init runs/flow --set data.classes=[\"box\"]", "2 classes and these data have 1");
+    refused("train flow.toml --set network.experts={}", "set_transformer.experts.blocks is 6");
 }
 
 fn triposg() -> std::path::PathBuf {

@@ -71,18 +71,9 @@ impl<const D: usize> Duel<D> {
             data: None,
             ..asked
         };
-        let policy = objective.loss_on(policy, lifted, &doubled(pass), Beside::default());
+        // Winners and losers at once, with the same dropout for both.
+        let policy = objective.loss_on(policy, lifted, &pass.repeated(2), Beside::default());
         let reference = halves(reference).map(|losses| place(losses, device));
         Ok(Errors { policy: halves(policy), reference, numbers })
-    }
-}
-
-/// A pass over winners and losers at once, with the same dropout for both.
-fn doubled(pass: &Pass) -> Pass {
-    match pass {
-        Pass::Train { dropout, samples, recompute } => {
-            Pass::Train { dropout: *dropout, samples: [samples.as_slice(), samples].concat(), recompute: *recompute }
-        }
-        pass => pass.clone(),
     }
 }

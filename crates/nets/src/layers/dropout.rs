@@ -56,7 +56,7 @@ mod tests {
     use base::{Device, Key, Purpose};
 
     fn pass(samples: &[u64]) -> Pass {
-        Pass::Train { dropout: Key::new(1, Purpose::Dropout), samples: samples.to_vec(), recompute: false }
+        Pass::train(Key::new(1, Purpose::Dropout), samples.to_vec())
     }
 
     fn run(layer: &Dropout, samples: &[u64], len: usize) -> Vec<f32> {

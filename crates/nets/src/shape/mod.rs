@@ -6,14 +6,16 @@
 
 pub(crate) mod blocks;
 mod embedding;
+mod experts;
 mod eye;
 pub mod losses;
 mod set_transformer;
 
 pub use blocks::{Cross, CrossBlock, LayerNorm, SelfBlock, Within};
 pub use embedding::{FEATURES, embed};
+pub use experts::{Experts, ExpertsConfig, SWITCH};
 pub use eye::{Eye, EyeConfig};
-pub use set_transformer::{Join, SetBlock, SetTransformer, SetTransformerConfig, TRIPOSG};
+pub use set_transformer::{Join, SetBlock, SetTransformer, SetTransformerConfig, TRIPOSG, Voice};
 
 use crate::init::{Init, Weights};
 use crate::layers::Linear;

@@ -5,6 +5,7 @@
 //! formula adds; its release joins, skip first and norm last, and so does this). Tokens have no positions, so any number will do.
 
 use super::blocks::{Cross, LayerNorm, Within, perceptron, through};
+use super::experts::{self, Experts, ExpertsConfig};
 use super::eye::{Eye, EyeConfig};
 use crate::condition::{ConditionConfig, Conditioner, TIME_FEATURES};
 use crate::cost::{Cost, Tally};
@@ -12,7 +13,7 @@ use crate::init::{Init, Weights};
 use crate::layers::FeedForward;
 use crate::layers::Linear;
 use crate::{NetsError, net::positive};
-use base::{Condition, Device, Tensor, Tokens};
+use base::{Condition, Device, Pass, Tensor, Tokens};
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
@@ -40,13 +41,17 @@ pub struct SetTransformerConfig {
     /// What reads a picture's patches before the blocks attend to them; without it they attend to tokens as they come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eye: Option<EyeConfig>,
+    /// Experts in place of the perceptrons of the last blocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experts: Option<ExpertsConfig>,
     /// Conditioning; `tokens` is the width of what every block attends to, with an eye the numbers of a patch.
     pub condition: ConditionConfig,
 }
 
 impl Default for SetTransformerConfig {
     fn default() -> Self {
-        Self { width: 128, heads: 4, depth: 7, skip: true, eye: None, condition: ConditionConfig::default() }
+        let condition = ConditionConfig::default();
+        Self { width: 128, heads: 4, depth: 7, skip: true, eye: None, experts: None, condition }
     }
 }
 
@@ -72,12 +77,36 @@ impl SetTransformerConfig {
         if let Some(eye) = &self.eye {
             eye.check(self.condition.tokens)?;
         }
+        if let Some(experts) = &self.experts {
+            experts.check(depth / 2)?;
+        }
         self.condition.check()
     }
 
     /// Numbers of a token that the blocks attend to; 0 for none.
     fn heard(&self) -> usize {
         if self.eye.is_some() { self.width } else { self.condition.tokens }
+    }
+
+    /// The experts of block `i`, where it has some.
+    fn experts(&self, i: usize) -> Option<&ExpertsConfig> {
+        self.experts.as_ref().filter(|experts| i + experts.blocks >= self.depth)
+    }
+
+    /// Of the parameter `name` of this network, the one that it begins as in a network of `theirs`, and the factor: they are the same but
+    /// for experts here where there is a perceptron there. `None` where `theirs` is another network.
+    pub(crate) fn begins_as(&self, theirs: &Self) -> Option<impl Fn(&str) -> (String, f32) + use<>> {
+        let same = |config: &Self| Self { experts: None, ..config.clone() };
+        let balanced = |config: &Self| config.experts.clone().map(|experts| ExpertsConfig { balance: 0.0, ..experts });
+        let grown = theirs.experts.is_none();
+        if same(self) != same(theirs) || !grown && balanced(self) != balanced(theirs) {
+            return None;
+        }
+        let experts = self.experts.clone().filter(|_| grown);
+        Some(move |name: &str| match &experts {
+            Some(experts) => experts::begins_as(experts, name),
+            None => (name.to_owned(), 1.0),
+        })
     }
 
     /// Cost for `tokens` vectors of `channels` numbers.
@@ -120,9 +149,10 @@ impl SetTransformerConfig {
                     tally.linear(n, d, d, true);
                 }
                 norm(tally);
-                tally.linear(n, d, 4 * d, true);
-                tally.kept(n * 4 * d);
-                tally.linear(n, 4 * d, d, true);
+                match self.experts(i) {
+                    Some(experts) => experts.tally(tally, n, d),
+                    None => experts::dense(tally, n, d),
+                }
             });
         }
         norm(&mut tally);
@@ -149,7 +179,8 @@ impl SetTransformerConfig {
         positive("the number of channels", channels)?;
         let (d, half) = (self.width, self.depth / 2);
         let eye = |eye: &EyeConfig| Eye::new(&init.child("eye"), eye, [self.condition.tokens, d], self.heads);
-        let block = |i: usize| SetBlock::new(&init.child("blocks").child(i), self, self.skip && i > half);
+        let block =
+            |i: usize| SetBlock::new(&init.child("blocks").child(i), self, self.skip && i > half, self.experts(i));
         Ok(SetTransformer {
             conditioner: Conditioner::new(init, &self.condition, TIME_FEATURES, d, classes, Weights::Normal(0.02)),
             eye: self.eye.as_ref().map(eye),
@@ -157,6 +188,7 @@ impl SetTransformerConfig {
             blocks: (0..self.depth).map(block).collect(),
             norm: LayerNorm::new(&init.child("norm"), d),
             output: Linear::new(&init.child("output"), d, channels, Weights::Zero),
+            balance: self.experts.as_ref().map_or(0.0, |experts| experts.balance),
         })
     }
 }
@@ -168,6 +200,16 @@ pub struct Join {
     norm: LayerNorm,
 }
 
+/// What a block adds last.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // a few to a network
+pub enum Voice {
+    /// One perceptron for all tokens.
+    Dense(FeedForward),
+    /// Several, and who chooses among them.
+    Experts(Experts),
+}
+
 /// Self-attention, attention to the condition's tokens, perceptron.
 #[derive(Module, Debug)]
 pub struct SetBlock {
@@ -177,11 +219,11 @@ pub struct SetBlock {
     norm_cross: Option<LayerNorm>,
     cross: Option<Cross>,
     norm2: LayerNorm,
-    ff: FeedForward,
+    ff: Voice,
 }
 
 impl SetBlock {
-    fn new(init: &Init, config: &SetTransformerConfig, joined: bool) -> Self {
+    fn new(init: &Init, config: &SetTransformerConfig, joined: bool, experts: Option<&ExpertsConfig>) -> Self {
         let (d, heads, tokens) = (config.width, config.heads, config.heard());
         let norm = |name: &str| LayerNorm::new(&init.child(name), d);
         Self {
@@ -194,11 +236,21 @@ impl SetBlock {
             norm_cross: (tokens > 0).then(|| norm("norm_cross")),
             cross: (tokens > 0).then(|| Cross::new(&init.child("cross"), d, tokens, heads, true)),
             norm2: norm("norm2"),
-            ff: perceptron(&init.child("ff"), d),
+            ff: match experts {
+                None => Voice::Dense(perceptron(&init.child("ff"), d)),
+                Some(experts) => Voice::Experts(Experts::new(&init.child("ff"), experts, d)),
+            },
         }
     }
 
-    fn forward(&self, x: Tensor<3>, skip: Option<Tensor<3>>, tokens: Option<&Tokens>) -> Tensor<3> {
+    /// What the block makes of `x`; how uneven its experts were chosen goes to `balance`, where that is asked.
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        skip: Option<Tensor<3>>,
+        tokens: Option<&Tokens>,
+        balance: Option<&mut Vec<Tensor<1>>>,
+    ) -> Tensor<3> {
         let mut x = x;
         if let (Some(join), Some(skip)) = (&self.join, skip) {
             x = join.norm.forward(join.linear.forward(Tensor::cat(vec![skip, x], 2)));
@@ -207,7 +259,16 @@ impl SetBlock {
         if let (Some(norm), Some(cross), Some(tokens)) = (&self.norm_cross, &self.cross, tokens) {
             x = x.clone() + cross.forward(norm.forward(x), tokens.embedding.clone(), Some(tokens.mask.clone()));
         }
-        through(&self.ff, &self.norm2, x)
+        match &self.ff {
+            Voice::Dense(ff) => through(ff, &self.norm2, x),
+            Voice::Experts(experts) => {
+                let (said, uneven) = experts.forward(self.norm2.forward(x.clone()), balance.is_some());
+                if let Some(balance) = balance {
+                    balance.extend(uneven);
+                }
+                x + said
+            }
+        }
     }
 }
 
@@ -221,11 +282,13 @@ pub struct SetTransformer {
     blocks: Vec<SetBlock>,
     norm: LayerNorm,
     output: Linear,
+    balance: f64,
 }
 
 impl SetTransformer {
-    /// What the network says of the set `x` `[b m channels]` at times `t` `[b]`: the same shape, 0 before training.
-    pub fn forward(&self, x: Tensor<3>, t: Tensor<1>, condition: &Condition) -> Tensor<3> {
+    /// What the network says of the set `x` `[b m channels]` at times `t` `[b]`: the same shape, 0 before training. Experts leave how
+    /// unevenly they were chosen as a term of a training pass.
+    pub fn forward(&self, x: Tensor<3>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<3> {
         let [b, m, _] = x.dims();
         let first = self.conditioner.forward(t, condition).unsqueeze_dim::<3>(1); // [b 1 d]
         let mut h = Tensor::cat(vec![first, self.input.forward(x)], 1); // [b 1+m d]
@@ -242,12 +305,18 @@ impl SetTransformer {
         let tokens = said.or_else(|| reader.map(silent));
         let half = self.blocks.len() / 2;
         let mut skips = Vec::new();
+        let terms = pass.terms().filter(|_| self.balance > 0.0);
+        let mut balance = terms.map(|_| Vec::new());
         for (i, block) in self.blocks.iter().enumerate() {
             let skip = if i > half { skips.pop() } else { None };
-            h = block.forward(h, skip, tokens.as_ref());
+            h = block.forward(h, skip, tokens.as_ref(), balance.as_mut());
             if i < half {
                 skips.push(h.clone());
             }
+        }
+        let uneven = balance.unwrap_or_default().into_iter().reduce(|sum, block| sum + block);
+        if let (Some(terms), Some(uneven)) = (terms, uneven) {
+            terms.add(uneven * self.balance);
         }
         self.output.forward(self.norm.forward(h).narrow(1, 1, m))
     }
@@ -291,13 +360,15 @@ mod tests {
         let condition = Condition::classes(&[1, 2], &device);
         for tokens in [4, 11] {
             let x = noise(0, [2, tokens, 6], &device);
-            let plain = values(net.forward(x.clone(), t.clone(), &condition));
+            let plain = values(net.forward(x.clone(), t.clone(), &condition, &Pass::Infer));
             assert_eq!(plain.len(), 2 * tokens * 6);
-            let turned = values(net.forward(x.flip([1]), t.clone(), &condition).flip([1]));
+            let turned = values(net.forward(x.flip([1]), t.clone(), &condition, &Pass::Infer).flip([1]));
             assert!(apart(&plain, &turned) < 1e-5);
         }
         let fresh = small().init(5, 6, 3, &device).unwrap();
-        assert!(values(fresh.forward(noise(0, [2, 4, 6], &device), t, &condition)).iter().all(|&v| v == 0.0));
+        assert!(
+            values(fresh.forward(noise(0, [2, 4, 6], &device), t, &condition, &Pass::Infer)).iter().all(|&v| v == 0.0)
+        );
     }
 
     #[test]
@@ -312,7 +383,7 @@ mod tests {
         };
         let at = |time: f32, class: i64, tokens: Option<Tokens>| {
             let condition = Condition { tokens, ..Condition::classes(&[class], &device) };
-            values(net.forward(x.clone(), Tensor::from_floats([time], &device), &condition))
+            values(net.forward(x.clone(), Tensor::from_floats([time], &device), &condition, &Pass::Infer))
         };
         let plain = at(0.3, 1, None);
         assert!(apart(&plain, &at(0.6, 1, None)) > 1e-3);
@@ -338,7 +409,7 @@ mod tests {
         };
         let at = |tokens: Option<Tokens>| {
             let condition = Condition { tokens, ..Condition::classes(&[1], &device) };
-            values(net.forward(x.clone(), Tensor::from_floats([0.4], &device), &condition))
+            values(net.forward(x.clone(), Tensor::from_floats([0.4], &device), &condition, &Pass::Infer))
         };
         let picture = noise(3, [1, 4, 6], &device);
         let seen = at(Some(patches(picture.clone(), true)));
@@ -361,10 +432,10 @@ mod tests {
         let mut h = vec![Tensor::cat(vec![first, net.input.forward(x.clone())], 1)];
         for (i, skip) in [(0, None), (1, None), (2, None), (3, Some(2)), (4, Some(1))] {
             let skip: Option<Tensor<3>> = skip.map(|at: usize| h[at].clone());
-            h.push(net.blocks[i].forward(h[i].clone(), skip, None));
+            h.push(net.blocks[i].forward(h[i].clone(), skip, None, None));
         }
         let by_hand = values(net.output.forward(net.norm.forward(h[5].clone()).narrow(1, 1, 4)));
-        let whole = values(net.forward(x.clone(), t.clone(), &condition));
+        let whole = values(net.forward(x.clone(), t.clone(), &condition, &Pass::Infer));
         assert_eq!(whole, by_hand);
         // The skip comes first: silence the half of the linear map that hears it, and block 1 still reaches block 3 through 2 alone.
         let join = net.blocks[3].join.as_mut().unwrap();
@@ -372,7 +443,7 @@ mod tests {
         let silent = Tensor::cat(vec![weight.clone().narrow(1, 0, 32) * 0.0, weight.narrow(1, 32, 32)], 1);
         join.linear.weight = burn::module::Param::from_tensor(silent);
         let heard = |net: &SetTransformer, skip: u64| {
-            values(net.blocks[3].forward(h[3].clone(), Some(noise(skip, [1, 5, 32], &device)), None))
+            values(net.blocks[3].forward(h[3].clone(), Some(noise(skip, [1, 5, 32], &device)), None, None))
         };
         assert_eq!(heard(&net, 7), heard(&net, 8));
     }

@@ -38,19 +38,26 @@ pub type NamedTensor = (String, Vec<usize>, Vec<f32>);
 /// `module` with every parameter that `from` has by the same name and shape taken from there: how a network that gained a
 /// part starts from one without it.
 pub fn graft<M: Module, F: Module>(module: M, from: &F) -> M {
-    struct Graft(std::collections::HashMap<String, (Vec<usize>, Vec<f32>)>);
-    impl ParamMap for Graft {
+    graft_as(module, from, |name| (name.to_owned(), 1.0))
+}
+
+/// The same where `whence` says of each parameter which of `from` it begins as, and times what; several may begin as one.
+pub fn graft_as<M: Module, F: Module>(module: M, from: &F, whence: impl Fn(&str) -> (String, f32)) -> M {
+    struct Graft<W>(std::collections::HashMap<String, (Vec<usize>, Vec<f32>)>, W);
+    impl<W: Fn(&str) -> (String, f32)> ParamMap for Graft<W> {
         fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
-            match self.0.remove(name) {
-                Some((shape, values)) if shape == tensor.dims() => {
-                    Tensor::from_data(base::TensorData::new(values, shape), &tensor.device())
+            let (theirs, factor) = (self.1)(name);
+            match self.0.get(&theirs) {
+                Some((shape, values)) if *shape == tensor.dims() => {
+                    let values: Vec<f32> = values.iter().map(|value| value * factor).collect();
+                    Tensor::from_data(base::TensorData::new(values, shape.clone()), &tensor.device())
                 }
                 _ => tensor,
             }
         }
     }
     let known = named_tensors(from).into_iter().map(|(name, shape, values)| (name, (shape, values)));
-    map_named(module, &mut Graft(known.collect()))
+    map_named(module, &mut Graft(known.collect(), whence))
 }
 
 /// `module` with every parameter in f32: what learns cannot be a half.

@@ -1,6 +1,7 @@
 //! Networks against golden tensors and each other. One program, since each more repeats a build of what stands below it.
 
 mod configuration;
+mod experts;
 mod networks;
 mod overfit;
 mod parity;

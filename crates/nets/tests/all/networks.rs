@@ -58,6 +58,18 @@ fn zoo() -> Vec<(&'static str, NetConfig, Shape)> {
             Shape::from([5, 6]),
         ),
         (
+            "set transformer with experts",
+            NetConfig::SetTransformer(SetTransformerConfig {
+                width: 16,
+                heads: 2,
+                depth: 3,
+                experts: Some(nets::shape::ExpertsConfig { count: 3, blocks: 1, ..Default::default() }),
+                condition: condition(true),
+                ..SetTransformerConfig::default()
+            }),
+            Shape::from([5, 6]),
+        ),
+        (
             "triflow",
             NetConfig::Triflow(TriflowConfig {
                 width: 16,
@@ -166,7 +178,7 @@ fn blocks_that_run_again_have_the_same_gradients() {
             let x = Tensor::<2>::from_data(x.into_data(), &device);
             let x = if tracked { x.require_grad() } else { x };
             let t = Tensor::<1>::from_data(t.into_data(), &device);
-            let pass = Pass::Train { dropout: Key::new(5, Purpose::Dropout), samples: vec![4, 5, 6], recompute };
+            let pass = Pass::train(Key::new(5, Purpose::Dropout), vec![4, 5, 6]).recomputing(recompute);
             let y = net.predict(x.clone(), t, &c, &pass);
             let gradients = (y.clone() * y.clone()).sum().backward();
             let of_input = x.grad(&gradients).map(values);
@@ -250,11 +262,7 @@ fn a_sample_does_not_see_its_batch_mates() {
     for (name, config, shape) in zoo() {
         let net = shaken(config.init(1, shape, 3, &Device::flex()).unwrap());
         let (x, t, c) = inputs(3, shape, &config);
-        let pass = |samples: &[u64]| Pass::Train {
-            dropout: Key::new(5, Purpose::Dropout),
-            samples: samples.to_vec(),
-            recompute: false,
-        };
+        let pass = |samples: &[u64]| Pass::train(Key::new(5, Purpose::Dropout), samples.to_vec());
         let together = net.predict(x.clone(), t.clone(), &c, &pass(&[7, 8, 9]));
         let alone = net.predict(x.narrow(0, 1, 1), t.narrow(0, 1, 1), &c.slice(1..2), &pass(&[8]));
         // Sums in another order differ by rounding, about 1e-6 of numbers near 1; another sample's data by far more.
@@ -270,11 +278,7 @@ fn dropout_acts_in_training_only_and_repeats() {
         let net = shaken(config.init(1, shape, 3, &Device::flex()).unwrap());
         let (x, t, c) = inputs(2, shape, &config);
         let run = |pass: &Pass| values(net.predict(x.clone(), t.clone(), &c, pass));
-        let train = |samples: [u64; 2]| Pass::Train {
-            dropout: Key::new(5, Purpose::Dropout),
-            samples: samples.into(),
-            recompute: false,
-        };
+        let train = |samples: [u64; 2]| Pass::train(Key::new(5, Purpose::Dropout), samples.into());
         assert_eq!(run(&train([0, 1])), run(&train([0, 1])), "{name}");
         assert_ne!(run(&train([0, 1])), run(&train([2, 3])), "{name}");
         assert_ne!(run(&train([0, 1])), run(&Pass::Infer), "{name}");
@@ -475,7 +479,7 @@ mod random {
             let net = config.init(1, shape, 3, &Device::flex()).unwrap();
             prop_assert_eq!(config.cost(shape, 3).unwrap().parameters, net.num_params());
             let (x, t, condition) = inputs(2, shape, &config);
-            let pass = Pass::Train { dropout: Key::new(0, Purpose::Dropout), samples: vec![0, 1], recompute: false };
+            let pass = Pass::train(Key::new(0, Purpose::Dropout), vec![0, 1]);
             prop_assert_eq!(net.predict(x.clone(), t, &condition, &pass).dims(), x.dims());
             if step > 1 {
                 prop_assert!(config.init(1, [c, h * step + 1, w * step], 3, &Device::flex()).is_err());

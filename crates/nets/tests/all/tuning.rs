@@ -87,7 +87,7 @@ fn loss(net: &Net, recompute: bool, learns: bool) -> (f64, BTreeMap<String, Vec<
     let mask = Tensor::<2>::ones([2, 5], &Device::flex()).greater_elem(0.0);
     let vector = (vector > 0).then(|| numbers(3, [2, vector]));
     let condition = Condition { vector, tokens: Some(Tokens { embedding, mask }), ..Condition::none() };
-    let pass = Pass::Train { dropout: Key::new(0, Purpose::Dropout), samples: vec![0, 1], recompute };
+    let pass = Pass::train(Key::new(0, Purpose::Dropout), vec![0, 1]).recomputing(recompute);
     let device = if learns { Device::flex().autodiff() } else { Device::flex() };
     let t = Tensor::<1>::from_floats([0.3, 0.8], &device);
     let x: Tensor<2> = x;

@@ -136,7 +136,7 @@ impl<M: Module + Network<2>, N: Network<2>> Task<M, Duels> for DuelTask<N> {
     fn loss(&self, live: &Live<'_, M>, batch: &Duels, device: &Device) -> Result<Tensor<1>, TrainError> {
         let times = self.objective.times(Key::new(self.seed, Purpose::Time), &batch.indices);
         let dropout = Key::new(self.seed, Purpose::Dropout);
-        let pass = Pass::Train { dropout, samples: batch.indices.clone(), recompute: false };
+        let pass = Pass::train(dropout, batch.indices.clone());
         let duel = self.duel(batch, times, 0, device)?;
         let errors = duel.errors(&self.objective, (live, &pass, device), &self.reference).map_err(failed)?;
         let figures = self.config.figures(&errors, &duel.times).map_err(failed)?;

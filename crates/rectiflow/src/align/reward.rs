@@ -222,7 +222,7 @@ impl Task<Reward, Comparisons> for RewardTask {
         let key = Key::new(self.seed, Purpose::Time);
         let times = Times::new(batch.indices.iter().map(|i| key.uniform(*i)).collect());
         let samples = [batch.indices.as_slice(), &batch.indices].concat();
-        let pass = Pass::Train { dropout: Key::new(self.seed, Purpose::Dropout), samples, recompute: false };
+        let pass = Pass::train(Key::new(self.seed, Purpose::Dropout), samples);
         self.judged(live, batch, &times, (&live.pass(&pass), device))
     }
 

@@ -37,6 +37,11 @@ impl Recipe {
         self.sample.check().map_err(wrong)?;
         self.task.check(self).map_err(wrong)?;
         self.check_released().map_err(wrong)?;
+        if self.init.is_some() && self.from.is_some() {
+            return Err(wrong(
+                "`init` begins at a run's weights, `from` at a released model's: leave one of the two out".into(),
+            ));
+        }
         self.combination().map_err(|reason| wrong(reason.into()))
     }
 

@@ -54,6 +54,9 @@ pub struct Recipe {
     /// The released model whose weights training starts from, and lies beside while corrections of low rank are trained: `--from`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
+    /// The run whose weights training starts from: a folder or a checkpoint, `train --init`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
     /// What is trained: to draw samples, to carry one data set to another, to hear one sound in a mixture.
     pub task: TaskConfig,
     /// The path between noise and data.
@@ -106,6 +109,7 @@ impl Default for Recipe {
             name: "run".into(),
             seed: 0,
             from: None,
+            init: None,
             task: TaskConfig::default(),
             path: flow::Path::default(),
             parameterization: Parameterization::default(),

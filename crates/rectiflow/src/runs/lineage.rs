@@ -99,6 +99,7 @@ impl Lineage {
             (&["task"], "codec"),
             (&["task", "text"], "model"),
             (&[], "from"),
+            (&[], "init"),
             (&["source"], "path"), // as older recipes have it
             (&[], "codec"),
         ] {

@@ -1,5 +1,6 @@
 //! A stage of a flow: all that [`Stage`] is told of it, checked before anything is written.
 
+use super::begin::begun;
 use crate::{
     Error, Recipe, Start,
     codec::Codec,
@@ -129,7 +130,10 @@ impl Terms<'_> {
         let net = match (start, beneath) {
             (Some(net), _) => net.clone(),
             (None, Some(beneath)) => beneath.net.clone(),
-            (None, None) => recipe.network.init(recipe.seed, shape, recipe.rows(classes), device)?,
+            (None, None) => match begun(recipe, shape, classes, context, from.is_some())? {
+                Some(net) => net,
+                None => recipe.network.init(recipe.seed, shape, recipe.rows(classes), device)?,
+            },
         };
         let net = match &recipe.lora {
             None => net,

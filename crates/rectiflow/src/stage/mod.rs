@@ -3,6 +3,7 @@
 //! [`Job`] is a stage of a flow: its recipe, its network, the stream it learns from, who teaches it and what its sheets show. [`task`]
 //! opens what a recipe's task learns from.
 
+mod begin;
 mod job;
 mod stream;
 pub(crate) mod task;

@@ -148,6 +148,7 @@ pub fn recipe(
     let mut below = theirs.clone();
     below.name = format!("{}-{}", theirs.name, way.name());
     below.lora = Some(LoraConfig { rank: 16, alpha: 32.0, ..LoraConfig::default() });
+    below.init = None; // it begins at the model that is aligned
     below.train.images = 20_000;
     below.train.seconds = 0.0;
     below.train.sample_every = 0; // candidates and `winrate` show more than a sheet

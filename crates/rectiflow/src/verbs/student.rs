@@ -23,7 +23,7 @@ use data::{
 };
 use flow::{ScheduleConfig, Solver, guidance::GuidanceConfig};
 use methods::{OneMoreStep, Target};
-use nets::{Net, weights::graft};
+use nets::Net;
 use serde::Serialize;
 use std::{
     path::{Path, PathBuf},
@@ -73,6 +73,7 @@ impl Method {
             recipe.from = None; // so are a released model's, but where they lie beneath
         }
         let objective = teacher.recipe.objective();
+        recipe.init = None; // the teacher's weights are where it begins
         let stage = match self {
             Self::Reflow => recipe.reflow.stage(&objective),
             Self::Distill => recipe.distill.stage(&objective, !recipe.pairs.generate.cuts.is_empty()),
@@ -338,8 +339,8 @@ fn from_data(recipe: &Recipe, teacher: &Model, context: &mut Context) -> Result<
     stream(recipe, dataset, &start, teacher.words.as_ref(), teacher.codec.as_deref(), context)
 }
 
-/// Where the student's weights start: at the teacher's where the networks are the same, apart from being told how far ahead
-/// to look, which changes no answer at first.
+/// Where the student's weights start: at the teacher's where the networks are the same, apart from what changes no answer at first: being told
+/// how far ahead to look, experts in the place of perceptrons.
 pub(super) fn start(
     method: Method,
     recipe: &Recipe,
@@ -349,14 +350,10 @@ pub(super) fn start(
     if method == Method::OneMoreStep {
         return Ok(None);
     }
-    let theirs = &teacher.recipe.network;
-    if recipe.network == *theirs {
-        return Ok(Some(teacher.net.clone()));
-    }
     let Subject { shape, classes, .. } = &teacher.subject;
-    if recipe.network == theirs.clone().reaching(true) {
-        let net = recipe.network.init(recipe.seed, *shape, classes.len(), &context.device.device)?;
-        return Ok(Some(graft(net, &teacher.net)));
+    let (theirs, how) = (&teacher.recipe.network, (recipe.seed, classes.len(), *shape));
+    if let Some(net) = recipe.network.beginning_as((theirs, &teacher.net), how, &context.device.device)? {
+        return Ok(Some(net));
     }
     if recipe.lora.is_some() {
         return Err(Error::Usage(

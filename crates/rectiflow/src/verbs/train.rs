@@ -117,10 +117,10 @@ pub fn check(recipe: &Recipe) -> Result<(), Error> {
             "`target = {{ type = \"{name}\" }}` follows a teacher: use the verb `distill`"
         )));
     }
-    if recipe.lora.is_some() && recipe.from.is_none() {
+    if recipe.lora.is_some() && recipe.from.is_none() && recipe.init.is_none() {
         return Err(Error::Usage(
-            "`lora` corrects weights that are there, and `train` starts from none: name a released model by --from, or use the verb \
-             `reflow` or `distill`"
+            "`lora` corrects weights that are there, and `train` starts from none: name a released model by --from or a run by --init, \
+             or use the verb `reflow` or `distill`"
                 .into(),
         ));
     }

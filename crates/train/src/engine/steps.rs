@@ -204,7 +204,7 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
                 }
                 let network = &self.state().network;
                 let live = Live::new(network, config.precision, config.gradient_checkpointing, turn);
-                let loss = self.setup.task.loss(&live, &batches[part], &self.device)?.mean();
+                let loss = live.with_terms(self.setup.task.loss(&live, &batches[part], &self.device)?.mean());
                 let gradients = params::gradients(network, loss.backward());
                 let loss = loss.without_autodiff();
                 sum = Some(match sum {

@@ -12,3 +12,4 @@ mod kill;
 mod ranks;
 mod real;
 mod resume;
+mod terms;
