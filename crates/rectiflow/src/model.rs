@@ -8,6 +8,7 @@ use crate::{
     device::Chosen,
     pipeline::{Around, Before},
     release::{self, Beneath, beneath, is_released},
+    sight::Sight,
     words::{Words, captions},
 };
 use base::{Condition, Device, NULL_CLASS, Shape, Taps, Tensor, Times};
@@ -143,8 +144,8 @@ impl Model {
         let Some(Beneath { net, identity: data, .. }) = beneath(&recipe, shape, &device.device)? else {
             return Err(Error::Usage(format!("{}: it has no network", path.display())));
         };
-        let subject =
-            Subject { stage: "released".into(), shape, classes: vec![], data: recipe.name.clone(), codec: identity };
+        let (stage, classes, data_name) = ("released".into(), vec![], recipe.name.clone());
+        let subject = Subject { stage, shape, classes, data: data_name, codec: identity, encoder: None };
         let words = Words::of(&recipe)?;
         let parameters = burn::module::Module::num_params(&net) as u64;
         let (file, images, captions) = (path.to_path_buf(), 0, Vec::new());
@@ -229,6 +230,18 @@ impl Model {
             "--prompt: {} reads no text; ask for a class with --class, or train with `task.text`",
             self.file.display()
         )))
+    }
+
+    /// What reads the pictures that it draws from, which must be what read those of its training; `None` where it draws from none.
+    ///
+    /// # Errors
+    /// An encoder that is gone or another one than then.
+    pub(crate) fn sight(&self, context: &mut Context) -> Result<Option<Arc<Sight>>, Error> {
+        let Some(picture) = self.recipe.task.picture() else { return Ok(None) };
+        let tokens = self.recipe.network.condition().tokens;
+        let sight = Sight::open(picture, tokens, &mut |line| context.note(line))?;
+        self.subject.check_encoder(sight.identity(), &self.file)?;
+        Ok(Some(Arc::new(sight)))
     }
 
     /// Refuses guidance of `scale` where training left nothing to contrast with.

@@ -17,6 +17,9 @@ pub struct Subject {
     pub data: String,
     /// [`crate::codec::Codec::identity`] of the codec whose latents it learned.
     pub codec: Option<String>,
+    /// The same of the frozen encoder that reads its pictures (`task.picture.encoder`), weights and configuration; runs of before it was kept have
+    /// none.
+    pub encoder: Option<String>,
 }
 
 impl Subject {
@@ -28,9 +31,10 @@ impl Subject {
         let classes = if told { Vec::new() } else { classes };
         let stage = "base".to_string();
         match start.dataset() {
-            None => Self { stage, shape, classes, data: name, codec },
+            None => Self { stage, shape, classes, data: name, codec, encoder: None },
             Some(from) => {
-                Self { stage, shape, classes: Vec::new(), data: format!("{} → {name}", from.name()), codec }
+                let (classes, data) = (Vec::new(), format!("{} → {name}", from.name()));
+                Self { stage, shape, classes, data, codec, encoder: None }
             }
         }
     }
@@ -46,7 +50,23 @@ impl Subject {
             ("data_name".into(), self.data.clone()),
         ]);
         extra.extend(self.codec.clone().map(|identity| ("codec".into(), identity)));
+        extra.extend(self.encoder.clone().map(|identity| ("picture.encoder".into(), identity)));
         extra
+    }
+
+    /// Refuses an encoder of pictures whose fingerprint is `now`, where `file` was trained under another.
+    ///
+    /// # Errors
+    /// [`Error::Failure`] with both.
+    pub(crate) fn check_encoder(&self, now: Option<&str>, file: &Path) -> Result<(), Error> {
+        match (&self.encoder, now) {
+            (Some(known), Some(now)) if known != now => Err(Error::Failure(format!(
+                "{}: its pictures were read by an encoder of the fingerprint {known}, and that of `task.picture.encoder` is {now} now; give it \
+                 back that encoder, or train anew",
+                file.display()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// From checkpoint metadata.
@@ -57,7 +77,7 @@ impl Subject {
         let shape: Result<Vec<usize>, _> = text("shape")?.split(',').map(str::parse).collect();
         let shape = shape.ok().and_then(|v| Shape::stored(&v).ok()).ok_or_else(|| missing("shape"))?;
         let classes = serde_json::from_str(text("classes")?).map_err(|_| missing("classes"))?;
-        let codec = extra.get("codec").cloned();
-        Ok(Self { stage: text("stage")?.clone(), shape, classes, data: text("data_name")?.clone(), codec })
+        let [codec, encoder] = ["codec", "picture.encoder"].map(|key| extra.get(key).cloned());
+        Ok(Self { stage: text("stage")?.clone(), shape, classes, data: text("data_name")?.clone(), codec, encoder })
     }
 }

@@ -252,6 +252,26 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     fs::write(at.join("frozen.toml"), frozen).unwrap();
     json(&mut run("train frozen.toml"));
     assert_ne!(drawn("runs/frozen --image disc.png"), drawn("runs/frozen --image square.png"));
+    // Another encoder in its place is refused, where it draws and where it goes on. Mutants: the fingerprint not kept; not looked at by one of
+    // the two.
+    let moved = at.join("encoder");
+    fs::create_dir(&moved).unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        fs::copy(encoder.join(file), moved.join(file)).unwrap();
+    }
+    let here = fs::read_to_string(at.join("frozen.toml")).unwrap().replace(&format!("{encoder:?}"), "\"encoder\"");
+    fs::write(at.join("moved.toml"), here.replace("\"frozen\"", "\"moved\"")).unwrap();
+    json(&mut run("train moved.toml"));
+    json(&mut run("sample runs/moved --image disc.png --output seen.npy"));
+    let mut weights = fs::read(moved.join("model.safetensors")).unwrap();
+    let last = weights.len() - 2;
+    weights[last] ^= 1;
+    fs::write(moved.join("model.safetensors"), weights).unwrap();
+    for line in
+        ["sample runs/moved --image disc.png --output seen.npy", "train moved.toml --images 192 --resume latest"]
+    {
+        run(line).assert().code(1).stderr(predicate::str::contains("encoder of the fingerprint"));
+    }
     let refused = |line: &str, words: &str| {
         run(line).assert().code(2).stderr(predicate::str::contains(words));
     };

@@ -326,7 +326,7 @@ mod tests {
     fn subject(shape: &[usize]) -> Subject {
         let classes = vec!["Bag".to_string(), "Dress".to_string()];
         let shape = base::Shape::new(shape).unwrap();
-        Subject { stage: "base".into(), shape, classes, data: "d".into(), codec: None }
+        Subject { stage: "base".into(), shape, classes, data: "d".into(), codec: None, encoder: None }
     }
 
     /// A clip of `values`, one grey a frame, 4x4, each shown for so many milliseconds.

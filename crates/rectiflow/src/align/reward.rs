@@ -328,7 +328,7 @@ impl RewardModel {
     /// What it judges.
     pub fn subject(&self) -> Subject {
         let (stage, data) = (STAGE.to_string(), String::new());
-        Subject { stage, shape: self.shape, classes: self.classes.clone(), data, codec: None }
+        Subject { stage, shape: self.shape, classes: self.classes.clone(), data, codec: None, encoder: None }
     }
 
     /// Names of the axes.

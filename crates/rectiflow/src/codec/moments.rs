@@ -38,6 +38,9 @@ pub struct Mixing {
     pub forward: Vec<f32>,
     /// Back from there.
     pub back: Vec<f32>,
+    /// The largest variance of the channels' covariance over the smallest, before both were raised; codecs of before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<f64>,
 }
 
 /// Variances are raised by this share of their mean, so that channels which hardly vary are not blown up.
@@ -85,10 +88,16 @@ impl Moments {
                 let gaussian = metrics::Gaussian::of(&metrics::Matrix::new(vectors, count, channels)?)?;
                 let map = metrics::statistics::whitening::Whitening::of(&gaussian, RIDGE)?;
                 let single = |map: Vec<f64>| map.into_iter().map(|v| v as f32).collect();
-                let mixing = Some(Mixing { forward: single(map.forward), back: single(map.back) });
+                let (condition, forward, back) = (Some(map.condition), single(map.forward), single(map.back));
+                let mixing = Some(Mixing { forward, back, condition });
                 Ok(Self { deviation: vec![1.0; channels], mixing, ..found })
             }
         }
+    }
+
+    /// The condition of the channels' covariance, where it was taken apart.
+    pub fn condition(&self) -> Option<f64> {
+        self.mixing.as_ref().and_then(|mixing| mixing.condition)
     }
 
     fn of_channels(rows: &[f32], latent: Shape) -> Self {

@@ -5,7 +5,7 @@ use crate::{
     codec::{Mixtures, raw, through},
     context::Context,
     recipe::PairsRecipe,
-    sight::{Sight, Views},
+    sight::Views,
     sound::Part,
 };
 use base::{Condition, Dense, Device, Key, NULL_CLASS, Purpose, Tensor};
@@ -134,7 +134,7 @@ fn is_of(trained: &str, fingerprint: &str) -> bool {
 /// The pictures that `teacher` draws trajectories from, of the shapes of `split`; those of its training where none is held out.
 pub(crate) fn views(teacher: &Model, split: Split, seed: u64, context: &mut Context) -> Result<Option<Views>, Error> {
     let recipe = &teacher.recipe;
-    let (Some(picture), Some(codec)) = (recipe.task.picture(), &teacher.codec) else { return Ok(None) };
+    let (Some(_), Some(codec)) = (recipe.task.picture(), &teacher.codec) else { return Ok(None) };
     let test = match split {
         Split::Test => codec.recipe.codec.open_test(&recipe.data, context)?,
         Split::Train => None,
@@ -151,8 +151,7 @@ pub(crate) fn views(teacher: &Model, split: Split, seed: u64, context: &mut Cont
             teacher.file.display()
         )));
     }
-    let tokens = recipe.network.condition().tokens;
-    let sight = Arc::new(Sight::open(picture, tokens, &mut |line| context.note(line))?);
+    let Some(sight) = teacher.sight(context)? else { return Ok(None) };
     Views::of((&data, &*shapes), &sight, seed, context).map(Some)
 }
 

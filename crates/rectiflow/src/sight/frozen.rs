@@ -3,7 +3,12 @@
 //!
 //! An encoder says of a picture what it said before, and a training sees each many times: what it said is kept, up to a limit.
 
-use crate::{Error, host::host, recipe::PictureConfig, release::part::Part};
+use crate::{
+    Error,
+    host::host,
+    recipe::PictureConfig,
+    release::{fingerprint, marked, part::Part},
+};
 use base::{Condition, Device, Tensor, TensorData, Tokens};
 use nets::{Dinov2, Dinov2Config};
 use std::{
@@ -12,8 +17,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Numbers that are kept at most: half a gigabyte.
-const KEPT: usize = 1 << 27;
+/// Bytes of tokens that are kept at most.
+const KEPT: usize = 1 << 29;
 /// What the encoder's pictures were normalised by, each colour.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
@@ -28,8 +33,30 @@ struct Frozen {
     net: Dinov2,
     /// Tokens of a picture, numbers of a token.
     shape: [usize; 2],
-    /// What was said of pictures, by their numbers.
-    said: Mutex<HashMap<u64, Arc<Vec<f32>>>>,
+    /// Tells its weights and its configuration from others.
+    identity: String,
+    said: Mutex<Kept>,
+}
+
+/// What was said of pictures, by their numbers; as much as `most` bytes hold. A training goes through its pictures in turn, so that what came
+/// first is as good to keep as what came last.
+struct Kept {
+    said: HashMap<u64, Arc<Vec<f32>>>,
+    bytes: usize,
+    most: usize,
+}
+
+impl Kept {
+    fn up_to(most: usize) -> Self {
+        Self { said: HashMap::new(), bytes: 0, most }
+    }
+
+    fn keep(&mut self, key: u64, said: &Arc<Vec<f32>>) {
+        let bytes = size_of_val(said.as_slice()) + size_of::<(u64, Arc<Vec<f32>>, Vec<f32>)>();
+        if self.bytes + bytes <= self.most && self.said.insert(key, said.clone()).is_none() {
+            self.bytes += bytes;
+        }
+    }
 }
 
 impl std::fmt::Debug for Sight {
@@ -74,9 +101,18 @@ impl Sight {
             )));
         }
         // Beside the data, which is read on the processor.
-        let net = part.weights("model", |source| sizes.load(source, &Device::flex()))?;
-        let frozen = Frozen { net, shape: [sizes.tokens(config.size), width], said: Mutex::default() };
+        let (net, weights) =
+            part.weights("model", |source| Ok((sizes.load(source, &Device::flex())?, fingerprint(source))))?;
+        // Heads and epsilons stand in no weight.
+        let identity = format!("{weights}-{}", marked(&[serde_json::to_string(&sizes).unwrap_or_default()]));
+        let (shape, said) = ([sizes.tokens(config.size), width], Mutex::new(Kept::up_to(KEPT)));
+        let frozen = Frozen { net, shape, identity, said };
         Ok(Self { config: config.clone(), frozen: Some(frozen) })
+    }
+
+    /// What tells its frozen encoder from others; `None` where an eye is trained in its place.
+    pub fn identity(&self) -> Option<&str> {
+        self.frozen.as_ref().map(|frozen| frozen.identity.as_str())
     }
 
     /// What its pictures are.
@@ -127,17 +163,14 @@ impl Frozen {
         let mut hasher = DefaultHasher::new();
         picture.iter().for_each(|value| value.to_bits().hash(&mut hasher));
         let key = hasher.finish();
-        if let Some(said) = self.said.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(said) = self.said.lock().unwrap_or_else(PoisonError::into_inner).said.get(&key) {
             return Ok(said.clone());
         }
         let colour = |c: usize| picture.iter().map(move |value| ((value + 1.0) / 2.0 - MEAN[c]) / DEVIATION[c]);
         let values: Vec<f32> = (0..3).flat_map(colour).collect();
         let seen = Tensor::from_data(TensorData::new(values, [1, 3, size, size]), &Device::flex());
         let said = Arc::new(host(self.net.forward(seen))?);
-        let mut known = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if (known.len() + 1) * said.len() <= KEPT {
-            known.insert(key, said.clone());
-        }
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).keep(key, &said);
         Ok(said)
     }
 }
@@ -186,6 +219,49 @@ mod tests {
         assert!(both[..60].iter().zip(&wanted).any(|(a, b)| (a - b).abs() > 0.1));
         let again = values(sight.condition(&[dark, light].concat(), &device).unwrap());
         assert_eq!([&again[60..], &again[..60]].concat(), both);
+    }
+
+    /// Mutants: entries counted and not their bytes; one that is kept already counted twice; the limit passed by the last.
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes() {
+        let mut kept = Kept::up_to(1000);
+        let said = |numbers: usize| Arc::new(vec![0.0f32; numbers]);
+        kept.keep(1, &said(100));
+        kept.keep(1, &said(100));
+        let one = kept.bytes;
+        assert!((400..500).contains(&one), "{one}");
+        kept.keep(2, &said(100));
+        assert_eq!((kept.said.len(), kept.bytes), (2, 2 * one));
+        kept.keep(3, &said(100));
+        assert_eq!((kept.said.len(), kept.bytes), (2, 2 * one), "a third does not fit");
+        kept.keep(4, &said(10));
+        assert!(kept.said.contains_key(&4) && kept.bytes <= 1000);
+    }
+
+    /// Another weight or another number of heads is another encoder. Mutant: the weights alone looked at.
+    #[test]
+    fn an_encoder_is_told_from_others() {
+        let place = tempfile::tempdir().unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            std::fs::copy(folder().join(file), place.path().join(file)).unwrap();
+        }
+        let identity = || {
+            let config = PictureConfig { size: 28, encoder: Some(place.path().into()), ..PictureConfig::default() };
+            Sight::open(&config, 12, &mut |_| ()).unwrap().identity().unwrap().to_owned()
+        };
+        let own = identity();
+        assert_eq!(sight().identity(), Some(own.as_str()));
+        let config = std::fs::read_to_string(place.path().join("config.json")).unwrap();
+        let other = config.replace("\"num_attention_heads\": 2", "\"num_attention_heads\": 3");
+        std::fs::write(place.path().join("config.json"), other).unwrap();
+        assert_ne!(identity(), own);
+        std::fs::write(place.path().join("config.json"), config).unwrap();
+        assert_eq!(identity(), own);
+        let mut weights = std::fs::read(place.path().join("model.safetensors")).unwrap();
+        let last = weights.len() - 2;
+        weights[last] ^= 1;
+        std::fs::write(place.path().join("model.safetensors"), weights).unwrap();
+        assert_ne!(identity(), own);
     }
 
     /// Mutants: an encoder of another width let through; a rim of pixels that no patch sees; one that is gone.

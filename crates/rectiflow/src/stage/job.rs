@@ -161,7 +161,12 @@ impl Job<'_> {
             folder,
             resume: self.resume.as_ref(),
         };
-        terms.check(context)
+        let ready = terms.check(context)?;
+        if let Some(from) = &ready.from {
+            let before = Subject::from_extra(&from.meta().extra, from.path())?;
+            before.check_encoder(subject.encoder.as_deref(), from.path())?;
+        }
+        Ok(ready)
     }
 
     /// Trains the network, or continues its run.

@@ -20,8 +20,8 @@ pub(crate) struct Stream {
     pub data: DataRecord,
 }
 
-/// The batches of `dataset`, those of a second data set to start from beside them where `start` is one, and what validation
-/// watches.
+/// The batches of `dataset`, those of a second data set to start from beside them where `start` is one, pictures of its shapes as `sight` sees
+/// them where there is one, and what validation watches.
 ///
 /// # Errors
 /// A batch larger than the data, before anything is written.
@@ -31,6 +31,7 @@ pub(crate) fn stream(
     start: &Start,
     words: Option<&Arc<Words>>,
     codec: Option<&Codec>,
+    sight: Option<Arc<Sight>>,
     context: &mut Context,
 ) -> Result<Stream, Error> {
     let (share, flip) = (context.share(), recipe.data.flip);
@@ -42,11 +43,6 @@ pub(crate) fn stream(
     if let Some(from) = start.dataset() {
         data.not_used(from.left_out());
     }
-    let tokens = recipe.network.condition().tokens;
-    let sight = match recipe.task.picture() {
-        Some(picture) => Some(Arc::new(Sight::open(picture, tokens, &mut |line| context.note(line))?)),
-        None => None,
-    };
     let views = |config: &DataConfig, set: &dyn Dataset, context: &mut Context| {
         sight.as_ref().map(|sight| Views::of((config, set), sight, recipe.seed, context)).transpose()
     };

@@ -40,6 +40,9 @@ pub struct CodecReport {
     pub sample: Shape,
     /// Shape of its latent.
     pub latent: Shape,
+    /// The largest variance of the latents' channels over the smallest, taken together with their correlations, before whitening; `None` where
+    /// nobody had to know.
+    pub condition: Option<f64>,
     /// What is lost on the way there and back; `None` where nothing is held out.
     pub lost: Option<Lost>,
     /// The same of shapes.
@@ -102,7 +105,8 @@ pub fn codec(
     rehearse(recipe, folder, resume.as_ref())?;
     let dataset = recipe.codec.open(&recipe.data, context)?;
     let (shape, device) = (dataset.shape(), context.device.device.clone());
-    let subject = Subject { stage: STAGE.into(), shape, classes: Vec::new(), data: dataset.name().into(), codec: None };
+    let (classes, data) = (Vec::new(), dataset.name().into());
+    let subject = Subject { stage: STAGE.into(), shape, classes, data, codec: None, encoder: None };
     DataRecord::of(&*dataset).lines().iter().for_each(|line| context.note(line));
     let mut source = ImageSource::new(dataset.clone(), recipe.loader());
     let stage = Stage {
@@ -125,12 +129,21 @@ pub fn codec(
         false => None,
     };
     codec.moments = Moments { offset: codec.moments.offset, ..Moments::of(&rows, codec.latent, recipe.whitening)? };
-    let run = RunDir::at(folder);
+    let (run, condition) = (RunDir::at(folder), codec.moments.condition());
     run.write(&Moments::place(folder), &codec.moments.to_json())?;
     let held_out = recipe.codec.open_test(&recipe.data, context)?.map(|TestPart { set, .. }| set);
     if let Some(points) = kind.points() {
         let (shapes, sheet) = shapes_back(held_out.as_ref(), recipe, points, &codec, &run, context)?;
-        return Ok(CodecReport { sample: shape, latent: codec.latent, lost: None, shapes, level, sheet, train });
+        return Ok(CodecReport {
+            condition,
+            sample: shape,
+            latent: codec.latent,
+            lost: None,
+            shapes,
+            level,
+            sheet,
+            train,
+        });
     }
     let shown = held_out.clone().unwrap_or(dataset);
     let (there, back) = round_trip(&shown, &codec, context)?;
@@ -140,7 +153,7 @@ pub fn codec(
         Some(hearing) => Some(heard_back(&there, &back, &Analysis::new(&hearing)?, &run)?),
         None => sheet(&there, &back, shape, &run)?,
     };
-    Ok(CodecReport { sample: shape, latent: codec.latent, lost, shapes: None, level, sheet, train })
+    Ok(CodecReport { condition, sample: shape, latent: codec.latent, lost, shapes: None, level, sheet, train })
 }
 
 /// Where the surfaces of a codec lie whose raw latents of `dataset` are `rows`.
@@ -280,6 +293,9 @@ impl std::fmt::Display for CodecReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let fewer = self.sample.numel() as f64 / self.latent.numel() as f64;
         writeln!(f, "latents {} of samples {}: {fewer:.1} times fewer numbers", self.latent, self.sample)?;
+        if let Some(condition) = self.condition {
+            writeln!(f, "widest to narrowest variance of their channels before whitening: {condition:.3e}")?;
+        }
         if let Some(lost) = &self.lost {
             let Lost { samples, psnr, share, absolute_error, floor, .. } = lost;
             writeln!(

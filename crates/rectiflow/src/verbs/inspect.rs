@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Recipe,
+    codec::Moments,
     facts::dataset,
     release::{Release, is_released, weighty},
     runs::{find, shipped},
@@ -105,8 +106,24 @@ fn run(path: &Path) -> Result<Value, Error> {
         "checkpoints": list.iter().map(|(_, file)| file).collect::<Vec<_>>(),
         "last_log": last("log"),
         "last_validation": last("validation"),
+        "latents": latents(path)?,
         "newest": if list.is_empty() { Value::Null } else { checkpoint(&find(path)?) },
     }))
+}
+
+/// How the latents of a codec's run are whitened; nothing of other runs.
+fn latents(path: &Path) -> Result<Value, Error> {
+    let place = Moments::place(path);
+    if !place.is_file() {
+        return Ok(Value::Null);
+    }
+    let moments = Moments::read(&place)?;
+    let how = match (&moments.mixing, moments.mark()) {
+        (Some(_), _) => "zca",
+        (None, "") => "channels",
+        (None, _) => "none",
+    };
+    Ok(json!({ "whitening": how, "channels": moments.mean.len(), "condition": moments.condition() }))
 }
 
 /// Facts about what a recipe trains on: images, latents, or the recordings that are mixed.

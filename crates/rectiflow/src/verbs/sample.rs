@@ -182,18 +182,16 @@ pub fn prepare(request: &SampleRequest, context: &mut Context) -> Result<Prepare
 /// What the files show, framed as `model` reads pictures; `None` where there is no file.
 fn pictured(model: &Model, files: &[PathBuf], context: &mut Context) -> Result<Option<Classes>, Error> {
     let Some(first) = files.first() else { return Ok(None) };
-    let Some(config) = model.recipe.task.picture() else {
+    let Some(sight) = model.sight(context)? else {
         return Err(Error::Usage(format!(
             "--image {}: {} draws from no picture; train a flow over shapes with `task.picture` (docs/shapes.md)",
             first.display(),
             model.file.display()
         )));
     };
-    let tokens = model.recipe.network.condition().tokens;
-    let sight = Arc::new(sight::Sight::open(config, tokens, &mut |line| context.note(line))?);
     let mut rows = Vec::new();
     for file in files {
-        let (picture, note) = sight::read(file, config)?;
+        let (picture, note) = sight::read(file, sight.config())?;
         rows.extend(picture);
         note.into_iter().for_each(|note| context.note(note));
     }

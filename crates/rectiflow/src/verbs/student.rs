@@ -336,7 +336,8 @@ fn from_data(recipe: &Recipe, teacher: &Model, context: &mut Context) -> Result<
         )));
     }
     let start = Start::of(recipe, subject.shape, Split::Train)?;
-    stream(recipe, dataset, &start, teacher.words.as_ref(), teacher.codec.as_deref(), context)
+    let sight = teacher.sight(context)?;
+    stream(recipe, dataset, &start, teacher.words.as_ref(), teacher.codec.as_deref(), sight, context)
 }
 
 /// Where the student's weights start: at the teacher's where the networks are the same, apart from what changes no answer at first: being told

@@ -168,6 +168,7 @@ fn learn(
         classes: Vec::new(),
         data: points.name().to_string(),
         codec: None,
+        encoder: None,
     };
     let mut source = PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
     let job = |recipe, source, folder, resume| Job::new(recipe, subject.clone(), source, folder, resume);

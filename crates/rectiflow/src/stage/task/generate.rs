@@ -10,13 +10,14 @@ use crate::{
     recipe::Generate,
     sampling::Classes,
     sheets::SHEET,
+    sight::Sight,
     stage::stream,
     symmetry,
     words::{Words, captions, note_untold},
 };
 use data::{Points, Split};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 impl Trains for Generate {
     fn open(&self, recipe: &Recipe, folder: &Path, context: &mut Context) -> Result<Opened, Error> {
@@ -59,10 +60,19 @@ pub(super) fn open(recipe: &Recipe, folder: Option<&Path>, context: &mut Context
         }
         None => Classes::first(subject.classes.len()),
     };
-    let stream = stream(recipe, dataset, &start, words.as_ref(), codec.as_deref(), context)?;
+    let sight = sight(recipe, context)?;
+    let subject = Subject { encoder: sight.as_ref().and_then(|sight| sight.identity()).map(str::to_owned), ..subject };
+    let stream = stream(recipe, dataset, &start, words.as_ref(), codec.as_deref(), sight, context)?;
     let premetric = perceptual::of(recipe, subject.shape, &context.device)?;
     let gauge = gauge_of(recipe, codec.as_ref(), &context.device)?;
     Ok(Opened { subject, stream, premetric, gauge, words, codec, asked })
+}
+
+/// What reads the pictures that `recipe` shows beside its samples, if it shows any.
+fn sight(recipe: &Recipe, context: &mut Context) -> Result<Option<Arc<Sight>>, Error> {
+    let Some(picture) = recipe.task.picture() else { return Ok(None) };
+    let tokens = recipe.network.condition().tokens;
+    Ok(Some(Arc::new(Sight::open(picture, tokens, &mut |line| context.note(line))?)))
 }
 
 /// The pictures of a recipe and all their classes; refuses what its flows cannot start from.

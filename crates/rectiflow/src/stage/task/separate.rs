@@ -51,7 +51,7 @@ impl Trains for Separate {
         };
         let classes = if words.is_some() { Vec::new() } else { labels };
         let identity = codec.as_ref().map(|codec| codec.identity.clone());
-        let subject = Subject { stage: "base".into(), shape, classes, data: name, codec: identity };
+        let subject = Subject { stage: "base".into(), shape, classes, data: name, codec: identity, encoder: None };
         let stream = Stream { source, validation, data };
         Ok(Opened { subject, stream, premetric: None, gauge: None, words, codec, asked })
     }

@@ -10,7 +10,7 @@ use crate::{
     round_trip::DEPTH,
     sampling::{Classes, Pictures, draw_latents, host, noise},
     shapes,
-    sight::{Sight, Views},
+    sight::Views,
     start::Start,
 };
 use base::Device;
@@ -176,10 +176,8 @@ fn asked(
 ) -> Result<Asked, Error> {
     let num = request.num;
     let class = |i: usize| apart.label(places[i % places.len()]).map_or(-1, i64::from);
-    if let Some(config) = model.recipe.task.picture() {
+    if let Some(sight) = model.sight(context)? {
         let data = model.recipe.data.with_split(Split::Test);
-        let tokens = model.recipe.network.condition().tokens;
-        let sight = Arc::new(Sight::open(config, tokens, &mut |line| context.note(line))?);
         let views = Views::of((&data, apart), &sight, request.seed, context)?;
         let rows = pictures(&views, places, num)?;
         let classes = Classes::Pictures(Arc::new(Pictures { rows, sight }));
@@ -291,6 +289,7 @@ impl std::fmt::Display for Measured {
 mod tests {
     use super::*;
     use crate::recipe::PictureConfig;
+    use crate::sight::Sight;
     use data::DataConfig;
 
     /// Sample `i` is asked for by a picture of the shape that it is held against. Mutants: places shifted by one; the number of the
