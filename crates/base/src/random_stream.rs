@@ -65,6 +65,8 @@ streams! {
     ScoredMixtures = Probe 1,
     /// Which view of a shape a training step sees.
     SeenViews = Probe 5,
+    /// Through which window a training step looks at what a latent stands for.
+    SeenWindows = Probe 6,
     /// Directions of the sliced Wasserstein distance.
     Slices = Probe 2,
     /// Which rows of features are kept.

@@ -37,6 +37,14 @@ pub trait Gauge<const D: usize> {
     fn seen(&self, read: Tensor<D>, wanted: Tensor<D>, data: Option<&Tensor<D>>) -> (Tensor<D>, Tensor<D>);
 }
 
+/// A loss on what a network takes for the data, added to the objective's own by weights of its own: the seam for losses that look at what a
+/// latent stands for (TriFlow, arXiv:2501.00651, renders it), whose codecs live elsewhere.
+pub trait Onlooker<const D: usize> {
+    /// One loss per sample, `[b]`, weighted already, differentiable in `estimate` `[b ...]`. A batch that is looked at twice comes twice, one copy
+    /// after the other.
+    fn losses(&self, estimate: Tensor<D>, times: &Times) -> Tensor<1>;
+}
+
 /// What a trainer supplies to an objective, as far as it asks for any.
 #[derive(Clone, Copy)]
 pub struct Beside<'a, const D: usize> {
@@ -44,12 +52,14 @@ pub struct Beside<'a, const D: usize> {
     pub premetric: Option<&'a dyn Premetric<D>>,
     /// What the loss looks through.
     pub gauge: Option<&'a dyn Gauge<D>>,
+    /// What is added to it.
+    pub onlooker: Option<&'a dyn Onlooker<D>>,
 }
 
 // Not derived: that would name a `Default` of the trait objects.
 impl<const D: usize> Default for Beside<'_, D> {
     fn default() -> Self {
-        Self { premetric: None, gauge: None }
+        Self { premetric: None, gauge: None, onlooker: None }
     }
 }
 

@@ -43,7 +43,7 @@ pub mod time;
 
 pub use coupling::{Coupling, Pairing};
 pub use error::FlowError;
-pub use exercise::{Beside, Exercise, Gauge, Premetric};
+pub use exercise::{Beside, Exercise, Gauge, Onlooker, Premetric};
 pub use field::{Field, Frame, PathField};
 pub use guidance::Guided;
 pub use joint::JointField;

@@ -212,14 +212,18 @@ impl Objective {
             None => losses,
             Some(weights) => rows::scale(losses, weights),
         };
-        match (self.perceptual, beside.premetric, data) {
+        let losses = match (self.perceptual, beside.premetric, data) {
             (Some(how), Some(premetric), Some(data)) => {
-                let estimate = read(Parameterization::Data {}, output);
+                let estimate = read(Parameterization::Data {}, output.clone());
                 let factors = |f: &dyn Fn(f64) -> f64| times.values().iter().map(|&t| f(t)).collect();
                 rows::scale(losses, factors(&|t| how.of_loss(t)))
                     + rows::scale(premetric.distance(data, estimate), factors(&|t| how.of_distance(t)))
             }
             _ => losses,
+        };
+        match beside.onlooker {
+            Some(onlooker) => losses + onlooker.losses(read(Parameterization::Data {}, output), &times),
+            None => losses,
         }
     }
 

@@ -3,9 +3,10 @@
 //! The rule (`methods::target`) sees the network as it is now, without a tape, and a teacher where there is one; path,
 //! parameterization, loss and weighting of the objective judge the answers, as in plain flow matching.
 
+use crate::codec::{Glimpse, Rendering};
 use base::{Device, Key, Network, Pass, RandomStream, Tensor, Times};
 use burn::module::Module;
-use flow::{Beside, Field, Gauge, Guided, PathField, Premetric, guidance::GuidanceConfig};
+use flow::{Beside, Field, Gauge, Guided, Onlooker, PathField, Premetric, guidance::GuidanceConfig};
 use methods::{Lesson, Target};
 use nets::Net;
 use train::flow_task::Drawn;
@@ -39,6 +40,8 @@ pub(crate) struct TaughtTask {
     pub premetric: Option<Box<dyn Premetric<2>>>,
     /// What the loss looks through, where samples are latents that it weighs.
     pub gauge: Option<Box<dyn Gauge<2>>>,
+    /// What latents are rendered for, where their rendering has a loss.
+    pub rendering: Option<Rendering>,
     /// Whether the network is told how far ahead it looks.
     pub reaching: bool,
 }
@@ -50,12 +53,13 @@ pub(crate) fn task(
     teacher: Option<Teacher>,
     premetric: Option<Box<dyn Premetric<2>>>,
     gauge: Option<Box<dyn Gauge<2>>>,
+    rendering: Option<Rendering>,
 ) -> Box<dyn Task<Net>> {
     let flow = recipe.flow_task(classes);
     let (target, reaching) = (recipe.target.clone(), recipe.network.reaches());
-    match (&target, &premetric, &gauge) {
-        (Target::Path, None, None) => Box::new(flow),
-        _ => Box::new(TaughtTask { flow, target, teacher, premetric, gauge, reaching }),
+    match (&target, &premetric, &gauge, &rendering) {
+        (Target::Path, None, None, None) => Box::new(flow),
+        _ => Box::new(TaughtTask { flow, target, teacher, premetric, gauge, rendering, reaching }),
     }
 }
 
@@ -65,7 +69,17 @@ fn failed(error: impl std::fmt::Display) -> TrainError {
 
 impl TaughtTask {
     fn beside(&self) -> Beside<'_, 2> {
-        Beside { premetric: self.premetric.as_deref(), gauge: self.gauge.as_deref() }
+        Beside { premetric: self.premetric.as_deref(), gauge: self.gauge.as_deref(), onlooker: None }
+    }
+
+    /// The windows through which the rendering of `batch` is looked at, its data points the `rows` that the coupling made of them.
+    fn glimpse(&self, batch: &Batch, rows: Option<&[usize]>) -> Result<Option<Glimpse<'_>>, TrainError> {
+        let Some(rendering) = &self.rendering else { return Ok(None) };
+        let places: Vec<u64> = match rows {
+            Some(rows) => rows.iter().map(|row| batch.places[*row]).collect(),
+            None => batch.places.clone(),
+        };
+        rendering.glimpse(&batch.indices, &places).map(Some).map_err(|error| TrainError::Source(error.to_string()))
     }
 
     /// The loss of pairs drawn without a tape.
@@ -77,7 +91,7 @@ impl TaughtTask {
         (pass, device): (&Pass, &Device),
     ) -> Result<Tensor<1>, TrainError> {
         let FlowTask { objective, seed, .. } = &self.flow;
-        let Drawn { ends, times, condition } = drawn;
+        let Drawn { ends, times, condition, .. } = drawn;
         let still = live.still();
         let student = PathField::new(&still, objective.path.clone(), objective.parameterization)
             .native(objective.native.clone())
@@ -101,10 +115,12 @@ impl TaughtTask {
     fn seen<M: Network<2>>(
         &self,
         live: &Live<'_, M>,
-        Drawn { ends, times, condition }: Drawn,
+        Drawn { ends, times, condition, .. }: Drawn,
         pass: &Pass,
+        glimpse: Option<&Glimpse<'_>>,
     ) -> Result<Tensor<1>, TrainError> {
-        self.flow.objective.loss_seen(live, ends, &condition, &times, pass, self.beside()).map_err(failed)
+        let beside = Beside { onlooker: glimpse.map(|glimpse| glimpse as &dyn Onlooker<2>), ..self.beside() };
+        self.flow.objective.loss_seen(live, ends, &condition, &times, pass, beside).map_err(failed)
     }
 }
 
@@ -112,7 +128,9 @@ impl<M: Module + Network<2>> Task<M> for TaughtTask {
     fn loss(&self, live: &Live<'_, M>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
         let pass = self.flow.pass(batch);
         if self.target == Target::Path {
-            return self.seen(live, self.flow.draw(batch, device)?, &pass);
+            let drawn = self.flow.draw(batch, device)?;
+            let glimpse = self.glimpse(batch, drawn.rows.as_deref())?;
+            return self.seen(live, drawn, &pass, glimpse.as_ref());
         }
         let drawn = self.flow.draw(batch, &device.clone().without_autodiff())?;
         self.judged(live, drawn, batch, (&pass, device))
@@ -127,7 +145,8 @@ impl<M: Module + Network<2>> Task<M> for TaughtTask {
     ) -> Result<Tensor<1>, TrainError> {
         let drawn = self.flow.draw_at(batch, times, device)?;
         match self.target {
-            Target::Path => self.seen(live, drawn, &Pass::Infer),
+            // What is held out has no pictures here: validation says how well latents are moved.
+            Target::Path => self.seen(live, drawn, &Pass::Infer, None),
             _ => self.judged(live, drawn, batch, (&Pass::Infer, device)),
         }
     }

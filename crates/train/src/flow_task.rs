@@ -35,6 +35,8 @@ pub struct Drawn {
     pub times: Times,
     /// Conditions, some of them dropped.
     pub condition: Condition,
+    /// The row of the batch that each data point is, where the coupling moved them.
+    pub rows: Option<Vec<usize>>,
 }
 
 /// `times` in [0, 1] laid out over the pieces of trajectories that the pairs are, where they are.
@@ -57,7 +59,7 @@ impl FlowTask {
         let times = within(batch, &self.objective.times(Key::new(self.seed, Purpose::Time), &batch.indices));
         let condition = self.condition(batch, rows.as_deref(), self.condition_dropout, device);
         let ends = self.ends(x0, x1, batch, Key::new(self.seed, Purpose::Latent));
-        Ok(Drawn { ends, times, condition })
+        Ok(Drawn { ends, times, condition, rows })
     }
 
     /// The same with randomness that no training sample sees, at `times`, and every condition kept: for validation.
@@ -69,7 +71,7 @@ impl FlowTask {
         let (x0, x1, rows) = self.pair(batch, Key::of(self.seed, RandomStream::ValidationNoise), device)?;
         let condition = self.condition(batch, rows.as_deref(), 0.0, device);
         let ends = self.ends(x0, x1, batch, Key::of(self.seed, RandomStream::ValidationLatent));
-        Ok(Drawn { ends, times: within(batch, times), condition })
+        Ok(Drawn { ends, times: within(batch, times), condition, rows })
     }
 
     /// How a training pass over `batch` draws its dropout.
@@ -161,7 +163,7 @@ fn objective(error: flow::FlowError) -> TrainError {
 
 impl<M: Network<2>> Task<M> for FlowTask {
     fn loss(&self, live: &Live<'_, M>, batch: &Batch, device: &Device) -> Result<Tensor<1>, TrainError> {
-        let Drawn { ends, times, condition } = self.draw(batch, device)?;
+        let Drawn { ends, times, condition, .. } = self.draw(batch, device)?;
         self.objective.loss_of(live, ends, &condition, &times, &self.pass(batch)).map_err(objective)
     }
 
@@ -172,7 +174,7 @@ impl<M: Network<2>> Task<M> for FlowTask {
         times: &Times,
         device: &Device,
     ) -> Result<Tensor<1>, TrainError> {
-        let Drawn { ends, times, condition } = self.draw_at(batch, times, device)?;
+        let Drawn { ends, times, condition, .. } = self.draw_at(batch, times, device)?;
         self.objective.loss_of(live, ends, &condition, &times, &Pass::Infer).map_err(objective)
     }
 

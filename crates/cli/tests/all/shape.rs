@@ -463,9 +463,32 @@ fn a_flow_over_planes_draws_views_and_meshes() {
     assert!(number(&json(&mut shape(at, "show one.glb -o one.png"))["faces"]) > 10.0);
     let found = json(&mut shape(at, "measure runs/planes --num 4"));
     assert!(number(&found["judge"]) > 0.5, "{found}");
+    // How wide its channels are is told, and kept. Mutant: the condition after whitening, which is 1.
+    let condition = number(&codec["condition"]);
+    let facts = json(&mut run("inspect runs/views"));
+    assert!(condition > 1.5 && number(&facts["latents"]["condition"]) == condition, "{condition} {facts}");
+    assert_eq!(facts["latents"]["whitening"], "zca");
+    // What latents look like counts. Mutant: a rendering that reaches no gradient.
+    let render = |more: &str| format!("train planes.toml --images 64 --set train.sample_every=0 {more}");
+    let weights =
+        |folder: &str| json(&mut run(&format!("inspect runs/{folder}")))["newest"]["file"].as_str().unwrap().to_owned();
+    let some = "--set task.latents.render={lpips=0.0,patch=8,from=0.0}";
+    json(&mut run(&render(&format!("{some} -o runs/rendered"))));
+    json(&mut run(&render("-o runs/unrendered")));
+    let stats = |folder: &str| fs::read_to_string(at.join(format!("runs/{folder}/stats.jsonl"))).unwrap();
+    let loss = |folder: &str| {
+        let first: serde_json::Value = serde_json::from_str(stats(folder).lines().next().unwrap()).unwrap();
+        number(&first["loss"])
+    };
+    assert!(loss("rendered") > loss("unrendered"));
+    assert_ne!(fs::read(at.join(weights("rendered"))).unwrap(), fs::read(at.join(weights("unrendered"))).unwrap());
     let refused = |line: &str, words: &str| {
         run(line).assert().code(2).stderr(predicate::str::contains(words));
     };
+    let other = |more: &str| render(&format!("--set task.latents.render={{lpips=0.0{more}}} -o runs/other"));
+    refused(&other(",weight=0.0"), "task.latents.render.weight = 0");
+    refused(&other(",from=1.0"), "task.latents.render.from = 1");
+    refused(&other(",patch=32"), "16 pixels to a side");
     refused("codec views.toml --set codec.inputs=4 -o runs/other", "codec.inputs");
     refused("codec views.toml --set codec.cameras.size=20 -o runs/other", "codec.cameras.size");
     refused("train planes.toml --set task.latents.w_bg=0 -o runs/other", "task.latents.w_bg = 0");

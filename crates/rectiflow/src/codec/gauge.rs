@@ -32,7 +32,7 @@ pub(crate) fn gauge_of(
     device: &Chosen,
 ) -> Result<Option<Box<dyn Gauge<2>>>, Error> {
     let (Some(config), Some(codec)) = (recipe.task.latents(), codec) else { return Ok(None) };
-    if *config == LatentsConfig::default() {
+    if config.space == Space::Whitened && config.w_bg == 1.0 {
         return Ok(None);
     }
     let device = device.device.clone();
@@ -175,7 +175,7 @@ mod tests {
                     file: "x".into(),
                     identity: String::new(),
                 };
-                let config = LatentsConfig { space, w_bg };
+                let config = LatentsConfig { space, w_bg, render: None };
                 let gauge = Latents { codec: Arc::new(codec), config, device: device.clone() };
                 let (ours, theirs) = gauge.seen(row(read), row(wanted), Some(&row([0.0; 6])));
                 let (ours, theirs) = (values(ours), values(theirs));

@@ -79,11 +79,39 @@ pub(crate) trait Coder: Send + Sync {
         None
     }
 
+    /// What its latents look like, beside what its samples show, where they are views of something.
+    fn views(&self) -> Option<&dyn Views> {
+        None
+    }
+
     /// Which numbers of latents `[b m]` belong to what is shown (1) and which to what is around it (0), where it can tell.
     fn object(&self, latents: Tensor<2>) -> Option<Result<Tensor<2>, Error>> {
         let _ = latents;
         None
     }
+}
+
+/// A square piece of one of a sample's views.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Window {
+    /// Which view.
+    pub view: usize,
+    /// Its first row and column.
+    pub corner: [usize; 2],
+    /// Where in its piece of a ray each place lies, in [0, 1).
+    pub shift: f64,
+}
+
+/// Latents as pictures, piece by piece, with a gradient.
+pub(crate) trait Views {
+    /// Views of a sample, and pixels of a view to a side.
+    fn sizes(&self) -> [usize; 2];
+
+    /// What each of the latents `[b m]` shows in its window of `side` pixels, `[b 3 side side]` in [-1, 1].
+    fn rendered(&self, latents: Tensor<2>, windows: &[Window], side: usize) -> Tensor<4>;
+
+    /// What a sample's `row` shows there, `[3 side side]`.
+    fn shown(&self, row: &[f32], window: &Window, side: usize) -> Vec<f32>;
 }
 
 /// A field in space for each latent.

@@ -14,6 +14,7 @@ mod mel;
 mod mixtures;
 mod moments;
 mod released;
+mod rendering;
 mod shape;
 mod stream;
 mod task;
@@ -22,13 +23,14 @@ mod triplane;
 pub use autoencoder::KlConfig;
 pub use config::{CodecConfig, CodecRecipe, Whitening};
 pub(crate) use gauge::gauge_of;
-pub(crate) use kind::{Coder, Kind, Solid};
+pub(crate) use kind::{Coder, Kind, Solid, Views, Window};
 pub(crate) use latents::encoded;
 pub use latents::{latents, raw, through};
 pub use learned::{Learned, Loses};
 pub use mel::MelCodecConfig;
 pub(crate) use mixtures::{Beside, Mixtures};
 pub use moments::Moments;
+pub(crate) use rendering::{Glimpse, Rendering};
 pub use shape::{ShapeConfig, ShapeTask};
 pub(crate) use stream::{Encoding, encode_batch};
 pub use task::{AutoencoderTask, divergence};
@@ -191,6 +193,17 @@ impl Codec {
             ))
         };
         self.coder.object(self.moments.colour(rows)).ok_or_else(none)?
+    }
+
+    /// What whitened latents look like, where they are views of something.
+    ///
+    /// # Errors
+    /// A codec of something else.
+    pub(crate) fn views(&self) -> Result<&dyn Views, Error> {
+        self.coder.views().ok_or_else(|| {
+            let file = self.file.display();
+            Error::Usage(format!("{file}: this codec renders no views of its samples; leave `task.latents.render` out"))
+        })
     }
 
     /// A codec just trained, whose moments are not known yet.

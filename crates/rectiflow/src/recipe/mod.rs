@@ -16,7 +16,7 @@ mod text;
 
 pub use document::DocumentError;
 pub use evaluate::EvaluateConfig;
-pub use latents::{LatentsConfig, Space};
+pub use latents::{LatentsConfig, Pixels, RenderConfig, Space};
 pub use layers::Layers;
 pub use picture::PictureConfig;
 pub use sample::{PairsRecipe, SampleConfig};

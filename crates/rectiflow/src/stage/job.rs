@@ -3,7 +3,7 @@
 use super::begin::begun;
 use crate::{
     Error, Recipe, Start,
-    codec::Codec,
+    codec::{Codec, Rendering},
     context::Context,
     memory::Need,
     model::Subject,
@@ -40,6 +40,8 @@ pub(crate) struct Job<'a> {
     pub premetric: Option<Box<dyn Premetric<2>>>,
     /// What the loss looks through, where the recipe's `task.latents` say so.
     pub gauge: Option<Box<dyn Gauge<2>>>,
+    /// What latents are rendered for, where that has a loss.
+    pub rendering: Option<Rendering>,
     /// Who reads prompts, and what sample sheets ask for.
     pub words: Option<Arc<Words>>,
     /// What decodes samples, where the flow moves latents.
@@ -69,7 +71,7 @@ impl<'a> Job<'a> {
         resume: Option<Resume>,
     ) -> Self {
         let (validation, start, beneath, teacher, premetric, gauge, words, codec, data) = Default::default();
-        let (asked, lineage) = (Classes::None, Lineage::of_here());
+        let (asked, lineage, rendering) = (Classes::None, Lineage::of_here(), None);
         Self {
             recipe,
             subject,
@@ -80,6 +82,7 @@ impl<'a> Job<'a> {
             teacher,
             premetric,
             gauge,
+            rendering,
             words,
             codec,
             asked,
@@ -177,9 +180,9 @@ impl Job<'_> {
         let Ready { from, net, starts } = self.check(context)?;
         // Released weights may be halves, and what learns is f32.
         let net = if self.recipe.lora.is_none() { nets::weights::whole(net) } else { net };
-        let Self { recipe, subject, source, validation, teacher, premetric, gauge, .. } = self;
+        let Self { recipe, subject, source, validation, teacher, premetric, gauge, rendering, .. } = self;
         let Self { words, codec, asked, folder, data, lineage, beneath, .. } = self;
-        let task = taught::task(recipe, subject.classes.len(), teacher, premetric, gauge);
+        let task = taught::task(recipe, subject.classes.len(), teacher, premetric, gauge, rendering);
         let (shape, device, run) = (subject.shape, context.device.device.clone(), RunDir::at(folder));
         let names = subject.classes.clone();
         let mut extra = subject.to_extra();

@@ -64,7 +64,7 @@ impl Method {
             below = Layers::new().recipe(&release::recipe(&teacher.file, None, size, &mut |_| ())?);
         }
         let layers = layers(below)?.student_of(self.name())?;
-        let (wrote_sample, wrote_lora) = (layers.wrote("sample"), layers.wrote("lora"));
+        let [wrote_sample, wrote_lora] = ["sample", "lora"].map(|key| layers.wrote(key));
         let mut recipe = layers.unchecked()?;
         if !wrote_lora {
             recipe.lora = None; // the teacher's is in its weights by now
@@ -98,6 +98,15 @@ impl Method {
                 ));
             }
         }
+        // What a student learns from has no pictures of its own.
+        let render = |recipe: &Recipe| recipe.task.latents().and_then(|latents| latents.render.clone());
+        if render(&recipe).is_some() && render(&recipe) != render(&teacher.recipe) {
+            return Err(Error::Usage(format!(
+                "`task.latents.render` cannot be set for `{}`: students are not compared with pictures of the data; leave it out",
+                self.name()
+            )));
+        }
+        recipe.task.forget_rendering();
         recipe.check()?;
         Ok(recipe)
     }

@@ -92,10 +92,11 @@ fn with_job<T>(
     then: impl FnOnce(Job, &mut Context) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let opened = task::of(&recipe.task).open(recipe, folder, context)?;
-    let Opened { subject, stream, premetric, gauge, words, codec, asked } = opened;
+    let Opened { subject, stream, premetric, gauge, rendering, words, codec, asked } = opened;
     let Stream { mut source, validation, data } = stream;
     let plain = Job::new(recipe, subject, &mut *source, folder, resume);
-    then(Job { validation, beneath, premetric, gauge, words, codec, asked, data: Some(data), ..plain }, context)
+    let data = Some(data);
+    then(Job { validation, beneath, premetric, gauge, rendering, words, codec, asked, data, ..plain }, context)
 }
 
 /// Refuses recipes that `train` cannot follow.

@@ -1,8 +1,9 @@
 //! What trained planes give: views, a field in space with its surface, and which of their pixels an object takes up.
 
 use super::{
+    super::Window,
     TriplaneConfig,
-    task::{hits, seen},
+    task::{Hit, hits, seen},
 };
 use crate::{Error, host::host};
 use base::{Tensor, TensorData};
@@ -39,6 +40,33 @@ pub(super) fn drawn(net: &Lrm, config: &TriplaneConfig, planes: Tensor<5>) -> Te
         (four * 2.0 - 1.0).reshape([views, pixels, CHANNELS]).swap_dims(1, 2).reshape([1, all * CHANNELS])
     };
     Tensor::cat((0..b).map(one).collect(), 0)
+}
+
+/// What each of `planes` `[b 3 c h w]` shows in its window of `side` pixels, `[b 3 side side]` in [-1, 1], with a gradient.
+pub(super) fn through(
+    net: &Lrm,
+    config: &TriplaneConfig,
+    planes: Tensor<5>,
+    windows: &[Window],
+    side: usize,
+) -> Tensor<4> {
+    let (rays, size, b) = (config.cameras.rays(), config.cameras.size, windows.len());
+    let hit = |window: &Window, at: usize| {
+        let [top, left] = window.corner;
+        let pixel = (top + at / side) * size + left + at % side;
+        let ray = rays[window.view * size * size + pixel];
+        // What misses the cube looks through a piece of no length, and sees white.
+        let [near, far] = ray.within().unwrap_or([0.0; 2]);
+        Hit { view: window.view, pixel, ray, near, far }
+    };
+    let hits: Vec<Hit> = windows
+        .iter()
+        .flat_map(|window| (0..side * side).map(move |at| (window, at)))
+        .map(|(w, at)| hit(w, at))
+        .collect();
+    let shifts: Vec<f64> = windows.iter().flat_map(|window| vec![window.shift; side * side]).collect();
+    let Rendered { colour, .. } = seen(net, planes, &hits, &shifts, config.samples); // [b side*side 3]
+    (colour * 2.0 - 1.0).swap_dims(1, 2).reshape([b, 3, side, side])
 }
 
 /// The density that `planes` of one object say at `points`.

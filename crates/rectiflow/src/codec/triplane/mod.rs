@@ -9,16 +9,17 @@ mod task;
 
 pub use task::TriplaneTask;
 
-use super::{CodecRecipe, Coder, Kind, Learned, Solid};
+use super::{CodecRecipe, Coder, Kind, Learned, Solid, Views, Window};
 use crate::{
     Context, Error,
     runs::{Stage, TrainReport},
     shapes,
 };
 use base::{Device, Shape, Tensor, TensorData};
+use burn::module::Module;
 use data::{DataConfig, Dataset, TestPart};
-use draw::{NOTHING, drawn, field, object, surface};
-use media::shape::{Cameras, Extracted, Point};
+use draw::{NOTHING, drawn, field, object, surface, through};
+use media::shape::{Cameras, Extracted, Point, views::CHANNELS};
 use nets::{Init, Lrm, LrmConfig};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -169,7 +170,8 @@ impl Kind for TriplaneConfig {
 
     fn load(&self, _: Shape, checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Coder>, Error> {
         let net = load_weights(self.build(None, device)?, checkpoint, Which::Best)?;
-        Ok(Box::new(Planes { net, config: self.clone() }))
+        // Frozen, also where a loss is led through it.
+        Ok(Box::new(Planes { net: net.no_grad(), config: self.clone() }))
     }
 }
 
@@ -210,9 +212,38 @@ impl Coder for Planes {
         Some(self)
     }
 
+    fn views(&self) -> Option<&dyn Views> {
+        Some(self)
+    }
+
     fn object(&self, latents: Tensor<2>) -> Option<Result<Tensor<2>, Error>> {
         Some(object(&self.net, self.shaped(latents)))
     }
+}
+
+impl Views for Planes {
+    fn sizes(&self) -> [usize; 2] {
+        [self.config.cameras.views.len(), self.config.cameras.size]
+    }
+
+    fn rendered(&self, latents: Tensor<2>, windows: &[Window], side: usize) -> Tensor<4> {
+        through(&self.net, &self.config, self.shaped(latents), windows, side)
+    }
+
+    fn shown(&self, row: &[f32], window: &Window, side: usize) -> Vec<f32> {
+        crop(&self.config, row, window, side)
+    }
+}
+
+/// The colours of a row of views in a window of `side` pixels, `[3 side side]`.
+fn crop(config: &TriplaneConfig, row: &[f32], window: &Window, side: usize) -> Vec<f32> {
+    let (size, [top, left]) = (config.cameras.size, window.corner);
+    let line = |i: usize| {
+        let (colour, y) = (i / side, i % side);
+        let at = ((window.view * CHANNELS + colour) * size + top + y) * size + left;
+        &row[at..at + side]
+    };
+    (0..3 * side).flat_map(line).copied().collect()
 }
 
 impl Solid for Planes {

@@ -1,6 +1,7 @@
 //! From noise to the data, or to what a codec makes of them; with their captions, classes, or unconditionally.
 
 use super::{Keys, LatentsConfig, PictureConfig, Recipe, TextConfig};
+use flow::Parameterization;
 use methods::Target;
 use nets::NetConfig;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,7 @@ impl Keys for Generate {
                     .into());
             }
         }
+        self.check_rendering(recipe)?;
         self.check_picture(recipe)?;
         if self.codec.is_none() {
             return Ok(());
@@ -86,6 +88,27 @@ impl Keys for Generate {
 }
 
 impl Generate {
+    /// Refuses to render where there is no data estimate, or no picture to compare it with.
+    fn check_rendering(&self, recipe: &Recipe) -> Result<(), String> {
+        if self.latents.as_ref().is_none_or(|latents| latents.render.is_none()) {
+            return Ok(());
+        }
+        let refuse = |why: String| Err(format!("`task.latents.render` {why}; leave it out"));
+        if recipe.needs_pairs() {
+            return refuse("compares with the pictures of the data, and a teacher's pairs have none".into());
+        }
+        if recipe.target != Target::Path {
+            return refuse(format!("looks at data estimates, which `target` = {} does not make", recipe.target.name()));
+        }
+        match recipe.parameterization.reads(Parameterization::Data {}, &recipe.path) {
+            true => Ok(()),
+            false => {
+                let name = recipe.parameterization.name();
+                refuse(format!("looks at data estimates, and `parameterization` = {name} names none on this path"))
+            }
+        }
+    }
+
     /// Refuses pictures that nothing reads, and an eye that has none to read.
     fn check_picture(&self, recipe: &Recipe) -> Result<(), String> {
         let eye = match &recipe.network {

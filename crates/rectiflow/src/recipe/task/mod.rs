@@ -128,6 +128,13 @@ impl TaskConfig {
         self.keys().latents()
     }
 
+    /// Renders nothing for the loss.
+    pub(crate) fn forget_rendering(&mut self) {
+        if let Self::Generate(Generate { latents: Some(latents), .. }) = self {
+            latents.render = None;
+        }
+    }
+
     /// Which pictures of its shapes it is conditioned on, where it is.
     pub fn picture(&self) -> Option<&PictureConfig> {
         self.keys().picture()
@@ -148,7 +155,11 @@ impl TaskConfig {
         let read = self.text().map(|_| [nets::text::MINILM, nets::text::SENTENCES]);
         let taught = (read.is_some() && recipe.needs_pairs()).then_some(INSTAFLOW);
         let seen = self.picture().and_then(|picture| picture.encoder.as_ref()).map(|_| nets::dinov2::DINOV2);
-        read.into_iter().flatten().chain(taught).chain(seen).chain(self.keys().papers()).collect()
+        let rendered = self.latents().and_then(|latents| latents.render.as_ref());
+        let compared = rendered.filter(|render| render.lpips > 0.0).map(|_| flow::loss::LPIPS);
+        let rendered = rendered.map(|_| nets::triflow::TRIFLOW).into_iter().chain(compared);
+        let read = read.into_iter().flatten();
+        read.chain(taught).chain(seen).chain(rendered).chain(self.keys().papers()).collect()
     }
 
     /// Refuses to draw from a model of it by itself, where something must stand beside.

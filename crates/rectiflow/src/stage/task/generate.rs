@@ -3,7 +3,7 @@
 use super::{Opened, Survey, Trains};
 use crate::{
     Context, Error, Recipe, Start,
-    codec::{Codec, gauge_of, raw, through},
+    codec::{Codec, Rendering, gauge_of, raw, through},
     facts,
     model::Subject,
     perceptual,
@@ -44,8 +44,9 @@ pub(super) fn open(recipe: &Recipe, folder: Option<&Path>, context: &mut Context
         return Err(Error::Usage(format!("`{name}` is a point set in the plane: use `rectiflow toy --data {name}`")));
     }
     let codec = Codec::of(recipe, folder, &context.device)?;
-    let dataset = raw(&recipe.data, codec.as_deref(), context)?;
-    let dataset = through(dataset, codec.as_deref(), context)?;
+    let samples = raw(&recipe.data, codec.as_deref(), context)?;
+    let rendering = Rendering::of(recipe, codec.as_ref(), &samples, &context.device)?;
+    let dataset = through(samples, codec.as_deref(), context)?;
     let start = Start::of(recipe, dataset.shape(), Split::Train)?;
     let subject = Subject::base(recipe, &*dataset, &start, codec.as_ref().map(|codec| &*codec.identity));
     symmetry::warn(recipe, &*dataset, context)?;
@@ -65,7 +66,7 @@ pub(super) fn open(recipe: &Recipe, folder: Option<&Path>, context: &mut Context
     let stream = stream(recipe, dataset, &start, words.as_ref(), codec.as_deref(), sight, context)?;
     let premetric = perceptual::of(recipe, subject.shape, &context.device)?;
     let gauge = gauge_of(recipe, codec.as_ref(), &context.device)?;
-    Ok(Opened { subject, stream, premetric, gauge, words, codec, asked })
+    Ok(Opened { subject, stream, premetric, gauge, rendering, words, codec, asked })
 }
 
 /// What reads the pictures that `recipe` shows beside its samples, if it shows any.

@@ -9,7 +9,12 @@ mod transfer;
 
 use super::Stream;
 use crate::{
-    Context, Error, Recipe, codec::Codec, model::Subject, recipe::TaskConfig, sampling::Classes, words::Words,
+    Context, Error, Recipe,
+    codec::{Codec, Rendering},
+    model::Subject,
+    recipe::TaskConfig,
+    sampling::Classes,
+    words::Words,
 };
 use base::Shape;
 use data::Dataset;
@@ -46,6 +51,8 @@ pub(crate) struct Opened {
     pub premetric: Option<Box<dyn Premetric<2>>>,
     /// What the loss looks through, where the task says so.
     pub gauge: Option<Box<dyn Gauge<2>>>,
+    /// What latents are rendered for, where that has a loss.
+    pub rendering: Option<Rendering>,
     /// Who reads prompts.
     pub words: Option<Arc<Words>>,
     /// What decodes samples, where the flow moves latents.

@@ -53,7 +53,7 @@ impl Trains for Separate {
         let identity = codec.as_ref().map(|codec| codec.identity.clone());
         let subject = Subject { stage: "base".into(), shape, classes, data: name, codec: identity, encoder: None };
         let stream = Stream { source, validation, data };
-        Ok(Opened { subject, stream, premetric: None, gauge: None, words, codec, asked })
+        Ok(Opened { subject, stream, premetric: None, gauge: None, rendering: None, words, codec, asked })
     }
 
     fn survey(&self, recipe: &Recipe, context: &mut Context) -> Result<Survey, Error> {

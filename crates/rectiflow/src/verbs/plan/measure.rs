@@ -19,7 +19,7 @@ pub(crate) fn of_flow(recipe: &Recipe, shape: Shape, classes: usize, context: &C
     if recipe.needs_pairs() {
         plain.coupling = flow::Coupling::Independent {};
     }
-    let task = taught::task(&plain, classes, None, None, None);
+    let task = taught::task(&plain, classes, None, None, None, None);
     let mut source = Noise::of(&plain, shape, classes)?;
     images_per_second(&plain, shape, classes, None, (&*task, &mut source), context)
 }

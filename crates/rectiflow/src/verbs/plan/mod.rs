@@ -91,8 +91,13 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     if recipe.task.latents().is_some_and(|latents| latents.w_bg < 1.0) {
         context.note("`task.latents.w_bg` costs passes of the codec, which are not in the speed");
     }
+    if recipe.task.latents().is_some_and(|latents| latents.render.is_some()) {
+        context.note(
+            "`task.latents.render` renders a window of most samples, which is not in the speed nor in the memory",
+        );
+    }
     let premetric = perceptual::of(recipe, shape, &context.device)?;
-    let task = taught::task(recipe, classes, None, premetric, None);
+    let task = taught::task(recipe, classes, None, premetric, None, None);
     let mut source = measure::Noise::of(recipe, shape, classes)?;
     let images_per_second = measure::images_per_second(
         recipe,

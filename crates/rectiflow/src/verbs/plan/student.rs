@@ -61,7 +61,7 @@ pub fn plan_student(
         recipe: teacher.recipe,
         guidance: recipe.pairs.guidance.clone(),
     });
-    let task = taught::task(recipe, classes, taught, premetric, None);
+    let task = taught::task(recipe, classes, taught, premetric, None, None);
     let speed = images_per_second(recipe, shape, classes, first, (&*task, &mut *source), context)?;
     let report =
         PlanReport::of(recipe, (samples, shape, classes), (&need, cost.forward_flops_per_sample), speed, context);
