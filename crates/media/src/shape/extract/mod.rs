@@ -4,6 +4,7 @@
 //! A field is negative inside. It is asked in batches, because asking a network one point at a time is slow.
 
 mod cells;
+mod memory;
 mod table;
 
 use super::Mesh;

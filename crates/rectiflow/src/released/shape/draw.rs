@@ -140,7 +140,7 @@ pub fn draw(request: &ShapeRequest, context: &mut Context) -> Result<ShapesDrawn
             for (i, latents) in latents.into_iter().enumerate() {
                 let latents = Tensor::from_data(TensorData::new(latents, [1, tokens, channels]), &device);
                 // Each file when its shape is there: what stops the next one does not take this one away.
-                let made = surface(&net, latents, (DENSE, depth), (request, &device), context)
+                let made = surface(&net, latents, octree(depth), (request, &device), context)
                     .and_then(|found| files::one(&output, (i, count), &found.mesh).map(|()| found.mesh));
                 match made {
                     Ok(mesh) => meshes.push(mesh),
@@ -272,11 +272,16 @@ impl Field<2> for Seen<'_> {
     }
 }
 
-/// Where the field of `latents` `[1 tokens channels]` is zero: levels of halving of which the first is asked whole, the last is the mesh's.
+/// How the surface is looked for at `2^depth` cells to a side.
+pub(super) fn octree(depth: u32) -> Octree {
+    Octree { band: BAND, ..Octree::new(DENSE, depth) }
+}
+
+/// Where the field of `latents` `[1 tokens channels]` is zero, along `plan`.
 pub(super) fn surface(
     net: &TripoSgDecoder,
     latents: Tensor<3>,
-    (dense, depth): (u32, u32),
+    plan: Octree,
     (request, device): (&ShapeRequest, &Device),
     context: &mut Context,
 ) -> Result<Extracted, Error> {
@@ -293,7 +298,6 @@ pub(super) fn surface(
         }
         Ok(all)
     };
-    let plan = Octree { band: BAND, ..Octree::new(dense, depth) };
     extract::octree([[-HALF; 3], [HALF; 3]], plan, &mut field).map_err(|error| match error {
         extract::ExtractError::Field(error) => error,
         other => Error::Failure(format!("{}: {other}; its weights are damaged", request.folder.display())),

@@ -1,6 +1,11 @@
 //! What drawing shapes will need, before a weight is read.
 
-use super::{ShapeRequest, open::Opened, picture::Preparation};
+use super::{
+    ShapeRequest,
+    draw::octree,
+    open::{Opened, PARTS},
+    picture::Preparation,
+};
 use crate::{
     Error,
     machine::Machine,
@@ -20,10 +25,30 @@ pub struct ShapePlan {
     pub tokens: usize,
     /// Steps of the solver by habit.
     pub steps: usize,
-    /// Bytes at the peak.
+    /// What surfaces take, while the autoencoder works.
+    pub surfaces: Vec<SurfacePlan>,
+    /// Bytes at the peak, the surface of the request's resolution at its least.
     pub peak: u64,
     /// Bytes of this machine's memory; 0 where it does not say.
     pub memory: u64,
+}
+
+/// What a surface takes.
+#[derive(Clone, Debug, Serialize)]
+pub struct SurfacePlan {
+    /// Cells to a side.
+    pub resolution: usize,
+    /// Bytes of a ball that fills the cube, whose field is near zero at its surface alone.
+    pub least: u64,
+    /// Bytes of a field that is near zero everywhere.
+    pub most: u64,
+}
+
+impl SurfacePlan {
+    fn of(resolution: usize) -> Self {
+        let plan = octree(resolution.max(1).ilog2());
+        Self { resolution, least: plan.least().1, most: plan.most().1 }
+    }
 }
 
 /// Points that the decoder is asked at once.
@@ -57,9 +82,12 @@ pub fn plan(request: &ShapeRequest, note: &mut dyn FnMut(String)) -> Result<Shap
         let (path, peak) = (weights.path().to_path_buf(), stored + widened + 4 * floats as u64);
         parts.push(PartPlan { name, path, parameters, stored, peak });
     }
-    let peak = PROGRAM + parts.iter().map(|part| part.peak).max().unwrap_or(0);
+    let surfaces: Vec<SurfacePlan> = [request.resolution, 256, 512].map(SurfacePlan::of).into();
+    // The surface grows beside the last part.
+    let beside = |part: &PartPlan| if part.name == PARTS[2].0 { surfaces[0].least } else { 0 };
+    let peak = PROGRAM + parts.iter().map(|part| part.peak + beside(part)).max().unwrap_or(0);
     let memory = (Machine::here("cpu").memory_gb * (1u64 << 30) as f64) as u64;
-    Ok(ShapePlan { family: "TripoSG", parts, tokens, steps: super::STEPS, peak, memory })
+    Ok(ShapePlan { family: "TripoSG", parts, tokens, steps: super::STEPS, surfaces, peak, memory })
 }
 
 impl std::fmt::Display for ShapePlan {
@@ -72,6 +100,14 @@ impl std::fmt::Display for ShapePlan {
                 "{name:<20} {parameters:>12} parameters, {} stored, {} while it works",
                 mb(*stored),
                 mb(*peak)
+            )?;
+        }
+        for SurfacePlan { resolution, least, most } in &self.surfaces {
+            writeln!(
+                f,
+                "surface              at --resolution {resolution}: {} of a ball that fills the cube, {} where all is near",
+                mb(*least),
+                mb(*most)
             )?;
         }
         write!(f, "memory       {} at the peak, parts opened one after another", mb(self.peak))?;

@@ -83,6 +83,10 @@ fn a_picture_becomes_a_mesh() {
     let report = plan(&request, &mut |_| ()).unwrap();
     assert_eq!(report.parts.iter().map(|part| part.name).collect::<Vec<_>>(), open::PARTS.map(|(name, _)| name));
     assert!(report.to_string().contains("6 latent vectors") && report.peak > report.parts[1].stored);
+    // Mutant: a finer surface no larger.
+    let [own, .., fine] = &report.surfaces[..] else { panic!("{report:?}") };
+    assert!(own.resolution == 32 && fine.resolution == 512 && own.most < fine.least && fine.least < fine.most);
+    assert!(report.to_string().contains("--resolution 512"));
     let told = describe(&folder()).unwrap();
     assert_eq!(told["parts"]["vae"]["class"], "Tripo2VAEModel");
 }
@@ -98,7 +102,10 @@ fn the_surface_is_that_of_the_field() {
     let net = opened.vae.weights("diffusion_pytorch_model", |source| vae.decoder(source, &device)).unwrap();
     let latents = base::Tensor::<3>::from_data(base::TensorData::new(golden("latents"), [1, 6, 4]), &device);
     let request = ShapeRequest::new(folder());
-    let found = draw::surface(&net, latents.clone(), (3, 4), (&request, &device), &mut Context::silent()).unwrap();
+    let found = {
+        let plan = media::shape::Octree { start: 3, ..draw::octree(4) };
+        draw::surface(&net, latents.clone(), plan, (&request, &device), &mut Context::silent()).unwrap()
+    };
     let said = net.prepare(latents).unwrap();
     let mut ask = |points: &[media::shape::Point]| {
         let values: Vec<f32> = points.iter().flatten().map(|value| *value as f32).collect();
