@@ -77,6 +77,8 @@ streams! {
     HiddenPixels = Probe 11,
     /// Which numbers of a sample are sensed.
     SensedNumbers = Probe 12,
+    /// Where a drawn gap of a recording lies.
+    LostStretch = Probe 13,
     /// Sounds that a listener learns from.
     ListenedSounds = Probe 7,
     /// Sounds that it is tried on.

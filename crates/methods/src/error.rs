@@ -21,6 +21,9 @@ pub enum MethodError {
     /// A cost, a measurement and a way of steering do not go together.
     #[error("{0}")]
     Steering(String),
+    /// Somebody asked to stop between two evaluations.
+    #[error("stopped")]
+    Stopped,
     /// The teacher cannot be used for this stage.
     #[error("{0}")]
     Teacher(String),

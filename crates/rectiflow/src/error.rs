@@ -34,7 +34,7 @@ pub enum Error {
     Flow(#[from] flow::FlowError),
     /// A procedure: pairs, reflow, distillation.
     #[error(transparent)]
-    Methods(#[from] methods::MethodError),
+    Methods(methods::MethodError),
     /// Training.
     #[error(transparent)]
     Train(#[from] train::TrainError),
@@ -46,6 +46,15 @@ pub enum Error {
 impl From<train::checkpoint::CheckpointError> for Error {
     fn from(error: train::checkpoint::CheckpointError) -> Self {
         Self::Train(error.into())
+    }
+}
+
+impl From<methods::MethodError> for Error {
+    fn from(error: methods::MethodError) -> Self {
+        match error {
+            methods::MethodError::Stopped => Self::Interrupted,
+            error => Self::Methods(error),
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Arguments of the verbs that use a trained flow on pictures somebody has.
 
 use super::{ModelArgs, SolverArgs};
-use clap::{Args, ValueHint};
+use clap::{
+    Args, ValueHint,
+    builder::{PossibleValue, PossibleValuesParser},
+};
 use std::path::PathBuf;
 
 /// What only released models (a folder with `model_index.json`, a single file) read; see docs/released-models.md.
@@ -28,13 +31,19 @@ pub struct BesideArgs {
     pub max_sequence_length: Option<usize>,
 }
 
-/// What was done to pictures that `restore` undoes. Every option belongs to one task.
+/// Names of tasks, and of one that people look for, whose refusal says why.
+fn tasks() -> PossibleValuesParser {
+    let known = rectiflow::restoring::TASKS.into_iter().map(PossibleValue::new);
+    PossibleValuesParser::new(known.chain([PossibleValue::new("declip").hide(true)]))
+}
+
+/// What was done to pictures or recordings that `restore` undoes. Every option belongs to one task.
 #[derive(Args, Debug)]
 pub struct TaskArgs {
-    /// What was done to them: inpaint (part is unknown), super (fewer pixels), deblur, colour (none is left), sense (some numbers of a
+    /// What was done to them: inpaint (part is unknown), gap (a stretch of a recording is lost), super (fewer pixels), deblur, colour (none is left), sense (some numbers of a
     /// random transform are known), dequantise (few levels are left), jpeg (its rounding), phase (magnitudes of the Fourier transform
     /// are known).
-    #[arg(long, value_parser = rectiflow::restoring::TASKS)]
+    #[arg(long, value_parser = tasks())]
     pub task: String,
     /// inpaint: the hole, side of a square in the middle, or row,column,height,width.
     #[arg(long = "box", value_name = "SIDE|ROW,COLUMN,HEIGHT,WIDTH")]
@@ -48,6 +57,9 @@ pub struct TaskArgs {
     /// inpaint: strokes of a brush over this share of the pixels, drawn by the seed (0.3).
     #[arg(long, value_name = "SHARE")]
     pub strokes: Option<f64>,
+    /// gap: seconds that are lost, somewhere in each recording by the seed, or where they begin and how many (0.5,0.1).
+    #[arg(long, value_name = "SECONDS|START,SECONDS")]
+    pub gap: Option<String>,
     /// super: enlarge by this factor; 2 without.
     #[arg(long)]
     pub scale: Option<usize>,
@@ -84,7 +96,7 @@ pub struct TaskArgs {
 pub struct Restore {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The pictures: one file, a folder, a file of arrays, or a named set (its held-out part).
+    /// The pictures, or for --task gap the recordings: one file, a folder, a file of arrays, or a named set (its held-out part).
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub input: String,
     /// These are originals: degrade them first, and measure against them.
@@ -134,7 +146,7 @@ pub struct Restore {
     pub solver: SolverArgs,
     #[command(flatten)]
     pub beside: BesideArgs,
-    /// Folder for the pictures of each method, sheet.png, index.html and metrics.json.
+    /// Folder for the pictures or recordings of each method, sheet.png, metrics.json, and of pictures index.html.
     #[arg(long, short, visible_alias = "output-dir", default_value = "restored", value_hint = ValueHint::DirPath)]
     pub output: PathBuf,
     /// Rows on the sheet.

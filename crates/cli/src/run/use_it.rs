@@ -27,13 +27,14 @@ fn beside(args: args::BesideArgs) -> Result<Beside, Error> {
 }
 
 fn options(args: &args::TaskArgs, seed: u64) -> TaskOptions {
-    let args::TaskArgs { task: _, hole, mask, scattered, strokes, scale, bicubic, taps, sigma, .. } = args;
+    let args::TaskArgs { task: _, hole, mask, scattered, strokes, gap, scale, bicubic, taps, sigma, .. } = args;
     let &args::TaskArgs { motion, angle, share, bits, quality, .. } = args;
     TaskOptions {
         hole: hole.clone(),
         mask: mask.clone(),
         scattered: *scattered,
         strokes: *strokes,
+        gap: gap.clone(),
         scale: *scale,
         bicubic: *bicubic,
         taps: *taps,
@@ -92,8 +93,10 @@ pub(super) fn restore(request: args::Restore, global: &Global, context: &mut Con
     print(global, &report, || {
         let distance = report.distance.as_deref().unwrap_or("no LPIPS");
         let (task, count, data) = (&report.task, report.pictures, &report.data);
-        let page = report.output.join("index.html");
-        format!("{task}; {count} pictures of {data}; {distance}\n{}{}\n", figures::table(&report.rows), page.display())
+        let (heard, table) = (!report.gaps.is_empty(), figures::table(&report.rows));
+        let page = report.output.join(if heard { "sheet.png" } else { "index.html" });
+        let of = if heard { format!("recordings of {data}") } else { format!("pictures of {data}; {distance}") };
+        format!("{task}; {count} {of}\n{table}{}\n", page.display())
     })
 }
 

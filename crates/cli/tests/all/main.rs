@@ -12,6 +12,7 @@ mod judging;
 mod online;
 mod released;
 mod restore;
+mod restore_sound;
 mod scheduler_config;
 mod shape;
 mod text;

@@ -122,7 +122,7 @@ fn methods_stand_side_by_side() {
 /// pictures that were written restore to the same as their originals, and what is not linear is refused to methods that solve.
 ///
 /// Mutants: a mask of another seed; the written numbers of another picture; levels read for something else when they come back; the
-/// transform of a later run's seed; what is painted into a hole taken for known; negative magnitudes; files of an earlier run that stay.
+/// transform of a later run's seed; a file that was given written over; what is painted into a hole taken for known; negative magnitudes; files of an earlier run that stay.
 #[test]
 fn all_that_is_known_can_be_given_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -223,6 +223,12 @@ fn all_that_is_known_can_be_given_again() {
     given(&["--task", "inpaint", "--scattered", "0.7", "--input", &degraded], "--mask mask.png");
     given(&["--task", "dequantise", "--resize", "--input", &degraded], "--resize");
     given(&["--task", "jpeg", "--input", &degraded], "28 x 28");
+    // What was given is never written over.
+    let before = fs::read(&numbers).unwrap();
+    let output = restore(&at("sense"), &["--task", "sense", "--input", &numbers, "--num", "1"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("written over"), "{said}");
+    assert_eq!(fs::read(&numbers).unwrap(), before);
     let below = at("below.npy");
     write_numbers(&below, "(1, 3136)", &[-0.5; 3136]);
     given(&["--task", "phase", "--input", &below.display().to_string()], "below zero");

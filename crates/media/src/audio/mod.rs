@@ -16,6 +16,7 @@
 
 pub mod chunk;
 mod compressed;
+pub mod fill;
 mod flac;
 pub mod griffin_lim;
 pub mod level;
@@ -27,6 +28,7 @@ pub mod soundfont;
 pub mod stft;
 pub mod wav;
 
+pub use fill::fill;
 pub use griffin_lim::{GriffinLim, griffin_lim};
 pub use level::{Levels, Normalise};
 pub use mel::{LogMel, Mel, MelConfig};

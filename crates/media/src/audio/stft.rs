@@ -5,6 +5,7 @@
 
 use crate::MediaError;
 use realfft::{RealFftPlanner, num_complex::Complex};
+use std::ops::Range;
 
 /// Window and hop of a transform, in samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,15 @@ impl Stft {
     /// Frames of `samples` samples.
     pub fn frames(&self, samples: usize) -> usize {
         if samples == 0 { 0 } else { 1 + samples / self.hop }
+    }
+
+    /// The frames of a signal of `samples` samples whose windows see any of `range`.
+    pub fn seeing(&self, range: &Range<usize>, samples: usize) -> Range<usize> {
+        let half = self.window / 2;
+        let sees = |f: &usize| f * self.hop + half > range.start && f * self.hop < range.end + half;
+        let all = 0..self.frames(samples);
+        let first = all.clone().find(sees).unwrap_or(all.end);
+        first..all.clone().rev().find(sees).map_or(first, |last| last + 1)
     }
 
     /// The spectrum of `samples`.

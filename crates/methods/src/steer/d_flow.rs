@@ -4,6 +4,8 @@
 //! L-BFGS, where `x1` is the end of a few steps of the flow. The gradient is that of those very steps, walked back one at a time from
 //! points that were kept: each is evaluated again with a tape and forgotten, so that the tape never holds more than one evaluation, however
 //! many steps there are, at the price of evaluating twice.
+//!
+//! It begins near the noise that the measurement itself flows from, walked back by the same steps: `blend` of that and the rest fresh noise.
 
 use super::descent::{Memory, dot};
 use super::ends::{Ends, path_of};
@@ -43,11 +45,14 @@ pub struct DFlow {
     pub rounds: usize,
     /// Moves that L-BFGS remembers.
     pub memory: usize,
+    /// Share, from 0 to 1, of the start that is what a sample looking like the measurement flows back to; the rest is noise. Of costs that are no
+    /// linear measurement there is no such sample, and the start is noise alone.
+    pub blend: f64,
 }
 
 impl Default for DFlow {
     fn default() -> Self {
-        Self { steps: 6, rounds: 20, memory: 10 }
+        Self { steps: 6, rounds: 20, memory: 10, blend: 0.05 }
     }
 }
 
@@ -64,6 +69,11 @@ impl DFlow {
                 let remedy = "it must be at least 1";
                 return Err(MethodError::Setting { setting, value: "0".into(), remedy });
             }
+        }
+        if !(0.0..=1.0).contains(&self.blend) {
+            let remedy =
+                "it is a share, from 0 (noise alone) to 1 (the measurement walked back alone); 0.05 is published";
+            return Err(MethodError::Setting { setting: "blend", value: self.blend.to_string(), remedy });
         }
         Ok(())
     }
@@ -83,7 +93,16 @@ impl DFlow {
         self.check()?;
         let path = path_of(problem.field, "d_flow")?;
         let times = self.times(problem.schedule.times());
-        let (like, mut walks, mut pulls) = (x.clone(), 1, 0);
+        let (mut walks, mut pulls) = (1, 0);
+        let x = match problem.cost.linear().filter(|_| self.blend > 0.0) {
+            None => x,
+            Some(linear) => {
+                walks += 1;
+                let back = linear.operator.adjoint(linear.measured.clone()) / linear.operator.bound();
+                inverted(problem, path, &times, shaped(back, &x))? * self.blend + x * (1.0 - self.blend)
+            }
+        };
+        let like = x.clone();
         let mut here = walk(problem, path, &times, x)?;
         for (point, t) in here.points.iter().zip(&times) {
             rows::check_finite(point, &Times::all(*t, point.dims()[0]), "the steered state")?;
@@ -147,13 +166,29 @@ fn walk<const D: usize>(
     let mut points = vec![x];
     for (k, leg) in times.windows(2).enumerate() {
         let (x, from) = (points[k].clone(), Times::all(leg[0], points[k].dims()[0]));
-        let velocity = problem.field.velocity(x.clone(), &from, problem.condition);
+        let velocity = problem.velocity(x.clone(), &from)?;
         let next = Ends::of(path, x, velocity, leg[0]).at(path, leg[1]);
         points.push(next);
     }
     let end = rows::flatten(points[times.len() - 1].clone());
     let value = problem.cost.value(end.clone()) + rows::sum(end * 0.0);
     Ok(Walk { value: rows::host(value)?, points })
+}
+
+/// Where the flow came from to be at `x` in the end: the same steps walked back, each with the velocity at its end.
+fn inverted<const D: usize>(
+    problem: &Problem<'_, D>,
+    path: &Path,
+    times: &[f64],
+    mut x: Tensor<D>,
+) -> Result<Tensor<D>, MethodError> {
+    for leg in times.windows(2).rev() {
+        let from = Times::all(leg[1], x.dims()[0]);
+        let velocity = problem.velocity(x.clone(), &from)?;
+        x = Ends::of(path, x, velocity, leg[1]).at(path, leg[0]);
+        rows::check_finite(&x, &from, "the measurement walked back")?;
+    }
+    Ok(x)
 }
 
 /// The cost's gradient at the end of a walk, pulled back to its beginning step by step.

@@ -58,7 +58,7 @@ impl Dps {
                 let shift = pulled * -rate;
                 Ends { source: ends.source + shift.clone(), data: ends.data + shift }
             } else {
-                let velocity = problem.field.velocity(x.clone(), &from, problem.condition);
+                let velocity = problem.velocity(x.clone(), &from)?;
                 Ends::of(path, x, velocity, leg[0])
             };
             x = ends.at(path, leg[1]);

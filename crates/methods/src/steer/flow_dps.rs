@@ -62,7 +62,7 @@ impl FlowDps {
         let (dims, device, dtype) = (x.dims(), x.device(), x.dtype());
         for (step, leg) in problem.schedule.times().windows(2).enumerate() {
             let from = Times::all(leg[0], dims[0]);
-            let velocity = problem.field.velocity(x.clone(), &from, problem.condition);
+            let velocity = problem.velocity(x.clone(), &from)?;
             let Ends { source, data } = Ends::of(path, x, velocity, leg[0]);
             let mut fitted = data.clone();
             for _ in 0..self.inner {

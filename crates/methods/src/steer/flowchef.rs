@@ -124,7 +124,7 @@ impl FlowChef {
         let (batch, steps) = (x.dims()[0], problem.schedule.steps());
         for (step, leg) in problem.schedule.times().windows(2).enumerate() {
             let (from, to) = (Times::all(leg[0], batch), leg[1]);
-            let velocity = problem.field.velocity(x.clone(), &from, problem.condition);
+            let velocity = problem.velocity(x.clone(), &from)?;
             let mut ends = Ends::of(path, x, velocity, leg[0]);
             if within(self.window, leg[0]) && (self.last_step || step + 1 < steps) {
                 // The velocity is a number from here on: whatever moves the point moves both ends with it.

@@ -63,6 +63,7 @@ impl FreeDom {
         let steps = problem.schedule.steps();
         let mut stepper = Stepper::new(problem.field, x, problem.condition, &self.solver, problem.schedule, None)?;
         loop {
+            problem.go_on()?;
             let (t, x) = (stepper.time(), stepper.state().clone());
             let last = stepper.done() + 1 >= steps;
             if stepper.done() < steps && within(self.window, t) && (self.last_step || !last) {

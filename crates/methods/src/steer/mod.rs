@@ -52,7 +52,7 @@ pub use sensor::Sensor;
 pub use through::Lifted;
 
 use crate::MethodError;
-use base::{Condition, Key, Tensor};
+use base::{Condition, Key, Tensor, Times};
 use flow::{Field, Schedule, rows};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,24 @@ pub struct Problem<'a, const D: usize> {
     pub key: Key,
     /// Numbers of the samples, one per row: what they draw depends on these alone.
     pub indices: &'a [u64],
+    /// Whether to stop, asked before every evaluation of the field.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+impl<const D: usize> Problem<'_, D> {
+    /// The velocity at `x`, times `t`.
+    ///
+    /// # Errors
+    /// [`MethodError::Stopped`].
+    pub(crate) fn velocity(&self, x: Tensor<D>, t: &Times) -> Result<Tensor<D>, MethodError> {
+        self.go_on()?;
+        Ok(self.field.velocity(x, t, self.condition))
+    }
+
+    /// [`MethodError::Stopped`] once somebody asked to stop.
+    pub(crate) fn go_on(&self) -> Result<(), MethodError> {
+        if (self.stop)() { Err(MethodError::Stopped) } else { Ok(()) }
+    }
 }
 
 /// Steered samples and what they cost.
@@ -142,6 +160,19 @@ impl Steering {
         !matches!(self, Self::OtOde(_) | Self::DFlow(_))
     }
 
+    /// Its `κ`, where its steps are measured by one.
+    pub fn kappa(&self) -> Option<f64> {
+        match self {
+            Self::FlowChef(FlowChef { rule: Rule::Descent { kappa }, .. }) => Some(*kappa),
+            Self::FlowChef(_) | Self::OtOde(_) | Self::DFlow(_) => None,
+            Self::Mpgd(m) => Some(m.kappa),
+            Self::Dps(m) => Some(m.kappa),
+            Self::FreeDom(m) => Some(m.kappa),
+            Self::PnpFlow(m) => Some(m.kappa),
+            Self::FlowDps(m) => Some(m.kappa),
+        }
+    }
+
     /// The same with `κ`, where it has one, and with leave to use 2 and more if `unstable`.
     pub fn with(mut self, kappa: Option<f64>, unstable: bool) -> Self {
         let (own, free) = match &mut self {
@@ -204,7 +235,8 @@ impl Steering {
     ///
     /// # Errors
     /// [`MethodError::Setting`] for settings out of range; [`MethodError::Flow`] for a field that does not know its path, a
-    /// state that runs away, or what a solver says; [`MethodError::Steering`] for a cost that the method cannot read.
+    /// state that runs away, or what a solver says; [`MethodError::Steering`] for a cost that the method cannot read;
+    /// [`MethodError::Stopped`] where somebody asked to stop.
     pub fn run<const D: usize>(&self, problem: &Problem<'_, D>, x: Tensor<D>) -> Result<Steered<D>, MethodError> {
         if problem.indices.len() != x.dims()[0] {
             let (points, numbers) = (x.dims()[0], problem.indices.len());

@@ -47,7 +47,7 @@ impl Mpgd {
         let rate = self.kappa / problem.cost.curvature();
         for leg in problem.schedule.times().windows(2) {
             let from = Times::all(leg[0], x.dims()[0]);
-            let velocity = problem.field.velocity(x.clone(), &from, problem.condition);
+            let velocity = problem.velocity(x.clone(), &from)?;
             let Ends { source, data } = Ends::of(path, x, velocity, leg[0]);
             let data = data.clone() - gradient(problem.cost, &data) * rate;
             x = Ends { source, data }.at(path, leg[1]);

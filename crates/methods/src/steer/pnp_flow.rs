@@ -74,7 +74,7 @@ impl PnpFlow {
                 let key = problem.key.fold((step * self.draws + draw) as u64);
                 let noise: Tensor<D> = key.normal_tensor(problem.indices, dims, &device).cast(dtype);
                 let point = Ends { source: noise, data: z.clone() }.at(path, t);
-                let velocity = problem.field.velocity(point.clone(), &at, problem.condition);
+                let velocity = problem.velocity(point.clone(), &at)?;
                 sum = sum + Ends::of(path, point, velocity, t).data;
             }
             x = sum / self.draws as f64;

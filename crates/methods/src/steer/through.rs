@@ -21,7 +21,7 @@ pub struct Through<const D: usize> {
 /// The covector may depend on the estimate's value: it is held still while the estimate is differentiated.
 ///
 /// # Errors
-/// [`MethodError::Steering`] where the field leaves no tape.
+/// [`MethodError::Steering`] where the field leaves no tape; [`MethodError::Stopped`].
 pub fn through<const D: usize>(
     problem: &Problem<'_, D>,
     path: &Path,
@@ -55,7 +55,7 @@ pub(super) fn recorded<const D: usize>(
 ) -> Result<Recorded<D>, MethodError> {
     let times = Times::all(t, x.dims()[0]);
     let leaf = x.clone().detach().autodiff().require_grad();
-    let velocity = problem.field.velocity(leaf.clone(), &times, problem.condition);
+    let velocity = problem.velocity(leaf.clone(), &times)?;
     let ends = Ends::of(path, leaf.clone(), velocity.clone(), t);
     if !(velocity.is_autodiff() && velocity.is_tracked()) {
         return Err(MethodError::Steering(

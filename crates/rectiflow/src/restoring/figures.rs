@@ -1,13 +1,18 @@
-//! How near restored pictures are to their originals, and how well they fit what was known.
+//! How near restored pictures and recordings are to their originals, and how well they fit what was known.
 
+use super::Window;
 use crate::{Context, Error, assets};
 use base::{Tensor, TensorData};
 use methods::steer::Sensor;
-use metrics::{Lpips, LpipsConfig, LpipsNet, psnr, ssim};
+use metrics::{
+    Lpips, LpipsConfig, LpipsNet, psnr,
+    sound::{log_mel_l1, log_spectral_distance, si_sdr},
+    ssim,
+};
 use serde::Serialize;
 
-/// Means over the pictures of one method.
-#[derive(Clone, Debug, Serialize)]
+/// Means over the pictures or recordings of one method.
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Figures {
     /// The method; `degraded` for what came in.
     pub method: String,
@@ -23,6 +28,9 @@ pub struct Figures {
     pub ssim: Option<f64>,
     /// Learned perceptual distance, smaller is nearer.
     pub lpips: Option<f64>,
+    /// Of recordings: how near what stands in the gaps is to the originals there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heard: Option<Heard>,
     /// Root mean square of what the pictures measure minus what was measured; of what was rounded, how far they lie outside its box.
     pub residual: f64,
     /// Evaluations of the network per picture.
@@ -31,6 +39,48 @@ pub struct Figures {
     pub differentiated: usize,
     /// Seconds for all pictures.
     pub seconds: f64,
+}
+
+/// Means over gaps.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Heard {
+    /// Scale-invariant signal-to-distortion ratio of the gap's samples in dB; of what is silent at either side no ratio is told. A phase that
+    /// was invented makes it low however alike two sounds are.
+    pub si_sdr: Option<f64>,
+    /// Log-spectral distance in dB over the frames in the gap, magnitudes under the model's floor counted as it; smaller is nearer.
+    pub spectral_distance: f64,
+    /// Standard error of that mean.
+    pub spectral_error: f64,
+    /// Mean difference of log-mel cells in the gap, natural logarithms.
+    pub mel_l1: f64,
+}
+
+/// Compares excerpts with their originals, each `(made, original)`.
+///
+/// # Errors
+/// Sounds that are not finite.
+pub(crate) fn heard(window: &Window, pairs: &[(&Vec<f32>, &Vec<f32>)]) -> Result<Heard, Error> {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+    let (mut ratios, mut distances, mut cells) = (Vec::new(), Vec::new(), Vec::new());
+    for (made, original) in pairs {
+        let [a, b] = [made, original].map(|sound| &sound[window.gap()]);
+        if [a, b].iter().all(|side| side.iter().any(|v| v.abs() > 1e-6)) {
+            ratios.push(si_sdr(a, b)?);
+        }
+        let [(a, bins), (b, _)] = [made, original].map(|sound| window.spectrum(sound));
+        distances.push(log_spectral_distance(&a, &b, bins, window.floor())?);
+        let [a, b] = [made, original].map(|sound| window.inside(sound));
+        cells.push(log_mel_l1(&a?, &b?)?);
+    }
+    let middle = mean(&distances);
+    let spread: f64 = distances.iter().map(|v| (v - middle).powi(2)).sum();
+    let count = distances.len() as f64;
+    Ok(Heard {
+        si_sdr: (!ratios.is_empty()).then(|| mean(&ratios)),
+        spectral_distance: middle,
+        spectral_error: (spread / (count - 1.0).max(1.0) / count.max(1.0)).sqrt(),
+        mel_l1: mean(&cells),
+    })
 }
 
 /// Who compares.
@@ -135,6 +185,9 @@ pub fn residual(sensor: &Sensor, pictures: &[f32], measured: &[f32]) -> Result<f
 /// The figures as text.
 pub fn table(rows: &[Figures]) -> String {
     let number = |v: Option<f64>, digits: usize| v.map_or("–".into(), |v| format!("{v:.digits$}"));
+    if rows.iter().any(|row| row.heard.is_some()) {
+        return of_sound(rows);
+    }
     let mut text =
         String::from("method       PSNR dB  ± s.e.    hole     SSIM    LPIPS  residual   NFE  backward  seconds\n");
     for row in rows {
@@ -150,6 +203,23 @@ pub fn table(rows: &[Figures]) -> String {
             row.nfe,
             row.differentiated,
             row.seconds
+        );
+    }
+    text
+}
+
+/// Those of recordings.
+fn of_sound(rows: &[Figures]) -> String {
+    let mut text =
+        String::from("method       SI-SDR dB   LSD dB  ± s.e.   mel L1  residual   NFE  backward  seconds\n");
+    for Figures { method, heard, residual, nfe, differentiated, seconds, .. } in rows {
+        let number = |of: &dyn Fn(&Heard) -> Option<f64>| {
+            heard.as_ref().and_then(of).map_or("–".into(), |v| format!("{v:.2}"))
+        };
+        let (ratio, cells) = (number(&|h| h.si_sdr), number(&|h| Some(h.mel_l1)));
+        let (far, error) = (number(&|h| Some(h.spectral_distance)), number(&|h| Some(h.spectral_error)));
+        text += &format!(
+            "{method:<11} {ratio:>10} {far:>8} {error:>7} {cells:>8} {residual:>9.1e} {nfe:>5} {differentiated:>9} {seconds:>8.1}\n"
         );
     }
     text

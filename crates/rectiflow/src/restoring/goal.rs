@@ -56,7 +56,7 @@ pub(crate) struct Goal {
 
 impl Goal {
     /// Holds `model` to `measured`, what `sensor` keeps of pictures; `space` is where a flow of latents is held, by habit on the
-    /// latents for holes and through the decoder else.
+    /// latents for holes that leave them known, and through the decoder else.
     ///
     /// # Errors
     /// [`Error::Usage`] for a space that this model or task does not have; what encoding says.
@@ -68,7 +68,7 @@ impl Goal {
         (space, pulls): (Option<Space>, Vec<Pull>),
         context: &mut Context,
     ) -> Result<Self, Error> {
-        let space = space_of(model, task, noise, (space, !pulls.is_empty()))?;
+        let space = space_of(model, (task, sensor), noise, (space, !pulls.is_empty()))?;
         let picture = model.picture()?;
         let made = |(sensor, pulls): (Sensor, Vec<Pull>), measured, decoder| Self {
             sensor,
@@ -82,13 +82,7 @@ impl Goal {
         match space {
             None => Ok(made((sensor.clone(), pulls), measured.to_vec(), None)),
             Some(Space::Latent) => {
-                let known = known(sensor, model.picture()?, model.moved())?;
-                let mask = Mask::new(known).map_err(|error| {
-                    Error::Usage(format!(
-                        "--task inpaint in latents: {error}; one latent is {} pixels wide, give --cost decoder",
-                        model.picture().map_or(0, |[_, _, w]| w) / model.moved().image().map_or(1, |[_, _, w]| w)
-                    ))
-                })?;
+                let mask = masked(sensor, model)?;
                 let latents = model.encode(measured, context)?;
                 let size = model.moved().numel();
                 let rows = Tensor::<2>::from_data(
@@ -121,7 +115,7 @@ impl Goal {
     /// network that is not differentiated.
     pub fn check<'m>(
         model: &dyn Steerable,
-        (task, noise): (&Task, f64),
+        (task, sensor, noise): (&Task, &Sensor, f64),
         (space, pulled): (Option<Space>, bool),
         methods: impl Iterator<Item = &'m Steering> + Clone,
     ) -> Result<(), Error> {
@@ -131,7 +125,11 @@ impl Goal {
                 task.name()
             )));
         }
-        let decoded = space_of(model, task, noise, (space, pulled))? == Some(Space::Decoder);
+        let held = space_of(model, (task, sensor), noise, (space, pulled))?;
+        if held == Some(Space::Latent) {
+            masked(sensor, model)?;
+        }
+        let decoded = held == Some(Space::Decoder);
         let linear = !decoded && !pulled && task.is_linear();
         if methods.clone().any(Steering::differentiates) {
             model.check_taped()?;
@@ -194,7 +192,7 @@ impl Goal {
 /// Where the flow is held; none where it moves pictures.
 fn space_of(
     model: &dyn Steerable,
-    task: &Task,
+    (task, sensor): (&Task, &Sensor),
     noise: f64,
     (asked, pulled): (Option<Space>, bool),
 ) -> Result<Option<Space>, Error> {
@@ -219,9 +217,39 @@ fn space_of(
             "--cost latent: what --toward names are pictures, and latents are none; use --cost decoder".into(),
         )),
         Some(space) => Ok(Some(space)),
-        None if holes && noise == 0.0 && !pulled => Ok(Some(Space::Latent)),
+        None if holes && noise == 0.0 && !pulled && leaves(sensor, model)? => Ok(Some(Space::Latent)),
         None => Ok(Some(Space::Decoder)),
     }
+}
+
+/// Least share of what is known of the pixels that must be known of the latents, where nobody says where to hold a flow.
+const LEAST: f64 = 0.25;
+
+/// Whether a hole leaves enough latents: one of scattered pixels touches almost all, and the flow would hardly be told anything.
+fn leaves(sensor: &Sensor, model: &dyn Steerable) -> Result<bool, Error> {
+    let share = |known: &[bool]| known.iter().filter(|known| **known).count() as f64 / known.len() as f64;
+    let pixels: Vec<bool> = seen(sensor)?.iter().map(|value| *value != 0.0).collect();
+    // Latents that do not divide the pictures are nobody's habit.
+    let [_, h, w] = model.picture()?;
+    let [_, rows, columns] = model.moved().image()?;
+    if !h.is_multiple_of(rows) || !w.is_multiple_of(columns) {
+        return Ok(false);
+    }
+    Ok(share(&known(sensor, model.picture()?, model.moved())?) >= LEAST * share(&pixels))
+}
+
+/// What a mask leaves of ones.
+fn seen(sensor: &Sensor) -> Result<Vec<f32>, Error> {
+    host(sensor.forward(Tensor::<2>::ones([1, sensor.sizes().0], &base::Device::flex())))
+}
+
+/// The mask of latents that the hole of `sensor` leaves.
+fn masked(sensor: &Sensor, model: &dyn Steerable) -> Result<Mask, Error> {
+    let known = known(sensor, model.picture()?, model.moved())?;
+    Mask::new(known).map_err(|error| {
+        let wide = model.picture().map_or(0, |[_, _, w]| w) / model.moved().image().map_or(1, |[_, _, w]| w);
+        Error::Usage(format!("--cost latent: {error}; one latent is {wide} pixels wide, give --cost decoder"))
+    })
 }
 
 /// Which latents, `[c h w]`, are known: those all of whose pixels are.
@@ -232,8 +260,7 @@ fn known(sensor: &Sensor, [_, h, w]: [usize; 3], latent: Shape) -> Result<Vec<bo
             "--cost latent: latents of {rows} x {columns} do not divide pictures of {h} x {w}; use --cost decoder"
         )));
     }
-    let ones = Tensor::<2>::ones([1, sensor.sizes().0], &base::Device::flex());
-    let pixels = host(sensor.forward(ones))?;
+    let pixels = seen(sensor)?;
     let mut cells = vec![true; rows * columns];
     for (i, _) in pixels[..h * w].iter().enumerate().filter(|(_, value)| **value == 0.0) {
         cells[i / w / (h / rows) * columns + i % w / (w / columns)] = false;
@@ -311,8 +338,15 @@ mod tests {
         let method = FlowChef { rule: Rule::Descent { kappa: 1.0 }, last_step: true, ..FlowChef::default() };
         let key = base::Key::of(0, RandomStream::RestoreNoise);
         let cost = goal.cost(0..1, &base::Device::flex()).unwrap();
-        let problem =
-            Problem { field: &*field, condition: &condition, cost: &*cost, schedule: &schedule, key, indices: &[0] };
+        let problem = Problem {
+            field: &*field,
+            condition: &condition,
+            cost: &*cost,
+            schedule: &schedule,
+            key,
+            indices: &[0],
+            stop: &|| false,
+        };
         let x = key.normal_tensor(&[0], [0, 16 * 8 * 12], &base::Device::flex());
         let made = host(Steering::FlowChef(method).run(&problem, x).unwrap().x).unwrap();
         let wanted = model.encode(&measured, &mut context).unwrap();
@@ -324,6 +358,38 @@ mod tests {
         assert!(gap(false) < 1e-4 && gap(true) > 0.1, "{} {}", gap(false), gap(true));
         let kept: f32 = wanted.iter().map(|v| v * v).sum::<f32>() / wanted.len() as f32;
         assert!(kept > 1e-4, "the picture says something: {kept}");
+    }
+
+    /// By habit a square hole is held on the latents; a tenth of the pixels scattered, which leaves almost no latent known, through the
+    /// decoder, and a method that solves is refused then before anything is opened, as it is where latents are insisted on and none is left.
+    ///
+    /// Mutants: holes on latents whatever they leave; a check that does not look at the mask.
+    #[test]
+    fn holes_that_touch_all_latents_are_held_through_the_decoder() {
+        let mut context = Context::silent();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/flux_schnell_tiny");
+        let (beside, size, shape) = (Beside::default(), Some([32, 48]), [3, 32, 48]);
+        let precision = Default::default();
+        let change = Change { model: &folder, beside: &beside, size, steps: Some(4), guidance: None, precision };
+        let model = Pictures::open(&change, &mut context).unwrap();
+        let square = Task::Inpaint(Hole::Box([10, 17, 9, 16]));
+        let dots = Task::Inpaint(Hole::Scattered { share: 0.3, seed: 0 });
+        for (task, space) in [(&square, Space::Latent), (&dots, Space::Decoder)] {
+            let sensor = task.sensor(shape).unwrap();
+            let measured = vec![0.0; sensor.sizes().1];
+            let goal = Goal::new(&model, task, &sensor, (&measured, 0.0), (None, vec![]), &mut context).unwrap();
+            assert_eq!(goal.space(), Some(space), "{}", task.words());
+        }
+        let solving = Steering::PnpFlow(Default::default());
+        let check = |task: &Task, space| {
+            let sensor = task.sensor(shape).unwrap();
+            Goal::check(&model, (task, &sensor, 0.0), (space, false), std::iter::once(&solving))
+                .map_err(|e| e.to_string())
+        };
+        assert!(check(&square, None).is_ok());
+        assert!(check(&dots, None).unwrap_err().contains("--cost latent"));
+        let most = Task::Inpaint(Hole::Scattered { share: 0.9, seed: 0 });
+        assert!(check(&most, Some(Space::Latent)).unwrap_err().contains("one latent is 4 pixels wide"));
     }
 
     /// Through a decoder the step is measured by misfit and pull together: beside a pull that outweighs it a thousandfold the task hardly

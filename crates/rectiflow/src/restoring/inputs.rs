@@ -215,7 +215,10 @@ pub(super) fn is_numbers(file: &Path) -> bool {
 }
 
 /// What is measured by a mask: nothing where it hides.
-fn kept(values: Vec<f32>, sensor: &Sensor, device: &Device) -> Result<Vec<f32>, Error> {
+///
+/// # Errors
+/// A device that cannot be read.
+pub(crate) fn kept(values: Vec<f32>, sensor: &Sensor, device: &Device) -> Result<Vec<f32>, Error> {
     let (n, m) = sensor.sizes();
     match sensor.operator() {
         Some(operator) if n == m && operator.is_flat() => {

@@ -1,16 +1,20 @@
-//! Restoration of a folder of pictures: what was done to them, what comes in, who judges, what is written.
+//! Restoration of a folder of pictures or recordings: what was done to them, what comes in, who judges, what is written.
 
 pub mod figures;
+mod gap;
 mod goal;
 pub mod inputs;
 mod options;
 pub mod page;
+pub(crate) mod recordings;
 mod run;
 pub(crate) mod sensed;
 pub mod task;
 mod toward;
+mod window;
 
-pub use figures::{Figures, Judge};
+pub use figures::{Figures, Heard, Judge};
+pub use gap::Gap;
 pub(crate) use goal::Goal;
 pub use goal::Space;
 pub use inputs::Inputs;
@@ -19,6 +23,7 @@ pub(crate) use run::{Run, told};
 pub use task::{Blur, Hole, Task};
 pub(crate) use toward::Pull;
 pub use toward::{Class, Picture, Toward};
+pub(crate) use window::Window;
 
 use crate::Error;
 use methods::steer::{Preset, Steering};

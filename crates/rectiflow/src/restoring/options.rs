@@ -1,11 +1,11 @@
 //! What somebody says of a task beside its name: every option belongs to one task, and is refused with any other.
 
-use super::{Blur, Hole, Task};
+use super::{Blur, Gap, Hole, Task};
 use crate::Error;
 use std::path::PathBuf;
 
 /// Names of all tasks.
-pub const TASKS: [&str; 8] = ["inpaint", "super", "deblur", "colour", "sense", "dequantise", "jpeg", "phase"];
+pub const TASKS: [&str; 9] = ["inpaint", "gap", "super", "deblur", "colour", "sense", "dequantise", "jpeg", "phase"];
 
 /// The options of all tasks; none is given by default.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,8 @@ pub struct TaskOptions {
     pub scattered: Option<f64>,
     /// Pixels hidden under strokes of a brush, their share.
     pub strokes: Option<f64>,
+    /// A gap of recordings: `0.1` or `0.5,0.1`, in seconds.
+    pub gap: Option<String>,
     /// How many times smaller.
     pub scale: Option<usize>,
     /// Whether smaller by cubic convolution and not by averages.
@@ -55,6 +57,7 @@ impl Task {
             .chain([("--strokes", o.strokes.is_some())])
             .map(|(option, given)| (option, "inpaint", given));
         let others = [
+            ("--gap", "gap", o.gap.is_some()),
             ("--scale", "super", o.scale.is_some()),
             ("--bicubic", "super", o.bicubic),
             ("--taps", "deblur", o.taps.is_some()),
@@ -92,6 +95,16 @@ impl Task {
                     );
                 }
             })),
+            "gap" => match o.gap {
+                Some(gap) => Ok(Self::Gap(Gap::parse(&gap, o.seed)?)),
+                None => usage("--task gap: say how many seconds are lost, and from where, with --gap".into()),
+            },
+            // Named because people look for it.
+            "declip" => usage(
+                "--task declip: what clipping leaves are samples and bounds on samples, and the flows of sound here move pictures of \
+                 magnitudes, which keep neither; nothing here can be held to it"
+                    .into(),
+            ),
             "super" => Ok(Self::Super { scale: o.scale.unwrap_or(2), bicubic: o.bicubic }),
             "deblur" => {
                 let gaussian = if o.taps.is_some() { "--taps" } else { "--sigma" };
@@ -135,6 +148,7 @@ mod tests {
             ("--mask", "inpaint", TaskOptions { mask: Some("x.png".into()), ..none() }),
             ("--scattered", "inpaint", TaskOptions { scattered: Some(0.5), ..none() }),
             ("--strokes", "inpaint", TaskOptions { strokes: Some(0.5), ..none() }),
+            ("--gap", "gap", TaskOptions { gap: Some("0.5,0.1".into()), ..none() }),
             ("--scale", "super", TaskOptions { scale: Some(4), ..none() }),
             ("--bicubic", "super", TaskOptions { bicubic: true, ..none() }),
             ("--taps", "deblur", TaskOptions { taps: Some(5), ..none() }),
@@ -165,6 +179,8 @@ mod tests {
         refused("deblur", TaskOptions { motion: Some(3.0), sigma: Some(1.0), ..none() }, "--sigma and --motion");
         refused("inpaint", TaskOptions { strokes: Some(0.3), scattered: Some(0.3), ..none() }, "give one");
         refused("inpaint", none(), "--strokes");
+        refused("gap", none(), "--gap");
+        refused("declip", none(), "magnitudes");
         refused("sharpen", none(), "dequantise");
     }
 }

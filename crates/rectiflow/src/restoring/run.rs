@@ -13,6 +13,7 @@ use crate::{
 use base::{Key, RandomStream};
 use flow::Field;
 use methods::steer::{Lifted, Problem, Steering};
+use std::sync::atomic::Ordering;
 
 /// Everything one method needs.
 pub(crate) struct Run<'a> {
@@ -26,7 +27,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The restored pictures as a screen would show them, evaluations, and how many were differentiated.
+    /// The restored pictures as a screen would show them (of sound as they are), evaluations, and how many were differentiated.
     pub fn restore(
         &self,
         steering: &Steering,
@@ -49,6 +50,9 @@ impl Run<'_> {
         let (total, together) = (self.goal.count(), self.goal.together(config.batch));
         let (mut moved, mut nfe, mut differentiated) = (Vec::with_capacity(total * shape.numel()), 0, 0);
         context.tell(Event::Begin { what: steering.name(), total: total as u64 });
+        // A batch may be hundreds of evaluations.
+        let switch = context.stop.clone();
+        let stop = || switch.load(Ordering::Relaxed);
         for first in (0..total).step_by(together) {
             context.go_on()?;
             let rows = first..total.min(first + together);
@@ -64,6 +68,7 @@ impl Run<'_> {
                 schedule: &schedule,
                 key,
                 indices: &indices,
+                stop: &stop,
             };
             let steered = steering.run(&problem, x)?;
             (nfe, differentiated) = (steered.nfe, steered.differentiated);
@@ -72,8 +77,11 @@ impl Run<'_> {
         }
         context.tell(Event::End);
         drop(field);
-        let restored = self.model.decode(&moved, context)?;
-        Ok((restored.into_iter().map(|v| v.clamp(-1.0, 1.0)).collect(), nfe, differentiated))
+        let mut restored = self.model.decode(&moved, context)?;
+        if self.model.hearing().is_none() {
+            restored.iter_mut().for_each(|v| *v = v.clamp(-1.0, 1.0));
+        }
+        Ok((restored, nfe, differentiated))
     }
 }
 

@@ -1,5 +1,7 @@
-//! What was done to pictures and is to be undone: a hole, fewer pixels, a blur, no colour, few numbers, rounding, lost phases.
+//! What was done to pictures or recordings and is to be undone: a hole, a gap, fewer pixels, a blur, no colour, few numbers, rounding, lost
+//! phases.
 
+use super::Gap;
 use crate::Error;
 use base::{Key, RandomStream};
 use data::{DataConfig, Split};
@@ -16,6 +18,8 @@ use std::path::{Path, PathBuf};
 pub enum Task {
     /// Part of every picture is unknown.
     Inpaint(Hole),
+    /// A stretch of every recording is unknown.
+    Gap(Gap),
     /// Fewer pixels are known.
     Super {
         /// How many times fewer on each side.
@@ -120,6 +124,7 @@ impl Task {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Inpaint(_) => "inpaint",
+            Self::Gap(_) => "gap",
             Self::Super { .. } => "super",
             Self::Deblur(_) => "deblur",
             Self::Colour => "colour",
@@ -145,6 +150,7 @@ impl Task {
             Self::Inpaint(Hole::Strokes { share, seed }) => {
                 format!("strokes over {:.0} % of the pixels (seed {seed})", 100.0 * share)
             }
+            Self::Gap(gap) => gap.words(),
             Self::Super { scale, bicubic: false } => format!("averages of {scale} x {scale} pixels"),
             Self::Super { scale, bicubic: true } => format!("bicubic pixels, {scale} x {scale} times fewer"),
             Self::Deblur(Blur::Gaussian { taps, sigma }) => {
@@ -192,6 +198,11 @@ impl Task {
         let refused = |error: MethodError| Error::Usage(format!("--task {}: {error}", self.name()));
         Ok(match self {
             Self::Inpaint(hole) => Sensor::linear(hole.mask(shape, &refused)?),
+            Self::Gap(_) => {
+                return Err(Error::Usage(
+                    "--task gap: it is of recordings, and this model draws pictures; a flow over a codec of sound hears them".into(),
+                ));
+            }
             Self::Super { scale, bicubic: false } => {
                 Sensor::linear(Separable::pooling(shape, *scale).map_err(refused)?)
             }
@@ -261,7 +272,9 @@ impl Task {
         match self {
             Self::Super { scale, .. } => Some([c, h / scale, w / scale]),
             Self::Colour => Some([1, h, w]),
-            Self::Inpaint(_) | Self::Deblur(_) | Self::Dequantise { .. } | Self::Jpeg { .. } => Some([c, h, w]),
+            Self::Inpaint(_) | Self::Gap(_) | Self::Deblur(_) | Self::Dequantise { .. } | Self::Jpeg { .. } => {
+                Some([c, h, w])
+            }
             Self::Sense { .. } | Self::Phase => None,
         }
     }

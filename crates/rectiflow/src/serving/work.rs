@@ -210,7 +210,7 @@ impl Opened {
                 }
                 let method = &work.method.0;
                 method.check().map_err(|error| Error::Usage(format!("--method {}: {error}", method.name())))?;
-                Goal::check(model, (&work.task, 0.0), (None, false), std::iter::once(method))?;
+                Goal::check(model, (&work.task, &sensor, 0.0), (None, false), std::iter::once(method))?;
                 self.told(&work.asked).map(drop)
             }
             Work::Edit(work) => {

@@ -16,10 +16,17 @@ pub use library::{LibraryConfig, Part, library, prepare};
 pub use pictures::MelPictures;
 pub use source::{MixtureSource, held_out, libraries};
 
-use crate::Error;
+use crate::{Error, recipe::Separate};
 use data::DataConfig;
 
 pub(crate) use crate::recipe::check_recordings;
+
+/// How a flow that draws pictures of sound hears: the keys it shares with task `separate`, and the recordings its codec learned from.
+#[derive(Clone, Debug)]
+pub(crate) struct Hearing {
+    pub task: Separate,
+    pub data: DataConfig,
+}
 
 /// The recordings of `data`, for the errors that name them.
 ///

@@ -11,7 +11,7 @@ mod trained;
 pub(crate) use layers::{Layers, without};
 pub(crate) use shelf::Shelf;
 
-use crate::{Context, Error, asked::Classes, device::Chosen, recipe::SampleConfig};
+use crate::{Context, Error, asked::Classes, device::Chosen, recipe::SampleConfig, sound::Hearing};
 use base::{Condition, Device, Shape, Taps, Tensor};
 use flow::{Field, guidance::GuidanceConfig};
 use kernels::Precision;
@@ -44,6 +44,11 @@ pub(crate) trait Steerable {
     /// # Errors
     /// [`Error::Usage`] for a model of something else.
     fn picture(&self) -> Result<[usize; 3], Error>;
+
+    /// How its pictures are heard, where they are pictures of sound.
+    fn hearing(&self) -> Option<Hearing> {
+        None
+    }
 
     /// What its flow moves: pictures, or latents of them.
     fn moved(&self) -> Shape;

@@ -3,6 +3,7 @@
 use super::{Decoder, Layers, Steerable, Way, tape};
 use crate::{
     Context, Error, Model, asked::Classes, codec::Codec, device::Chosen, host::host, memory, recipe::SampleConfig,
+    sound::Hearing,
 };
 use base::{Condition, Device, Shape, Taps, Tensor, TensorData};
 use flow::{Field, guidance::GuidanceConfig};
@@ -54,6 +55,11 @@ impl Steerable for Model {
 
     fn picture(&self) -> Result<[usize; 3], Error> {
         Ok(self.drawn().image()?)
+    }
+
+    fn hearing(&self) -> Option<Hearing> {
+        let recipe = &self.codec.as_ref()?.recipe;
+        Some(Hearing { task: recipe.codec.heard()?, data: recipe.data.clone() })
     }
 
     fn moved(&self) -> Shape {

@@ -2,16 +2,16 @@
 //!
 //! `(A x)(p) = Σ_k w(k) x(p - k)`, so that a point comes out as the kernel's own picture; the adjoint reads the weights the other way round.
 
-use super::Operator;
+use super::{Operator, norm};
 use crate::MethodError;
 use base::Tensor;
 
-/// Multiplications that finding the bound may take; beyond it stands what no kernel exceeds, which large images come near.
+/// Multiplications that finding the bound may take.
 const EFFORT: usize = 2_000_000_000;
+/// Rounds that are worth beginning it.
+const LEAST: usize = 40;
 /// Weights at most: each is an operation on the whole image, twice in every step.
 const TAPS: usize = 4096;
-/// Rounds of power iteration.
-const ROUNDS: usize = 400;
 /// Points that a pixel of a motion is sampled at.
 const FINE: usize = 64;
 
@@ -119,25 +119,48 @@ impl Kernel {
         sum.map_or_else(|| x.zeros_like(), |sum| sum.reshape([b, c * h * w]))
     }
 
-    /// The largest eigenvalue of `A Aᵀ` by power iteration on one channel, or where that is too much work the square of the sum of all
-    /// weights' sizes, which it does not exceed.
+    /// The largest eigenvalue of `A Aᵀ`, of one channel; where finding it is too much work, what it does not exceed.
     fn largest(&self) -> f64 {
         let [_, h, w] = self.shape;
-        if 2 * ROUNDS * self.taps.len() * h * w > EFFORT {
-            return self.taps.iter().map(|(_, weight)| weight.abs()).sum::<f64>().powi(2);
+        let rounds = (EFFORT / (2 * self.taps.len() * h * w)).min(norm::ROUNDS);
+        if rounds < LEAST {
+            return self.around();
         }
         let one = Self { shape: [1, h, w], ..self.clone() };
-        let step = |v: &[f64]| one.walk(&one.walk(v, false), true);
-        // No eigenvector is perpendicular to both a constant and a rough wave.
-        let mut v: Vec<f64> = (0..h * w).map(|i| 1.0 + 0.3 * (0.7 * (i * i) as f64).sin()).collect();
-        let mut size = 0.0;
-        for _ in 0..ROUNDS {
-            let next = step(&v);
-            let length = next.iter().map(|x| x * x).sum::<f64>().sqrt();
-            size = next.iter().zip(&v).map(|(a, b)| a * b).sum::<f64>() / v.iter().map(|x| x * x).sum::<f64>();
-            v = next.into_iter().map(|x| x / length).collect();
+        norm::largest(h * w, rounds, |v| one.walk(&one.walk(v, true), false))
+    }
+
+    /// The largest square of the kernel's Fourier transform over an image that is so much wider that its ends may meet: this one's blur is part
+    /// of that one's, and large images come near it.
+    fn around(&self) -> f64 {
+        let ([_, h, w], [ry, rx]) = (self.shape, self.reach);
+        let (tall, wide) = (h + 2 * ry, w + 2 * rx);
+        let turn = |k: usize, all: usize| {
+            let angle = std::f64::consts::TAU * (k % all) as f64 / all as f64;
+            (angle.cos(), angle.sin())
+        };
+        let (rows, columns): (Vec<_>, Vec<_>) =
+            ((0..tall).map(|k| turn(k, tall)).collect(), (0..wide).map(|k| turn(k, wide)).collect());
+        let mut most = 0.0f64;
+        for v in 0..=wide / 2 {
+            // A kernel's row at this frequency across, then its rows at all frequencies down.
+            let mut lines = vec![(0.0, 0.0); 2 * ry + 1];
+            for ([i, j], weight) in &self.taps {
+                let (cosine, sine) = columns[j * v % wide];
+                lines[*i].0 += weight * cosine;
+                lines[*i].1 -= weight * sine;
+            }
+            for u in 0..tall {
+                let (mut real, mut imaginary) = (0.0, 0.0);
+                for (i, (a, b)) in lines.iter().enumerate() {
+                    let (cosine, sine) = rows[i * u % tall];
+                    real += a * cosine + b * sine;
+                    imaginary += b * cosine - a * sine;
+                }
+                most = most.max(real * real + imaginary * imaginary);
+            }
         }
-        size
+        most
     }
 
     /// [`Kernel::apply`] on plain numbers of one channel.
@@ -181,5 +204,33 @@ impl Operator for Kernel {
 
     fn is_flat(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands for the bound of large images: never below the bound itself, and near it, also for kernels of both signs, of which the sum of
+    /// all sizes is far too much.
+    ///
+    /// Mutants: that sum squared (61 times too much for an edge); a transform on the image's own size, which the ends of a small image exceed;
+    /// rows and columns of the kernel exchanged.
+    #[test]
+    fn kernels_of_large_images_are_bounded_by_their_waves() {
+        let edge = [-1.0, -1.0, -1.0, -1.0, 9.0, -1.0, -1.0, -1.0, -1.0];
+        let key = base::Key::new(5, base::Purpose::Probe);
+        let rough: Vec<f64> = key.normals(0, 35).map(f64::from).collect();
+        let flat = vec![1.0; 35];
+        let line: Vec<f64> = (0..35).map(|i| if i % 5 == 2 { 1.0 + f64::from(i % 2) } else { 0.0 }).collect();
+        for (weights, size) in [(&edge[..], [3, 3]), (&rough, [7, 5]), (&flat, [7, 5]), (&line, [7, 5])] {
+            let kernel = Kernel::new([2, 40, 30], weights, size).unwrap();
+            let share = kernel.around() / kernel.bound;
+            assert!((1.0 - 1e-9..1.3).contains(&share), "{size:?}: {share} times {}", kernel.bound);
+        }
+        // And beyond the effort it is what is said.
+        let many: Vec<f64> = key.normals(1, 33 * 33).map(f64::from).collect();
+        let kernel = Kernel::new([1, 200, 200], &many, [33, 33]).unwrap();
+        assert_eq!(kernel.bound, kernel.around());
     }
 }

@@ -6,6 +6,7 @@ mod drawn;
 mod grey;
 mod kernel;
 mod mask;
+mod norm;
 mod sampled;
 mod separable;
 mod waves;

@@ -3,7 +3,7 @@
 //!
 //! The adjoint is `Rᵀ r C`, exactly, and `A Aᵀ` has the products of the eigenvalues of `R Rᵀ` and `C Cᵀ`.
 
-use super::Operator;
+use super::{Operator, norm};
 use crate::MethodError;
 use base::{Tensor, TensorData};
 
@@ -105,21 +105,13 @@ impl Matrix {
         Tensor::from_data(data, (&like.device(), like.dtype()))
     }
 
-    /// The largest eigenvalue of `M Mᵀ`, by power iteration from a vector that no eigenvector of a positive matrix is
-    /// perpendicular to.
+    /// The largest eigenvalue of `M Mᵀ`.
     fn bound(&self) -> f64 {
         let times = |m: &Self, v: &[f64]| -> Vec<f64> {
             m.values.chunks(m.columns).map(|row| row.iter().zip(v).map(|(a, b)| a * b).sum()).collect()
         };
         let flipped = self.flip();
-        let (mut v, mut size) = (vec![1.0; self.columns], 1.0);
-        for _ in 0..300 {
-            let next = times(&flipped, &times(self, &v));
-            size = next.iter().map(|x| x * x).sum::<f64>().sqrt() / v.iter().map(|x| x * x).sum::<f64>().sqrt();
-            let length = next.iter().map(|x| x * x).sum::<f64>().sqrt();
-            v = next.iter().map(|x| x / length).collect();
-        }
-        size
+        norm::largest(self.rows, norm::ROUNDS, |v| times(self, &times(&flipped, v)))
     }
 }
 

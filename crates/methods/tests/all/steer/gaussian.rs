@@ -3,6 +3,7 @@
 use super::oracle::{Pictures, Vector, dense, host, misfit, noise, steer, tensor, uniform};
 use base::{Condition, Device, Key, Purpose, Tensor, TensorData, Times};
 use flow::{Field, Frame, Path};
+use methods::MethodError;
 use methods::steer::operator::{Mask, Separable};
 use methods::steer::sensor::Rounded;
 use methods::steer::{FlowChef, Operator, Problem, Rule, Sensor, Steering};
@@ -163,7 +164,8 @@ fn settings_and_fields_that_make_no_sense_are_refused() {
     let cost = misfit(Mask::hole([1, 2, 3], [0, 1], [2, 1]).unwrap(), &y, 0.0);
     let (none, schedule, key) = (Condition::none(), uniform(4), Key::new(0, Purpose::Noise));
     let says = |field: &dyn Field<2>, chef: FlowChef, indices: &[u64]| {
-        let problem = Problem { field, condition: &none, cost: &cost, schedule: &schedule, key, indices };
+        let problem =
+            Problem { field, condition: &none, cost: &cost, schedule: &schedule, key, indices, stop: &|| false };
         Steering::FlowChef(chef).run(&problem, noise(0, 1, D)).unwrap_err().to_string()
     };
     let field = gaussian().field();
@@ -176,7 +178,15 @@ fn settings_and_fields_that_make_no_sense_are_refused() {
     let closure = |x: Tensor<2>, _: &Times, _: &Condition| x;
     assert!(says(&closure, FlowChef::default(), &[0]).contains("knows its path"));
     let wild = FlowChef { unstable: true, ..FlowChef::new(2.5) };
-    let problem = Problem { field: &field, condition: &none, cost: &cost, schedule: &schedule, key, indices: &[0] };
+    let problem = Problem {
+        field: &field,
+        condition: &none,
+        cost: &cost,
+        schedule: &schedule,
+        key,
+        indices: &[0],
+        stop: &|| false,
+    };
     assert!(Steering::FlowChef(wild).run(&problem, noise(0, 1, D)).is_ok());
 }
 
@@ -224,7 +234,8 @@ fn flow_dps_is_its_recursion() {
 /// On one Gaussian six steps are an affine map `M x0 + b`, so that D-Flow's descent ends at `x0 + (A M)⁺ (y - A (M x0 + b))`: the nearest
 /// noise that fits, each row by itself.
 ///
-/// Mutant: the pairs of the memory in the wrong order. A derivative left out on the way back does not show: where all is diagonal, any positive
+/// Mutants: the pairs of the memory in the wrong order; shares of the blend exchanged; velocities of the way back taken at the steps' beginnings.
+/// A derivative left out on the way back does not show: where all is diagonal, any positive
 /// multiple of the slope leads to the same end.
 #[test]
 fn d_flow_finds_the_nearest_noise_that_fits() {
@@ -236,23 +247,30 @@ fn d_flow_finds_the_nearest_noise_that_fits() {
     let y = host(mask().forward(tensor(&truth)));
     let y: Vec<Vector> = y.chunks(D).map(<[f64]>::to_vec).collect();
     let cost = misfit(mask(), &y, 0.0);
-    let method = methods::steer::DFlow { rounds: 40, ..Default::default() };
-    let found = steer(&taped, &cost, &Steering::DFlow(method.clone()), 24, start.clone());
     // Everything is diagonal: a step of a value multiplies its distance from the moving mean.
     let (m, s) = (mean(), spread());
-    let gain = |i: usize| {
-        (0..6).fold(1.0, |gain: f64, k| {
-            let (t, s) = (f64::from(k) / 6.0, s[i] * s[i]);
-            gain * (1.0 + (t * s - (1.0 - t)) / ((1.0 - t).powi(2) + t * t * s) / 6.0)
-        })
+    let rate = |i: usize, k: usize| {
+        let (t, s) = (k as f64 / 6.0, s[i] * s[i]);
+        (t * s - (1.0 - t)) / ((1.0 - t).powi(2) + t * t * s) / 6.0
     };
-    let (x, x0, known) = (host(found.x), host(start.clone()), mask());
-    for k in 0..rows * D {
-        let (row, i) = (k / D, k % D);
-        let free = m[i] + gain(i) * x0[k];
-        let wanted = if known.known()[i] { truth[row][i] } else { free };
-        assert!((x[k] - wanted).abs() < 1e-5, "row {row}, value {i}: {} is not {wanted}", x[k]);
+    let gain = |i: usize| (0..6).fold(1.0, |gain: f64, k| gain * (1.0 + rate(i, k)));
+    // A hidden value looks like nothing, and nothing flows back to this.
+    let back = |i: usize| (1..=6).fold(-m[i], |away: f64, k| away * (1.0 - rate(i, k)));
+    let method = methods::steer::DFlow { rounds: 40, ..Default::default() };
+    let mut found = None;
+    for blend in [0.3, 0.0] {
+        let method = methods::steer::DFlow { blend, ..method.clone() };
+        let made = steer(&taped, &cost, &Steering::DFlow(method), 24, start.clone());
+        let (x, x0, known) = (host(made.x.clone()), host(start.clone()), mask());
+        for k in 0..rows * D {
+            let (row, i) = (k / D, k % D);
+            let free = m[i] + gain(i) * (blend * back(i) + (1.0 - blend) * x0[k]);
+            let wanted = if known.known()[i] { truth[row][i] } else { free };
+            assert!((x[k] - wanted).abs() < 1e-5, "blend {blend}, row {row}, value {i}: {} is not {wanted}", x[k]);
+        }
+        found = Some(made);
     }
+    let found = found.unwrap();
     let most = 40 * 6;
     assert!(found.differentiated < most && found.nfe > found.differentiated, "it stops: {}", found.differentiated);
     let first = misfit(mask(), &y[..1], 0.0);
@@ -264,6 +282,27 @@ fn d_flow_finds_the_nearest_noise_that_fits() {
             alone.iter().zip(&together).all(|(a, b)| (a - b).abs() < 1e-9),
             "rows do not see one another: {rounds}"
         );
+    }
+}
+
+/// Somebody who asks to stop is heard before the next evaluation, whichever method and however many there are to come.
+///
+/// Mutant: a method that asks the field itself.
+#[test]
+fn every_method_stops_between_two_evaluations() {
+    let y = [vec![0.3, 0.0, 0.2, 0.1, 0.0, -0.2]];
+    let cost = misfit(Mask::hole([1, 2, 3], [0, 1], [2, 1]).unwrap(), &y, 0.0);
+    let (none, schedule, key) = (Condition::none(), uniform(12), Key::new(0, Purpose::Noise));
+    for steering in Steering::all() {
+        let watched = Watched { field: gaussian().field(), asked: Cell::new(0), taped: Cell::new(0) };
+        let stop = || watched.asked.get() >= 5;
+        let (condition, cost) = (&none, &cost);
+        let problem =
+            Problem { field: &watched, condition, cost, schedule: &schedule, key, indices: &[0], stop: &stop };
+        let stopped = steering.run(&problem, noise(0, 1, D));
+        assert!(matches!(stopped, Err(MethodError::Stopped)), "{}", steering.name());
+        // FreeDoM's step asks once more after its gradient.
+        assert!((5..=6).contains(&watched.asked.get()), "{}: {}", steering.name(), watched.asked.get());
     }
 }
 
@@ -297,7 +336,8 @@ fn d_flow_leaves_rows_that_fit_and_halves_steps_that_run_away() {
         let cost = sensor.cost(single(measured), 0.0).unwrap();
         let field = methods::steer::Lifted(Edge(Path::Linear {}, edge));
         let (condition, indices) = (&none, &[0, 1]);
-        let problem = Problem { field: &field, condition, cost: &*cost, schedule: &schedule, key, indices };
+        let problem =
+            Problem { field: &field, condition, cost: &*cost, schedule: &schedule, key, indices, stop: &|| false };
         let found = Steering::DFlow(Default::default()).run(&problem, single(&start)).unwrap();
         (found.x.into_data().iter::<f32>().collect(), found.differentiated)
     };

@@ -84,8 +84,15 @@ fn a_linear_decoder_is_part_of_the_measurement() {
     let schedule = ScheduleConfig::Uniform {}.build(12).unwrap();
     let run = |cost: &dyn Cost| {
         let condition = Condition::none();
-        let problem =
-            Problem { field: &field, condition: &condition, cost, schedule: &schedule, key, indices: &[0, 1] };
+        let problem = Problem {
+            field: &field,
+            condition: &condition,
+            cost,
+            schedule: &schedule,
+            key,
+            indices: &[0, 1],
+            stop: &|| false,
+        };
         Steering::FlowChef(FlowChef::new(0.5)).run(&problem, z.clone()).unwrap().x
     };
     assert!(gap(run(&through), run(&composed)) < 1e-9);

@@ -185,7 +185,8 @@ pub fn steer(field: &dyn Field<2>, cost: &dyn Cost, steering: &Steering, steps: 
     let indices: Vec<u64> = (0..x.dims()[0] as u64).collect();
     let (condition, schedule) = (Condition::none(), uniform(steps));
     let key = Key::new(47, Purpose::Noise);
-    let problem = Problem { field, condition: &condition, cost, schedule: &schedule, key, indices: &indices };
+    let problem =
+        Problem { field, condition: &condition, cost, schedule: &schedule, key, indices: &indices, stop: &|| false };
     steering.run(&problem, x).unwrap()
 }
 

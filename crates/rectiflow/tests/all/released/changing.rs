@@ -390,6 +390,47 @@ fn what_stands_beside_a_model_is_heard() {
     assert!(noise(low_rank(4.0), folder()) != plain, "inverted under corrections");
 }
 
+/// FLUX's contrast, on top of the number that it is told, is heard by `edit` and `restore`: one of 1 is none, more is another picture, and
+/// another negative prompt another again; a model that is told no number has none.
+///
+/// Mutant: the scale left out of what is opened for a verb.
+#[test]
+fn a_contrast_beside_flux_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let beside = |scale: f64, negative: Option<&str>| Beside {
+        negative: negative.map(String::from),
+        true_guidance: Some(scale),
+        ..Beside::default()
+    };
+    let edited = |beside| {
+        let methods = vec![Editing::RfEdit(RfEdit { inject: 1, ..RfEdit::default() })];
+        let request = edition("flux_dev_tiny", dir.path(), methods, ["a red fox", "a blue heart"], steps(2, None));
+        edit(&EditRequest { beside, ..request }, &mut Context::silent()).unwrap();
+        std::fs::read(dir.path().join("edited/rf_edit/000000.png")).unwrap()
+    };
+    let restored = |beside| {
+        let methods = vec![Steering::FlowChef(FlowChef::default())];
+        let task = Task::Inpaint(Hole::Box([8, 8, 8, 8]));
+        let request = restoration("flux_dev_tiny", dir.path(), task, None, methods);
+        let request = RestoreRequest { beside, prompts: vec!["a fox".into()], overrides: steps(2, None), ..request };
+        restore(&request, &mut Context::silent()).unwrap();
+        let made = data::DataConfig { holdout: 0.0, ..data::DataConfig::at(dir.path().join("restored/flowchef")) };
+        format!("{:?}", data::gather(&*data::open(&made).unwrap(), &[0]).unwrap().rows)
+    };
+    let verbs: [(&str, &dyn Fn(Beside) -> Vec<u8>); 2] =
+        [("edit", &edited), ("restore", &|beside| restored(beside).into_bytes())];
+    for (verb, made) in verbs {
+        let plain = made(Beside::default());
+        assert!(made(beside(1.0, None)) == plain, "{verb}: a contrast of one");
+        let strong = made(beside(6.0, Some("a dog")));
+        assert!(strong != plain && made(beside(6.0, Some("a house"))) != strong, "{verb}: six");
+    }
+    let refused = beside(6.0, Some("a dog"));
+    let request = edition("sd3_tiny", dir.path(), vec![Editing::RfEdit(RfEdit::default())], ["a", "b"], steps(2, None));
+    let error = edit(&EditRequest { beside: refused, ..request }, &mut Context::silent()).unwrap_err();
+    assert!(error.exit_code() == 2 && error.to_string().contains("--true-cfg-scale"), "{error}");
+}
+
 fn restored(
     name: &str,
     folder: &Path,

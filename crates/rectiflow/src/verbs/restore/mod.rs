@@ -1,28 +1,25 @@
-//! `restore`: a folder of degraded pictures in, a folder of restored ones out, by a flow that was never trained for it.
+//! `restore`: a folder of degraded pictures or recordings in, a folder of restored ones out, by a flow that was never trained for it.
+
+mod sound;
+mod write;
 
 use crate::{
     Context, Error, Model,
     model::which,
     overrides::SampleOverrides,
-    pictures,
     released::{self, Beside},
     restoring::{
-        Blur, Figures, Goal, Hole, Inputs, Judge, Pull, Run, Space, Task, Toward, figures,
+        Figures, Goal, Inputs, Judge, Pull, Run, Space, Task, Toward, figures,
         inputs::{self, Source},
-        page::Page,
         sensed, told,
     },
     sampling::{self, Classes},
     steerable::Steerable,
 };
 use base::{Tensor, TensorData};
-use media::Images;
 use methods::steer::{Sensor, Steering};
 use serde::Serialize;
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::PathBuf, time::Instant};
 
 /// What to restore, and how.
 #[derive(Clone, Debug)]
@@ -78,6 +75,9 @@ pub struct RestoreReport {
     pub data: String,
     /// How many.
     pub pictures: usize,
+    /// Of recordings, where each is lost.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Lost>,
     /// Noise that was added or declared.
     pub noise: f64,
     /// The model's file.
@@ -97,7 +97,18 @@ pub struct RestoreReport {
     pub command: String,
 }
 
-/// Restores a folder of pictures.
+/// A recording and its gap.
+#[derive(Clone, Debug, Serialize)]
+pub struct Lost {
+    /// The recording's name.
+    pub name: String,
+    /// Seconds before the gap.
+    pub start: f64,
+    /// Seconds of the gap.
+    pub length: f64,
+}
+
+/// Restores a folder of pictures or recordings.
 ///
 /// # Errors
 /// A request that makes no sense, pictures that cannot be read, a state that runs away. Nothing is written before everything is
@@ -136,6 +147,24 @@ fn restored(
     classes: &Classes,
     context: &mut Context,
 ) -> Result<RestoreReport, Error> {
+    match (model.hearing(), &request.task) {
+        (Some(hearing), Task::Gap(gap)) => sound::restored(request, model, classes, (gap, &hearing), context),
+        (Some(_), task) => Err(Error::Usage(format!(
+            "--task {}: it is of pictures, and {} draws pictures of sound; of recordings a gap is filled, --task gap",
+            task.name(),
+            model.place()
+        ))),
+        (None, _) => seen(request, model, classes, context),
+    }
+}
+
+/// Pictures.
+fn seen(
+    request: &RestoreRequest,
+    model: &dyn Steerable,
+    classes: &Classes,
+    context: &mut Context,
+) -> Result<RestoreReport, Error> {
     let shape = model.picture()?;
     let task = if request.degrade {
         request.task.clone()
@@ -147,7 +176,8 @@ fn restored(
     let sensor = request.task.sensor(shape)?;
     let held = (request.space, !request.toward.is_empty());
     let methods = request.methods.iter().map(|(method, _)| method);
-    Goal::check(model, (&request.task, request.noise), held, methods.clone())?;
+    Goal::check(model, (&request.task, &sensor, request.noise), held, methods.clone())?;
+    curved(model, methods.clone(), context);
     let deaf: Vec<&str> = methods.filter(|method| !method.hears_noise()).map(Steering::name).collect();
     if request.noise > 0.0 && !deaf.is_empty() {
         let deaf = deaf.join(", ");
@@ -167,28 +197,17 @@ fn restored(
     let open = |toward| Pull::open(toward, shape, inputs.dataset.as_ref(), &context.device);
     let pulls = request.toward.iter().map(open).collect::<Result<_, _>>()?;
     let goal = Goal::new(model, &request.task, &sensor, known, (request.space, pulls), context)?;
+    if request.space.is_none() && goal.space() == Some(Space::Decoder) && matches!(request.task, Task::Inpaint(_)) {
+        context.note("the hole is held through the decoder: latents know of it too little, or what is asked beside needs pictures (--cost)");
+    }
     let hole = matches!(request.task, Task::Inpaint(_)).then(|| unknown(&sensor)).transpose()?;
     let judge = Judge::new(shape, hole, context);
     let back = projected(&sensor, &inputs.measured)?;
     let mut rows = vec![row("degraded", serde_json::Value::Null, &judge, &back, &inputs, &sensor, None)?];
     let mut columns = vec![back];
-    for (steering, steps) in &request.methods {
-        let average = which(request.ema.as_deref())?;
-        let lift = || model.taped(average, &context.device);
-        let taped = steering.differentiates().then(lift).transpose()?;
-        let run = Run {
-            model,
-            taped: taped.as_ref(),
-            goal: &goal,
-            classes,
-            overrides: &request.overrides,
-            seed: request.seed,
-        };
-        // Prompts are read before the clock, which compares methods.
-        model.hear(&[classes], context)?;
-        let began = Instant::now();
-        let (restored, nfe, differentiated) = run.restore(steering, *steps, context)?;
-        let cost = Some((nfe, differentiated, began.elapsed().as_secs_f64()));
+    for method in &request.methods {
+        let (restored, cost) = by(method, request, (model, &goal), classes, context)?;
+        let (steering, cost) = (&method.0, Some(cost));
         let settings = serde_json::to_value(steering).unwrap_or_default();
         rows.push(row(steering.name(), settings, &judge, &restored, &inputs, &sensor, cost)?);
         columns.push(restored);
@@ -197,6 +216,7 @@ fn restored(
         task: request.task.words(),
         data: inputs.set.clone(),
         pictures: inputs.names.len(),
+        gaps: Vec::new(),
         noise: request.noise,
         checkpoint: model.place(),
         toward: request.toward.clone(),
@@ -206,8 +226,46 @@ fn restored(
         output: request.output.clone(),
         command: request.command.clone(),
     };
-    write(request, &report, &inputs, columns, shape)?;
+    write::pictures(request, &report, &inputs, columns, shape)?;
     Ok(report)
+}
+
+/// κ that a diffusion was seen to bear.
+const BORNE: f64 = 0.2;
+
+/// Says so where steps are longer than curved paths were seen to bear.
+fn curved<'m>(model: &dyn Steerable, methods: impl Iterator<Item = &'m Steering>, context: &mut Context) {
+    if matches!(model.path(), flow::Path::Linear {}) {
+        return;
+    }
+    let long: Vec<&str> =
+        methods.filter(|method| method.kappa().is_some_and(|kappa| kappa > BORNE)).map(Steering::name).collect();
+    if !long.is_empty() {
+        context.note(format!(
+            "--kappa: {} take steps made for straight paths, and this model's is curved; on a diffusion FlowChef was best at {BORNE} and \
+             destroyed its pictures from 0.5 on (papers/flowchef.md): if they come out harsh, give --kappa {BORNE} or less",
+            long.join(", ")
+        ));
+    }
+}
+
+/// What a method makes of it, its evaluations, how many of them were differentiated, and its seconds.
+fn by(
+    (steering, steps): &(Steering, Option<usize>),
+    request: &RestoreRequest,
+    (model, goal): (&dyn Steerable, &Goal),
+    classes: &Classes,
+    context: &mut Context,
+) -> Result<(Vec<f32>, (usize, usize, f64)), Error> {
+    let average = which(request.ema.as_deref())?;
+    let lift = || model.taped(average, &context.device);
+    let taped = steering.differentiates().then(lift).transpose()?;
+    let run = Run { model, taped: taped.as_ref(), goal, classes, overrides: &request.overrides, seed: request.seed };
+    // Prompts are read before the clock, which compares methods.
+    model.hear(&[classes], context)?;
+    let began = Instant::now();
+    let (restored, nfe, differentiated) = run.restore(steering, *steps, context)?;
+    Ok((restored, (nfe, differentiated, began.elapsed().as_secs_f64())))
 }
 
 /// Everything that can be refused without opening a file.
@@ -227,6 +285,7 @@ fn check(request: &RestoreRequest) -> Result<(), Error> {
         let noise = request.noise;
         return Err(Error::Usage(format!("--noise {noise}: it must be zero or more, in units of [-1, 1]")));
     }
+    write::check_apart(request)?;
     if request.output.is_file() {
         return Err(Error::Usage(format!("--output {}: it is a file; give a folder", request.output.display())));
     }
@@ -270,109 +329,10 @@ fn row(
         psnr_hole: compared.and_then(|c| c.psnr_hole),
         ssim: compared.and_then(|c| c.ssim),
         lpips: compared.and_then(|c| c.lpips),
+        heard: None,
         residual: figures::residual(sensor, pictures, &inputs.measured)?,
         nfe,
         differentiated,
         seconds,
     })
-}
-
-/// Removes what an earlier run into the same folder left and this one does not write, unless this one was given it.
-fn clear(request: &RestoreRequest, shape: [usize; 3]) -> Result<(), Error> {
-    let out = &request.output;
-    if !out.join("metrics.json").is_file() {
-        return Ok(()); // no run was here
-    }
-    let mut given = vec![PathBuf::from(&request.input)];
-    match &request.task {
-        Task::Inpaint(Hole::Mask(file)) | Task::Deblur(Blur::Kernel(file)) => given.push(file.clone()),
-        _ => {}
-    }
-    for toward in &request.toward {
-        if let Toward::Picture(picture) = toward {
-            given.push(picture.file.clone());
-            given.extend(picture.mask.clone());
-        }
-    }
-    let given: Vec<PathBuf> = given.iter().filter_map(|file| file.canonicalize().ok()).collect();
-    let drawn = matches!(&request.task, Task::Inpaint(hole) if hole.is_drawn());
-    let numbers = request.task.measured(shape).is_none();
-    let sensed = matches!(request.task, Task::Sense { .. });
-    for (name, written) in [("mask.png", drawn), ("measured.npy", numbers), ("measured.json", sensed)] {
-        let file = out.join(name);
-        if !written && file.canonicalize().is_ok_and(|file| !given.contains(&file)) {
-            std::fs::remove_file(&file)
-                .map_err(|error| Error::Failure(format!("cannot remove {}: {error}", file.display())))?;
-        }
-    }
-    Ok(())
-}
-
-/// Pictures in a folder per method, the sheet, the figures and the page.
-fn write(
-    request: &RestoreRequest,
-    report: &RestoreReport,
-    inputs: &Inputs,
-    mut columns: Vec<Vec<f32>>,
-    shape: [usize; 3],
-) -> Result<(), Error> {
-    let out = &request.output;
-    let about = format!("{}, {}", report.task, report.checkpoint);
-    clear(request, shape)?;
-    let save = |folder: &Path, values: &[f32], shape: [usize; 3]| -> Result<(), Error> {
-        let images = Images::new(values.to_vec(), inputs.names.len(), shape)?;
-        for (i, name) in inputs.names.iter().enumerate() {
-            let file = folder.join(format!("{name}.png"));
-            pictures::save(&file, &images, i, &about)?;
-        }
-        Ok(())
-    };
-    match request.task.measured(shape) {
-        Some(shape) => save(&out.join("degraded"), &inputs.measured, shape)?,
-        None => {
-            // What is known is no picture: its numbers, and something to look at.
-            let (count, all) = (inputs.names.len(), inputs.measured.len());
-            save(&out.join("degraded"), &columns[0], shape)?;
-            let numbers = out.join("measured.npy");
-            media::arrays::save_npy(&numbers, &[count, all / count.max(1)], &inputs.measured)?;
-            sensed::keep(&numbers, &request.task, shape)?;
-        }
-    }
-    if let Task::Inpaint(hole) = &request.task
-        && hole.is_drawn()
-    {
-        let [_, h, w] = shape;
-        let hidden = unknown(&request.task.sensor(shape)?)?;
-        let white = hidden[..h * w].iter().map(|hidden| if *hidden { 1.0 } else { -1.0 }).collect();
-        media::png::save(&out.join("mask.png"), &Images::new(white, 1, [1, h, w])?.bitmap(0), &[])?;
-    }
-    let mut names: Vec<String> = vec!["degraded".into()];
-    for (i, row) in report.rows.iter().enumerate().skip(1) {
-        // Two settings of one method lie side by side.
-        let again = names.iter().filter(|name| name.split('-').next() == Some(&row.method)).count();
-        let name = if again == 0 { row.method.clone() } else { format!("{}-{}", row.method, again + 1) };
-        save(&out.join(&name), &columns[i], shape)?;
-        names.push(name);
-    }
-    if let Some(originals) = &inputs.originals {
-        columns.push(originals.clone());
-        names.push("original".into());
-    }
-    let sheet = out.join("sheet.png");
-    pictures::columns(&sheet, &columns, shape, request.rows, &format!("{about}: {}", names.join(", ")))?;
-    let read = |error: std::io::Error| Error::Failure(format!("cannot read {}: {error}", sheet.display()));
-    let page = Page {
-        task: &report.task,
-        model: &report.checkpoint,
-        pictures: (&report.data, report.pictures),
-        columns: &names,
-        sheet: &std::fs::read(&sheet).map_err(read)?,
-        rows: &report.rows,
-        distance: report.distance.as_deref(),
-        command: &report.command,
-    };
-    media::atomic::write(&out.join("index.html"), page.html().as_bytes())?;
-    let json = serde_json::to_vec_pretty(report);
-    let json = json.map_err(|error| Error::Failure(format!("cannot write JSON: {error}")))?;
-    Ok(media::atomic::write(&out.join("metrics.json"), &json)?)
 }
