@@ -7,7 +7,7 @@ use crate::lazy::Lazy;
 use crate::memory::InMemory;
 use crate::moving::{MOVING, clips};
 use crate::order::Order;
-use crate::read::{Ask, Entry, Pixels, Source, idx, layout, npy, tree, webdataset};
+use crate::read::{Ask, Entry, Pixels, Source, idx, layout, npy, parquet, tree, webdataset};
 use crate::{DataConfig, DataError, Dataset, EMBEDDED, Result, Split};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -176,6 +176,8 @@ fn at_path(path: &Path, ask: Ask) -> Result<Source> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if name.ends_with(".tar") {
         webdataset::open(&[path.to_path_buf()], false, ask)
+    } else if name.ends_with(".parquet") {
+        parquet::open(&[path.to_path_buf()], false, ask)
     } else if name.ends_with(".npy") || name.ends_with(".npz") {
         npy::open_file(path, ask)
     } else if name.contains("idx") || name.contains("ubyte") {
@@ -191,7 +193,7 @@ fn at_path(path: &Path, ask: Ask) -> Result<Source> {
         let remedy = match packed {
             true => "unpack it and give the folder",
             false => {
-                "give a folder, an image, or a file whose name contains `idx` or `ubyte` or ends in .npy, .npz or .tar"
+                "give a folder, an image, or a file whose name contains `idx` or `ubyte` or ends in .npy, .npz, .parquet or .tar"
             }
         };
         Err(DataError::malformed(path, "no data set file this program knows by its name", remedy))

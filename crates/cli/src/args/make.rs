@@ -129,6 +129,9 @@ pub struct Fast {
     /// Where students, figures and the plan go; a run stopped there continues. CHECKPOINT-fast by default.
     #[arg(long, visible_alias = "output", short, value_hint = ValueHint::DirPath)]
     pub output_dir: Option<PathBuf>,
+    /// Make every check, measure the machine's speed, say how the budget would be spent, and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Args, Debug)]

@@ -180,7 +180,7 @@ pub(super) fn student(
 }
 
 pub(super) fn fast(request: args::Fast, global: &Global, context: &mut Context) -> Result<(), Error> {
-    let args::Fast { model, nfe, budget, num, output_dir } = request;
+    let args::Fast { model, nfe, budget, num, output_dir, dry_run } = request;
     let (checkpoint, ema, budget) = (model.checkpoint, model.ema, fast::seconds(&budget)?);
     let beside = || {
         let name = checkpoint.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -189,6 +189,10 @@ pub(super) fn fast(request: args::Fast, global: &Global, context: &mut Context) 
     let folder = output_dir.unwrap_or_else(beside);
     place::folder(&folder)?;
     let request = FastRequest { checkpoint, ema, nfe, budget, samples: num, folder };
+    if dry_run {
+        let plan = fast::plan(&request, context)?;
+        return print(global, &plan, || format!("{plan}\n"));
+    }
     let report = fast::fast(&request, context)?;
     print(global, &report, || format!("{report}"))
 }

@@ -284,6 +284,15 @@ fn fast_says_what_it_needs_and_what_it_reached() {
     };
     fast("1s").assert().code(2).stderr(predicate::str::contains("too small"));
     assert!(!out.exists(), "nothing is written before the budget is known to do");
+    let foreseen = json(fast("30m").arg("--dry-run"));
+    assert!(!out.exists(), "a dry run writes nothing");
+    let parts = ["measuring", "figures", "kept_back"].map(|part| foreseen[part].as_f64().unwrap());
+    let students = foreseen["students"].as_array().unwrap();
+    let student = |at: usize, part: &str| students[at][part].as_f64().unwrap();
+    assert_eq!((&students[0]["method"], &students[1]["method"]), (&"reflow".into(), &"distill".into()));
+    let made: f64 = (0..2).map(|at| student(at, "making_pairs") + student(at, "training")).sum();
+    assert!((parts.iter().sum::<f64>() + made - 1800.0).abs() < 1e-6, "{foreseen}");
+    fast("1s").arg("--dry-run").assert().code(2).stderr(predicate::str::contains("too small"));
     fast("soon").assert().code(2).stderr(predicate::str::contains("10m"));
     let speed = serde_json::json!({ "evaluation": 1e-4, "image": 1e-3, "judging": 0.1 });
     // A plan as an interrupted run leaves it, so that the test does not depend on this machine's speed.

@@ -19,16 +19,11 @@ pub(crate) fn open(tree: &Tree, dir: &Path, ask: Ask) -> Result<Source> {
         Some(source) => source,
         None => unnamed(tree, dir, &images, ask, &mut found)?,
     };
-    for kind in [Kind::Shard, Kind::Archive] {
+    for kind in [Kind::Shard, Kind::Parquet, Kind::Archive] {
         for item in tree.of(kind).filter(inside) {
-            let why = match item.path.extension() {
-                Some(ending) if ending.eq_ignore_ascii_case("parquet") => {
-                    "parquet is not read; export the images as files"
-                }
-                Some(ending) if ending.eq_ignore_ascii_case("tar") => {
-                    "the images beside them are the data; to use one, name it"
-                }
-                _ => "archives are not read; unpack them",
+            let why = match kind {
+                Kind::Archive => "archives are not read; unpack them",
+                _ => "the images beside them are the data; to use one, name it",
             };
             found.note("archives", tree.name(&item.path), why);
         }

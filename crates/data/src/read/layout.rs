@@ -1,7 +1,7 @@
 //! Which layout a folder has: idx files, CIFAR batches, shards, arrays, or images, alone or in parts for training and test.
 
 use super::tree::{Kind, Tree};
-use super::{Ask, Source, cifar, emoji, folder, idx, npy, webdataset};
+use super::{Ask, Source, cifar, emoji, folder, idx, npy, parquet, webdataset};
 use crate::{DataError, Result, Split};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,10 +31,15 @@ pub(crate) fn open(dir: &Path, ask: Ask) -> Result<Source> {
 fn in_tree(dir: &Path, tree: &Tree, ask: Ask) -> Result<Source> {
     let direct = |path: &Path| path.parent() == Some(dir);
     let count = tree.of(Kind::Image).count();
-    let shards: Vec<PathBuf> = tree.of(Kind::Shard).map(|item| item.path.clone()).collect();
+    let files = |kind| tree.of(kind).map(|item| item.path.clone()).collect::<Vec<PathBuf>>();
+    let (shards, tables) = (files(Kind::Shard), files(Kind::Parquet));
     if !shards.is_empty() && count == 0 {
         let (chosen, own_split) = webdataset::part(shards, ask.split);
         return rest(tree, &[Kind::Shard], webdataset::open(&chosen, own_split, ask)?);
+    }
+    if !tables.is_empty() && count == 0 {
+        let (chosen, own_split) = webdataset::part(tables, ask.split);
+        return rest(tree, &[Kind::Parquet], parquet::open(&chosen, own_split, ask)?);
     }
     if let Some(image) = tree.of(Kind::Image).find(|image| direct(&image.path))
         && shards.iter().any(|shard| direct(shard))
@@ -82,7 +87,7 @@ fn in_tree(dir: &Path, tree: &Tree, ask: Ask) -> Result<Source> {
         let what = match item.kind {
             Kind::Image => "images",
             Kind::Array => "arrays",
-            Kind::Shard | Kind::Archive => "archives",
+            Kind::Shard | Kind::Parquet | Kind::Archive => "archives",
             Kind::Text | Kind::Other => "files that are no images",
             Kind::Table => continue,
         };
@@ -128,9 +133,8 @@ fn rest(tree: &Tree, used: &[Kind], mut source: Source) -> Result<Source> {
     for item in tree.items.iter().filter(|item| !used.contains(&item.kind)) {
         let (what, why) = match item.kind {
             Kind::Array => ("arrays", "something else is the data"),
-            Kind::Shard | Kind::Archive => {
-                ("archives", "archives are not read; unpack them (parquet: export the images as files)")
-            }
+            Kind::Archive => ("archives", "archives are not read; unpack them"),
+            Kind::Shard | Kind::Parquet => ("archives", "something else is the data; to use one, name it"),
             Kind::Image => ("images", "something else is the data"),
             Kind::Table => ("tables", "there are no images beside them"),
             Kind::Text | Kind::Other => ("files that are no images", "not read"),
@@ -143,9 +147,7 @@ fn rest(tree: &Tree, used: &[Kind], mut source: Source) -> Result<Source> {
 /// `source`, whose files lie directly in `dir`, with the images, arrays and archives beside them counted as left out.
 fn beside(dir: &Path, mut source: Source) -> Result<Source> {
     let tree = Tree::new(dir)?;
-    for item in
-        tree.items.iter().filter(|item| matches!(item.kind, Kind::Image | Kind::Array | Kind::Shard | Kind::Archive))
-    {
+    for item in tree.items.iter().filter(|item| !matches!(item.kind, Kind::Text | Kind::Table | Kind::Other)) {
         let name = item.path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         if !name.contains("ubyte") && !cifar::owns(&item.path) {
             source.found.note(

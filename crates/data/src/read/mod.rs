@@ -2,12 +2,14 @@
 
 mod annotation;
 mod array;
+mod caught;
 pub(crate) mod cifar;
 pub(crate) mod emoji;
 pub(crate) mod folder;
 pub(crate) mod idx;
 pub(crate) mod layout;
 pub(crate) mod npy;
+pub(crate) mod parquet;
 mod table;
 pub(crate) mod tree;
 pub(crate) mod webdataset;
@@ -124,6 +126,8 @@ pub(crate) enum Pixels {
     File { path: PathBuf, name: String, bytes: u64 },
     /// An image file inside a tar.
     Member { tar: Arc<PathBuf>, name: String, offset: u64, bytes: u64 },
+    /// An image file in a cell of a parquet file: row `row` of the group `group`.
+    Cell { file: Arc<parquet::Parquet>, group: usize, row: usize, name: String },
     /// Image `index` of an array in memory.
     Row { block: Arc<Block>, index: usize },
 }
@@ -163,7 +167,9 @@ impl Pixels {
     /// The decoded image, of whatever shape it has.
     pub(crate) fn decode(&self, limits: Limits) -> Result<Raw> {
         match self {
-            Self::File { .. } | Self::Member { .. } => decode(&self.path(), &self.content(limits)?, limits),
+            Self::File { .. } | Self::Member { .. } | Self::Cell { .. } => {
+                decode(&self.path(), &self.content(limits)?, limits)
+            }
             Self::Row { block, index } => Ok(Raw {
                 pixels: block.image(*index).to_vec(),
                 height: block.height,
@@ -176,7 +182,9 @@ impl Pixels {
     /// Its shape, without decoding it.
     pub(crate) fn header(&self, limits: Limits) -> Result<Header> {
         match self {
-            Self::File { .. } | Self::Member { .. } => header(&self.path(), &self.content(limits)?, limits),
+            Self::File { .. } | Self::Member { .. } | Self::Cell { .. } => {
+                header(&self.path(), &self.content(limits)?, limits)
+            }
             Self::Row { block, .. } => {
                 Ok(Header { height: block.height, width: block.width, channels: block.channels })
             }
@@ -196,6 +204,7 @@ impl Pixels {
                 file.take(*bytes).read_to_end(&mut content).map_err(io)?;
                 Ok(content)
             }
+            Self::Cell { file, group, row, name } => file.content(*group, *row, name, limits),
             Self::Row { block, index } => Ok(block.image(*index).to_vec()),
         }
     }
@@ -207,6 +216,7 @@ impl Pixels {
                 let base = name.rfind('/').map_or(0, |at| at + 1);
                 Some(name[base..].rfind('.').map_or(name.as_str(), |dot| &name[..base + dot]))
             }
+            Self::Cell { name, .. } => Some(name),
             Self::Row { .. } => None,
         }
     }
@@ -216,6 +226,7 @@ impl Pixels {
         match self {
             Self::File { path, .. } => path.clone(),
             Self::Member { tar, name, .. } => tar.join(name),
+            Self::Cell { file, name, .. } => file.path(name),
             Self::Row { block, index } => PathBuf::from(format!("{} (image {index})", block.path.display())),
         }
     }
@@ -226,6 +237,7 @@ impl Pixels {
             Self::File { name, bytes, .. } | Self::Member { name, bytes, .. } => {
                 [name.as_bytes(), &bytes.to_le_bytes()].concat()
             }
+            Self::Cell { file, group, name, .. } => [name.as_bytes(), &file.bytes(*group)].concat(),
             Self::Row { block, index } => block.image(*index).to_vec(),
         }
     }

@@ -19,6 +19,7 @@ pub(crate) enum Kind {
     Table,
     /// A tar.
     Shard,
+    Parquet,
     /// An archive that is not read.
     Archive,
     /// An npy or npz file.
@@ -37,7 +38,7 @@ pub fn is_picture(file: &Path) -> bool {
     ending.is_some_and(|ending| IMAGES.contains(&ending.as_str()))
 }
 const TEXTS: [&str; 4] = ["txt", "caption", "cls", "json"];
-const ARCHIVES: [&str; 9] = ["zip", "tgz", "gz", "bz2", "xz", "zst", "7z", "rar", "parquet"];
+const ARCHIVES: [&str; 8] = ["zip", "tgz", "gz", "bz2", "xz", "zst", "7z", "rar"];
 
 /// A file.
 #[derive(Debug)]
@@ -129,6 +130,8 @@ fn kind_of(path: &Path) -> Kind {
         Kind::Text
     } else if ending == "tar" {
         Kind::Shard
+    } else if ending == "parquet" {
+        Kind::Parquet
     } else if is(&ARCHIVES) {
         Kind::Archive
     } else if ending == "npy" || ending == "npz" {

@@ -14,11 +14,12 @@ use std::sync::Arc;
 const AGAIN: &str = "download or copy it again";
 const TEXTS: [&str; 4] = ["cls", "txt", "caption", "json"];
 
-/// Those of `tars` that are `split`, and whether they keep a test part apart.
+/// Those of `tars` that are `split` by their names or their folders', and whether they keep a test part apart.
 pub(crate) fn part(mut tars: Vec<PathBuf>, split: Split) -> (Vec<PathBuf>, bool) {
     let is_test = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        name.starts_with("test") || name.starts_with("val")
+        let names = [path.file_name(), path.parent().and_then(Path::file_name)];
+        let names = names.map(|name| name.unwrap_or_default().to_string_lossy().to_lowercase());
+        names.iter().any(|name| name.starts_with("test") || name.starts_with("val"))
     };
     let own_split = tars.iter().any(is_test) && !tars.iter().all(is_test);
     if own_split {

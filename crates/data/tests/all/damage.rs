@@ -20,6 +20,7 @@ fn formats() -> Vec<Format> {
     };
     let image = |format| encode(photo.clone(), format);
     use image::ImageFormat::{Bmp, Gif, Jpeg, Png, WebP};
+    let parquet = |name: &str| fs::read(format!("{PARQUET}/{name}.parquet")).unwrap();
     let labels = npy("|u1", &[4], &[0, 1, 2, 0]);
     vec![
         ("a.png", image(Png), vec![]),
@@ -45,6 +46,8 @@ fn formats() -> Vec<Format> {
         ),
         ("data_batch_1.bin", vec![1; 2 * 3073], vec![]),
         ("train_lables.json", b"[1]".to_vec(), vec![]),
+        ("a.parquet", parquet("snappy"), vec![]),
+        ("a.parquet", parquet("zstd"), vec![]),
     ]
 }
 

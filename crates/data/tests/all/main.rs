@@ -6,4 +6,5 @@ mod damage;
 mod doors;
 mod loading;
 mod pair_store;
+mod parquet;
 mod readers;

@@ -45,7 +45,7 @@ fn recipe() -> Vec<Vec<u8>> {
 }
 
 /// All of them.
-pub const READERS: [Reader; 39] = [
+pub const READERS: [Reader; 40] = [
     Reader { name: "png", file: "a.png", seeds: || seeds::pictures(ImageFormat::Png), beside: alone, read: set },
     Reader { name: "jpeg", file: "a.jpg", seeds: || seeds::pictures(ImageFormat::Jpeg), beside: alone, read: set },
     Reader { name: "webp", file: "a.webp", seeds: || seeds::pictures(ImageFormat::WebP), beside: alone, read: set },
@@ -84,6 +84,15 @@ pub const READERS: [Reader; 39] = [
         seeds: || vec![seeds::arrays().remove(1)],
         beside: alone,
         read: |path| media::arrays::read_npy(path).is_ok() & media::arrays::read_array(path).is_ok(),
+    },
+    Reader {
+        name: "parquet",
+        file: "a.parquet",
+        seeds: || {
+            seeds::files(&["snappy", "zstd", "gzip", "lz4"].map(|name| format!("fixtures/parquet/{name}.parquet")))
+        },
+        beside: alone,
+        read: set,
     },
     Reader {
         name: "npz",

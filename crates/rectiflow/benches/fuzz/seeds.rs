@@ -14,8 +14,14 @@ fn own(name: &str) -> PathBuf {
 }
 
 /// The bytes of the repository's files `names`.
-pub fn files(names: &[&str]) -> Vec<Vec<u8>> {
-    names.iter().map(|name| fs::read(own(name)).unwrap_or_else(|error| panic!("{name}: {error}"))).collect()
+pub fn files(names: &[impl AsRef<str>]) -> Vec<Vec<u8>> {
+    names
+        .iter()
+        .map(|name| {
+            let name = name.as_ref();
+            fs::read(own(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+        })
+        .collect()
 }
 
 /// Copies the repository's folder `name` into `to`.

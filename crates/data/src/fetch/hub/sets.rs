@@ -1,4 +1,4 @@
-//! Data sets of the hub: every image, array, tar and caption file of the repository. The folder here holds links to the hub's cache.
+//! Data sets of the hub: every image, array, tar, parquet and caption file of the repository. The folder here holds links to the hub's cache.
 
 use super::{
     super::{Origin, Progress},
@@ -8,7 +8,7 @@ use crate::write::create_dir;
 use crate::{DataError, Result};
 use std::path::Path;
 
-const ENDINGS: [&str; 14] = [
+const ENDINGS: [&str; 15] = [
     ".png",
     ".jpg",
     ".jpeg",
@@ -17,6 +17,7 @@ const ENDINGS: [&str; 14] = [
     ".gif",
     ".txt",
     ".tar",
+    ".parquet",
     ".npy",
     ".npz",
     "metadata.jsonl",
@@ -40,8 +41,8 @@ pub(in crate::fetch) fn get(
     let names = repository.info().map_err(network)?.siblings.into_iter().map(|sibling| sibling.rfilename);
     let wanted: Vec<String> = names.filter(|file| is_wanted(file)).collect();
     if wanted.is_empty() {
-        let what = "no images, arrays or tars among its files";
-        return Err(failed(name, what, "sets of parquet files are not read yet: convert them to a folder of images"));
+        let what = "no images, arrays, tars or parquet files among its files";
+        return Err(failed(name, what, "convert it to a folder of images"));
     }
     for (done, file) in wanted.iter().enumerate() {
         progress(&Progress { stage: "downloading", what: file.clone(), done: done as u64, total: wanted.len() as u64 });

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 pub use data::pairs::{FORMAT, PairMeta, PairRecord, PairWriter};
 
+/// Where the files are that pyarrow wrote.
+pub const PARQUET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/parquet");
+
 /// An idx file.
 pub fn idx(magic: [u8; 4], dims: &[u32], bytes: &[u8]) -> Vec<u8> {
     let mut out = magic.to_vec();

@@ -45,7 +45,7 @@ const FOR_PAIRS: f64 = 0.3;
 /// Fewer steps than this only disturb the weights.
 const FEWEST_STEPS: u64 = 200;
 /// The share of a budget that is kept for what no plan counts: opening models, checkpoints, pages.
-const KEPT_BACK: f64 = 0.04;
+pub(super) const KEPT_BACK: f64 = 0.04;
 
 /// Seconds that a piece of work takes on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,7 +79,8 @@ impl Speed {
         (samples * steps) as f64 * self.evaluation + self.judging
     }
 
-    fn pair(&self, way: Way, nfe: usize) -> f64 {
+    /// Making one pair.
+    pub fn pair(&self, way: Way, nfe: usize) -> f64 {
         way.teacher_steps(nfe).unwrap_or(0) as f64 * self.evaluation
     }
 

@@ -5,12 +5,14 @@
 //! step, kept in `fast.json`, and followed by a run that continues.
 
 mod budget;
+mod forecast;
 mod plan;
 mod report;
 mod stage;
 mod ways;
 
 pub use budget::seconds;
+pub use forecast::{FastPlan, StudentPlan};
 pub use report::FastReport;
 pub use ways::Candidate;
 
@@ -55,10 +57,33 @@ pub struct FastRequest {
 /// # Errors
 /// A model that cannot be straightened, a budget too small for it, and what the verbs may say.
 pub fn fast(request: &FastRequest, context: &mut Context) -> Result<FastReport, Error> {
+    let began = Instant::now();
+    let (model, config, judge) = opened(request, context)?;
+    let plan = Plan::of(request, &model, &judge, began, context)?;
+    let mut ways = Ways { request, config, judge, clock: (plan.spent, began), plan };
+    let made = go(&mut ways, model, context);
+    let kept = ways.keep(); // stopped or not, what was spent is spent
+    let page = made?;
+    kept?;
+    report::write(ways, page, context)
+}
+
+/// What [`fast`] would do with its budget: every check that it makes, the speeds measured, nothing written.
+///
+/// # Errors
+/// Those of [`fast`] before its first step.
+pub fn plan(request: &FastRequest, context: &mut Context) -> Result<FastPlan, Error> {
+    let began = Instant::now();
+    let (model, _, judge) = opened(request, context)?;
+    let plan = Plan::laid(request, &model, &judge, began, context)?;
+    Ok(FastPlan::of(request, plan, model.recipe.train.batch))
+}
+
+/// The model, how it is measured, and who judges it.
+fn opened(request: &FastRequest, context: &mut Context) -> Result<(Model, EvaluateConfig, Judge), Error> {
     if request.nfe == 0 {
         return Err(Error::Usage("--nfe 0: a sample takes at least one evaluation".into()));
     }
-    let began = Instant::now();
     let model = Model::open(&request.checkpoint, which(request.ema.as_deref())?, &context.device)?;
     if model.recipe.path.has_latent() {
         let path = model.recipe.path.name();
@@ -77,13 +102,7 @@ pub fn fast(request: &FastRequest, context: &mut Context) -> Result<FastReport, 
     config.check().map_err(Error::Usage)?;
     let dataset = data::open(&model.recipe.data)?;
     let judge = Judge::new(&dataset, config.reference, &JudgeConfig::default(), &context.device)?;
-    let plan = Plan::of(request, &model, &judge, began, context)?;
-    let mut ways = Ways { request, config, judge, clock: (plan.spent, began), plan };
-    let made = go(&mut ways, model, context);
-    let kept = ways.keep(); // stopped or not, what was spent is spent
-    let page = made?;
-    kept?;
-    report::write(ways, page, context)
+    Ok((model, config, judge))
 }
 
 /// All rows of the table, and what the page shows of every model.

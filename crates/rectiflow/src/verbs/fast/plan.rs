@@ -59,8 +59,9 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The plan kept in the folder, or a new one. `began` is when this call began: its measuring is paid for as well.
-    pub fn of(
+    /// The plan kept in the folder, or a new one, which nothing keeps yet. `began` is when this call began: its measuring is paid for
+    /// as well.
+    pub fn laid(
         request: &FastRequest,
         model: &Model,
         judge: &Judge,
@@ -97,11 +98,26 @@ impl Plan {
         };
         let (spent, figures) = (began.elapsed().as_secs_f64(), plan.figures());
         enough(request.budget, spent, figures, (&plan.ways(0), request.nfe, model.recipe.train.batch), &plan.speed)?;
+        plan.spent = spent;
+        Ok(plan)
+    }
+
+    /// The plan to follow: what [`Self::laid`] gives, kept in the folder from now on.
+    pub fn of(
+        request: &FastRequest,
+        model: &Model,
+        judge: &Judge,
+        began: Instant,
+        context: &mut Context,
+    ) -> Result<Self, Error> {
+        if Self::file(&request.folder).exists() {
+            return Self::laid(request, model, judge, began, context);
+        }
+        let mut plan = Self::laid(request, model, judge, began, context)?;
         std::fs::create_dir_all(&request.folder)
             .map_err(|error| Error::Failure(format!("{}: cannot be made: {error}", request.folder.display())))?;
-        plan.spent = spent;
         plan.write(&request.folder)?;
-        plan.spent = 0.0; // this call's clock counts it from here on
+        let (spent, figures) = (std::mem::take(&mut plan.spent), plan.figures()); // this call's clock counts it from here on
         let students: Vec<&str> = plan.stages.iter().map(|stage| stage.way.name()).collect();
         context.note(format!(
             "of {}: {} gone on measuring, about {} for figures, {} for {}",
@@ -128,7 +144,7 @@ impl Plan {
     }
 
     /// Seconds of the search and of all rows.
-    fn figures(&self) -> f64 {
+    pub fn figures(&self) -> f64 {
         let searching = 3.0 * (self.search as usize * self.anchors()) as f64 * self.speed.evaluation;
         let rows = 1 + usize::from(self.search > 0) + self.stages.len();
         let many = self.many().map_or(0.0, |many| self.speed.row(self.samples, many));
