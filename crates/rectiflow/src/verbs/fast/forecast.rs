@@ -1,9 +1,6 @@
 //! What `fast` would do with a budget, said before it does anything.
 
-use super::{
-    FastRequest, Plan,
-    budget::{KEPT_BACK, left},
-};
+use super::{FastRequest, Plan, budget::KEPT_BACK};
 use crate::report::words::duration;
 use serde::Serialize;
 
