@@ -21,6 +21,11 @@ pub trait Extractor: Send + Sync {
         self.label()
     }
 
+    /// Whether it sees clips frame by frame.
+    fn sees_frames(&self) -> bool {
+        false
+    }
+
     /// Name and dimension as figures carry them: `fashion-cnn, 128-d`.
     fn label(&self) -> String {
         format!("{}, {}-d", self.name(), self.dim())

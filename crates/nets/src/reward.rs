@@ -135,15 +135,28 @@ pub struct Reward {
 
 impl Reward {
     /// Rewards `[b axes]` of points `x` `[b n]` at times `t` `[b]`, asked for the classes or the texts' vectors of `condition`.
-    pub fn rewards(&self, x: Tensor<2>, t: Tensor<1>, condition: &Condition, pass: &Pass) -> Tensor<2> {
+    ///
+    /// # Errors
+    /// An axis that asks by class and is told none (the null class is one), or by text and is told no vector.
+    pub fn rewards(
+        &self,
+        x: Tensor<2>,
+        t: Tensor<1>,
+        condition: &Condition,
+        pass: &Pass,
+    ) -> Result<Tensor<2>, NetsError> {
+        let lacks = |what: &str| NetsError::config(format!("a reward's axis asks by {what}, and is told none"));
+        let rows = match (&self.asked, &self.told) {
+            (Some(asked), _) => Some(asked.forward(condition.class.clone().ok_or_else(|| lacks("the class"))?)),
+            (None, Some(told)) => {
+                Some(told.forward(condition.vector.clone().ok_or_else(|| lacks("the vector of a text"))?))
+            }
+            (None, None) => None,
+        };
         let map = self.network.predict(x, t, &Condition::none(), pass);
         let features = self.features.activated(map, kernels::Activation::Silu); // [b f]
         let plain = self.axes.forward(features.clone()); // [b axes]
-        let rows = match (&self.asked, &condition.class, &self.told, &condition.vector) {
-            (Some(asked), Some(class), ..) => asked.forward(class.clone()),
-            (.., Some(told), Some(vector)) => told.forward(vector.clone()),
-            _ => return plain,
-        };
+        let Some(rows) = rows else { return Ok(plain) };
         let [b, f] = features.dims();
         let rows = rows.reshape([b as i32, -1, f as i32]); // [b asking f]
         let match_of = (rows * features.unsqueeze_dim::<3>(1)).sum_dim(2).squeeze_dim::<2>(2); // [b asking]
@@ -157,7 +170,7 @@ impl Reward {
             next += 1;
             own + match_of.clone().narrow(1, next - 1, 1)
         });
-        Tensor::cat(columns.collect(), 1)
+        Ok(Tensor::cat(columns.collect(), 1))
     }
 }
 
@@ -200,12 +213,8 @@ mod tests {
             let reward = config(network).init(3, [1, 4, 4], 5, &device).unwrap();
             let t = Tensor::<1>::from_floats([0.4, 1.0], &device);
             let of = |classes: [i64; 2]| {
-                columns(reward.rewards(
-                    points(&device),
-                    t.clone(),
-                    &Condition::classes(&classes, &device),
-                    &Pass::Infer,
-                ))
+                let asked = Condition::classes(&classes, &device);
+                columns(reward.rewards(points(&device), t.clone(), &asked, &Pass::Infer).unwrap())
             };
             let ([quality, asked, motion], other) = (of([0, 4]), of([2, -1]));
             assert_eq!((&quality, &motion), (&other[0], &other[2]), "to the bit");
@@ -224,13 +233,37 @@ mod tests {
             let of = |vectors: [[f32; 3]; 2]| {
                 let vector = Some(Tensor::<2>::from_floats(vectors, &device));
                 let condition = Condition { vector, ..Condition::none() };
-                columns(reward.rewards(points(&device), t.clone(), &condition, &Pass::Infer))
+                columns(reward.rewards(points(&device), t.clone(), &condition, &Pass::Infer).unwrap())
             };
             let ([quality, asked, motion], other) =
                 (of([[0.1, 0.2, 0.3], [1.0, -1.0, 0.0]]), of([[0.5, 0.2, 0.3], [0.0, 0.0, 0.0]]));
             assert_eq!((&quality, &motion), (&other[0], &other[2]), "to the bit");
             assert!(asked.iter().zip(&other[1]).all(|(a, b)| a != b), "{asked:?} {other:?}");
         }
+    }
+
+    /// Mutant: a condition that is not there, or of the other kind, passed over (an axis that asks trains blind).
+    #[test]
+    fn an_axis_that_asks_is_told_by_what_it_asks() {
+        let device = Device::flex();
+        let vector = Some(Tensor::<2>::zeros([2, 3], &device));
+        let (text, class) = (Condition { vector, ..Condition::none() }, Condition::classes(&[0, -1], &device));
+        let mlp = || networks().remove(0);
+        let of = |config: RewardConfig, condition: &Condition| {
+            let reward = config.init(3, [1, 4, 4], 5, &device).unwrap();
+            let t = Tensor::<1>::from_floats([0.4, 1.0], &device);
+            reward.rewards(points(&device), t, condition, &Pass::Infer).map(|_| ()).map_err(|error| error.to_string())
+        };
+        let by_text = || RewardConfig { vector: 3, ..config(mlp()) };
+        assert!(of(config(mlp()), &class).is_ok() && of(by_text(), &text).is_ok());
+        for wrong in [&text, &Condition::none()] {
+            assert!(of(config(mlp()), wrong).unwrap_err().contains("the class"));
+        }
+        for wrong in [&class, &Condition::none()] {
+            assert!(of(by_text(), wrong).unwrap_err().contains("vector of a text"));
+        }
+        let quiet = RewardConfig { axes: vec![Axis { name: "quality".into(), asks: false }], ..config(mlp()) };
+        assert!(of(quiet, &Condition::none()).is_ok());
     }
 
     #[test]
@@ -240,7 +273,7 @@ mod tests {
             let reward = config(network).init(3, [1, 4, 4], 5, &device).unwrap();
             let at = |t: f32| {
                 let t = Tensor::<1>::from_floats([t, t], &device);
-                reward.rewards(points(&device), t, &Condition::classes(&[1, 2], &device), &Pass::Infer)
+                reward.rewards(points(&device), t, &Condition::classes(&[1, 2], &device), &Pass::Infer).unwrap()
             };
             let gradients = at(0.3).square().sum().backward();
             for part in [&reward.features, &reward.axes] {
@@ -263,7 +296,8 @@ mod tests {
         let reward = config(mlp).init(3, [1, 4, 4], 5, &Device::flex()).unwrap();
         let at = |t: f32| {
             let t = Tensor::<1>::from_floats([t, t], &Device::flex());
-            columns(reward.rewards(points(&Device::flex()), t, &Condition::none(), &Pass::Infer))
+            let asked = Condition::classes(&[1, 2], &Device::flex());
+            columns(reward.rewards(points(&Device::flex()), t, &asked, &Pass::Infer).unwrap())
         };
         assert_ne!(at(0.2), at(0.9));
     }

@@ -79,6 +79,7 @@ impl Judge {
             None => shipped(dataset, device)?,
         };
         let frames = Frames::of(dataset.shape());
+        dataset.shape().image()?; // before anything is computed: what else there is, pictures and grey clips are judged
         let features = match (&config.features, &classifier) {
             (Some(name), _) => Some(extractor(name, dataset, device)?),
             (None, Some(_)) => None,
@@ -219,7 +220,7 @@ impl Judge {
     /// # Errors
     /// Clips that cannot be read; data without a test part.
     pub fn clip_sensitivity(&self, data: &DataConfig, count: usize) -> Result<Option<ClipSensitivity>, Error> {
-        let Some(frames) = self.frames else { return Ok(None) };
+        let Some(frames) = self.frames.filter(|_| self.extractor().sees_frames()) else { return Ok(None) };
         let Some(held) = HeldOut::of(data, count)? else { return Ok(None) };
         Ok(Some(clip_sensitivity(self.extractor(), self.reference.gaussian(), &held.images, frames)?))
     }
@@ -286,8 +287,8 @@ pub(crate) fn shipped(dataset: &Arc<dyn Dataset>, device: &Chosen) -> Result<Opt
 pub(crate) fn extractor(name: &str, dataset: &Arc<dyn Dataset>, device: &Chosen) -> Result<Box<dyn Extractor>, Error> {
     let Some(of_frames) = name.strip_prefix("frames:") else { return of_pictures(name, dataset.shape(), device) };
     match Frames::of(dataset.shape()) {
-        Some(Frames { size: [h, w], .. }) => {
-            Ok(Box::new(FramesOf::new(of_pictures(of_frames, [1, h, w].into(), device)?)))
+        Some(Frames { planes, size: [h, w], .. }) => {
+            Ok(Box::new(FramesOf::new(of_pictures(of_frames, [planes, h, w].into(), device)?, planes)))
         }
         None => Err(Error::Usage(format!(
             "--features {name}: these are features of clips [f h w] of five frames or more, and the samples are {}",

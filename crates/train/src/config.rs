@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub struct TrainConfig {
     /// Images to see; rounded up to whole batches. 0: no limit by images.
     pub images: u64,
-    /// Seconds of training steps (validation, sampling and checkpoints not counted). 0: no limit by time.
+    /// Seconds of training steps (validation, sampling, checkpoints and drawing what is learned from not counted). 0: no limit by time.
     pub seconds: f64,
     /// Images per optimiser step.
     pub batch: usize,

@@ -46,6 +46,25 @@ pub struct ValidationLog {
     pub by_time: Vec<(f64, f64)>,
 }
 
+/// Work between steps that takes its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work<'a> {
+    /// It begins.
+    Begin {
+        /// What: "samples".
+        what: &'a str,
+        /// How many in all.
+        total: u64,
+    },
+    /// So many are done.
+    Advance {
+        /// Done so far.
+        done: u64,
+    },
+    /// It is over.
+    End,
+}
+
 /// Something that happened.
 pub enum Event<'a> {
     /// The loop starts.
@@ -61,7 +80,9 @@ pub enum Event<'a> {
     Log(Log),
     /// Validation loss.
     Validation(ValidationLog),
-    /// What the task says of itself, at each log.
+    /// How far the task is with what it does between steps.
+    Work(Work<'a>),
+    /// What the task says of itself: at each log, and of what it did before a step.
     Figures {
         /// Images seen.
         images: u64,

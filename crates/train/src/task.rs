@@ -4,11 +4,13 @@
 //! the books. What the module is (a flow, a reward, a codec with its critic) and what a batch holds, the task alone knows.
 
 use crate::TrainError;
+use crate::event::Work;
 use crate::source::Batch;
 use base::{Condition, Device, Network, Pass, Tensor, Terms, Times};
 use burn::module::Module;
 use kernels::Precision;
 use nets::Precise;
+use std::collections::BTreeMap;
 
 /// A part of a batch, as the engine sees it.
 pub trait Samples {
@@ -52,15 +54,41 @@ pub trait Task<M, B = Batch> {
         Vec::new()
     }
 
-    /// Seconds since it was last asked that steps spent on something else than learning, such as drawing what is learned from: no sign of a
-    /// slow machine.
-    fn aside(&self) -> f64 {
-        0.0
+    /// What is done before the step that begins after `images` images, on the `module` as it then is, such as drawing what is learned from. Its
+    /// time is none of training; `tell` hears how far it is. The same on every rank.
+    ///
+    /// # Errors
+    /// What cannot be done; the run then ends with that error.
+    fn before(&self, module: &M, images: u64, tell: &mut dyn FnMut(Work<'_>)) -> Result<Ahead, TrainError> {
+        let _ = (module, images, tell);
+        Ok(Ahead::default())
+    }
+
+    /// What checkpoints keep of it beside the state, by key.
+    fn extra(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
     }
 
     /// Why training should stop here, where it should: the run then ends as if it had been asked to.
     fn enough(&self) -> Option<String> {
         None
+    }
+}
+
+/// What follows on [`Task::before`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ahead {
+    /// The step, with numbers of what was done before it, by name.
+    Step(Vec<(String, f64)>),
+    /// Nothing: somebody asked to stop meanwhile. The run ends with a checkpoint of the state before the step.
+    Stop,
+    /// Nothing: there is no more to learn, and why. The run ends likewise, and is told so.
+    Over(String),
+}
+
+impl Default for Ahead {
+    fn default() -> Self {
+        Self::Step(Vec::new())
     }
 }
 

@@ -34,11 +34,11 @@ fn greys(folder: &Path) -> PathBuf {
     base
 }
 
-/// `align WAY` of `base` in rounds of eight steps, each logged.
+/// `align WAY` of `base` in rounds of eight steps, logged more seldom than those.
 fn align(way: &str, base: &Path, to: &Path, more: &[&str]) -> assert_cmd::Command {
     let mut command = rectiflow();
     command.args(["align", way, "--reward", "oracle:contrast", "-n", "48", "--images", "512", "--batch-size", "16"]);
-    command.args(["--set", "train.log_every=1", "--set", "train.checkpoint.every=64"]).args(more);
+    command.args(["--set", "train.log_every=10", "--set", "train.checkpoint.every=64"]).args(more);
     command.arg("-o").arg(to).arg(base);
     command
 }
@@ -55,7 +55,8 @@ fn said(run: &Path) -> [BTreeMap<u64, f64>; 2] {
 }
 
 /// New candidates take the place of the old ones, their mean reward rises, and a run that lost its newest checkpoints ends where it did.
-/// Mutants: old pairs kept; every round drawn by the model before training; a round drawn anew by the weights of its middle.
+/// Mutants: old pairs kept; every round drawn by the model before training; a round drawn anew by the weights of its middle; a mean told at the
+/// next line of the log; another round's file of the same shape taken for this one's.
 #[test]
 fn candidates_are_drawn_anew_while_a_model_learns() {
     let folder = tempfile::tempdir().unwrap();
@@ -63,14 +64,16 @@ fn candidates_are_drawn_anew_while_a_model_learns() {
     let base = greys(folder.path());
     let keep = ["--set", "train.checkpoint.keep_last=0", "--set", "train.optim.lr=0.01"];
     let online = [&keep[..], &["--online-every", "8"]].concat();
-    json(&mut align("rwr", &base, &at("once"), &keep));
+    let each = ["--set", "train.log_every=1"];
+    json(&mut align("rwr", &base, &at("once"), &[&keep[..], &each].concat()));
+    json(&mut align("rwr", &base, &at("each"), &[&online[..], &each].concat()));
     let report = json(&mut align("rwr", &base, &at("rwr"), &online));
     assert_eq!((&report["rounds"], &report["pairs"][0]), (&4.into(), &48.into()));
-    let ([once, none], [losses, rewards]) = (said(&at("once")), said(&at("rwr")));
+    let ([once, none], [losses, _], [_, rewards]) = (said(&at("once")), said(&at("each")), said(&at("rwr")));
     let alike = losses.iter().filter(|(images, loss)| once[images] == **loss).map(|(images, _)| *images);
     assert_eq!(alike.collect::<Vec<_>>(), (1..=8).map(|step| 16 * step).collect::<Vec<_>>(), "the first round alone");
     assert!(none.is_empty());
-    assert_eq!(rewards.keys().collect::<Vec<_>>(), [&16, &144, &272, &400], "the step that a round is drawn in");
+    assert_eq!(rewards.keys().collect::<Vec<_>>(), [&0, &128, &256, &384], "when each round was drawn");
     let means: Vec<f64> = rewards.values().copied().collect();
     // The mean over 96 samples of a level that is spread by a twelfth: 0.01 is its deviation, and chance alone gives no rise of three.
     assert!(means[3] > means[0] + 0.05 && means[1] > means[0] && means[3] > means[1], "{means:?}");
@@ -87,17 +90,19 @@ fn candidates_are_drawn_anew_while_a_model_learns() {
         }
     };
     let whole = drawn(&at("rwr"));
+    assert!(drawn(&at("each")) == whole);
     for from in [256, 192] {
         lost(&at("rwr"), from); // what is left ends in the middle of the second round, then at its beginning
         assert!(drawn(&at("rwr")) != whole, "nothing was lost");
         json(rectiflow().arg("resume").arg(at("rwr")));
-        assert_eq!(said(&at("rwr")), [losses.clone(), rewards.clone()]);
+        assert_eq!(said(&at("rwr"))[1], rewards);
         assert!(drawn(&at("rwr")) == whole);
     }
     // In the middle of a round its samples are needed; at its beginning they are drawn.
     lost(&at("rwr"), 256);
     let kept = fs::read(at("rwr/rounds/000001.npy")).unwrap();
-    for damage in [None, Some(&kept[..kept.len() - 400])] {
+    let foreign = fs::read(at("rwr/rounds/000002.npy")).unwrap();
+    for damage in [None, Some(&kept[..kept.len() - 400]), Some(&foreign[..])] {
         match damage {
             None => fs::remove_file(at("rwr/rounds/000001.npy")).unwrap(),
             Some(bytes) => fs::write(at("rwr/rounds/000001.npy"), bytes).unwrap(),
@@ -108,9 +113,11 @@ fn candidates_are_drawn_anew_while_a_model_learns() {
     let begin = at("rwr/checkpoints/000000000128.safetensors").display().to_string();
     json(&mut align("rwr", &base, &at("rwr"), &[&online[..], &["--resume", &begin]].concat()));
     assert!(drawn(&at("rwr")) == whole);
-    // Another length of rounds is another run.
-    let other = [&keep[..], &["--online-every", "4", "--resume", "latest"]].concat();
-    align("rwr", &base, &at("rwr"), &other).assert().code(1).stderr(predicate::str::contains("data"));
+    // Another length of rounds is another run, and so is another judge.
+    for other in [&["--online-every", "4"][..], &["--online-every", "8", "--weights", "contrast=2"]] {
+        let other = [&keep[..], other, &["--resume", "latest"]].concat();
+        align("rwr", &base, &at("rwr"), &other).assert().code(1).stderr(predicate::str::contains("data"));
+    }
 }
 
 /// The other ways, and rounds that nobody can continue in any more.

@@ -1,7 +1,7 @@
 //! Text-to-image from end to end, with an encoder small enough to be written here.
 
 use crate::common::{json, rectiflow};
-use predicates::prelude::predicate;
+use predicates::prelude::{PredicateBooleanExt, predicate};
 use serde_json::{Value, json as object};
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -415,9 +415,49 @@ fn a_reward_reads_prompts() {
     let refused = |command: &mut assert_cmd::Command, words: &str| {
         command.assert().code(2).stderr(predicate::str::contains(words));
     };
-    let mut score =
-        program(&["reward", "score", "oracle:match", "--model", "base", "--input", "samples", "-o", "no.csv"]);
-    refused(&mut score, "1 of 3 texts do not name exactly one class");
+    let score = |judge: &[&str], to: &str| {
+        program(&[&["reward", "score"][..], judge, &["--input", "samples", "-o", to]].concat())
+    };
+    let (oracle, learned) = (["oracle:match", "--model", "base"], ["reward"]);
+    let one = |text: &str| predicate::str::contains("1 of 3 samples").and(predicate::str::contains(text.to_string()));
+    for lost in ["green heart", ""] {
+        if lost.is_empty() {
+            fs::remove_file(at("samples/c.txt")).unwrap();
+        }
+        score(&oracle, "no.csv").assert().code(1).stderr(one("does not name exactly one class"));
+        assert!(!at("no.csv").exists());
+        score(&oracle, "left.csv").arg("--skip-unreadable").assert().success().stderr(one("are left out"));
+        assert_eq!(fs::read_to_string(at("left.csv")).unwrap().lines().count(), 3, "a head and two samples");
+        fs::remove_file(at("left.csv")).unwrap();
+    }
+    score(&learned, "silent.csv").assert().success().stderr(one("have no prompt"));
+    // What its axes ask by, the model says: any other width or reader would train blind.
+    for (oracles, set, words) in [
+        ("contrast", "reward.vector=8", "reward.vector=8"),
+        ("contrast,match", "reward.vector=3", "reward.vector=3"),
+        ("contrast", "text={length=5}", "--set text"),
+        ("contrast,match", "text={length=4}", "--set text"),
+    ] {
+        refused(reward(oracles, "no").args(["--set", set]), words);
+    }
+    // Prompts that an axis asks for are read, and nobody says otherwise.
+    let row = |a: &str, b: &str, text: &str, said: &str| format!("samples/{a}.png,samples/{b}.png,{text},{said}\n");
+    let rows = [row("a", "b", "red shirt", "A"), row("b", "a", "blue bag", "B"), row("b", "c", "blue bag", "A")];
+    let unread = || predicate::str::contains("3 prompts are not read");
+    for (axis, read) in [("TA", true), ("VQ", false)] {
+        fs::write(at("pairs.csv"), format!("path_A,path_B,prompt,{axis}\n{}", rows.concat())).unwrap();
+        let mut people = program(&["reward", "train", "base", "--pairs", "pairs.csv", "-o", axis]);
+        people.args(["--set", "train.images=16", "--set", "train.batch=8", "--set", "reward.features=16"]);
+        let bench = program(&["reward", "bench", axis, "--pairs", "pairs.csv"]);
+        for mut command in [people, bench] {
+            let done = command.assert().success();
+            if read {
+                done.stderr(unread().not())
+            } else {
+                done.stderr(unread())
+            };
+        }
+    }
     refused(&mut program(&["sample", "base", "--reward", "reward", "-o", "no"]), "asks by texts");
     let model = crate::common::run().display().to_string();
     refused(&mut program(&["winrate", &model, &model, "--reward", "reward"]), "reads none");

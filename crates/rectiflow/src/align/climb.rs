@@ -28,13 +28,6 @@ impl Climb {
         of.check_plain("a reward that samples climb")?;
         let reward = RewardModel::open(file, device)?;
         reward.check_for(of)?;
-        if reward.reads() {
-            return Err(Error::Usage(format!(
-                "the reward {} asks by texts, which it would have to read at every step of a sample: samples climb rewards that ask by class, or \
-                 do not ask",
-                file.display()
-            )));
-        }
         if reward.recipe.noisy && reward.recipe.path != of.recipe.path {
             return Err(Error::Usage(format!(
                 "the reward {} knows noisy points of path `{}`, and {} runs along `{}`: train a reward on this model",
@@ -59,7 +52,7 @@ impl Climb {
 impl Around for Climb {
     fn around<'a>(&'a self, field: Box<dyn Field<2> + 'a>) -> Result<Box<dyn Field<2> + 'a>, Error> {
         // The weights are inside the gradient.
-        let climbing = Rewarded::new(Boxed(field), self.reward.gradient_of(self.weights.clone()), 1.0);
+        let climbing = Rewarded::new(Boxed(field), self.reward.gradient_of(self.weights.clone())?, 1.0);
         Ok(Box::new(climbing.map_err(|error| Error::Usage(error.to_string()))?))
     }
 

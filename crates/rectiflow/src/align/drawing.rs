@@ -3,6 +3,7 @@
 use super::{Candidates, Judge, Prompts, candidates::in_pairs, judge::weights};
 use crate::{
     Context, Error, Model,
+    model::find,
     sampling::{Classes, Drawn},
 };
 use methods::align::Verdict;
@@ -41,6 +42,8 @@ pub struct Drawing {
     words: Option<(Prompts, Vec<i64>)>,
     pairs: u64,
     seed: u64,
+    /// Of a reward that learned; none of formulas.
+    checksum: Option<String>,
 }
 
 impl Drawing {
@@ -53,6 +56,10 @@ impl Drawing {
             return Err(Error::Usage("--num 0: give at least one pair of candidates".into()));
         }
         let weights = weights(counted, &judge.axes())?;
+        let checksum = match &judge {
+            Judge::Learned(reward) => Some(find(&reward.file)?.checksum()),
+            Judge::Oracles(..) => None,
+        };
         let words = match &model.words {
             Some(words) => {
                 let captions = model.captions()?;
@@ -61,12 +68,21 @@ impl Drawing {
             }
             None => None,
         };
-        Ok(Self { weights, classes: in_pairs(model)?, words, judge, pairs: pairs as u64, seed })
+        Ok(Self { weights, classes: in_pairs(model)?, words, judge, pairs: pairs as u64, seed, checksum })
     }
 
     /// Who judges.
     pub fn judge(&self) -> &Judge {
         &self.judge
+    }
+
+    /// What tells its rounds from any other's drawn by the same model: how many pairs, and how they are judged.
+    pub fn identity(&self) -> String {
+        let axes = self.judge.axes();
+        let axes: Vec<String> =
+            axes.iter().zip(&self.weights).map(|(axis, weight)| format!("{axis}={weight}")).collect();
+        let by = self.checksum.as_deref().unwrap_or("oracles");
+        format!("{} pairs by {by} for {}", self.pairs, axes.join(" "))
     }
 
     /// What classes stand for, of a model that reads prompts.

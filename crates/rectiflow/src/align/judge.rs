@@ -137,23 +137,30 @@ impl Judge {
         }
     }
 
-    /// Refuses texts that an axis cannot ask by: an oracle knows classes, and a text must name exactly one of them.
+    /// Why an axis cannot ask by `text`, where it cannot: an oracle knows classes, and a text must name exactly one of them.
+    pub fn deaf_to(&self, text: &str) -> Option<String> {
+        let Self::Oracles(_, Some(classifier)) = self else { return None };
+        let classes = &classifier.layout().classes;
+        named_in(text, classes).is_none().then(|| {
+            let known = classes.join(", ");
+            format!(
+                "oracle match: the text `{text}` does not name exactly one class that its classifier knows ({known})"
+            )
+        })
+    }
+
+    /// Refuses texts that an axis cannot ask by.
     ///
     /// # Errors
     /// [`Error::Usage`] with the first such text and how many there are.
     pub fn check_texts(&self, texts: &[String]) -> Result<(), Error> {
-        let Self::Oracles(_, Some(classifier)) = self else { return Ok(()) };
-        let classes = &classifier.layout().classes;
-        let lost: Vec<&String> = texts.iter().filter(|text| named_in(text, classes).is_none()).collect();
-        match lost.first() {
+        let mut lost = texts.iter().filter_map(|text| self.deaf_to(text));
+        match lost.next() {
             None => Ok(()),
-            Some(first) => Err(Error::Usage(format!(
-                "oracle match: {} of {} texts do not name exactly one class that its classifier knows ({}), the first: `{first}`; leave `match` \
-                 out",
-                lost.len(),
-                texts.len(),
-                classes.join(", ")
-            ))),
+            Some(first) => {
+                let (count, all) = (1 + lost.count(), texts.len());
+                Err(Error::Usage(format!("{first}; {count} of {all} texts do not; leave `match` out")))
+            }
         }
     }
 
@@ -197,16 +204,22 @@ impl Judge {
     }
 }
 
-/// The class of `classes` that `text` names as words of its own, whatever the case; `None` for none and for several. A name within a longer
-/// one that is there (`shirt` in `T-shirt/top`) is not named by itself.
+/// The class of `classes` that `text` names as words of its own, in the plural too, whatever the case; `None` for none and for several. A hyphen or
+/// a slash between letters is inside a word: `t-shirt` names no `Shirt`, and is a name of `T-shirt/top`. A name within a longer one that is there is
+/// not named by itself.
 fn named_in(text: &str, classes: &[String]) -> Option<usize> {
     let text = text.to_lowercase();
-    let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+    let ends = |at: usize| ["", "s", "es"].into_iter().map(move |plural| (at, plural));
     let mut found: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
-    for (class, name) in classes.iter().enumerate().map(|(class, name)| (class, name.to_lowercase())) {
+    for (class, name) in
+        classes.iter().enumerate().flat_map(|(class, name)| forms(name).into_iter().map(move |f| (class, f)))
+    {
         for (at, _) in text.match_indices(&name) {
-            let end = at + name.len();
-            if edge(text[..at].chars().next_back()) && edge(text[end..].chars().next()) {
+            let whole = ends(at + name.len()).find_map(|(end, plural)| {
+                let rest = text[end..].strip_prefix(plural)?;
+                edge(rest.chars()).then_some(end + plural.len())
+            });
+            if let Some(end) = whole.filter(|_| edge(text[..at].chars().rev())) {
                 found.push((class, at..end));
             }
         }
@@ -217,6 +230,29 @@ fn named_in(text: &str, classes: &[String]) -> Option<usize> {
         found.iter().filter(|(_, own)| !found.iter().any(|(_, other)| inside(own, other))).map(|(class, _)| *class);
     let first = whole.next()?;
     whole.all(|class| class == first).then_some(first)
+}
+
+/// Whether a word ends where `beyond` goes on.
+fn edge(mut beyond: impl Iterator<Item = char>) -> bool {
+    match beyond.next() {
+        Some('-' | '/' | '\u{2010}' | '\u{2011}') => !beyond.next().is_some_and(char::is_alphanumeric),
+        Some(c) => !c.is_alphanumeric(),
+        None => true,
+    }
+}
+
+/// What a class is called: its name, each part between slashes, and those with their words joined otherwise (`t shirt`, `ankle-boot`).
+fn forms(name: &str) -> Vec<String> {
+    const SHORTEST: usize = 3; // a part like the `a` of `n/a` is a word of any text
+    let name = name.to_lowercase();
+    let parts = name.split('/').map(str::trim).filter(|part| part.len() >= SHORTEST && *part != name);
+    let all: Vec<String> = std::iter::once(&name[..]).chain(parts).map(String::from).collect();
+    let joined = |form: &String| ["-", " ", ""].map(|by| form.replace(['-', ' '], by));
+    let mut forms: Vec<String> = all.iter().flat_map(joined).chain(all.iter().cloned()).collect();
+    forms.retain(|form| !form.is_empty());
+    forms.sort();
+    forms.dedup();
+    forms
 }
 
 /// The classifier's probability of the class each sample was asked for, or that its text names; of none where it was asked for none.
@@ -316,7 +352,8 @@ mod tests {
         assert_eq!(flat.weighted(&[1.0]), [0.0; 4]);
     }
 
-    /// Mutants: the shorter of two names taken; a part of a word; the first of two classes.
+    /// Mutants: the shorter of two names taken; a part of a word; the first of two classes; a hyphen as the end of a word (`t-shirt` a shirt);
+    /// the whole of a slashed name alone; no plural.
     #[test]
     fn a_text_names_one_class_or_none() {
         let classes = ["T-shirt/top", "Shirt", "Ankle boot", "Bag"].map(String::from);
@@ -326,6 +363,17 @@ mod tests {
             (Some(0), Some(1), Some(1))
         );
         assert_eq!((of("an ankle boot"), of("baggage"), of("a shirt and a bag"), of("")), (Some(2), None, None, None));
+        for (class, texts) in [
+            (0, &["a white t-shirt", "T-Shirts, two", "a t shirt", "tshirts", "a red top", "tops", "t-shirt/top"][..]),
+            (1, &["white shirts", "a shirt - white", "(shirt)", "shirt/"]),
+            (2, &["Ankle boots!", "ankle-boots"]),
+            (3, &["bags on grey"]),
+        ] {
+            texts.iter().for_each(|text| assert_eq!(of(text), Some(class), "{text}"));
+        }
+        for text in ["a sweat-shirt", "shirt-dress", "shirt/bag", "shirtss", "topping", "a t-shirt and a shirt"] {
+            assert_eq!(of(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -107,11 +107,11 @@ impl People {
         Ok(Self { candidates: Candidates { drawn, scores }, verdicts, file: file.path, prompts })
     }
 
-    /// Says that prompts are not read, where there are some and nobody reads them.
-    pub fn note_unread(&self, subject: &Subject, context: &mut Context) {
+    /// Says that prompts are not read, where there are some and nobody does: no class stands for them, and they are not `read` as texts.
+    pub fn note_unread(&self, (subject, read): (&Subject, bool), context: &mut Context) {
         let count = self.prompts.iter().filter(|prompt| !prompt.is_empty()).count() / 2;
-        if count > 0 && subject.classes.is_empty() {
-            context.note(format!("{}: {count} prompts are not read: this model is told no class", self.file.display()));
+        if count > 0 && subject.classes.is_empty() && !read {
+            context.note(format!("{}: {count} prompts are not read: nothing here asks for them", self.file.display()));
         }
     }
 

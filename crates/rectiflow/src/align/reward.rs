@@ -211,7 +211,8 @@ impl RewardTask {
             Some(prompts) => prompts.condition(&classes, device).map_err(failed)?,
             None => Condition::classes(&classes, device),
         };
-        let rewards = live.within(|reward| reward.rewards(x, times.tensor(device), &condition, pass));
+        let rewards =
+            live.within(|reward| reward.rewards(x, times.tensor(device), &condition, pass)).map_err(failed)?;
         let side = |which: usize| rewards.clone().narrow(0, which * pairs, pairs);
         self.loss.loss(side(0), side(1), &batch.compared).map_err(failed)
     }
@@ -356,7 +357,7 @@ impl RewardModel {
                 None => Condition::classes(classes, &self.device),
             };
             first += classes.len();
-            let rewards = self.net.rewards(x, times, &condition, &Pass::Infer);
+            let rewards = self.net.rewards(x, times, &condition, &Pass::Infer)?;
             values.extend(crate::sampling::host(rewards)?.into_iter().map(f64::from));
         }
         Ok(values)
@@ -368,9 +369,19 @@ impl RewardModel {
     }
 
     /// The gradient of its weighted axes with respect to the point, for guidance.
-    pub fn gradient_of(&self, weights: Vec<f64>) -> impl RewardGradient<2> + '_ {
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where its axes ask by texts: a field is told classes.
+    pub fn gradient_of(&self, weights: Vec<f64>) -> Result<impl RewardGradient<2> + '_, Error> {
+        if self.reads() {
+            return Err(Error::Usage(format!(
+                "the reward {} asks by texts, which it would have to read at every step of a sample: samples climb rewards that ask by class, or \
+                 do not ask",
+                self.file.display()
+            )));
+        }
         let net = burn::module::Module::train(self.net.clone());
-        move |x: Tensor<2>, t: &Times, condition: &Condition| {
+        Ok(move |x: Tensor<2>, t: &Times, condition: &Condition| {
             let tape = x.device().autodiff();
             let leaf = methods::tape::place(x.clone(), &tape).require_grad();
             let asked = match &condition.class {
@@ -378,11 +389,12 @@ impl RewardModel {
                 None => Condition::classes(&vec![NULL_CLASS; t.len()], &tape),
             };
             let rewards = net.rewards(leaf.clone(), t.tensor(&tape), &asked, &Pass::Infer); // [b axes]
+            let rewards = rewards.expect("it is told a class, and asks by no text");
             let row: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
             let row = Tensor::<2>::from_data(TensorData::new(row, [1, weights.len()]), &tape);
             let gradients = (rewards * row).sum().backward();
             leaf.grad(&gradients).unwrap_or_else(|| x.zeros_like())
-        }
+        })
     }
 }
 

@@ -49,8 +49,8 @@ impl Scored {
     /// The samples below `folder`, which are of `subject`'s shape, judged. With `skip` those that cannot be used are left out, counted.
     ///
     /// # Errors
-    /// No sample; one that cannot be read, or whose prompt is no class where an axis asks for it, unless it may be left out; those of
-    /// judging.
+    /// No sample; one that cannot be read, or whose prompt is no class or names none where an axis asks for it, unless it may be left out; those
+    /// of judging.
     pub fn of(
         (judge, subject): (&Judge, &Subject),
         (folder, output, folders_are_clips): (&Path, &Path, bool),
@@ -61,12 +61,13 @@ impl Scored {
         let (samples, passed) = found::find(folder, output, folders_are_clips)?;
         passed.into_iter().for_each(|line| context.note(line));
         let (mut paths, mut prompts, mut lost) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut rows, mut classes, mut unread) = (Vec::new(), Vec::new(), 0);
+        let (mut rows, mut classes, mut unread, mut silent) = (Vec::new(), Vec::new(), 0, 0);
+        let by_text = subject.classes.is_empty();
         context.tell(Event::Begin { what: "samples read", total: samples.len() as u64 });
         for (done, sample) in samples.iter().enumerate() {
             context.go_on()?;
             let class = match class_of(&sample.prompt, &subject.classes) {
-                Ok(class) => Ok(class),
+                Ok(class) => judge.deaf_to(&sample.prompt).filter(|_| by_text).map_or(Ok(class), Err),
                 Err(why) if judge.asks() => Err(why),
                 Err(_) => {
                     unread += 1;
@@ -75,6 +76,7 @@ impl Scored {
             };
             match (Loaded::open(&sample.path, subject.shape), class) {
                 (Ok(loaded), Ok(class)) => {
+                    silent += usize::from(sample.prompt.is_empty());
                     rows.extend(loaded.row);
                     classes.push(class);
                     paths.push(sample.path.clone());
@@ -103,11 +105,16 @@ impl Scored {
         if unread > 0 {
             context.note(format!("{shown}: {unread} prompts are no class, and no axis asks for them"));
         }
+        if silent > 0 && judge.asks() {
+            let all = paths.len();
+            context.note(format!(
+                "{shown}: {silent} of {all} samples have no prompt: axes that ask ask for nothing there"
+            ));
+        }
         let mut drawn = Drawn::given(rows, subject.shape, classes);
-        if subject.classes.is_empty() {
+        if by_text {
             drawn.prompts = prompts.clone();
         }
-        judge.check_texts(&drawn.prompts)?;
         Ok(Self { paths, prompts, scores: judge.score(&drawn)? })
     }
 }

@@ -9,7 +9,7 @@ use base::Network;
 use burn::module::Module;
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
 use train::{
-    Batch, Observer, RunDir, Samples, Setup, Source, Task, TrainConfig, TrainError,
+    Batch, Observer, RunDir, Samples, Setup, Source, Task, TrainConfig, TrainError, Work,
     checkpoint::{Checkpoint, Folder},
     log::{EventFile, Stats},
 };
@@ -128,6 +128,14 @@ impl Stage<'_> {
         let mut logs: Option<(Stats, EventFile)> = None;
         let mut log_failed = false;
         let mut observer = |event: &::train::Event<'_>| {
+            if let ::train::Event::Work(work) = event {
+                context.tell(match *work {
+                    Work::Begin { what, total } => Event::Begin { what, total },
+                    Work::Advance { done } => Event::Advance { done },
+                    Work::End => Event::End,
+                });
+                return Ok(ControlFlow::Continue(()));
+            }
             let (stats, events) = match &mut logs {
                 Some(logs) => logs,
                 None => {

@@ -11,7 +11,7 @@ use crate::{
     align::{
         Drawing, Judged, PeopleRequest, Prompts,
         duel::{DuelSource, DuelTask, Duels},
-        online::{Lesson, OnlineTask},
+        online::{Begin, Kept, Lesson, OnlineTask, Place},
         weighted::{Chosen, Weighed, WeighedSource, WeightedTask},
     },
     stage::{Lineage, Resume, Stage, TrainReport},
@@ -187,11 +187,22 @@ pub fn align(
         return groups::by_groups(config, &request, recipe, model, context);
     }
     let every = request.every(recipe)?;
-    let Preferred { by, judged, prompts, drawing } = Preferred::of(&request, &model, recipe.seed, context)?;
-    let counts = [judged.candidates.pairs(), judged.decided()];
-    if judged.decided() == 0 {
-        return Err(judged.nothing(&by));
+    if every.is_some() && context.ranks.is_some() {
+        return Err(Error::Usage(
+            "--online-every: rounds are drawn in one process, and ranks would each draw their own; align in one process".into(),
+        ));
     }
+    let later = every.map(|every| Kept::later(request.folder, request.resume.as_ref(), every)).transpose()?.flatten();
+    let of = (&model, recipe.seed);
+    let Preferred { by, judged, prompts, drawing } = Preferred::of(&request, of, later.is_some(), context)?;
+    let counts = match (&judged, &later) {
+        (Some(judged), _) if judged.decided() == 0 => return Err(judged.nothing(&by)),
+        (Some(judged), _) => [judged.candidates.pairs(), judged.decided()],
+        (None, kept) => {
+            let drawn = drawing.as_ref().map_or(0, Drawing::samples);
+            [drawn / 2, kept.as_ref().map_or(0, |kept| kept.first)]
+        }
+    };
     let net = corrected(recipe, &model, context)?;
     let lineage = Lineage::here(Some(&model.file), None)?.asked(&request.asked);
     let flow = recipe.flow_task(model.classes());
@@ -199,7 +210,11 @@ pub fn align(
     let reference = model.net.clone();
     let (batch, seed) = (recipe.train.micro_batch(), recipe.seed);
     let run = Run { stage: stage(&request, recipe, &model), lineage: &lineage, net, batch };
-    let rounds = drawing.as_ref().zip(every).map(|(drawing, every)| (drawing, hollow, every));
+    let begin = match (&judged, later) {
+        (Some(judged), _) => Begin::First(judged),
+        (None, kept) => Begin::Later(kept.unwrap_or_default()),
+    };
+    let rounds = drawing.as_ref().zip(every).map(|(drawing, every)| Rounds { drawing, model: hollow, every });
     let train = match &request.asked.way {
         Way::Dpo(config) => {
             let task = DuelTask {
@@ -215,7 +230,7 @@ pub fn align(
                 let source = DuelSource::new(&judged.candidates, &judged.verdicts, batch, seed);
                 Ok(Box::new(source.ok_or_else(|| judged.nothing(&by))?))
             };
-            run.learn(task, Box::new(lesson), &judged, rounds, context)?
+            run.learn(task, Box::new(lesson), begin, rounds, context)?
         }
         Way::Rwr(config) => {
             let lesson = |judged: &Judged| -> Result<Box<dyn Source<Weighed>>, Error> {
@@ -225,7 +240,7 @@ pub fn align(
                 let source = WeighedSource { source: told(chosen, prompts.as_ref()), weights };
                 Ok(Box::new(source))
             };
-            run.learn(WeightedTask { flow }, Box::new(lesson), &judged, rounds, context)?
+            run.learn(WeightedTask { flow }, Box::new(lesson), begin, rounds, context)?
         }
         Way::Sft => {
             let lesson = |judged: &Judged| -> Result<Box<dyn Source<Batch>>, Error> {
@@ -234,12 +249,20 @@ pub fn align(
                 let chosen = Chosen::new(candidates, &winners(&pairs, &judged.verdicts), batch, seed);
                 Ok(told(chosen.ok_or_else(|| judged.nothing(&by))?, prompts.as_ref()))
             };
-            run.learn(flow, Box::new(lesson), &judged, rounds, context)?
+            run.learn(flow, Box::new(lesson), begin, rounds, context)?
         }
         Way::Grpo(_) => return Err(Error::Failure("Flow-GRPO has no pairs".into())),
     };
     let rounds = every.map_or(1, |every| train.images.div_ceil(every).max(1));
     Ok(AlignReport { judge: by.clone(), pairs: counts, rounds, train })
+}
+
+/// Who draws rounds of new candidates, as which model, and after how many samples each.
+struct Rounds<'a> {
+    drawing: &'a Drawing,
+    /// Without its weights.
+    model: Model,
+    every: u64,
 }
 
 /// A training that is about to begin.
@@ -251,24 +274,25 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Trains by `task` on what `lesson` makes of the candidates `judged`, and of new ones where `rounds` says who draws them, on which model
-    /// and after how many samples.
+    /// Trains by `task` on what `lesson` makes of the candidates that it begins with, and of new ones where `rounds` says who draws them.
     fn learn<B: Samples>(
         self,
         task: impl Task<nets::Net, B>,
         lesson: Lesson<'_, B>,
-        judged: &Judged,
-        rounds: Option<(&Drawing, Model, u64)>,
+        begin: Begin<'_>,
+        rounds: Option<Rounds<'_>>,
         context: &mut Context,
     ) -> Result<TrainReport, Error> {
         let Self { stage, lineage, net, batch } = self;
-        let Some((drawing, model, every)) = rounds else {
+        let Some(Rounds { drawing, model, every }) = rounds else {
+            let Begin::First(judged) = begin else { return Err(Error::Failure("nobody draws rounds".into())) };
             let mut source = lesson(judged)?;
             return stage.run_after(Some(lineage), net, &task, &mut *source, context);
         };
-        let (folder, device) = (stage.folder.to_path_buf(), context.device.clone());
-        let task = OnlineTask::new((task, lesson), (drawing, model), judged, (every, folder), device)?;
-        let mut source = task.rounds(batch);
+        let (folder, device, stop) = (stage.folder.to_path_buf(), context.device.clone(), context.stop.clone());
+        let place = Place { every, folder, device, stop };
+        let task = OnlineTask::new((task, lesson), (drawing, model), begin, place)?;
+        let mut source = task.rounds(batch, lineage.checksum.as_deref().unwrap_or_default());
         stage.run_after(Some(lineage), net, &task, &mut source, context)
     }
 }

@@ -133,7 +133,6 @@ impl Labelled {
         context: &mut Context,
     ) -> Result<Self, Error> {
         let people = People::read(request, (&model.subject, true), seed, context)?;
-        people.note_unread(&model.subject, context);
         let (file, all) = (people.file.display(), people.candidates.pairs());
         let held_out = held_out.unwrap_or(all.div_ceil(10));
         if held_out == 0 || held_out >= all {
@@ -149,6 +148,7 @@ impl Labelled {
         let usually = |name: &str| told && ["ta", "match"].contains(&name.to_ascii_lowercase().as_str());
         let asking = |name: &String| asks.map_or_else(|| usually(name), |asks| asks.contains(name));
         let axes: Vec<Axis> = names.iter().map(|name| Axis { name: name.clone(), asks: asking(name) }).collect();
+        people.note_unread((&model.subject, axes.iter().any(|axis| axis.asks)), context);
         let learned = all - held_out;
         for (axis, name) in names.iter().enumerate() {
             let said = people.verdicts[..learned * names.len()].iter().skip(axis).step_by(names.len());
@@ -197,13 +197,27 @@ impl Labelled {
 }
 
 /// Who reads the texts that axes ask by, where some ask and the model is asked in words; the recipe says so from then on.
+///
+/// # Errors
+/// A recipe that says otherwise: what its axes would ask by is not what they are told.
 fn reading(recipe: &mut RewardRecipe, model: &Model) -> Result<Option<Arc<Words>>, Error> {
     let asks = recipe.reward.axes.iter().any(|axis| axis.asks);
-    let text = model.recipe.task.text().filter(|_| asks && model.words.is_some());
-    let Some(config) = text else { return Ok(None) };
-    let (words, width) = Words::vectors(config)?;
-    (recipe.text, recipe.reward.vector) = (Some(config.clone()), width);
-    Ok(Some(words))
+    let config = model.recipe.task.text().filter(|_| asks && model.words.is_some());
+    let read = config.map(Words::vectors).transpose()?;
+    let (words, width) = read.map_or((None, 0), |(words, width)| (Some(words), width));
+    let by = match words {
+        Some(_) => "its axes ask by the model's own texts",
+        None => "its axes ask by no text",
+    };
+    let said = recipe.reward.vector;
+    if said != 0 && said != width {
+        return Err(Error::Usage(format!("--set reward.vector={said}: {by}, which is {width}; leave it out")));
+    }
+    if recipe.text.is_some() && recipe.text.as_ref() != config {
+        return Err(Error::Usage(format!("--set text: {by}, and the model says who reads them; leave it out")));
+    }
+    (recipe.text, recipe.reward.vector) = (config.cloned(), width);
+    Ok(words)
 }
 
 fn axes_of(judge: &Judge) -> Vec<Axis> {

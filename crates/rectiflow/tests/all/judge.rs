@@ -11,6 +11,10 @@ use metrics::{
     features::FramesOf,
     sensitivity::{Pool, Sensitivity, sensitivity},
 };
+use rectiflow::{
+    device::Chosen,
+    judge::{Judge, JudgeConfig},
+};
 
 struct Images {
     values: Vec<f32>,
@@ -95,7 +99,7 @@ fn figures_of_clips_see_what_only_clips_have() {
     let (train, shape) = clips(Split::Train, 3000);
     let (test, _) = clips(Split::Test, 1000);
     let frames = Frames::of(shape).expect("clips");
-    let judge = FramesOf::new(Box::new(Pixels::shrunk(1, 8)));
+    let judge = FramesOf::new(Box::new(Pixels::shrunk(1, 8)), 1);
     let reference = Gaussian::of(&judge.features(&train, [3000, 8, 16, 16]).expect("features")).expect("moments");
     let found = clip_sensitivity(&judge, &reference, &test, frames).expect("figures");
     println!("{}", found.table());
@@ -123,4 +127,19 @@ fn figures_of_clips_see_what_only_clips_have() {
     let smooth = (frozen.smoothness - 1.0).abs() < 1e-9;
     assert!(smooth && frozen.dynamics == 0.0, "what stands still is smooth, and dynamics tells it: {frozen:?}");
     assert!(floor.figures.dynamics > 2.0, "{floor:?}");
+}
+
+/// What only clips have is said of features of frames, and of no others.
+/// Mutant: whatever features were asked for.
+#[test]
+fn defects_of_clips_are_asked_of_features_of_frames_alone() {
+    let config = DataConfig::named(data::MOVING);
+    let set = data::open(&config).expect("the embedded set");
+    let seen = |features: &str| {
+        let judge =
+            JudgeConfig { features: Some(features.into()), also: vec!["none".into()], ..JudgeConfig::default() };
+        Judge::new(&set, 32, &judge, &Chosen::cpu()).expect("a judge").clip_sensitivity(&config, 16).expect("clips")
+    };
+    assert!(seen("frames:pixels@8").is_some_and(|table| table.seen.len() == 6));
+    assert!(seen("pixels@8").is_none());
 }

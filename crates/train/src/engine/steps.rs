@@ -9,7 +9,7 @@ use crate::memory::Memory;
 use crate::params;
 use crate::params::Info;
 use crate::state::{State, device_of};
-use crate::task::{Live, Samples, Turn};
+use crate::task::{Ahead, Live, Samples, Turn};
 use crate::watchdog::Watchdog;
 use base::{Device, Tensor, Times};
 use burn::module::Module;
@@ -121,6 +121,9 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
                 self.stop = true;
                 break;
             }
+            if !self.ahead()? {
+                break;
+            }
             let before = self.state().images;
             let begun = Instant::now();
             let (stepped, seconds) = match self.step().and_then(|stepped| Ok((stepped, self.clock(begun)?))) {
@@ -141,6 +144,31 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
         self.tell(&Event::Finished { images, seconds, stopped })?;
         let state = self.state.take().expect("the state is only away inside `step`, which puts it back");
         Ok(Outcome { state, stopped, checkpoint: self.saved.map(|s| s.1) })
+    }
+
+    /// Has the task do what comes before the step; whether the step comes.
+    fn ahead(&mut self) -> Result<bool, TrainError> {
+        let images = self.state().images;
+        let state = self.state.as_ref().expect("put back by the previous step");
+        let (observer, mut told) = (&mut *self.observer, Ok(ControlFlow::Continue(())));
+        let ahead = self.setup.task.before(&state.network, images, &mut |work| {
+            if told.is_ok() {
+                told = observer.event(&Event::Work(work));
+            }
+        })?;
+        self.stop |= told?.is_break();
+        match ahead {
+            Ahead::Step(values) if values.is_empty() => Ok(true),
+            Ahead::Step(values) => self.tell(&Event::Figures { images, values: &values }).map(|()| true),
+            Ahead::Stop => {
+                self.stop = true;
+                Ok(false)
+            }
+            Ahead::Over(message) => {
+                let seconds = self.seconds();
+                self.tell(&Event::Warning { images, seconds, message }).map(|()| false)
+            }
+        }
     }
 
     /// How many processes train together.
@@ -276,7 +304,7 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
         let due = |every: u64| every > 0 && before / every != images / every;
         let last = config.progress(images, trained) >= 1.0;
 
-        if let Some(slow) = self.watchdog.step((seconds - self.setup.task.aside()).max(0.0)) {
+        if let Some(slow) = self.watchdog.step(seconds) {
             let message = format!(
                 "step {steps} took {:.2} s, the median is {:.3} s; is another program using the processor, the memory \
                  or the disk?",
@@ -351,7 +379,8 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
         let Some(folder) = &self.setup.checkpoints else { return Ok(()) };
         let config = self.setup.config;
         let state = self.state();
-        let (meta, images) = (state.meta(&self.identity, config), state.images);
+        let (mut meta, images) = (state.meta(&self.identity, config), state.images);
+        meta.extra.extend(self.setup.task.extra());
         let path = folder.save(&meta, &state.blobs(), config.checkpoint.keep_last)?;
         self.saved = Some((images, path.clone()));
         let seconds = self.seconds();

@@ -78,7 +78,7 @@ impl Observer for Stats {
                     values.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
                 json!({"kind": "figures", "images": images, "values": values})
             }
-            Event::Started { .. } | Event::Samples { .. } => return Ok(ControlFlow::Continue(())),
+            Event::Started { .. } | Event::Samples { .. } | Event::Work(_) => return Ok(ControlFlow::Continue(())),
         };
         self.write(&line)?;
         Ok(ControlFlow::Continue(()))

@@ -3,7 +3,15 @@
 use base::{Device, Tensor, Times};
 use burn::module::{Module, Param};
 use std::cell::Cell;
-use train::{Event, Live, Samples, Setup, Source, Task, TrainConfig, TrainError, Turn};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+use train::{
+    Ahead, Event, Live, Samples, Setup, Source, Task, TrainConfig, TrainError, Turn, Work,
+    checkpoint::{Checkpoint, Folder},
+};
 
 /// Two numbers: `maker` wants the product small, `critic` wants it large.
 #[derive(Module, Debug)]
@@ -153,4 +161,75 @@ fn a_task_can_end_its_run_and_bad_words_are_found() {
     let outcome = train::train(Game::new(1.0, 2.0), Setup::new(&config, &play, &mut source), &mut ());
     let said = outcome.unwrap_err().to_string();
     assert!(said.contains("word 1 is none"), "{said}");
+}
+
+/// A game with something to do before every step.
+struct Prepared(Play, fn(u64) -> Ahead);
+
+impl Task<Game, Words> for Prepared {
+    fn loss(&self, live: &Live<'_, Game>, batch: &Words, device: &Device) -> Result<Tensor<1>, TrainError> {
+        self.0.loss(live, batch, device)
+    }
+
+    fn loss_at(&self, live: &Live<'_, Game>, b: &Words, t: &Times, device: &Device) -> Result<Tensor<1>, TrainError> {
+        self.0.loss_at(live, b, t, device)
+    }
+
+    fn identity(&self) -> (String, String) {
+        Task::<Game, Words>::identity(&self.0)
+    }
+
+    fn before(&self, _: &Game, images: u64, tell: &mut dyn FnMut(Work<'_>)) -> Result<Ahead, TrainError> {
+        tell(Work::Begin { what: "cards", total: 1 });
+        std::thread::sleep(Duration::from_millis(30));
+        tell(Work::Advance { done: 1 });
+        tell(Work::End);
+        Ok((self.1)(images))
+    }
+
+    fn extra(&self) -> BTreeMap<String, String> {
+        [("cards".to_string(), "dealt".to_string())].into()
+    }
+}
+
+/// What is done before a step counts as no time of training, is told when it is done, and can end the run with what was learned until then.
+/// Mutants: the clock begun before it; its numbers told at the next log; a step taken after all; checkpoints without what the task keeps.
+#[test]
+fn what_comes_before_a_step_takes_no_time_of_training_and_can_end_the_run() {
+    let config = TrainConfig { log_every: 10, ..config() };
+    let run = |ahead: fn(u64) -> Ahead| {
+        let folder = tempfile::tempdir().unwrap();
+        let (task, mut source) = (Prepared(Play::new(&[("", 1.0)]), ahead), Book("b"));
+        let (mut figures, mut warnings, mut work, mut speed) = (Vec::new(), Vec::new(), 0, 0.0);
+        let mut listen = |event: &Event<'_>| {
+            match event {
+                Event::Figures { images, values } => figures.push((*images, values[0].clone())),
+                Event::Warning { images, message, .. } => warnings.push((*images, message.clone())),
+                Event::Work(_) => work += 1,
+                Event::Log(log) => speed = log.images_per_second,
+                _ => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        };
+        let checkpoints = Some(Folder::create(folder.path()).unwrap());
+        let setup = Setup { checkpoints, ..Setup::new(&config, &task, &mut source) };
+        let began = Instant::now();
+        let outcome = train::train(Game::new(1.0, 2.0), setup, &mut listen).unwrap();
+        let wall = began.elapsed().as_secs_f64();
+        let kept = Checkpoint::open(outcome.checkpoint.as_ref().unwrap()).unwrap().meta().clone();
+        assert_eq!((kept.images, &kept.extra["cards"][..]), (outcome.state.images, "dealt"));
+        (outcome, figures, warnings, work, (wall, speed))
+    };
+    let (outcome, figures, _, work, (wall, speed)) = run(|images| Ahead::Step(vec![("dealt".into(), images as f64)]));
+    assert_eq!((outcome.state.images, work), (30, 30));
+    assert!(outcome.state.seconds <= wall - 0.3, "{} of {wall}", outcome.state.seconds);
+    assert!((30.0 / speed - outcome.state.seconds).abs() < 1e-6, "{speed}");
+    let dealt: Vec<(u64, f64)> = figures.iter().filter(|f| f.1.0 == "dealt").map(|(at, f)| (*at, f.1)).collect();
+    assert_eq!(dealt, (0..10).map(|step| (3 * step, 3.0 * step as f64)).collect::<Vec<_>>());
+    let (outcome, _, warnings, ..) = run(|images| if images == 12 { Ahead::Stop } else { Ahead::default() });
+    assert_eq!((outcome.state.images, outcome.stopped, warnings.len()), (12, true, 0));
+    let over = |images: u64| if images == 12 { Ahead::Over("no cards".into()) } else { Ahead::default() };
+    let (outcome, _, warnings, ..) = run(over);
+    assert_eq!((outcome.state.images, outcome.stopped), (12, false));
+    assert_eq!(warnings, [(12, "no cards".to_string())]);
 }

@@ -16,8 +16,8 @@ const SEED: u64 = 0x616c_6967;
 pub(super) struct Preferred {
     /// Who preferred.
     pub by: String,
-    /// The pairs.
-    pub judged: Judged,
+    /// The pairs; none where those of a later round are asked for.
+    pub judged: Option<Judged>,
     /// What classes stand for, of a model that reads prompts.
     pub prompts: Option<Prompts>,
     /// Who draws further ones; nobody where people compared them.
@@ -25,18 +25,23 @@ pub(super) struct Preferred {
 }
 
 impl Preferred {
-    /// Those that were asked for.
+    /// Those that were asked for; where a run continues in a `later` round, only who draws it.
     ///
     /// # Errors
     /// Those of drawing and judging; a pair file that cannot be used, or for a way that weighs samples.
-    pub fn of(request: &AlignRequest<'_>, model: &Model, seed: u64, context: &mut Context) -> Result<Self, Error> {
+    pub fn of(
+        request: &AlignRequest<'_>,
+        (model, seed): (&Model, u64),
+        later: bool,
+        context: &mut Context,
+    ) -> Result<Self, Error> {
         let counted = request.asked.weights.as_deref();
         match &request.asked.preference {
             Preference::Judge { judge, pairs, .. } => {
                 let judge = Judge::parse(judge, model, &context.device)?;
                 let by = judge.label();
                 let drawing = Drawing::new(model, judge, counted, (pairs.unwrap_or(PAIRS), seed ^ SEED))?;
-                let judged = drawing.draw(model, 0, context)?;
+                let judged = if later { None } else { Some(drawing.draw(model, 0, context)?) };
                 let prompts = drawing.prompts().cloned();
                 Ok(Self { by, judged, prompts, drawing: Some(drawing) })
             }
@@ -51,9 +56,7 @@ impl Preferred {
                 let people = People::read(file, (&model.subject, true), seed, context)?;
                 let weights = weights(counted, &people.candidates.scores.axes)?;
                 let verdicts = people.preferred(&weights);
-                if model.words.is_none() {
-                    people.note_unread(&model.subject, context);
-                }
+                people.note_unread((&model.subject, model.words.is_some()), context);
                 let (by, mut candidates) = (people.label(), people.candidates);
                 let prompts = model.words.as_ref().map(|words| {
                     let (prompts, numbers) = Prompts::of(words, &people.prompts);
@@ -61,7 +64,7 @@ impl Preferred {
                     prompts
                 });
                 let judged = Judged { candidates, rewards: Vec::new(), verdicts };
-                Ok(Self { by, judged, prompts, drawing: None })
+                Ok(Self { by, judged: Some(judged), prompts, drawing: None })
             }
         }
     }

@@ -56,7 +56,7 @@ const OVERALL: &str = "overall";
 pub fn bench(request: &BenchRequest, context: &mut Context) -> Result<BenchReport, Error> {
     let (judge, subject) = judge_of(&request.judge, request.model.as_deref(), context)?;
     let people = People::read(&request.pairs, (&subject, judge.asks()), 0, context)?;
-    people.note_unread(&subject, context);
+    people.note_unread((&subject, judge.asks()), context);
     let (said, own) = (&people.candidates.scores.axes, judge.axes());
     let held = held(said, &own, request.by.as_deref())?;
     judge.check_texts(&people.candidates.drawn.prompts)?;
