@@ -167,6 +167,16 @@ impl NetConfig {
         shape.image().map_err(|error| NetsError::config(format!("{error}, which a {name} needs; use an mlp for them")))
     }
 
+    /// Whether a network of this configuration can begin at the answers of one of `theirs`: [`beginning_as`](Self::beginning_as), before either is
+    /// there.
+    pub fn begins_at(&self, theirs: &Self) -> bool {
+        let theirs = theirs.clone().reaching(theirs.reaches() || self.reaches());
+        match (self, &theirs) {
+            (Self::SetTransformer(own), Self::SetTransformer(their)) => own.begins_as(their).is_some(),
+            _ => *self == theirs,
+        }
+    }
+
     /// A network of this configuration for samples of `shape` that begins at the answers of `from`, which is one of `theirs`: the same, told or
     /// not yet told how far ahead it looks, with experts where there was a perceptron. What is new is drawn from `seed`. `None` where weights
     /// of `theirs` mean nothing here.

@@ -14,6 +14,8 @@ pub struct Need {
     pub state: u64,
     /// What one part of a batch keeps for the backward pass, an estimate.
     pub activations: u64,
+    /// What the rendering of its data estimates keeps beside them, an estimate; 0 where nothing is rendered.
+    pub rendering: u64,
     /// Whether `train.gradient_checkpointing` would lower them.
     pub lowers: bool,
 }
@@ -45,9 +47,14 @@ impl Need {
             true => cost.checkpointed_bytes_per_sample,
             false => cost.activation_bytes_per_sample,
         };
-        // Reflected latents show the network every sample twice.
-        let seen = recipe.train.micro_batch() as u64 * if recipe.antithetic { 2 } else { 1 };
-        Ok(Self { parameters, state: numbers.saturating_mul(4), activations: kept.saturating_mul(seen), lowers })
+        let seen = seen(recipe);
+        let (state, activations) = (numbers.saturating_mul(4), kept.saturating_mul(seen));
+        Ok(Self { parameters, state, activations, rendering: 0, lowers })
+    }
+
+    /// The same where what each sample looks like is in the loss, which leaves `bytes` on the tape.
+    pub fn rendering(self, recipe: &Recipe, bytes: u64) -> Self {
+        Self { rendering: bytes.saturating_mul(seen(recipe)), ..self }
     }
 
     /// The same where the weights beneath are a released model's, which takes `bytes` as it is stored; of shorter numbers layers keep f32 for
@@ -73,23 +80,32 @@ impl Need {
 
     fn check_against(&self, memory_gb: f64) -> Result<(), Error> {
         let gb = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-        let (state, activations) = (gb(self.state), gb(self.activations));
+        let (state, activations, rendering) = (gb(self.state), gb(self.activations), gb(self.rendering));
         // Zero where the system does not say how much it has.
-        if memory_gb == 0.0 || state + activations <= memory_gb {
+        if memory_gb == 0.0 || state + activations + rendering <= memory_gb {
             return Ok(());
         }
+        let rendered = match self.rendering {
+            0 => String::new(),
+            _ => format!(" and {rendering:.1} GB of rendered windows (lower `task.latents.render.patch`)"),
+        };
         let last = match self.lowers {
             true => "lower `train.batch`, raise `train.accumulation` or set `train.gradient_checkpointing = true`",
             false => "lower `train.batch` or raise `train.accumulation`",
         };
         Err(Error::Failure(format!(
             "training would need about {:.1} GB and this machine has {memory_gb:.1} GB: {state:.1} GB for {} parameters \
-             (weights, gradients, moments, averages) and {activations:.1} GB of activations; make the network narrower, \
+             (weights, gradients, moments, averages) and {activations:.1} GB of activations{rendered}; make the network narrower, \
              {last}",
-            state + activations,
+            state + activations + rendering,
             self.parameters
         )))
     }
+}
+
+/// Samples that one part of a batch shows the network; reflected latents show each twice.
+fn seen(recipe: &Recipe) -> u64 {
+    recipe.train.micro_batch() as u64 * if recipe.antithetic { 2 } else { 1 }
 }
 
 /// Refuses to draw more samples of `shape` at once than memory holds.
@@ -163,12 +179,25 @@ mod tests {
 
     #[test]
     fn a_run_is_refused_exactly_when_it_does_not_fit() {
-        let need = Need { parameters: 1 << 28, state: 5 << 30, activations: 3 << 30, lowers: true };
+        let need = Need { parameters: 1 << 28, state: 5 << 30, activations: 3 << 30, rendering: 0, lowers: true };
         assert!(need.check_against(8.0).is_ok());
         let said = need.check_against(7.9).unwrap_err().to_string();
         assert!(said.contains("8.0 GB") && said.contains("268435456 parameters"), "{said}");
         let advice = |lowers| Need { lowers, ..need }.check_against(1.0).unwrap_err().to_string();
         assert!(advice(true).contains("gradient_checkpointing") && !advice(false).contains("gradient_checkpointing"));
         assert!(need.check_against(0.0).is_ok());
+    }
+
+    /// Mutants: windows left out of the sum; each counted once where reflected latents show it twice; the whole batch where it comes in parts.
+    #[test]
+    fn rendered_windows_count() {
+        let mut recipe = Recipe { antithetic: true, ..Recipe::default() };
+        (recipe.train.batch, recipe.train.accumulation) = (32, 2);
+        let need = Need { parameters: 1, state: 1 << 30, activations: 1 << 30, rendering: 0, lowers: false };
+        let need = need.rendering(&recipe, 1 << 26);
+        assert_eq!(need.rendering, 32 << 26);
+        let said = need.check_against(3.9).unwrap_err().to_string();
+        assert!(said.contains("4.0 GB") && said.contains("render.patch") && said.contains("train.batch"), "{said}");
+        assert!(need.check_against(4.0).is_ok() && Need { rendering: 0, ..need }.check_against(2.0).is_ok());
     }
 }

@@ -17,8 +17,8 @@ pub struct Subject {
     pub data: String,
     /// [`crate::codec::Codec::identity`] of the codec whose latents it learned.
     pub codec: Option<String>,
-    /// The same of the frozen encoder that reads its pictures (`task.picture.encoder`), weights and configuration; runs of before it was kept have
-    /// none.
+    /// What tells the frozen encoder of its pictures (`task.picture.encoder`) from others: names, shapes, first and last bytes of its tensors, and
+    /// the settings that change its answers; runs of before it was kept have none.
     pub encoder: Option<String>,
 }
 

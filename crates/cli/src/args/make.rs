@@ -16,9 +16,9 @@ pub struct Train {
     /// A released model's folder or name on the hub to start from, with its autoencoder and its readers of prompts (key `from`).
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::DirPath, value_parser = super::place())]
     pub from: Option<PathBuf>,
-    /// With --from: train corrections beside its attention layers and leave its weights alone (table `lora`), of this rank; of the
-    /// recipe's, or 16, without.
-    #[arg(long, value_name = "RANK", requires = "from", num_args = 0..=1)]
+    /// With --from or --init: train corrections beside its layers (of a released model those of attention) and leave its weights alone (table
+    /// `lora`), of this rank; of the recipe's, or 16, without.
+    #[arg(long, value_name = "RANK", num_args = 0..=1)]
     pub lora: Option<Option<usize>>,
     /// A run's folder or checkpoint to start from (key `init`): the same network, or one that has experts where that has perceptrons.
     #[arg(long, value_name = "RUN", value_hint = ValueHint::AnyPath, conflicts_with = "from")]

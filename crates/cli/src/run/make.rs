@@ -83,7 +83,13 @@ fn base(
     context: &mut Context,
 ) -> Result<Recipe, Error> {
     let lay = |below| layers(below, file, overrides);
-    let Some(model) = model else { return lay(Layers::new())?.build() };
+    let Some(model) = model else {
+        let layers = lay(Layers::new())?;
+        return match lora {
+            None => layers.build(),
+            Some(rank) => release::correcting(layers, rank)?.build(),
+        };
+    };
     let model = verbs::hub::place(model.to_path_buf())?;
     release::layered(&model, lora, lay, &mut |line| context.note(line))
 }

@@ -252,8 +252,8 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     fs::write(at.join("frozen.toml"), frozen).unwrap();
     json(&mut run("train frozen.toml"));
     assert_ne!(drawn("runs/frozen --image disc.png"), drawn("runs/frozen --image square.png"));
-    // Another encoder in its place is refused, where it draws and where it goes on. Mutants: the fingerprint not kept; not looked at by one of
-    // the two.
+    // Another encoder in its place is refused, where it draws, goes on or begins another run. Mutants: the fingerprint not kept; not looked at by one of
+    // the three.
     let moved = at.join("encoder");
     fs::create_dir(&moved).unwrap();
     for file in ["config.json", "model.safetensors"] {
@@ -267,9 +267,11 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     let last = weights.len() - 2;
     weights[last] ^= 1;
     fs::write(moved.join("model.safetensors"), weights).unwrap();
-    for line in
-        ["sample runs/moved --image disc.png --output seen.npy", "train moved.toml --images 192 --resume latest"]
-    {
+    for line in [
+        "sample runs/moved --image disc.png --output seen.npy",
+        "train moved.toml --images 192 --resume latest",
+        "train moved.toml --init runs/moved -o runs/moved-on",
+    ] {
         run(line).assert().code(1).stderr(predicate::str::contains("encoder of the fingerprint"));
     }
     let refused = |line: &str, words: &str| {
@@ -289,8 +291,23 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     assert!(!at.join("runs/other").exists() && !at.join("x.glb").exists());
 }
 
+/// The numbers of a file that `sample` wrote.
+fn floats(file: &Path) -> Vec<f32> {
+    let bytes = fs::read(file).unwrap();
+    let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    bytes[header..].chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+}
+
+/// How far apart samples are, as a share of their width.
+fn apart(ours: &[f32], theirs: &[f32]) -> f64 {
+    assert!(ours.len() == theirs.len() && !ours.is_empty());
+    let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    norm(&mut ours.iter().zip(theirs).map(|(a, b)| a - b)) / norm(&mut theirs.iter().copied())
+}
+
 /// A dense flow grows experts, and what takes flows takes the one that has them; `at` is where `runs/flow` is.
-/// Mutants: weights of `--init` not taken; a resumed run begun there again; a student begun fresh.
+/// Mutants: weights of `--init` not taken; a resumed run begun there again; a student begun fresh; corrections hung on fresh weights, at the
+/// beginning or where a run goes on; another codec of equal latents, or another class, let through.
 fn experts(at: &Path, run: &dyn Fn(&str) -> assert_cmd::Command) {
     let held_out = |folder: &str| {
         let lines = fs::read_to_string(at.join(folder).join("stats.jsonl")).unwrap();
@@ -309,7 +326,7 @@ fn experts(at: &Path, run: &dyn Fn(&str) -> assert_cmd::Command) {
     json(&mut run("slim runs/experts -o experts.safetensors"));
     let drawn = |model: &str| {
         json(&mut run(&format!("sample {model} --class box --num 2 --output drawn.npy")));
-        fs::read(at.join("drawn.npy")).unwrap()
+        floats(&at.join("drawn.npy"))
     };
     assert_eq!(drawn("runs/experts"), drawn("experts.safetensors"));
     let pairs = "-n 24 --images 16 --set train.batch=8 --set pairs.generate.steps=2";
@@ -317,9 +334,23 @@ fn experts(at: &Path, run: &dyn Fn(&str) -> assert_cmd::Command) {
     json(&mut run(&format!(
         "distill --teacher runs/experts-straight -o runs/experts-one {pairs} --set lora={{rank=2}}"
     )));
+    // A student that learns next to nothing says what its teacher says.
+    let still = "--set train.optim.lr=1e-9";
     json(&mut run(&format!(
-        "reflow --teacher runs/flow -o runs/experts-grown {pairs} --set network.experts={{blocks=1}}"
+        "reflow --teacher runs/flow -o runs/experts-grown {pairs} --set network.experts={{blocks=1}} {still}"
     )));
+    let dense = drawn("runs/flow --steps 4");
+    let gap = apart(&drawn("runs/experts-grown --steps 4"), &dense);
+    assert!(gap < 1e-3, "{gap}");
+    // So does a run that begins at another with corrections, also where it goes on.
+    json(&mut run(&format!("train flow.toml --init runs/flow --lora 2 {still} --images 32 -o runs/begun")));
+    assert!(apart(&drawn("runs/begun --steps 4"), &dense) < 1e-3);
+    json(&mut run(&format!(
+        "train flow.toml --init runs/gone --lora 2 {still} --images 64 -o runs/begun --resume latest"
+    )));
+    assert!(apart(&drawn("runs/begun --steps 4"), &dense) < 1e-3);
+    let facts = json(&mut run("train flow.toml --init runs/flow --lora --dry-run -o runs/never"));
+    assert_eq!(number(&facts["recipe"]["lora"]["rank"]), 16.0, "{facts}");
     assert_ne!(drawn("runs/experts-one --steps 1"), drawn("runs/experts-straight --steps 1"));
     let refused = |line: &str, words: &str| {
         run(&format!("{line} -o runs/refused")).assert().code(2).stderr(predicate::str::contains(words));
@@ -327,6 +358,21 @@ fn experts(at: &Path, run: &dyn Fn(&str) -> assert_cmd::Command) {
     refused("train flow.toml --init runs/flow --set network.width=64", "has another network");
     refused("train flow.toml --init runs/flow --set parameterization.type=data", "another path");
     refused("train flow.toml --init runs/flow --set data.classes=[\"box\"]", "2 classes and these data have 1");
+    refused(
+        "train flow.toml --init runs/flow --set data.classes=[\"sphere\",\"cone\"]",
+        "where these data have `cone`",
+    );
+    refused("train flow.toml --lora", "name a released model by --from or a run by --init");
+    refused("reflow --teacher runs/flow --set init=runs/flow", "`init` cannot be set for `reflow`");
+    refused("align sft runs/flow --reward oracle:match --set init=runs/flow", "`init` cannot be set for align");
+    // Latents of the same shape that mean something else.
+    json(&mut run("codec codec.toml --set train.images=16 --set seed=1 -o runs/codec-two"));
+    refused("train flow.toml --init runs/flow --set task.codec=runs/codec-two", "runs/codec-two");
+    // What can be known without data is said before they are read. Mutant: looked at when the stage begins.
+    refused(
+        "train flow.toml --init runs/flow --set network.width=64 --set task.codec=runs/gone",
+        "has another network",
+    );
     refused("train flow.toml --set network.experts={}", "set_transformer.experts.blocks is 6");
 }
 
@@ -468,10 +514,8 @@ fn a_flow_over_planes_draws_views_and_meshes() {
     let facts = json(&mut run("inspect runs/views"));
     assert!(condition > 1.5 && number(&facts["latents"]["condition"]) == condition, "{condition} {facts}");
     assert_eq!(facts["latents"]["whitening"], "zca");
-    // What latents look like counts. Mutant: a rendering that reaches no gradient.
+    // What latents look like counts. Mutants: a rendering that reaches no gradient; one that is in no plan.
     let render = |more: &str| format!("train planes.toml --images 64 --set train.sample_every=0 {more}");
-    let weights =
-        |folder: &str| json(&mut run(&format!("inspect runs/{folder}")))["newest"]["file"].as_str().unwrap().to_owned();
     let some = "--set task.latents.render={lpips=0.0,patch=8,from=0.0}";
     json(&mut run(&render(&format!("{some} -o runs/rendered"))));
     json(&mut run(&render("-o runs/unrendered")));
@@ -481,7 +525,16 @@ fn a_flow_over_planes_draws_views_and_meshes() {
         number(&first["loss"])
     };
     assert!(loss("rendered") > loss("unrendered"));
-    assert_ne!(fs::read(at.join(weights("rendered"))).unwrap(), fs::read(at.join(weights("unrendered"))).unwrap());
+    let drawn = |folder: &str| {
+        json(&mut run(&format!("sample runs/{folder} --class box --num 2 --output drawn.npy")));
+        floats(&at.join("drawn.npy"))
+    };
+    let moved = apart(&drawn("rendered"), &drawn("unrendered"));
+    assert!(moved > 1e-5, "{moved}"); // 2e-4 here
+    let kept = |more: &str| number(&json(&mut run(&format!("plan planes.toml{more}")))["activation_bytes"]);
+    // A window of 8 pixels to a side, 10 places to a ray, 96 numbers at least of the corners' features, for each of 16 samples.
+    let windows = kept(&format!(" {some}")) - kept("");
+    assert!(windows > 16.0 * 64.0 * 10.0 * 96.0 * 4.0 && windows < 1e8, "{windows}");
     let refused = |line: &str, words: &str| {
         run(line).assert().code(2).stderr(predicate::str::contains(words));
     };
@@ -489,6 +542,11 @@ fn a_flow_over_planes_draws_views_and_meshes() {
     refused(&other(",weight=0.0"), "task.latents.render.weight = 0");
     refused(&other(",from=1.0"), "task.latents.render.from = 1");
     refused(&other(",patch=32"), "16 pixels to a side");
+    refused(&format!("{} --set data.classes=[\"nothing\"]", other(",patch=32")), "16 pixels to a side");
+    refused(
+        "align sft runs/planes --reward oracle:match --set task.latents.render={lpips=0.0} -o runs/other",
+        "`task.latents.render` cannot be set for align",
+    );
     refused("codec views.toml --set codec.inputs=4 -o runs/other", "codec.inputs");
     refused("codec views.toml --set codec.cameras.size=20 -o runs/other", "codec.cameras.size");
     refused("train planes.toml --set task.latents.w_bg=0 -o runs/other", "task.latents.w_bg = 0");

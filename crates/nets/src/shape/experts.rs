@@ -156,13 +156,16 @@ impl Experts {
     /// For each row the experts that are worth most to it, best first; of equals the first.
     fn choose(&self, logits: &Tensor<2>) -> Vec<usize> {
         let worth: Vec<f32> = logits.clone().into_data().iter::<f32>().collect();
-        let mut chosen = Vec::with_capacity(worth.len() / self.each.len() * self.active);
-        let mut order: Vec<usize> = Vec::new();
-        for row in worth.chunks(self.each.len()) {
+        let (count, active) = (self.each.len(), self.active);
+        let mut chosen = Vec::with_capacity(worth.len() / count * active);
+        let mut order: Vec<usize> = Vec::with_capacity(count);
+        for row in worth.chunks(count) {
             order.clear();
-            order.extend(0..row.len());
-            order.sort_by(|a, b| row[*b].total_cmp(&row[*a])); // stable
-            chosen.extend(&order[..self.active]);
+            order.extend(0..count);
+            let better = |a: &usize, b: &usize| row[*b].total_cmp(&row[*a]).then(a.cmp(b));
+            order.select_nth_unstable_by(active - 1, better);
+            order[..active].sort_unstable_by(better);
+            chosen.extend(&order[..active]);
         }
         chosen
     }
@@ -174,29 +177,38 @@ impl Experts {
             let count = numbers.len();
             Tensor::<1, Int>::from_data(TensorData::new(numbers, [count]), &device)
         };
-        let mut places = vec![0i64; chosen.len()];
-        let (mut said, mut next) = (Vec::new(), 0);
-        for (expert, ff) in self.each.iter().enumerate() {
-            let own: Vec<usize> = (0..chosen.len()).filter(|at| chosen[*at] == expert).collect();
-            if own.is_empty() {
-                continue;
-            }
-            for at in &own {
-                places[*at] = next;
-                next += 1;
-            }
-            let heard = rows.clone().select(0, list(own.iter().map(|at| (at / self.active) as i64).collect()));
-            said.push(ff.forward(heard));
+        let counts = counted(chosen, self.each.len());
+        // Where the rows of each expert begin among those sorted by expert.
+        let mut next: Vec<usize> =
+            counts.iter().scan(0, |sum, count| Some(std::mem::replace(sum, *sum + count))).collect();
+        let (mut places, mut sorted) = (vec![0i64; chosen.len()], vec![0i64; chosen.len()]);
+        for (at, expert) in chosen.iter().enumerate() {
+            let place = next[*expert];
+            next[*expert] += 1;
+            (places[at], sorted[place]) = (place as i64, (at / self.active) as i64);
+        }
+        let (mut said, mut rest) = (Vec::new(), sorted.as_slice());
+        for (ff, count) in self.each.iter().zip(&counts).filter(|(_, count)| **count > 0) {
+            let (own, others) = rest.split_at(*count);
+            said.push(ff.forward(rows.clone().select(0, list(own.to_vec()))));
+            rest = others;
         }
         Tensor::cat(said, 0).select(0, list(places)).reshape([t, self.active, d])
     }
 }
 
+/// How often each of `count` experts was chosen.
+fn counted(chosen: &[usize], count: usize) -> Vec<usize> {
+    let mut counts = vec![0; count];
+    chosen.iter().for_each(|expert| counts[*expert] += 1);
+    counts
+}
+
 /// `N sum_i f_i P_i` of a choice; only `P` has a gradient.
 fn uneven(logits: Tensor<2>, chosen: &[usize]) -> Tensor<1> {
     let (count, device) = (logits.dims()[1], logits.device());
-    let mut shares = vec![0.0f32; count];
-    chosen.iter().for_each(|expert| shares[*expert] += 1.0 / chosen.len() as f32);
+    let shares: Vec<f32> =
+        counted(chosen, count).iter().map(|own| (*own as f64 / chosen.len() as f64) as f32).collect();
     let shares = Tensor::<2>::from_data(TensorData::new(shares, [1, count]), &device);
     (softmax(logits, 1).mean_dim(0) * shares).sum() * count as f64
 }
@@ -288,6 +300,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Best first, of equals the first, whatever is beside them. Mutants: an order of equals that selection leaves; the worst.
+    #[test]
+    fn of_equals_the_first_are_chosen() {
+        let device = Device::flex();
+        let net = experts(&ExpertsConfig { count: 6, active: 3, ..ExpertsConfig::default() }, &device);
+        let logits =
+            [[1.0, 2.0, 2.0, 1.0, 2.0, 2.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [-1.0, 3.0, 5.0, 3.0, -2.0, 4.0f32]];
+        assert_eq!(net.choose(&Tensor::from_floats(logits, &device)), [1, 2, 4, 0, 1, 2, 2, 5, 1]);
+    }
+
+    /// Shares of many tokens are counted, not added up. Mutant: `1 / tokens` added in f32, which ends 3 % off.
+    #[test]
+    fn balance_of_many_tokens_is_exact() {
+        let device = Device::flex();
+        let logits = Tensor::<2>::from_floats([[0.0, 0.0]], &device);
+        let chosen: Vec<usize> = (0..6_000_000).map(|i| usize::from(i % 3 == 0)).collect();
+        // Both are worth the same: `2 (2/3 1/2 + 1/3 1/2) = 1`.
+        let found = uneven(logits, &chosen).into_scalar::<f32>();
+        assert!((found - 1.0).abs() < 1e-6, "{found}");
     }
 
     /// A token's answer is its own: no expert is full. Mutant: rows of one sample read from another.

@@ -110,6 +110,9 @@ pub(crate) trait Views {
     /// What each of the latents `[b m]` shows in its window of `side` pixels, `[b 3 side side]` in [-1, 1].
     fn rendered(&self, latents: Tensor<2>, windows: &[Window], side: usize) -> Tensor<4>;
 
+    /// Bytes that rendering one latent in a window of `side` pixels leaves on a tape, an estimate.
+    fn tape_bytes(&self, side: usize) -> u64;
+
     /// What a sample's `row` shows there, `[3 side side]`.
     fn shown(&self, row: &[f32], window: &Window, side: usize) -> Vec<f32>;
 }

@@ -30,7 +30,7 @@ pub use learned::{Learned, Loses};
 pub use mel::MelCodecConfig;
 pub(crate) use mixtures::{Beside, Mixtures};
 pub use moments::Moments;
-pub(crate) use rendering::{Glimpse, Rendering};
+pub(crate) use rendering::{Glimpse, Renderer, Rendering};
 pub use shape::{ShapeConfig, ShapeTask};
 pub(crate) use stream::{Encoding, encode_batch};
 pub use task::{AutoencoderTask, divergence};

@@ -38,7 +38,8 @@ pub struct Mixing {
     pub forward: Vec<f32>,
     /// Back from there.
     pub back: Vec<f32>,
-    /// The largest variance of the channels' covariance over the smallest, before both were raised; codecs of before it was kept have none.
+    /// The largest variance of the channels' covariance over the smallest, before both were raised; none where a direction never
+    /// varies, and of codecs of before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<f64>,
 }
@@ -88,7 +89,7 @@ impl Moments {
                 let gaussian = metrics::Gaussian::of(&metrics::Matrix::new(vectors, count, channels)?)?;
                 let map = metrics::statistics::whitening::Whitening::of(&gaussian, RIDGE)?;
                 let single = |map: Vec<f64>| map.into_iter().map(|v| v as f32).collect();
-                let (condition, forward, back) = (Some(map.condition), single(map.forward), single(map.back));
+                let (condition, forward, back) = (map.condition, single(map.forward), single(map.back));
                 let mixing = Some(Mixing { forward, back, condition });
                 Ok(Self { deviation: vec![1.0; channels], mixing, ..found })
             }

@@ -17,29 +17,32 @@ use data::{Dataset, Values};
 use flow::{Onlooker, Premetric};
 use std::sync::Arc;
 
-/// What renders, and what it is compared with.
-pub(crate) struct Rendering {
+/// What renders.
+pub(crate) struct Renderer {
     /// Where a tape is.
     codec: Codec,
     config: RenderConfig,
     /// Between pictures `[3 patch patch]`.
     lpips: Option<Box<dyn Premetric<2>>>,
-    /// The samples that the latents were made of.
-    samples: Arc<dyn Dataset>,
     seed: u64,
 }
 
-impl Rendering {
-    /// What `recipe` adds to the loss of latents that `codec` made of `samples`; `None` where it adds nothing.
+/// What renders, and what it is compared with.
+pub(crate) struct Rendering {
+    renderer: Renderer,
+    /// The samples that the latents were made of.
+    samples: Arc<dyn Dataset>,
+}
+
+/// Bytes for a pixel that VGG16 leaves on the tape: its features before and after each activation, each level with a quarter of the places.
+const COMPARED: u64 = 2200;
+
+impl Renderer {
+    /// What `recipe` adds to the loss of latents of `codec`, before there are any; `None` where it adds nothing.
     ///
     /// # Errors
     /// A codec that renders nothing; windows larger than its views, or too small for LPIPS; LPIPS' weights that are not here.
-    pub fn of(
-        recipe: &Recipe,
-        codec: Option<&Arc<Codec>>,
-        samples: &Arc<dyn Dataset>,
-        device: &Chosen,
-    ) -> Result<Option<Self>, Error> {
+    pub fn of(recipe: &Recipe, codec: Option<&Arc<Codec>>, device: &Chosen) -> Result<Option<Self>, Error> {
         let (Some(config), Some(codec)) = (recipe.task.latents().and_then(|latents| latents.render.as_ref()), codec)
         else {
             return Ok(None);
@@ -62,7 +65,26 @@ impl Rendering {
         };
         let taped = Chosen { device: device.device.clone().autodiff(), name: device.name.clone() };
         let codec = Codec::open(codec.run(), &taped)?;
-        Ok(Some(Self { codec, config: config.clone(), lpips, samples: samples.clone(), seed: recipe.seed }))
+        Ok(Some(Self { codec, config: config.clone(), lpips, seed: recipe.seed }))
+    }
+
+    /// Latents that were made of `samples`.
+    pub fn beside(self, samples: Arc<dyn Dataset>) -> Rendering {
+        Rendering { renderer: self, samples }
+    }
+
+    /// Bytes that the loss of one sample leaves on the tape, an estimate.
+    pub fn tape_bytes(&self) -> u64 {
+        let patch = self.config.patch;
+        let compared = if self.lpips.is_some() { COMPARED * (patch * patch) as u64 } else { 0 };
+        self.codec.views().map_or(0, |views| views.tape_bytes(patch)).saturating_add(compared)
+    }
+}
+
+impl Rendering {
+    /// As [`Renderer::tape_bytes`].
+    pub fn tape_bytes(&self) -> u64 {
+        self.renderer.tape_bytes()
     }
 
     /// The windows that samples of these counters are looked at through, and what the samples at `places` show in them.
@@ -70,8 +92,9 @@ impl Rendering {
     /// # Errors
     /// A sample that cannot be read.
     pub fn glimpse(&self, indices: &[u64], places: &[u64]) -> Result<Glimpse<'_>, Error> {
-        let ([views, size], patch) = (self.codec.views()?.sizes(), self.config.patch);
-        let key = Key::of(self.seed, RandomStream::SeenWindows);
+        let Renderer { codec, config, seed, .. } = &self.renderer;
+        let ([views, size], patch) = (codec.views()?.sizes(), config.patch);
+        let key = Key::of(*seed, RandomStream::SeenWindows);
         let (mut windows, mut shown) = (Vec::with_capacity(indices.len()), Vec::with_capacity(indices.len()));
         for (&index, &place) in indices.iter().zip(places) {
             let drawn: Vec<f64> = key.uniforms(index, 4).map(f64::from).collect();
@@ -83,16 +106,16 @@ impl Rendering {
                 return Err(none());
             }
             let Values::Numbers(row) = self.samples.get(place as usize)?.values else { return Err(none()) };
-            shown.push(self.codec.views()?.shown(&row, &window, patch));
+            shown.push(codec.views()?.shown(&row, &window, patch));
             windows.push(window);
         }
-        Ok(Glimpse { of: self, windows, shown })
+        Ok(Glimpse { of: &self.renderer, windows, shown })
     }
 }
 
 /// A [`Rendering`] for the samples of one batch.
 pub(crate) struct Glimpse<'a> {
-    of: &'a Rendering,
+    of: &'a Renderer,
     windows: Vec<Window>,
     shown: Vec<Vec<f32>>,
 }
@@ -179,6 +202,10 @@ mod tests {
             colour.reshape([windows.len(), 3, 1, 1]).repeat(&[1, 1, side, side])
         }
 
+        fn tape_bytes(&self, side: usize) -> u64 {
+            100 * (side * side) as u64
+        }
+
         fn shown(&self, row: &[f32], window: &Window, side: usize) -> Vec<f32> {
             vec![row[0] + window.corner[1] as f32 / 10.0; 3 * side * side]
         }
@@ -207,11 +234,40 @@ mod tests {
         let samples: Arc<dyn Dataset> =
             Arc::new(InMemory::new("rows", [6], vec![], (0..5).map(sample).collect()).unwrap());
         let lpips = lpips.then(|| Box::new(First) as Box<dyn Premetric<2>>);
-        Rendering { codec, config, lpips, samples, seed: 4 }
+        Renderer { codec, config, lpips, seed: 4 }.beside(samples)
     }
 
     fn values(x: Tensor<1>) -> Vec<f64> {
         x.into_data().iter::<f64>().collect()
+    }
+
+    /// The slope of the loss by the estimate, by hand: of `w t / 3 sum ((2 e + ...)/2 - ...)²` it is `w t / 3` times the gap, nothing where nothing
+    /// is looked at. Mutants: the estimate cut from the tape; the rendering; its weight.
+    #[test]
+    fn a_loss_leads_back_to_the_estimate() {
+        let (device, tape) = (Device::flex(), Device::flex().autodiff());
+        let config = RenderConfig { weight: 3.0, lpips: 0.0, patch: 2, from: 0.4, ..RenderConfig::default() };
+        let rendering = rendering(config, false);
+        let glimpse = rendering.glimpse(&[7, 8], &[3, 1]).unwrap();
+        let times = [0.5, 0.3];
+        let estimate: Vec<f32> = (0..12).map(|i| (i as f32 * 0.37).sin()).collect();
+        let leaf = Tensor::<2>::from_data(TensorData::new(estimate.clone(), [2, 6]), &tape).require_grad();
+        let losses = glimpse.losses(leaf.clone(), &Times::new(times.to_vec()));
+        let slopes = leaf.grad(&losses.sum().backward()).expect("the estimate is on the tape");
+        let slopes: Vec<f64> = slopes.to_device(&device).into_data().iter::<f64>().collect();
+        for (i, slope) in slopes.iter().enumerate() {
+            let (row, place) = (i / 6, i % 6);
+            let gap = f64::from(2.0 * estimate[i] + 0.1) - 0.75;
+            let wanted = if row == 0 && place < 3 { 3.0 * times[row] / 3.0 * gap } else { 0.0 };
+            assert!((slope - wanted).abs() < 1e-5, "{i}: {slope} {wanted}");
+        }
+    }
+
+    /// Mutants: LPIPS left out; counted where it is not asked.
+    #[test]
+    fn what_a_window_leaves_grows_with_its_pixels() {
+        let bytes = |patch, lpips| rendering(RenderConfig { patch, ..RenderConfig::default() }, lpips).tape_bytes();
+        assert_eq!([bytes(2, false), bytes(4, false), bytes(4, true)], [400, 1600, 1600 + 16 * COMPARED]);
     }
 
     /// By hand, for every row: the estimate in the codec's own space against the picture of its own sample, weighed by the time.

@@ -154,6 +154,9 @@ impl Layers {
                 return refuse(key, KEPT.into());
             }
         }
+        if self.written.contains("init") {
+            return refuse("init", "a student begins at its teacher's weights".into());
+        }
         // How the loss looks at latents changes no meaning of weights, and not every target can look as the teacher's did.
         if let Some(key) = self.of_task.iter().find(|key| *key != "latents") {
             return refuse(&format!("task.{key}"), KEPT.into());

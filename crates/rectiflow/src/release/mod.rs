@@ -18,7 +18,7 @@ pub use diffusion::Diffusion;
 pub use folder::Folder;
 pub use model::Release;
 pub(crate) use network::{Beneath, beneath, fingerprint, marked, sizes};
-pub use recipe::{layered, recipe};
+pub use recipe::{correcting, layered, recipe};
 pub use text::{Asked, encode};
 pub(crate) use times::wan as wan_scheduler;
 pub use times::{multistep, schedule};

@@ -42,6 +42,20 @@ pub fn layered(
     layers.build()
 }
 
+/// `layers` of a run that others begin at, with corrections of `rank`: of the recipe's, or [`RANK`], without.
+///
+/// # Errors
+/// A table `lora` that is none.
+pub fn correcting(layers: Layers, rank: Option<usize>) -> Result<Layers, Error> {
+    let known = layers.clone().unchecked()?.lora;
+    let rank = rank.or(known.as_ref().map(|lora| lora.rank)).unwrap_or(RANK);
+    match known {
+        Some(_) => layers.set(&format!("lora.rank={rank}")),
+        // As far as those of released models count.
+        None => layers.set(&format!("lora={{rank={rank},alpha={rank}.0}}")),
+    }
+}
+
 /// What a training from the model in `place`, which is a folder in diffusers' layout, takes over for pictures of `size` pixels, its own
 /// without; of corrections of rank `lora`, or of the weights themselves.
 ///

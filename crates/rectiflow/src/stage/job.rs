@@ -1,6 +1,6 @@
 //! A stage of a flow: all that [`Stage`] is told of it, checked before anything is written.
 
-use super::begin::begun;
+use super::begin::Beginning;
 use crate::{
     Error, Recipe, Start,
     codec::{Codec, Rendering},
@@ -32,6 +32,8 @@ pub(crate) struct Job<'a> {
     pub validation: Option<Batch>,
     /// First weights; fresh ones without.
     pub start: Option<Net>,
+    /// A run whose weights it begins at.
+    pub begin: Option<Beginning>,
     /// A released model whose weights training starts from, and that keeps them where corrections are trained.
     pub beneath: Option<Beneath>,
     /// A teacher whose flow the target rule follows.
@@ -71,13 +73,14 @@ impl<'a> Job<'a> {
         resume: Option<Resume>,
     ) -> Self {
         let (validation, start, beneath, teacher, premetric, gauge, words, codec, data) = Default::default();
-        let (asked, lineage, rendering) = (Classes::None, Lineage::of_here(), None);
+        let (asked, lineage, rendering, begin) = (Classes::None, Lineage::of_here(), None, None);
         Self {
             recipe,
             subject,
             source,
             validation,
             start,
+            begin,
             beneath,
             teacher,
             premetric,
@@ -103,7 +106,11 @@ pub(crate) struct Terms<'a> {
     /// What sample sheets show.
     pub drawn: Shape,
     pub start: Option<&'a Net>,
+    /// A run whose weights it begins at, and what is learned from.
+    pub begin: Option<(&'a Beginning, &'a Subject)>,
     pub beneath: Option<&'a Beneath>,
+    /// Bytes that rendering one sample leaves on the tape.
+    pub rendered: u64,
     pub folder: &'a Path,
     pub resume: Option<&'a Resume>,
 }
@@ -112,11 +119,11 @@ impl Terms<'_> {
     /// All that can be refused before anything is written: a network that does not fit the data or the machine, a folder that
     /// holds another run or cannot be written.
     pub fn check(&self, context: &Context) -> Result<Ready, Error> {
-        let Self { recipe, shape, classes, drawn, start, beneath, folder, resume } = *self;
+        let Self { recipe, shape, classes, drawn, start, begin, beneath, rendered, folder, resume } = *self;
         if let (true, Err(error)) = (recipe.train.sample_every > 0, pictures::shape(drawn)) {
             return Err(Error::Usage(format!("sample sheets are pictures, and {error}; set train.sample_every = 0")));
         }
-        let need = Need::of(recipe, shape, classes)?;
+        let need = Need::of(recipe, shape, classes)?.rendering(recipe, rendered);
         let need = beneath.map_or(need, |beneath| need.beneath(recipe, beneath.bytes));
         if context.device.name == "cpu" {
             need.check()?;
@@ -130,13 +137,11 @@ impl Terms<'_> {
             beneath.check(&from.meta().extra, from.path())?;
         }
         let device = &context.device.device;
-        let net = match (start, beneath) {
-            (Some(net), _) => net.clone(),
-            (None, Some(beneath)) => beneath.net.clone(),
-            (None, None) => match begun(recipe, shape, classes, context, from.is_some())? {
-                Some(net) => net,
-                None => recipe.network.init(recipe.seed, shape, recipe.rows(classes), device)?,
-            },
+        let net = match (start, beneath, begin) {
+            (Some(net), ..) => net.clone(),
+            (None, Some(beneath), _) => beneath.net.clone(),
+            (None, None, Some((begin, subject))) => begin.net(recipe, subject, device)?,
+            (None, None, None) => recipe.network.init(recipe.seed, shape, recipe.rows(classes), device)?,
         };
         let net = match &recipe.lora {
             None => net,
@@ -160,7 +165,9 @@ impl Job<'_> {
             classes: subject.classes.len(),
             drawn: self.codec.as_ref().map_or(subject.shape, |codec| codec.drawn()),
             start: self.start.as_ref(),
+            begin: self.begin.as_ref().map(|begin| (begin, subject)),
             beneath: self.beneath.as_ref(),
+            rendered: self.rendering.as_ref().map_or(0, Rendering::tape_bytes),
             folder,
             resume: self.resume.as_ref(),
         };

@@ -10,5 +10,6 @@ pub(crate) mod task;
 
 pub(crate) use crate::runs::{DataRecord, Lineage, Stage};
 pub use crate::runs::{Resume, TrainReport, place};
+pub(crate) use begin::Beginning;
 pub(crate) use job::{Job, Terms};
 pub(crate) use stream::{Stream, stream};

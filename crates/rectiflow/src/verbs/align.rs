@@ -158,7 +158,19 @@ pub fn recipe(
     }
     below.train.optim.lr = if let Way::Grpo(_) = way { 3e-4 } else { 1e-3 };
     below.perceptual = None;
-    let recipe = overrides(crate::recipe::Layers::new().recipe(&below))?.build()?;
+    below.task.forget_rendering(); // what a judge prefers has no pictures to be compared with
+    let layers = overrides(crate::recipe::Layers::new().recipe(&below))?;
+    if layers.wrote("init") {
+        return Err(Error::Usage(
+            "`init` cannot be set for align: it begins at the model that is aligned; leave it out".into(),
+        ));
+    }
+    let recipe = layers.build()?;
+    if recipe.task.latents().is_some_and(|latents| latents.render.is_some()) {
+        return Err(Error::Usage(
+            "`task.latents.render` cannot be set for align: what a judge prefers has no pictures to be compared with; leave it out".into(),
+        ));
+    }
     if recipe.network != theirs.network || recipe.coupling != (Coupling::Independent {}) || recipe.path != theirs.path {
         return Err(Error::Usage("align keeps the model's network, path and coupling; leave them out".into()));
     }

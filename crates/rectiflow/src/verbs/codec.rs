@@ -41,7 +41,7 @@ pub struct CodecReport {
     /// Shape of its latent.
     pub latent: Shape,
     /// The largest variance of the latents' channels over the smallest, taken together with their correlations, before whitening; `None` where
-    /// nobody had to know.
+    /// nobody had to know, or one never varies.
     pub condition: Option<f64>,
     /// What is lost on the way there and back; `None` where nothing is held out.
     pub lost: Option<Lost>,
@@ -130,6 +130,12 @@ pub fn codec(
     };
     codec.moments = Moments { offset: codec.moments.offset, ..Moments::of(&rows, codec.latent, recipe.whitening)? };
     let (run, condition) = (RunDir::at(folder), codec.moments.condition());
+    if codec.moments.mixing.is_some() && condition.is_none() {
+        context.note(
+            "the latents' channels, or a mixture of them, do not vary at all: their covariance has no condition, and fewer channels would say \
+             the same",
+        );
+    }
     run.write(&Moments::place(folder), &codec.moments.to_json())?;
     let held_out = recipe.codec.open_test(&recipe.data, context)?.map(|TestPart { set, .. }| set);
     if let Some(points) = kind.points() {

@@ -262,8 +262,20 @@ fn check(
     let (shape, classes) = (subject.shape, subject.classes.len());
     let drawn = teacher.codec.as_ref().map_or(shape, |codec| codec.drawn());
     let beneath = beneath(recipe, shape, &context.device.device)?;
-    Terms { recipe, shape, classes, drawn, start: start.as_ref(), beneath: beneath.as_ref(), folder, resume }
-        .check(context)?;
+    let (begin, rendered) = (None, 0);
+    Terms {
+        recipe,
+        shape,
+        classes,
+        drawn,
+        start: start.as_ref(),
+        begin,
+        beneath: beneath.as_ref(),
+        rendered,
+        folder,
+        resume,
+    }
+    .check(context)?;
     Ok(Checked { subject, premetric, gauge, start, beneath })
 }
 

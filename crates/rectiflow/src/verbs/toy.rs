@@ -10,7 +10,7 @@ use crate::{
         panels::{self, Panel, page},
         plot::{self, Labels, Series, Style},
     },
-    stage::{Job, Resume, TrainReport},
+    stage::{Beginning, Job, Resume, TrainReport},
     toy::{Tracks, density, diffused, follow, held_out, noise, on_path, pairs, pictures},
 };
 use data::Points;
@@ -171,9 +171,12 @@ fn learn(
         encoder: None,
     };
     let mut source = PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
-    let job = |recipe, source, folder, resume| Job::new(recipe, subject.clone(), source, folder, resume);
+    let mut learned = |recipe: &Recipe, folder: &Path, resume: Option<Resume>, context: &mut Context| {
+        let begin = Beginning::of(recipe, folder, resume.as_ref(), context)?;
+        Job { begin, ..Job::new(recipe, subject.clone(), &mut source, folder, resume) }.run(context)
+    };
     if !recipe.needs_pairs() {
-        return job(recipe, &mut source, folder, resume).run(context);
+        return learned(recipe, folder, resume, context);
     }
     let mut teacher = recipe.clone();
     teacher.name = format!("{}-teacher", recipe.name);
@@ -182,7 +185,7 @@ fn learn(
     teacher.train.images /= 2;
     let first = folder.join("teacher");
     if crate::model::find(&first).is_err() {
-        job(&teacher, &mut source, &first, None).run(context)?;
+        learned(&teacher, &first, None, context)?;
     }
     let teacher = Model::open(&first, Which::Best, &context.device)?;
     Ok(student(Method::Reflow, recipe, teacher, None, folder, resume, context)?.train)

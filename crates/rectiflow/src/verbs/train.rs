@@ -5,7 +5,7 @@ use crate::{
     release::{Beneath, beneath},
     released::adapter,
     stage::{
-        Job, Stream, Terms,
+        Beginning, Job, Stream, Terms,
         task::{self, Opened, Survey},
     },
     words::{Words, captions},
@@ -79,7 +79,9 @@ fn begun(
     let drawn = pictures.as_ref().map_or(shape, |pictures| pictures.shape());
     let beneath = beneath(recipe, shape, &context.device.device)?;
     let (start, classes) = (None, 0); // asked in words
-    Terms { recipe, shape, classes, drawn, start, beneath: beneath.as_ref(), folder, resume }.check(context)?;
+    let (begin, rendered) = (None, 0); // of runs
+    Terms { recipe, shape, classes, drawn, start, begin, beneath: beneath.as_ref(), rendered, folder, resume }
+        .check(context)?;
     Ok(beneath)
 }
 
@@ -91,12 +93,13 @@ fn with_job<T>(
     context: &mut Context,
     then: impl FnOnce(Job, &mut Context) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    let begin = Beginning::of(recipe, folder, resume.as_ref(), context)?;
     let opened = task::of(&recipe.task).open(recipe, folder, context)?;
     let Opened { subject, stream, premetric, gauge, rendering, words, codec, asked } = opened;
     let Stream { mut source, validation, data } = stream;
     let plain = Job::new(recipe, subject, &mut *source, folder, resume);
     let data = Some(data);
-    then(Job { validation, beneath, premetric, gauge, rendering, words, codec, asked, data, ..plain }, context)
+    then(Job { validation, begin, beneath, premetric, gauge, rendering, words, codec, asked, data, ..plain }, context)
 }
 
 /// Refuses recipes that `train` cannot follow.

@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{Error, host::host};
 use base::{Tensor, TensorData};
-use media::shape::{Extracted, Lattice, Point, extract, views::CHANNELS};
+use media::shape::{
+    Extracted, Lattice, Point, extract,
+    views::{CHANNELS, Ray},
+};
 use nets::{
     Lrm,
     triplane::{PLANES, Places, Rendered, sample},
@@ -42,15 +45,15 @@ pub(super) fn drawn(net: &Lrm, config: &TriplaneConfig, planes: Tensor<5>) -> Te
     Tensor::cat((0..b).map(one).collect(), 0)
 }
 
-/// What each of `planes` `[b 3 c h w]` shows in its window of `side` pixels, `[b 3 side side]` in [-1, 1], with a gradient.
+/// What each of `planes` `[b 3 c h w]` shows in its window of `side` pixels, `[b 3 side side]` in [-1, 1], with a gradient; `rays` are the cameras'.
 pub(super) fn through(
     net: &Lrm,
-    config: &TriplaneConfig,
+    (config, rays): (&TriplaneConfig, &[Ray]),
     planes: Tensor<5>,
     windows: &[Window],
     side: usize,
 ) -> Tensor<4> {
-    let (rays, size, b) = (config.cameras.rays(), config.cameras.size, windows.len());
+    let (size, b) = (config.cameras.size, windows.len());
     let hit = |window: &Window, at: usize| {
         let [top, left] = window.corner;
         let pixel = (top + at / side) * size + left + at % side;

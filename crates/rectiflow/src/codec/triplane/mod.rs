@@ -19,10 +19,13 @@ use base::{Device, Shape, Tensor, TensorData};
 use burn::module::Module;
 use data::{DataConfig, Dataset, TestPart};
 use draw::{NOTHING, drawn, field, object, surface, through};
-use media::shape::{Cameras, Extracted, Point, views::CHANNELS};
+use media::shape::{
+    Cameras, Extracted, Point,
+    views::{CHANNELS, Ray},
+};
 use nets::{Init, Lrm, LrmConfig};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use train::{
     ImageSource,
     checkpoint::{Checkpoint, Which, load_weights},
@@ -171,7 +174,7 @@ impl Kind for TriplaneConfig {
     fn load(&self, _: Shape, checkpoint: &Checkpoint, device: &Device) -> Result<Box<dyn Coder>, Error> {
         let net = load_weights(self.build(None, device)?, checkpoint, Which::Best)?;
         // Frozen, also where a loss is led through it.
-        Ok(Box::new(Planes { net: net.no_grad(), config: self.clone() }))
+        Ok(Box::new(Planes { net: net.no_grad(), config: self.clone(), rays: OnceLock::new() }))
     }
 }
 
@@ -179,6 +182,8 @@ impl Kind for TriplaneConfig {
 struct Planes {
     net: Lrm,
     config: TriplaneConfig,
+    /// What the pixels of its views look along, once somebody asks.
+    rays: OnceLock<Vec<Ray>>,
 }
 
 impl Planes {
@@ -227,7 +232,17 @@ impl Views for Planes {
     }
 
     fn rendered(&self, latents: Tensor<2>, windows: &[Window], side: usize) -> Tensor<4> {
-        through(&self.net, &self.config, self.shaped(latents), windows, side)
+        let rays = self.rays.get_or_init(|| self.config.cameras.rays());
+        through(&self.net, (&self.config, rays), self.shaped(latents), windows, side)
+    }
+
+    fn tape_bytes(&self, side: usize) -> u64 {
+        // For each point: features of four corners of three planes, read, weighed and added up; hidden numbers before and after their
+        // activations; density, colour, and what light makes of both.
+        let LrmConfig { channels, hidden, .. } = self.config.network;
+        let (corners, rest) = (12, 32);
+        let numbers = 2 * corners * channels + 3 * channels + 2 * corners + 4 * hidden + rest;
+        4 * (side * side * self.config.samples * numbers) as u64
     }
 
     fn shown(&self, row: &[f32], window: &Window, side: usize) -> Vec<f32> {

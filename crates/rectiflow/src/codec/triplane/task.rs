@@ -218,8 +218,9 @@ mod tests {
         let net = config.build(Some(3), &device).unwrap();
         let planes = config.planes(&net, Tensor::<2>::ones([2, config.sample().numel()], &device) * 0.3);
         let whole = values(drawn(&net, &config, planes.clone()));
+        let rays = config.cameras.rays();
         let windows = [(1, [3, 0]), (2, [9, 12])].map(|(view, corner)| Window { view, corner, shift: 0.5 });
-        let pieces = values(through(&net, &config, planes.clone(), &windows, 4));
+        let pieces = values(through(&net, (&config, &rays), planes.clone(), &windows, 4));
         for (i, window) in windows.iter().enumerate() {
             let row = &whole[i * whole.len() / 2..(i + 1) * whole.len() / 2];
             let cut = crop(&config, row, window, 4);
@@ -231,7 +232,7 @@ mod tests {
         let start = values(planes);
         let dims = [2, 3, 4, 8, 8];
         let at = |start: &[f32]| Tensor::<5>::from_data(TensorData::new(start.to_vec(), dims), &tape);
-        let loss = |planes: Tensor<5>| through(&net, &config, planes, &windows, 4).sin().sum();
+        let loss = |planes: Tensor<5>| through(&net, (&config, &rays), planes, &windows, 4).sin().sum();
         let leaf = at(&start).require_grad();
         let slopes = values(leaf.grad(&loss(leaf.clone()).backward()).unwrap());
         let steepest = (0..slopes.len()).max_by(|a, b| slopes[*a].abs().total_cmp(&slopes[*b].abs())).unwrap();

@@ -27,8 +27,10 @@ pub struct ShapePlan {
     pub steps: usize,
     /// What surfaces take, while the autoencoder works.
     pub surfaces: Vec<SurfacePlan>,
-    /// Bytes at the peak, the surface of the request's resolution at its least.
+    /// Bytes at the peak, an estimate: with the surface of the request's resolution at its least.
     pub peak: u64,
+    /// The same without a surface.
+    pub without_surface: u64,
     /// Bytes of this machine's memory; 0 where it does not say.
     pub memory: u64,
 }
@@ -38,7 +40,8 @@ pub struct ShapePlan {
 pub struct SurfacePlan {
     /// Cells to a side.
     pub resolution: usize,
-    /// Bytes of a ball that fills the cube, whose field is near zero at its surface alone.
+    /// Bytes of a ball that fills the cube, whose field is beyond the band in which cells are divided at once; a field that leaves it slowly, as one
+    /// that was smoothed, takes more.
     pub least: u64,
     /// Bytes of a field that is near zero everywhere.
     pub most: u64,
@@ -85,9 +88,12 @@ pub fn plan(request: &ShapeRequest, note: &mut dyn FnMut(String)) -> Result<Shap
     let surfaces: Vec<SurfacePlan> = [request.resolution, 256, 512].map(SurfacePlan::of).into();
     // The surface grows beside the last part.
     let beside = |part: &PartPlan| if part.name == PARTS[2].0 { surfaces[0].least } else { 0 };
-    let peak = PROGRAM + parts.iter().map(|part| part.peak + beside(part)).max().unwrap_or(0);
+    let largest = |beside: &dyn Fn(&PartPlan) -> u64| {
+        PROGRAM + parts.iter().map(|part| part.peak + beside(part)).max().unwrap_or(0)
+    };
+    let (peak, without_surface) = (largest(&beside), largest(&|_| 0));
     let memory = (Machine::here("cpu").memory_gb * (1u64 << 30) as f64) as u64;
-    Ok(ShapePlan { family: "TripoSG", parts, tokens, steps: super::STEPS, surfaces, peak, memory })
+    Ok(ShapePlan { family: "TripoSG", parts, tokens, steps: super::STEPS, surfaces, peak, without_surface, memory })
 }
 
 impl std::fmt::Display for ShapePlan {
@@ -110,9 +116,11 @@ impl std::fmt::Display for ShapePlan {
                 mb(*most)
             )?;
         }
-        write!(f, "memory       {} at the peak, parts opened one after another", mb(self.peak))?;
+        write!(f, "memory       about {} at the peak, parts opened one after another", mb(self.peak))?;
         if self.memory > 0 && self.peak > self.memory {
-            write!(f, "; this machine has {}: ask for fewer --tokens", mb(self.memory))?;
+            // Where the parts fit, the surface is too much.
+            let remedy = if self.without_surface <= self.memory { "a lower --resolution" } else { "fewer --tokens" };
+            write!(f, "; this machine has {}: ask for {remedy}", mb(self.memory))?;
         }
         Ok(())
     }

@@ -87,6 +87,12 @@ fn a_picture_becomes_a_mesh() {
     let [own, .., fine] = &report.surfaces[..] else { panic!("{report:?}") };
     assert!(own.resolution == 32 && fine.resolution == 512 && own.most < fine.least && fine.least < fine.most);
     assert!(report.to_string().contains("--resolution 512"));
+    // What is too much is what one is told to lower. Mutants: tokens always; the surface not in the peak.
+    assert!(report.peak >= report.without_surface && report.without_surface > report.parts[1].stored);
+    for (memory, remedy) in [(9, "a lower --resolution"), (8, "fewer --tokens")] {
+        let tight = plan::ShapePlan { memory, without_surface: 9, peak: 10, ..report.clone() };
+        assert!(tight.to_string().contains(remedy), "{tight}");
+    }
     let told = describe(&folder()).unwrap();
     assert_eq!(told["parts"]["vae"]["class"], "Tripo2VAEModel");
 }

@@ -3,7 +3,7 @@
 use super::{Opened, Survey, Trains};
 use crate::{
     Context, Error, Recipe, Start,
-    codec::{Codec, Rendering, gauge_of, raw, through},
+    codec::{Codec, Renderer, gauge_of, raw, through},
     facts,
     model::Subject,
     perceptual,
@@ -44,8 +44,10 @@ pub(super) fn open(recipe: &Recipe, folder: Option<&Path>, context: &mut Context
         return Err(Error::Usage(format!("`{name}` is a point set in the plane: use `rectiflow toy --data {name}`")));
     }
     let codec = Codec::of(recipe, folder, &context.device)?;
+    // Before shapes are rendered: windows that do not fit, weights that are not here.
+    let renderer = Renderer::of(recipe, codec.as_ref(), &context.device)?;
     let samples = raw(&recipe.data, codec.as_deref(), context)?;
-    let rendering = Rendering::of(recipe, codec.as_ref(), &samples, &context.device)?;
+    let rendering = renderer.map(|renderer| renderer.beside(samples.clone()));
     let dataset = through(samples, codec.as_deref(), context)?;
     let start = Start::of(recipe, dataset.shape(), Split::Train)?;
     let subject = Subject::base(recipe, &*dataset, &start, codec.as_ref().map(|codec| &*codec.identity));

@@ -11,6 +11,7 @@ pub use student::plan_student;
 
 use crate::{
     Error, Recipe,
+    codec::{Codec, Renderer},
     context::Context,
     memory::Need,
     perceptual,
@@ -39,7 +40,7 @@ pub struct PlanReport {
     pub forward_flops: u64,
     /// Bytes of weights, gradients, moments and averages.
     pub state_bytes: u64,
-    /// Bytes kept for the backward pass of one part of a batch, an estimate.
+    /// Bytes kept for the backward pass of one part of a batch, rendered windows included, an estimate.
     pub activation_bytes: u64,
     /// Largest memory of this process over the measured steps, in bytes, data and program included: what the run itself will
     /// reach, unless its validation batch or sample sheets are larger than its training batch. Zero where the system
@@ -79,6 +80,14 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     let Survey { samples, shape, classes, pictures } = task::of(&recipe.task).survey(recipe, context)?;
     let cost = recipe.network.cost(shape, classes)?;
     let need = Need::of(recipe, shape, classes)?;
+    let need = match recipe.task.latents().and_then(|latents| latents.render.as_ref()) {
+        None => need,
+        Some(_) => {
+            let codec = Codec::of(recipe, None, &context.device)?;
+            let renderer = Renderer::of(recipe, codec.as_ref(), &context.device)?;
+            need.rendering(recipe, renderer.map_or(0, |renderer| renderer.tape_bytes()))
+        }
+    };
     let beneath = beneath(recipe, shape, &context.device.device)?;
     let need = beneath.as_ref().map_or(need, |beneath| need.beneath(recipe, beneath.bytes));
     if context.device.name == "cpu" {
@@ -138,7 +147,7 @@ impl PlanReport {
             parameters: need.parameters,
             forward_flops,
             state_bytes: need.state,
-            activation_bytes: need.activations,
+            activation_bytes: need.activations.saturating_add(need.rendering),
             peak_bytes: if context.device.name == "cpu" { Memory::now().peak } else { 0 },
             precision: match config.precision.is_native_on(&context.device.device) {
                 true => config.precision,
