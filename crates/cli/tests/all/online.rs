@@ -138,6 +138,30 @@ fn every_way_of_pairs_learns_online() {
     }
 }
 
+/// A later round of ties (steps so long that the brightest tenth of every sample is white) ends the run with what was learned, whatever the way,
+/// and again where it is continued.
+/// Mutants: an error inside the step; weights of one for all (`rwr` goes on).
+#[test]
+fn a_later_round_of_ties_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let base = greys(folder.path());
+    for (way, rate) in [("dpo", "0.1"), ("rwr", "0.1"), ("sft", "0.15")] {
+        let rate = format!("train.optim.lr={rate}");
+        let more = ["--online-every", "8", "--set", &rate, "--set", "train.optim.warmup=0"];
+        let more = [&more[..], if way == "dpo" { &["--way-set", "dpo.stop_ratio=0"] } else { &[] }].concat();
+        let report = json(&mut align(way, &base, &at(way), &more));
+        let (images, rounds) = (report["train"]["images"].as_u64().unwrap(), report["rounds"].as_u64().unwrap());
+        assert!(images == 128 * rounds && rounds < 4 && report["train"]["stopped"] == false, "{way}: {report}");
+        let words = predicate::str::contains("none is preferred by oracle (contrast): training ends here");
+        assert!(words.eval(&fs::read_to_string(at(way).join("stats.jsonl")).unwrap()), "{way}");
+        let kept = at(way).join(format!("checkpoints/{images:012}.safetensors"));
+        assert_eq!(Path::new(report["train"]["checkpoint"].as_str().unwrap()), kept, "{way}");
+        let again = json(rectiflow().arg("resume").arg(at(way)));
+        assert_eq!((&again["images"], &again["stopped"]), (&images.into(), &false.into()), "{way}");
+    }
+}
+
 #[test]
 fn rounds_that_make_no_sense_are_refused() {
     let folder = tempfile::tempdir().unwrap();

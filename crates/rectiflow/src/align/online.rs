@@ -202,7 +202,12 @@ impl<'a, T, B> OnlineTask<'a, T, B> {
             _ => {} // its notes were told of the first round
         };
         let mut context = Context::new(self.place.device.clone(), self.place.stop.clone(), hear);
-        self.drawing.draw(&model, round, &mut context)
+        let judged = self.drawing.draw(&model, round, &mut context);
+        drop(context);
+        if judged.is_err() {
+            tell(Work::End); // what was begun is shown no longer
+        }
+        judged
     }
 
     /// Keeps the samples of a round.

@@ -5,5 +5,6 @@ mod examples;
 mod instaflow;
 mod judge;
 mod old_files;
+mod online;
 mod recipes;
 mod released;
