@@ -276,7 +276,7 @@ mod tests {
         found.1
     }
 
-    /// Mutants, all tried: the best expert alone; gates that are shares of all and not of those chosen; answers left in the order of
+    /// Mutants: the best expert alone; gates that are shares of all and not of those chosen; answers left in the order of
     /// experts; the shared one left out.
     #[test]
     fn only_the_chosen_are_asked_and_the_answer_is_that_of_asking_all() {
@@ -334,7 +334,7 @@ mod tests {
     }
 
     /// Of a router that finds all equal the balance is `N sum_i f_i / N = 1` whoever is chosen; of one that is sure of the first it is
-    /// `N (1/active) 1`, as many are chosen. Mutants, tried: without the count it is 1/8 and 1/2; with `f` of the best alone the second
+    /// `N (1/active) 1`, as many are chosen. Mutants: without the count it is 1/8 and 1/2; with `f` of the best alone the second
     /// is 8.
     #[test]
     fn balance_is_one_where_all_are_equal_and_more_where_few_are_busy() {

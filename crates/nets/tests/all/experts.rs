@@ -47,7 +47,7 @@ fn apart(a: Tensor<2>, b: Tensor<2>) -> f32 {
     (a - b).abs().max().into_scalar()
 }
 
-/// Mutants, tried: the second layers not halved beside a shared expert; the first halved as well; experts fresh and not copies.
+/// Mutants: the second layers not halved beside a shared expert; the first halved as well; experts fresh and not copies.
 #[test]
 fn experts_begin_as_the_perceptron_and_the_answer_is_the_same() {
     let device = Device::flex();

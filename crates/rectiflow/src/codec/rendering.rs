@@ -272,7 +272,7 @@ mod tests {
 
     /// By hand, for every row: the estimate in the codec's own space against the picture of its own sample, weighed by the time.
     ///
-    /// Mutants, tried: whitened latents rendered; pictures of the batch's places in place of the samples'; 1 - t for t; the weight left out; rows
+    /// Mutants: whitened latents rendered; pictures of the batch's places in place of the samples'; 1 - t for t; the weight left out; rows
     /// before `from` counted; the second copy of a batch given other windows; LPIPS without its weight.
     #[test]
     fn a_loss_is_that_of_what_is_seen_by_hand() {

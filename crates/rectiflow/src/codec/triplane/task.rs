@@ -210,7 +210,7 @@ mod tests {
     }
 
     /// A window shows what the whole view shows there, its corners in rows before columns, white beside the cube; its gradient is that of its
-    /// numbers; and a sample's row is cut where its latent is rendered. Mutants, tried: rows and columns of the corner exchanged; the first view for
+    /// numbers; and a sample's row is cut where its latent is rendered. Mutants: rows and columns of the corner exchanged; the first view for
     /// all; rays that miss left out.
     #[test]
     fn a_window_is_a_piece_of_a_view() {
