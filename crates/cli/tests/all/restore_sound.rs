@@ -114,8 +114,8 @@ fn restore(out: &Path, args: &[&str]) -> Command {
 /// Samples around the gap come back to the bit and those in it are new; what stands there is measured beside a straight line and the
 /// original's own picture; what was written can be given again with its originals, to the bit; another rate and a drawn gap as well.
 ///
-/// Mutants: values of pictures of sound cut off at 1 as those of light are; the gap at another place of the recording; files of whole
-/// numbers; a row's folder with another row's sounds.
+/// Mutants, named and not run: the gap at another place of the recording; files of whole numbers; a row's folder with another row's sounds.
+/// That values of pictures of sound are not cut off at 1, as those of light are, nothing here sees.
 #[test]
 fn a_gap_is_filled_and_the_rest_is_kept() {
     let folder = tempfile::tempdir().unwrap();

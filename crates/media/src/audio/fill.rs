@@ -55,7 +55,7 @@ mod tests {
     /// A steady tone with the magnitudes of the whole: outside the gap nothing moves, to the bit, and in it the tone goes on through both
     /// seams.
     ///
-    /// Mutants: known samples not put back (the tone drifts); magnitudes of all frames read (a wrong one far away is heard); the gap's own
+    /// Mutants, named and not run: known samples not put back (the tone drifts); magnitudes of all frames read (a wrong one far away is heard); the gap's own
     /// samples looked at.
     #[test]
     fn a_tone_goes_on_through_a_gap() {

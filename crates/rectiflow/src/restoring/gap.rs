@@ -86,7 +86,7 @@ impl Gap {
 mod tests {
     use super::*;
 
-    /// Mutants: start and length exchanged; one place for all recordings; a gap past the end that is cut off.
+    /// Mutants, named and not run: start and length exchanged; one place for all recordings; a gap past the end that is cut off.
     #[test]
     fn gaps_are_said_or_drawn_and_lie_inside() {
         let said = Gap::parse("0.5, 0.25", 3).unwrap();

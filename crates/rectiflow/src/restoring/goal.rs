@@ -363,7 +363,7 @@ mod tests {
     /// By habit a square hole is held on the latents; a tenth of the pixels scattered, which leaves almost no latent known, through the
     /// decoder, and a method that solves is refused then before anything is opened, as it is where latents are insisted on and none is left.
     ///
-    /// Mutants: holes on latents whatever they leave; a check that does not look at the mask.
+    /// Mutants, named and not run: holes on latents whatever they leave; a check that does not look at the mask.
     #[test]
     fn holes_that_touch_all_latents_are_held_through_the_decoder() {
         let mut context = Context::silent();

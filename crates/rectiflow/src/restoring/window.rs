@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::recipe::Separate;
 
-    /// Mutants: columns of the gap alone (the window's half forgotten); an excerpt one sample off; a line from column to column that does
+    /// Mutants, named and not run: columns of the gap alone (the window's half forgotten); an excerpt one sample off; a line from column to column that does
     /// not meet its ends.
     #[test]
     fn a_window_has_its_gap_in_the_middle() {
@@ -194,7 +194,7 @@ mod tests {
 
     /// A tone goes on through the gap by its own picture, nearer than silence by far, half as loud by a picture that says so; outside nothing moves.
     ///
-    /// Mutants: loudness of the neighbours in place of the picture's; the pictures' bands spread over their lines (the tone becomes noise);
+    /// Mutants, named and not run: loudness of the neighbours in place of the picture's; the pictures' bands spread over their lines (the tone becomes noise);
     /// what stands in the gap heard.
     #[test]
     fn a_picture_becomes_sound_in_the_gap_alone() {

@@ -81,8 +81,7 @@ mod tests {
     /// The second difference of a long row with fixed ends, `2 - 2 cos(πk/(n + 1))`: its largest eigenvalues crowd, and power iteration is
     /// 1e-3 short after as many rounds. A matrix of one direction is found at once, and of nothing there is nothing.
     ///
-    /// Mutants: one clearing of old directions left out and rounds doubled (ghosts do no harm to the largest, so this one must stop early);
-    /// the pivots' sign turned; the off-diagonal not squared.
+    /// Mutants, named and not run: the pivots' sign turned; the off-diagonal not squared; power iteration in place of this.
     #[test]
     fn crowded_eigenvalues_are_told_apart() {
         let n = 200;

@@ -234,7 +234,8 @@ fn flow_dps_is_its_recursion() {
 /// On one Gaussian six steps are an affine map `M x0 + b`, so that D-Flow's descent ends at `x0 + (A M)⁺ (y - A (M x0 + b))`: the nearest
 /// noise that fits, each row by itself.
 ///
-/// Mutants: the pairs of the memory in the wrong order; shares of the blend exchanged; velocities of the way back taken at the steps' beginnings.
+/// Mutants: the pairs of the memory in the wrong order; named and not run: shares of the blend exchanged, velocities of the way back taken at
+/// the steps' beginnings.
 /// A derivative left out on the way back does not show: where all is diagonal, any positive
 /// multiple of the slope leads to the same end.
 #[test]
@@ -287,7 +288,7 @@ fn d_flow_finds_the_nearest_noise_that_fits() {
 
 /// Somebody who asks to stop is heard before the next evaluation, whichever method and however many there are to come.
 ///
-/// Mutant: a method that asks the field itself.
+/// Mutant, named and not run: a method that asks the field itself.
 #[test]
 fn every_method_stops_between_two_evaluations() {
     let y = [vec![0.3, 0.0, 0.2, 0.1, 0.0, -0.2]];

@@ -393,7 +393,7 @@ fn what_stands_beside_a_model_is_heard() {
 /// FLUX's contrast, on top of the number that it is told, is heard by `edit` and `restore`: one of 1 is none, more is another picture, and
 /// another negative prompt another again; a model that is told no number has none.
 ///
-/// Mutant: the scale left out of what is opened for a verb.
+/// Mutant, named and not run: the scale left out of what is opened for a verb.
 #[test]
 fn a_contrast_beside_flux_is_heard() {
     let dir = tempfile::tempdir().unwrap();
