@@ -13,8 +13,9 @@ const UNIPC: &str = "UniPCMultistepScheduler";
 
 /// The times of `steps` steps of `solver` for an image of `tokens` tokens.
 ///
-/// Wan's UniPC has levels of its own ([`multistep`]). SD3's levels are shifted once; `double` shifts their low end twice, as diffusers does when it is asked for a number of steps (its
-/// issue 13243). FLUX's pipeline gives equal levels down to `1/steps` itself, and they are shifted once.
+/// Wan's UniPC has levels of its own ([`multistep`]). SD3's levels are shifted once; `double` shifts their low end twice, as diffusers does
+/// when it is asked for a number of steps (its issue 13243). FLUX's pipeline gives equal levels down to `1/steps` itself, and they are shifted
+/// once.
 ///
 /// # Errors
 /// A scheduler that cannot be followed, with its file; no steps.

@@ -1,7 +1,8 @@
 //! `align`: a model moved towards what a judge prefers, by Flow-DPO, Flow-RWR, supervised fine-tuning or Flow-GRPO.
 //!
 //! Liu et al., arXiv 2501.13918, algorithm 1: the model draws candidates in pairs, once or again every so many steps, the judge scores them, a
-//! correction of low rank learns; by Flow-GRPO (arXiv 2505.05470) it draws samples as it learns. Any landed model will do; what its samples are, only the judge knows.
+//! correction of low rank learns; by Flow-GRPO (arXiv 2505.05470) it draws samples as it learns. Any landed model will do; what its samples
+//! are, only the judge knows.
 
 mod groups;
 mod preferred;
