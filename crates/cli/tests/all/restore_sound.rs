@@ -12,12 +12,17 @@ const RATE: u32 = 16_000;
 
 /// A WAV file of 16-bit integers, one channel.
 fn write_wav(file: &Path, rate: u32, samples: &[i16]) {
+    write_channels(file, rate, 1, samples);
+}
+
+/// The same of several, frame after frame.
+fn write_channels(file: &Path, rate: u32, channels: u32, samples: &[i16]) {
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     let bytes: Vec<u8> = samples.iter().flat_map(|v| v.to_le_bytes()).collect();
     let mut all = b"RIFF".to_vec();
     all.extend((36 + bytes.len() as u32).to_le_bytes());
     all.extend(b"WAVEfmt ");
-    for number in [16, 0x0001_0001, rate, 2 * rate, 0x0010_0002] {
+    for number in [16, 0x0000_0001 | (channels << 16), rate, 2 * channels * rate, 0x0010_0000 | (2 * channels)] {
         all.extend(u32::to_le_bytes(number));
     }
     all.extend(b"data");
@@ -163,6 +168,53 @@ fn a_gap_is_filled_and_the_rest_is_kept() {
     assert!(blind["rows"][1]["heard"].is_null() && blind["rows"].as_array().unwrap().len() == 3);
 }
 
+/// Channels that are alike stay alike, by a method that draws noise as well; half as loud comes out half as loud; what an earlier run of pictures left
+/// goes; `--num 1` reads one file.
+///
+/// Mutants: noise by channel in place of recording; a gap filled at the level the model learned from; files of an earlier run that stay; all files
+/// of the folder read.
+#[test]
+fn channels_levels_and_earlier_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let both: Vec<i16> = tone(500.0, RATE).iter().flat_map(|v| [v & !1; 2]).collect();
+    write_channels(&at("in/a.wav"), RATE, 2, &both);
+    write_channels(&at("in/b.wav"), RATE, 2, &both.iter().map(|v| v / 2).collect::<Vec<_>>());
+    fs::write(at("in/c.wav"), b"RIFF\0\0\0\0WAVE").unwrap();
+    let input = at("in").display().to_string();
+    let args = |count| {
+        let task = ["--task", "gap", "--gap", "0.15,0.02", "--degrade", "--method", "flowchef,pnp-flow"];
+        [&task[..], &["--num", count, "--input", &input]].concat()
+    };
+    fs::create_dir_all(at("out")).unwrap();
+    for file in ["metrics.json", "index.html", "mask.png", "measured.npy", "measured.json"] {
+        fs::write(at("out").join(file), "{}").unwrap();
+    }
+    json(&mut restore(&at("out"), &args("1")));
+    for file in ["index.html", "mask.png", "measured.npy", "measured.json"] {
+        assert!(!at("out").join(file).exists(), "{file}");
+    }
+    let lost = 2400..2720;
+    for method in ["bridge", "flowchef", "pnp_flow"] {
+        let made = floats(&at("out").join(method).join("a.wav"));
+        assert!(made.chunks(2).all(|frame| (frame[0] - frame[1]).abs() < 1e-4), "{method}");
+        assert!(lost.clone().any(|i| made[2 * i].abs() > 1e-3), "{method}");
+    }
+    // The second recording draws other noise; what needs none is the first's half.
+    json(&mut restore(&at("two"), &args("2")));
+    let [loud, soft] = ["a", "b"].map(|name| floats(&at("two/bridge").join(format!("{name}.wav"))));
+    assert!(loud.iter().zip(&soft).all(|(a, b)| (0.5 * a - b).abs() < 1e-5));
+    // By itself it draws the first's.
+    let alone = at("in/b.wav").display().to_string();
+    let task = ["--task", "gap", "--gap", "0.15,0.02", "--degrade", "--method", "flowchef,pnp-flow"];
+    json(&mut restore(&at("alone"), &[&task[..], &["--input", &alone]].concat()));
+    for method in ["flowchef", "pnp_flow"] {
+        let [loud, soft] =
+            [at("out").join(method).join("a.wav"), at("alone").join(method).join("b.wav")].map(|file| floats(&file));
+        assert!(loud.iter().zip(&soft).all(|(a, b)| (0.5 * a - b).abs() < 1e-4), "{method}");
+    }
+}
+
 #[test]
 fn what_no_recording_can_be_asked_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -193,8 +245,25 @@ fn what_no_recording_can_be_asked_is_refused() {
     pictures.arg("restore").arg(run()).args(input).args(gap).arg("-o").arg(&out);
     refused(&mut pictures, "this model draws pictures");
     let here: PathBuf = folder.path().join("in");
-    write_wav(&here.join("degraded/a.wav"), RATE, &tone(440.0, RATE));
-    let given = here.join("degraded").display().to_string();
-    refused(&mut restore(&here, &[&gap[..], &["--input", &given]].concat()), "written over");
+    write_wav(&here.join("a.wav"), RATE, &tone(440.0, RATE));
+    let whole = here.display().to_string();
+    let apart = |out: &Path, args: &[&str]| {
+        let output = restore(out, &[&gap[..], args].concat()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains("written over"), "{said}");
+    };
+    for name in ["degraded", "bridge", "own_picture", "flowchef"] {
+        write_wav(&here.join(name).join("a.wav"), RATE, &tone(440.0, RATE));
+        let given = here.join(name).display().to_string();
+        // The folder is given, a file in it, or what holds it.
+        apart(&here, &["--degrade", "--input", &given]);
+        apart(&here, &["--degrade", "--input", &format!("{given}/a.wav")]);
+        apart(&here, &["--degrade", "--input", &whole]);
+        if name != "degraded" {
+            apart(&here, &["--input", &sounds, "--originals", &given]);
+        }
+        fs::remove_dir_all(here.join(name)).unwrap();
+    }
+    apart(&here.join("new/deeper"), &["--degrade", "--input", &whole]);
     assert_eq!(fs::read_dir(&here).unwrap().count(), 1);
 }

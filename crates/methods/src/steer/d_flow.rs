@@ -6,6 +6,8 @@
 //! many steps there are, at the price of evaluating twice.
 //!
 //! It begins near the noise that the measurement itself flows from, walked back by the same steps: `blend` of that and the rest fresh noise.
+//! The way back begins at the last step's beginning, with that step's share of the noise, since at the data itself many a path has no noise
+//! to read a velocity from (EDM), and a network that predicts data none to tell its velocity by.
 
 use super::descent::{Memory, dot};
 use super::ends::{Ends, path_of};
@@ -72,7 +74,7 @@ impl DFlow {
         }
         if !(0.0..=1.0).contains(&self.blend) {
             let remedy =
-                "it is a share, from 0 (noise alone) to 1 (the measurement walked back alone); 0.05 is published";
+                "it is a share, from 0 (noise alone) to 1 (the measurement walked back alone); the usual one is 0.05";
             return Err(MethodError::Setting { setting: "blend", value: self.blend.to_string(), remedy });
         }
         Ok(())
@@ -93,13 +95,13 @@ impl DFlow {
         self.check()?;
         let path = path_of(problem.field, "d_flow")?;
         let times = self.times(problem.schedule.times());
-        let (mut walks, mut pulls) = (1, 0);
+        let (mut walks, mut pulls, mut before_them) = (1, 0, 0);
         let x = match problem.cost.linear().filter(|_| self.blend > 0.0) {
             None => x,
             Some(linear) => {
-                walks += 1;
+                before_them = times.len() - 2;
                 let back = linear.operator.adjoint(linear.measured.clone()) / linear.operator.bound();
-                inverted(problem, path, &times, shaped(back, &x))? * self.blend + x * (1.0 - self.blend)
+                inverted(problem, path, &times, shaped(back, &x), &x)? * self.blend + x * (1.0 - self.blend)
             }
         };
         let like = x.clone();
@@ -152,7 +154,7 @@ impl DFlow {
             }
         }
         let (steps, x) = (times.len() - 1, here.points.pop().unwrap_or(like));
-        Ok(Steered { x, nfe: (walks + pulls) * steps, differentiated: pulls * steps })
+        Ok(Steered { x, nfe: before_them + (walks + pulls) * steps, differentiated: pulls * steps })
     }
 }
 
@@ -175,20 +177,30 @@ fn walk<const D: usize>(
     Ok(Walk { value: rows::host(value)?, points })
 }
 
-/// Where the flow came from to be at `x` in the end: the same steps walked back, each with the velocity at its end.
+/// Where the flow came from to be near `data` in the end: from the point at the last step's beginning that has `data` and `noise`, a point of
+/// the first time, for its ends, the same steps walked back, each with the velocity at its end. A row longer than its noise is brought to its
+/// length, so that a blend of both starts no farther out than the flow does; one that is no number is the noise.
 fn inverted<const D: usize>(
     problem: &Problem<'_, D>,
     path: &Path,
     times: &[f64],
-    mut x: Tensor<D>,
+    data: Tensor<D>,
+    noise: &Tensor<D>,
 ) -> Result<Tensor<D>, MethodError> {
-    for leg in times.windows(2).rev() {
+    let inner = &times[..times.len() - 1];
+    let source = noise.clone() / path.at(times[0]).alpha;
+    let mut x = Ends { source, data }.at(path, inner[inner.len() - 1]);
+    for leg in inner.windows(2).rev() {
         let from = Times::all(leg[1], x.dims()[0]);
         let velocity = problem.velocity(x.clone(), &from)?;
         x = Ends::of(path, x, velocity, leg[1]).at(path, leg[0]);
-        rows::check_finite(&x, &from, "the measurement walked back")?;
     }
-    Ok(x)
+    let square = |x: &Tensor<D>| rows::host(rows::sum(x.clone() * x.clone()));
+    let (found, known) = (square(&x)?, square(noise)?);
+    let lost: Vec<usize> = (0..found.len()).filter(|i| !found[*i].is_finite()).collect();
+    let share = |(found, known): (&f64, &f64)| if found > known { (known / found).sqrt() } else { 1.0 };
+    let x = rows::scale(x, found.iter().zip(&known).map(share).collect());
+    Ok(if lost.is_empty() { x } else { rows::replace(x, &lost, rows::select(noise.clone(), &lost)) })
 }
 
 /// The cost's gradient at the end of a walk, pulled back to its beginning step by step.

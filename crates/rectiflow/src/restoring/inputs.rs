@@ -6,6 +6,7 @@ use base::{Device, Key, RandomStream, Tensor, TensorData};
 use data::{DataConfig, Dataset, Split};
 use methods::steer::Sensor;
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -63,7 +64,9 @@ impl Inputs {
         let count = source.count.unwrap_or(usize::MAX).min(set.len());
         let rows: Vec<usize> = (0..count).collect();
         let values = data::gather(&*set, &rows)?.rows;
-        let names = (rows.iter()).map(|row| name(&*set, *row)).collect();
+        let names: Vec<String> = (rows.iter()).map(|row| name(&*set, *row)).collect();
+        let key = |row: usize| set.key(row).unwrap_or_default().to_owned();
+        check_distinct(&names, key, "--input")?;
         let set_name = called(source.input, &*set);
         if source.degrade {
             let measured = degrade(&values, sensor, source, device)?;
@@ -202,6 +205,24 @@ fn read(place: &str, channels: usize, size: Option<usize>, option: &str) -> Resu
     let split = if config.path.is_some() { Split::Train } else { Split::Test };
     let holdout = if config.path.is_some() { 0.0 } else { config.holdout };
     Ok(data::open(&DataConfig { split, holdout, size, channels, flip: false, ..config })?)
+}
+
+/// Refuses two things of one name in `names`, of which one would be written over the other; `own` is what each is called where it lies.
+///
+/// # Errors
+/// [`Error::Usage`] naming both.
+pub(super) fn check_distinct(names: &[String], own: impl Fn(usize) -> String, option: &str) -> Result<(), Error> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for (i, name) in names.iter().enumerate() {
+        if let Some(other) = seen.insert(name, i) {
+            return Err(Error::Usage(format!(
+                "{option}: {} and {} would both be called {name}, and one written over the other; rename one",
+                own(other),
+                own(i)
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn name(set: &dyn Dataset, row: usize) -> String {

@@ -1,6 +1,9 @@
 //! Recordings that something is missing of: which, where, and how a model hears each channel of them.
 
-use super::{Gap, Window, inputs::Source};
+use super::{
+    Gap, Window,
+    inputs::{Source, check_distinct},
+};
 use crate::{
     Error,
     sound::{self, Analysis, Hearing},
@@ -8,10 +11,14 @@ use crate::{
 use data::{
     DataConfig,
     fetch::registry::{self, Kind},
-    sounds::recordings,
+    sounds::{Recordings, recordings},
 };
-use media::audio::{self, Sound};
-use std::{collections::BTreeMap, ops::Range, path::Path};
+use media::audio::{self, Normalise, Sound};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 /// Samples at the model's rate beyond the gap that a resampler may have smeared what was lost over.
 const SMEARED: usize = 64;
@@ -28,12 +35,24 @@ pub(crate) struct Recording {
     pub gap: Range<usize>,
 }
 
-/// One channel of one of them around its gap, at the model's rate.
+/// How the known samples of a recording are brought to the level of what models learn from ([`sound::prepare`]).
+struct Level {
+    /// Mean of each channel.
+    offsets: Vec<f32>,
+    /// What all channels are multiplied by then.
+    gain: f32,
+}
+
+/// One channel of one of them around its gap, at the model's rate and level.
 pub(crate) struct Voice {
     /// Whose it is.
     pub recording: usize,
     /// Which.
     pub channel: usize,
+    /// What was taken away from it.
+    offset: f32,
+    /// What it was multiplied by then.
+    gain: f32,
     /// The whole channel.
     whole: Vec<f32>,
     /// Where the gap of its window begins in it.
@@ -56,14 +75,18 @@ pub(crate) fn read(source: &Source, gap: &Gap, hearing: &Hearing) -> Result<(Str
                 .into(),
         ));
     }
-    let set = named(source.input).then(|| held_out(source.input, hearing)).transpose()?;
-    let found = match set {
-        Some(found) => found,
-        None => files(Path::new(source.input), "--input")?,
+    let mut listed = match named(source.input) {
+        true => held_out(source.input, hearing)?,
+        false => Listed::at(Path::new(source.input), "--input")?,
     };
-    let others = source.originals.map(|place| files(Path::new(place), "--originals")).transpose()?;
-    let most = source.count.unwrap_or(usize::MAX);
-    let made = found.into_iter().take(most).enumerate().map(|(number, (name, whole))| {
+    listed.names.truncate(source.count.unwrap_or(usize::MAX));
+    check_distinct(&listed.names, |i| listed.own(i), "--input")?;
+    let others = source.originals.map(|place| Listed::at(Path::new(place), "--originals")).transpose()?;
+    if let Some(others) = &others {
+        check_distinct(&others.names, |i| others.own(i), "--originals")?;
+    }
+    let made = listed.names.iter().enumerate().map(|(number, name)| {
+        let (name, whole) = (name.clone(), listed.read(number)?);
         let gap = gap.samples(number as u64, &name, whole.frames(), whole.rate)?;
         let original = match &others {
             None => source.degrade.then(|| whole.clone()),
@@ -82,56 +105,117 @@ fn named(place: &str) -> bool {
 }
 
 /// What of the set `name` was kept apart when the model's codec was trained, or would have been.
-fn held_out(name: &str, hearing: &Hearing) -> Result<Vec<(String, Sound)>, Error> {
+fn held_out(name: &str, hearing: &Hearing) -> Result<Listed, Error> {
     let own = hearing.data.path.is_none() && hearing.data.name.as_deref() == Some(name);
     let classes = if own { hearing.data.classes.clone() } else { Vec::new() };
     let (_, kept, _) = sound::libraries(&DataConfig { classes, ..DataConfig::named(name) }, &hearing.task)?;
     let plain = |name: &str| {
         name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
     };
-    let clip =
-        |clip: &data::mixture::Clip| (plain(&clip.name), Sound::mono(hearing.task.mel.rate, clip.samples.clone()));
-    Ok(kept.clips().iter().map(clip).collect())
+    let (clips, rate) = (kept.clips(), hearing.task.mel.rate);
+    let sound = |clip: &data::mixture::Clip| (clip.name.clone(), Sound::mono(rate, clip.samples.clone()));
+    Ok(Listed {
+        names: clips.iter().map(|clip| plain(&clip.name)).collect(),
+        content: Content::Clips(clips.iter().map(sound).collect()),
+    })
 }
 
-/// The recordings at `place`, by name; `option` names it.
-fn files(place: &Path, option: &str) -> Result<Vec<(String, Sound)>, Error> {
-    if place.is_file() {
-        let name = place.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        return Ok(vec![(name, audio::read(place)?.sound)]);
-    }
-    let found =
-        recordings(&place.display().to_string()).map_err(|error| Error::Failure(format!("{option}: {error}")))?;
-    let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).replace(['/', '\\'], "_");
-    let mut stems: BTreeMap<String, usize> = BTreeMap::new();
-    found.found.iter().for_each(|one| *stems.entry(stem(&one.name)).or_default() += 1);
-    let read = |one: &data::sounds::Recording| {
-        // `a.wav` beside `a.flac`: both keep their endings.
-        let name = match stems[&stem(&one.name)] {
+/// Recordings by name, of which files have not been read yet.
+struct Listed {
+    /// For files; those that are wanted, the first of the content's.
+    names: Vec<String>,
+    content: Content,
+}
+
+enum Content {
+    One(PathBuf),
+    Folder(Recordings),
+    Clips(Vec<(String, Sound)>),
+}
+
+impl Listed {
+    /// What lies at `place`; `option` names it.
+    fn at(place: &Path, option: &str) -> Result<Self, Error> {
+        if place.is_file() {
+            let name = place.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            return Ok(Self { names: vec![name], content: Content::One(place.to_path_buf()) });
+        }
+        let found =
+            recordings(&place.display().to_string()).map_err(|error| Error::Failure(format!("{option}: {error}")))?;
+        let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).replace(['/', '\\'], "_");
+        let mut stems: BTreeMap<String, usize> = BTreeMap::new();
+        found.found.iter().for_each(|one| *stems.entry(stem(&one.name)).or_default() += 1);
+        let name = |one: &data::sounds::Recording| match stems[&stem(&one.name)] {
             1 => stem(&one.name),
+            // `a.wav` beside `a.flac`: both keep their endings.
             _ => one.name.replace(['/', '\\'], "_").replace('.', "-"),
         };
-        Ok((name, sound::read(&found, one)?.sound))
-    };
-    found.found.iter().map(read).collect()
+        Ok(Self { names: found.found.iter().map(name).collect(), content: Content::Folder(found) })
+    }
+
+    /// What number `i` is called where it lies.
+    fn own(&self, i: usize) -> String {
+        match &self.content {
+            Content::One(place) => place.display().to_string(),
+            Content::Folder(found) => found.found[i].name.clone(),
+            Content::Clips(clips) => clips[i].0.clone(),
+        }
+    }
+
+    /// The sound of number `i`.
+    fn read(&self, i: usize) -> Result<Sound, Error> {
+        match &self.content {
+            Content::One(place) => Ok(audio::read(place)?.sound),
+            Content::Folder(found) => Ok(sound::read(found, &found.found[i])?.sound),
+            Content::Clips(clips) => Ok(clips[i].1.clone()),
+        }
+    }
 }
 
 /// The original of `name` among `others`, which must be as long, as fast and of as many channels.
-fn original(name: &str, torn: &Sound, others: &[(String, Sound)], place: &str) -> Result<Sound, Error> {
+fn original(name: &str, torn: &Sound, others: &Listed, place: &str) -> Result<Sound, Error> {
     let usage = |why: String| Err(Error::Usage(format!("--originals {place}: {why}")));
-    let Some((_, found)) = others.iter().find(|(other, _)| other == name) else {
+    let Some(number) = others.names.iter().position(|other| other == name) else {
         return usage(format!(
             "there is no original called {name} (originals have the names of the recordings with a gap)"
         ));
     };
+    let found = others.read(number)?;
     let form = |sound: &Sound| (sound.channels.len(), sound.frames(), sound.rate);
-    if form(found) != form(torn) {
-        let [(a, b, c), (d, e, f)] = [form(found), form(torn)];
+    if form(&found) != form(torn) {
+        let [(a, b, c), (d, e, f)] = [form(&found), form(torn)];
         return usage(format!(
             "{name} has {a} channels of {b} samples at {c} Hz there, and {d} of {e} at {f} Hz in --input"
         ));
     }
-    Ok(found.clone())
+    Ok(found)
+}
+
+impl Level {
+    /// By what is known of `recording`.
+    fn of(recording: &Recording) -> Self {
+        let known = |channel: &Vec<f32>| [&channel[..recording.gap.start], &channel[recording.gap.end..]].concat();
+        let mut sound =
+            Sound { rate: recording.torn.rate, channels: recording.torn.channels.iter().map(known).collect() };
+        let mean = |channel: &Vec<f32>| {
+            (channel.iter().map(|v| f64::from(*v)).sum::<f64>() / channel.len().max(1) as f64) as f32
+        };
+        let offsets: Vec<f32> = sound.channels.iter().map(mean).collect();
+        audio::level::remove_offset(&mut sound);
+        let gain = Normalise::Peak { peak: sound::PEAK }.gain(&sound);
+        // What is so quiet that no number brings it there is silence.
+        Self { offsets, gain: if gain.is_finite() { gain } else { 1.0 } }
+    }
+
+    /// `sound`, silent in `lost`.
+    fn bring(&self, sound: &Sound, lost: Option<&Range<usize>>) -> Sound {
+        let mut sound = sound.clone();
+        for (channel, offset) in sound.channels.iter_mut().zip(&self.offsets) {
+            channel.iter_mut().for_each(|v| *v = (*v - offset) * self.gain);
+            lost.into_iter().for_each(|lost| channel[lost.clone()].fill(0.0));
+        }
+        sound
+    }
 }
 
 /// How many samples at the model's `rate` gaps of `recordings` take, those that a resampler smears included.
@@ -152,20 +236,23 @@ pub(crate) fn voices(recordings: &[Recording], gap: &Gap, analysis: Analysis) ->
     for (number, one) in recordings.iter().enumerate() {
         let start = one.gap.start as u64 * u64::from(rate) / u64::from(one.torn.rate);
         let at = (start as usize).saturating_sub(smeared);
-        let torn = audio::resample(&one.torn, rate)?;
-        let original = one.original.as_ref().map(|sound| audio::resample(sound, rate)).transpose()?;
+        let level = Level::of(one);
+        let torn = audio::resample(&level.bring(&one.torn, Some(&one.gap)), rate)?;
+        let original =
+            one.original.as_ref().map(|sound| audio::resample(&level.bring(sound, None), rate)).transpose()?;
         for (channel, whole) in torn.channels.into_iter().enumerate() {
             let mut torn = window.excerpt(&whole, at);
             torn[window.gap()].fill(0.0);
             let original = original.as_ref().map(|sound| window.excerpt(&sound.channels[channel], at));
-            voices.push(Voice { recording: number, channel, whole, at, torn, original });
+            let (offset, gain) = (level.offsets[channel], level.gain);
+            voices.push(Voice { recording: number, channel, offset, gain, whole, at, torn, original });
         }
     }
     Ok((window, voices))
 }
 
 impl Voice {
-    /// Puts what `filled`, its excerpt, has in the gap into `sound`, a copy of `recording`; nothing else is touched.
+    /// Puts what `filled`, its excerpt, has in the gap, at the recording's own level, into `sound`, a copy of `recording`; nothing else is touched.
     ///
     /// # Errors
     /// Rates that cannot be reached.
@@ -177,7 +264,7 @@ impl Voice {
         let back = audio::resample(&Sound::mono(window.rate(), whole), sound.rate)?;
         let channel = &mut sound.channels[self.channel];
         for place in recording.gap.clone() {
-            channel[place] = back.channels[0].get(place).copied().unwrap_or(0.0);
+            channel[place] = back.channels[0].get(place).copied().unwrap_or(0.0) / self.gain + self.offset;
         }
         Ok(())
     }
@@ -237,6 +324,80 @@ mod tests {
                     assert!((a - b).abs() <= most, "{} {channel} {i}: {a} is not {b}", one.name);
                 }
             }
+        }
+    }
+
+    /// A model hears every recording as loud as what it learned from, and what it fills in is as loud as what stands around it: a quarter of a
+    /// recording, off its middle, is heard as the recording is and filled with a quarter, off the middle as far. One gain for all channels.
+    ///
+    /// Mutants: levels not undone; offset and gain undone in the other order; the gap's own zeros heard as samples; a gain to each channel.
+    #[test]
+    fn levels_are_taken_from_what_is_known_and_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let rate = 16_000;
+        let tone = |k: f32, gain: f32| -> Vec<f32> {
+            (0..rate).map(|i| gain * (k * 0.01 * i as f32).sin() + 0.2 * gain * (0.37 * i as f32).cos()).collect()
+        };
+        let plain = Sound { rate, channels: vec![tone(7.0, 0.75), tone(9.0, 0.25)] };
+        let mut small = plain.clone();
+        small.channels.iter_mut().flatten().for_each(|v| *v = 0.25 * *v + 0.125);
+        audio::write(&folder.path().join("a.wav"), &plain, Depth::Float).unwrap();
+        audio::write(&folder.path().join("b.wav"), &small, Depth::Float).unwrap();
+        let place = folder.path().display().to_string();
+        let gap = Gap::parse("0.4,0.1", 0).unwrap();
+        let (_, recordings) = read(&source(&place, false, None), &gap, &hearing()).unwrap();
+        let (window, voices) = voices(&recordings, &gap, Analysis::new(&hearing().task).unwrap()).unwrap();
+        let peak = |voice: &Voice| voice.whole.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+        assert!((peak(&voices[0]) - sound::PEAK).abs() < 1e-3 && peak(&voices[1]) < 0.5 * sound::PEAK);
+        let made: Vec<Sound> = (0..2)
+            .map(|number| {
+                let mut sound = recordings[number].torn.clone();
+                for channel in 0..2 {
+                    // The offsets lie in the gap too, where a hole would show as a step of them.
+                    let (one, other) = (&voices[channel], &voices[2 + channel]);
+                    let far = one.torn.iter().zip(&other.torn).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(far < 1e-5, "channel {channel}: {far}");
+                    let voice = &voices[2 * number + channel];
+                    let filling: Vec<f32> = (0..voice.torn.len()).map(|i| 0.3 * (0.05 * i as f32).sin()).collect();
+                    voice.put(&filling, &window, &recordings[number], &mut sound).unwrap();
+                }
+                sound
+            })
+            .collect();
+        for (plain, small) in made[0].channels.iter().zip(&made[1].channels) {
+            for (i, (a, b)) in plain.iter().zip(small).enumerate() {
+                assert!((0.25 * a + 0.125 - b).abs() < 1e-5, "{i}: {a} {b}");
+            }
+            assert!(plain[6400..8000].iter().any(|v| v.abs() > 0.3));
+        }
+    }
+
+    /// Only what is asked for is read, and no two results have one name.
+    ///
+    /// Mutants: the folder read whole; names compared before `/` became `_`; endings kept in one of two.
+    #[test]
+    fn what_is_not_asked_for_is_not_read_and_names_are_one_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str| {
+            let sound = Sound::mono(16_000, vec![0.1; 16_000]);
+            audio::write(&folder.path().join(name), &sound, Depth::Int16).unwrap();
+        };
+        put("one/a.wav");
+        std::fs::write(folder.path().join("one/b.wav"), b"RIFF\0\0\0\0WAVE").unwrap();
+        let gap = Gap::parse("0.1", 0).unwrap();
+        let one = folder.path().join("one").display().to_string();
+        let found = |input: &str, count| {
+            let found = read(&Source { count, ..source(input, true, None) }, &gap, &hearing());
+            found.map(|(_, found)| found.into_iter().map(|one| one.name).collect::<Vec<_>>())
+        };
+        assert_eq!(found(&one, Some(1)).unwrap(), ["a"]);
+        assert!(found(&one, Some(2)).unwrap_err().to_string().contains("b.wav"));
+        for files in [["two/x/a.wav", "two/x_a.wav"].as_slice(), &["three/a.wav", "three/a.flac", "three/a-wav.wav"]] {
+            files.iter().for_each(|file| put(file));
+            let place = folder.path().join(files[0].split('/').next().unwrap()).display().to_string();
+            let error = found(&place, None).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains("would both be called"), "{error}");
+            assert_eq!(found(&place, Some(1)).unwrap().len(), 1);
         }
     }
 

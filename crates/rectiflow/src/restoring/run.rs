@@ -21,6 +21,8 @@ pub(crate) struct Run<'a> {
     /// The same where there is a tape, and the device of its weights, for methods that differentiate the flow.
     pub taped: Option<&'a (Box<dyn Steerable>, Chosen)>,
     pub goal: &'a Goal,
+    /// A number to each picture of the goal: its noise and its class or prompt depend on it alone.
+    pub numbers: &'a [u64],
     pub classes: &'a Classes,
     pub overrides: &'a SampleOverrides,
     pub seed: u64,
@@ -56,10 +58,10 @@ impl Run<'_> {
         for first in (0..total).step_by(together) {
             context.go_on()?;
             let rows = first..total.min(first + together);
-            let indices: Vec<u64> = rows.clone().map(|row| row as u64).collect();
-            let condition = model.condition(self.classes, &indices, &device)?;
+            let (done, indices) = (rows.end as u64, &self.numbers[rows.clone()]);
+            let condition = model.condition(self.classes, indices, &device)?;
             let cost = self.goal.cost(rows, &plain)?;
-            let x = start.points(sampling::noise(self.seed), &indices, model.path(), &plain)?;
+            let x = start.points(sampling::noise(self.seed), indices, model.path(), &plain)?;
             let key = Key::of(self.seed, RandomStream::RestoreNoise);
             let problem = Problem {
                 field: &*field,
@@ -67,13 +69,13 @@ impl Run<'_> {
                 cost: &*cost,
                 schedule: &schedule,
                 key,
-                indices: &indices,
+                indices,
                 stop: &stop,
             };
             let steered = steering.run(&problem, x)?;
             (nfe, differentiated) = (steered.nfe, steered.differentiated);
             moved.extend(sampling::host(steered.x)?);
-            context.tell(Event::Advance { done: indices.last().map_or(0, |last| last + 1) });
+            context.tell(Event::Advance { done });
         }
         context.tell(Event::End);
         drop(field);

@@ -293,6 +293,7 @@ impl Opened {
             model,
             taped: taped.as_ref(),
             goal: &goal,
+            numbers: &(0..work.count as u64).collect::<Vec<_>>(),
             classes: &self.told(&work.asked)?,
             overrides: &work.overrides,
             seed: work.seed,

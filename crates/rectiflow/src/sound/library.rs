@@ -6,6 +6,9 @@ use data::mixture::{Clip, Library};
 use data::sounds::{Recording, Recordings, recordings};
 use media::audio::{self, Normalise, Reading, Sound};
 
+/// Largest magnitude of a clip.
+pub(crate) const PEAK: f32 = 0.5;
+
 /// Which recordings of a label are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -79,7 +82,7 @@ pub fn library(config: &LibraryConfig) -> Result<(Library, Vec<String>), Error> 
 pub fn prepare(sound: &Sound, rate: u32) -> Result<Vec<f32>, Error> {
     let mut mono = audio::resample(&Sound::mono(sound.rate, sound.mixed_down()), rate)?;
     audio::level::remove_offset(&mut mono);
-    let gain = Normalise::Peak { peak: 0.5 }.gain(&mono);
+    let gain = Normalise::Peak { peak: PEAK }.gain(&mono);
     audio::level::amplify(&mut mono, gain);
     Ok(mono.channels.swap_remove(0))
 }

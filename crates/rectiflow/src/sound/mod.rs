@@ -11,8 +11,8 @@ mod pictures;
 mod source;
 
 pub use analysis::Analysis;
-pub(crate) use library::read;
 pub use library::{LibraryConfig, Part, library, prepare};
+pub(crate) use library::{PEAK, read};
 pub use pictures::MelPictures;
 pub use source::{MixtureSource, held_out, libraries};
 

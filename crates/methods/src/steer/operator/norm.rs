@@ -5,16 +5,21 @@
 //! largest; power iteration comes near such a one as `1/(2 rounds)`, this as `1/rounds²` and faster.
 
 /// Rounds at most.
-pub(super) const ROUNDS: usize = 300;
+const ROUNDS: usize = 300;
 /// Numbers of all directions together at most.
 const MEMORY: usize = 1 << 23;
 /// Change of the eigenvalue in a round, of itself, at which it has settled.
 const SETTLED: f64 = 1e-13;
 
+/// Rounds that vectors of `n` numbers leave memory for. Fewer than `n` may end short of the eigenvalue.
+pub(super) fn rounds(n: usize) -> usize {
+    ROUNDS.min(MEMORY / n.max(1)).max(2)
+}
+
 /// Of `apply`, of vectors of `n` numbers, no eigenvalue below zero. It is approached from below.
 pub(super) fn largest(n: usize, rounds: usize, apply: impl Fn(&[f64]) -> Vec<f64>) -> f64 {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let rounds = rounds.min(n).min((MEMORY / n.max(1)).max(2));
+    let rounds = rounds.min(n).min(self::rounds(n));
     // No eigenvector is perpendicular to both a constant and a rough wave.
     let mut next: Vec<f64> = (0..n).map(|i| 1.0 + 0.3 * (0.7 * (i * i) as f64).sin()).collect();
     let (mut basis, mut diagonal, mut beside): (Vec<Vec<f64>>, Vec<f64>, Vec<f64>) = Default::default();

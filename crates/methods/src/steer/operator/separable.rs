@@ -111,7 +111,7 @@ impl Matrix {
             m.values.chunks(m.columns).map(|row| row.iter().zip(v).map(|(a, b)| a * b).sum()).collect()
         };
         let flipped = self.flip();
-        norm::largest(self.rows, norm::ROUNDS, |v| times(self, &times(&flipped, v)))
+        norm::largest(self.rows, norm::rounds(self.rows), |v| times(self, &times(&flipped, v)))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::oracle::{Pictures, Vector, dense, host, misfit, noise, steer, tensor, uniform};
 use base::{Condition, Device, Key, Purpose, Tensor, TensorData, Times};
-use flow::{Field, Frame, Path};
+use flow::{Field, Frame, Parameterization, Path};
 use methods::MethodError;
 use methods::steer::operator::{Mask, Separable};
 use methods::steer::sensor::Rounded;
 use methods::steer::{FlowChef, Operator, Problem, Rule, Sensor, Steering};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 const D: usize = 6;
 
@@ -235,7 +235,7 @@ fn flow_dps_is_its_recursion() {
 /// noise that fits, each row by itself.
 ///
 /// Mutants: the pairs of the memory in the wrong order; named and not run: shares of the blend exchanged, velocities of the way back taken at
-/// the steps' beginnings.
+/// the steps' beginnings, a way back that begins without noise.
 /// A derivative left out on the way back does not show: where all is diagonal, any positive
 /// multiple of the slope leads to the same end.
 #[test]
@@ -255,8 +255,11 @@ fn d_flow_finds_the_nearest_noise_that_fits() {
         (t * s - (1.0 - t)) / ((1.0 - t).powi(2) + t * t * s) / 6.0
     };
     let gain = |i: usize| (0..6).fold(1.0, |gain: f64, k| gain * (1.0 + rate(i, k)));
-    // A hidden value looks like nothing, and nothing flows back to this.
-    let back = |i: usize| (1..=6).fold(-m[i], |away: f64, k| away * (1.0 - rate(i, k)));
+    // A hidden value looks like nothing, and nothing, with the noise of the last step, comes from this: brought to the noise's length if longer.
+    let masked = |row: usize, i: usize| if mask().known()[i] { truth[row][i] } else { 0.0 };
+    let back = |row: usize, i: usize, x0: f64| {
+        (1..6).rev().fold(5.0 / 6.0 * (masked(row, i) - m[i]) + x0 / 6.0, |away: f64, k| away * (1.0 - rate(i, k)))
+    };
     let method = methods::steer::DFlow { rounds: 40, ..Default::default() };
     let mut found = None;
     for blend in [0.3, 0.0] {
@@ -265,7 +268,10 @@ fn d_flow_finds_the_nearest_noise_that_fits() {
         let (x, x0, known) = (host(made.x.clone()), host(start.clone()), mask());
         for k in 0..rows * D {
             let (row, i) = (k / D, k % D);
-            let free = m[i] + gain(i) * (blend * back(i) + (1.0 - blend) * x0[k]);
+            let length = |of: &dyn Fn(usize) -> f64| (0..D).map(|i| of(i).powi(2)).sum::<f64>().sqrt();
+            let own = |i: usize| x0[row * D + i];
+            let shrink = (length(&own) / length(&|i| back(row, i, own(i)))).min(1.0);
+            let free = m[i] + gain(i) * (blend * shrink * back(row, i, x0[k]) + (1.0 - blend) * x0[k]);
             let wanted = if known.known()[i] { truth[row][i] } else { free };
             assert!((x[k] - wanted).abs() < 1e-5, "blend {blend}, row {row}, value {i}: {} is not {wanted}", x[k]);
         }
@@ -283,6 +289,67 @@ fn d_flow_finds_the_nearest_noise_that_fits() {
             alone.iter().zip(&together).all(|(a, b)| (a - b).abs() < 1e-9),
             "rows do not see one another: {rounds}"
         );
+    }
+}
+
+/// A network that predicts data, the half of what it sees, and what it was asked; `broken`, it knows no number before it is asked at the source.
+struct Halving {
+    path: Path,
+    broken: bool,
+    asked: RefCell<Vec<(f64, Vector)>>,
+}
+
+impl Field<2> for Halving {
+    fn velocity(&self, x: Tensor<2>, t: &Times, _: &Condition) -> Tensor<2> {
+        let network = Parameterization::Data {};
+        let plain = if x.is_autodiff() { x.clone().inner() } else { x.clone() };
+        let mut asked = self.asked.borrow_mut();
+        asked.push((t.values()[0], host(plain)));
+        let lost = self.broken && asked.iter().all(|(t, _)| *t > 0.0);
+        let output = x.clone() * if lost { f64::NAN } else { 0.5 };
+        network.to_velocity(&self.path, x, output, &network.clamp(&self.path, t))
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        Some(Frame { path: &self.path, independent: true })
+    }
+}
+
+/// Where a path has no noise left at the data, or a network of data no velocity there, the way back begins before it, at a point as it lies on the
+/// path; the start is no farther out than noise is, and noise alone where the way back is no number. On the linear path and on EDM's.
+///
+/// Mutants: the way back begun at the data (NaN on EDM, hundreds of times the noise on the linear path); rows not brought to the noise's length;
+/// the noise not divided by the source's width; no number kept.
+#[test]
+fn d_flow_begins_its_way_back_before_the_data() {
+    let y = [vec![9.0, -7.0, 5.0, 6.0, -8.0, 4.0]];
+    let mask = || Mask::hole([1, 2, 3], [0, 1], [2, 1]).unwrap();
+    let seen = host(mask().forward(tensor(&y)));
+    let cost = misfit(mask(), &y, 0.0);
+    let length = |x: &[f64]| x.iter().map(|v| v * v).sum::<f64>().sqrt();
+    for (path, broken) in [Path::Linear {}, Path::Edm { sigma_max: 80.0, rho: 7.0 }]
+        .into_iter()
+        .flat_map(|path| [(path.clone(), false), (path, true)])
+    {
+        let (plain, width) = (noise(0, 1, D), path.start_scale());
+        let start = plain.clone() * width;
+        let field = Halving { path: path.clone(), broken, asked: RefCell::default() };
+        let method = Steering::DFlow(methods::steer::DFlow { blend: 1.0, rounds: 2, ..Default::default() });
+        let found = steer(&field, &cost, &method, 12, start.clone());
+        assert!(host(found.x).iter().all(|v| v.is_finite()), "{path:?}");
+        let (asked, c) = (field.asked.borrow(), path.at(5.0 / 6.0));
+        assert_eq!(found.nfe, asked.len());
+        for ((v, n), known) in asked[0].1.iter().zip(host(plain)).zip(&seen) {
+            let wanted = c.alpha * n + c.beta * known;
+            assert!((v - wanted).abs() < 1e-6, "{path:?}: {v} is not {wanted}");
+        }
+        let (begun, noise) = (&asked.iter().find(|(t, _)| *t == 0.0).unwrap().1, host(start));
+        if broken {
+            assert_eq!(*begun, noise, "{path:?}");
+        } else {
+            let share = length(begun) / length(&noise);
+            assert!((share - 1.0).abs() < 1e-5 && *begun != noise, "{path:?}: {share}");
+        }
     }
 }
 

@@ -203,10 +203,11 @@ fn seen(
     let hole = matches!(request.task, Task::Inpaint(_)).then(|| unknown(&sensor)).transpose()?;
     let judge = Judge::new(shape, hole, context);
     let back = projected(&sensor, &inputs.measured)?;
-    let mut rows = vec![row("degraded", serde_json::Value::Null, &judge, &back, &inputs, &sensor, None)?];
+    let mut rows = vec![row(write::DEGRADED, serde_json::Value::Null, &judge, &back, &inputs, &sensor, None)?];
     let mut columns = vec![back];
+    let numbers: Vec<u64> = (0..inputs.names.len() as u64).collect();
     for method in &request.methods {
-        let (restored, cost) = by(method, request, (model, &goal), classes, context)?;
+        let (restored, cost) = by(method, request, (model, &goal, &numbers), classes, context)?;
         let (steering, cost) = (&method.0, Some(cost));
         let settings = serde_json::to_value(steering).unwrap_or_default();
         rows.push(row(steering.name(), settings, &judge, &restored, &inputs, &sensor, cost)?);
@@ -249,18 +250,19 @@ fn curved<'m>(model: &dyn Steerable, methods: impl Iterator<Item = &'m Steering>
     }
 }
 
-/// What a method makes of it, its evaluations, how many of them were differentiated, and its seconds.
+/// What a method makes of pictures with these `numbers` ([`Run::numbers`]), its evaluations, how many of them were differentiated, and its seconds.
 fn by(
     (steering, steps): &(Steering, Option<usize>),
     request: &RestoreRequest,
-    (model, goal): (&dyn Steerable, &Goal),
+    (model, goal, numbers): (&dyn Steerable, &Goal, &[u64]),
     classes: &Classes,
     context: &mut Context,
 ) -> Result<(Vec<f32>, (usize, usize, f64)), Error> {
     let average = which(request.ema.as_deref())?;
     let lift = || model.taped(average, &context.device);
     let taped = steering.differentiates().then(lift).transpose()?;
-    let run = Run { model, taped: taped.as_ref(), goal, classes, overrides: &request.overrides, seed: request.seed };
+    let overrides = &request.overrides;
+    let run = Run { model, taped: taped.as_ref(), goal, numbers, classes, overrides, seed: request.seed };
     // Prompts are read before the clock, which compares methods.
     model.hear(&[classes], context)?;
     let began = Instant::now();

@@ -4,7 +4,10 @@
 //! where originals are known, `own_picture`, the original's own picture there. What that loses is lost by the search for a phase, and no
 //! method can keep it. Both become sound as the methods' pictures do.
 
-use super::{Lost, RestoreReport, RestoreRequest, by, write};
+use super::{
+    Lost, RestoreReport, RestoreRequest, by,
+    write::{self, BRIDGE, DEGRADED, OWN_PICTURE},
+};
 use crate::{
     Context, Error,
     restoring::{
@@ -66,7 +69,7 @@ pub(super) fn restored(
     let scene = Scene { recordings, voices, window, sensor, measured };
     let goal = Goal::new(model, &task, &scene.sensor, (&scene.measured, 0.0), (request.space, Vec::new()), context)?;
     let mut made: Vec<Excerpts> = vec![scene.voices.iter().map(|voice| voice.torn.clone()).collect()];
-    let mut figures = vec![scene.figures("degraded", &scene.measured, &made[0])?];
+    let mut figures = vec![scene.figures(DEGRADED, &scene.measured, &made[0])?];
     let mut add = |name: &str, pictures: &[f32], settings, (nfe, differentiated, seconds)| -> Result<(), Error> {
         let excerpts = scene.filled(pictures)?;
         let row = scene.figures(name, pictures, &excerpts)?;
@@ -77,14 +80,16 @@ pub(super) fn restored(
     let free = (0, 0, 0.0);
     let bridge: Vec<f32> =
         scene.measured.chunks(scene.sensor.sizes().0).flat_map(|row| scene.window.bridged(row)).collect();
-    add("bridge", &bridge, serde_json::Value::Null, free)?;
+    add(BRIDGE, &bridge, serde_json::Value::Null, free)?;
+    // Channels of one recording are filled by the same noise, so that those that are alike stay so.
+    let numbers: Vec<u64> = scene.voices.iter().map(|voice| voice.recording as u64).collect();
     for method in &request.methods {
-        let (pictures, cost) = by(method, request, (model, &goal), classes, context)?;
+        let (pictures, cost) = by(method, request, (model, &goal, &numbers), classes, context)?;
         add(method.0.name(), &pictures, serde_json::to_value(&method.0).unwrap_or_default(), cost)?;
     }
     let originals: Option<Vec<&Vec<f32>>> = scene.voices.iter().map(|voice| voice.original.as_ref()).collect();
     if let Some(originals) = originals {
-        add("own_picture", &self::rows(&scene.window, originals.into_iter())?, serde_json::Value::Null, free)?;
+        add(OWN_PICTURE, &self::rows(&scene.window, originals.into_iter())?, serde_json::Value::Null, free)?;
     }
     let lost = |one: &Recording| {
         let rate = f64::from(one.torn.rate);
@@ -153,12 +158,13 @@ impl Scene {
 
     /// Recordings in a folder per row, a sheet of spectrograms, the figures.
     fn write(&self, request: &RestoreRequest, report: &RestoreReport, made: &[Excerpts]) -> Result<(), Error> {
-        let out = &request.output;
-        for (name, excerpts) in write::folders(&report.rows).iter().zip(made) {
+        let (out, names) = (&request.output, write::folders(request));
+        write::clear(request)?;
+        for (name, excerpts) in names.iter().zip(made) {
             let mut sounds: Vec<Sound> = self.recordings.iter().map(|one| one.torn.clone()).collect();
             for (voice, excerpt) in self.voices.iter().zip(excerpts) {
                 // What came in stays silent.
-                if name != "degraded" {
+                if name != DEGRADED {
                     let one = &self.recordings[voice.recording];
                     voice.put(excerpt, &self.window, one, &mut sounds[voice.recording])?;
                 }
@@ -177,7 +183,7 @@ impl Scene {
         }
         let originals = usize::from(self.voices.iter().all(|voice| voice.original.is_some()));
         let (frames, columns) = (sheet.first().map_or(1, |one| one.frames), made.len() + originals);
-        let about = format!("{}, {}: {}", report.task, report.checkpoint, write::folders(&report.rows).join(", "));
+        let about = format!("{}, {}: {}", report.task, report.checkpoint, names.join(", "));
         let bitmap = picture::sheet(&sheet, frames, columns, SCALE);
         media::png::save(&out.join("sheet.png"), &bitmap, &[("parameters", &about)])?;
         write::figures(report)

@@ -3,14 +3,57 @@
 use super::{RestoreReport, RestoreRequest, unknown};
 use crate::{
     Error, pictures as images,
-    restoring::{Blur, Figures, Hole, Inputs, Task, Toward, page::Page, sensed},
+    restoring::{Blur, Hole, Inputs, Task, Toward, page::Page, sensed},
 };
 use media::Images;
 use std::path::{Path, PathBuf};
 
-/// Files and folders that a restoration may write, besides a folder to a method.
-const WRITTEN: [&str; 7] =
-    ["degraded", "measured.npy", "measured.json", "mask.png", "sheet.png", "index.html", "metrics.json"];
+/// What came in.
+pub(super) const DEGRADED: &str = "degraded";
+/// Of recordings: a straight line from column to column.
+pub(super) const BRIDGE: &str = "bridge";
+/// Of recordings: the original's own picture in the gap.
+pub(super) const OWN_PICTURE: &str = "own_picture";
+
+/// The rows of the report, from what was asked alone.
+fn rows(request: &RestoreRequest) -> Vec<&'static str> {
+    let gap = matches!(request.task, Task::Gap(_));
+    let known = request.degrade || request.originals.is_some();
+    let mut rows = vec![DEGRADED];
+    rows.extend(gap.then_some(BRIDGE));
+    rows.extend(request.methods.iter().map(|(steering, _)| steering.name()));
+    rows.extend((gap && known).then_some(OWN_PICTURE));
+    rows
+}
+
+/// A folder to a row: two settings of one method lie side by side.
+pub(super) fn folders(request: &RestoreRequest) -> Vec<String> {
+    let mut seen: Vec<&str> = Vec::new();
+    let each = rows(request).into_iter().map(|row| {
+        seen.push(row);
+        match seen.iter().filter(|name| **name == row).count() {
+            1 => row.to_owned(),
+            again => format!("{row}-{again}"),
+        }
+    });
+    each.collect()
+}
+
+/// Files beside the folders, and whether this restoration writes them.
+fn files(request: &RestoreRequest) -> [(&'static str, bool); 6] {
+    // A mask that was drawn into this folder and is given back stays: it is not drawn again.
+    let drawn = matches!(&request.task, Task::Inpaint(hole) if hole.is_drawn());
+    let numbers = matches!(request.task, Task::Sense { .. } | Task::Phase);
+    let sensed = matches!(request.task, Task::Sense { .. });
+    [
+        ("mask.png", drawn),
+        ("measured.npy", numbers),
+        ("measured.json", sensed),
+        ("index.html", !matches!(request.task, Task::Gap(_))),
+        ("sheet.png", true),
+        ("metrics.json", true),
+    ]
+}
 
 /// The files and folders that were given.
 fn given(request: &RestoreRequest) -> Vec<(&'static str, PathBuf)> {
@@ -30,44 +73,51 @@ fn given(request: &RestoreRequest) -> Vec<(&'static str, PathBuf)> {
     given
 }
 
-/// Refuses an output folder in which something that was given would be written over.
+/// `place` without links, as far as it is there.
+fn resolved(place: &Path) -> PathBuf {
+    let place = std::path::absolute(place).unwrap_or_else(|_| place.to_path_buf());
+    let found = place.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    match found.and_then(|(above, there)| Some((there, place.strip_prefix(above).ok()?))) {
+        Some((there, rest)) if rest.as_os_str().is_empty() => there,
+        Some((there, rest)) => there.join(rest),
+        None => place,
+    }
+}
+
+/// Refuses an output folder in which anything that is written is, holds or lies in something that was given.
 ///
 /// # Errors
-/// [`Error::Usage`] naming it.
+/// [`Error::Usage`] naming both.
 pub(super) fn check_apart(request: &RestoreRequest) -> Result<(), Error> {
-    let Ok(out) = request.output.canonicalize() else { return Ok(()) }; // there is none yet
-    // A mask that was drawn into this folder and is given back stays: it is not drawn again.
-    let drawn = matches!(&request.task, Task::Inpaint(hole) if hole.is_drawn());
-    let written = |name: &str| {
-        let method = name.split('-').next().unwrap_or(name);
-        (WRITTEN.contains(&name) && (drawn || name != "mask.png"))
-            || request.methods.iter().any(|(steering, _)| steering.name() == method)
-    };
+    let out = &request.output;
+    let files = files(request).into_iter().filter_map(|(name, written)| written.then(|| name.to_owned()));
+    let written: Vec<PathBuf> = folders(request).into_iter().chain(files).map(|name| out.join(name)).collect();
     for (option, place) in given(request) {
         let Ok(found) = place.canonicalize() else { continue }; // whoever reads it says so
-        let inside = found.strip_prefix(&out).ok().and_then(|rest| rest.components().next());
-        if inside.is_some_and(|first| written(&first.as_os_str().to_string_lossy())) {
+        let meets = |file: &&PathBuf| {
+            let file = resolved(file);
+            file.starts_with(&found) || found.starts_with(&file)
+        };
+        if let Some(file) = written.iter().find(meets) {
             return Err(Error::Usage(format!(
-                "{option} {}: it lies in --output {}, where it would be written over; give another folder",
+                "{option} {}: with --output {} it would be written over or into, as {}; give another folder",
                 place.display(),
-                request.output.display()
+                out.display(),
+                file.display()
             )));
         }
     }
     Ok(())
 }
 
-/// Removes what an earlier run into the same folder left and this one does not write, unless this one was given it.
-pub(super) fn clear(request: &RestoreRequest, shape: [usize; 3]) -> Result<(), Error> {
+/// Removes the files that an earlier run into the same folder left and this one does not write, unless this one was given them.
+pub(super) fn clear(request: &RestoreRequest) -> Result<(), Error> {
     let out = &request.output;
     if !out.join("metrics.json").is_file() {
         return Ok(()); // no run was here
     }
     let given: Vec<PathBuf> = given(request).iter().filter_map(|(_, file)| file.canonicalize().ok()).collect();
-    let drawn = matches!(&request.task, Task::Inpaint(hole) if hole.is_drawn());
-    let numbers = request.task.measured(shape).is_none();
-    let sensed = matches!(request.task, Task::Sense { .. });
-    for (name, written) in [("mask.png", drawn), ("measured.npy", numbers), ("measured.json", sensed)] {
+    for (name, written) in files(request) {
         let file = out.join(name);
         if !written && file.canonicalize().is_ok_and(|file| !given.contains(&file)) {
             std::fs::remove_file(&file)
@@ -87,7 +137,7 @@ pub(super) fn pictures(
 ) -> Result<(), Error> {
     let out = &request.output;
     let about = format!("{}, {}", report.task, report.checkpoint);
-    clear(request, shape)?;
+    clear(request)?;
     let save = |folder: &Path, values: &[f32], shape: [usize; 3]| -> Result<(), Error> {
         let images = Images::new(values.to_vec(), inputs.names.len(), shape)?;
         for (i, name) in inputs.names.iter().enumerate() {
@@ -97,11 +147,11 @@ pub(super) fn pictures(
         Ok(())
     };
     match request.task.measured(shape) {
-        Some(shape) => save(&out.join("degraded"), &inputs.measured, shape)?,
+        Some(shape) => save(&out.join(DEGRADED), &inputs.measured, shape)?,
         None => {
             // What is known is no picture: its numbers, and something to look at.
             let (count, all) = (inputs.names.len(), inputs.measured.len());
-            save(&out.join("degraded"), &columns[0], shape)?;
+            save(&out.join(DEGRADED), &columns[0], shape)?;
             let numbers = out.join("measured.npy");
             media::arrays::save_npy(&numbers, &[count, all / count.max(1)], &inputs.measured)?;
             sensed::keep(&numbers, &request.task, shape)?;
@@ -115,7 +165,7 @@ pub(super) fn pictures(
         let white = hidden[..h * w].iter().map(|hidden| if *hidden { 1.0 } else { -1.0 }).collect();
         media::png::save(&out.join("mask.png"), &Images::new(white, 1, [1, h, w])?.bitmap(0), &[])?;
     }
-    let mut names = folders(&report.rows);
+    let mut names = folders(request);
     for (name, column) in names.iter().zip(&columns).skip(1) {
         save(&out.join(name), column, shape)?;
     }
@@ -138,16 +188,6 @@ pub(super) fn pictures(
     };
     media::atomic::write(&out.join("index.html"), page.html().as_bytes())?;
     figures(report)
-}
-
-/// A folder to a row: two settings of one method lie side by side.
-pub(super) fn folders(rows: &[Figures]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for row in rows {
-        let again = names.iter().filter(|name| name.split('-').next() == Some(&row.method)).count();
-        names.push(if again == 0 { row.method.clone() } else { format!("{}-{}", row.method, again + 1) });
-    }
-    names
 }
 
 /// The figures, for scripts.
