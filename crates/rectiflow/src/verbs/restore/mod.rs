@@ -250,6 +250,9 @@ fn curved<'m>(model: &dyn Steerable, methods: impl Iterator<Item = &'m Steering>
     }
 }
 
+/// Restored rows, and their [`by`]: evaluations, how many of them were differentiated, seconds.
+type Made = (Vec<f32>, (usize, usize, f64));
+
 /// What a method makes of pictures with these `numbers` ([`Run::numbers`]), its evaluations, how many of them were differentiated, and its seconds.
 fn by(
     (steering, steps): &(Steering, Option<usize>),
@@ -257,7 +260,7 @@ fn by(
     (model, goal, numbers): (&dyn Steerable, &Goal, &[u64]),
     classes: &Classes,
     context: &mut Context,
-) -> Result<(Vec<f32>, (usize, usize, f64)), Error> {
+) -> Result<Made, Error> {
     let average = which(request.ema.as_deref())?;
     let lift = || model.taped(average, &context.device);
     let taped = steering.differentiates().then(lift).transpose()?;

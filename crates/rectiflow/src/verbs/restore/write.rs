@@ -90,7 +90,7 @@ fn resolved(place: &Path) -> PathBuf {
 /// [`Error::Usage`] naming both.
 pub(super) fn check_apart(request: &RestoreRequest) -> Result<(), Error> {
     let out = &request.output;
-    let files = files(request).into_iter().filter_map(|(name, written)| written.then(|| name.to_owned()));
+    let files = files(request).into_iter().filter(|(_, written)| *written).map(|(name, _)| name.to_owned());
     let written: Vec<PathBuf> = folders(request).into_iter().chain(files).map(|name| out.join(name)).collect();
     for (option, place) in given(request) {
         let Ok(found) = place.canonicalize() else { continue }; // whoever reads it says so
