@@ -417,8 +417,8 @@ fn a_contrast_beside_flux_is_heard() {
         let made = data::DataConfig { holdout: 0.0, ..data::DataConfig::at(dir.path().join("restored/flowchef")) };
         format!("{:?}", data::gather(&*data::open(&made).unwrap(), &[0]).unwrap().rows)
     };
-    let verbs: [(&str, &dyn Fn(Beside) -> Vec<u8>); 2] =
-        [("edit", &edited), ("restore", &|beside| restored(beside).into_bytes())];
+    type Drawn<'a> = &'a dyn Fn(Beside) -> Vec<u8>;
+    let verbs: [(&str, Drawn<'_>); 2] = [("edit", &edited), ("restore", &|beside| restored(beside).into_bytes())];
     for (verb, made) in verbs {
         let plain = made(Beside::default());
         assert!(made(beside(1.0, None)) == plain, "{verb}: a contrast of one");
