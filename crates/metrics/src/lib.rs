@@ -1,11 +1,11 @@
 //! Figures that say how good samples are. (How straight a flow is, `flow::diagnostics` says: that needs the field.)
 //!
-//! Statistics are pure functions on host matrices: [`frechet_distance`], [`kid`], [`precision_recall`],
-//! [`sliced_wasserstein`], [`class_accuracy`], [`psnr`] and [`ssim`]; [`Lpips`] compares images as people do; [`sound`] has the measures of separated sounds. Images become rows of a matrix through an [`Extractor`]; a figure is always reported with its
-//! extractor's name, because distances in the features of different networks cannot be compared. [`Evaluator`] runs
-//! them all over a stream of batches; [`sensitivity`](sensitivity::sensitivity) says which defects of real images a judge notices at all, and
-//! [`mirror_test`](symmetry::mirror_test) whether images may be mirrored. Surfaces and sets of surfaces are compared by [`shape`], what
-//! only moving pictures have by [`clip`].
+//! Statistics are pure functions on host matrices: [`frechet_distance`], [`kid`], [`precision_recall`], [`sliced_wasserstein`], [`class_accuracy`],
+//! [`psnr`] and [`ssim`]; [`Lpips`] compares images as people do; [`sound`] has the measures of separated sounds. Images become rows of a matrix
+//! through an [`Extractor`]; a figure is always reported with its extractor's name, because distances in the features of different networks cannot
+//! be compared. [`Evaluator`] runs them all over a stream of batches; [`sensitivity`](sensitivity::sensitivity) says which defects of real images a
+//! judge notices at all, and [`mirror_test`](symmetry::mirror_test) whether images may be mirrored. Surfaces and sets of surfaces are compared by
+//! [`shape`], what only moving pictures have by [`clip`].
 
 pub mod accuracy;
 pub mod classifier;

@@ -89,7 +89,8 @@ pub(crate) fn save(path: &std::path::Path, images: &Images, i: usize, about: &st
     Ok(())
 }
 
-/// A row for each image, of which there is one in every column; of clips, which take a row each, those of an image below one another. Rows are spread over all images; which they are is returned.
+/// A row for each image, of which there is one in every column; of clips, which take a row each, those of an image below one another. Rows are
+/// spread over all images; which they are is returned.
 pub(crate) fn columns(
     path: &std::path::Path,
     columns: &[Vec<f32>],

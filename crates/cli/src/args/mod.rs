@@ -225,8 +225,8 @@ pub struct RunArgs {
 /// Which weights of which checkpoint.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// A run's folder (its newest checkpoint), a checkpoint file, or `demo`, the model in this program; `sample` reads a released model's folder or file, or its name on the
-    /// hub (hf:OWNER/NAME), as well.
+    /// A run's folder (its newest checkpoint), a checkpoint file, or `demo`, the model in this program; `sample` reads a released model's folder or
+    /// file, or its name on the hub (hf:OWNER/NAME), as well.
     #[arg(value_hint = ValueHint::AnyPath, value_parser = place())]
     pub checkpoint: PathBuf,
     /// Weights to use: a decay such as 0.999, or `raw`; the recipe's first average by default.

@@ -40,9 +40,9 @@ fn tasks() -> PossibleValuesParser {
 /// What was done to pictures or recordings that `restore` undoes. Every option belongs to one task.
 #[derive(Args, Debug)]
 pub struct TaskArgs {
-    /// What was done to them: inpaint (part is unknown), gap (a stretch of a recording is lost), super (fewer pixels), deblur, colour (none is left), sense (some numbers of a
-    /// random transform are known), dequantise (few levels are left), jpeg (its rounding), phase (magnitudes of the Fourier transform
-    /// are known).
+    /// What was done to them: inpaint (part is unknown), gap (a stretch of a recording is lost), super (fewer pixels), deblur, colour (none is
+    /// left), sense (some numbers of a random transform are known), dequantise (few levels are left), jpeg (its rounding), phase (magnitudes of the
+    /// Fourier transform are known).
     #[arg(long, value_parser = tasks())]
     pub task: String,
     /// inpaint: the hole, side of a square in the middle, or row,column,height,width.

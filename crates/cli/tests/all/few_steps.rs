@@ -305,6 +305,7 @@ fn fast_says_what_it_needs_and_what_it_reached() {
         ],
     });
     fs::write(out.join("fast.json"), plan.to_string()).unwrap();
+    fast("10m").arg("--dry-run").assert().code(2).stderr(predicate::str::contains("has begun"));
     let report = json(&mut fast("10m"));
     let name = |c: &Value| c["name"].as_str().unwrap().to_string();
     let names: Vec<String> = report["candidates"].as_array().unwrap().iter().map(name).collect();

@@ -121,8 +121,9 @@ fn methods_stand_side_by_side() {
 /// Every further task there and back: drawn masks can be given again, kernels are the same as picture and as array, numbers and rounded
 /// pictures that were written restore to the same as their originals, and what is not linear is refused to methods that solve.
 ///
-/// Mutants: a mask of another seed; the written numbers of another picture; levels read for something else when they come back; the
-/// transform of a later run's seed; a file that was given written over (named and not run); what is painted into a hole taken for known; negative magnitudes; files of an earlier run that stay.
+/// Mutants: a mask of another seed; the written numbers of another picture; levels read for something else when they come back; the transform of a
+/// later run's seed; a file that was given written over (named and not run); what is painted into a hole taken for known; negative magnitudes; files
+/// of an earlier run that stay.
 #[test]
 fn all_that_is_known_can_be_given_again() {
     let folder = tempfile::tempdir().unwrap();

@@ -168,8 +168,8 @@ fn a_gap_is_filled_and_the_rest_is_kept() {
     assert!(blind["rows"][1]["heard"].is_null() && blind["rows"].as_array().unwrap().len() == 3);
 }
 
-/// Channels that are alike stay alike, by a method that draws noise as well; half as loud comes out half as loud; what an earlier run of pictures left
-/// goes; `--num 1` reads one file.
+/// Channels that are alike stay alike, by a method that draws noise as well; half as loud comes out half as loud; what an earlier run of pictures
+/// left goes; `--num 1` reads one file.
 ///
 /// Mutants: noise by channel in place of recording; a gap filled at the level the model learned from; files of an earlier run that stay; all files
 /// of the folder read.

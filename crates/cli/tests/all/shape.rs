@@ -252,8 +252,8 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     fs::write(at.join("frozen.toml"), frozen).unwrap();
     json(&mut run("train frozen.toml"));
     assert_ne!(drawn("runs/frozen --image disc.png"), drawn("runs/frozen --image square.png"));
-    // Another encoder in its place is refused, where it draws, goes on or begins another run. Mutants: the fingerprint not kept; not looked at by one of
-    // the three.
+    // Another encoder in its place is refused, where it draws, goes on or begins another run. Mutants: the fingerprint not kept; not looked at by
+    // one of the three.
     let moved = at.join("encoder");
     fs::create_dir(&moved).unwrap();
     for file in ["config.json", "model.safetensors"] {

@@ -1,7 +1,7 @@
 //! Parquet files as data sets of the hub have them: a column of image files, and columns that say what the images are.
 //!
-//! A column is compressed by groups of rows, so an image is read with its whole group. The groups read last are kept: a set
-//! that fits in memory is decoded in order, and each group once.
+//! A column is compressed by groups of rows, so an image is read with its whole group. The groups read last are kept, some hundred
+//! megabytes of them whatever the number of files: a set that fits in memory is decoded in order, and each group once.
 
 use super::annotation::{self, Annotation};
 use super::caught::caught;
@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 const AGAIN: &str = "download or copy it again";
-/// Groups of rows that a file keeps decompressed: as many as threads may be at work in.
-const KEPT: usize = 4;
+/// Bytes of groups that a set keeps decompressed, the last one whatever it has.
+const KEPT: usize = 256 << 20;
 /// Where image files stand, where several columns hold some.
 const IMAGES: [&str; 6] = ["image", "img", "jpg", "png", "jpeg", "webp"];
 
@@ -36,8 +36,14 @@ pub(crate) struct Parquet {
     metadata: Arc<ParquetMetaData>,
     /// The column of the images.
     column: usize,
-    recent: Mutex<VecDeque<(usize, Arc<Column>)>>,
+    /// Which of its set's files it is.
+    number: usize,
+    recent: Arc<Recent>,
 }
+
+/// The groups that were read last, of all files of a set.
+#[derive(Debug, Default)]
+struct Recent(Mutex<VecDeque<([usize; 2], Arc<Column>)>>);
 
 /// The cells of a column in one group of rows.
 type Column = Vec<Option<ByteArray>>;
@@ -46,8 +52,9 @@ type Column = Vec<Option<ByteArray>>;
 pub(crate) fn open(files: &[PathBuf], own_split: bool, ask: Ask) -> Result<Source> {
     let (mut entries, mut all, mut found) = (Vec::new(), Vec::new(), Found::default());
     let mut named: Option<Vec<String>> = None;
-    for path in files {
-        caught(path, || rows(path, ask, (&mut entries, &mut all), &mut named, &mut found))?;
+    let recent = Arc::new(Recent::default());
+    for (number, path) in files.iter().enumerate() {
+        caught(path, || rows((path, number, &recent), ask, (&mut entries, &mut all), &mut named, &mut found))?;
     }
     let (mut class_names, labels) = match files.first() {
         Some(path) => annotation::classes(path, &all)?,
@@ -62,7 +69,7 @@ pub(crate) fn open(files: &[PathBuf], own_split: bool, ask: Ask) -> Result<Sourc
 
 /// The rows of one file, and what is said of them.
 fn rows(
-    path: &Path,
+    (path, number, recent): (&Path, usize, &Arc<Recent>),
     ask: Ask,
     (entries, all): (&mut Vec<Entry>, &mut Vec<Annotation>),
     named: &mut Option<Vec<String>>,
@@ -81,8 +88,8 @@ fn rows(
     *named = named.take().or(classes.names);
     let metadata = Arc::new(reader.metadata().clone());
     let counts: Vec<usize> = metadata.row_groups().iter().map(|group| group.num_rows().max(0) as usize).collect();
-    let file =
-        Arc::new(Parquet { path: path.to_path_buf(), metadata, column: column.1, recent: Mutex::new(VecDeque::new()) });
+    let file = Parquet { path: path.to_path_buf(), metadata, column: column.1, number, recent: recent.clone() };
+    let file = Arc::new(file);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut first = 0;
     for (group, count) in counts.into_iter().enumerate() {
@@ -126,22 +133,34 @@ impl Parquet {
     }
 
     fn group(&self, group: usize, limits: Limits) -> Result<Arc<Column>> {
-        let known = |recent: &VecDeque<(usize, Arc<Column>)>| {
-            recent.iter().find(|(number, _)| *number == group).map(|(_, column)| column.clone())
-        };
-        if let Some(column) = known(&self.recent.lock().unwrap_or_else(|e| e.into_inner())) {
+        let place = [self.number, group];
+        if let Some(column) = self.recent.find(place) {
             return Ok(column);
         }
         let cells = || cells(&self.path, &self.metadata, group, self.column, usize::MAX, limits);
         let column = Arc::new(caught(&self.path, cells)?);
-        let mut recent = self.recent.lock().unwrap_or_else(|e| e.into_inner());
-        if known(&recent).is_none() {
-            recent.push_back((group, column.clone()));
-            if recent.len() > KEPT {
-                recent.pop_front();
-            }
-        }
+        self.recent.keep(place, &column);
         Ok(column)
+    }
+}
+
+impl Recent {
+    fn find(&self, place: [usize; 2]) -> Option<Arc<Column>> {
+        let kept = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        kept.iter().find(|(known, _)| *known == place).map(|(_, column)| column.clone())
+    }
+
+    /// Keeps a group that was read, in the place of those that were read first.
+    fn keep(&self, place: [usize; 2], column: &Arc<Column>) {
+        let bytes = |column: &Column| column.iter().flatten().map(ByteArray::len).sum::<usize>();
+        let mut kept = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        if kept.iter().all(|(known, _)| *known != place) {
+            kept.push_back((place, column.clone()));
+        }
+        let mut all: usize = kept.iter().map(|(_, column)| bytes(column)).sum();
+        while all > KEPT && kept.len() > 1 {
+            all -= kept.pop_front().map_or(0, |(_, column)| bytes(&column));
+        }
     }
 }
 
@@ -346,4 +365,24 @@ impl ClassNames {
 
 fn broken(path: &Path, error: &ParquetError) -> DataError {
     DataError::malformed(path, format!("not a whole parquet file ({error})"), AGAIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mutants: groups counted by file; all of them kept; none kept where one is larger than the limit; the newest dropped.
+    #[test]
+    fn what_is_kept_is_bounded_over_all_files() {
+        let recent = Recent::default();
+        let group = |bytes: usize| Arc::new(vec![Some(ByteArray::from(vec![0; bytes])), None]);
+        for file in 0..40 {
+            recent.keep([file, 0], &group(KEPT / 8));
+        }
+        let kept = |recent: &Recent| (0..40).filter(|file| recent.find([*file, 0]).is_some()).collect::<Vec<_>>();
+        assert_eq!(kept(&recent), (32..40).collect::<Vec<_>>());
+        assert!(recent.find([39, 1]).is_none());
+        recent.keep([0, 0], &group(KEPT + 1));
+        assert_eq!(kept(&recent), [0]);
+    }
 }

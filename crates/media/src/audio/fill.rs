@@ -55,8 +55,8 @@ mod tests {
     /// A steady tone with the magnitudes of the whole: outside the gap nothing moves, to the bit, and in it the tone goes on through both
     /// seams.
     ///
-    /// Mutants, named and not run: known samples not put back (the tone drifts); magnitudes of all frames read (a wrong one far away is heard); the gap's own
-    /// samples looked at.
+    /// Mutants, named and not run: known samples not put back (the tone drifts); magnitudes of all frames read (a wrong one far away is heard); the
+    /// gap's own samples looked at.
     #[test]
     fn a_tone_goes_on_through_a_gap() {
         let stft = Stft::new(256, 64).unwrap();

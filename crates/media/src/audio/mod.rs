@@ -88,8 +88,8 @@ const SLOWEST: u32 = 1000;
 /// Reads the WAV, FLAC, Ogg Vorbis or MP3 file at `path`; its first bytes say which, not its name.
 ///
 /// # Errors
-/// [`MediaError::Io`] where it cannot be read; [`MediaError::Format`] where it is none of these, is cut short, holds no
-/// sound, numbers that are not finite, or fewer than a thousand frames to a second. Damaged packets of a compressed file are counted in [`Reading::damaged`].
+/// [`MediaError::Io`] where it cannot be read; [`MediaError::Format`] where it is none of these, is cut short, holds no sound, numbers that are not
+/// finite, or fewer than a thousand frames to a second. Damaged packets of a compressed file are counted in [`Reading::damaged`].
 pub fn read(path: &Path) -> Result<Reading, MediaError> {
     from_bytes(fs::read(path).map_err(MediaError::io("read", path))?, path)
 }

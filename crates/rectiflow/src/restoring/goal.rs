@@ -310,6 +310,14 @@ mod tests {
     use methods::steer::{FlowChef, Problem, Rule};
     use std::path::Path;
 
+    /// Pictures of 32 x 48 pixels by a model of random weights, in four steps.
+    fn flux(context: &mut Context) -> Pictures {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/flux_schnell_tiny");
+        let (beside, size, precision) = (Beside::default(), Some([32, 48]), Default::default());
+        let change = Change { model: &model, beside: &beside, size, steps: Some(4), guidance: None, precision };
+        Pictures::open(&change, context).unwrap()
+    }
+
     /// A hole in a picture for FLUX's fixture: steered all the way, latents whose pixels are known come out as the picture's, and those
     /// that the hole touches do not.
     ///
@@ -317,11 +325,7 @@ mod tests {
     #[test]
     fn latents_are_held_where_their_pixels_are_known() {
         let mut context = Context::silent();
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/flux_schnell_tiny");
-        let (beside, size) = (Beside::default(), Some([32, 48]));
-        let precision = Default::default();
-        let change = Change { model: &folder, beside: &beside, size, steps: Some(4), guidance: None, precision };
-        let model = Pictures::open(&change, &mut context).unwrap();
+        let (model, precision) = (flux(&mut context), Default::default());
         // A latent is four pixels wide: the hole touches rows 2 to 4 and columns 4 to 8 of 8 x 12.
         let task = Task::Inpaint(Hole::Box([10, 17, 9, 16]));
         let operator = task.sensor([3, 32, 48]).unwrap();
@@ -367,11 +371,7 @@ mod tests {
     #[test]
     fn holes_that_touch_all_latents_are_held_through_the_decoder() {
         let mut context = Context::silent();
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/flux_schnell_tiny");
-        let (beside, size, shape) = (Beside::default(), Some([32, 48]), [3, 32, 48]);
-        let precision = Default::default();
-        let change = Change { model: &folder, beside: &beside, size, steps: Some(4), guidance: None, precision };
-        let model = Pictures::open(&change, &mut context).unwrap();
+        let (model, shape) = (flux(&mut context), [3, 32, 48]);
         let square = Task::Inpaint(Hole::Box([10, 17, 9, 16]));
         let dots = Task::Inpaint(Hole::Scattered { share: 0.3, seed: 0 });
         for (task, space) in [(&square, Space::Latent), (&dots, Space::Decoder)] {
@@ -399,11 +399,7 @@ mod tests {
     #[test]
     fn pulls_count_in_the_curvature_through_a_decoder() {
         let mut context = Context::silent();
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/flux_schnell_tiny");
-        let (beside, size, shape) = (Beside::default(), Some([32, 48]), [3, 32, 48]);
-        let precision = Default::default();
-        let change = Change { model: &folder, beside: &beside, size, steps: Some(4), guidance: None, precision };
-        let model = Pictures::open(&change, &mut context).unwrap();
+        let (model, shape) = (flux(&mut context), [3, 32, 48]);
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("grey.png");
         let grey = media::Images::new(vec![0.0; 3 * 32 * 48], 1, shape).unwrap();

@@ -286,7 +286,8 @@ mod tests {
 
     /// At the model's rate and at another, mono and stereo: what is put back stands in the gap of its channel alone, in its place.
     ///
-    /// Mutants, named and not run: the gap's place not scaled to the model's rate; one channel's filling in the other; samples beside the gap replaced.
+    /// Mutants, named and not run: the gap's place not scaled to the model's rate; one channel's filling in the other; samples beside the gap
+    /// replaced.
     #[test]
     fn what_is_filled_stands_in_its_gap_alone() {
         let folder = tempfile::tempdir().unwrap();

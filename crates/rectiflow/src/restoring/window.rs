@@ -167,8 +167,8 @@ mod tests {
     use super::*;
     use crate::recipe::Separate;
 
-    /// Mutants, named and not run: columns of the gap alone (the window's half forgotten); an excerpt one sample off; a line from column to column that does
-    /// not meet its ends.
+    /// Mutants, named and not run: columns of the gap alone (the window's half forgotten); an excerpt one sample off; a line from column to column
+    /// that does not meet its ends.
     #[test]
     fn a_window_has_its_gap_in_the_middle() {
         let analysis = || Analysis::new(&Separate::default()).unwrap(); // 96 columns of 160 samples, windows of 1024
@@ -194,8 +194,8 @@ mod tests {
 
     /// A tone goes on through the gap by its own picture, nearer than silence by far, half as loud by a picture that says so; outside nothing moves.
     ///
-    /// Mutants, named and not run: loudness of the neighbours in place of the picture's; the pictures' bands spread over their lines (the tone becomes noise);
-    /// what stands in the gap heard.
+    /// Mutants, named and not run: loudness of the neighbours in place of the picture's; the pictures' bands spread over their lines (the tone
+    /// becomes noise); what stands in the gap heard.
     #[test]
     fn a_picture_becomes_sound_in_the_gap_alone() {
         let window = Window::new(Analysis::new(&Separate::default()).unwrap(), 800).unwrap();

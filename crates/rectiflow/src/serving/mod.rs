@@ -209,8 +209,9 @@ impl Opened {
         (0..count).map(|i| Ok(media::png::encode(&single(&images, i)?, &[])?)).collect()
     }
 
-    /// The samples of `drawn` as files, shapes on a lattice of `2^depth` cells to a side, each the one that `rectiflow sample` writes of it: PNGs that say how they were made, with the
-    /// model `called` so there, never by its place on this machine, or shapes. A sample without a surface is an error of its own.
+    /// The samples of `drawn` as files, shapes on a lattice of `2^depth` cells to a side, each the one that `rectiflow sample` writes of it: PNGs
+    /// that say how they were made, with the model `called` so there, never by its place on this machine, or shapes. A sample without a surface is
+    /// an error of its own.
     ///
     /// # Errors
     /// Samples that cannot be written.

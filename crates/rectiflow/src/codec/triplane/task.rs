@@ -211,14 +211,18 @@ mod tests {
 
     /// A window shows what the whole view shows there, its corners in rows before columns, white beside the cube; its gradient is that of its
     /// numbers; and a sample's row is cut where its latent is rendered. Mutants: rows and columns of the corner exchanged; the first view for
-    /// all; rays that miss left out.
+    /// all; rays that miss sent through the cube.
     #[test]
     fn a_window_is_a_piece_of_a_view() {
-        let (config, device) = (config(), Device::flex());
+        let (mut config, device) = (config(), Device::flex());
+        config.cameras.half = 1.5; // so that some rays pass the cube by
         let net = config.build(Some(3), &device).unwrap();
         let planes = config.planes(&net, Tensor::<2>::ones([2, config.sample().numel()], &device) * 0.3);
         let whole = values(drawn(&net, &config, planes.clone()));
         let rays = config.cameras.rays();
+        let passes = |at: usize| rays[2 * 16 * 16 + (9 + at / 4) * 16 + 12 + at % 4].within().is_none();
+        let passing = (0..16).filter(|at| passes(*at)).count();
+        assert!(passing > 0 && passing < 16, "{passing}");
         let windows = [(1, [3, 0]), (2, [9, 12])].map(|(view, corner)| Window { view, corner, shift: 0.5 });
         let pieces = values(through(&net, (&config, &rays), planes.clone(), &windows, 4));
         for (i, window) in windows.iter().enumerate() {

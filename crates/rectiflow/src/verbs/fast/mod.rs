@@ -71,8 +71,15 @@ pub fn fast(request: &FastRequest, context: &mut Context) -> Result<FastReport, 
 /// What [`fast`] would do with its budget: every check that it makes, the speeds measured, nothing written.
 ///
 /// # Errors
-/// Those of [`fast`] before its first step.
+/// Those of [`fast`] before its first step, and a folder in which it has begun: what is left of that is settled as it goes.
 pub fn plan(request: &FastRequest, context: &mut Context) -> Result<FastPlan, Error> {
+    let file = Plan::file(&request.folder);
+    if file.exists() {
+        return Err(Error::Usage(format!(
+            "{}: this run has begun; without --dry-run it goes on with what is left of its budget",
+            file.display()
+        )));
+    }
     let began = Instant::now();
     let (model, _, judge) = opened(request, context)?;
     let plan = Plan::laid(request, &model, &judge, began, context)?;

@@ -110,10 +110,11 @@ impl Plan {
         began: Instant,
         context: &mut Context,
     ) -> Result<Self, Error> {
-        if Self::file(&request.folder).exists() {
-            return Self::laid(request, model, judge, began, context);
-        }
+        let was_begun = Self::file(&request.folder).exists();
         let mut plan = Self::laid(request, model, judge, began, context)?;
+        if was_begun {
+            return Ok(plan);
+        }
         std::fs::create_dir_all(&request.folder)
             .map_err(|error| Error::Failure(format!("{}: cannot be made: {error}", request.folder.display())))?;
         plan.write(&request.folder)?;
@@ -130,7 +131,7 @@ impl Plan {
         Ok(plan)
     }
 
-    fn file(folder: &Path) -> PathBuf {
+    pub fn file(folder: &Path) -> PathBuf {
         folder.join("fast.json")
     }
 
