@@ -1,7 +1,7 @@
 //! Parquet files that pyarrow wrote, in the layout of the hub's data sets: every picture, class and caption, in each compression.
 //!
-//! Mutants: an image of the neighbouring row or group; the missing caption taken from the next row; classes numbered by their
-//! names' order; a kept group returned for another.
+//! Mutants: an image of the neighbouring row, group or file; the missing caption taken from the next row; a row without an image given
+//! the next one's; classes numbered by their names' order.
 
 use crate::common::*;
 use data::{DataConfig, Dataset, Split, open};
@@ -47,6 +47,27 @@ fn every_compression_gives_back_the_rows_as_they_were_written() {
         }
     }
     assert!(prints.iter().all(|print| *print == prints[0]), "the same pictures have one fingerprint: {prints:?}");
+}
+
+#[test]
+fn rows_without_an_image_shift_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), "a.parquet", "zstd.parquet");
+    put(dir.path(), "b.parquet", "holes.parquet");
+    for memory_mib in [0, 1024] {
+        let config = DataConfig { memory_mib, holdout: 0.0, skip_unreadable: true, ..DataConfig::at(dir.path()) };
+        let set = open(&config).unwrap();
+        let numbers: Vec<u8> = (0..8).chain([50, 52, 54]).collect();
+        assert_eq!(set.len(), numbers.len());
+        // From one file to the other and back.
+        for at in [8, 0, 9, 1, 10, 2, 7] {
+            let sample = set.get(at).unwrap();
+            assert_eq!(sample.pixels()[..3], [numbers[at], 100, 200], "{at}");
+            assert_eq!(sample.caption, Some(format!("picture {}", numbers[at])), "{at}");
+        }
+    }
+    let error = open(&DataConfig { holdout: 0.0, ..DataConfig::at(dir.path()) }).err().unwrap().to_string();
+    assert!(error.contains("b.parquet/row 1") && error.contains("2 of 13"), "{error}");
 }
 
 #[test]
