@@ -79,6 +79,14 @@ pub enum MetricsError {
         /// What is wrong with it.
         message: String,
     },
+    /// A file whose tensors are not the network's.
+    #[error("{path}: {source}")]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        source: nets::NetsError,
+    },
 }
 
 impl MetricsError {

@@ -4,6 +4,7 @@
 use crate::MetricsError;
 use base::{Device, Tensor, TensorData};
 use half::f16;
+use nets::{NetsError, weights::TensorSource};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -137,6 +138,26 @@ impl Weights {
                 name: name.clone(),
                 message: format!("not part of the network ({} such); is this another checkpoint?", self.tensors.len()),
             }),
+        }
+    }
+}
+
+/// What networks of `nets` are filled from.
+impl TensorSource for Weights {
+    fn names(&self) -> Vec<String> {
+        self.tensors.keys().cloned().collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.tensors.get(name).map(|tensor| tensor.shape.clone())
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>, NetsError> {
+        let refuse = |problem: &str| NetsError::Tensor { name: name.to_owned(), problem: problem.to_owned() };
+        let tensor = self.tensors.get(name).ok_or_else(|| refuse("missing from the file"))?;
+        match tensor.data.iter().all(|v| v.is_finite()) {
+            true => Ok(tensor.data.clone()),
+            false => Err(refuse("holds NaN or infinity; make or download the file again")),
         }
     }
 }

@@ -43,6 +43,7 @@
 pub mod align;
 mod asked;
 mod assets;
+pub mod classifier;
 pub mod codec;
 pub mod context;
 pub mod device;

@@ -2,123 +2,85 @@
 //! the cells of a coarse grid, one hidden layer (the features) and a linear head. PyTorch layouts and names.
 
 use super::Layout;
-use crate::MetricsError;
-use crate::weights::{HostTensor, Weights};
-use base::{Device, Key, Purpose, Tensor, TensorData};
-use kernels::{conv2d, group_norm, linear, silu};
+use base::{Tensor, TensorData};
+use burn::module::Module;
+use nets::{
+    Init,
+    init::Weights,
+    layers::{Conv2d, GroupNorm, Linear},
+};
 
 /// Groups of every normalisation.
 const GROUPS: usize = 8;
 
-/// The parameters, one flat leaf each in the order of [`parameters`]; the forward pass reshapes them, so the optimiser
-/// handles one rank only.
-#[derive(Clone, Debug)]
+/// The network of a [`Layout`].
+#[derive(Module, Debug)]
 pub struct SmallCnn {
-    pub(super) leaves: Vec<Tensor<1>>,
-    layout: Layout,
-}
-
-/// Names and shapes, in the order of use.
-pub(super) fn parameters(layout: &Layout) -> Vec<(String, Vec<usize>)> {
-    let [w0, w1, w2] = layout.widths;
-    let mut out = Vec::new();
-    let blocks = [(layout.input[0], w0), (w0, w1), (w1, w1), (w1, w2), (w2, w2)];
-    for (i, (from, to)) in blocks.into_iter().enumerate() {
-        out.push((format!("conv.{i}.weight"), vec![to, from, 3, 3]));
-        out.push((format!("norm.{i}.weight"), vec![to]));
-        out.push((format!("norm.{i}.bias"), vec![to]));
-    }
-    let pooled = w2 * layout.pool * layout.pool;
-    for (name, from, to) in [("hidden", pooled, layout.features), ("head", layout.features, layout.classes.len())] {
-        out.push((format!("{name}.weight"), vec![to, from]));
-        out.push((format!("{name}.bias"), vec![to]));
-    }
-    out
+    conv: Vec<Conv2d>,
+    norm: Vec<GroupNorm>,
+    hidden: Linear,
+    head: Linear,
+    pool: usize,
 }
 
 impl SmallCnn {
-    /// Random weights: He normal for matrices, ones for normalisation weights, zeros for biases.
-    pub(super) fn init(layout: &Layout, seed: u64, device: &Device) -> Self {
-        let key = Key::new(seed, Purpose::Init);
-        let leaf = |(i, (name, shape)): (usize, (String, Vec<usize>))| {
-            let len: usize = shape.iter().product();
-            let values: Vec<f32> = if shape.len() > 1 {
-                let fan_in: usize = shape[1..].iter().product();
-                let gain = if name.starts_with("head") { 1.0 } else { 2.0 };
-                let std = (gain / fan_in as f32).sqrt();
-                key.normals(i as u64, len).map(|v| v * std).collect()
-            } else {
-                vec![if name.ends_with("weight") { 1.0 } else { 0.0 }; len]
-            };
-            Tensor::from_data(TensorData::new(values, [len]), device)
+    /// Below `init`: He normal weights (arXiv 1502.01852, eq. 10), biases at zero.
+    pub fn new(layout: &Layout, init: &Init) -> Self {
+        let [w0, w1, w2] = layout.widths;
+        let he = |gain: f64, fan_in: usize| Weights::Normal((gain / fan_in as f64).sqrt());
+        let blocks = [(layout.input[0], w0, 1), (w0, w1, 2), (w1, w1, 1), (w1, w2, 2), (w2, w2, 1)];
+        let (convs, norms) = (init.child("conv"), init.child("norm"));
+        let conv = |(i, (from, to, stride)): (usize, (usize, usize, usize))| {
+            let mut conv = Conv2d::new(&convs.child(i), from, to, 3, stride, he(2.0, from * 9));
+            conv.bias = None;
+            conv
         };
-        let leaves = parameters(layout).into_iter().enumerate().map(leaf).collect();
-        Self { leaves, layout: layout.clone() }
-    }
-
-    /// The network with a second head behind the features, which training has and a saved classifier has not.
-    pub(super) fn with_second_head(mut self, outputs: usize, key: Key, device: &Device) -> Self {
-        let inputs = self.layout.features;
-        let values = key.normals(0, outputs * inputs).map(|v| v / (inputs as f32).sqrt()).collect::<Vec<_>>();
-        self.leaves.push(Tensor::from_data(TensorData::new(values, [outputs * inputs]), device));
-        self.leaves.push(Tensor::zeros([outputs], device));
-        self
-    }
-
-    /// The network without it.
-    pub(super) fn without_second_head(mut self) -> Self {
-        self.leaves.truncate(parameters(&self.layout).len());
-        self
-    }
-
-    /// What the second head says of features `[b features]`; `None` without one.
-    pub(super) fn second_head(&self, features: Tensor<2>) -> Option<Tensor<2>> {
-        let first = parameters(&self.layout).len();
-        let outputs = self.leaves.get(first + 1)?.dims()[0];
-        Some(self.linear(features, first, outputs))
-    }
-
-    /// The network with other parameter leaves of the same shapes.
-    pub(super) fn with_leaves(&self, leaves: Vec<Tensor<1>>) -> Self {
-        Self { leaves, layout: self.layout.clone() }
-    }
-
-    pub(super) fn load(layout: &Layout, weights: &mut Weights, device: &Device) -> Result<Self, MetricsError> {
-        let mut leaves = Vec::new();
-        for (name, shape) in parameters(layout) {
-            let tensor = weights.take(&layout.name, &name, &shape)?;
-            let len = tensor.data.len();
-            leaves.push(Tensor::from_data(TensorData::new(tensor.data, [len]), device));
+        let pooled = w2 * layout.pool * layout.pool;
+        let (features, classes) = (layout.features, layout.classes.len());
+        Self {
+            conv: blocks.into_iter().enumerate().map(conv).collect(),
+            norm: (0..blocks.len()).map(|i| GroupNorm::new(&norms.child(i), blocks[i].1, GROUPS)).collect(),
+            hidden: Linear::new(&init.child("hidden"), pooled, features, he(2.0, pooled)),
+            head: Linear::new(&init.child("head"), features, classes, he(1.0, features)),
+            pool: layout.pool,
         }
-        Ok(Self { leaves, layout: layout.clone() })
-    }
-
-    pub(super) fn weights(&self, layout: &Layout) -> Weights {
-        let mut weights = Weights::default();
-        for ((name, shape), leaf) in parameters(layout).into_iter().zip(&self.leaves) {
-            let data = leaf.clone().into_data().iter::<f32>().collect();
-            weights.tensors.insert(name, HostTensor { shape, data });
-        }
-        weights
     }
 
     /// Features `[b features]` and class scores `[b classes]` of images `[b c h w]`.
     pub fn forward(&self, x: Tensor<4>) -> (Tensor<2>, Tensor<2>) {
-        let [c, ..] = self.layout.input;
-        let [w0, w1, w2] = self.layout.widths;
-        let x = self.block(x, 0, [w0, c], 1);
-        let x = self.block(x, 1, [w1, w0], 2);
-        let x = self.block(x.clone(), 2, [w1, w1], 1) + x;
-        let x = self.block(x, 3, [w2, w1], 2);
-        let x = self.block(x.clone(), 4, [w2, w2], 1) + x;
-        let features = silu(self.linear(self.pooled(x), 15, self.layout.features));
-        let logits = self.head(features.clone());
-        (features, logits)
+        let x = self.block(x, 0);
+        let x = self.block(x, 1);
+        let x = self.block(x.clone(), 2) + x;
+        let x = self.block(x, 3);
+        let x = self.block(x.clone(), 4) + x;
+        let features = kernels::silu(self.hidden.forward(self.pooled(x)));
+        let scores = self.scores(features.clone());
+        (features, scores)
+    }
+
+    /// Class scores `[b classes]` of features `[b features]`.
+    pub fn scores(&self, features: Tensor<2>) -> Tensor<2> {
+        self.head.forward(features)
+    }
+
+    /// All numbers, in the order of use.
+    pub(super) fn numbers(&self) -> Vec<f32> {
+        let convs = self.conv.iter().zip(&self.norm).flat_map(|(conv, norm)| {
+            let weight = conv.weight.val();
+            let len = weight.shape().num_elements();
+            [weight.reshape([len]), norm.weight.val(), norm.bias.val()]
+        });
+        let linears = [&self.hidden, &self.head].into_iter().flat_map(|linear| {
+            let weight = linear.weight.val();
+            let len = weight.shape().num_elements();
+            std::iter::once(weight.reshape([len])).chain(linear.bias.as_ref().map(|bias| bias.val()))
+        });
+        convs.chain(linears).flat_map(|values| values.into_data().iter::<f32>().collect::<Vec<_>>()).collect()
     }
 
     /// `[b c h w]` to `[b c pool^2]`: means over cells, which share a row or column of positions where sides do not divide.
     fn pooled(&self, x: Tensor<4>) -> Tensor<2> {
-        let ([b, c, h, w], p) = (x.dims(), self.layout.pool);
+        let ([b, c, h, w], p) = (x.dims(), self.pool);
         let x = x.reshape([b * c, h * w]);
         if p == 1 {
             return x.mean_dim(1).reshape([b, c]);
@@ -137,27 +99,16 @@ impl SmallCnn {
         x.matmul(means).reshape([b, c * p * p])
     }
 
-    /// Class scores `[b classes]` of features `[b features]`.
-    pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
-        self.linear(features, 17, self.layout.classes.len())
-    }
-
     /// Convolution, normalisation and SiLU number `i`.
-    fn block(&self, x: Tensor<4>, i: usize, [to, from]: [usize; 2], stride: usize) -> Tensor<4> {
-        let leaf = |j: usize| self.leaves[3 * i + j].clone();
-        let x = conv2d(x, leaf(0).reshape([to, from, 3, 3]), None, stride, 1);
-        group_norm(x, leaf(1), leaf(2), GROUPS, 1e-5, None, true)
-    }
-
-    fn linear(&self, x: Tensor<2>, leaf: usize, to: usize) -> Tensor<2> {
-        let from = x.dims()[1];
-        linear(x, self.leaves[leaf].clone().reshape([to, from]), Some(self.leaves[leaf + 1].clone()))
+    fn block(&self, x: Tensor<4>, i: usize) -> Tensor<4> {
+        self.norm[i].forward(self.conv[i].forward(x), None, true)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::Device;
 
     /// A 3 x 3 image in four cells of 2 x 2 that share the middle. Mutant: rows and columns exchanged.
     #[test]
@@ -173,7 +124,7 @@ mod tests {
         let device = Device::flex();
         let x = Tensor::<1>::from_floats([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], &device).reshape([1, 1, 3, 3]);
         let pooled = |pool| -> Vec<f32> {
-            SmallCnn::init(&layout(pool), 0, &device).pooled(x.clone()).into_data().iter::<f32>().collect()
+            SmallCnn::new(&layout(pool), &Init::new(0, &device)).pooled(x.clone()).into_data().iter::<f32>().collect()
         };
         assert_eq!(pooled(1), [4.0]);
         assert_eq!(pooled(2), [2.0, 3.0, 5.0, 6.0]);

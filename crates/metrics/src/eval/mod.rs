@@ -275,15 +275,16 @@ mod tests {
     #[test]
     fn the_judge_counts_classes_whether_or_not_it_is_the_extractor() {
         let device = base::Device::flex();
-        let data = crate::classifier::Labelled {
-            pixels: (0..20 * 784).map(|i| (i * 37 % 256) as u8).collect(),
-            labels: (0..20).map(|i| i % 10).collect(),
+        let layout = crate::classifier::Layout {
+            name: "t".into(),
             input: [1, 28, 28],
+            widths: [8; 3],
+            pool: 2,
+            features: 128,
             classes: (0..10).map(|i| i.to_string()).collect(),
         };
-        let config = crate::classifier::ClassifierConfig { epochs: 1, widths: [8; 3], ..Default::default() };
-        let mut quiet = |_: &crate::classifier::Progress| std::ops::ControlFlow::Continue(());
-        let judge = crate::classifier::train(&config, &data, None, &device, &mut quiet).unwrap();
+        let network = crate::classifier::SmallCnn::new(&layout, &nets::Init::new(0, &device));
+        let judge = Classifier::new(layout, network, device);
         let real: Vec<f32> = Key::new(1, Purpose::Probe).normals(0, 40 * 784).map(|v| v.clamp(-1.0, 1.0)).collect();
         let shape = [40, 1, 28, 28];
         let classes: Vec<i64> = (0..40).map(|i| i % 10).collect();

@@ -1,11 +1,12 @@
 //! `classifier train`: the network that judges samples, trained on real images only.
 
-use crate::{Context, Error, context::Event};
+use crate::{
+    Context, Error,
+    classifier::{self, ClassifierConfig, Labelled, Trained},
+};
 use data::{DataConfig, Dataset, Loader, LoaderConfig, Split, denormalize};
-use metrics::classifier::{ClassifierConfig, Labelled, Progress};
 use serde::Serialize;
 use std::{
-    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -42,26 +43,8 @@ pub fn train(
     }
     let (train_set, test_set) = (labelled(&dataset)?, labelled(&data::open(&data.with_split(Split::Test))?)?);
     let test = (!test_set.labels.is_empty()).then_some(&test_set);
-    let (stop, device) = (context.stop.clone(), context.device.device.clone());
-    let mut last: Option<Progress> = None;
-    context.tell(Event::Begin { what: "classifier", total: (config.epochs * train_set.labels.len()) as u64 });
-    let mut progress = |now: &Progress| {
-        context.tell(Event::Advance { done: now.seen as u64 });
-        if let Some(accuracy) = now.accuracy {
-            let (epoch, loss) = (now.epoch, now.loss);
-            context.note(format!("epoch {epoch}: loss {loss:.3}, test accuracy {:.2} %", accuracy * 100.0));
-        }
-        last = Some(now.clone());
-        match stop.load(std::sync::atomic::Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    };
-    let trained = metrics::classifier::train(config, &train_set, test, &device, &mut progress)?;
-    context.tell(Event::End);
-    context.go_on()?;
-    trained.save(file)?;
-    let (accuracy, seconds) = last.map_or((None, 0.0), |last| (last.accuracy, last.seconds));
+    let Trained { classifier, accuracy, seconds } = classifier::train(config, &train_set, test, context)?;
+    classifier.save(file)?;
     Ok(ClassifierReport { file: file.into(), accuracy, seconds })
 }
 

@@ -1,15 +1,17 @@
 //! Who listens to what was separated: a small classifier of single sounds, trained on the recordings that the separator was trained on,
 //! alone and before anything is separated. Its classes say what a sound carries, its features how far two sets of sounds lie apart.
 
-use crate::{Context, Error, context::Event, recipe::Separate, sound::Analysis};
+use crate::{
+    Context, Error,
+    classifier::{self, ClassifierConfig, Labelled},
+    recipe::Separate,
+    sound::Analysis,
+};
 use base::{Key, RandomStream};
 use data::mixture::{Library, MixtureConfig, mix};
 use media::audio::LogMel;
-use metrics::{
-    Extractor, Matrix,
-    classifier::{self, Classifier, ClassifierConfig, Labelled},
-};
-use std::{ops::ControlFlow, path::Path, sync::atomic::Ordering};
+use metrics::{Extractor, Matrix, classifier::Classifier};
+use std::path::Path;
 
 /// Single sounds that it learns from, and others that it is tried on.
 const SOUNDS: [usize; 2] = [1200, 200];
@@ -72,17 +74,8 @@ impl Listener {
             ..ClassifierConfig::default()
         };
         let sounds = singles(library, config, &analysis, SOUNDS[0], Key::of(0, RandomStream::ListenedSounds))?;
-        let total = (usual.epochs * SOUNDS[0]) as u64;
         context.note(format!("no classifier lies at {}: one is trained on single sounds", file.display()));
-        context.tell(Event::Begin { what: "classifier", total });
-        let stop = context.stop.clone();
-        let mut progress = |now: &classifier::Progress| {
-            context.tell(Event::Advance { done: now.seen as u64 });
-            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let classifier = classifier::train(&usual, &sounds, None, &device, &mut progress)?;
-        context.tell(Event::End);
-        context.go_on()?;
+        let classifier = classifier::train(&usual, &sounds, None, context)?.classifier;
         classifier.save(file)?;
         Ok(Self { classifier, analysis })
     }
@@ -99,7 +92,7 @@ impl Listener {
     pub fn accuracy(&self, library: &Library, config: &Separate) -> Result<f64, Error> {
         let key = Key::of(0, RandomStream::ListenedTrial);
         let sounds = singles(library, config, &self.analysis, SOUNDS[1], key)?;
-        Ok(classifier::train::accuracy(&self.classifier, &sounds)?)
+        classifier::accuracy(&self.classifier, &sounds)
     }
 
     /// Its features of `pictures`, and the label that each carries most of.

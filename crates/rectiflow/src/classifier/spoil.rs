@@ -1,8 +1,8 @@
 //! Spoiling training images, so that the network learns to tell which defect they have: what classes alone never ask for, noise and a
 //! wrong background say, its features would not show.
 
-use crate::{defects::Defect, symmetry::mirrored};
 use base::Key;
+use metrics::{defects::Defect, symmetry::mirrored};
 use rand::RngExt;
 
 /// What there is to tell: untouched, mirrored, shifted, blurred, noisy, wrong background.

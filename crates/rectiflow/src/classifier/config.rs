@@ -1,7 +1,9 @@
 //! What a classifier is trained with: its settings and its labelled images.
 
-use crate::MetricsError;
+use crate::Error;
+use metrics::classifier::Layout;
 use serde::{Deserialize, Serialize};
+use train::{OptimConfig, TrainConfig, ema::EmaConfig};
 
 /// Network and training of a classifier.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,27 +60,68 @@ impl Default for ClassifierConfig {
 
 impl ClassifierConfig {
     /// Refuses values outside their ranges.
-    pub fn check(&self) -> Result<(), MetricsError> {
-        let range = |name, value: String, range| Err(MetricsError::Range { name, value, range });
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the name, the value and the range.
+    pub fn check(&self) -> Result<(), Error> {
+        let range = |name, value: &dyn std::fmt::Display, range| {
+            Err(Error::Usage(format!("classifier.{name} = {value} is outside its range: {range}")))
+        };
         if self.epochs == 0 {
-            return range("classifier.epochs", "0".into(), "at least 1");
+            return range("epochs", &self.epochs, "at least 1");
         }
         if self.batch == 0 {
-            return range("classifier.batch", "0".into(), "at least 1");
+            return range("batch", &self.batch, "at least 1");
         }
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            return range("classifier.learning_rate", self.learning_rate.to_string(), "above 0");
+            return range("learning_rate", &self.learning_rate, "above 0");
         }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
-            return range("classifier.weight_decay", self.weight_decay.to_string(), "0 or more");
+            return range("weight_decay", &self.weight_decay, "0 or more");
         }
         if !(self.tell.is_finite() && self.tell >= 0.0) {
-            return range("classifier.tell", self.tell.to_string(), "0 or more");
+            return range("tell", &self.tell, "0 or more");
         }
         if !(0.0..1.0).contains(&self.label_smoothing) {
-            return range("classifier.label_smoothing", self.label_smoothing.to_string(), "0 to below 1");
+            return range("label_smoothing", &self.label_smoothing, "0 to below 1");
         }
         Ok(())
+    }
+
+    /// The network for images like those of `data`.
+    pub(super) fn layout(&self, data: &Labelled) -> Layout {
+        let Self { name, widths, pool, features, .. } = self.clone();
+        Layout { name, input: data.input, widths, pool, features, classes: data.classes.clone() }
+    }
+
+    /// Images of an epoch of `count`: whole batches.
+    pub(super) fn epoch(&self, count: usize) -> usize {
+        let batch = self.batch.min(count).max(1);
+        count / batch * batch
+    }
+
+    /// How the engine trains it on `count` images: a line up over the first twentieth, half a cosine down to nothing, no clipping; the last
+    /// weights are the ones to use.
+    pub(super) fn train(&self, count: usize) -> TrainConfig {
+        let images = (self.epoch(count) * self.epochs) as u64;
+        let optim = OptimConfig {
+            lr: self.learning_rate,
+            weight_decay: self.weight_decay,
+            clip: 0.0,
+            warmup: images / 20,
+            ..OptimConfig::default()
+        };
+        let ema = EmaConfig { decays: Vec::new(), ..EmaConfig::default() };
+        let (validate_every, sample_every) = (0, 0);
+        TrainConfig {
+            images,
+            batch: self.batch.min(count).max(1),
+            validate_every,
+            sample_every,
+            optim,
+            ema,
+            ..TrainConfig::default()
+        }
     }
 }
 
@@ -97,9 +140,12 @@ pub struct Labelled {
 
 impl Labelled {
     /// Refuses empty sets, lengths that do not agree and unknown classes.
-    pub fn check(&self) -> Result<(), MetricsError> {
-        let size: usize = self.input.iter().product();
-        let refuse = |message| Err(MetricsError::Shape { what: "labelled images", message });
+    ///
+    /// # Errors
+    /// [`Error::Failure`] with what does not fit.
+    pub fn check(&self) -> Result<(), Error> {
+        let size = self.size();
+        let refuse = |message| Err(Error::Failure(format!("labelled images: {message}")));
         if self.labels.is_empty() || self.pixels.len() != self.labels.len() * size {
             let (bytes, n, input) = (self.pixels.len(), self.labels.len(), self.input);
             return refuse(format!("{bytes} bytes are not {n} images of {input:?} [c h w]"));
@@ -108,5 +154,10 @@ impl Labelled {
             return refuse(format!("image {i} is of class {}, of {} classes", self.labels[i], self.classes.len()));
         }
         Ok(())
+    }
+
+    /// Numbers of an image.
+    pub(super) fn size(&self) -> usize {
+        self.input.iter().product()
     }
 }

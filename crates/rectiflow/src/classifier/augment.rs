@@ -26,17 +26,12 @@ pub(super) fn augment(
                 let inside = (0..h as i64).contains(&from_y) && (0..w as i64).contains(&from_x);
                 let from_x = if mirrored { w as i64 - 1 - from_x } else { from_x };
                 out[(channel * h + y) * w + x] = match inside {
-                    true => to_unit(pixels[(channel * h + from_y as usize) * w + from_x as usize]),
+                    true => data::normalize(pixels[(channel * h + from_y as usize) * w + from_x as usize]),
                     false => -1.0,
                 };
             }
         }
     }
-}
-
-/// A byte as a number in [-1, 1].
-pub(super) fn to_unit(byte: u8) -> f32 {
-    f32::from(byte) / 127.5 - 1.0
 }
 
 #[cfg(test)]
