@@ -96,10 +96,20 @@ pub struct TimeEmbedding {
 impl TimeEmbedding {
     /// `features` sinusoids (even) of times multiplied by `scale`, to `width`; `how` initialises the first layer, `last` the
     /// second.
-    pub fn new(init: &Init, features: usize, width: usize, scale: f64, [how, last]: [Weights; 2]) -> Self {
+    pub fn new(init: &Init, features: usize, width: usize, scale: f64, how: [Weights; 2]) -> Self {
+        Self::through(init, [features, width, width], scale, how)
+    }
+
+    /// The same through another width: `[features, hidden, width]`.
+    pub(crate) fn through(
+        init: &Init,
+        [features, hidden, width]: [usize; 3],
+        scale: f64,
+        [how, last]: [Weights; 2],
+    ) -> Self {
         Self {
-            linear_1: Linear::new(&init.child("linear_1"), features, width, how),
-            linear_2: Linear::new(&init.child("linear_2"), width, width, last),
+            linear_1: Linear::new(&init.child("linear_1"), features, hidden, how),
+            linear_2: Linear::new(&init.child("linear_2"), hidden, width, last),
             features,
             scale,
         }

@@ -40,6 +40,7 @@ pub mod published;
 pub mod recompute;
 pub mod released;
 pub mod reward;
+pub mod rotary;
 pub mod shape;
 pub mod single;
 pub mod text;
@@ -51,6 +52,7 @@ pub mod unet;
 pub mod vocoder;
 pub mod wan;
 pub mod weights;
+pub mod z_image;
 
 pub use autoencoder::{Autoencoder, AutoencoderConfig};
 pub use clip_codec::{ClipCodec, ClipCodecConfig};
@@ -79,6 +81,7 @@ pub use triposg::{TripoSg, TripoSgConfig, TripoSgDecoder, TripoSgVaeConfig};
 pub use unet::{Resampling, Unet, UnetConfig};
 pub use vocoder::{BigVgan, BigVganConfig, HifiGan, HifiGanConfig, Vocoder};
 pub use wan::{Wan, WanConfig};
+pub use z_image::{ZImage, ZImageConfig};
 
 /// Every paper that a network or an encoder here is from.
 pub fn papers() -> Vec<base::Paper> {
@@ -86,5 +89,5 @@ pub fn papers() -> Vec<base::Paper> {
         [base::paper::DDPM, unet::ADM, dit::DIT, base::paper::SD3, shape::TRIPOSG, triflow::TRIFLOW, flux::FLUX];
     let parts = [shape::SWITCH];
     let encoders = [dinov2::DINOV2, lora::LORA, text::MINILM, text::SENTENCES];
-    networks.into_iter().chain(parts).chain(encoders).chain([wan::WAN]).collect()
+    networks.into_iter().chain(parts).chain(encoders).chain([wan::WAN, z_image::Z_IMAGE]).collect()
 }

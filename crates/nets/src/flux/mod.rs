@@ -12,8 +12,9 @@ pub use single::{SingleAttention, SingleBlock};
 use crate::init::{Init, Weights};
 use crate::layers::{Linear, layer_norm};
 use crate::mmdit::joint::{Sizes, Told, again};
-use crate::mmdit::{JointBlock, Modulation, Rotation, TimeText};
-use base::{Device, Pass, Taps, Tensor, TensorData};
+use crate::mmdit::{JointBlock, Modulation, TimeText};
+use crate::rotary::rotation;
+use base::{Pass, Taps, Tensor};
 use burn::module::Module;
 
 /// FLUX.
@@ -103,7 +104,7 @@ impl Flux {
             embedding = embedding + embedder.forward(guidance * 1000.0);
         }
         let embedding = kernels::silu(embedding); // every modulation reads it through SiLU
-        let turn = rotation(self.axes, m, [h / 2, w / 2], &device);
+        let turn = rotation(places(m, [h / 2, w / 2]), self.axes, 10_000.0, &device);
         let mut image = self.x_embedder.forward(packed);
         let mut text = self.context_embedder.forward(tokens);
         let shown = |number: usize| pass.taps().map(|taps| (number, taps));
@@ -140,29 +141,16 @@ pub fn unpack(x: Tensor<3>, h: usize, w: usize) -> Tensor<4> {
     x.reshape([b, numbers / 4, h, w])
 }
 
-/// Angles of `text` tokens, which stand at (0, 0, 0), and of image tokens at (0, row, column): pair `j` of an axis of `d`
-/// features turns by place times `10000^(-2j/d)`.
-fn rotation(axes: [usize; 3], text: usize, [rows, columns]: [usize; 2], device: &Device) -> Rotation {
-    let pairs: usize = axes.iter().sum::<usize>() / 2;
-    let n = text + rows * columns;
-    let (mut cosines, mut sines) = (Vec::with_capacity(n * pairs), Vec::with_capacity(n * pairs));
-    let places = (0..rows).flat_map(|row| (0..columns).map(move |column| [0, row, column]));
-    for place in std::iter::repeat_n([0, 0, 0], text).chain(places) {
-        for (place, axis) in place.into_iter().zip(axes) {
-            for j in 0..axis / 2 {
-                let angle = place as f64 * 10_000f64.powf(-2.0 * j as f64 / axis as f64);
-                cosines.push(angle.cos() as f32);
-                sines.push(angle.sin() as f32);
-            }
-        }
-    }
-    let table = |values| Tensor::from_data(TensorData::new(values, [n, pairs]), device);
-    (table(cosines), table(sines))
+/// Places of `text` tokens, which stand at (0, 0, 0), and of image tokens at (0, row, column).
+fn places(text: usize, [rows, columns]: [usize; 2]) -> impl Iterator<Item = [f64; 3]> {
+    let image = (0..rows).flat_map(move |row| (0..columns).map(move |column| [0.0, row as f64, column as f64]));
+    std::iter::repeat_n([0.0; 3], text).chain(image)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::Device;
 
     #[test]
     fn tokens_hold_the_pixels_of_a_square_channel_by_channel() {

@@ -3,9 +3,10 @@
 
 use crate::init::{Init, Weights};
 use crate::layers::{Linear, RmsNorm, layer_norm};
+use crate::mmdit::Modulation;
 use crate::mmdit::joint::{in_heads, shown, turned};
-use crate::mmdit::{Modulation, Rotation};
 use crate::recompute;
+use crate::rotary::Rotation;
 use base::{Pass, Taps, Tensor};
 use burn::module::Module;
 use kernels::Activation;

@@ -1,4 +1,4 @@
-//! The perceptron of a transformer block: two layers with GELU between, in its tanh form.
+//! The perceptrons of transformer blocks: two layers with GELU between, in its tanh form; and gated ones (Shazeer, 2020, arXiv 2002.05202).
 
 use super::Linear;
 use crate::init::{Init, Weights};
@@ -27,5 +27,35 @@ impl FeedForward {
     /// `[.. d]` to `[.. d]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         self.fc2.forward(self.fc1.activated(x, Activation::Gelu))
+    }
+}
+
+/// `down (silu(gate x) up x)`, without biases.
+#[derive(Module, Debug)]
+pub struct SwiGlu {
+    /// The gate.
+    pub gate: Linear,
+    /// What is gated.
+    pub up: Linear,
+    /// Back to features.
+    pub down: Linear,
+}
+
+impl SwiGlu {
+    /// From `features` through `hidden` and back.
+    pub fn new(init: &Init, features: usize, hidden: usize) -> Self {
+        let linear =
+            |name: &str, input, output| Linear::without_bias(&init.child(name), input, output, Weights::Xavier);
+        Self {
+            gate: linear("gate", features, hidden),
+            up: linear("up", features, hidden),
+            down: linear("down", hidden, features),
+        }
+    }
+
+    /// `[.. d]` to `[.. d]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let gate = self.gate.activated(x.clone(), Activation::Silu);
+        self.down.forward(gate * self.up.forward(x))
     }
 }

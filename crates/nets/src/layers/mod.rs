@@ -18,7 +18,7 @@ pub use conv::Conv2d;
 pub use conv3d::Conv3d;
 pub use dropout::Dropout;
 pub use embedding::Embedding;
-pub use feed_forward::FeedForward;
+pub use feed_forward::{FeedForward, SwiGlu};
 pub use heads::{apart, biased_attention};
 pub use linear::Linear;
 pub use low_rank::LowRank;

@@ -44,17 +44,23 @@ impl GroupNorm {
 pub struct RmsNorm {
     /// `[d]`.
     pub weight: Param<Tensor<1>>,
+    epsilon: f64,
 }
 
 impl RmsNorm {
     /// Over `features`.
     pub fn new(init: &Init, features: usize) -> Self {
-        Self { weight: init.child("weight").constant([features], 1.0) }
+        Self { weight: init.child("weight").constant([features], 1.0), epsilon: 1e-6 }
+    }
+
+    /// The same layer with another number added to mean squares than 1e-6.
+    pub fn with_epsilon(self, epsilon: f64) -> Self {
+        Self { epsilon, ..self }
     }
 
     /// Same shape as `x` `[.. d]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        kernels::rms_norm(x, self.weight.val(), 1e-6)
+        kernels::rms_norm(x, self.weight.val(), self.epsilon)
     }
 }
 

@@ -6,11 +6,9 @@
 use crate::init::{Init, Weights};
 use crate::layers::{FeedForward, Linear, RmsNorm, apart, layer_norm};
 use crate::recompute;
+use crate::rotary::Rotation;
 use base::{Bool, Features, Pass, Taps, Tensor};
 use burn::module::Module;
-
-/// Cosines and sines of the angles by which queries and keys turn, `[n d/2]` each, text first.
-pub type Rotation = (Tensor<2>, Tensor<2>);
 
 /// Sizes of a joint block.
 #[derive(Clone, Copy, Debug)]
@@ -43,20 +41,25 @@ pub(crate) struct Told<'a> {
 /// A linear layer of the activated embedding, in `n` equal parts: shifts, scales and gates, `[b d]` each.
 #[derive(Module, Debug)]
 pub struct Modulation {
-    /// Embedding to all of them, `[n*d d]`.
+    /// Embedding to all of them, `[n*d e]`.
     pub linear: Linear,
 }
 
 impl Modulation {
     /// `parts` vectors of `width` features.
     pub fn new(init: &Init, width: usize, parts: usize) -> Self {
-        Self { linear: Linear::new(&init.child("linear"), width, parts * width, Weights::Zero) }
+        Self::between(init, width, width, parts)
     }
 
-    /// All parts for the activated embedding `[b d]`, `N` of them.
+    /// The same of an embedding of another width.
+    pub(crate) fn between(init: &Init, embedding: usize, width: usize, parts: usize) -> Self {
+        Self { linear: Linear::new(&init.child("linear"), embedding, parts * width, Weights::Zero) }
+    }
+
+    /// All parts for the activated embedding `[b e]`, `N` of them, `[b d]` each.
     pub fn parts<const N: usize>(&self, embedding: &Tensor<2>) -> [Tensor<2>; N] {
-        let d = embedding.dims()[1];
         let all = self.linear.forward(embedding.clone());
+        let d = all.dims()[1] / N;
         std::array::from_fn(|i| all.clone().narrow(1, i * d, d))
     }
 }

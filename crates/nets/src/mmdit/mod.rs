@@ -11,7 +11,7 @@ mod trained;
 mod trained_config;
 
 pub use config::MmditConfig;
-pub use joint::{ImageAttention, JointAttention, JointBlock, Modulation, Rotation};
+pub use joint::{ImageAttention, JointAttention, JointBlock, Modulation};
 pub use trained::JointDit;
 pub use trained_config::JointDitConfig;
 

@@ -4,15 +4,15 @@
 //! Stable Diffusion 3 (Esser et al., 2024, arXiv 2403.03206) and FLUX.1 count the noise and point away from the data; InstaFlow (Liu et
 //! al., 2023, arXiv 2309.06380) counts the noise and points to the data; Stable Diffusion (Rombach et al., 2022, arXiv 2112.10752) counts
 //! training steps and says what its own parameterization calls it. Wan (Wan Team, 2025, arXiv 2503.20314) counts the noise and points away
-//! from the data. Here their times and signs end, for training and drawing alike.
+//! from the data; Z-Image (Z-Image Team, 2025, arXiv 2511.22699) counts and points like this project. Here their times and signs end, for training and drawing alike.
 
 mod config;
 mod cost;
 
 pub use config::{ReleasedConfig, Sizes};
 
-use crate::{Flux, Mmdit, TextUnet, Wan};
-use base::{Condition, Network, Pass, Tensor};
+use crate::{Flux, Mmdit, TextUnet, Wan, ZImage};
+use base::{Bool, Condition, Network, Pass, Tensor};
 use burn::module::Module;
 
 /// The network of [`ReleasedConfig`].
@@ -36,6 +36,7 @@ enum Kind {
     Flux(Flux),
     Unet(TextUnet),
     Wan(Wan),
+    ZImage(ZImage),
 }
 
 impl Released {
@@ -59,6 +60,11 @@ impl Released {
         Self { kind: Kind::Wan(net), steps: None, guidance: 1.0, frames }
     }
 
+    /// Z-Image.
+    pub fn z_image(net: ZImage) -> Self {
+        Self { kind: Kind::ZImage(net), steps: None, guidance: 1.0, frames: 1 }
+    }
+
     /// What the network says at latents `[b c h w]`: a velocity towards the data, or a diffusion's own output. `noise(s, o)` are the noise
     /// fractions `1 - t` of its rows times `s` plus `o`, not below zero, `[b]`; whoever knows the times in f64 rounds them there. Nothing
     /// said is zeros. Blocks in `skip` are passed over (Stable Diffusion 3).
@@ -71,6 +77,7 @@ impl Released {
         pass: &Pass,
     ) -> Tensor<4> {
         let (b, device) = (x.dims()[0], x.device());
+        let real = condition.tokens.as_ref();
         let (vector, tokens) = (condition.vector.clone(), condition.tokens.clone().map(|tokens| tokens.embedding));
         let vector = |width: usize| vector.unwrap_or_else(|| Tensor::zeros([b, width], &device));
         let tokens = |width: usize| tokens.unwrap_or_else(|| Tensor::zeros([b, 1, width], &device));
@@ -94,6 +101,11 @@ impl Released {
                 };
                 net.pass(x, time, tokens, pass)
             }
+            Kind::ZImage(net) => {
+                let real = real.map_or_else(|| vec![0; b], |tokens| lengths(&tokens.mask));
+                // It counts like this project.
+                net.forward(x, noise(-1.0, 1.0), tokens(width_of(&net.cap_embedder)), &real, pass.taps())
+            }
             Kind::Wan(net) => {
                 let ([b, c, h, w], f) = (x.dims(), self.frames);
                 let tokens = tokens(width_of(&net.condition_embedder.text_embedder.linear_1));
@@ -108,6 +120,7 @@ impl Released {
             Kind::Mmdit(net) => net.transformer_blocks.len(),
             Kind::Flux(net) => net.transformer_blocks.len() + net.single_transformer_blocks.len(),
             Kind::Unet(net) => net.attentions(),
+            Kind::ZImage(net) => net.layers.len(),
             Kind::Wan(_) => 0, // nobody looks at them yet
         }
     }
@@ -123,6 +136,13 @@ impl Network<4> for Released {
 /// A tensor's name in diffusers under ours.
 pub fn our_name(theirs: &str) -> String {
     crate::names::ours(theirs)
+}
+
+/// How many tokens of each row are real.
+fn lengths(mask: &Tensor<2, Bool>) -> Vec<usize> {
+    let counted: Tensor<1> = mask.clone().float().sum_dim(1).squeeze_dim(1);
+    let counted: Vec<f32> = counted.into_data().try_to_vec().unwrap_or_default();
+    counted.into_iter().map(|count| count as usize).collect()
 }
 
 /// Features that a layer reads.

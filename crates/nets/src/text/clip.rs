@@ -304,7 +304,7 @@ impl Clip {
 }
 
 /// Nothing for a token and those before it, as good as minus infinity for those after it: `[1 1 n n]`.
-fn causal(n: usize, device: &Device) -> Tensor<4> {
+pub(super) fn causal(n: usize, device: &Device) -> Tensor<4> {
     let values: Vec<f32> = (0..n * n).map(|i| if i % n > i / n { -1e30 } else { 0.0 }).collect();
     Tensor::from_data(TensorData::new(values, [1, 1, n, n]), device)
 }

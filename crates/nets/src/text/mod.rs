@@ -3,15 +3,17 @@
 //! A frozen encoder turns each prompt into a row of [`Tokens`](base::Tokens), which a [`Dit`](crate::Dit) with
 //! `condition.tokens` reads by cross-attention. The encoder here is BERT (Devlin et al. 2018, arXiv 1810.04805), in the size of
 //! MiniLM-L6 (Wang et al. 2020, arXiv 2002.10957; sentence version of Reimers and Gurevych 2019, arXiv 1908.10084).
-//! Released models read prompts by [`Clip`] and [`T5`].
+//! Released models read prompts by [`Clip`], [`T5`] and [`Qwen`].
 
 mod bert;
 mod clip;
+mod qwen;
 mod t5;
 mod words;
 
 pub use bert::{Bert, BertConfig};
 pub use clip::{Clip, ClipConfig, Reading};
+pub use qwen::{Qwen, QwenConfig};
 pub use t5::{T5, T5Config};
 pub use words::{Pieces, WordPieces};
 

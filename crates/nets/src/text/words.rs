@@ -99,19 +99,33 @@ impl WordPieces {
     /// # Errors
     /// [`NetsError::Config`] for a text that cannot be split.
     pub fn split(&self, text: &str, length: usize) -> Result<Pieces, NetsError> {
+        let mut pieces = self.first(text, length, true)?;
+        pieces.ids.resize(length, self.padding);
+        Ok(pieces)
+    }
+
+    /// The id of a word, where it is known.
+    pub fn id(&self, word: &str) -> Option<i64> {
+        self.tokenizer.token_to_id(word).map(i64::from)
+    }
+
+    /// A text as at most `length` ids, without padding; one that is too long keeps its last mark, where it is `marked`.
+    ///
+    /// # Errors
+    /// [`NetsError::Config`] for a text that cannot be split.
+    pub fn first(&self, text: &str, length: usize, marked: bool) -> Result<Pieces, NetsError> {
         let split = self.tokenizer.encode(text, true);
         let split = split.map_err(|error| NetsError::config(format!("prompt `{text}`: {error}")))?;
         let mut ids: Vec<i64> = split.get_ids().iter().map(|id| i64::from(*id)).collect();
         let mut cut = None;
         if ids.len() > length {
-            let last = ids.pop();
-            ids.truncate(length.saturating_sub(1));
+            let last = ids.pop().filter(|_| marked);
+            ids.truncate(length - usize::from(last.is_some()).min(length));
             let from = split.get_offsets().get(ids.len()).map_or(0, |(start, _)| *start);
             cut = Some(text.get(from..).unwrap_or(text).trim().to_owned());
             ids.extend(last);
         }
         let real = ids.len();
-        ids.resize(length, self.padding);
         Ok(Pieces { ids, real, cut })
     }
 

@@ -3,7 +3,8 @@
 use super::{WanConfig, parts};
 use crate::init::{Init, Weights};
 use crate::layers::{FeedForward, LayerNorm, Linear, RmsNorm, apart, layer_norm, widened};
-use crate::mmdit::{Rotation, joint::turned};
+use crate::mmdit::joint::turned;
+use crate::rotary::Rotation;
 use base::Tensor;
 use burn::module::{Module, Param};
 

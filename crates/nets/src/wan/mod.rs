@@ -14,8 +14,8 @@ pub use config::WanConfig;
 use crate::condition::TimeEmbedding;
 use crate::init::{Init, Weights};
 use crate::layers::{Conv3d, Linear, layer_norm, widened};
-use crate::mmdit::Rotation;
-use base::{Device, Tensor, TensorData};
+use crate::rotary::rotation;
+use base::Tensor;
 use burn::module::{Module, Param};
 
 /// Wan.
@@ -107,7 +107,7 @@ impl Wan {
     pub fn forward(&self, x: Tensor<5>, timestep: Tensor<1>, tokens: Tensor<3>) -> Tensor<5> {
         let patches = self.patch_embedding.forward(x); // [b d f' h' w']
         let [b, d, f, h, w] = patches.dims();
-        let turn = rotation(self.axes, [f, h, w], &patches.device());
+        let turn = rotation(places([f, h, w]), self.axes, 10_000.0, &patches.device());
         let mut x: Tensor<3> = patches.reshape([b, d, f * h * w]).swap_dims(1, 2); // [b n d]
         let condition = &self.condition_embedder;
         let time = condition.time_embedder.forward(timestep); // [b d]
@@ -132,21 +132,8 @@ fn parts<const N: usize>(x: Tensor<3>) -> [Tensor<2>; N] {
     std::array::from_fn(|i| x.clone().narrow(1, i, 1).reshape([b, d]))
 }
 
-/// Cosines and sines for tokens at (frame, row, column): pair `j` of an axis of `d` features turns by place times `10000^(-2j/d)`.
-fn rotation(axes: [usize; 3], [frames, rows, columns]: [usize; 3], device: &Device) -> Rotation {
-    let pairs: usize = axes.iter().sum::<usize>() / 2;
-    let n = frames * rows * columns;
-    let (mut cosines, mut sines) = (Vec::with_capacity(n * pairs), Vec::with_capacity(n * pairs));
-    for token in 0..n {
-        let place = [token / (rows * columns), token / columns % rows, token % columns];
-        for (place, axis) in place.into_iter().zip(axes) {
-            for j in 0..axis / 2 {
-                let angle = place as f64 * 10_000f64.powf(-2.0 * j as f64 / axis as f64);
-                cosines.push(angle.cos() as f32);
-                sines.push(angle.sin() as f32);
-            }
-        }
-    }
-    let table = |values| Tensor::from_data(TensorData::new(values, [n, pairs]), device);
-    (table(cosines), table(sines))
+/// Places of tokens: frame, row, column.
+fn places([frames, rows, columns]: [usize; 3]) -> impl Iterator<Item = [f64; 3]> {
+    let place = move |token: usize| [token / (rows * columns), token / columns % rows, token % columns];
+    (0..frames * rows * columns).map(move |token| place(token).map(|at| at as f64))
 }

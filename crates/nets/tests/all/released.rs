@@ -5,9 +5,9 @@
 use base::{Device, Tensor, TensorData};
 use burn::module::Module;
 use nets::{
-    AutoencoderConfig, BigVganConfig, ClipCodecConfig, FlowSep, FluxConfig, MmditConfig, WanConfig,
+    AutoencoderConfig, BigVganConfig, ClipCodecConfig, FlowSep, FluxConfig, MmditConfig, WanConfig, ZImageConfig,
     published::{Published, read},
-    text::{ClipConfig, T5Config, WordPieces},
+    text::{ClipConfig, QwenConfig, T5Config, WordPieces},
     text_unet::TextUnetConfig,
     weights::{Stored, TensorSource},
 };
@@ -225,6 +225,28 @@ fn clip_reads_as_the_reference() {
     golden.holds("text.clip.pooled", read.pooled);
 }
 
+/// Token numbers of texts in a chat, and what is on Qwen3's mind of one before its last layer.
+///
+/// Mutants: text normalised or cut as CLIP's; see `z_image.rs` of the other crate's tests.
+#[test]
+fn qwen_reads_as_the_reference() {
+    let device = Device::flex();
+    let (at, golden) = (folder("z_image_tiny"), Golden::of("z_image_tiny"));
+    let words = WordPieces::parse(&std::fs::read(at.join("tokenizer/tokenizer.json")).unwrap()).unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&std::fs::read(at.join("golden.json")).unwrap()).unwrap();
+    let at = at.join("text_encoder");
+    let net = config::<QwenConfig>(&at).load(&stored(&at, "model"), &device).unwrap();
+    for (i, text) in told["texts"].as_array().unwrap().iter().enumerate() {
+        let chat = format!("<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n", text.as_str().unwrap());
+        let pieces = words.first(&chat, 512, false).unwrap();
+        let (ids, _) = golden.ids(&format!("tok.{i}"));
+        assert_eq!((pieces.ids.clone(), pieces.cut), (ids, None), "{text}");
+        if i == 0 {
+            golden.holds("text.pos.prompt_embeds", net.read(&pieces.ids, net.depth() - 1, &device));
+        }
+    }
+}
+
 #[test]
 fn t5_reads_as_the_reference() {
     let device = Device::flex();
@@ -412,6 +434,16 @@ fn released_sizes_have_the_published_parameter_counts() {
     let dev = FluxConfig { guidance_embeds: true, ..FluxConfig::default() };
     let counted = dev.declare(&device).unwrap().num_params() as f64 / 1e9;
     assert!((counted - 11.901).abs() < 5e-4, "{counted} B");
+    // As their libraries count: Z-Image, and the Qwen3 of 4 B that it hears prompts by.
+    assert_eq!(ZImageConfig::default().declare(&device).unwrap().num_params(), 6_154_908_736);
+    let qwen = QwenConfig {
+        hidden_size: 2560,
+        intermediate_size: 9728,
+        num_hidden_layers: 36,
+        num_key_value_heads: 8,
+        ..QwenConfig::default()
+    };
+    assert_eq!(qwen.declare(&device).unwrap().num_params(), 4_022_468_096);
 
     let sixteen = AutoencoderConfig {
         latent_channels: 16,

@@ -4,6 +4,7 @@
 //! A folder says what it is in `model_index.json`; each part is read from its own folder by its own configuration. Drawing is
 //! [`released`](crate::released), a floor up.
 
+mod chat;
 mod diffusion;
 pub(crate) mod folder;
 mod model;
@@ -40,6 +41,8 @@ pub enum Family {
     StableDiffusion,
     /// Wan 2.1, clips from text.
     Wan,
+    /// Z-Image and Z-Image-Turbo.
+    ZImage,
 }
 
 impl Family {
@@ -51,6 +54,7 @@ impl Family {
             Self::InstaFlow => "InstaFlow",
             Self::StableDiffusion => "Stable Diffusion",
             Self::Wan => "Wan",
+            Self::ZImage => "Z-Image",
         }
     }
 
@@ -69,6 +73,7 @@ impl Family {
                 folder.path().join(folder::INDEX).display()
             ))),
             "WanPipeline" => Ok(Self::Wan),
+            "ZImagePipeline" => Ok(Self::ZImage),
             "WanImageToVideoPipeline" => Err(Error::Failure(format!(
                 "{}: it draws clips from a picture, which it reads through an encoder that is not built here; Wan's text-to-video models \
                  (WanPipeline) are drawn from",
@@ -79,8 +84,8 @@ impl Family {
                 folder.path().join(folder::INDEX).display()
             ))),
             other => Err(Error::Failure(format!(
-                "{}: it is a {other}; StableDiffusion3Pipeline, FluxPipeline, StableDiffusionPipeline, RectifiedFlowPipeline and WanPipeline \
-                 can be drawn from",
+                "{}: it is a {other}; StableDiffusion3Pipeline, FluxPipeline, StableDiffusionPipeline, RectifiedFlowPipeline, \
+                 WanPipeline and ZImagePipeline can be drawn from",
                 folder.path().join(folder::INDEX).display()
             ))),
         }
@@ -106,6 +111,10 @@ pub(crate) fn weighty(family: Family) -> Vec<(&'static str, &'static [&'static s
     const CODEC: (&str, &[&str], &str) = ("vae", &["AutoencoderKL"], "diffusion_pytorch_model");
     const CLIP: &[&str] = &["CLIPTextModel", "CLIPTextModelWithProjection"];
     const T5: &[&str] = &["T5EncoderModel"];
+    const READER: (&str, &[&str], &str) = ("text_encoder", &chat::CLASSES, "model");
+    if family == Family::ZImage {
+        return vec![("transformer", &["ZImageTransformer2DModel"], "diffusion_pytorch_model"), CODEC, READER];
+    }
     if family == Family::Wan {
         return vec![
             ("transformer", &["WanTransformer3DModel"], "diffusion_pytorch_model"),
@@ -116,14 +125,14 @@ pub(crate) fn weighty(family: Family) -> Vec<(&'static str, &'static [&'static s
     let network: &[&str] = match family {
         Family::Sd3 => &["SD3Transformer2DModel"],
         Family::Flux => &["FluxTransformer2DModel"],
-        Family::InstaFlow | Family::StableDiffusion | Family::Wan => &["UNet2DConditionModel"],
+        Family::InstaFlow | Family::StableDiffusion | Family::Wan | Family::ZImage => &["UNet2DConditionModel"],
     };
     let mut parts =
         vec![(network_of(family), network, "diffusion_pytorch_model"), CODEC, ("text_encoder", CLIP, "model")];
     match family {
         Family::Sd3 => parts.extend([("text_encoder_2", CLIP, "model"), ("text_encoder_3", T5, "model")]),
         Family::Flux => parts.push(("text_encoder_2", T5, "model")),
-        Family::InstaFlow | Family::StableDiffusion | Family::Wan => {}
+        Family::InstaFlow | Family::StableDiffusion | Family::Wan | Family::ZImage => {}
     }
     parts
 }

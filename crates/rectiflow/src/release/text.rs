@@ -4,15 +4,16 @@
 //! followed by T5's tokens; both pooled vectors, projected (arXiv 2403.03206, app. A.1, fig. 2a). FLUX: T5's tokens and CLIP's pooled
 //! vector, not projected. InstaFlow and Stable
 //! Diffusion: CLIP's last tokens. Padding is read like any word: the networks were trained without masks. Wan: UMT5's tokens, which do not
-//! listen to padding; the network hears zeros there (arXiv 2503.20314, sec. 4.2).
+//! listen to padding; the network hears zeros there (arXiv 2503.20314, sec. 4.2). Z-Image: what Qwen3 has on its mind of a chat
+//! (`chat.rs`), as many tokens as the text has.
 
 use super::{
-    Family, Release,
+    Family, Release, chat,
     folder::{at, read},
     part::Part,
 };
 use crate::{Context, Error};
-use base::{Condition, Device, Tensor, Tokens};
+use base::{Condition, Device, Tensor, TensorData, Tokens};
 use nets::text::{ClipConfig, Reading, T5Config, WordPieces};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,7 @@ pub fn encode(
     let device = context.device.device.clone();
     let texts: Vec<String> = prompts.iter().chain(negative).cloned().collect();
     let texts = &texts[..];
+    let mut real = None;
     let (tokens, pooled) = match folder.family() {
         Family::InstaFlow | Family::StableDiffusion => {
             let early = vec![0; texts.len()];
@@ -64,6 +66,11 @@ pub fn encode(
                 texts.iter().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
             (t5(folder, ["tokenizer", "text_encoder"], &texts, asked.length, &device, context)?, None)
         }
+        Family::ZImage => {
+            let (tokens, lengths) = chat::read(folder, texts, asked.length, context)?;
+            real = Some(lengths);
+            (tokens, None)
+        }
         Family::Flux => {
             let tokens = t5(folder, ["tokenizer_2", "text_encoder_2"], texts, asked.length, &device, context)?;
             let early = vec![0; texts.len()];
@@ -79,7 +86,9 @@ pub fn encode(
     }
     let one = |i: usize| {
         let embedding = tokens.clone().narrow(0, i, 1);
-        let mask = Tensor::<2>::ones([1, embedding.dims()[1]], &device).greater_elem(0.0);
+        let n = embedding.dims()[1];
+        let there = real.as_ref().map_or(n, |real: &Vec<usize>| real[i]);
+        let mask = Tensor::from_data(TensorData::new((0..n).map(|j| j < there).collect(), [1, n]), &device);
         let tokens = Some(Tokens { embedding, mask });
         let vector = pooled.clone().map(|pooled| pooled.narrow(0, i, 1));
         Condition { vector, tokens, ..Condition::none() }
@@ -210,7 +219,7 @@ fn ids(
 ///
 /// # Errors
 /// Files that are missing or cannot be read.
-fn vocabulary(folder: &Path) -> Result<WordPieces, Error> {
+pub(super) fn vocabulary(folder: &Path) -> Result<WordPieces, Error> {
     let file = |name: &str| -> Option<PathBuf> { Some(folder.join(name)).filter(|path| path.is_file()) };
     let (path, words) = match (file("tokenizer.json"), file("vocab.json"), file("merges.txt")) {
         (Some(path), ..) => {

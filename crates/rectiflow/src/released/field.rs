@@ -2,7 +2,7 @@
 
 use base::{Condition, Pass, Taps, Tensor, Times};
 use flow::{Field, Frame, Parameterization, Path, path::diffusion::Discrete};
-use nets::{Flux, Mmdit, Released, TextUnet, Wan};
+use nets::{Flux, Mmdit, Released, TextUnet, Wan, ZImage};
 
 /// A released network with its path.
 #[derive(Debug)]
@@ -51,6 +51,11 @@ impl Flow {
     /// Wan, for latents of so many frames, told `whole` training steps as UniPC's scheduler counts them, or every moment.
     pub fn wan(net: Wan, frames: usize, whole: bool) -> Self {
         Self { net: Released::wan(net, frames), path: Path::Linear {}, output: None, whole }
+    }
+
+    /// Z-Image, which counts and points like this project.
+    pub fn z_image(net: ZImage) -> Self {
+        Self { net: Released::z_image(net), path: Path::Linear {}, output: None, whole: false }
     }
 
     /// The path it walks.

@@ -9,7 +9,7 @@ use crate::{
 use base::Device;
 use flow::Solver;
 use nets::{
-    FluxConfig, MmditConfig, NetsError, TextUnetConfig, WanConfig,
+    FluxConfig, MmditConfig, NetsError, TextUnetConfig, WanConfig, ZImageConfig,
     released::Sizes,
     weights::{Corrected, Corrections},
 };
@@ -29,6 +29,7 @@ enum Kind {
     Flux(FluxConfig),
     Unet(Box<TextUnetConfig>, Option<Diffusion>),
     Wan(Box<WanConfig>, Solver),
+    ZImage(Box<ZImageConfig>),
 }
 
 impl Network {
@@ -41,6 +42,11 @@ impl Network {
         if model.family() == Family::Wan {
             let part = model.part("transformer", &["WanTransformer3DModel"])?;
             let kind = Kind::Wan(Box::new(part.config(note)?), wan_scheduler(model)?.0);
+            return Ok(Self { part, kind, frames });
+        }
+        if model.family() == Family::ZImage {
+            let part = model.part("transformer", &["ZImageTransformer2DModel"])?;
+            let kind = Kind::ZImage(Box::new(part.config(note)?));
             return Ok(Self { part, kind, frames });
         }
         let (part, sizes, diffusion) = sizes(model, note)?;
@@ -70,6 +76,7 @@ impl Network {
     pub(super) fn hidden(&self) -> usize {
         match &self.kind {
             Kind::Wan(config, _) => config.ffn_dim,
+            Kind::ZImage(config) => config.hidden(),
             _ => 4 * self.width(),
         }
     }
@@ -84,7 +91,7 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.num_layers,
             Kind::Flux(config) => config.num_layers,
-            Kind::Unet(..) | Kind::Wan(..) => 0,
+            Kind::Unet(..) | Kind::Wan(..) | Kind::ZImage(_) => 0,
         }
     }
 
@@ -95,6 +102,7 @@ impl Network {
             Kind::Flux(config) => config.width(),
             Kind::Unet(config, _) => config.block_out_channels.first().copied().unwrap_or(0),
             Kind::Wan(config, _) => config.width(),
+            Kind::ZImage(config) => config.dim,
         }
     }
 
@@ -105,6 +113,7 @@ impl Network {
             Kind::Flux(config) => config.in_channels / 4,
             Kind::Unet(config, _) => config.in_channels,
             Kind::Wan(config, _) => config.in_channels,
+            Kind::ZImage(config) => config.in_channels,
         }
     }
 
@@ -115,6 +124,7 @@ impl Network {
             Kind::Flux(config) => config.joint_attention_dim,
             Kind::Unet(config, _) => config.cross_attention_dim,
             Kind::Wan(config, _) => config.text_dim,
+            Kind::ZImage(config) => config.cap_feat_dim,
         }
     }
 
@@ -122,7 +132,7 @@ impl Network {
     pub fn side(&self) -> usize {
         match &self.kind {
             Kind::Mmdit(config) => config.sample_size,
-            Kind::Flux(_) => 128,
+            Kind::Flux(_) | Kind::ZImage(_) => 128,
             Kind::Unet(config, _) => config.sample_size,
             Kind::Wan(..) => 0, // see `usual`
         }
@@ -132,7 +142,7 @@ impl Network {
     pub fn patch(&self) -> usize {
         match &self.kind {
             Kind::Mmdit(config) => config.patch_size,
-            Kind::Flux(_) => 2,
+            Kind::Flux(_) | Kind::ZImage(_) => 2,
             Kind::Unet(..) => 1,
             Kind::Wan(config, _) => config.patch_size[1],
         }
@@ -148,6 +158,7 @@ impl Network {
             Kind::Flux(config) => config.check_size(height, width),
             Kind::Unet(..) => Ok(()), // any
             Kind::Wan(config, _) => config.check_size([self.frames.0, height, width]),
+            Kind::ZImage(config) => config.check_size(height, width),
         }
     }
 
@@ -170,6 +181,10 @@ impl Network {
                 let count = config.attended([1, 1]).len();
                 Layers { names: named("self", count), usual: count / 2..count }
             }
+            Kind::ZImage(config) => {
+                let count = config.n_layers;
+                Layers { names: named("layer", count), usual: count / 2..count }
+            }
             Kind::Wan(..) => Layers { names: Vec::new(), usual: 0..0 },
         }
     }
@@ -182,6 +197,7 @@ impl Network {
             // What the joint attention shows are the image's.
             Kind::Mmdit(config) => usual.len() * tokens * config.width(),
             Kind::Flux(config) => usual.len() * (tokens + text) * config.width(),
+            Kind::ZImage(config) => usual.len() * (tokens + text) * config.dim,
             Kind::Unet(config, _) => config.attended([h, w])[usual].iter().sum(),
             Kind::Wan(..) => 0,
         }
@@ -231,6 +247,7 @@ impl Network {
                 Kind::Mmdit(config) => Flow::mmdit(config.load(&corrected, device)?),
                 Kind::Flux(config) => Flow::flux(config.load(&corrected, device)?, told),
                 Kind::Unet(config, None) => Flow::instaflow(config.load(&corrected, device)?),
+                Kind::ZImage(config) => Flow::z_image(config.load(&corrected, device)?),
                 Kind::Wan(config, _) => Flow::wan(config.load(&corrected, device)?, self.frames.0, self.frames.1),
                 Kind::Unet(config, Some(diffusion)) => {
                     let net = config.load(&corrected, device)?;

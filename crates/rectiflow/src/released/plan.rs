@@ -153,6 +153,8 @@ pub(super) fn forward(network: &Network, family: Family, rows: usize, latent: [u
         Family::Flux => 13 * (tokens + text) * width,
         // The skips of the finest level and a residual block there, twice as wide on the way up.
         Family::InstaFlow | Family::StableDiffusion => 12 * pixels * width,
+        // Stream and what is read of it, then the perceptron's gates, what they gate and the gated.
+        Family::ZImage => (tokens + text) * (2 * width + 3 * network.hidden()),
         // Stream and what is read of it, then queries, keys, values and turned copies, or the perceptron's hidden features.
         Family::Wan => tokens * (3 * width + (5 * width).max(network.hidden())) + 4 * text * width,
     };

@@ -213,6 +213,20 @@ impl ReleasedRequest {
                 let contrast = Some(self.guidance.unwrap_or(scale)).filter(|scale| *scale > 1.0);
                 Settled { steps: self.steps.unwrap_or(steps), told: 1.0, contrast, length: 77, count }
             }
+            Family::ZImage => {
+                let given = [
+                    ("--true-cfg-scale", self.true_guidance.is_some(), "for Z-Image that is --guidance-scale"),
+                    ("--skip-layers", self.skip_layers.is_some(), "Z-Image was not trained for skip-layer guidance"),
+                    ("--clip-skip", self.clip_skip.is_some(), "Z-Image reads prompts by Qwen3 alone"),
+                ];
+                if let Some((name, _, why)) = given.iter().find(|(_, given, _)| *given) {
+                    return refuse(format!("{name}: {why}"));
+                }
+                // Turbo's habits: the guidance is distilled into it.
+                let contrast = self.guidance.filter(|scale| *scale > 1.0);
+                let (steps, length) = (self.steps.unwrap_or(8), self.length.unwrap_or(512));
+                Settled { steps, told: 1.0, contrast, length, count }
+            }
             Family::Wan => {
                 let given = [
                     ("--true-cfg-scale", self.true_guidance.is_some(), "for Wan that is --guidance-scale"),
@@ -231,7 +245,9 @@ impl ReleasedRequest {
         };
         if self.negative.is_some() && settled.contrast.is_none() {
             let how = match family {
-                Family::Sd3 | Family::InstaFlow | Family::StableDiffusion | Family::Wan => "--guidance-scale above 1",
+                Family::Sd3 | Family::InstaFlow | Family::StableDiffusion | Family::Wan | Family::ZImage => {
+                    "--guidance-scale above 1"
+                }
                 Family::Flux => "--true-cfg-scale above 1",
             };
             return refuse(format!("--negative-prompt: nothing leads away from it without {how}"));

@@ -66,6 +66,12 @@ impl Plan {
             )));
         }
         let (family, single) = (release.family(), request.layout == Layout::Single);
+        if single && family == Family::ZImage {
+            return Err(Error::Usage(format!(
+                "{}: it is a Z-Image, whose single files are not known here; it stays a folder (`--layout diffusers`)",
+                release.path().display()
+            )));
+        }
         let mut plan = Self { layout: request.layout, parts: vec![], texts: vec![], copied: vec![] };
         if let Some(line) = release.passed_over() {
             note(line);
@@ -274,6 +280,7 @@ fn index(release: &Release, texts: &[(PathBuf, Value)]) -> Value {
         Family::InstaFlow => "RectifiedFlowPipeline",
         Family::StableDiffusion => "StableDiffusionPipeline",
         Family::Wan => "WanPipeline",
+        Family::ZImage => "ZImagePipeline",
     };
     let mut index = json!({ "_class_name": class });
     let names =

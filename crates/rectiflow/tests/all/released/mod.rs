@@ -21,6 +21,7 @@ mod single;
 mod torch;
 mod training;
 mod wan;
+mod z_image;
 
 const TOLERANCE: f32 = 1e-4;
 

@@ -53,7 +53,7 @@ impl Compared {
     }
 
     /// Steps of the run called so.
-    fn steps(&self, run: &str) -> usize {
+    pub(super) fn steps(&self, run: &str) -> usize {
         (1..).take_while(|i| self.has(&format!("{run}latents.step{i}"))).count()
     }
 }
@@ -62,10 +62,10 @@ pub(crate) fn config<T: published::Published>(folder: &Path) -> T {
     published::read(&std::fs::read(folder.join("config.json")).unwrap()).unwrap().0
 }
 
-const WEIGHTS: &str = "diffusion_pytorch_model";
+pub(super) const WEIGHTS: &str = "diffusion_pytorch_model";
 
 /// The autoencoder alone.
-fn codec(folder: &Path, compared: &mut Compared, image: &str, last: Option<Tensor<4>>) {
+pub(super) fn codec(folder: &Path, compared: &mut Compared, image: &str, last: Option<Tensor<4>>) {
     let at = folder.join("vae");
     let net =
         config::<AutoencoderConfig>(&at).load(&Stored::in_folder(&at, WEIGHTS).unwrap(), &Device::flex()).unwrap();
@@ -299,6 +299,7 @@ fn every_fixture_says_what_the_reference_says() {
                 Family::InstaFlow => unet(&path, &name, &mut compared, true),
                 Family::StableDiffusion => unet(&path, &name, &mut compared, false),
                 Family::Wan => wan::compare(&path, &mut compared),
+                Family::ZImage => z_image::compare(&path, &name, &mut compared),
             }
             let all = compared.golden.names();
             let left: Vec<&String> = all.iter().filter(|name| !compared.seen.contains(name)).collect();
