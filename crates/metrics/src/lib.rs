@@ -36,7 +36,7 @@ pub use matrix::Matrix;
 pub use similarity::{psnr, ssim};
 pub use statistics::bootstrap::{Bootstrap, frechet_error};
 pub use statistics::coral::coral;
-pub use statistics::frechet::{frechet_distance, frechet_distance_of};
+pub use statistics::frechet::{frechet_distance, frechet_distance_of, frechet_distance_to};
 pub use statistics::kid::{Kid, KidConfig, kid, kid_exact};
 pub use statistics::manifold::{Manifold, class_precision, precision_recall};
 pub use statistics::moments::{Gaussian, Moments};

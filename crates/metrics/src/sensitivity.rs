@@ -5,7 +5,7 @@ use crate::{
     Extractor, Gaussian, Matrix, MetricsError, class_accuracy,
     classifier::Classifier,
     defects::Defect,
-    frechet_distance,
+    frechet_distance_to,
     statistics::bootstrap::{Bootstrap, frechet_error},
 };
 use base::{Key, RandomStream};
@@ -74,7 +74,7 @@ pub fn sensitivity(
     let all = features(pool.images)?;
     let rows = Defect::None {}.rows(pool.classes, n);
     let untouched = all.select(&rows);
-    let floor = frechet_distance(reference, &Gaussian::of(&untouched)?)?;
+    let floor = frechet_distance_to(reference, &untouched)?;
     let error = frechet_error(reference, &untouched, &Bootstrap::default())?;
     let logits = match reads_labels.filter(|_| pool.classes.iter().all(|class| *class >= 0)) {
         Some(judge) => Some(judge.logits(pool.images, pool.shape)?),
@@ -99,7 +99,7 @@ pub fn sensitivity(
                 chosen.iter().flat_map(|&i| &pool.images[i * size..(i + 1) * size]).copied().collect();
             features(&defect.change(&images, [chosen.len(), c, h, w], key))?
         };
-        let frechet = frechet_distance(reference, &Gaussian::of(&set)?)?;
+        let frechet = frechet_distance_to(reference, &set)?;
         let class_accuracy = if defect.keeps_images() { accuracy(&chosen, *defect)? } else { None };
         seen.push(Seen { defect: *defect, frechet, factor: frechet / floor.max(f64::MIN_POSITIVE), class_accuracy });
     }

@@ -10,13 +10,13 @@ use crate::{
 use base::{Key, NULL_CLASS, RandomStream};
 use data::{DataConfig, Dataset, Loader, LoaderConfig, Split, fetch};
 use metrics::{
-    Bootstrap, ClipFigures, EvalConfig, Evaluator, Extractor, Frames, Gaussian, KidConfig, MetricsError, Neighbourhood,
-    Pixels, Reference,
+    Bootstrap, ClipFigures, EvalConfig, Evaluator, Extractor, Frames, KidConfig, MetricsError, Neighbourhood, Pixels,
+    Reference,
     classifier::Classifier,
     clip::sensitivity::clip_sensitivity,
     defects::DEFECTS,
     features::{EfficientNetLite0, FramesOf, Grain, InceptionV3, Vgg16},
-    frechet_distance, frechet_error,
+    frechet_distance_to, frechet_error,
     sensitivity::{Pool, sensitivity},
 };
 use std::{
@@ -152,7 +152,7 @@ impl Judge {
         let mut also = BTreeMap::new();
         for (other, reference) in &self.also {
             let features = other.features(&images, shape)?;
-            let frechet = frechet_distance(reference.gaussian(), &Gaussian::of(&features)?)?;
+            let frechet = frechet_distance_to(reference.gaussian(), &features)?;
             let error = 2.0 * frechet_error(reference.gaussian(), &features, &Bootstrap::default())?;
             also.insert(other.label(), Distance { frechet, error });
         }

@@ -3,7 +3,7 @@
 use crate::checkpoint::CheckpointConfig;
 use crate::ema::EmaConfig;
 use crate::optim::OptimConfig;
-use kernels::Precision;
+use crate::precision::TrainPrecision;
 use serde::{Deserialize, Serialize};
 
 /// The `[train]` table of a recipe.
@@ -27,9 +27,9 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Parts a batch is computed in, to save memory; must divide `batch`.
     pub accumulation: usize,
-    /// Operands of products in the network's training passes, `"f32"` or `"bf16"`; see [`Precision`]. Validation reads
-    /// all bits, so that its losses compare.
-    pub precision: Precision,
+    /// Operands of products in the network's training passes, `"f32"`, `"bf16"` or `"auto"`. Validation reads all bits, so that its
+    /// losses compare.
+    pub precision: TrainPrecision,
     /// Whether blocks keep only their inputs for the gradient and run again there: less memory for one more forward pass of the
     /// blocks (arXiv 1604.06174).
     pub gradient_checkpointing: bool,
@@ -63,7 +63,7 @@ impl Default for TrainConfig {
             seconds: 0.0,
             batch: 64,
             accumulation: 1,
-            precision: Precision::F32,
+            precision: TrainPrecision::F32,
             gradient_checkpointing: false,
             condition_dropout: 0.1,
             log_every: 10,
@@ -181,7 +181,7 @@ mod tests {
         assert!(serde_json::from_str::<TrainConfig>(r#"{"optim": {"lr": 0.1, "momentum": 1}}"#).is_err());
         assert!(serde_json::from_str::<TrainConfig>(r#"{"precision": "f16"}"#).is_err());
         let rounded = serde_json::from_str::<TrainConfig>(r#"{"precision": "bf16"}"#).unwrap();
-        assert_eq!(rounded.precision, Precision::Bf16);
+        assert_eq!(rounded.precision, TrainPrecision::Bf16);
         assert_eq!(serde_json::from_str::<TrainConfig>("{}").unwrap(), TrainConfig::default());
     }
 }

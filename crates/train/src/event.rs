@@ -105,6 +105,13 @@ pub enum Event<'a> {
         /// The file.
         path: &'a Path,
     },
+    /// Something the engine has settled.
+    Note {
+        /// Images seen.
+        images: u64,
+        /// What.
+        message: String,
+    },
     /// Something worth knowing that does not stop the run.
     Warning {
         /// Images seen.

@@ -6,7 +6,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Gradients, Tensor};
-use nets::weights::{ParamMap, ParamVisit, map_some, visit_frozen, visit_trained};
+use nets::weights::{ParamMap, ParamVisit, map_some, trained_maps, visit_frozen, visit_trained};
 
 /// Name and shape of a parameter; the name is the dotted path of struct fields (`blocks.3.conv1.weight`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,9 +15,16 @@ pub struct Info {
     pub name: String,
     /// Shape; matrices and convolutions have rank 2 or more, biases and gains rank 1.
     pub shape: Vec<usize>,
+    /// Whether it is the weight of a linear layer or a convolution.
+    pub is_map: bool,
 }
 
 impl Info {
+    /// A parameter that is no linear map's.
+    pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
+        Self { name: name.into(), shape: shape.into(), is_map: false }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -39,7 +46,7 @@ struct Infos(Vec<Info>);
 
 impl ParamVisit for Infos {
     fn visit<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>) {
-        self.0.push(Info { name: name.to_owned(), shape: tensor.dims().to_vec() });
+        self.0.push(Info::new(name, tensor.dims()));
     }
 }
 
@@ -56,7 +63,8 @@ impl ParamVisit for Values {
 pub fn infos<M: Module>(module: &M) -> Vec<Info> {
     let mut infos = Infos::default();
     visit_trained(module, &mut infos);
-    infos.0
+    let maps = trained_maps(module);
+    infos.0.into_iter().zip(maps).map(|(info, is_map)| Info { is_map, ..info }).collect()
 }
 
 /// Names and shapes of the frozen parameters, in declaration order.

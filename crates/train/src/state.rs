@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{Blob, Checkpoint, CheckpointError, Meta, restore};
 use crate::ema::Ema;
-use crate::optim::Adam;
+use crate::optim::{MatrixRule, Moments, OptimConfig};
 use crate::params::{self, Info};
 use crate::{TrainConfig, checkpoint};
 use base::{Device, Tensor};
@@ -14,7 +14,7 @@ pub struct State<M> {
     /// The network, on an autodiff device.
     pub network: M,
     /// Optimiser moments.
-    pub adam: Adam,
+    pub moments: Moments,
     /// Averages of the weights.
     pub ema: Ema,
     /// Images seen.
@@ -32,9 +32,9 @@ impl<M: Module> State<M> {
         let network = network.train();
         let infos = params::infos(&network);
         let weights = params::values(&network);
-        let adam = Adam::new(&config.optim, &infos, &weights);
+        let moments = Moments::new(&config.optim, &infos, &weights);
         let ema = Ema::new(&config.ema, &weights);
-        Self { network, adam, ema, images: 0, steps: 0, seconds: 0.0, infos }
+        Self { network, moments, ema, images: 0, steps: 0, seconds: 0.0, infos }
     }
 
     /// The state a checkpoint holds. `network` supplies names and shapes.
@@ -61,10 +61,10 @@ impl<M: Module> State<M> {
         }
         let raw = restore(from, "raw.", &infos, &device)?;
         let m = restore(from, "adam.m.", &infos, &device)?;
-        let v = restore(from, "adam.v.", &infos, &device)?;
+        let v = second_moments(from, config, &infos, &device)?;
         let averages = found.iter().map(|d| restore(from, &checkpoint::ema_prefix(*d), &infos, &device));
         let ema = Ema::restore(&config.ema, averages.collect::<Result<_, _>>()?);
-        let (all, known) = (from.infos("").len(), infos.len() * (3 + found.len()));
+        let (all, known) = (from.infos("").len(), infos.len() * (2 + found.len()) + v.iter().flatten().count());
         if all != known {
             return Err(CheckpointError::OtherNetwork {
                 path: from.path().to_path_buf(),
@@ -79,7 +79,7 @@ impl<M: Module> State<M> {
                 Some(under) => params::replace_frozen(network, &under),
                 None => network,
             },
-            adam: Adam::restore(&config.optim, &infos, m, v),
+            moments: Moments::restore(&config.optim, &infos, m, v),
             ema,
             images: meta.images,
             steps: meta.steps,
@@ -98,13 +98,13 @@ impl<M: Module> State<M> {
         lr: f64,
         scale: f64,
     ) -> Self {
-        let (adam, ema, step) = (&mut self.adam, &mut self.ema, self.steps + 1);
+        let (moments, ema, step) = (&mut self.moments, &mut self.ema, self.steps + 1);
         self.network = params::update(self.network, |index, weight| {
             if !own[index] {
                 return weight;
             }
             let weight = match gradients[index].take() {
-                Some(gradient) => adam.step(&config.optim, index, weight, gradient, step, lr, scale),
+                Some(gradient) => moments.step(&config.optim, index, weight, gradient, step, lr, scale),
                 None => weight,
             };
             ema.update(step, index, &weight);
@@ -148,14 +148,17 @@ impl<M: Module> State<M> {
 
     /// All tensors of a checkpoint.
     pub fn blobs(&self) -> Vec<Blob> {
+        let blob = |prefix: &str, info: &Info, value: &Tensor<1>| {
+            let info = Info { name: format!("{prefix}{}", info.name), ..info.clone() };
+            Blob { info, data: value.clone().into_data() }
+        };
         let group = |prefix: &str, values: &[Tensor<1>]| -> Vec<Blob> {
-            let name = |info: &Info| Info { name: format!("{prefix}{}", info.name), shape: info.shape.clone() };
-            let pairs = self.infos.iter().zip(values);
-            pairs.map(|(info, value)| Blob { info: name(info), data: value.clone().into_data() }).collect()
+            self.infos.iter().zip(values).map(|(info, value)| blob(prefix, info, value)).collect()
         };
         let mut blobs = group("raw.", &params::values(&self.network));
-        blobs.extend(group("adam.m.", &self.adam.m));
-        blobs.extend(group("adam.v.", &self.adam.v));
+        blobs.extend(group("adam.m.", &self.moments.m));
+        let second = self.infos.iter().zip(&self.moments.v);
+        blobs.extend(second.filter_map(|(info, v)| Some(blob("adam.v.", info, v.as_ref()?))));
         for (decay, average) in self.ema.averages() {
             blobs.extend(group(&checkpoint::ema_prefix(decay), average));
         }
@@ -172,6 +175,31 @@ impl<M: Module> State<M> {
             ..identity.clone()
         }
     }
+}
+
+/// The second moments of what AdamW moves. A run whose matrices another rule moves has others.
+fn second_moments(
+    from: &Checkpoint,
+    config: &TrainConfig,
+    infos: &[Info],
+    device: &Device,
+) -> Result<Vec<Option<Tensor<1>>>, CheckpointError> {
+    let kept = Moments::second(&config.optim, infos);
+    let of = |matrices: MatrixRule| Moments::second(&OptimConfig { matrices, ..config.optim.clone() }, infos);
+    let count = |kept: &[bool]| kept.iter().filter(|kept| **kept).count();
+    let found = from.infos("adam.v.").len();
+    let other = [MatrixRule::Adamw {}, MatrixRule::muon()].into_iter().find(|rule| count(&of(*rule)) == found);
+    if let Some(other) = other.filter(|_| found != count(&kept)) {
+        return Err(CheckpointError::OtherTraining {
+            path: from.path().to_path_buf(),
+            what: "optim.matrices.type",
+            found: other.name().into(),
+            expected: config.optim.matrices.name().into(),
+        });
+    }
+    let wanted: Vec<Info> = infos.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(info, _)| info.clone()).collect();
+    let mut read = restore(from, "adam.v.", &wanted, device)?.into_iter();
+    Ok(kept.into_iter().map(|kept| kept.then(|| read.next()).flatten()).collect())
 }
 
 /// The device a network lives on.

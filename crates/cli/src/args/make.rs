@@ -123,9 +123,9 @@ pub struct Fast {
     /// Time for all of it, figures included: 90s, 10m, 1h30m.
     #[arg(long, default_value = "10m")]
     pub budget: String,
-    /// Samples behind every figure.
-    #[arg(long, short, default_value_t = 1000)]
-    pub num: usize,
+    /// Samples behind every figure; by default 1000, 500 or 250, so that figures take at most a quarter of the budget where they can.
+    #[arg(long, short)]
+    pub num: Option<usize>,
     /// Where students, figures and the plan go; a run stopped there continues. CHECKPOINT-fast by default.
     #[arg(long, visible_alias = "output", short, value_hint = ValueHint::DirPath)]
     pub output_dir: Option<PathBuf>,

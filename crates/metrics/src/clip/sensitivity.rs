@@ -4,7 +4,7 @@ use super::{
     ClipFigures, Frames,
     defects::{CLIP_DEFECTS, ClipDefect},
 };
-use crate::{Extractor, Gaussian, MetricsError, frechet_distance};
+use crate::{Extractor, Gaussian, MetricsError, frechet_distance_to};
 use base::{Key, RandomStream};
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,7 @@ pub fn clip_sensitivity(
     let [h, w] = frames.size;
     let of = |defect: Option<ClipDefect>, clips: &[f32]| -> Result<SeenClips, MetricsError> {
         let features = extractor.features(clips, [count, frames.planes * frames.frames, h, w])?;
-        let frechet = frechet_distance(reference, &Gaussian::of(&features)?)?;
+        let frechet = frechet_distance_to(reference, &features)?;
         Ok(SeenClips { defect, frechet, figures: ClipFigures::of(clips, frames)? })
     };
     let key = Key::of(0, RandomStream::Spoiled);

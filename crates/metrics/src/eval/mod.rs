@@ -9,7 +9,7 @@ use crate::classifier::Classifier;
 use crate::statistics::manifold::NEIGHBOURS;
 use crate::{
     Accuracy, Bootstrap, Extractor, Kid, KidConfig, Manifold, Matrix, MetricsError, SlicedConfig, class_accuracy,
-    class_precision, frechet_distance, frechet_error, kid, precision_recall, sliced_wasserstein,
+    class_precision, frechet_distance, frechet_distance_to, frechet_error, kid, precision_recall, sliced_wasserstein,
 };
 use rows::Rows;
 use serde::{Deserialize, Serialize};
@@ -192,7 +192,10 @@ impl<'a> Evaluator<'a> {
             extractor: self.extractor.label(),
             samples: self.rows.count(),
             reference: reference.gaussian().count,
-            frechet: frechet_distance(reference.gaussian(), &self.rows.gaussian()?)?,
+            frechet: match fake.rows() == self.rows.count() {
+                true => frechet_distance_to(reference.gaussian(), fake)?,
+                false => frechet_distance(reference.gaussian(), &self.rows.gaussian()?)?,
+            },
             frechet_error: 2.0 * error,
             kid: kid(real, fake, &self.config.kid)?,
             manifold: precision_recall(real, fake, self.config.neighbours)?,

@@ -1,11 +1,13 @@
 //! Standard error of the Fréchet distance by bootstrap over the samples (Efron 1979): the reference stays as it is.
 //!
 //! With `C C^T` the reference's covariance, the samples' rows are taken to `y = C^T (x - m)` once; a resample then costs one
-//! small covariance and its eigenvalues, because those of `C^T S C` are what the distance asks for.
+//! small covariance and its eigenvalues, because those of `C^T S C` are what the distance asks for. Where rows are fewer than
+//! dimensions their own square is smaller still ([`Few`]).
 //!
 //! Near distance zero, where the distance is a square of small deviations, resampling adds to deviations that are there already: the
 //! error is then up to 1.7 times too large, and more where every class has its fixed number of samples. It is never too small.
 
+use super::few::Few;
 use super::frechet::{noise_floor, root};
 use super::moments::Gaussian;
 use crate::MetricsError;
@@ -52,12 +54,8 @@ pub fn frechet_error(real: &Gaussian, fake: &Matrix, config: &Bootstrap) -> Resu
     if count < 2 {
         return Err(MetricsError::Range { name: "resamples", value: count.to_string(), range: "at least 2" });
     }
-    let c = root(real)?;
-    let rank = c.ncols();
-    // Row-major `C^T`, so that `products` gives `y = x C`.
-    let turned: Vec<f64> = (0..rank).flat_map(|j| (0..d).map(move |i| (i, j))).map(|(i, j)| c[(i, j)]).collect();
     let x = fake.block(0, n, &real.mean);
-    let y = if rank == 0 { Vec::new() } else { products(&x, &turned, d) };
+    let roots = Roots::of(real, &x)?;
     let norms: Vec<f64> = x.chunks_exact(d).map(|row| row.iter().map(|v| v * v).sum()).collect();
     let trace: f64 = (0..d).map(|i| real.covariance[i * d + i]).sum();
     let key = Key::of(config.seed, RandomStream::Bootstrap);
@@ -66,21 +64,54 @@ pub fn frechet_error(real: &Gaussian, fake: &Matrix, config: &Bootstrap) -> Resu
         let mut rng = key.at(resample);
         let mut times = vec![0.0f64; n];
         (0..n).for_each(|_| times[rng.random_range(0..n)] += 1.0);
-        let mean = |rows: &[f64], width: usize| {
-            let mut mean = vec![0.0; width];
-            for (row, t) in rows.chunks_exact(width.max(1)).zip(&times) {
-                mean.iter_mut().zip(row).for_each(|(m, v)| *m += t * v / n as f64);
-            }
-            mean
-        };
         // `x` is already relative to the reference's mean.
-        let shift: f64 = mean(&x, d).iter().map(|m| m * m).sum();
+        let shift: f64 = mean(&x, d, &times).iter().map(|m| m * m).sum();
         let square: f64 = norms.iter().zip(&times).map(|(norm, t)| norm * t).sum();
         let own = (square - n as f64 * shift) / (n as f64 - 1.0);
-        values.push(shift + trace + own - 2.0 * root_trace(&y, &mean(&y, rank), &times, rank)?);
+        values.push(shift + trace + own - 2.0 * roots.trace(&times)?);
     }
     let mean = values.iter().sum::<f64>() / count as f64;
     Ok((values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (count as f64 - 1.0)).sqrt())
+}
+
+/// The mean of rows of `width` numbers, row `i` counted `times[i]` times.
+fn mean(rows: &[f64], width: usize, times: &[f64]) -> Vec<f64> {
+    let mut mean = vec![0.0; width];
+    for (row, t) in rows.chunks_exact(width.max(1)).zip(times) {
+        mean.iter_mut().zip(row).for_each(|(m, v)| *m += t * v / times.len() as f64);
+    }
+    mean
+}
+
+/// What the traces of all resamples' roots are made of.
+enum Roots {
+    /// Rows `y = x C` `[n rank]`.
+    Many {
+        y: Vec<f64>,
+        rank: usize,
+    },
+    Few(Few),
+}
+
+impl Roots {
+    fn of(real: &Gaussian, x: &[f64]) -> Result<Self, MetricsError> {
+        let d = real.dim();
+        if x.len() / d < d {
+            return Ok(Self::Few(Few::of(real, x)));
+        }
+        let c = root(real)?;
+        let rank = c.ncols();
+        // Row-major `C^T`, so that `products` gives `y = x C`.
+        let turned: Vec<f64> = (0..rank).flat_map(|j| (0..d).map(move |i| (i, j))).map(|(i, j)| c[(i, j)]).collect();
+        Ok(Self::Many { y: if rank == 0 { Vec::new() } else { products(x, &turned, d) }, rank })
+    }
+
+    fn trace(&self, times: &[f64]) -> Result<f64, MetricsError> {
+        match self {
+            Self::Many { y, rank } => root_trace(y, &mean(y, *rank, times), times, *rank),
+            Self::Few(few) => few.root_trace(times),
+        }
+    }
 }
 
 /// `tr (C^T S C)^(1/2)` with `S` the covariance of the weighted rows.
@@ -156,6 +187,19 @@ mod tests {
             frechet_error(&real, &Matrix::new(rows, 1000, 2).unwrap(), &Bootstrap { resamples: Some(400), seed: 0 });
         let wanted = 2.0 * 50.0 * 2f64.sqrt() / 1000f64.sqrt();
         assert!((error.unwrap() / wanted - 1.0).abs() < 0.15);
+    }
+
+    /// Zeros behind every row make dimensions more than rows and change nothing else. Mutant: as for `frechet_distance_to`.
+    #[test]
+    fn few_rows_in_many_dimensions_have_the_same_error() {
+        let rows = normals(7, 30, 5);
+        let wide = (0..30).flat_map(|i| rows.row(i).iter().copied().chain([0.0; 35])).collect();
+        let mut far = Gaussian { count: 1000, mean: vec![0.0; 40], covariance: vec![0.0; 1600] };
+        (0..5).for_each(|i| far.covariance[i * 41] = 1.0);
+        let long = frechet_error(&standard(5), &rows, &Bootstrap::default()).unwrap();
+        let wide = Matrix::new(wide, 30, 40).unwrap();
+        let short = frechet_error(&far, &wide, &Bootstrap::default()).unwrap();
+        assert!((short / long - 1.0).abs() < 1e-6, "{short} {long}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod bootstrap;
 pub mod coral;
+pub(crate) mod few;
 pub mod frechet;
 pub mod kid;
 pub mod manifold;

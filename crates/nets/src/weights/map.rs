@@ -170,6 +170,36 @@ pub fn named_shapes<M: Module>(module: &M) -> Vec<(String, Vec<usize>)> {
     shapes.found
 }
 
+/// For each parameter that training moves, in the order of [`visit_trained`], whether it multiplies what passes: the weight of a linear
+/// layer or of a convolution, and no table, bias or gain.
+pub fn trained_maps<M: Module>(module: &M) -> Vec<bool> {
+    const LAYERS: [&str; 5] = ["Linear", "Conv2d", "Conv3d", "Conv1d", "ConvTranspose1d"];
+    #[derive(Default)]
+    struct Maps {
+        inside: Vec<bool>,
+        found: Vec<bool>,
+    }
+    impl ModuleVisitor for Maps {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            let layer = container_type.strip_prefix("Struct:").is_some_and(|layer| LAYERS.contains(&layer));
+            self.inside.push(layer && name == "weight");
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.inside.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if is_trained(param) {
+                self.found.push(D > 1 && self.inside.last() == Some(&true));
+            }
+        }
+    }
+    let mut maps = Maps::default();
+    module.visit(&mut maps);
+    maps.found
+}
+
 /// Replaces a parameter by something that depends on others.
 pub trait TapeMap {
     /// The tensor to use in place of a parameter's own, which is on the tape if the module trains; so may the new one be.

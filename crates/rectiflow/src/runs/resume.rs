@@ -44,7 +44,7 @@ pub struct TrainReport {
 }
 
 pub(crate) fn report<M: Module>(outcome: Outcome<M>, folder: &Path) -> Result<TrainReport, Error> {
-    let Outcome { state, stopped, checkpoint } = outcome;
+    let Outcome { state, stopped, checkpoint, .. } = outcome;
     let nothing = || Error::Failure(format!("{}: training ended without a checkpoint", folder.display()));
     Ok(TrainReport {
         folder: folder.into(),

@@ -22,7 +22,7 @@ fn once(papers: impl IntoIterator<Item = Paper>) -> Vec<Paper> {
 
 /// Every paper that some setting of this program rests on.
 pub fn all() -> Vec<Paper> {
-    let here = [crate::recipe::INSTAFLOW, crate::recipe::FLOW_SEP, train::optim::ADAMW];
+    let here = [crate::recipe::INSTAFLOW, crate::recipe::FLOW_SEP, train::optim::ADAMW, train::optim::MUON];
     let rooms = [flow::papers(), nets::papers(), methods::papers(), metrics::papers(), data::papers()];
     once(rooms.into_iter().flatten().chain(here))
 }
@@ -45,6 +45,7 @@ pub fn papers(recipe: &Recipe) -> Vec<Paper> {
     found.extend(recipe.pairs.guidance.papers());
     found.extend(recipe.sample.solver.papers());
     found.push(train::optim::ADAMW);
+    found.extend(recipe.train.optim.matrices.papers());
     found.extend(recipe.data.papers());
     once(found)
 }

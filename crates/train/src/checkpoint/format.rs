@@ -263,7 +263,7 @@ impl Checkpoint {
         let tensors = self.header.tensors();
         let mut infos: Vec<Info> = tensors
             .iter()
-            .filter_map(|(name, t)| Some(Info { name: name.strip_prefix(prefix)?.into(), shape: t.shape.clone() }))
+            .filter_map(|(name, t)| Some(Info::new(name.strip_prefix(prefix)?, t.shape.clone())))
             .collect();
         infos.sort_by(|a, b| a.name.cmp(&b.name));
         infos

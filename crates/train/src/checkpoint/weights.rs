@@ -51,7 +51,7 @@ pub fn load_weights<M: Module>(module: M, checkpoint: &Checkpoint, which: Which)
     let prefix = which.prefix(checkpoint)?;
     if nets::weights::is_declared(&module) {
         let shapes = nets::weights::named_shapes(&module).into_iter();
-        check(checkpoint, &prefix, &shapes.map(|(name, shape)| Info { name, shape }).collect::<Vec<_>>())?;
+        check(checkpoint, &prefix, &shapes.map(|(name, shape)| Info::new(name, shape)).collect::<Vec<_>>())?;
         return nets::weights::fill(module, |name, shape| checkpoint.shaped(&format!("{prefix}{name}"), shape));
     }
     let (infos, frozen) = (params::infos(&module), params::frozen_infos(&module));

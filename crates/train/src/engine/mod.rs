@@ -17,6 +17,7 @@ use crate::source::{Batch, Source};
 use crate::state::State;
 use crate::task::{Samples, Task};
 use burn::module::Module;
+use kernels::Precision;
 use ranks::Ranks;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,8 @@ pub struct Outcome<M> {
     pub stopped: bool,
     /// The last checkpoint.
     pub checkpoint: Option<PathBuf>,
+    /// What products of training passes were rounded to, where the device could.
+    pub precision: Precision,
 }
 
 /// Trains `network` from its present weights.
@@ -116,14 +119,16 @@ pub fn train<M: Module, B: Samples>(
 ) -> Result<Outcome<M>, TrainError> {
     setup.config.check().map_err(TrainError::Config)?;
     check_whole(&network, &setup)?;
+    setup.config.optim.check_parameters(&params::infos(&network)).map_err(TrainError::Config)?;
     if let Some(ranks) = setup.ranks.clone().filter(|ranks| !ranks.leads()) {
         let from = together::take(&*ranks, setup.config)?;
         check_same(from.meta(), &identity(&setup), Path::new("(the state of rank 0)"))?;
         let state = State::resume(network, setup.config, &from)?;
-        return Engine::new(setup, state, None, observer)?.run();
+        return Engine::new(setup, state, Some(from.meta().precision), None, observer)?.run();
     }
     let state = State::new(network, setup.config);
-    Engine::new(setup, state, None, observer)?.run()
+    let precision = setup.config.precision.fixed();
+    Engine::new(setup, state, precision, None, observer)?.run()
 }
 
 /// Continues the run that wrote `from`. `network` supplies names and shapes; its weights are replaced.
@@ -138,12 +143,14 @@ pub fn resume<M: Module, B: Samples>(
 ) -> Result<Outcome<M>, TrainError> {
     setup.config.check().map_err(TrainError::Config)?;
     check_whole(&network, &setup)?;
+    setup.config.optim.check_parameters(&params::infos(&network)).map_err(TrainError::Config)?;
     let wanted = identity(&setup);
     check_same(from.meta(), &wanted, from.path())?;
     let found = from.meta();
     let mut changes = Vec::new();
-    if found.precision != wanted.precision {
-        let (before, now) = (found.precision.name(), wanted.precision.name());
+    let precision = setup.config.precision.fixed().unwrap_or(found.precision);
+    if found.precision != precision {
+        let (before, now) = (found.precision.name(), precision.name());
         changes.push(format!(
             "the checkpoint was trained with train.precision = {before}, the rest of the run uses {now}"
         ));
@@ -155,7 +162,7 @@ pub fn resume<M: Module, B: Samples>(
         // A wish to stop is heard at the first step.
         let _ = observer.event(&Event::Warning { images: state.images, seconds: 0.0, message })?;
     }
-    let mut engine = Engine::new(setup, state, found.frozen.as_deref(), observer)?;
+    let mut engine = Engine::new(setup, state, Some(precision), found.frozen.as_deref(), observer)?;
     engine.saved = Some((engine.state().images, from.path().to_path_buf()));
     engine.run()
 }
@@ -194,7 +201,7 @@ fn identity<M, B>(setup: &Setup<'_, M, B>) -> Meta {
         seed: setup.seed,
         recipe: setup.recipe.clone(),
         data: setup.source.fingerprint(),
-        precision: setup.config.precision,
+        precision: setup.config.precision.fixed().unwrap_or_default(),
         path,
         parameterization,
         extra: setup.extra.clone(),

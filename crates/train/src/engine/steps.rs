@@ -8,11 +8,13 @@ use crate::guard::Reading;
 use crate::memory::Memory;
 use crate::params;
 use crate::params::Info;
+use crate::precision::faster;
 use crate::state::{State, device_of};
 use crate::task::{Ahead, Live, Samples, Turn};
 use crate::watchdog::Watchdog;
 use base::{Device, Tensor, Times};
 use burn::module::Module;
+use kernels::Precision;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -27,6 +29,8 @@ pub(super) struct Engine<'a, 'o, M, B> {
     /// Taken out during a step only, so that the update owns the weights and may write in place.
     state: Option<State<M>>,
     identity: Meta,
+    /// What products of training passes round to; measured before the first step where nothing says it.
+    precision: Option<Precision>,
     device: Device,
     watchdog: Watchdog,
     /// Images and file of the last checkpoint.
@@ -54,10 +58,12 @@ struct Stepped {
 }
 
 impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
-    /// `frozen`: the checksum of the weights beneath corrections, where the run had written them before.
+    /// `precision`: what products round to, `None` to measure which is faster. `frozen`: the checksum of the weights beneath corrections,
+    /// where the run had written them before.
     pub(super) fn new(
         setup: Setup<'a, M, B>,
         state: State<M>,
+        precision: Option<Precision>,
         frozen: Option<&str>,
         observer: &'o mut dyn Observer,
     ) -> Result<Self, TrainError> {
@@ -76,6 +82,7 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
             observer,
             state: Some(state),
             identity,
+            precision,
             device,
             watchdog: Watchdog::new(factor, 100),
             saved: None,
@@ -88,6 +95,28 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
 
     pub(super) fn state(&self) -> &State<M> {
         self.state.as_ref().expect("the state is only away inside `step`, which puts it back")
+    }
+
+    /// Settles what products round to from here on: what is said, or what a pass over the first batch takes less time in, with bf16's
+    /// share of f32's.
+    fn settle(&mut self) -> Result<Option<f64>, TrainError> {
+        self.identity.precision = self.precision.unwrap_or_default();
+        if self.precision.is_some() || !Precision::Bf16.is_native_on(&self.device) {
+            return Ok(None);
+        }
+        let images = self.state().images;
+        let batch = self.draw(0)?;
+        let (taken, share) = faster(|precision| {
+            let network = &self.state().network;
+            let live = Live::new(network, precision, self.setup.config.gradient_checkpointing, 0);
+            let loss = live.with_terms(self.setup.task.loss(&live, &batch, &self.device)?.mean());
+            let gradients = params::gradients(network, loss.backward());
+            Reading::take(loss.without_autodiff(), &gradients); // waits for the device
+            Ok(())
+        })?;
+        self.setup.source.seek(images)?;
+        self.identity.precision = taken;
+        Ok(Some(share))
     }
 
     fn tell(&mut self, event: &Event<'_>) -> Result<(), TrainError> {
@@ -105,14 +134,20 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
         let config = self.setup.config;
         let images = self.state().images;
         config.share(self.size()).map_err(TrainError::Config)?;
+        self.setup.source.seek(images)?;
+        let measured = self.settle()?;
         if let Some(ranks) = self.setup.ranks.as_ref().filter(|ranks| ranks.leads()) {
             let state = self.state();
             together::give(&**ranks, state.meta(&self.identity, config), &state.blobs(), config)?;
         }
-        self.setup.source.seek(images)?;
         let parameters = self.state().parameters();
         self.tell(&Event::Started { images, total: config.total_images(), parameters })?;
-        if let Some(reason) = config.precision.fallback(&self.device) {
+        if let Some(share) = measured {
+            let taken = self.identity.precision.name();
+            let message = format!("train.precision: {taken}, where bf16 takes {share:.2} of f32's time");
+            self.tell(&Event::Note { images, message })?;
+        }
+        if let Some(reason) = self.identity.precision.fallback(&self.device) {
             let message = format!("train.precision: {reason}");
             self.tell(&Event::Warning { images, seconds: self.seconds(), message })?;
         }
@@ -143,7 +178,8 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
         let (images, stopped, seconds) = (self.state().images, self.stop, self.seconds());
         self.tell(&Event::Finished { images, seconds, stopped })?;
         let state = self.state.take().expect("the state is only away inside `step`, which puts it back");
-        Ok(Outcome { state, stopped, checkpoint: self.saved.map(|s| s.1) })
+        let (checkpoint, precision) = (self.saved.map(|s| s.1), self.identity.precision);
+        Ok(Outcome { state, stopped, checkpoint, precision })
     }
 
     /// Has the task do what comes before the step; whether the step comes.
@@ -231,7 +267,7 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
                     batches.push(self.draw(part)?);
                 }
                 let network = &self.state().network;
-                let live = Live::new(network, config.precision, config.gradient_checkpointing, turn);
+                let live = Live::new(network, self.identity.precision, config.gradient_checkpointing, turn);
                 let loss = live.with_terms(self.setup.task.loss(&live, &batches[part], &self.device)?.mean());
                 let gradients = params::gradients(network, loss.backward());
                 let loss = loss.without_autodiff();

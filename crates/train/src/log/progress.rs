@@ -103,6 +103,7 @@ impl Observer for Progress {
                 let each = |(name, value): &(String, f64)| format!("{name} {value:.4}");
                 self.say(&values.iter().map(each).collect::<Vec<_>>().join(", "));
             }
+            Event::Note { message, .. } => self.say(message),
             Event::Warning { message, .. } => self.say(&format!("warning: {message}")),
             Event::Started { images, parameters, .. } if *images > 0 => {
                 self.say(&format!("continuing after {images} images ({parameters} parameters)"));

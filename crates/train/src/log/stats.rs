@@ -67,6 +67,7 @@ impl Observer for Stats {
                 "kind": "checkpoint", "images": images, "seconds": seconds(*s),
                 "file": path.file_name().map(|n| n.to_string_lossy()),
             }),
+            Event::Note { images, message } => json!({"kind": "note", "images": images, "message": message}),
             Event::Warning { images, seconds: s, message } => {
                 json!({"kind": "warning", "images": images, "seconds": seconds(*s), "message": message})
             }

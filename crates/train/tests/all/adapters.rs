@@ -50,7 +50,7 @@ fn a_checkpoint_holds_what_learns_and_the_rest_lies_beside_it_once() {
     assert!(factors.iter().all(|name| name.ends_with(".lora.a") || name.ends_with(".lora.b")), "{factors:?}");
     let numbers = |net: &Net| named_tensors(net).iter().map(|(_, _, values)| values.len()).sum::<usize>();
     assert_eq!(outcome.state.parameters() as usize, numbers(&corrected) - numbers(&net));
-    assert_eq!(outcome.state.adam.m.len(), factors.len());
+    assert_eq!(outcome.state.moments.m.len(), factors.len());
     let files = Folder::at(folder.path());
     let last = Checkpoint::open(files.file(160)).unwrap();
     assert_eq!(last.infos("").len(), 4 * factors.len(), "raw, two moments, one average");
@@ -113,7 +113,7 @@ fn the_older_layout_opens() {
             }
         };
         let len = values.len();
-        Blob { info: Info { name, shape }, data: base::TensorData::new(values, [len]) }
+        Blob { info: Info::new(name, shape), data: base::TensorData::new(values, [len]) }
     });
     let blobs: Vec<Blob> = older.collect();
     let meta = train::checkpoint::Meta { images: 240, ema: Vec::new(), frozen: None, ..meta };

@@ -171,7 +171,7 @@ fn a_tensor_too_many_or_too_few_is_named() {
     let load = |c: Checkpoint| load_weights(TinyNet::new(1, 4, &Device::flex()), &c, Which::Best);
     let mut blobs = outcome.state.blobs();
     assert!(load(store(&blobs)).is_ok());
-    let extra = Info { name: "ema.0.999.ghost.weight".into(), shape: vec![1] };
+    let extra = Info::new("ema.0.999.ghost.weight", [1]);
     blobs.push(Blob { info: extra, data: TensorData::new(vec![0.0f32], [1]) });
     let error = load(store(&blobs)).unwrap_err().to_string();
     assert!(error.contains("unknown `ghost.weight`"), "{error}");
@@ -237,7 +237,7 @@ fn a_failing_write_is_an_error_at_any_byte() {
             Ok(())
         }
     }
-    let info = Info { name: "raw.x".into(), shape: vec![100] };
+    let info = Info::new("raw.x", [100]);
     let blobs = [Blob { info, data: TensorData::new(vec![1.0f32; 100], [100]) }];
     let size = train::checkpoint::encode(&Meta::default(), &blobs, &mut Full(usize::MAX)).unwrap() as usize;
     for room in (0..size).step_by(13) {
@@ -269,7 +269,7 @@ fn a_full_disk_leaves_the_older_checkpoint_and_no_rubbish() {
     let _unmount = Unmount(folder.path());
     let good = trained(folder.path());
     let meta = Checkpoint::open(&good).unwrap().meta().clone();
-    let info = Info { name: "raw.big".into(), shape: vec![1 << 16] };
+    let info = Info::new("raw.big", [1 << 16]);
     let blobs = [Blob { info, data: TensorData::new(vec![0.5f32; 1 << 16], [1 << 16]) }];
     let files = Folder::at(folder.path());
     let error = files.save(&Meta { images: 999, ..meta }, &blobs, 1).unwrap_err().to_string();

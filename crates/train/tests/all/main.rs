@@ -9,6 +9,7 @@ mod any_module;
 mod damage;
 #[cfg(unix)]
 mod kill;
+mod matrices;
 mod ranks;
 mod real;
 mod resume;

@@ -14,7 +14,7 @@ use testing::{TinyNet, TinySource, TinyTask};
 use train::checkpoint::{CheckpointConfig, Folder, Which, load_weights};
 use train::ema::EmaConfig;
 use train::optim::OptimConfig;
-use train::{Event, Observer, Outcome, Setup, Source, TrainConfig, TrainError};
+use train::{Event, Observer, Outcome, Setup, Source, TrainConfig, TrainError, TrainPrecision};
 
 fn config() -> TrainConfig {
     TrainConfig {
@@ -61,7 +61,8 @@ fn run(
 
 #[test]
 fn a_resumed_run_ends_with_the_same_bytes() {
-    let ends = [Precision::F32, Precision::Bf16].map(|precision| resumed(&TrainConfig { precision, ..config() }));
+    let ends = [Precision::F32, Precision::Bf16]
+        .map(|precision| resumed(&TrainConfig { precision: precision.into(), ..config() }));
     // The files differ by their metadata at least.
     assert!(ends[0] != ends[1], "the precision is neither said nor felt");
 }
@@ -91,8 +92,8 @@ fn training_rounds_what_it_is_asked_to_and_says_when_that_changes() {
     let weights = |outcome: Outcome<TinyNet>| {
         outcome.state.network.input_weight().inner().into_data().try_to_vec::<f32>().unwrap()
     };
-    let rounded = TrainConfig { precision: Precision::Bf16, images: 80, ..config() };
-    let plain = TrainConfig { precision: Precision::F32, ..rounded.clone() };
+    let rounded = TrainConfig { precision: Precision::Bf16.into(), images: 80, ..config() };
+    let plain = TrainConfig { precision: Precision::F32.into(), ..rounded.clone() };
     let other = tempfile::tempdir().unwrap();
     let (a, b) = (
         weights(run(folder.path(), &rounded, false, &mut ()).unwrap()),
@@ -238,4 +239,44 @@ fn weights_load_by_average() {
     assert_ne!(bits(&load(Which::Ema(0.5)).unwrap()), bits(&outcome.state.sampler()));
     let error = load(Which::Ema(0.7)).unwrap_err().to_string();
     assert!(error.contains("0.7") && error.contains("[0.99, 0.5]"), "{error}");
+}
+
+/// A run that chooses its precision says so, keeps the choice in its checkpoints, and whatever continues it holds to it.
+/// Mutants: the batch that was measured not given back; measured again on resuming; the choice not kept.
+#[test]
+fn a_measured_precision_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let auto = TrainConfig { precision: TrainPrecision::Auto, ..config() };
+    let mut notes = Vec::new();
+    let mut listen = |event: &Event<'_>| {
+        if let Event::Note { message, .. } = event {
+            notes.push(message.clone());
+        }
+        Ok(ControlFlow::Continue(()))
+    };
+    let outcome = run(folder.path(), &auto, false, &mut listen).unwrap();
+    let files = Folder::at(folder.path());
+    let written = |images| train::checkpoint::Checkpoint::open(files.file(images)).unwrap().meta().precision;
+    assert_eq!((written(80), written(480)), (outcome.precision, outcome.precision));
+    match Precision::Bf16.is_native() {
+        true => assert!(notes.len() == 1 && notes[0].contains(outcome.precision.name()), "{notes:?}"),
+        false => assert!(notes.is_empty() && outcome.precision == Precision::F32),
+    }
+    // The same run with that precision said from the start has the same bits, and so has a run continued without measuring.
+    let said = tempfile::tempdir().unwrap();
+    run(said.path(), &TrainConfig { precision: outcome.precision.into(), ..config() }, false, &mut ()).unwrap();
+    let bytes = |folder: &Path| std::fs::read(Folder::at(folder).file(480)).unwrap();
+    assert!(bytes(said.path()) == bytes(folder.path()));
+    for precision in [Precision::F32, Precision::Bf16] {
+        let (begun, fixed) = (tempfile::tempdir().unwrap(), TrainConfig { precision: precision.into(), ..config() });
+        run(begun.path(), &TrainConfig { images: 80, ..fixed.clone() }, false, &mut ()).unwrap();
+        let mut warnings = 0;
+        let mut listen = |event: &Event<'_>| {
+            warnings += usize::from(matches!(event, Event::Note { .. } | Event::Warning { .. }));
+            Ok(ControlFlow::Continue(()))
+        };
+        let outcome = run(begun.path(), &TrainConfig { images: 160, ..auto.clone() }, true, &mut listen).unwrap();
+        assert_eq!(outcome.precision, precision);
+        assert_eq!(warnings, usize::from(!precision.is_native()));
+    }
 }

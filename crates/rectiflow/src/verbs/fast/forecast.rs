@@ -11,6 +11,8 @@ pub struct FastPlan {
     pub measuring: f64,
     /// For the rows of the table and the search for a schedule.
     pub figures: f64,
+    /// Samples behind every row.
+    pub samples: usize,
     /// The students, in turn.
     pub students: Vec<StudentPlan>,
     /// Kept for what nothing counts: opening models, checkpoints, pages.
@@ -36,7 +38,7 @@ impl FastPlan {
     /// Follows `plan` as a run would whose parts take as long as was measured.
     pub(super) fn of(request: &FastRequest, mut plan: Plan, batch: usize) -> Self {
         let (measuring, figures) = (plan.spent, plan.figures());
-        let rows = plan.stages.len() as f64 * plan.speed.row(request.samples, request.nfe);
+        let rows = plan.stages.len() as f64 * plan.speed.row(plan.samples, request.nfe);
         let mut spent = measuring + figures - rows;
         let mut students = Vec::new();
         for index in 0..plan.stages.len() {
@@ -46,9 +48,10 @@ impl FastPlan {
             let making_pairs = cost.pairs as f64 * plan.speed.pair(stage.way, request.nfe);
             let (pairs, training) = (cost.pairs, cost.seconds);
             students.push(StudentPlan { method: stage.way.name(), pairs, making_pairs, training });
-            spent += making_pairs + training + plan.speed.row(request.samples, request.nfe);
+            spent += making_pairs + training + plan.speed.row(plan.samples, request.nfe);
         }
-        Self { measuring, figures, students, kept_back: KEPT_BACK * request.budget, budget: request.budget }
+        let (samples, kept_back, budget) = (plan.samples, KEPT_BACK * request.budget, request.budget);
+        Self { measuring, figures, samples, students, kept_back, budget }
     }
 
     /// Seconds that its parts make together.
@@ -63,8 +66,9 @@ impl std::fmt::Display for FastPlan {
         writeln!(f, "measured     {} for how fast this machine judges, samples and trains", duration(self.measuring))?;
         writeln!(
             f,
-            "figures      about {}: every row of the table, and the search for a schedule",
-            duration(self.figures)
+            "figures      about {}: every row of the table, {} samples each, and the search for a schedule",
+            duration(self.figures),
+            self.samples
         )?;
         for StudentPlan { method, pairs, making_pairs, training } in &self.students {
             match pairs {
@@ -101,7 +105,7 @@ mod tests {
             let plan =
                 Plan { checkpoint, ema, nfe: 2, samples: 500, search, stages, speed, floor, many, found, spent: 9.0 };
             let (checkpoint, folder) = Default::default();
-            let request = FastRequest { checkpoint, ema: None, nfe: 2, budget, samples: 500, folder };
+            let request = FastRequest { checkpoint, ema: None, nfe: 2, budget, samples: None, folder };
             let plan = FastPlan::of(&request, plan, 64);
             assert!((plan.seconds() - budget).abs() < 1e-6, "{plan}");
             assert_eq!(plan.students.iter().map(|student| student.method).collect::<Vec<_>>(), ["reflow", "distill"]);

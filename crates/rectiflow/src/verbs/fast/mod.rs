@@ -35,6 +35,9 @@ use ways::Ways;
 /// Trajectories of the schedule search and its anchors.
 const SEARCH: (u64, usize) = (40, 40);
 
+/// Samples behind every figure, the first of them that the budget can pay for.
+const SAMPLES: [usize; 3] = [1000, 500, 250];
+
 /// What is wanted.
 #[derive(Clone, Debug)]
 pub struct FastRequest {
@@ -46,8 +49,8 @@ pub struct FastRequest {
     pub nfe: usize,
     /// Seconds for all of it.
     pub budget: f64,
-    /// Samples behind every figure.
-    pub samples: usize,
+    /// Samples behind every figure; `None` for as many as leave most of the budget to the students.
+    pub samples: Option<usize>,
     /// Where everything goes.
     pub folder: PathBuf,
 }
@@ -60,6 +63,7 @@ pub fn fast(request: &FastRequest, context: &mut Context) -> Result<FastReport, 
     let began = Instant::now();
     let (model, config, judge) = opened(request, context)?;
     let plan = Plan::of(request, &model, &judge, began, context)?;
+    let config = EvaluateConfig { samples: plan.samples, ..config };
     let mut ways = Ways { request, config, judge, clock: (plan.spent, began), plan };
     let made = go(&mut ways, model, context);
     let kept = ways.keep(); // stopped or not, what was spent is spent
@@ -102,7 +106,7 @@ fn opened(request: &FastRequest, context: &mut Context) -> Result<(Model, Evalua
     let config = EvaluateConfig {
         steps: vec![request.nfe],
         solver: solver(&model),
-        samples: request.samples,
+        samples: request.samples.unwrap_or(SAMPLES[0]),
         straightness_samples: 0,
         ..EvaluateConfig::default()
     };

@@ -2,7 +2,7 @@
 //! budget with it.
 
 use super::{
-    FastRequest, SEARCH,
+    FastRequest, SAMPLES, SEARCH,
     budget::{Speed, enough, left},
     stage::{Stage, Way},
     ways::Candidate,
@@ -23,6 +23,19 @@ use std::{
 
 /// Evaluations at which the model as it was is measured too: what few of them have to reach.
 const MANY: usize = 20;
+
+/// The most of a budget that figures may take where their number of samples is not given.
+const FOR_FIGURES: f64 = 0.25;
+
+/// What as many real held-out images get, and the seconds that judging takes, whatever is judged.
+fn judged(judge: &Judge, model: &Model, samples: usize) -> Result<(Option<Figures>, f64), Error> {
+    let began = Instant::now();
+    let floor = judge.floor(&model.recipe.data, samples)?;
+    if floor.is_none() {
+        judge.figures(&noise(samples, model.drawn()))?;
+    }
+    Ok((floor, began.elapsed().as_secs_f64()))
+}
 
 /// Rows of noise in place of samples.
 fn noise(samples: usize, shape: Shape) -> Drawn {
@@ -77,17 +90,14 @@ impl Plan {
             return Ok(plan);
         }
         context.note("measuring how fast this machine judges, samples and trains");
-        let judging = Instant::now();
-        let floor = judge.floor(&model.recipe.data, request.samples)?;
-        if floor.is_none() {
-            judge.figures(&noise(request.samples, model.drawn()))?; // judging takes as long whatever is judged
-        }
-        let speed = Speed::measure(model, judging.elapsed().as_secs_f64(), context)?;
+        let few = request.samples.unwrap_or(SAMPLES[SAMPLES.len() - 1]);
+        let (floor, judging) = judged(judge, model, few)?;
+        let speed = Speed::measure(model, judging, context)?;
         let mut plan = Self {
             checkpoint: model.file.clone(),
             ema: request.ema.clone(),
             nfe: request.nfe,
-            samples: request.samples,
+            samples: few,
             search: if request.nfe > 1 { SEARCH.0 } else { 0 },
             stages: Way::chosen(&model.recipe, request.nfe).into_iter().map(Stage::new).collect(),
             speed,
@@ -96,6 +106,12 @@ impl Plan {
             found: Vec::new(),
             spent: 0.0,
         };
+        if request.samples.is_none() {
+            plan.take_more_samples(request.budget);
+            if plan.samples > few {
+                (plan.floor, plan.speed.judging) = judged(judge, model, plan.samples)?;
+            }
+        }
         let (spent, figures) = (began.elapsed().as_secs_f64(), plan.figures());
         enough(request.budget, spent, figures, (&plan.ways(0), request.nfe, model.recipe.train.batch), &plan.speed)?;
         plan.spent = spent;
@@ -139,6 +155,20 @@ impl Plan {
         write(&Self::file(folder), self)
     }
 
+    /// As many samples as leave most of `budget` to the students, by what judging the present number took.
+    fn take_more_samples(&mut self, budget: f64) {
+        let (few, judging) = (self.samples, self.speed.judging);
+        let with = |samples: usize| {
+            let speed = Speed { judging: judging * samples as f64 / few as f64, ..self.speed };
+            Self { samples, speed, ..self.clone() }
+        };
+        // The floor is measured once more, at that number.
+        let pays = |plan: &Self| plan.figures() + plan.speed.judging <= FOR_FIGURES * budget;
+        if let Some(plan) = SAMPLES.into_iter().filter(|&more| more > few).map(with).find(pays) {
+            *self = plan;
+        }
+    }
+
     /// Evaluations of the row to compare with, where they are more than what is wanted.
     pub fn many(&self) -> Option<usize> {
         (self.nfe < MANY).then_some(MANY)
@@ -173,7 +203,7 @@ impl Plan {
 
     fn check_same(&self, request: &FastRequest, checkpoint: &Path, file: &Path) -> Result<(), Error> {
         let same = self.checkpoint == checkpoint && self.ema == request.ema;
-        if same && self.nfe == request.nfe && self.samples == request.samples {
+        if same && self.nfe == request.nfe && request.samples.is_none_or(|samples| samples == self.samples) {
             return Ok(());
         }
         Err(Error::Usage(format!(
@@ -190,6 +220,25 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The most samples whose figures take a quarter of the budget, and the fewest where none do.
+    /// Mutants: the floor's second measuring left out; judging as long for any number.
+    #[test]
+    fn a_small_budget_is_judged_by_fewer_samples() {
+        let speed = Speed { evaluation: 1e-4, image: 2e-3, judging: 5.0 };
+        let stages = [Way::Reflow, Way::Distill].map(Stage::new).to_vec();
+        let taken = |budget: f64| {
+            let (checkpoint, ema, floor, many, found) = Default::default();
+            let (stages, samples) = (stages.clone(), SAMPLES[2]);
+            let mut plan =
+                Plan { checkpoint, ema, nfe: 2, samples, search: 0, stages, speed, floor, many, found, spent: 0.0 };
+            plan.take_more_samples(budget);
+            (plan.samples, plan.speed.judging)
+        };
+        // Three rows in two evaluations, one in twenty, the floor once more: 26e-4 s a sample, and five times the judging.
+        assert_eq!([taken(411.0), taken(409.0)], [(1000, 20.0), (500, 10.0)]);
+        assert_eq!([taken(206.0), taken(204.0)], [(500, 10.0), (250, 5.0)]);
+    }
 
     /// What has been spent, and rows still to come, are no longer there for students; what began keeps what it was given.
     /// Mutants: `spent` left out; the rows of the other students alone; settled twice.

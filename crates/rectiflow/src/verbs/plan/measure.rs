@@ -3,6 +3,7 @@
 use crate::{Context, Error, Recipe, taught, words::Words};
 use ::train::{Batch, Origin, Setup, Source, Task, TrainConfig, TrainError};
 use base::{Condition, Key, Purpose, Shape};
+use kernels::Precision;
 use nets::Net;
 use std::time::Instant;
 
@@ -21,19 +22,19 @@ pub(crate) fn of_flow(recipe: &Recipe, shape: Shape, classes: usize, context: &C
     }
     let task = taught::task(&plain, classes, None, None, None, None);
     let mut source = Noise::of(&plain, shape, classes)?;
-    images_per_second(&plain, shape, classes, None, (&*task, &mut source), context)
+    Ok(speed(&plain, shape, classes, None, (&*task, &mut source), context)?.0)
 }
 
-/// Images per second of `task` on `source` over a second or more, the first steps (allocation, page faults) not counted. The network
-/// is `start`, or a fresh one.
-pub(super) fn images_per_second(
+/// Images per second of `task` on `source` over a second or more, the first steps (allocation, page faults) not counted, and what
+/// products round to. The network is `start`, or a fresh one.
+pub(super) fn speed(
     recipe: &Recipe,
     shape: Shape,
     classes: usize,
     start: Option<Net>,
     (task, source): (&dyn Task<Net>, &mut dyn Source),
     context: &Context,
-) -> Result<f64, Error> {
+) -> Result<(f64, Precision), Error> {
     let device = &context.device.device;
     let net = match start {
         Some(net) => net,
@@ -64,12 +65,13 @@ pub(super) fn images_per_second(
     };
     let outcome = ::train::train(net, setup, &mut observer)?;
     let skip = marks.len() / 4;
-    match (marks.get(skip), marks.last()) {
+    let images_per_second = match (marks.get(skip), marks.last()) {
         (Some(first), Some(last)) if last.1 > first.1 => {
-            Ok((last.1 - first.1) as f64 / (last.0 - first.0).as_secs_f64().max(1e-9))
+            (last.1 - first.1) as f64 / (last.0 - first.0).as_secs_f64().max(1e-9)
         }
-        _ => Ok(outcome.state.images as f64 / outcome.state.seconds.max(1e-9)),
-    }
+        _ => outcome.state.images as f64 / outcome.state.seconds.max(1e-9),
+    };
+    Ok((images_per_second, outcome.precision))
 }
 
 /// Batches of noise in place of data.

@@ -108,21 +108,9 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     let premetric = perceptual::of(recipe, shape, &context.device)?;
     let task = taught::task(recipe, classes, None, premetric, None, None);
     let mut source = measure::Noise::of(recipe, shape, classes)?;
-    let images_per_second = measure::images_per_second(
-        recipe,
-        shape,
-        classes,
-        beneath.map(|beneath| beneath.net),
-        (&*task, &mut source),
-        context,
-    )?;
-    Ok(PlanReport::of(
-        recipe,
-        (samples, shape, classes),
-        (&need, cost.forward_flops_per_sample),
-        images_per_second,
-        context,
-    ))
+    let speed =
+        measure::speed(recipe, shape, classes, beneath.map(|beneath| beneath.net), (&*task, &mut source), context)?;
+    Ok(PlanReport::of(recipe, (samples, shape, classes), (&need, cost.forward_flops_per_sample), speed, context))
 }
 
 impl PlanReport {
@@ -131,7 +119,7 @@ impl PlanReport {
         recipe: &Recipe,
         (samples, shape, classes): (usize, Shape, usize),
         (need, forward_flops): (&Need, u64),
-        images_per_second: f64,
+        (images_per_second, precision): (f64, Precision),
         context: &Context,
     ) -> Self {
         let config = &recipe.train;
@@ -149,8 +137,8 @@ impl PlanReport {
             state_bytes: need.state,
             activation_bytes: need.activations.saturating_add(need.rendering),
             peak_bytes: if context.device.name == "cpu" { Memory::now().peak } else { 0 },
-            precision: match config.precision.is_native_on(&context.device.device) {
-                true => config.precision,
+            precision: match precision.is_native_on(&context.device.device) {
+                true => precision,
                 false => Precision::F32,
             },
             images_per_second,

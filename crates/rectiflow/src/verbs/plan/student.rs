@@ -2,7 +2,7 @@
 
 use super::{
     PairsPlan, PlanReport,
-    measure::{Noise, Repeat, images_per_second},
+    measure::{Noise, Repeat, speed},
 };
 use crate::{
     Context, Error, Model, Recipe,
@@ -62,9 +62,9 @@ pub fn plan_student(
         guidance: recipe.pairs.guidance.clone(),
     });
     let task = taught::task(recipe, classes, taught, premetric, None, None);
-    let speed = images_per_second(recipe, shape, classes, first, (&*task, &mut *source), context)?;
+    let measured = speed(recipe, shape, classes, first, (&*task, &mut *source), context)?;
     let report =
-        PlanReport::of(recipe, (samples, shape, classes), (&need, cost.forward_flops_per_sample), speed, context);
+        PlanReport::of(recipe, (samples, shape, classes), (&need, cost.forward_flops_per_sample), measured, context);
     Ok(PlanReport { pairs: made, ..report })
 }
 
