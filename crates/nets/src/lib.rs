@@ -62,7 +62,7 @@ pub use dinov2::{Dinov2, Dinov2Config};
 pub use dit::{Dit, DitConfig, Positions};
 pub use error::NetsError;
 pub use flow_sep::FlowSep;
-pub use flux::{Flux, FluxConfig};
+pub use flux::{Flux, FluxConfig, QwenImageConfig};
 pub use init::Init;
 pub use lora::LoraConfig;
 pub use mlp::{Mlp, MlpConfig};
@@ -89,5 +89,5 @@ pub fn papers() -> Vec<base::Paper> {
         [base::paper::DDPM, unet::ADM, dit::DIT, base::paper::SD3, shape::TRIPOSG, triflow::TRIFLOW, flux::FLUX];
     let parts = [shape::SWITCH];
     let encoders = [dinov2::DINOV2, lora::LORA, text::MINILM, text::SENTENCES];
-    networks.into_iter().chain(parts).chain(encoders).chain([wan::WAN, z_image::Z_IMAGE]).collect()
+    networks.into_iter().chain(parts).chain(encoders).chain([wan::WAN, z_image::Z_IMAGE, flux::QWEN_IMAGE]).collect()
 }

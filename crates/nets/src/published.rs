@@ -13,6 +13,9 @@ pub trait Published: Default + Serialize + DeserializeOwned {
     /// Keys that say nothing about the network's answer: training, storage, other libraries' habits.
     const IDLE: &'static [&'static str];
 
+    /// The table within the file that has the keys, where there is one: of models that also read pictures, what concerns text.
+    const WITHIN: Option<&'static str> = None;
+
     /// Refuses sizes and settings that cannot be built.
     ///
     /// # Errors
@@ -27,6 +30,9 @@ pub trait Published: Default + Serialize + DeserializeOwned {
 pub fn read<T: Published>(json: &[u8]) -> Result<(T, Vec<String>), NetsError> {
     let bad = |error: serde_json::Error| NetsError::config(error.to_string());
     let mut given: Map<String, Value> = serde_json::from_slice(json).map_err(bad)?;
+    if let Some(Value::Object(inner)) = T::WITHIN.and_then(|key| given.remove(key)) {
+        given = inner;
+    }
     // None is how these libraries write "not this part", and none of the structs here has such a part by default.
     given.retain(|key, value| !key.starts_with('_') && !value.is_null());
     let known = match serde_json::to_value(T::default()).map_err(bad)? {

@@ -1,4 +1,4 @@
-//! Configuration of Wan's autoencoder under the names of diffusers' `AutoencoderKLWan`.
+//! Configuration of Wan's autoencoder under the names of diffusers' `AutoencoderKLWan`, and `AutoencoderKLQwenImage`, which is the same network.
 
 use super::ClipCodec;
 use crate::NetsError;
@@ -30,7 +30,8 @@ pub struct ClipCodecConfig {
     pub attn_scales: Vec<f64>,
     /// Whether frames are halved together with images, from fine to coarse. (Spelled as in released files.)
     pub temperal_downsample: Vec<bool>,
-    /// Channels of a frame.
+    /// Channels of a frame; Qwen-Image's files call it `input_channels`.
+    #[serde(alias = "input_channels")]
     pub in_channels: usize,
     /// Channels of a decoded frame.
     pub out_channels: usize,
@@ -71,8 +72,9 @@ impl Default for ClipCodecConfig {
 }
 
 impl Published for ClipCodecConfig {
-    // Both follow from the levels.
-    const IDLE: &'static [&'static str] = &["dropout", "scale_factor_spatial", "scale_factor_temporal"];
+    // Both factors follow from the levels; `input_channels` is another name.
+    const IDLE: &'static [&'static str] =
+        &["dropout", "input_channels", "scale_factor_spatial", "scale_factor_temporal"];
 
     fn check(&self) -> Result<(), NetsError> {
         for (name, value) in [

@@ -4,17 +4,19 @@
 //! Tensor names are diffusers'.
 
 mod config;
+mod qwen_image;
 mod single;
 
 pub use config::FluxConfig;
+pub use qwen_image::{QWEN_IMAGE, QwenImageConfig};
 pub use single::{SingleAttention, SingleBlock};
 
 use crate::init::{Init, Weights};
-use crate::layers::{Linear, layer_norm};
+use crate::layers::{Linear, RmsNorm, layer_norm};
 use crate::mmdit::joint::{Sizes, Told, again};
 use crate::mmdit::{JointBlock, Modulation, TimeText};
 use crate::rotary::rotation;
-use base::{Pass, Taps, Tensor};
+use base::{Bool, Pass, Taps, Tensor};
 use burn::module::Module;
 
 /// FLUX.
@@ -26,6 +28,8 @@ pub const FLUX: base::Paper =
 pub struct Flux {
     /// Packed pixels to features.
     pub x_embedder: Linear,
+    /// Normalises text tokens (Qwen-Image).
+    pub txt_norm: Option<RmsNorm>,
     /// Text tokens to features.
     pub context_embedder: Linear,
     /// Noise fraction, guidance and pooled text.
@@ -39,6 +43,8 @@ pub struct Flux {
     /// Features to packed pixels.
     pub proj_out: Linear,
     axes: [usize; 3],
+    /// Whether places are counted from the image's middle, and those of text from its side (Qwen-Image).
+    centred: bool,
 }
 
 impl Flux {
@@ -52,6 +58,7 @@ impl Flux {
         let (pooled, guided) = (config.pooled_projection_dim, config.guidance_embeds);
         Self {
             x_embedder: linear("x_embedder", config.in_channels, d),
+            txt_norm: None,
             context_embedder: linear("context_embedder", config.joint_attention_dim, d),
             time_text_embed: TimeText::new(&init.child("time_text_embed"), pooled, d, guided),
             transformer_blocks: (0..config.num_layers).map(joint).collect(),
@@ -59,6 +66,7 @@ impl Flux {
             norm_out: Modulation::new(&init.child("norm_out"), d, 2),
             proj_out: linear("proj_out", d, config.in_channels),
             axes: config.axes_dims_rope,
+            centred: false,
         }
     }
 
@@ -80,17 +88,18 @@ impl Flux {
         taps: Option<&Taps>,
     ) -> Tensor<4> {
         let pass = taps.map_or(Pass::Infer, |taps| Pass::Tapped(taps.clone()));
-        self.pass(x, sigma, guidance, pooled, tokens, &pass)
+        self.pass(x, sigma, guidance, pooled, (tokens, None), &pass)
     }
 
-    /// The same in any pass; a training one may have its blocks run again for the gradient.
+    /// The same in any pass; a training one may have its blocks run again for the gradient, all text tokens real. Text tokens are those that
+    /// `real` `[b m]` has, all without.
     pub(crate) fn pass(
         &self,
         x: Tensor<4>,
         sigma: Tensor<1>,
         guidance: Option<Tensor<1>>,
         pooled: Tensor<2>,
-        tokens: Tensor<3>,
+        (tokens, real): (Tensor<3>, Option<Tensor<2, Bool>>),
         pass: &Pass,
     ) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
@@ -98,14 +107,17 @@ impl Flux {
         let packed = pack(x);
         let (n, m) = (packed.dims()[1], tokens.dims()[1]);
         // Multiplied before the sinusoids' frequencies, as the reference does: at 3500 rad the order is a digit of f32.
-        let embedder = &self.time_text_embed.timestep_embedder;
-        let mut embedding = embedder.forward(sigma * 1000.0) + self.time_text_embed.text_embedder.forward(pooled);
-        if let (Some(embedder), Some(guidance)) = (&self.time_text_embed.guidance_embedder, guidance) {
-            embedding = embedding + embedder.forward(guidance * 1000.0);
-        }
-        let embedding = kernels::silu(embedding); // every modulation reads it through SiLU
-        let turn = rotation(places(m, [h / 2, w / 2]), self.axes, 10_000.0, &device);
+        let guidance = guidance.map(|guidance| guidance * 1000.0);
+        let embedding = self.time_text_embed.told(sigma * 1000.0, guidance, pooled);
+        let turn = match self.centred {
+            false => rotation(places(m, [h / 2, w / 2]), self.axes, 10_000.0, &device),
+            true => rotation(qwen_image::places(m, [h / 2, w / 2]), self.axes, 10_000.0, &device),
+        };
         let mut image = self.x_embedder.forward(packed);
+        let tokens = match &self.txt_norm {
+            Some(norm) => norm.forward(tokens),
+            None => tokens,
+        };
         let mut text = self.context_embedder.forward(tokens);
         let shown = |number: usize| pass.taps().map(|taps| (number, taps));
         for (i, block) in self.transformer_blocks.iter().enumerate() {
@@ -113,7 +125,7 @@ impl Flux {
                 (image, text) = again(block, image, text, &embedding, pass, Some(&turn));
                 continue;
             }
-            let told = Told { turn: Some(&turn), taps: shown(i), ..Told::default() };
+            let told = Told { turn: Some(&turn), mask: real.as_ref(), taps: shown(i) };
             (image, text) = block.forward(image, text, &embedding, told);
         }
         let mut both = Tensor::cat(vec![text, image], 1);

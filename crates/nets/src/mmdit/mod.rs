@@ -52,18 +52,37 @@ pub struct TimeText {
     pub timestep_embedder: TimeEmbedding,
     /// Of the guidance scale that was distilled into the network.
     pub guidance_embedder: Option<TimeEmbedding>,
-    /// Of the pooled text.
-    pub text_embedder: VectorEmbedding,
+    /// Of the pooled text, where the network reads one.
+    pub text_embedder: Option<VectorEmbedding>,
 }
 
 impl TimeText {
+    /// A pooled text of 0 features is none.
     pub(crate) fn new(init: &Init, pooled: usize, width: usize, guided: bool) -> Self {
+        let text = || VectorEmbedding::new(&init.child("text_embedder"), pooled, width);
         let times = |name| TimeEmbedding::new(&init.child(name), TIME_FEATURES, width, 1.0, [Weights::Normal(0.02); 2]);
         Self {
             timestep_embedder: times("timestep_embedder"),
             guidance_embedder: guided.then(|| times("guidance_embedder")),
-            text_embedder: VectorEmbedding::new(&init.child("text_embedder"), pooled, width),
+            text_embedder: (pooled > 0).then(text),
         }
+    }
+
+    /// Features of the pooled text; 0 where there is none.
+    pub(crate) fn pooled(&self) -> usize {
+        self.text_embedder.as_ref().map_or(0, |embedder| embedder.linear_1.weight.lazy_shape()[1])
+    }
+
+    /// The sum of what is told `[b width]`, activated as every modulation reads it; parts that the network does not read are passed over.
+    pub(crate) fn told(&self, time: Tensor<1>, guidance: Option<Tensor<1>>, pooled: Tensor<2>) -> Tensor<2> {
+        let mut all = self.timestep_embedder.forward(time);
+        if let Some(embedder) = &self.text_embedder {
+            all = all + embedder.forward(pooled);
+        }
+        if let (Some(embedder), Some(guidance)) = (&self.guidance_embedder, guidance) {
+            all = all + embedder.forward(guidance);
+        }
+        kernels::silu(all)
     }
 }
 
@@ -156,9 +175,7 @@ impl Mmdit {
         let patches = self.pos_embed.proj.forward(x); // [b d rows columns]
         let [b, d, rows, columns] = patches.dims();
         let mut image = patches.reshape([b, d, rows * columns]).swap_dims(1, 2) + self.positions(rows, columns);
-        let embedding = self.time_text_embed.timestep_embedder.forward(timestep)
-            + self.time_text_embed.text_embedder.forward(pooled);
-        let embedding = kernels::silu(embedding); // every modulation reads it through SiLU
+        let embedding = self.time_text_embed.told(timestep, None, pooled);
         let mut text = self.context_embedder.forward(tokens);
         for (i, block) in self.transformer_blocks.iter().enumerate() {
             if pass.recomputes() {

@@ -4,7 +4,8 @@
 //! Stable Diffusion 3 (Esser et al., 2024, arXiv 2403.03206) and FLUX.1 count the noise and point away from the data; InstaFlow (Liu et
 //! al., 2023, arXiv 2309.06380) counts the noise and points to the data; Stable Diffusion (Rombach et al., 2022, arXiv 2112.10752) counts
 //! training steps and says what its own parameterization calls it. Wan (Wan Team, 2025, arXiv 2503.20314) counts the noise and points away
-//! from the data; Z-Image (Z-Image Team, 2025, arXiv 2511.22699) counts and points like this project. Here their times and signs end, for training and drawing alike.
+//! from the data; Z-Image (Z-Image Team, 2025, arXiv 2511.22699) counts and points like this project, Qwen-Image (Wu
+//! et al., 2025, arXiv 2508.02324) like FLUX. Here their times and signs end, for training and drawing alike.
 
 mod config;
 mod cost;
@@ -37,6 +38,7 @@ enum Kind {
     Unet(TextUnet),
     Wan(Wan),
     ZImage(ZImage),
+    QwenImage(Flux),
 }
 
 impl Released {
@@ -65,6 +67,11 @@ impl Released {
         Self { kind: Kind::ZImage(net), steps: None, guidance: 1.0, frames: 1 }
     }
 
+    /// Qwen-Image.
+    pub fn qwen_image(net: Flux) -> Self {
+        Self { kind: Kind::QwenImage(net), steps: None, guidance: 1.0, frames: 1 }
+    }
+
     /// What the network says at latents `[b c h w]`: a velocity towards the data, or a diffusion's own output. `noise(s, o)` are the noise
     /// fractions `1 - t` of its rows times `s` plus `o`, not below zero, `[b]`; whoever knows the times in f64 rounds them there. Nothing
     /// said is zeros. Blocks in `skip` are passed over (Stable Diffusion 3).
@@ -83,14 +90,15 @@ impl Released {
         let tokens = |width: usize| tokens.unwrap_or_else(|| Tensor::zeros([b, 1, width], &device));
         match &self.kind {
             Kind::Mmdit(net) => {
-                let vector = vector(width_of(&net.time_text_embed.text_embedder.linear_1));
+                let vector = vector(net.time_text_embed.pooled());
                 net.pass(x, noise(1000.0, 0.0), vector, tokens(width_of(&net.context_embedder)), skip, pass).neg()
             }
             Kind::Flux(net) => {
-                let vector = vector(width_of(&net.time_text_embed.text_embedder.linear_1));
+                let vector = vector(net.time_text_embed.pooled());
                 let told = || condition.guidance.clone().unwrap_or_else(|| Tensor::full([b], self.guidance, &device));
                 let guidance = net.guided().then(told);
-                net.pass(x, noise(1.0, 0.0), guidance, vector, tokens(width_of(&net.context_embedder)), pass).neg()
+                net.pass(x, noise(1.0, 0.0), guidance, vector, (tokens(width_of(&net.context_embedder)), None), pass)
+                    .neg()
             }
             Kind::Unet(net) => {
                 let tokens = tokens(net.text_width());
@@ -100,6 +108,13 @@ impl Released {
                     Some(steps) => noise(steps as f64, -1.0),
                 };
                 net.pass(x, time, tokens, pass)
+            }
+            Kind::QwenImage(net) => {
+                let tokens = tokens(width_of(&net.context_embedder));
+                let heard = real.map(|tokens| tokens.mask.clone());
+                // Where all are real nobody need be asked who is.
+                let heard = heard.filter(|mask| lengths(mask).iter().any(|length| *length != tokens.dims()[1]));
+                net.pass(x, noise(1.0, 0.0), None, vector(1), (tokens, heard), pass).neg() // no vector is read
             }
             Kind::ZImage(net) => {
                 let real = real.map_or_else(|| vec![0; b], |tokens| lengths(&tokens.mask));
@@ -120,6 +135,7 @@ impl Released {
             Kind::Mmdit(net) => net.transformer_blocks.len(),
             Kind::Flux(net) => net.transformer_blocks.len() + net.single_transformer_blocks.len(),
             Kind::Unet(net) => net.attentions(),
+            Kind::QwenImage(net) => net.transformer_blocks.len(),
             Kind::ZImage(net) => net.layers.len(),
             Kind::Wan(_) => 0, // nobody looks at them yet
         }

@@ -1,12 +1,13 @@
-//! Qwen3 as a reader of prompts (Qwen Team, 2025, arXiv 2505.09388, sec. 2): a causal transformer over byte pairs, whose states on the way
-//! are what networks hear.
+//! Qwen as a reader of prompts: a causal transformer over byte pairs, whose states on the way are what networks hear.
 //!
-//! Normalised by root mean squares before each part, queries and keys once more, several heads of queries to one of keys and values,
-//! rotary positions whose pairs are the halves of a head.
+//! Qwen3 (Qwen Team, 2025, arXiv 2505.09388, sec. 2), and Qwen2.5 as it stands in Qwen2.5-VL (arXiv 2502.13923), asked about text alone: its
+//! three axes of positions are one there. Normalised by root mean squares before each part, several heads of queries to one of keys and
+//! values, rotary positions whose pairs are the halves of a head; Qwen3 normalises queries and keys once more, Qwen2.5 has biases instead.
 
 use crate::NetsError;
 use crate::init::{Init, Weights};
 use crate::layers::{Linear, RmsNorm, SwiGlu, Table, apart, biased_attention};
+use crate::mmdit::joint::in_heads;
 use crate::net::positive;
 use crate::published::{Published, only};
 use crate::rotary::{Rotation, rotation};
@@ -32,8 +33,8 @@ pub struct QwenConfig {
     pub num_attention_heads: usize,
     /// Heads of keys and values, which divide those.
     pub num_key_value_heads: usize,
-    /// Features of a head.
-    pub head_dim: usize,
+    /// Features of a head; 128, or of Qwen2.5 as many as the heads divide the token's into.
+    pub head_dim: Option<usize>,
     /// Tokens of a text at most.
     pub max_position_embeddings: usize,
     /// Activation; SiLU.
@@ -44,8 +45,12 @@ pub struct QwenConfig {
     pub rope_theta: Option<f64>,
     /// How newer ones say it.
     pub rope_parameters: Option<Rope>,
-    /// Whether queries, keys and values have biases; they have none.
+    /// The same in older files of Qwen2.5-VL, for positions along three axes, which are one for text.
+    pub rope_scaling: Option<Scaling>,
+    /// Whether queries, keys and values have biases; Qwen3's have none.
     pub attention_bias: bool,
+    /// `qwen3`, or `qwen2_5_vl` and its text part.
+    pub model_type: String,
     /// Whether tokens hear those near them alone; they hear all before.
     pub use_sliding_window: bool,
 }
@@ -58,6 +63,17 @@ pub struct Rope {
     pub rope_theta: f64,
     /// `default`, the one that is built here.
     pub rope_type: String,
+    /// Features for each of three axes, which are one for text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mrope_section: Option<Vec<usize>>,
+}
+
+/// How older files say what turns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scaling {
+    /// `default` or `mrope`.
+    #[serde(alias = "type")]
+    pub rope_type: String,
 }
 
 impl Default for QwenConfig {
@@ -69,13 +85,15 @@ impl Default for QwenConfig {
             num_hidden_layers: 32,
             num_attention_heads: 32,
             num_key_value_heads: 32,
-            head_dim: 128,
+            head_dim: None,
             max_position_embeddings: 32_768,
             hidden_act: "silu".into(),
             rms_norm_eps: 1e-6,
             rope_theta: None,
             rope_parameters: None,
+            rope_scaling: None,
             attention_bias: false,
+            model_type: "qwen3".into(),
             use_sliding_window: false,
         }
     }
@@ -89,16 +107,23 @@ impl Published for QwenConfig {
         "dtype",
         "eos_token_id",
         "initializer_range",
+        "image_token_id",
         "layer_types", // follows from use_sliding_window
         "max_window_layers",
-        "model_type",
         "pad_token_id",
         "sliding_window",
         "tie_word_embeddings", // the last layer speaks, and nobody asks it to
         "torch_dtype",
         "transformers_version",
         "use_cache",
+        "video_token_id",
+        "vision_config", // nobody shows it pictures here
+        "vision_end_token_id",
+        "vision_start_token_id",
+        "vision_token_id",
     ];
+
+    const WITHIN: Option<&'static str> = Some("text_config");
 
     fn check(&self) -> Result<(), NetsError> {
         for (name, value) in [
@@ -108,20 +133,24 @@ impl Published for QwenConfig {
             ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("num_key_value_heads", self.num_key_value_heads),
-            ("head_dim", self.head_dim),
+            ("head_dim", self.head()),
             ("max_position_embeddings", self.max_position_embeddings),
         ] {
             positive(name, value)?;
         }
         let (heads, shared) = (self.num_attention_heads, self.num_key_value_heads);
-        if !heads.is_multiple_of(shared) || !self.head_dim.is_multiple_of(2) {
+        if !heads.is_multiple_of(shared) || !self.head().is_multiple_of(2) {
             return Err(NetsError::config(format!(
                 "num_key_value_heads is {shared} and head_dim {}; the first must divide num_attention_heads ({heads}), the second be even",
-                self.head_dim
+                self.head()
             )));
         }
         only("hidden_act", &self.hidden_act.as_str(), &["silu"])?;
         only("attention_bias", &self.attention_bias, &[false])?;
+        only("model_type", &self.model_type.as_str(), &["qwen3", "qwen2_5_vl", "qwen2_5_vl_text"])?;
+        if let Some(scaling) = &self.rope_scaling {
+            only("rope_scaling.rope_type", &scaling.rope_type.as_str(), &["default", "mrope"])?;
+        }
         only("use_sliding_window", &self.use_sliding_window, &[false])?;
         if let Some(rope) = &self.rope_parameters {
             only("rope_parameters.rope_type", &rope.rope_type.as_str(), &["default"])?;
@@ -136,6 +165,16 @@ impl Published for QwenConfig {
 }
 
 impl QwenConfig {
+    /// Whether queries, keys and values have biases and no normalisation.
+    fn biased(&self) -> bool {
+        self.model_type != "qwen3"
+    }
+
+    fn head(&self) -> usize {
+        let divided = self.hidden_size.checked_div(self.num_attention_heads).unwrap_or(0);
+        self.head_dim.unwrap_or(if self.biased() { divided } else { 128 })
+    }
+
     fn base(&self) -> f64 {
         self.rope_parameters.as_ref().map(|rope| rope.rope_theta).or(self.rope_theta).unwrap_or(10_000.0)
     }
@@ -149,15 +188,19 @@ impl QwenConfig {
         Ok(Qwen::new(self, &Init::declared(device)))
     }
 
-    /// The reader with the weights of `source`, under transformers' names with or without `model.` before them; the layer that would
-    /// write is left out.
+    /// The reader with the weights of `source`, under transformers' names with or without `model.` or `model.language_model.` before them;
+    /// the layer that would write is left out, and what would see.
     ///
     /// # Errors
     /// If [`check`](Published::check) fails; tensors that are missing, unexpected or of another shape, each by name.
     pub fn load<S: TensorSource + ?Sized>(&self, source: &S, device: &Device) -> Result<Qwen, NetsError> {
-        let renamed = Renamed::new(source, |theirs| match theirs.strip_prefix("model.").unwrap_or(theirs) {
-            "lm_head.weight" => Vec::new(),
-            name => vec![(ours(name), Part::Whole)],
+        let renamed = Renamed::new(source, |theirs| {
+            let name = theirs.strip_prefix("model.").unwrap_or(theirs);
+            match name.strip_prefix("language_model.").unwrap_or(name) {
+                "lm_head.weight" => Vec::new(),
+                name if name.starts_with("visual.") => Vec::new(),
+                name => vec![(ours(name), Part::Whole)],
+            }
         })?;
         load(self.declare(device)?, &renamed, Strict::Exact)
     }
@@ -181,10 +224,10 @@ pub struct SharedAttention {
     pub v_proj: Linear,
     /// Heads back to features.
     pub o_proj: Linear,
-    /// Normalises queries.
-    pub q_norm: RmsNorm,
-    /// Normalises keys.
-    pub k_norm: RmsNorm,
+    /// Normalises queries (Qwen3).
+    pub q_norm: Option<RmsNorm>,
+    /// Normalises keys (Qwen3).
+    pub k_norm: Option<RmsNorm>,
 }
 
 /// One layer.
@@ -210,15 +253,17 @@ pub struct Qwen {
     /// After the last.
     pub norm: RmsNorm,
     heads: [usize; 2],
+    head: usize,
     base: f64,
 }
 
 impl Qwen {
     fn new(config: &QwenConfig, init: &Init) -> Self {
-        let (d, head) = (config.hidden_size, config.head_dim);
+        let (d, head, biased) = (config.hidden_size, config.head(), config.biased());
         let [wide, narrow] = [config.num_attention_heads, config.num_key_value_heads].map(|heads| heads * head);
-        let linear = |init: &Init, name: &str, input, output| {
-            Linear::without_bias(&init.child(name), input, output, Weights::Normal(0.02))
+        let linear = |init: &Init, name: &str, input, output| match biased && name != "o_proj" {
+            true => Linear::new(&init.child(name), input, output, Weights::Normal(0.02)),
+            false => Linear::without_bias(&init.child(name), input, output, Weights::Normal(0.02)),
         };
         let norm =
             |init: &Init, name: &str, size| RmsNorm::new(&init.child(name), size).with_epsilon(config.rms_norm_eps);
@@ -231,8 +276,8 @@ impl Qwen {
                     k_proj: linear(&attention, "k_proj", d, narrow),
                     v_proj: linear(&attention, "v_proj", d, narrow),
                     o_proj: linear(&attention, "o_proj", wide, d),
-                    q_norm: norm(&attention, "q_norm", head),
-                    k_norm: norm(&attention, "k_norm", head),
+                    q_norm: (!biased).then(|| norm(&attention, "q_norm", head)),
+                    k_norm: (!biased).then(|| norm(&attention, "k_norm", head)),
                 },
                 mlp: SwiGlu::new(&init.child("mlp"), d, config.intermediate_size),
                 input_layernorm: norm(&init, "input_layernorm", d),
@@ -244,6 +289,7 @@ impl Qwen {
             layers: (0..config.num_hidden_layers).map(layer).collect(),
             norm: norm(init, "norm", d),
             heads: [config.num_attention_heads, config.num_key_value_heads],
+            head,
             base: config.base(),
         }
     }
@@ -258,31 +304,30 @@ impl Qwen {
         self.layers.len()
     }
 
-    /// Reads one text's ids, below [`vocabulary`](Self::vocabulary): its tokens' states after the first `layers` of them, without the last
-    /// normalisation, `[1 n d]`.
-    pub fn read(&self, ids: &[i64], layers: usize, device: &Device) -> Tensor<3> {
+    /// Reads one text's ids, below [`vocabulary`](Self::vocabulary): its tokens' states `[1 n d]` before the last `early` layers and without the
+    /// last normalisation; with 0 they are the last layer's with it.
+    pub fn read(&self, ids: &[i64], early: usize, device: &Device) -> Tensor<3> {
         let n = ids.len();
         let words = self.embed_tokens.forward(Tensor::from_data(TensorData::new(ids.to_vec(), [n]), device));
         let mut x = words.unsqueeze_dim::<3>(0); // [1 n d]
         let bias = causal(n, device);
-        let head = self.layers.first().map_or(0, |layer| layer.self_attn.q_norm.weight.lazy_shape()[0]);
-        let turn = rotation((0..n).map(|i| [i as f64]), [head], self.base, device);
-        for layer in self.layers.iter().take(layers) {
+        let turn = rotation((0..n).map(|i| [i as f64]), [self.head], self.base, device);
+        for layer in self.layers.iter().take(self.depth().saturating_sub(early)) {
             x = self.layer(layer, x, &bias, &turn);
         }
-        x
+        if early == 0 { self.norm.forward(x) } else { x }
     }
 
     fn layer(&self, layer: &QwenLayer, x: Tensor<3>, bias: &Tensor<4>, turn: &Rotation) -> Tensor<3> {
         let QwenLayer { self_attn, mlp, input_layernorm, post_attention_layernorm } = layer;
         let [heads, shared] = self.heads;
         let y = input_layernorm.forward(x.clone());
-        let at_place = |linear: &Linear, norm: &RmsNorm, heads: usize| {
-            let y = neighbours(norm.forward(apart(linear.forward(y.clone()), heads)));
+        let at_place = |linear: &Linear, norm: Option<&RmsNorm>, heads: usize| {
+            let y = neighbours(in_heads(linear.forward(y.clone()), norm, heads));
             kernels::rotary(y, turn.0.clone(), turn.1.clone())
         };
-        let q = at_place(&self_attn.q_proj, &self_attn.q_norm, heads);
-        let k = at_place(&self_attn.k_proj, &self_attn.k_norm, shared);
+        let q = at_place(&self_attn.q_proj, self_attn.q_norm.as_ref(), heads);
+        let k = at_place(&self_attn.k_proj, self_attn.k_norm.as_ref(), shared);
         let v = apart(self_attn.v_proj.forward(y.clone()), shared);
         let scale = (q.dims()[3] as f64).powf(-0.5);
         let y = biased_attention(q, each(k, heads / shared), each(v, heads / shared), scale, bias.clone());

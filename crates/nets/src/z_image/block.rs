@@ -20,6 +20,8 @@ pub(super) struct Seats<'a> {
     pub turns: &'a [Rotation],
     /// Which tokens are there, `[b n]`; all where absent.
     pub mask: Option<&'a Tensor<2, Bool>>,
+    /// How many of them are the image's, which stand first.
+    pub image: usize,
 }
 
 /// Attention of all tokens to all, without biases.
@@ -57,7 +59,10 @@ impl ZImageAttention {
 
     fn forward(&self, x: Tensor<3>, seats: Seats, taps: Option<(usize, &Taps)>) -> Tensor<3> {
         let of_tokens = [&self.to_q, &self.to_k, &self.to_v].map(|layer| layer.forward(x.clone()));
-        let [q, k, v] = shown(of_tokens, taps);
+        let [q, k, v] = match taps {
+            None => of_tokens,
+            Some(taps) => image_shown(of_tokens, seats.image, taps),
+        };
         let at_place = |x: Tensor<4>| match seats.turns {
             [one] => turned(x, Some(one)),
             each => {
@@ -70,6 +75,16 @@ impl ZImageAttention {
         let v = in_heads(v, None, self.heads);
         self.to_out.forward(kernels::join_heads(kernels::attention(q, k, v, seats.mask.cloned())))
     }
+}
+
+/// Features of all tokens of which those of the image, the first so many, are shown: texts that are laid beside each other have other numbers
+/// of tokens.
+fn image_shown(of_tokens: [Tensor<3>; 3], image: usize, taps: (usize, &Taps)) -> [Tensor<3>; 3] {
+    let all = of_tokens[0].dims()[1];
+    let of_text = of_tokens.each_ref().map(|x| x.clone().narrow(1, image, all - image));
+    let [q, k, v] = shown(of_tokens.map(|x| x.narrow(1, 0, image)), Some(taps));
+    let [text_q, text_k, text_v] = of_text;
+    [(q, text_q), (k, text_k), (v, text_v)].map(|(image, text)| Tensor::cat(vec![image, text], 1))
 }
 
 /// One block.

@@ -90,7 +90,8 @@ impl ZImage {
     }
 
     /// Latents `[b c h w]` at times `[b]`, 0 at the noise, and text tokens `[b m e]`, of which the first `real[i]` of sample `i` are
-    /// real, to data minus noise, `[b c h w]`. `taps` are shown all tokens' features, the image's first, in every block of both.
+    /// real, to data minus noise, `[b c h w]`. `taps` are shown the image's features, those that fill its last row
+    /// among them, in every block of both.
     pub fn forward(
         &self,
         x: Tensor<4>,
@@ -124,15 +125,15 @@ impl ZImage {
         let mask = |which: usize| masks.as_ref().map(|masks| &masks[which]);
         let mut image = image;
         for block in &self.noise_refiner {
-            image = block.forward(image, &embedding, Seats { turns: &of_image, mask: None }, None);
+            image = block.forward(image, &embedding, Seats { turns: &of_image, mask: None, image: all }, None);
         }
         let mut text = text;
         for block in &self.context_refiner {
-            text = block.forward(text, &embedding, Seats { turns: &of_text, mask: mask(0) }, None);
+            text = block.forward(text, &embedding, Seats { turns: &of_text, mask: mask(0), image: 0 }, None);
         }
         let mut both = Tensor::cat(vec![image, text], 1);
         for (i, block) in self.layers.iter().enumerate() {
-            let seats = Seats { turns: &turns, mask: mask(1) };
+            let seats = Seats { turns: &turns, mask: mask(1), image: all };
             both = block.forward(both, &embedding, seats, taps.map(|taps| (i, taps)));
         }
         let [scale] = self.norm_out.parts(&kernels::silu(embedding));

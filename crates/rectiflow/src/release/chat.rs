@@ -1,15 +1,30 @@
-//! Prompts as Qwen3 reads them for a network: as what a user says in a chat, the answer about to begin. What is heard is on its mind before
-//! its last layer, one state to a token, as many as the text has.
+//! Prompts as Qwen reads them for a network: as what a user says in a chat, the answer about to begin. What is heard is on its mind, one state
+//! to a token, as many as the text has.
 
-use super::{Release, folder::at, text::vocabulary};
+use super::{Family, Release, folder::at, text::vocabulary};
 use crate::{Context, Error};
 use base::Tensor;
 use nets::text::QwenConfig;
 
-/// What its library calls it; the second also writes, which nobody asks of it here.
-pub(super) const CLASSES: [&str; 2] = ["Qwen3Model", "Qwen3ForCausalLM"];
+/// What its library calls it; those behind the first also write and see, which nobody asks of them here.
+pub(super) const CLASSES: [&str; 3] = ["Qwen3Model", "Qwen3ForCausalLM", "Qwen2_5_VLForConditionalGeneration"];
 const WORDS: [&str; 2] = ["Qwen2Tokenizer", "Qwen2TokenizerFast"];
-const BEFORE: &str = "<|im_start|>user\n";
+/// How a family's prompts are told: what stands before them, how many tokens nobody hears, and how many layers are not asked.
+struct Manner {
+    before: &'static str,
+    unheard: usize,
+    early: usize,
+}
+
+/// Z-Image (its pipeline in diffusers).
+const PLAIN: Manner = Manner { before: "<|im_start|>user\n", unheard: 0, early: 1 };
+/// Qwen-Image, whose network was trained on prompts behind these words (arXiv 2508.02324, fig. 7); the network does not hear them themselves.
+const DESCRIBED: Manner = Manner {
+    before: "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial relationships of the \
+             objects and background:<|im_end|>\n<|im_start|>user\n",
+    unheard: 34,
+    early: 0,
+};
 const BEHIND: &str = "<|im_end|>\n<|im_start|>assistant\n";
 
 /// States of the texts' tokens `[b m e]`, zeros behind a text's own, and how many those are; at most `length`, what a text has beyond is cut.
@@ -23,6 +38,7 @@ pub(super) fn read(
     context: &mut Context,
 ) -> Result<(Tensor<3>, Vec<usize>), Error> {
     let device = context.device.device.clone();
+    let Manner { before, unheard, early } = if folder.family() == Family::QwenImage { DESCRIBED } else { PLAIN };
     let part = folder.part("text_encoder", &CLASSES)?;
     let settings: QwenConfig = part.config(&mut |line| context.note(line))?;
     let place = folder.files("tokenizer", &WORDS)?;
@@ -37,8 +53,9 @@ pub(super) fn read(
     }
     let mut all = Vec::with_capacity(texts.len());
     for text in texts {
-        let pieces =
-            words.first(&format!("{BEFORE}{text}{BEHIND}"), length, false).map_err(|error| at(&place, error))?;
+        let pieces = words
+            .first(&format!("{before}{text}{BEHIND}"), length + unheard, false)
+            .map_err(|error| at(&place, error))?;
         // What is cut behind the prompt is none of it.
         let cut = pieces.cut.as_ref().and_then(|cut| cut.strip_suffix(BEHIND.trim_end()));
         if let Some(cut) = cut.filter(|cut| !cut.is_empty()) {
@@ -55,13 +72,16 @@ pub(super) fn read(
         all.push(pieces.ids);
     }
     let net = part.weights("model", |stored| settings.load(stored, &device))?;
-    let most = all.iter().map(Vec::len).max().unwrap_or(0);
+    let heard = |ids: &Vec<i64>| ids.len().saturating_sub(unheard);
+    let most = all.iter().map(heard).max().unwrap_or(0);
     let mut states = Vec::with_capacity(all.len());
     for ids in &all {
         context.go_on()?;
-        let state = net.read(ids, net.depth().saturating_sub(1), &device); // [1 n e]
+        let state = net.read(ids, early, &device); // [1 n e]
+        let unheard = unheard.min(ids.len());
+        let state = state.narrow(1, unheard, ids.len() - unheard);
         let [_, n, e] = state.dims();
         states.push(Tensor::cat(vec![state, Tensor::zeros([1, most - n, e], &device)], 1));
     }
-    Ok((Tensor::cat(states, 0), all.iter().map(Vec::len).collect()))
+    Ok((Tensor::cat(states, 0), all.iter().map(heard).collect()))
 }

@@ -43,6 +43,8 @@ pub enum Family {
     Wan,
     /// Z-Image and Z-Image-Turbo.
     ZImage,
+    /// Qwen-Image.
+    QwenImage,
 }
 
 impl Family {
@@ -55,7 +57,13 @@ impl Family {
             Self::StableDiffusion => "Stable Diffusion",
             Self::Wan => "Wan",
             Self::ZImage => "Z-Image",
+            Self::QwenImage => "Qwen-Image",
         }
+    }
+
+    /// What guidance leads away from where nobody says: the empty prompt, which Qwen-Image's authors write as a space.
+    pub fn silence(self) -> &'static str {
+        if self == Self::QwenImage { " " } else { "" }
     }
 
     /// What `model_index.json` calls a model's pipeline.
@@ -74,6 +82,7 @@ impl Family {
             ))),
             "WanPipeline" => Ok(Self::Wan),
             "ZImagePipeline" => Ok(Self::ZImage),
+            "QwenImagePipeline" => Ok(Self::QwenImage),
             "WanImageToVideoPipeline" => Err(Error::Failure(format!(
                 "{}: it draws clips from a picture, which it reads through an encoder that is not built here; Wan's text-to-video models \
                  (WanPipeline) are drawn from",
@@ -85,7 +94,7 @@ impl Family {
             ))),
             other => Err(Error::Failure(format!(
                 "{}: it is a {other}; StableDiffusion3Pipeline, FluxPipeline, StableDiffusionPipeline, RectifiedFlowPipeline, \
-                 WanPipeline and ZImagePipeline can be drawn from",
+                 WanPipeline, ZImagePipeline and QwenImagePipeline can be drawn from",
                 folder.path().join(folder::INDEX).display()
             ))),
         }
@@ -112,6 +121,13 @@ pub(crate) fn weighty(family: Family) -> Vec<(&'static str, &'static [&'static s
     const CLIP: &[&str] = &["CLIPTextModel", "CLIPTextModelWithProjection"];
     const T5: &[&str] = &["T5EncoderModel"];
     const READER: (&str, &[&str], &str) = ("text_encoder", &chat::CLASSES, "model");
+    if family == Family::QwenImage {
+        return vec![
+            ("transformer", &["QwenImageTransformer2DModel"], "diffusion_pytorch_model"),
+            ("vae", &["AutoencoderKLQwenImage"], "diffusion_pytorch_model"),
+            READER,
+        ];
+    }
     if family == Family::ZImage {
         return vec![("transformer", &["ZImageTransformer2DModel"], "diffusion_pytorch_model"), CODEC, READER];
     }
@@ -125,14 +141,14 @@ pub(crate) fn weighty(family: Family) -> Vec<(&'static str, &'static [&'static s
     let network: &[&str] = match family {
         Family::Sd3 => &["SD3Transformer2DModel"],
         Family::Flux => &["FluxTransformer2DModel"],
-        Family::InstaFlow | Family::StableDiffusion | Family::Wan | Family::ZImage => &["UNet2DConditionModel"],
+        _ => &["UNet2DConditionModel"],
     };
     let mut parts =
         vec![(network_of(family), network, "diffusion_pytorch_model"), CODEC, ("text_encoder", CLIP, "model")];
     match family {
         Family::Sd3 => parts.extend([("text_encoder_2", CLIP, "model"), ("text_encoder_3", T5, "model")]),
         Family::Flux => parts.push(("text_encoder_2", T5, "model")),
-        Family::InstaFlow | Family::StableDiffusion | Family::Wan | Family::ZImage => {}
+        _ => {}
     }
     parts
 }

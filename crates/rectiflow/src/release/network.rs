@@ -41,11 +41,12 @@ pub(crate) fn sizes(model: &Release, note: &mut dyn FnMut(String)) -> Result<(Pa
             let sizes = Sizes::Unet(Box::new(part.config(note)?));
             (part, sizes, Some(diffusion))
         }
-        Family::ZImage => {
+        Family::ZImage | Family::QwenImage => {
             return Err(Error::Usage(format!(
-                "{}: Z-Image is drawn from (`rectiflow sample`) and changes pictures; to train it, or to take it for a teacher, captions of \
-                 unequal length would have to be kept beside samples, and that is not here",
-                model.path().display()
+                "{}: {} is drawn from (`rectiflow sample`); to train it, or to take it for a teacher, captions of unequal length would have to \
+                 be kept beside samples, and that is not here",
+                model.path().display(),
+                family.name()
             )));
         }
         Family::Wan => {

@@ -94,7 +94,7 @@ impl Single {
         let encoders: &[(&'static str, &[&'static str])] = match family {
             Family::Sd3 => &[("text_encoder", &CLIP_L), ("text_encoder_2", &CLIP_G), ("text_encoder_3", &T5)],
             Family::Flux => &[("text_encoder", &CLIP_L), ("text_encoder_2", &T5)],
-            Family::StableDiffusion | Family::InstaFlow | Family::Wan | Family::ZImage => &[("text_encoder", &CLIP_L)],
+            _ => &[("text_encoder", &CLIP_L)],
         };
         for (name, prefixes) in encoders {
             if let Some(prefix) = prefixes.iter().find(|prefix| !behind(prefix).is_empty()) {
@@ -232,7 +232,7 @@ impl Single {
         match self.family {
             Family::Sd3 => (1.5305, Some(0.0609)),
             Family::Flux => (0.3611, Some(0.1159)),
-            Family::StableDiffusion | Family::InstaFlow | Family::Wan | Family::ZImage => (0.18215, None),
+            _ => (0.18215, None),
         }
     }
 }
@@ -240,7 +240,7 @@ impl Single {
 /// The name of a family's network among its parts.
 pub(crate) fn network_of(family: Family) -> &'static str {
     match family {
-        Family::Sd3 | Family::Flux | Family::Wan | Family::ZImage => "transformer",
+        Family::Sd3 | Family::Flux | Family::Wan | Family::ZImage | Family::QwenImage => "transformer",
         Family::InstaFlow | Family::StableDiffusion => "unet",
     }
 }

@@ -9,7 +9,6 @@ use crate::{Error, start::read_points};
 use base::{Device, Tensor, TensorData};
 use data::{DataConfig, Split};
 use flow::{Path, Schedule};
-use nets::Autoencoder;
 use std::path::Path as File;
 
 /// A picture that a drawing begins with.
@@ -95,11 +94,11 @@ impl Begin {
         )
     }
 
-    /// The latent of the picture.
-    pub(super) fn known(&self, net: &Autoencoder, factor: usize, device: &Device) -> Known {
+    /// The latent of the picture, as `encode` makes it of `[1 3 h w]`.
+    pub(super) fn known(&self, encode: impl Fn(Tensor<4>) -> Tensor<4>, factor: usize, device: &Device) -> Known {
         let [h, w] = self.size;
         let pixels = Tensor::from_data(TensorData::new(self.pixels.clone(), [1, 3, h, w]), device);
-        let latent = net.scaled(net.encode(pixels).mean);
+        let latent = encode(pixels);
         let free = self.mask.as_ref().map(|mask| {
             // A pixel of the latent may change where any of its pixels may.
             let (rows, columns) = (h / factor, w / factor);

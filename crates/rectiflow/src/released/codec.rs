@@ -15,6 +15,8 @@ const RATE: f64 = 16.0;
 pub(super) enum Codec {
     Picture(AutoencoderConfig),
     Clip(ClipCodecConfig),
+    /// One of clips that draws pictures: clips of one frame.
+    Still(ClipCodecConfig),
 }
 
 /// How long a clip is.
@@ -39,6 +41,11 @@ impl Codec {
             let codec = Self::Clip(part.config(note)?);
             return Ok((part, codec));
         }
+        if model.family() == Family::QwenImage {
+            let part = model.part("vae", &["AutoencoderKLQwenImage"])?;
+            let codec = Self::Still(part.config(note)?);
+            return Ok((part, codec));
+        }
         let part = model.part("vae", &["AutoencoderKL"])?;
         let codec = Self::Picture(part.config(note)?);
         Ok((part, codec))
@@ -48,7 +55,7 @@ impl Codec {
     pub fn latent_channels(&self) -> usize {
         match self {
             Self::Picture(config) => config.latent_channels,
-            Self::Clip(config) => config.z_dim,
+            Self::Clip(config) | Self::Still(config) => config.z_dim,
         }
     }
 
@@ -56,7 +63,7 @@ impl Codec {
     pub fn out_channels(&self) -> usize {
         match self {
             Self::Picture(config) => config.out_channels,
-            Self::Clip(config) => config.out_channels,
+            Self::Clip(config) | Self::Still(config) => config.out_channels,
         }
     }
 
@@ -64,7 +71,7 @@ impl Codec {
     pub fn factor(&self) -> usize {
         match self {
             Self::Picture(config) => config.factor(),
-            Self::Clip(config) => config.factor(),
+            Self::Clip(config) | Self::Still(config) => config.factor(),
         }
     }
 
@@ -73,6 +80,7 @@ impl Codec {
         let (widths, frames) = match self {
             Self::Picture(config) => (config.block_out_channels.clone(), 1),
             Self::Clip(config) => (config.widths(), config.frames_factor()),
+            Self::Still(config) => (config.widths(), 1),
         };
         let finest = widths.first().copied().unwrap_or(0);
         [finest * frames, widths.get(1).copied().unwrap_or(finest) * frames]
@@ -82,7 +90,7 @@ impl Codec {
     pub fn tape_bytes(&self, size: [usize; 2]) -> u64 {
         match self {
             Self::Picture(config) => config.tape_bytes(size),
-            Self::Clip(_) => 0,
+            Self::Clip(_) | Self::Still(_) => 0,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     context::{Context, Event},
     memory, sampling, schedules,
 };
-use base::{Condition, Device};
+use base::{Condition, Device, Tensor};
 use flow::{Schedule, Solver, Stepper, solve_with};
 use media::Images;
 use nets::{Autoencoder, ClipCodec, autoencoder::Tiles, weights::Corrections};
@@ -248,7 +248,8 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
     let start = noise::start(request.noise.as_deref(), seeded, shape, clips, &device)?;
 
     let began = Instant::now();
-    let negative = settled.contrast.map(|_| request.negative.clone().unwrap_or_default());
+    let negative =
+        settled.contrast.map(|_| request.negative.clone().unwrap_or_else(|| model.family().silence().into()));
     let asked = Asked { length: settled.length, clip_skip: request.clip_skip.unwrap_or(0) };
     let conditions = encode(model, &request.prompts, negative.as_ref(), network.text_width(), asked, context)?;
     let text_seconds = began.elapsed().as_secs_f64();
@@ -257,10 +258,8 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
     let known = match begin {
         None => None,
         Some(begin) => {
-            let Decoding::Picture(net) = Decoding::open(vae, codec, &device)? else {
-                return Err(Error::Usage("--init-image: clips begin at noise".into()));
-            };
-            Some(begin.known(&net, codec.factor(), &device))
+            let net = Decoding::open(vae, codec, &device)?;
+            Some(begin.known(|picture| net.latent(picture), codec.factor(), &device))
         }
     };
     let flow = network.open(settled.told, corrections, &device, &mut |line| context.note(line))?;
@@ -314,6 +313,7 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
         let drawn = match (&net, tiles) {
             (Decoding::Picture(net), None) => net.decode(latent),
             (Decoding::Picture(net), Some(tiles)) => net.decode_in(&latent, *tiles),
+            (Decoding::Still(net), _) => net.decode(latent.unsqueeze_dim(2)).squeeze_dim(2),
             (Decoding::Clip(net), _) => {
                 let ([_, c, _, _], f) = (latent.dims(), pieces);
                 let mut observe = |piece: usize| {
@@ -344,6 +344,8 @@ pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Contex
 enum Decoding {
     Picture(Autoencoder),
     Clip(ClipCodec),
+    /// Of clips of one frame.
+    Still(ClipCodec),
 }
 
 impl Decoding {
@@ -352,8 +354,17 @@ impl Decoding {
             Ok(match codec {
                 Codec::Picture(config) => Self::Picture(config.load(stored, device)?),
                 Codec::Clip(config) => Self::Clip(config.load(stored, device)?),
+                Codec::Still(config) => Self::Still(config.load(stored, device)?),
             })
         })
+    }
+
+    /// The latent of a picture `[1 3 h w]`, the mean that is said of it, as flows see it.
+    fn latent(&self, picture: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Picture(net) => net.scaled(net.encode(picture).mean),
+            Self::Clip(net) | Self::Still(net) => net.scaled(net.encode(picture.unsqueeze_dim(2)).mean).squeeze_dim(2),
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Flow {
     output: Option<Parameterization>,
     /// Whether it is told whole training steps, rounded down.
     whole: bool,
+    /// Whether guidance keeps the length of what is said of each token.
+    kept: bool,
 }
 
 /// Guidance away from the network without some of its blocks (SD3.5-medium), at the steps of an interval of times.
@@ -29,33 +31,38 @@ pub struct SkipLayers {
 impl Flow {
     /// Stable Diffusion 3.
     pub fn mmdit(net: Mmdit) -> Self {
-        Self { net: Released::mmdit(net), path: Path::Linear {}, output: None, whole: false }
+        Self { net: Released::mmdit(net), path: Path::Linear {}, output: None, whole: false, kept: false }
     }
 
     /// FLUX, told the guidance scale that its training distilled, where it has an ear for it.
     pub fn flux(net: Flux, guidance: f64) -> Self {
-        Self { net: Released::flux(net, guidance), path: Path::Linear {}, output: None, whole: false }
+        Self { net: Released::flux(net, guidance), path: Path::Linear {}, output: None, whole: false, kept: false }
     }
 
     /// InstaFlow, whose U-Net counts like a diffusion and points to the data like this project.
     pub fn instaflow(net: TextUnet) -> Self {
-        Self { net: Released::unet(net, None), path: Path::Linear {}, output: None, whole: false }
+        Self { net: Released::unet(net, None), path: Path::Linear {}, output: None, whole: false, kept: false }
     }
 
     /// Stable Diffusion, whose network says `output` on its path.
     pub fn diffusion(net: TextUnet, path: Discrete, output: Parameterization) -> Self {
         let net = Released::unet(net, Some(path.steps));
-        Self { net, path: Path::Ddpm(path), output: Some(output), whole: false }
+        Self { net, path: Path::Ddpm(path), output: Some(output), whole: false, kept: false }
     }
 
     /// Wan, for latents of so many frames, told `whole` training steps as UniPC's scheduler counts them, or every moment.
     pub fn wan(net: Wan, frames: usize, whole: bool) -> Self {
-        Self { net: Released::wan(net, frames), path: Path::Linear {}, output: None, whole }
+        Self { net: Released::wan(net, frames), path: Path::Linear {}, output: None, whole, kept: false }
     }
 
     /// Z-Image, which counts and points like this project.
     pub fn z_image(net: ZImage) -> Self {
-        Self { net: Released::z_image(net), path: Path::Linear {}, output: None, whole: false }
+        Self { net: Released::z_image(net), path: Path::Linear {}, output: None, whole: false, kept: false }
+    }
+
+    /// Qwen-Image, whose guidance turns what is said of a token and keeps its length.
+    pub fn qwen_image(net: Flux) -> Self {
+        Self { net: Released::qwen_image(net), path: Path::Linear {}, output: None, whole: false, kept: true }
     }
 
     /// The path it walks.
@@ -122,7 +129,9 @@ impl Field<4> for Prompted<'_> {
                 let both = Tensor::cat(vec![x.clone(), x.clone()], 0);
                 let both = self.flow.ask(both, &t.cat(t), &condition.doubled(), &[], taps);
                 let (positive, negative) = (both.clone().narrow(0, 0, b), both.narrow(0, b, b));
-                (positive.clone(), negative.clone() + (positive - negative) * scale)
+                let guided = negative.clone() + (positive.clone() - negative) * scale;
+                let guided = if self.flow.kept { of_length(guided, &positive) } else { guided };
+                (positive, guided)
             }
         };
         let (conditional, guided) = asked;
@@ -136,10 +145,20 @@ impl Field<4> for Prompted<'_> {
         guided + (conditional - without) * skip.scale
     }
 
-    // Guidance is linear with factors that sum to one; see `flow::guidance`.
+    // Guidance is linear with factors that sum to one (see `flow::guidance`), but for Qwen-Image's, which nothing that asks this walks.
     fn frame(&self) -> Option<Frame<'_>> {
         self.flow.frame()
     }
+}
+
+/// `x` `[b c h w]` with each token, the 2x2 pixels of all channels, as long as it is in `other`.
+fn of_length(x: Tensor<4>, other: &Tensor<4>) -> Tensor<4> {
+    let [_, _, h, w] = x.dims();
+    let length = |x: Tensor<3>| x.square().sum_dim(2).sqrt(); // [b n 1]
+    let x = nets::flux::pack(x);
+    let wanted = length(nets::flux::pack(other.clone()));
+    let own = length(x.clone()).clamp_min(f32::MIN_POSITIVE);
+    nets::flux::unpack(x * (wanted / own), h, w)
 }
 
 /// The times at which step `i` of a schedule begins, for the steps with `from < i / steps < to`, ends included; nothing where

@@ -9,7 +9,7 @@ use crate::{
 use base::Device;
 use flow::Solver;
 use nets::{
-    FluxConfig, MmditConfig, NetsError, TextUnetConfig, WanConfig, ZImageConfig,
+    FluxConfig, MmditConfig, NetsError, QwenImageConfig, TextUnetConfig, WanConfig, ZImageConfig,
     released::Sizes,
     weights::{Corrected, Corrections},
 };
@@ -30,6 +30,7 @@ enum Kind {
     Unet(Box<TextUnetConfig>, Option<Diffusion>),
     Wan(Box<WanConfig>, Solver),
     ZImage(Box<ZImageConfig>),
+    QwenImage(Box<QwenImageConfig>),
 }
 
 impl Network {
@@ -47,6 +48,11 @@ impl Network {
         if model.family() == Family::ZImage {
             let part = model.part("transformer", &["ZImageTransformer2DModel"])?;
             let kind = Kind::ZImage(Box::new(part.config(note)?));
+            return Ok(Self { part, kind, frames });
+        }
+        if model.family() == Family::QwenImage {
+            let part = model.part("transformer", &["QwenImageTransformer2DModel"])?;
+            let kind = Kind::QwenImage(Box::new(part.config(note)?));
             return Ok(Self { part, kind, frames });
         }
         let (part, sizes, diffusion) = sizes(model, note)?;
@@ -91,7 +97,7 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.num_layers,
             Kind::Flux(config) => config.num_layers,
-            Kind::Unet(..) | Kind::Wan(..) | Kind::ZImage(_) => 0,
+            Kind::Unet(..) | Kind::Wan(..) | Kind::ZImage(_) | Kind::QwenImage(_) => 0,
         }
     }
 
@@ -103,6 +109,7 @@ impl Network {
             Kind::Unet(config, _) => config.block_out_channels.first().copied().unwrap_or(0),
             Kind::Wan(config, _) => config.width(),
             Kind::ZImage(config) => config.dim,
+            Kind::QwenImage(config) => config.width(),
         }
     }
 
@@ -114,6 +121,7 @@ impl Network {
             Kind::Unet(config, _) => config.in_channels,
             Kind::Wan(config, _) => config.in_channels,
             Kind::ZImage(config) => config.in_channels,
+            Kind::QwenImage(config) => config.in_channels / 4,
         }
     }
 
@@ -125,6 +133,7 @@ impl Network {
             Kind::Unet(config, _) => config.cross_attention_dim,
             Kind::Wan(config, _) => config.text_dim,
             Kind::ZImage(config) => config.cap_feat_dim,
+            Kind::QwenImage(config) => config.joint_attention_dim,
         }
     }
 
@@ -132,7 +141,7 @@ impl Network {
     pub fn side(&self) -> usize {
         match &self.kind {
             Kind::Mmdit(config) => config.sample_size,
-            Kind::Flux(_) | Kind::ZImage(_) => 128,
+            Kind::Flux(_) | Kind::ZImage(_) | Kind::QwenImage(_) => 128,
             Kind::Unet(config, _) => config.sample_size,
             Kind::Wan(..) => 0, // see `usual`
         }
@@ -142,7 +151,7 @@ impl Network {
     pub fn patch(&self) -> usize {
         match &self.kind {
             Kind::Mmdit(config) => config.patch_size,
-            Kind::Flux(_) | Kind::ZImage(_) => 2,
+            Kind::Flux(_) | Kind::ZImage(_) | Kind::QwenImage(_) => 2,
             Kind::Unet(..) => 1,
             Kind::Wan(config, _) => config.patch_size[1],
         }
@@ -159,6 +168,7 @@ impl Network {
             Kind::Unet(..) => Ok(()), // any
             Kind::Wan(config, _) => config.check_size([self.frames.0, height, width]),
             Kind::ZImage(config) => config.check_size(height, width),
+            Kind::QwenImage(config) => config.check_size(height, width),
         }
     }
 
@@ -185,7 +195,7 @@ impl Network {
                 let count = config.n_layers;
                 Layers { names: named("layer", count), usual: count / 2..count }
             }
-            Kind::Wan(..) => Layers { names: Vec::new(), usual: 0..0 },
+            Kind::Wan(..) | Kind::QwenImage(_) => Layers { names: Vec::new(), usual: 0..0 },
         }
     }
 
@@ -197,9 +207,9 @@ impl Network {
             // What the joint attention shows are the image's.
             Kind::Mmdit(config) => usual.len() * tokens * config.width(),
             Kind::Flux(config) => usual.len() * (tokens + text) * config.width(),
-            Kind::ZImage(config) => usual.len() * (tokens + text) * config.dim,
+            Kind::ZImage(config) => usual.len() * tokens.next_multiple_of(32) * config.dim,
             Kind::Unet(config, _) => config.attended([h, w])[usual].iter().sum(),
-            Kind::Wan(..) => 0,
+            Kind::Wan(..) | Kind::QwenImage(_) => 0,
         }
     }
 
@@ -247,6 +257,7 @@ impl Network {
                 Kind::Mmdit(config) => Flow::mmdit(config.load(&corrected, device)?),
                 Kind::Flux(config) => Flow::flux(config.load(&corrected, device)?, told),
                 Kind::Unet(config, None) => Flow::instaflow(config.load(&corrected, device)?),
+                Kind::QwenImage(config) => Flow::qwen_image(config.load(&corrected, device)?),
                 Kind::ZImage(config) => Flow::z_image(config.load(&corrected, device)?),
                 Kind::Wan(config, _) => Flow::wan(config.load(&corrected, device)?, self.frames.0, self.frames.1),
                 Kind::Unet(config, Some(diffusion)) => {

@@ -138,7 +138,7 @@ impl Pictures {
             })?;
         let Codec::Picture(codec) = prepared.codec.clone() else {
             return Err(Error::Usage(format!(
-                "{}: it draws clips; pictures are restored, inverted and edited by models of pictures",
+                "{}: its autoencoder is one of clips; pictures are restored, inverted and edited by models with one of pictures",
                 change.model.display()
             )));
         };

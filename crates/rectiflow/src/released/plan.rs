@@ -136,7 +136,7 @@ pub(super) fn decoding(codec: &Codec, [height, width]: [usize; 2], frames: usize
         Codec::Picture(_) => 2 * before + finest,
         // A convolution in time copies its input for each frame that it sees, beside what is normalised and kept for the shortcut; then
         // the frames themselves, as they come and as they are written. Measured (docs/released-models.md).
-        Codec::Clip(_) => 17 * finest + 2 * codec.out_channels() * frames,
+        Codec::Clip(_) | Codec::Still(_) => 17 * finest + 2 * codec.out_channels() * frames,
     };
     (4 * height as u64).saturating_mul(width as u64).saturating_mul(each as u64)
 }
@@ -148,7 +148,7 @@ pub(super) fn forward(network: &Network, family: Family, rows: usize, latent: [u
     let tokens = pixels / (network.patch() * network.patch());
     let floats = match family {
         // Stream, normalised stream, queries, keys and values, the same of text and image together, what was heard.
-        Family::Sd3 => 9 * (tokens + text) * width,
+        Family::Sd3 | Family::QwenImage => 9 * (tokens + text) * width,
         // A block of one stream holds both, what was heard, the perceptron's hidden features and the two together.
         Family::Flux => 13 * (tokens + text) * width,
         // The skips of the finest level and a residual block there, twice as wide on the way up.
@@ -175,8 +175,10 @@ impl std::fmt::Display for ReleasedPlan {
                 mb(*peak)
             )?;
         }
-        if self.frames.is_none() {
+        if self.features > 0 {
             writeln!(f, "edit         {} more for each interval that rf-edit shares", mb(self.features))?;
+        }
+        if self.tape > 0 {
             writeln!(f, "restore      {} more where the decoder is differentiated (all but holes)", mb(self.tape))?;
         }
         write!(f, "memory       {} at the peak, parts opened one after another", mb(self.peak))?;

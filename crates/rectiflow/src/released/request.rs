@@ -227,6 +227,24 @@ impl ReleasedRequest {
                 let (steps, length) = (self.steps.unwrap_or(8), self.length.unwrap_or(512));
                 Settled { steps, told: 1.0, contrast, length, count }
             }
+            Family::QwenImage => {
+                let given = [
+                    ("--true-cfg-scale", self.true_guidance.is_some(), "for Qwen-Image that is --guidance-scale"),
+                    ("--skip-layers", self.skip_layers.is_some(), "Qwen-Image was not trained for skip-layer guidance"),
+                    ("--clip-skip", self.clip_skip.is_some(), "Qwen-Image reads prompts by Qwen2.5 alone"),
+                    (
+                        "--decode-tile",
+                        self.tile.is_some(),
+                        "its autoencoder, one of clips, is not decoded in tiles here",
+                    ),
+                ];
+                if let Some((name, _, why)) = given.iter().find(|(_, given, _)| *given) {
+                    return refuse(format!("{name}: {why}"));
+                }
+                let contrast = Some(self.guidance.unwrap_or(4.0)).filter(|scale| *scale > 1.0);
+                let (steps, length) = (self.steps.unwrap_or(50), self.length.unwrap_or(512));
+                Settled { steps, told: 1.0, contrast, length, count }
+            }
             Family::Wan => {
                 let given = [
                     ("--true-cfg-scale", self.true_guidance.is_some(), "for Wan that is --guidance-scale"),
@@ -245,10 +263,8 @@ impl ReleasedRequest {
         };
         if self.negative.is_some() && settled.contrast.is_none() {
             let how = match family {
-                Family::Sd3 | Family::InstaFlow | Family::StableDiffusion | Family::Wan | Family::ZImage => {
-                    "--guidance-scale above 1"
-                }
                 Family::Flux => "--true-cfg-scale above 1",
+                _ => "--guidance-scale above 1",
             };
             return refuse(format!("--negative-prompt: nothing leads away from it without {how}"));
         }

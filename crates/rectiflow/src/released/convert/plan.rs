@@ -66,10 +66,11 @@ impl Plan {
             )));
         }
         let (family, single) = (release.family(), request.layout == Layout::Single);
-        if single && family == Family::ZImage {
+        if single && matches!(family, Family::ZImage | Family::QwenImage) {
             return Err(Error::Usage(format!(
-                "{}: it is a Z-Image, whose single files are not known here; it stays a folder (`--layout diffusers`)",
-                release.path().display()
+                "{}: it is a {}, whose single files are not known here; it stays a folder (`--layout diffusers`)",
+                release.path().display(),
+                family.name()
             )));
         }
         let mut plan = Self { layout: request.layout, parts: vec![], texts: vec![], copied: vec![] };
@@ -281,6 +282,7 @@ fn index(release: &Release, texts: &[(PathBuf, Value)]) -> Value {
         Family::StableDiffusion => "StableDiffusionPipeline",
         Family::Wan => "WanPipeline",
         Family::ZImage => "ZImagePipeline",
+        Family::QwenImage => "QwenImagePipeline",
     };
     let mut index = json!({ "_class_name": class });
     let names =

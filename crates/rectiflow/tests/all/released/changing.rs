@@ -279,12 +279,14 @@ fn captions_beside_pictures_say_what_they_show() {
 /// Values are shared by the layers and intervals that were asked for, and heard: another picture comes out, at the same evaluations. (On
 /// random weights it need not be a nearer one.) Every method runs on every folder; what features take is what `plan` said.
 ///
-/// Mutants: features stored and never put back; features planned for one evaluation; all layers in place of the habit.
+/// Mutants: features stored and never put back; features planned for one evaluation; all layers in place of the habit; Z-Image's text shared
+/// with its image, which fits no text of another length.
 #[test]
 fn values_are_shared_between_two_walks() {
     let dir = tempfile::tempdir().unwrap();
     let rf = |inject| Editing::RfEdit(RfEdit { inject, ..RfEdit::default() });
-    for (name, guidance) in [("flux_dev_tiny", 3.5), ("sd3_tiny", 3.0), ("instaflow_tiny", 2.0)] {
+    for (name, guidance) in [("flux_dev_tiny", 3.5), ("sd3_tiny", 3.0), ("instaflow_tiny", 2.0), ("z_image_tiny", 2.0)]
+    {
         let methods = vec![rf(0), rf(8)];
         let source = &texts(name)[0];
         for target in [source.as_str(), "a blue heart"] {

@@ -17,6 +17,7 @@ mod convert;
 mod gguf;
 mod learning;
 mod parity;
+mod qwen_image;
 mod single;
 mod torch;
 mod training;
