@@ -3,7 +3,7 @@
 #[path = "common/hub.rs"]
 mod hub;
 
-use crate::common::rectiflow;
+use crate::common::{json, rectiflow};
 use hub::Hub;
 use predicates::prelude::*;
 use std::{fs, path::PathBuf};
@@ -146,6 +146,43 @@ fn a_rank_is_never_lost() {
     let mut plan = rectiflow();
     plan.args(["plan", "--method", "reflow", "--lora", "8", "--teacher"]).arg(fixture("sd3_tiny"));
     plan.assert().code(2).stderr(predicate::str::contains("--method").and(predicate::str::contains("--lora")));
+}
+
+/// What a run encodes once is planned beside its steps, and no more where it is kept.
+///
+/// Mutants: captions counted for every picture that bears one; latents that are kept counted again; what takes time left out of the sum.
+#[test]
+fn what_is_encoded_once_is_planned_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    for i in 0..12u8 {
+        let picture = image::RgbImage::from_fn(32, 32, |x, y| image::Rgb([(x * 7) as u8, (y * 7) as u8, i * 20]));
+        picture.save(photos.join(format!("{i:02}.png"))).unwrap();
+        fs::write(photos.join(format!("{i:02}.txt")), format!("a square, kind {}", i % 6)).unwrap();
+    }
+    let with = |verb: &str| {
+        let mut command = rectiflow();
+        command.arg(verb).arg("--from").arg(fixture("sd15_tiny")).args(["--lora", "4", "--data"]).arg(&photos);
+        command.args(["--set", "data.size=32", "--set", "train.images=4", "--set", "train.sample_every=0"]);
+        command.env("RECTIFLOW_DATA", dir.path().join("cache"));
+        command
+    };
+    let planned = |command: &mut assert_cmd::Command| json(command)["encoding"].clone();
+    let first = planned(&mut with("plan"));
+    // Six captions and the empty one.
+    assert_eq!((first["samples"].as_u64(), first["captions"].as_u64()), (Some(12), Some(7)), "{first}");
+    assert!(first["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{first}");
+    // What was measured of captions is kept; latents are kept all together, by the run.
+    let second = planned(&mut with("plan"));
+    assert_eq!(second["samples"].as_u64(), Some(12), "{second}");
+    assert!(second["captions"].as_u64().is_some_and(|count| count < 7), "{second}");
+    with("plan")
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("12 samples").and(predicate::str::contains("in all")));
+    with("train").arg("-o").arg(dir.path().join("run")).assert().success();
+    assert!(planned(&mut with("plan")).is_null(), "all is kept");
 }
 
 /// A model of the hub is fetched once and found by its name. Mutants: what nothing reads fetched too; the digest not looked at, or once

@@ -79,11 +79,7 @@ pub fn latents(dataset: Arc<dyn Dataset>, codec: &Codec, context: &mut Context) 
             bytes / (1u64 << 30) as f64
         )));
     }
-    // Their own numbers would differ between devices by roundings; what they are made from does not.
-    let fingerprint = format!("{:.8}{:.8}", dataset.fingerprint(), codec.identity);
-    let kept = fetch::cache_dir()
-        .ok()
-        .map(|cache| cache.join("latents").join(format!("{fingerprint}{}.safetensors", codec.moments.mark())));
+    let (fingerprint, kept) = place(&*dataset, codec);
     let found = kept.as_deref().and_then(|file| read(file, dataset.len() * size));
     let rows = match found {
         Some(rows) => rows,
@@ -99,6 +95,24 @@ pub fn latents(dataset: Arc<dyn Dataset>, codec: &Codec, context: &mut Context) 
     Ok(Arc::new(Latents { samples: dataset, rows, shape: codec.latent, name, fingerprint }))
 }
 
+/// What tells the latents of `dataset` under `codec` apart, and the file that they are kept in.
+fn place(dataset: &dyn Dataset, codec: &Codec) -> (String, Option<PathBuf>) {
+    // Their own numbers would differ between devices by roundings; what they are made from does not.
+    let fingerprint = format!("{:.8}{:.8}", dataset.fingerprint(), codec.identity);
+    let file = format!("{fingerprint}{}.safetensors", codec.moments.mark());
+    let kept = fetch::cache_dir().ok().map(|cache| cache.join("latents").join(file));
+    (fingerprint, kept)
+}
+
+/// How many samples of `dataset` a run on their latents would have to encode: all, unless all are kept.
+pub(crate) fn unencoded(dataset: &dyn Dataset, codec: &Codec) -> usize {
+    let (_, kept) = place(dataset, codec);
+    match kept.and_then(|file| read(&file, dataset.len() * codec.latent.numel())) {
+        Some(_) => 0,
+        None => dataset.len(),
+    }
+}
+
 /// The latents of all samples, or of the first `most`, one row after another.
 pub(crate) fn encoded(
     dataset: &dyn Dataset,
@@ -110,7 +124,7 @@ pub(crate) fn encoded(
     let mut rows = Vec::with_capacity(count * codec.latent.numel());
     context.tell(Event::Begin { what: "latents", total: count as u64 });
     let places: Vec<usize> = (0..count).collect();
-    for chunk in places.chunks(if n > SMALL { 1 } else { BATCH }) {
+    for chunk in places.chunks(together(codec)) {
         context.go_on()?;
         let batch = data::gather(dataset, chunk)?;
         let samples = Tensor::<2>::from_data(TensorData::new(batch.rows, [chunk.len(), n]), &context.device.device);
@@ -127,6 +141,11 @@ pub(crate) fn encoded(
             codec.file.display()
         ))),
     }
+}
+
+/// How many samples go through `codec` at once.
+pub(crate) fn together(codec: &Codec) -> usize {
+    if codec.sample.numel() > SMALL { 1 } else { BATCH }
 }
 
 /// Rows kept in `file`, if it is whole.

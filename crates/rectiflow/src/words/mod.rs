@@ -154,13 +154,12 @@ impl Words {
     /// An encoder that cannot be opened; encodings that neither disk nor memory take; [`Error::Interrupted`].
     pub(crate) fn prepare(&self, texts: &[String], context: &mut Context) -> Result<(), Error> {
         let Reader::Released(released) = &self.reader else { return Ok(()) };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = &mut kept.store;
-        let texts: BTreeSet<&str> = texts.iter().map(String::as_str).chain([""]).collect();
-        let missing: Vec<&str> = texts.into_iter().filter(|text| !store.keeps(text)).collect();
+        let missing = self.unread(texts);
         if missing.is_empty() {
             return Ok(());
         }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = &mut kept.store;
         let (mut done, mut held, mut bytes) = (0, 0, 0);
         context.tell(Event::Begin { what: "captions", total: missing.len() as u64 });
         released.read(&missing, context, &mut |text, row, context| {
@@ -179,6 +178,36 @@ impl Words {
             context.note(format!("{held} encoded captions cannot be kept in {place}: they stay in memory ({mb:.0} MB), for this run alone"));
         }
         Ok(())
+    }
+
+    /// Those of `texts`, and of the empty one where it is read, each once, that are not encoded yet.
+    pub(crate) fn unread<'a>(&self, texts: &'a [String]) -> Vec<&'a str> {
+        let store = &mut self.kept.lock().unwrap_or_else(PoisonError::into_inner).store;
+        let silence = matches!(self.reader, Reader::Released(_)).then_some("");
+        let texts: BTreeSet<&str> = texts.iter().map(String::as_str).chain(silence).collect();
+        texts.into_iter().filter(|text| !store.keeps(text)).collect()
+    }
+
+    /// Encodes `texts` as a run does that meets them: before its first step, or as they come.
+    ///
+    /// # Errors
+    /// Those of [`prepare`](Self::prepare).
+    pub(crate) fn meet(&self, texts: &[String], context: &mut Context) -> Result<(), Error> {
+        match &self.reader {
+            Reader::Released(_) => self.prepare(texts, context),
+            Reader::Sentences { .. } => {
+                let texts: Vec<Option<&str>> = texts.iter().map(|text| Some(text.as_str())).collect();
+                self.known(&texts, context).map(drop)
+            }
+        }
+    }
+
+    /// How many texts are read together.
+    pub(crate) fn together(&self) -> usize {
+        match &self.reader {
+            Reader::Released(_) => 4,
+            Reader::Sentences { .. } => BATCH,
+        }
     }
 
     /// What each of `texts` is encoded as.

@@ -3,9 +3,11 @@
 //! Parameters, work and what must fit are computed from the configuration; time and memory come from real steps: on noise, and for
 //! a student on a batch of its teacher's own pairs, which tells what the pairs cost too.
 
+mod encoding;
 mod measure;
 mod student;
 
+pub use encoding::EncodingPlan;
 pub(crate) use measure::of_flow;
 pub use student::plan_student;
 
@@ -54,6 +56,9 @@ pub struct PlanReport {
     pub images: u64,
     /// Seconds the run will train.
     pub seconds: f64,
+    /// What is encoded once, where samples or captions are and are not kept yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<EncodingPlan>,
     /// The pairs that are made before, where a student learns from them.
     pub pairs: Option<PairsPlan>,
     /// Passes over the data.
@@ -96,6 +101,10 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     if let Some(pictures) = &pictures {
         symmetry::warn(recipe, &**pictures, context)?;
     }
+    let encoding = match &pictures {
+        None => None,
+        Some(pictures) => encoding::of(recipe, &**pictures, context)?,
+    };
     context.note("measuring some training steps on noise, a second or more");
     if recipe.task.latents().is_some_and(|latents| latents.w_bg < 1.0) {
         context.note("`task.latents.w_bg` costs passes of the codec, which are not in the speed");
@@ -110,7 +119,8 @@ pub fn plan(recipe: &Recipe, context: &mut Context) -> Result<PlanReport, Error>
     let mut source = measure::Noise::of(recipe, shape, classes)?;
     let speed =
         measure::speed(recipe, shape, classes, beneath.map(|beneath| beneath.net), (&*task, &mut source), context)?;
-    Ok(PlanReport::of(recipe, (samples, shape, classes), (&need, cost.forward_flops_per_sample), speed, context))
+    let (found, cost) = ((samples, shape, classes), (&need, cost.forward_flops_per_sample));
+    Ok(PlanReport { encoding, ..PlanReport::of(recipe, found, cost, speed, context) })
 }
 
 impl PlanReport {
@@ -144,6 +154,7 @@ impl PlanReport {
             images_per_second,
             images,
             seconds,
+            encoding: None,
             pairs: None,
             epochs: images as f64 / samples.max(1) as f64,
         }
@@ -174,14 +185,20 @@ impl std::fmt::Display for PlanReport {
             slow => format!("{:.1} s an image", 1.0 / slow.max(1e-9)),
         };
         writeln!(f, "speed        {speed} here in {}", self.precision.name())?;
+        if let Some(EncodingPlan { samples, captions, seconds }) = &self.encoding {
+            let time = duration(*seconds);
+            writeln!(f, "encoding     {samples} samples and {captions} captions, about {time}, kept for later runs")?;
+        }
         if let Some(pairs) = &self.pairs {
             let (time, disk) = (duration(pairs.seconds), mb(pairs.bytes));
             writeln!(f, "pairs        {}, about {time}, {disk} on disk", pairs.count)?;
         }
         write!(f, "training     {} images, {:.1} passes, about {}", self.images, self.epochs, duration(self.seconds))?;
-        match &self.pairs {
-            Some(pairs) => write!(f, "\nin all       about {}", duration(pairs.seconds + self.seconds)),
-            None => Ok(()),
+        let before = self.pairs.as_ref().map_or(0.0, |pairs| pairs.seconds)
+            + self.encoding.as_ref().map_or(0.0, |encoding| encoding.seconds);
+        match self.pairs.is_some() || self.encoding.is_some() {
+            true => write!(f, "\nin all       about {}", duration(before + self.seconds)),
+            false => Ok(()),
         }
     }
 }
