@@ -151,7 +151,10 @@ pub(super) fn score(request: args::Score, global: &Global, context: &mut Context
         line("subject consistency", &|f| Some((f.clips?.consistency, None)));
         line("dynamics, levels", &|f| Some((f.clips?.dynamics, None)));
         out += &format!("features  {}\n", report.evaluator);
-        out += &format!("samples   {} and {} real ones\n", figures.samples, real.map_or(0, |real| real.samples));
+        out += &match real {
+            Some(real) => format!("samples   {} and {} real ones\n", figures.samples, real.samples),
+            None => format!("samples   {}; the data hold out no two real ones to lay beside them\n", figures.samples),
+        };
         out + &explained(&report.sensitivity, report.clip_sensitivity.as_ref())
     })
 }

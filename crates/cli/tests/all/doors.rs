@@ -288,7 +288,10 @@ fn photos_of_several_sizes_are_shown_and_scored_at_one() {
         command
     };
     score(&[]).assert().failure().stderr(predicates::str::contains("--size"));
-    score(&["--size", "8"]).assert().success().stdout(predicates::str::contains("samples   5 and 0 real ones"));
+    score(&["--size", "8"])
+        .assert()
+        .success()
+        .stdout(predicates::str::contains("samples   5; the data hold out no two real ones"));
 }
 
 #[test]
