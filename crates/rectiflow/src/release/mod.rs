@@ -21,8 +21,8 @@ pub use model::Release;
 pub(crate) use network::{Beneath, beneath, fingerprint, marked, sizes};
 pub use recipe::{correcting, layered, recipe};
 pub use text::{Asked, encode};
-pub(crate) use times::wan as wan_scheduler;
 pub use times::{multistep, schedule};
+pub(crate) use times::{solver as flow_solver, wan as wan_scheduler};
 
 use crate::Error;
 use single::network_of;

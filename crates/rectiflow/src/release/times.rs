@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 
 /// The multistep scheduler of diffusers that Wan comes with.
 const UNIPC: &str = "UniPCMultistepScheduler";
+/// The scheduler of flows that are consistency models: levels of the usual one, and every step ends at the data and begins anew from noise.
+const LCM: &str = "FlowMatchLCMScheduler";
 
 /// The times of `steps` steps of `solver` for an image of `tokens` tokens.
 ///
@@ -71,13 +73,32 @@ pub(crate) fn shift(model: &Release, tokens: usize) -> Result<f64, Error> {
 
 /// The settings of a flow's scheduler for an image of `tokens` tokens.
 fn levels(model: &Release, tokens: usize) -> Result<FlowMatch, Error> {
-    let (path, mut config) = model.scheduler(&[scheduler_config::FLOW_MATCH])?;
+    let (path, mut config) = model.scheduler(&[scheduler_config::FLOW_MATCH, LCM])?;
     let refused = |why: String| Error::Failure(format!("{}: {why}", path.display()));
+    if config.get("_class_name").and_then(Value::as_str) == Some(LCM) {
+        let sizes = config.remove("scale_factors").filter(|sizes| !sizes.is_null() && *sizes != json!([]));
+        if let Some(sizes) = sizes {
+            return Err(refused(format!(
+                "scale_factors is {sizes}; pictures that grow from step to step are not drawn here"
+            )));
+        }
+        config.remove("upscale_mode"); // acts together with those
+        config.insert("_class_name".into(), scheduler_config::FLOW_MATCH.into());
+    }
     // Before the settings are checked: dynamic shifting asks for the number of tokens, which no file knows.
     config.insert("image_seq_len".into(), Value::from(tokens));
     match scheduler_config::import(config).map_err(refused)?.schedule {
         ScheduleConfig::FlowMatch(settings) => Ok(settings),
         _ => Err(refused("lists its levels itself; leave `sigmas` out".into())),
+    }
+}
+
+/// What a flow is drawn with where nobody says: Euler's steps, or those of a consistency model where its scheduler is that of one.
+pub(crate) fn solver(model: &Release) -> Solver {
+    // What is wrong with a scheduler is said where its levels are laid out.
+    match model.scheduler(&[scheduler_config::FLOW_MATCH, LCM]) {
+        Ok((_, config)) if config.get("_class_name").and_then(Value::as_str) == Some(LCM) => Solver::Consistency {},
+        _ => Solver::Euler {},
     }
 }
 

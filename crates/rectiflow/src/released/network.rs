@@ -3,7 +3,7 @@
 use super::{Diffusion, Flow, Release, part::Part};
 use crate::{
     Error,
-    release::{Family, multistep, sizes, wan_scheduler},
+    release::{Family, flow_solver, multistep, sizes, wan_scheduler},
     steerable::Layers,
 };
 use base::Device;
@@ -21,6 +21,8 @@ pub struct Network {
     kind: Kind,
     /// Frames of a latent, and whether it is told whole training steps.
     frames: (usize, bool),
+    /// What a flow of pictures is drawn with where nobody says.
+    usual: Solver,
 }
 
 #[derive(Clone, Debug)]
@@ -39,21 +41,21 @@ impl Network {
     /// # Errors
     /// A part that is missing, of another class, or asks for what is not built here.
     pub fn of(model: &Release, note: &mut dyn FnMut(String)) -> Result<Self, Error> {
-        let frames = (1, false);
+        let (frames, usual) = ((1, false), flow_solver(model));
         if model.family() == Family::Wan {
             let part = model.part("transformer", &["WanTransformer3DModel"])?;
             let kind = Kind::Wan(Box::new(part.config(note)?), wan_scheduler(model)?.0);
-            return Ok(Self { part, kind, frames });
+            return Ok(Self { part, kind, frames, usual });
         }
         if model.family() == Family::ZImage {
             let part = model.part("transformer", &["ZImageTransformer2DModel"])?;
             let kind = Kind::ZImage(Box::new(part.config(note)?));
-            return Ok(Self { part, kind, frames });
+            return Ok(Self { part, kind, frames, usual });
         }
         if model.family() == Family::QwenImage {
             let part = model.part("transformer", &["QwenImageTransformer2DModel"])?;
             let kind = Kind::QwenImage(Box::new(part.config(note)?));
-            return Ok(Self { part, kind, frames });
+            return Ok(Self { part, kind, frames, usual });
         }
         let (part, sizes, diffusion) = sizes(model, note)?;
         let kind = match sizes {
@@ -61,7 +63,7 @@ impl Network {
             Sizes::Flux(config) => Kind::Flux(config),
             Sizes::Unet(config) => Kind::Unet(config, diffusion),
         };
-        Ok(Self { part, kind, frames })
+        Ok(Self { part, kind, frames, usual })
     }
 
     /// The same for what `solver` draws: latents of so many frames, where they are clips' (`None` for pictures), told whole training steps where
@@ -226,7 +228,7 @@ impl Network {
         match &self.kind {
             Kind::Unet(_, Some(diffusion)) => diffusion.solver.clone(),
             Kind::Wan(_, solver) => solver.clone(),
-            _ => Solver::Euler {},
+            _ => self.usual.clone(),
         }
     }
 
