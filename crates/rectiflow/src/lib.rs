@@ -73,6 +73,7 @@ mod runs;
 pub mod sampling;
 pub mod scheduler_config;
 pub mod schedules;
+mod sent;
 pub mod separator;
 pub mod serving;
 pub mod shapes;

@@ -74,6 +74,17 @@ pub(crate) fn film(images: &Images, i: usize) -> Option<Vec<Bitmap>> {
     (frames != 1 && frames != 3).then(|| row.chunks(height * width).map(frame).collect())
 }
 
+/// Image `i` as the bytes of a PNG of its own with `text`, which a clip moves in.
+///
+/// # Errors
+/// An image that cannot be written so.
+pub(crate) fn encoded(images: &Images, i: usize, text: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
+    Ok(match film(images, i) {
+        None => media::png::encode(&single(images, i)?, text)?,
+        Some(frames) => media::animation::encode_with(&frames, FRAME, FRAME, text)?,
+    })
+}
+
 /// Image `i` in a PNG of its own, which a clip moves in.
 ///
 /// # Errors

@@ -126,7 +126,10 @@ fn read(server: &Server, fields: &mut Fields, given: bool) -> Result<(Ask, Vec<S
         match fields.take("mask") {
             Some(mask) => {
                 own.insert("mask".into(), mask);
-                ignored.extend(strength.map(|_| "denoising_strength".to_string()));
+                match (&served.kind, strength) {
+                    (Kind::Released { .. }, Some(strength)) => drop(own.insert("strength".into(), strength)),
+                    (_, strength) => ignored.extend(strength.map(|_| "denoising_strength".to_string())),
+                }
             }
             None => drop(own.insert("strength".into(), strength.unwrap_or(json!(0.75)))),
         }

@@ -85,10 +85,16 @@ pub struct Job {
     pub ask: Ask,
     /// Seconds since 1970 when it came.
     pub made: u64,
-    progress: Mutex<Progress>,
+    held: Mutex<Held>,
     news: Condvar,
     /// Where its end is written, with what else is known of it.
     kept: OnceLock<(Arc<Disk>, Value)>,
+}
+
+struct Held {
+    progress: Progress,
+    /// Its end is being written, and nothing changes it any more. Nobody is told before it is written.
+    ending: bool,
 }
 
 impl Job {
@@ -97,11 +103,11 @@ impl Job {
         let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
         let (files, steps) = (vec![None; ask.wanted.len()], ask.steps());
         let previews = vec![None; ask.wanted.len()];
-        let progress =
-            Mutex::new(Progress { state: State::Queued, files, previews, step: 0, steps, drawing: 0, version: 0 });
+        let progress = Progress { state: State::Queued, files, previews, step: 0, steps, drawing: 0, version: 0 };
+        let held = Mutex::new(Held { progress, ending: false });
         // Not by counter: nobody should guess it. No sample depends on it.
         let id = format!("{:032x}", rand::random::<u128>());
-        Arc::new(Self { id, ask, made, progress, news: Condvar::new(), kept: OnceLock::new() })
+        Arc::new(Self { id, ask, made, held, news: Condvar::new(), kept: OnceLock::new() })
     }
 
     /// Lies on `disk` from now on.
@@ -111,36 +117,42 @@ impl Job {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known now.
     pub fn progress(&self) -> Progress {
-        self.lock().clone()
+        self.lock().progress.clone()
     }
 
     /// Waits for a change after `version`, or `patience`.
     pub fn wait(&self, version: u64, patience: Duration) -> Progress {
         let held = self.lock();
-        let waited = self.news.wait_timeout_while(held, patience, |progress| progress.version == version);
-        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+        let waited = self.news.wait_timeout_while(held, patience, |held| held.progress.version == version);
+        waited.unwrap_or_else(PoisonError::into_inner).0.progress.clone()
     }
 
     fn change(&self, change: impl FnOnce(&mut Progress)) {
-        let mut progress = self.lock();
-        if !progress.state.is_final() {
-            change(&mut progress);
-            if progress.state.is_final() {
-                self.ask.forget();
-                // Before anybody hears of it: who was told that it is done finds it again.
-                if let Some((disk, facts)) = self.kept.get() {
-                    disk.ended(&self.id, facts, &progress);
-                }
-            }
-            progress.version += 1;
-            self.news.notify_all();
+        let mut held = self.lock();
+        if held.progress.state.is_final() || held.ending {
+            return;
         }
+        let mut next = held.progress.clone();
+        change(&mut next);
+        next.version += 1;
+        if next.state.is_final() {
+            held.ending = true;
+            drop(held); // whoever asks meanwhile does not wait for the disk
+            self.ask.forget();
+            // Before anybody hears of it: who was told that it is done finds it again.
+            if let Some((disk, facts)) = self.kept.get() {
+                disk.ended(&self.id, facts, &next);
+            }
+            held = self.lock();
+        }
+        held.progress = next;
+        self.news.notify_all();
     }
 
     /// So many pictures of it are being drawn and have had `step` of `steps`.
@@ -177,14 +189,20 @@ impl Job {
         });
     }
 
-    /// Whether it has ended.
+    /// Whether it has ended, or its end is being written.
     pub fn is_over(&self) -> bool {
-        self.lock().state.is_final()
+        let held = self.lock();
+        held.ending || held.progress.state.is_final()
+    }
+
+    /// Whether everybody knows that it has ended.
+    pub fn is_told(&self) -> bool {
+        self.lock().progress.state.is_final()
     }
 
     /// Bytes of its files.
     pub fn bytes(&self) -> usize {
-        self.lock().files.iter().flatten().map(|file| file.bytes.len()).sum()
+        self.lock().progress.files.iter().flatten().map(|file| file.bytes.len()).sum()
     }
 }
 
@@ -209,7 +227,7 @@ mod tests {
         };
         let how = How::Work(Box::new(Work::Separate(work)));
         let wanted = (0..files).map(|index| Wanted { seed: 0, index, asked: Asked::Nothing }).collect();
-        Ask { model: 0, how, wanted, seed: 0, depth: 7, previews: false, permit: Default::default() }
+        Ask { model: 0, how, wanted, seed: 0, depth: 7, previews: false, note: None, permit: Default::default() }
     }
 
     /// Files of a batch become known one after another, and whoever looks in between sees no less than before. Mutant: the steps of
@@ -233,6 +251,32 @@ mod tests {
         look(&|| job.drawn(2, file()));
         let thirds = [0.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.0, 2.0, 2.0, 2.5, 3.0];
         assert!(seen.iter().zip(thirds).all(|(share, third)| (share - third / 3.0).abs() < 1e-12), "{seen:?}");
+    }
+
+    /// While a job's end is written it can be asked about, is as it was, and is ended by nobody else. Mutants: the end written under the job's lock, or
+    /// told before it is written; a second end that takes its place.
+    #[test]
+    fn a_job_can_be_asked_about_while_its_end_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (written, place) = (Arc::new(Mutex::new(Vec::new())), folder.path().join("state"));
+        let job = Job::new(ask(1));
+        let (asked, seen) = (job.clone(), written.clone());
+        // The disk complains of what cannot be written, and so we are there while it is.
+        let tell = move |_: &str| {
+            let (job, (said, heard)) = (asked.clone(), std::sync::mpsc::channel());
+            std::thread::spawn(move || {
+                job.end(State::Cancelled);
+                let _ = said.send((job.progress().state, job.is_over(), job.is_told()));
+            });
+            seen.lock().unwrap().push(heard.recv_timeout(Duration::from_secs(20)).expect("an answer meanwhile"));
+        };
+        let disk = Arc::new(Disk::open(&place, 1 << 20, Box::new(tell)).unwrap());
+        job.lies(&disk, serde_json::json!({ "id": job.id })).unwrap();
+        std::fs::remove_dir_all(place.join(&job.id)).unwrap();
+        job.stepped(1, 1, 2);
+        job.drawn(0, File { medium: Medium::Wav, bytes: vec![1; 8] });
+        assert_eq!(*written.lock().unwrap(), [(State::Running, true, false)]);
+        assert_eq!((job.progress().state, job.is_told(), job.bytes()), (State::Done, true, 8));
     }
 
     /// Mutants: what was sent kept with the job; its leave given back while the job waits, or never.

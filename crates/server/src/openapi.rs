@@ -55,14 +55,14 @@ pub fn document(limits: &Limits) -> Value {
             "schemas": {
                 "Error": error,
                 "Generation": object([common(limits), sample(), openai()]),
-                "Change": object([common(limits), change(), openai()]),
+                "Change": object([common(limits), sample(), change(), openai()]),
                 "Job": { "oneOf": [
                     { "$ref": "#/components/schemas/Sample" }, { "$ref": "#/components/schemas/Restore" },
                     { "$ref": "#/components/schemas/Edit" }, { "$ref": "#/components/schemas/Separate" },
                 ] },
-                "Sample": object([common(limits), sample(), vec![doing("sample"), previews()]]),
-                "Restore": object([common(limits), restore(), vec![doing("restore")]]),
-                "Edit": object([common(limits), edit(), vec![doing("edit")]]),
+                "Sample": object([common(limits), sample(), solid(), vec![doing("sample"), previews()]]),
+                "Restore": object([common(limits), sample(), restore(), vec![doing("restore")]]),
+                "Edit": object([common(limits), sample(), edit(), vec![doing("edit")]]),
                 "Separate": object([separate(limits), vec![doing("separate")]]),
                 "Text2Image": loose([a1111()]),
                 "Image2Image": loose([a1111(), image2image()]),
@@ -127,6 +127,14 @@ fn sample() -> Vec<Key> {
     vec![Key("negative_prompt", "string", "Of released models: what guidance leads away from.", json!(""))]
 }
 
+fn solid() -> Vec<Key> {
+    vec![
+        Key("frames", "integer", "Of released models of clips: how many.", Value::Null),
+        Key("image", "file", "Of models that draw what a picture shows: the picture.", Value::Null),
+        Key("resolution", "integer", "Of shapes: cells to a side of the lattice, 16 to 256.", Value::Null),
+    ]
+}
+
 fn previews() -> Key {
     Key("previews", "boolean", "Whether events show pictures on their way.", json!(true))
 }
@@ -178,6 +186,7 @@ fn restore() -> Vec<Key> {
         mask(),
         hole(),
         method(),
+        Key("strength", "number", "Of holes, by released models: 0.01 keeps almost all, 1 nothing.", Value::Null),
         Key("task", "string", "`inpaint`, `super`, `deblur`, `colour`, `dequantise` or `jpeg`.", json!("inpaint")),
         Key("scale", "integer", "Of `super`: pixels to a side that one was made of.", Value::Null),
         Key("bicubic", "boolean", "Of `super`: by cubic convolution and not by averages.", Value::Null),

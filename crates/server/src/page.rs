@@ -2,11 +2,14 @@
 
 use crate::http::Reply;
 use base64::{Engine, prelude::BASE64_STANDARD};
+use rectiflow::report::viewer;
 use sha2::{Digest, Sha256};
 
 /// What all pages look like; it stands where a page's style says so.
 const HOUSE: &str = include_str!("house.css");
 const PLACE: &str = "/* house */";
+/// Where the viewer of meshes stands in the script of a page that has one.
+const VIEWER: &str = "/* viewer */";
 
 /// A page, and what browsers may do with it.
 pub struct Page {
@@ -17,7 +20,7 @@ pub struct Page {
 impl Page {
     /// The page's own script and style are let run, known by their digests, and nothing else.
     pub fn new(html: &str) -> Self {
-        let html = html.replacen(PLACE, HOUSE, 1);
+        let html = html.replacen(PLACE, HOUSE, 1).replacen(VIEWER, viewer::SCRIPT, 1);
         let digest = |tag: &str| {
             let inside = between(&html, &format!("<{tag}>"), &format!("</{tag}>"));
             format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(inside.as_bytes())))
@@ -51,6 +54,7 @@ mod tests {
         for page in [include_str!("page.html"), include_str!("label/page.html")] {
             assert_eq!(page.matches(PLACE).count(), 1);
             let html = Page::new(page).html;
+            assert!(!html.contains(PLACE) && !html.contains(VIEWER));
             for tag in ["script", "style"] {
                 assert!(!between(&html, &format!("<{tag}>"), &format!("</{tag}>")).is_empty());
                 assert_eq!(html.matches(&format!("<{tag}")).count(), 1);

@@ -163,7 +163,7 @@ mod tests {
     fn job(model: usize, steps: usize, count: u64, asked: Asked) -> Arc<Job> {
         let wanted = (0..count).map(|index| Wanted { seed: 0, index, asked: asked.clone() }).collect();
         let how = How::Run(Box::new(SampleConfig { steps, ..Default::default() }));
-        Job::new(Ask { model, how, wanted, seed: 0, depth: 7, previews: false, permit: Default::default() })
+        Job::new(Ask { model, how, wanted, seed: 0, depth: 7, previews: false, note: None, permit: Default::default() })
     }
 
     fn class(model: usize, steps: usize, count: u64) -> Arc<Job> {

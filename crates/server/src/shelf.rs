@@ -102,12 +102,6 @@ impl Shelf {
                 true => {
                     let request = ReleasedRequest::new(path.clone(), "a picture");
                     let usual = Box::new(released::prepare(&request, &mut |_| {})?);
-                    if usual.length.is_some() {
-                        return Err(Error::Usage(format!(
-                            "{}: it draws clips, which are not served yet; draw them by `rectiflow sample`",
-                            path.display()
-                        )));
-                    }
                     let side = usual.size.into_iter().max().unwrap_or(0);
                     within("--max-side", limits.side, side, "pixels", &name)?;
                     within("--max-steps", limits.steps, usual.steps(), "steps", &name)?;
@@ -184,9 +178,11 @@ impl Served {
             Kind::Run(run) => run.value(),
             Kind::Released { usual, .. } => {
                 let [height, width] = usual.size;
+                let length = usual.length;
                 json!({
-                    "makes": "pictures", "size": format!("{width}x{height}"), "channels": 3, "resizes": true, "classes": [],
-                    "reads_prompts": true, "reads_negative_prompts": true, "steps": usual.steps(),
+                    "makes": if length.is_some() { "clips" } else { "pictures" },
+                    "frames": length.map(|length| length.frames), "fps": length.map(|length| length.rate), "size": format!("{width}x{height}"), "channels": 3, "resizes": true, "classes": [],
+                    "reads_prompts": true, "reads_pictures": false, "reads_negative_prompts": true, "steps": usual.steps(),
                     "solver": usual.solver(), "guidance_scale": usual.guidance(), "guided": true, "parameters": null,
                 })
             }
@@ -195,23 +191,30 @@ impl Served {
         value
     }
 
+    /// What it makes.
+    pub fn makes(&self) -> Makes {
+        match &self.kind {
+            Kind::Run(run) => run.opened.makes(),
+            Kind::Released { usual, .. } if usual.length.is_some() => Makes::Clips,
+            Kind::Released { .. } => Makes::Pictures,
+        }
+    }
+
     /// Whether what it makes are pictures.
     pub fn draws(&self) -> bool {
-        match &self.kind {
-            Kind::Run(run) => run.opened.makes() == Makes::Pictures,
-            Kind::Released { .. } => true,
-        }
+        self.makes() == Makes::Pictures
     }
 
     /// What it can be asked to do; the first where nobody says.
     pub fn does(&self) -> &'static [&'static str] {
         match &self.kind {
-            Kind::Released { .. } => &["sample"],
+            Kind::Released { usual, .. } if usual.length.is_some() => &["sample"],
+            Kind::Released { .. } => &["sample", "restore", "edit"],
             Kind::Run(run) => match run.opened.makes() {
                 Makes::Sounds => &["separate"],
                 Makes::Pictures if run.opened.edits() => &["sample", "restore", "edit"],
                 Makes::Pictures if run.opened.restores() => &["sample", "restore"],
-                Makes::Pictures | Makes::Shapes => &["sample"],
+                Makes::Pictures | Makes::Clips | Makes::Shapes => &["sample"],
             },
         }
     }
@@ -234,20 +237,26 @@ impl Run {
     /// Whether it can be guided.
     pub fn guided(&self) -> bool {
         let model = &self.opened.model;
-        (model.classes() > 0 || model.words.is_some()) && model.recipe.train.condition_dropout > 0.0
+        let asked = model.classes() > 0 || model.words.is_some() || self.opened.reads_pictures();
+        asked && model.recipe.train.condition_dropout > 0.0
     }
 
     fn value(&self) -> Value {
         let [channels, height, width] = self.opened.picture();
-        let model = &self.opened.model;
+        let (model, seen) = (&self.opened.model, self.opened.reads_pictures());
+        let classes: &[String] = if seen { &[] } else { &model.subject.classes };
         let (makes, size) = match self.opened.makes() {
             Makes::Pictures => ("pictures", Some(format!("{width}x{height}"))),
+            Makes::Clips => ("clips", Some(format!("{width}x{height}"))),
             Makes::Shapes => ("shapes", None),
             Makes::Sounds => ("sounds", None),
         };
+        // Those of a clip are its frames.
+        let moving = self.opened.makes() == Makes::Clips;
+        let (channels, frames) = if moving { (1, Some(channels)) } else { (channels, None) };
         json!({
-            "makes": makes, "size": size, "channels": channels, "resizes": false, "classes": model.subject.classes,
-            "reads_prompts": model.words.is_some(), "reads_negative_prompts": false, "steps": self.usual.steps,
+            "makes": makes, "size": size, "channels": channels, "frames": frames, "fps": self.opened.rate(), "resizes": false, "classes": classes,
+            "reads_prompts": model.words.is_some(), "reads_pictures": seen, "reads_negative_prompts": false, "steps": self.usual.steps,
             "solver": self.usual.solver.name(), "guidance_scale": self.usual.guidance.scale, "guided": self.guided(),
             "parameters": model.parameters,
         })

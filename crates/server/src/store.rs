@@ -35,7 +35,7 @@ impl Store {
         inner.jobs.insert(job.id.clone(), job.clone());
         inner.order.push(job.id.clone());
         let over: Vec<Arc<Job>> =
-            inner.order.iter().filter_map(|id| inner.jobs.get(id)).filter(|job| job.is_over()).cloned().collect();
+            inner.order.iter().filter_map(|id| inner.jobs.get(id)).filter(|job| job.is_told()).cloned().collect();
         let (mut count, mut bytes) = (over.len(), over.iter().map(|job| job.bytes()).sum::<usize>());
         for job in over {
             if count <= self.most && bytes <= self.bytes {
@@ -86,6 +86,7 @@ mod tests {
                 seed: 0,
                 depth: 7,
                 previews: false,
+                note: None,
                 permit: Default::default(),
             })
         };

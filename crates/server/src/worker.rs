@@ -155,10 +155,16 @@ fn draw(
         }
         (How::Released(order), _) => {
             let (request, prepared) = &**order;
+            if unwanted() {
+                return Err(Error::Interrupted); // and what was sent is let go of
+            }
             let stop = Arc::new(AtomicBool::new(false));
+            // What is decoded afterwards is counted anew, and nobody is told less than before.
+            let mut most = 0;
             let heard = |event: Event<'_>| match event {
                 Event::Advance { done } => {
-                    told(&jobs, done as usize, prepared.steps() * rows.len());
+                    most = most.max((done as usize).min(prepared.steps() * rows.len()));
+                    told(&jobs, most, prepared.steps() * rows.len());
                     stop.store(unwanted(), Ordering::Relaxed);
                 }
                 Event::Note(line) => server.say(&format!("{}: {line}", served.name)),

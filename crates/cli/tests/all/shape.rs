@@ -198,7 +198,17 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     let codec = json(&mut run("codec codec.toml"));
     assert!(number(&codec["shapes"]["volume_iou"]) > 0.15 && number(&codec["shapes"]["chamfer_l1"]) < 0.3, "{codec}");
     assert!(at.join("runs/codec/samples/round-trip.png").is_file());
-    json(&mut run("train flow.toml"));
+    let page = |run: &str| fs::read_to_string(at.join(run).join("report.html")).unwrap();
+    assert!(at.join("runs/codec/samples/round-trip-0.glb").is_file() && page("runs/codec").contains("data-glb=\""));
+    json(&mut run("train flow.toml --set train.sample_every=1600"));
+    // The sheet shows meshes, of which some lie beside it and in the page. Mutants: of another seed, width or lattice; one for all.
+    json(&mut run("sample runs/flow --num 4 --resolution 64 --output sheet.glb"));
+    for i in 0..4 {
+        let left = fs::read(at.join(format!("runs/flow/samples/000000001600-{i}.glb"))).unwrap();
+        assert!(left == fs::read(at.join(format!("sheet-{i:04}.glb"))).unwrap(), "mesh {i}");
+    }
+    assert!(at.join("runs/flow/samples/000000001600.png").is_file());
+    assert_eq!(page("runs/flow").matches("data-glb=\"").count(), 4);
     json(&mut run("sample runs/flow --class box --num 2 --resolution 32 --output made/part.glb"));
     for name in ["part-0000.glb", "part-0001.glb", "part.png"] {
         assert!(at.join("made").join(name).is_file(), "{name}");
@@ -280,6 +290,7 @@ fn a_flow_over_shapes_draws_the_class_asked_for_into_files() {
     refused("train frozen.toml --set network.condition.tokens=16 -o runs/other", "network.condition.tokens = 12");
     refused("train frozen.toml --set network.eye={} -o runs/other", "leave `network.eye` out");
     refused("sample runs/seen --output x.glb", "--image FILE");
+    refused("train seen.toml --set train.sample_every=480 -o runs/other", "what a picture shows");
     refused("sample runs/flow --image disc.png --output x.glb", "task.picture");
     refused("reflow --teacher runs/seen -o runs/other --set pairs.generate.inverted=0.25", "inverted");
     refused("train seen.toml --set network.condition.tokens=63 -o runs/other", "patches of 64 numbers");

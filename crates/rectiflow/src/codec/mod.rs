@@ -159,6 +159,11 @@ impl Codec {
         !self.has_surface() || self.drawn() == self.sample
     }
 
+    /// The shape of what sample sheets show of it; none where they show meshes.
+    pub(crate) fn on_sheets(&self) -> Option<Shape> {
+        self.is_seen().then(|| self.drawn())
+    }
+
     /// The surface of the shape that one latent of [`Codec::raw`] stands for, at `2^depth` cells to a side of the cube.
     ///
     /// # Errors

@@ -5,21 +5,68 @@
 //! arXiv 2201.09865, eq. 8, without going back), and pixels are the picture's own at the end.
 
 use super::ReleasedRequest;
-use crate::{Error, start::read_points};
+use crate::{Error, sent::Sent, start::read_points};
 use base::{Device, Tensor, TensorData};
 use data::{DataConfig, Split};
 use flow::{Path, Schedule};
 use std::path::Path as File;
 
-/// A picture that a drawing begins with.
+/// A picture to begin with, or a mask of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shown {
+    /// A file of pixels, or numbers: `FILE.npy`, `FILE.safetensors`, or `FILE.safetensors:TENSOR`.
+    File(String),
+    /// Its values in [-1, 1], `[c h w]`, and its pixels, height first.
+    Values(Vec<f32>, [usize; 2]),
+}
+
+impl From<String> for Shown {
+    fn from(file: String) -> Self {
+        Self::File(file)
+    }
+}
+
+impl Shown {
+    /// What messages call it.
+    fn called(&self) -> &str {
+        match self {
+            Self::File(file) => file,
+            Self::Values(..) => "that was given",
+        }
+    }
+
+    /// Its values of `channels` channels, and its pixels, height first; `option` names it.
+    fn read(&self, channels: usize, option: &str) -> Result<(Vec<f32>, [usize; 2]), Error> {
+        match self {
+            Self::File(file) => picture(file, channels, option),
+            Self::Values(values, [h, w]) if values.len() == channels * h * w => Ok((values.clone(), [*h, *w])),
+            Self::Values(values, size) => {
+                let count = values.len();
+                Err(Error::Usage(format!(
+                    "{option}: {count} numbers are no picture of {channels} channels and {size:?} pixels"
+                )))
+            }
+        }
+    }
+}
+
+/// What a drawing begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begins {
+    /// Whether a part of the picture stays.
+    pub in_part: bool,
+}
+
+/// A picture that a drawing begins with. A copy keeps what it has when another lets go of it.
+#[derive(Clone)]
 pub(super) struct Begin {
     /// `[3 h w]` in [-1, 1].
-    pixels: Vec<f32>,
+    pixels: Sent<f32>,
     /// Pixels, height first.
     pub size: [usize; 2],
     strength: f64,
     /// For each pixel whether it may change; all where absent.
-    mask: Option<Vec<bool>>,
+    mask: Option<Sent<bool>>,
 }
 
 /// The picture's latent, and where it stays.
@@ -46,11 +93,12 @@ impl Begin {
         if !(strength.is_finite() && *strength > 0.0 && *strength <= 1.0) {
             return Err(Error::Usage(format!("--strength {strength}: it must be above 0 and at most 1")));
         }
-        let (pixels, size) = picture(file, 3, "--init-image")?;
+        let (pixels, size) = file.read(3, "--init-image")?;
         let mask = match &request.mask {
             None => None,
             Some(file) => {
-                let (grey, found) = picture(file, 1, "--mask")?;
+                let (grey, found) = file.read(1, "--mask")?;
+                let file = file.called();
                 if found != size {
                     return Err(Error::Usage(format!(
                         "--mask {}: it is {} x {} pixels and the picture {} x {}; draw it at that size",
@@ -61,10 +109,29 @@ impl Begin {
                 if !mask.contains(&true) {
                     return Err(Error::Usage(format!("--mask {file}: nothing in it is white, so nothing may change")));
                 }
-                Some(mask)
+                Some(mask.into())
             }
         };
-        Ok(Some(Self { pixels, size, strength: *strength, mask }))
+        Ok(Some(Self { pixels: pixels.into(), size, strength: *strength, mask }))
+    }
+
+    /// What is to be said of it.
+    pub(super) fn said(&self) -> Begins {
+        Begins { in_part: self.mask.is_some() }
+    }
+
+    /// Lets go of the picture: what a drawing was can still be told, and it can no longer be made.
+    pub(super) fn forget(&self) {
+        self.pixels.forget();
+        self.mask.iter().for_each(Sent::forget);
+    }
+
+    /// Refuses one that was let go of.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`]: nobody waits for it.
+    pub(super) fn check_held(&self) -> Result<(), Error> {
+        if self.pixels.get().is_empty() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     /// The last steps of a schedule, as many as the strength says, and one at least.
@@ -97,13 +164,13 @@ impl Begin {
     /// The latent of the picture, as `encode` makes it of `[1 3 h w]`.
     pub(super) fn known(&self, encode: impl Fn(Tensor<4>) -> Tensor<4>, factor: usize, device: &Device) -> Known {
         let [h, w] = self.size;
-        let pixels = Tensor::from_data(TensorData::new(self.pixels.clone(), [1, 3, h, w]), device);
+        let pixels = Tensor::from_data(TensorData::new(self.pixels.get().to_vec(), [1, 3, h, w]), device);
         let latent = encode(pixels);
         let free = self.mask.as_ref().map(|mask| {
             // A pixel of the latent may change where any of its pixels may.
             let (rows, columns) = (h / factor, w / factor);
             let mut free = vec![0f32; rows * columns];
-            for (i, _) in mask.iter().enumerate().filter(|(_, free)| **free) {
+            for (i, _) in mask.get().iter().enumerate().filter(|(_, free)| **free) {
                 free[i / w / factor * columns + i % w / factor] = 1.0;
             }
             Tensor::from_data(TensorData::new(free, [1, 1, rows, columns]), device)
@@ -113,10 +180,11 @@ impl Begin {
 
     /// A drawn picture `[3 h w]` with its own pixels where it was to stay.
     pub(super) fn keep(&self, drawn: &mut [f32]) {
-        let Some(mask) = &self.mask else { return };
-        let pixels = drawn.chunks_exact_mut(mask.len()).zip(self.pixels.chunks_exact(mask.len()));
+        let Some(mask) = self.mask.as_ref().map(Sent::get) else { return };
+        let own = self.pixels.get();
+        let pixels = drawn.chunks_exact_mut(mask.len()).zip(own.chunks_exact(mask.len()));
         for (drawn, own) in pixels {
-            let places = drawn.iter_mut().zip(own).zip(mask);
+            let places = drawn.iter_mut().zip(own).zip(mask.iter());
             places.filter(|(_, free)| !**free).for_each(|((drawn, own), _)| *drawn = *own);
         }
     }

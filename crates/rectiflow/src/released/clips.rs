@@ -18,6 +18,11 @@ pub(super) fn moments(frames: &Images, length: Length) -> Result<Vec<Bitmap>, Er
     (0..length.frames).map(moment).collect()
 }
 
+/// The frames of clip `i`; `frames` are all clips' frames, one clip after another.
+pub(super) fn film(frames: &Images, i: usize, length: Length) -> Vec<Bitmap> {
+    (0..length.frames).map(|frame| frames.bitmap(i * length.frames + frame)).collect()
+}
+
 /// An animated PNG, `text` beside it.
 pub(super) fn png(moments: &[Bitmap], length: Length, text: &str) -> Result<Vec<u8>, Error> {
     let delay = media::animation::Delay::of_rate(length.rate);

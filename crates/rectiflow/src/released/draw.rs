@@ -2,7 +2,7 @@
 
 use super::{
     Asked, Family, Network, Prompted, Release, ReleasedRequest,
-    begin::Begin,
+    begin::{Begin, Begins},
     codec::{Codec, Length},
     encode, noise,
     part::Part,
@@ -130,6 +130,16 @@ impl Prepared {
         }
     }
 
+    /// What it begins with beside noise.
+    pub fn begins(&self) -> Option<Begins> {
+        self.begin.as_ref().map(Begin::said)
+    }
+
+    /// Lets go of the picture that it begins with, if any.
+    pub fn forget(&self) {
+        self.begin.iter().for_each(Begin::forget);
+    }
+
     /// Its name.
     pub fn solver(&self) -> &'static str {
         self.solver.name()
@@ -237,6 +247,8 @@ pub struct Drawn {
 /// Weights that cannot be read or do not fit, what the solver says, [`Error::Interrupted`].
 pub fn draw(request: &ReleasedRequest, prepared: &Prepared, context: &mut Context) -> Result<Drawn, Error> {
     let Prepared { model, network, settled, vae, codec, size, times, solver, corrections, begin, tiles, .. } = prepared;
+    let begin = &begin.clone(); // what was sent is held here to the end, also where it is let go of meanwhile
+    begin.iter().try_for_each(Begin::check_held)?;
     let [h, w] = prepared.latent();
     let device = context.device.device.clone();
     if let Some(reason) = request.precision.fallback(&device) {

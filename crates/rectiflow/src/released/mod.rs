@@ -29,6 +29,7 @@ pub use crate::release::{
     Asked, Diffusion, Family, Folder, Release, encode, is_damaged, is_released, multistep, schedule,
 };
 use crate::release::{folder, part, single};
+pub use begin::{Begins, Shown};
 pub use codec::Length;
 pub use draw::{Drawn, Prepared, Sampled, draw, prepare, sample};
 pub use field::{Flow, Prompted, SkipLayers};

@@ -1,6 +1,6 @@
 //! What to draw from a released model, and which of it the model can serve.
 
-use super::{Family, Generator, SkipLayers};
+use super::{Family, Generator, Shown, SkipLayers};
 use crate::Error;
 use flow::Solver;
 use kernels::Precision;
@@ -48,10 +48,10 @@ pub struct ReleasedRequest {
     /// The latents to start from, `[n c h w]`, in place of seeded noise: `FILE.npy`, `FILE.safetensors`, or
     /// `FILE.safetensors:TENSOR`.
     pub noise: Option<String>,
-    /// A picture to change, and how far: 1 is all the way from noise. A file of pixels, or numbers like `noise`.
-    pub init_image: Option<(String, f64)>,
+    /// A picture to change, and how far: 1 is all the way from noise.
+    pub init_image: Option<(Shown, f64)>,
     /// White where that picture may change.
-    pub mask: Option<String>,
+    pub mask: Option<Shown>,
     /// Decode in tiles of so many pixels.
     pub tile: Option<usize>,
     /// Tokens that T5 reads.

@@ -50,7 +50,7 @@ fn line(request: &ReleasedRequest, prepared: &Prepared, called: &str, prompts: &
     )
 }
 
-/// Picture `i` of `drawn` as a PNG that says how it was made; the model is `called` so there.
+/// Picture or clip `i` of `drawn` as a PNG that says how it was made; the model is `called` so there.
 ///
 /// # Errors
 /// Pictures that cannot be written as PNG.
@@ -62,7 +62,11 @@ pub fn png(
     called: &str,
 ) -> Result<Vec<u8>, Error> {
     let prompt = request.prompts[i % request.prompts.len()].as_str();
-    Ok(media::png::encode(&drawn.images.bitmap(i), &[("parameters", &line(request, prepared, called, &[prompt]))])?)
+    let line = line(request, prepared, called, &[prompt]);
+    match prepared.length {
+        Some(length) => clips::png(&clips::film(&drawn.images, i, length), length, &line),
+        None => Ok(media::png::encode(&drawn.images.bitmap(i), &[("parameters", &line)])?),
+    }
 }
 
 /// Writes what was drawn, of the kind that its place's ending says.
@@ -92,9 +96,7 @@ pub(super) fn write(request: &ReleasedRequest, images: &Images, prepared: &Prepa
             }
             None => {
                 for i in 0..prepared.settled.count {
-                    let frames: Vec<Bitmap> =
-                        (0..length.frames).map(|frame| images.bitmap(i * length.frames + frame)).collect();
-                    let bytes = clips::png(&frames, length, &line(&[prompt(i)]))?;
+                    let bytes = clips::png(&clips::film(images, i, length), length, &line(&[prompt(i)]))?;
                     media::atomic::write(&request.output.join(format!("{i:06}.png")), &bytes)?;
                 }
             }

@@ -8,6 +8,7 @@ pub mod plot;
 mod record;
 mod runs;
 pub mod summary;
+pub mod viewer;
 pub(crate) mod words;
 
 pub use record::Record;

@@ -1,5 +1,6 @@
 //! A small page of panels: a heading, a picture and a sentence each. It needs no other file.
 
+use super::viewer;
 use base64::Engine;
 use maud::{DOCTYPE, PreEscaped, html};
 
@@ -30,11 +31,13 @@ h1 { font-size: 28px; letter-spacing: -0.01em } h2 { font-size: 17px; margin: 0 
 .wide { grid-column: 1 / -1 } img, svg { width: 100%; height: auto; border-radius: 8px; display: block }\
 table { border-collapse: collapse; font-size: 14px } th, td { text-align: left; padding: 4px 12px 4px 0; border-bottom: 1px solid var(--edge) }\
 .legend span { margin-right: 14px; font-size: 13px; color: var(--soft) } .dot { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 5px }\
+canvas.mesh { width: 100%; aspect-ratio: 1; display: block; cursor: grab; touch-action: pan-y } canvas.mesh:focus-visible { outline: 2px solid var(--soft) }\
 figcaption { font-size: 12px; color: var(--soft) } [data-wide] { overflow-x: auto } pre { background: var(--card); border: 1px solid var(--edge); border-radius: 12px; padding: 16px; overflow-x: auto; font-size: 13px }";
 
 /// The page: `title`, the panels, and `figures` as they are printed.
 pub fn page(title: &str, figures: &str, panels: &[Panel]) -> String {
     let wide = |panel: &Panel| panel.body.contains("data-wide");
+    let turning = panels.iter().find_map(|panel| viewer::script(&panel.body));
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -56,6 +59,7 @@ pub fn page(title: &str, figures: &str, panels: &[Panel]) -> String {
                     }
                 }
                 pre { (figures) }
+                @if let Some(script) = turning { (script) }
             }
         }
     }

@@ -41,6 +41,8 @@ pub struct Record {
     pub stopped: Option<bool>,
     /// Sheets of samples: `(images seen, PNG file)`, oldest first.
     pub sheets: Vec<(u64, PathBuf)>,
+    /// Meshes beside the last of them, or those that a codec gave back, in the order of their names.
+    pub meshes: Vec<PathBuf>,
     /// Lines of `stats.jsonl` that say nothing: torn by a kill.
     pub torn: usize,
 }
@@ -77,6 +79,7 @@ impl Record {
             Err(_) => record.torn += 1,
         });
         record.sheets = sheets(&run.samples());
+        record.meshes = meshes(&run.samples());
         Ok(record)
     }
 
@@ -143,6 +146,20 @@ fn flatten(prefix: &str, value: &toml::Value, into: &mut BTreeMap<String, String
             into.insert(prefix.to_owned(), other.to_string());
         }
     }
+}
+
+/// The meshes of `folder` that were drawn last: names begin with what was seen until then, as its sheet's does.
+fn meshes(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let when = |path: &Path| {
+        path.file_stem().and_then(|stem| stem.to_str()?.rsplit_once('-')).map(|(when, _)| when.to_owned())
+    };
+    let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    found.retain(|path| path.extension().is_some_and(|ending| ending == "glb") && when(path).is_some());
+    found.sort();
+    let last = found.last().and_then(|path| when(path));
+    found.retain(|path| when(path) == last);
+    found
 }
 
 /// The PNG files of `folder` whose name is a number of images, in order.

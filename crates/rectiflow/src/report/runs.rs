@@ -5,15 +5,21 @@ use super::{
     panels::{Panel, image, page},
     plot::{self, Labels, Series, Style},
     record::Record,
+    viewer,
     words::{duration, grouped},
 };
 use crate::Error;
 use maud::html;
 use plotters::style::RGBColor;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 /// Sheets of a run that are shown: its first, its last, and some between.
 const SHEETS: usize = 6;
+
+/// Meshes of a run that are shown at most.
+const MESHES: usize = 8;
+/// Bytes of a mesh at most: a page is one file, and each lies in it.
+const HEAVIEST: u64 = 4 << 20;
 
 /// Legible on white and on black.
 const COLORS: [RGBColor; 6] = [
@@ -59,6 +65,10 @@ pub fn render(runs: &[Record]) -> Result<String, Error> {
         if let Some(body) = strip(run)? {
             let text = "The same noise and the same classes in every sheet; below each the samples seen until then.";
             panels.push(wide(&format!("Samples of {} over time", run.name), body, text));
+        }
+        if let Some(body) = turned(run)? {
+            let text = "Those of the last sheet, or what the codec made of held-out shapes. Drag to turn, or use the arrow keys.";
+            panels.push(wide(&format!("Meshes of {}", run.name), body, text));
         }
     }
     if runs.len() > 1 {
@@ -147,6 +157,25 @@ fn strip(run: &Record) -> Result<Option<String>, Error> {
     Ok(Some(strip.into_string()))
 }
 
+/// The meshes of `run`, each to be turned.
+fn turned(run: &Record) -> Result<Option<String>, Error> {
+    let failed = |path: &Path, error: std::io::Error| Error::Failure(format!("{}: {error}", path.display()));
+    let mut figures = Vec::new();
+    for path in run.meshes.iter().take(MESHES) {
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let size = std::fs::metadata(path).map_err(|error| failed(path, error))?.len();
+        let body = match size > HEAVIEST {
+            true => html! { p { "too large for a page: open the file" } },
+            false => viewer::canvas(&std::fs::read(path).map_err(|error| failed(path, error))?, &name),
+        };
+        figures.push((name, body));
+    }
+    let strip = html! { div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:12px" {
+        @for (name, body) in &figures { figure style="margin:0" { (body) figcaption { "samples/" (name) } } }
+    } };
+    Ok((!figures.is_empty()).then(|| strip.into_string()))
+}
+
 fn differences(runs: &[Record]) -> String {
     let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.keys.keys()).collect();
     let values = |key: &String| runs.iter().map(|run| run.keys.get(key).map(String::as_str)).collect::<Vec<_>>();
@@ -164,7 +193,6 @@ fn differences(runs: &[Record]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn run(at: &Path, lr: f64, losses: &[(u64, f64)], more: &str) -> Record {
         std::fs::create_dir_all(at.join("samples")).unwrap();
@@ -195,6 +223,29 @@ mod tests {
         let b = run(&dir.path().join("b"), 0.002, &[(32, 3.0)], "");
         assert!(render(std::slice::from_ref(&a)).unwrap().contains("Reward: match"));
         assert!(!render(&[b]).unwrap().contains("Reward"));
+    }
+
+    /// Mutants: meshes of an earlier sheet shown; the script left out, or twice where two runs have meshes; a heavy one put into the page.
+    #[test]
+    fn meshes_of_the_last_sheet_can_be_turned() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
+        for at in [&a, &b] {
+            run(at, 0.001, &[(32, 3.0)], "");
+        }
+        let none = render(&[Record::read(&a).unwrap()]).unwrap();
+        assert!(!none.contains("<canvas") && !none.contains("<script"));
+        for (name, bytes) in [("000000000016-0", "old"), ("000000000032-0", "new"), ("000000000032-1", "two")] {
+            std::fs::write(a.join(format!("samples/{name}.glb")), bytes).unwrap();
+        }
+        std::fs::write(b.join("samples/round-trip-0.glb"), vec![0; HEAVIEST as usize + 1]).unwrap();
+        std::fs::write(b.join("samples/round-trip-1.glb"), "back").unwrap();
+        let page = render(&[&a, &b].map(|at| Record::read(at).unwrap())).unwrap();
+        let shown: Vec<&str> = page.split("data-glb=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(shown, ["bmV3", "dHdv", "YmFjaw=="]);
+        assert_eq!(page.matches("<script").count(), 1);
+        assert!(page.contains("round-trip-0.glb") && page.contains("too large"));
+        assert!(!page.contains("src=\"http") && !page.contains("href="), "it needs no other file");
     }
 
     /// Mutants: the earlier word of a continued run kept; keys that agree shown; a torn line taken for the end of the file.

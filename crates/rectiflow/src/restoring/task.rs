@@ -281,6 +281,15 @@ impl Task {
 }
 
 impl Hole {
+    /// Which pixels of pictures `[h w]` are in it.
+    ///
+    /// # Errors
+    /// A hole that leaves the picture, or is all of it or nothing.
+    pub fn unknown(&self, [h, w]: [usize; 2]) -> Result<Vec<bool>, Error> {
+        let mask = self.mask([1, h, w], &|error| Error::Usage(error.to_string()))?;
+        Ok(mask.known().iter().map(|known| !known).collect())
+    }
+
     /// What it leaves known of pictures `[c h w]`.
     fn mask(&self, shape: [usize; 3], refused: &dyn Fn(MethodError) -> Error) -> Result<Mask, Error> {
         let [c, h, w] = shape;

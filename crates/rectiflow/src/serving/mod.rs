@@ -2,29 +2,31 @@
 //! number give alone, the command line's own.
 
 mod file;
-mod sent;
 mod work;
 
-pub use crate::pipeline::{Peek, Watch};
+pub use crate::{
+    pipeline::{Peek, Watch},
+    sent::{Pictured, Sent},
+};
 pub use data::Given;
 pub use file::{File, Medium};
-pub use sent::Sent;
 pub use work::{Edit, Restore, Separate, Told, Work};
 
 use crate::{
-    Error, Model, Start,
+    Context, Error, Model, Start,
     device::Chosen,
     memory,
     model::which,
     note::Note,
     overrides::SampleOverrides,
-    pictures::single,
+    pictures::{FRAME, encoded},
     pipeline::{End, Pipeline},
     recipe::SampleConfig,
-    sampling::{self, Classes, Drawn, field_of},
+    sampling::{self, Classes, Drawn, Pictures, field_of},
+    sight::{self, Sight},
 };
 use base::{Condition, NULL_CLASS};
-use std::{path::Path, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 /// One sample that somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +48,15 @@ pub enum Asked {
     Class(i64),
     /// What a text says.
     Prompt(String),
+    /// What a picture shows, framed by [`Opened::framed`].
+    Picture(Pictured),
 }
 
 impl Asked {
     /// As what samples are asked for in turn.
     fn classes(&self) -> Classes {
         match self {
-            Self::Nothing => Classes::None,
+            Self::Nothing | Self::Picture(_) => Classes::None, // a picture is no word
             Self::Class(class) => Classes::InTurn(vec![*class]),
             Self::Prompt(text) => Classes::prompts(vec![text.clone()]),
         }
@@ -72,6 +76,8 @@ impl Asked {
 pub enum Makes {
     /// Pictures, from noise.
     Pictures,
+    /// Clips, from noise.
+    Clips,
     /// Shapes, from noise.
     Shapes,
     /// Sounds, each out of a mixture that is sent.
@@ -83,28 +89,25 @@ pub struct Opened {
     /// The network and what gives it meaning.
     pub model: Model,
     start: Start,
+    /// What reads pictures, where it draws what they show.
+    sight: Option<Arc<Sight>>,
     device: Chosen,
 }
 
 impl Opened {
-    /// Opens a run's folder or a checkpoint file that draws pictures or shapes, or hears sounds in mixtures.
+    /// Opens a run's folder or a checkpoint file that draws pictures, clips or shapes, or hears sounds in mixtures.
     ///
     /// # Errors
     /// Those of [`Model::open`]; [`Error::Usage`] for a model of anything else; settings of its recipe that do not go.
     pub fn open(path: &Path, device: &Chosen) -> Result<Self, Error> {
         let model = Model::of_any(path, which(None)?, device)?;
         makes(&model)?;
-        if model.recipe.task.picture().is_some() {
-            return Err(Error::Usage(format!(
-                "{}: this model draws what a picture shows, which is not served yet; use `rectiflow sample --image`",
-                model.file.display()
-            )));
-        }
+        let sight = model.sight(&mut Context::silent())?;
         if let Some(words) = &model.words {
             words.keep_to_memory();
         }
         let start = Start::held_out(&model.recipe, model.subject.shape)?;
-        let opened = Self { model, start, device: device.clone() };
+        let opened = Self { model, start, sight, device: device.clone() };
         opened.config(&SampleOverrides::default())?;
         Ok(opened)
     }
@@ -115,7 +118,7 @@ impl Opened {
     /// None that opening did not have.
     pub fn hollow(&self) -> Result<Self, Error> {
         let model = self.model.hollow(&self.device.device)?;
-        Ok(Self { model, start: self.start.clone(), device: self.device.clone() })
+        Ok(Self { model, start: self.start.clone(), sight: self.sight.clone(), device: self.device.clone() })
     }
 
     /// Bytes of its network's weights.
@@ -139,10 +142,10 @@ impl Opened {
         makes(&self.model).unwrap_or(Makes::Pictures) // `open` has seen that it is one of them
     }
 
-    /// `[c h w]` of its pictures; of a shape or a sound none.
+    /// `[c h w]` of its pictures, of its clips `[f h w]`; of a shape or a sound none.
     pub fn picture(&self) -> [usize; 3] {
         match self.makes() {
-            Makes::Pictures => self.model.drawn().image().unwrap_or_default(),
+            Makes::Pictures | Makes::Clips => self.model.drawn().image().unwrap_or_default(),
             Makes::Shapes | Makes::Sounds => [0; 3],
         }
     }
@@ -155,6 +158,21 @@ impl Opened {
         let (recipe, subject) = (&self.model.recipe, &self.model.subject);
         let cost = recipe.network.cost(subject.shape, recipe.rows(subject.classes.len()))?;
         Ok(memory::together(most, 2 * cost.activation_bytes_per_sample))
+    }
+
+    /// Whether it draws what pictures show.
+    pub fn reads_pictures(&self) -> bool {
+        self.sight.is_some()
+    }
+
+    /// A picture somebody sent, `megapixels` large at most, as the model sees it, and what is worth knowing about it.
+    ///
+    /// # Errors
+    /// What is no picture, or one that shows nothing; a model that reads none.
+    pub fn framed(&self, bytes: &[u8], megapixels: u64) -> Result<(Pictured, Option<String>), Error> {
+        let none = || Error::Usage("--image: this model draws from no picture".into());
+        let (picture, note) = sight::framed(bytes, self.sight.as_ref().ok_or_else(none)?.config(), megapixels)?;
+        Ok((picture.into(), note))
     }
 
     /// How many different points samples start from; `None` without end.
@@ -191,14 +209,34 @@ impl Opened {
             Asked::Prompt(text) => Some(text.clone()),
             _ => None,
         };
-        let asked = match wanted.iter().map(text).collect::<Option<Vec<_>>>() {
-            Some(texts) => Classes::prompts(texts),
-            None => Classes::InTurn(wanted.iter().map(|one| one.asked.class()).collect()),
+        let asked = match (self.pictured(wanted), wanted.iter().map(text).collect::<Option<Vec<_>>>()) {
+            (Some(pictures), _) => pictures,
+            (None, Some(texts)) => Classes::prompts(texts),
+            (None, None) => Classes::InTurn(wanted.iter().map(|one| one.asked.class()).collect()),
         };
         self.model.condition(&asked, &places, &self.device.device)
     }
 
-    /// Pictures on their way, rows that a [`Watch`] saw, as PNGs.
+    /// What the pictures show that `wanted` are asked for; none where they are asked for something else.
+    fn pictured(&self, wanted: &[Wanted]) -> Option<Classes> {
+        let sight = self.sight.clone()?;
+        let numbers = sight.config().numbers();
+        let mut rows = Vec::new();
+        for (at, one) in wanted.iter().enumerate() {
+            let Asked::Picture(picture) = &one.asked else { return None };
+            rows.extend_from_slice(&picture.get());
+            // Of a job that has ended meanwhile: nobody will look at what is drawn from it.
+            rows.resize((at + 1) * numbers, 1.0);
+        }
+        (!rows.is_empty()).then(|| Classes::Pictures(Arc::new(Pictures { rows, sight })))
+    }
+
+    /// Frames of its clips that are shown in a second.
+    pub fn rate(&self) -> Option<f64> {
+        (self.makes() == Makes::Clips).then(|| f64::from(FRAME.denominator) / f64::from(FRAME.numerator))
+    }
+
+    /// Pictures or clips on their way, rows that a [`Watch`] saw, as PNGs.
     ///
     /// # Errors
     /// Rows of something else.
@@ -206,10 +244,10 @@ impl Opened {
         let shape = self.model.drawn();
         let count = rows.len() / shape.numel().max(1);
         let images = crate::pictures::of(rows, count, shape)?;
-        (0..count).map(|i| Ok(media::png::encode(&single(&images, i)?, &[])?)).collect()
+        (0..count).map(|i| encoded(&images, i, &[])).collect()
     }
 
-    /// The samples of `drawn` as files, shapes on a lattice of `2^depth` cells to a side, each the one that `rectiflow sample` writes of it: PNGs
+    /// The samples of `drawn` as files (of clips animated PNGs), shapes on a lattice of `2^depth` cells to a side, each the one that `rectiflow sample` writes of it: PNGs
     /// that say how they were made, with the model `called` so there, never by its place on this machine, or shapes. A sample without a surface is
     /// an error of its own.
     ///
@@ -243,7 +281,7 @@ impl Opened {
                     let said = note.json(one.index as usize, &[one.asked.class()]);
                     let text = [("parameters", note.line()), ("rectiflow", said)];
                     let text = text.each_ref().map(|(key, value)| (*key, value.as_str()));
-                    Ok(File { medium: Medium::Png, bytes: media::png::encode(&single(&images, i)?, &text)? })
+                    Ok(File { medium: Medium::Png, bytes: encoded(&images, i, &text)? })
                 };
                 Ok(wanted.iter().enumerate().map(file).collect())
             }
@@ -263,7 +301,8 @@ fn makes(model: &Model) -> Result<Makes, Error> {
         return Ok(Makes::Shapes);
     }
     match model.drawn().image() {
-        Ok(_) => Ok(Makes::Pictures),
+        Ok([1 | 3, ..]) => Ok(Makes::Pictures),
+        Ok(_) => Ok(Makes::Clips),
         Err(error) => Err(Error::Usage(format!("{file}: {error}; use `rectiflow sample`"))),
     }
 }

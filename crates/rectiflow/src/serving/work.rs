@@ -160,14 +160,6 @@ impl Work {
 }
 
 impl Opened {
-    /// A picture somebody sent as the model sees it, at most `megapixels` large, with where it is transparent.
-    ///
-    /// # Errors
-    /// What is no picture, or too large; a model of something else.
-    pub fn seen(&self, bytes: &[u8], shape: [usize; 3], megapixels: u64) -> Result<data::Given, Error> {
-        Ok(data::given(bytes, shape, megapixels)?)
-    }
-
     /// `[c h w]` of the pictures that it restores and edits.
     ///
     /// # Errors
@@ -288,6 +280,9 @@ impl Opened {
         let lift = || model.taped(which(None)?, &self.device);
         let taped = steering.differentiates().then(lift).transpose()?;
         let measured = work.measured.get().repeat(work.count);
+        // As the command line does: an encoder must not see what is hidden.
+        let hides = matches!(work.task, Task::Inpaint(_));
+        let measured = if hides { restoring::inputs::kept(measured, &sensor, &self.device.device)? } else { measured };
         let goal = Goal::new(model, &work.task, &sensor, (&measured, 0.0), (None, Vec::new()), context)?;
         let run = restoring::Run {
             model,

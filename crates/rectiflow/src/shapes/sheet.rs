@@ -7,13 +7,14 @@ use std::path::Path;
 
 /// A sheet of meshes that lie in the cube, all seen from one side above and at one scale; an empty place for one without faces.
 pub(crate) fn sheet(path: &Path, meshes: &[Mesh], size: usize, columns: usize) -> Result<(), Error> {
-    let view = View { azimuth: 30.0, elevation: 25.0 };
-    let picture = |mesh: &Mesh| {
-        // Small enough for the cube's corners.
-        let points = mesh.points.iter().map(|p| p.map(|v| v * 0.62)).collect();
-        coloured(view.picture(&Mesh { points, faces: mesh.faces.clone() }, size))
-    };
-    save(path, meshes.iter().map(picture).collect(), size, columns)
+    save(path, meshes.iter().map(|mesh| picture(mesh, size)).collect(), size, columns)
+}
+
+/// Such a picture of one mesh, `[3 size size]`.
+pub(crate) fn picture(mesh: &Mesh, size: usize) -> Vec<f32> {
+    // Small enough for the cube's corners.
+    let points = mesh.points.iter().map(|p| p.map(|v| v * 0.62)).collect();
+    coloured(View { azimuth: 30.0, elevation: 25.0 }.picture(&Mesh { points, faces: mesh.faces.clone() }, size))
 }
 
 /// Grey as three equal planes.

@@ -27,7 +27,17 @@ const WHITE: f32 = 0.96;
 pub fn read(file: &Path, config: &PictureConfig) -> Result<(Vec<f32>, Option<String>), Error> {
     let place = file.display();
     let bytes = std::fs::read(file).map_err(|error| Error::Failure(format!("--image {place}: {error}")))?;
-    let seen = data::grey(&bytes, MEGAPIXELS).map_err(|error| Error::Failure(format!("--image {place}: {error}")))?;
+    let (picture, note) =
+        framed(&bytes, config, MEGAPIXELS).map_err(|error| Error::Failure(format!("--image {place}: {error}")))?;
+    Ok((picture, note.map(|note| format!("{place} {note}"))))
+}
+
+/// The picture in `bytes`, `megapixels` large at most, as a flow of `config` sees it, and what is worth knowing about it.
+///
+/// # Errors
+/// What is no picture, or one that shows nothing.
+pub fn framed(bytes: &[u8], config: &PictureConfig, megapixels: u64) -> Result<(Vec<f32>, Option<String>), Error> {
+    let seen = data::grey(bytes, megapixels)?;
     let opacity = seen.opacity.filter(|opacity| opacity.iter().any(|opaque| *opaque < 0.5));
     let covered: Vec<bool> = match &opacity {
         Some(opacity) => opacity.iter().map(|opaque| *opaque >= 0.5).collect(),
@@ -36,10 +46,10 @@ pub fn read(file: &Path, config: &PictureConfig) -> Result<(Vec<f32>, Option<Str
     let whole =
         opacity.is_none() && covered.iter().filter(|shown| **shown).count() as f64 > 0.95 * covered.len() as f64;
     let note = whole.then(|| {
-        format!("{place} is dark to its rims, so all of it is taken for the object: cut it out first, on white or transparent")
+        "is dark to its rims, so all of it is taken for the object: cut it out first, on white or transparent".into()
     });
     let framed = Grey { values: &seen.values, covered: &covered, width: seen.width }.framed(config.size);
-    let none = || Error::Failure(format!("--image {place}: it shows nothing: all of it is white or transparent"));
+    let none = || Error::Failure("it shows nothing: all of it is white or transparent".into());
     Ok((framed.ok_or_else(none)?, note))
 }
 

@@ -103,8 +103,8 @@ pub(crate) struct Terms<'a> {
     /// What the network moves.
     pub shape: Shape,
     pub classes: usize,
-    /// What sample sheets show.
-    pub drawn: Shape,
+    /// What sample sheets show; none where they show meshes.
+    pub drawn: Option<Shape>,
     pub start: Option<&'a Net>,
     /// A run whose weights it begins at, and what is learned from.
     pub begin: Option<(&'a Beginning, &'a Subject)>,
@@ -120,8 +120,13 @@ impl Terms<'_> {
     /// holds another run or cannot be written.
     pub fn check(&self, context: &Context) -> Result<Ready, Error> {
         let Self { recipe, shape, classes, drawn, start, begin, beneath, rendered, folder, resume } = *self;
-        if let (true, Err(error)) = (recipe.train.sample_every > 0, pictures::shape(drawn)) {
+        let sheets = recipe.train.sample_every > 0;
+        if let (true, Some(Err(error))) = (sheets, drawn.map(pictures::shape)) {
             return Err(Error::Usage(format!("sample sheets are pictures, and {error}; set train.sample_every = 0")));
+        }
+        if sheets && recipe.task.picture().is_some() {
+            let why = "sample sheets are asked for classes or prompts, and this flow draws what a picture shows; set train.sample_every = 0";
+            return Err(Error::Usage(why.into()));
         }
         let need = Need::of(recipe, shape, classes)?.rendering(recipe, rendered);
         let need = beneath.map_or(need, |beneath| need.beneath(recipe, beneath.bytes));
@@ -163,7 +168,7 @@ impl Job<'_> {
             recipe,
             shape: subject.shape,
             classes: subject.classes.len(),
-            drawn: self.codec.as_ref().map_or(subject.shape, |codec| codec.drawn()),
+            drawn: self.codec.as_ref().map_or(Some(subject.shape), |codec| codec.on_sheets()),
             start: self.start.as_ref(),
             begin: self.begin.as_ref().map(|begin| (begin, subject)),
             beneath: self.beneath.as_ref(),

@@ -6,8 +6,9 @@ use crate::{
     host::host,
     model::{Subject, find},
     pictures,
+    report::page_of_run,
     round_trip::{Level, RoundTrip, level, round_trip as round_trip_of_shapes},
-    shapes,
+    shapes, sheets,
     sound::Analysis,
     stage::{DataRecord, Resume, Stage, TrainReport, place},
 };
@@ -140,6 +141,10 @@ pub fn codec(
     let held_out = recipe.codec.open_test(&recipe.data, context)?.map(|TestPart { set, .. }| set);
     if let Some(points) = kind.points() {
         let (shapes, sheet) = shapes_back(held_out.as_ref(), recipe, points, &codec, &run, context)?;
+        // Once more, with what came back.
+        if let Err(error) = page_of_run::leave(folder) {
+            context.note(format!("warning: no {}: {error}", page_of_run::NAME));
+        }
         return Ok(CodecReport {
             condition,
             sample: shape,
@@ -203,6 +208,7 @@ fn shapes_back(
     let all: Vec<Mesh> = rows.flat_map(|(above, below)| [full(above), full(below)].concat()).collect();
     let file = run.samples().join("round-trip.png");
     crate::shapes::sheet::sheet(&file, &all, 96, columns)?;
+    sheets::leave(run, "round-trip", back)?;
     Ok((Some(found), Some(file)))
 }
 

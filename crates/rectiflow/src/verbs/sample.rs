@@ -271,17 +271,9 @@ fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &N
                 let key = start.dataset().and_then(|dataset| dataset.key(i)).map(|key| key.replace(['/', '\\'], "_"));
                 let name = format!("{}.png", key.unwrap_or_else(|| format!("{i:06}")));
                 let (place, classes) = (folder.join(name), &drawn.classes[i..=i]);
-                match pictures::film(&images, i) {
-                    None => png(&place, &pictures::single(&images, i)?, i, classes)?,
-                    Some(frames) => {
-                        let (line, json) = (note.line(), note.json(i, classes));
-                        let text = [("parameters", line.as_str()), ("rectiflow", json.as_str())];
-                        media::atomic::write(
-                            &place,
-                            &media::animation::encode_with(&frames, pictures::FRAME, pictures::FRAME, &text)?,
-                        )?;
-                    }
-                }
+                let (line, json) = (note.line(), note.json(i, classes));
+                let text = [("parameters", line.as_str()), ("rectiflow", json.as_str())];
+                media::atomic::write(&place, &pictures::encoded(&images, i, &text)?)?;
             }
         }
     }

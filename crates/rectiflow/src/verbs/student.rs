@@ -260,7 +260,7 @@ fn check(
     let gauge = gauge_of(recipe, teacher.codec.as_ref(), &context.device)?;
     let start = start(method, recipe, teacher, context)?;
     let (shape, classes) = (subject.shape, subject.classes.len());
-    let drawn = teacher.codec.as_ref().map_or(shape, |codec| codec.drawn());
+    let drawn = teacher.codec.as_ref().map_or(Some(shape), |codec| codec.on_sheets());
     let beneath = beneath(recipe, shape, &context.device.device)?;
     let (begin, rendered) = (None, 0);
     Terms {

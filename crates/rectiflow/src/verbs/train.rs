@@ -76,7 +76,7 @@ fn begun(
         let (batch, seed) = (recipe.train.micro_batch(), recipe.seed);
         Loader::new(pictures.clone(), &LoaderConfig { batch, seed, ..LoaderConfig::default() }, 0)?;
     }
-    let drawn = pictures.as_ref().map_or(shape, |pictures| pictures.shape());
+    let drawn = Some(pictures.as_ref().map_or(shape, |pictures| pictures.shape()));
     let beneath = beneath(recipe, shape, &context.device.device)?;
     let (start, classes) = (None, 0); // asked in words
     let (begin, rendered) = (None, 0); // of runs

@@ -31,7 +31,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 const FLOORS: &[(&str, &[&str])] = &[
     (
         "ground",
-        &["error", "machine", "output", "device", "context", "host", "pictures", "streams", "assets", "report", "runs"],
+        &[
+            "error", "machine", "output", "device", "context", "host", "pictures", "streams", "sent", "assets",
+            "report", "runs",
+        ],
     ),
     ("recipe", &["scheduler_config", "schedules", "recipe", "overrides", "memory"]),
     (

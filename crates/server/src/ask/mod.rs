@@ -1,5 +1,6 @@
 //! What somebody wants drawn, read from a request and checked against the model before it may wait.
 
+mod released;
 mod settings;
 mod shown;
 mod work;
@@ -14,8 +15,8 @@ use crate::{
 use rectiflow::{
     overrides::SampleOverrides,
     recipe::SampleConfig,
-    released::{self, ReleasedRequest},
-    serving::{Asked, Makes, Wanted, Work},
+    released::{Begins, Prepared, ReleasedRequest},
+    serving::{Asked, Makes, Pictured, Wanted, Work},
 };
 use serde_json::{Value, json};
 use settings::{USUAL, config, depth, own_size, refused, size};
@@ -36,6 +37,8 @@ pub struct Ask {
     pub depth: u32,
     /// Whether pictures are shown on their way.
     pub previews: bool,
+    /// What is worth knowing about what was sent.
+    pub note: Option<String>,
     /// Leave to hold what was sent, for as long as it is held.
     pub permit: Mutex<Option<Arc<Permit>>>,
 }
@@ -45,7 +48,7 @@ pub enum How {
     /// By a run.
     Run(Box<SampleConfig>),
     /// By a released model, and what of it is settled.
-    Released(Box<(ReleasedRequest, released::Prepared)>),
+    Released(Box<(ReleasedRequest, Prepared)>),
     /// By a run, from something that was sent.
     Work(Box<Work>),
 }
@@ -114,20 +117,38 @@ impl Ask {
             Kind::Run(run) if run.opened.makes() == Makes::Shapes => depth(fields)?,
             _ => USUAL,
         };
+        let settings = |batch, prompt, class| Settings {
+            prompt,
+            class,
+            count: count as usize,
+            most: limits.images,
+            seed,
+            overrides: SampleOverrides { steps, guidance, batch, ..SampleOverrides::default() },
+            steps: limits.steps,
+            letters: limits.prompt,
+        };
+        let mut note = None;
         let (how, all) = match (&served.kind, done) {
             (Kind::Run(run), "sample") => {
-                let asked = asked(run, &prompt, class)?;
+                let asked = match run.opened.reads_pictures() {
+                    true if class.is_some() || !prompt.is_empty() => {
+                        let key = if class.is_some() { "class" } else { "prompt" };
+                        return Err(Refusal::bad(key, "this model draws what a picture shows; send `image` alone"));
+                    }
+                    true => {
+                        let (picture, said) = work::pictured(fields, served, run)?;
+                        note = said;
+                        All::One(Asked::Picture(picture))
+                    }
+                    false => asked(run, &prompt, class)?,
+                };
                 own_size(run, size)?;
                 (How::Run(Box::new(config(served, run, steps, guidance)?)), asked)
             }
             (Kind::Run(run), done) => {
                 own_size(run, size)?;
                 config(served, run, steps, guidance)?;
-                let batch = Some(run.batch);
-                let overrides = SampleOverrides { steps, guidance, batch, ..SampleOverrides::default() };
-                let (count, most) = (count as usize, limits.images);
-                let (steps, letters) = (limits.steps, limits.prompt);
-                let settings = Settings { prompt, class, count, most, seed, overrides, steps, letters };
+                let settings = settings(Some(run.batch), prompt, class);
                 match done {
                     "restore" => work::restore(fields, served, run, settings)?,
                     "edit" => work::edit(fields, served, run, settings)?,
@@ -135,32 +156,9 @@ impl Ask {
                     _ => work::change(fields, served, run, settings)?,
                 }
             }
-            (Kind::Released { .. }, "change") => {
-                let message = "a released model draws from nothing; pictures are changed by runs that move pixels";
-                return Err(Refusal::bad("model", message));
-            }
-            (Kind::Released { folder, .. }, _) => {
-                if class.is_some() {
-                    return Err(Refusal::bad("class", "this model reads text; ask with `prompt`"));
-                }
-                if prompt.trim().is_empty() {
-                    return Err(Refusal::bad("prompt", "say what to draw"));
-                }
-                let (width, height) = size.unzip();
-                let request = ReleasedRequest {
-                    negative,
-                    steps,
-                    guidance,
-                    height,
-                    width,
-                    seed,
-                    count: Some(count as usize),
-                    ..ReleasedRequest::new(folder.clone(), &prompt)
-                };
-                let prepared =
-                    released::prepare(&request, &mut |_| {}).map_err(|error| refused(served, "model", &error))?;
-                prepared.check_memory().map_err(|error| refused(served, "size", &error))?;
-                (How::Released(Box::new((request, prepared))), All::One(Asked::Prompt(prompt)))
+            (Kind::Released { folder, usual }, done) => {
+                let settings = settings(None, prompt, class);
+                released::read(fields, served, (folder.as_path(), &**usual), done, (size, negative), settings)?
             }
         };
         let count = match &how {
@@ -169,15 +167,26 @@ impl Ask {
         };
         let wanted = (0..count).map(|index| Wanted { seed, index, asked: all.of(index) }).collect();
         let previews = match (doing, &how) {
-            (Doing::Said, How::Run(_)) => fields.flag("previews")?.unwrap_or(false) && served.draws(),
+            (Doing::Said, How::Run(_)) => {
+                fields.flag("previews")?.unwrap_or(false) && matches!(served.makes(), Makes::Pictures | Makes::Clips)
+            }
             _ => false,
         };
-        Ok(Self { model: at, how, wanted, seed, depth, previews, permit: Mutex::default() })
+        Ok(Self { model: at, how, wanted, seed, depth, previews, note, permit: Mutex::default() })
     }
 
-    /// Holds `permit` for as long as what was sent is held; of samples nothing is.
+    /// The picture that samples are to look like.
+    fn picture(&self) -> Option<&Pictured> {
+        match self.wanted.first().map(|one| &one.asked) {
+            Some(Asked::Picture(picture)) => Some(picture),
+            _ => None,
+        }
+    }
+
+    /// Holds `permit` for as long as what was sent is held; of most samples nothing is.
     pub fn holding(mut self, permit: Option<Arc<Permit>>) -> Self {
-        if let How::Work(_) = self.how {
+        let begins = matches!(&self.how, How::Released(order) if order.1.begins().is_some());
+        if matches!(self.how, How::Work(_)) || self.picture().is_some() || begins {
             self.permit = Mutex::new(permit);
         }
         self
@@ -185,8 +194,13 @@ impl Ask {
 
     /// Lets go of what was sent, and of the leave to hold it.
     pub fn forget(&self) {
-        if let How::Work(work) = &self.how {
-            work.forget();
+        match &self.how {
+            How::Work(work) => work.forget(),
+            How::Released(order) => order.1.forget(),
+            How::Run(_) => {}
+        }
+        if let Some(picture) = self.picture() {
+            picture.forget();
         }
         drop(self.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
@@ -233,7 +247,12 @@ impl Ask {
     /// What it does, in a word.
     pub fn done(&self) -> &'static str {
         match &self.how {
-            How::Run(_) | How::Released(_) => "sample",
+            How::Run(_) => "sample",
+            How::Released(order) => match order.1.begins() {
+                None => "sample",
+                Some(Begins { in_part: true }) => "restore",
+                Some(Begins { in_part: false }) => "edit",
+            },
             How::Work(work) => match **work {
                 Work::Restore(_) => "restore",
                 Work::Edit(_) => "edit",
@@ -261,16 +280,22 @@ impl Ask {
             _ => self.steps(),
         };
         let size = (width > 0).then(|| format!("{width}x{height}"));
+        let frames = match &self.how {
+            How::Released(order) => order.1.length.map(|length| length.frames),
+            _ => None,
+        };
+        let solid = matches!(&served.kind, Kind::Run(run) if run.opened.makes() == Makes::Shapes);
         json!({
             "do": self.done(), "model": served.name, "seed": self.seed, "n": self.wanted.len(), "size": size,
             "steps": steps, "solver": solver, "guidance_scale": guidance, "negative_prompt": negative,
+            "frames": frames, "resolution": solid.then_some(1 << self.depth), "note": self.note,
         })
     }
 
     /// What picture `index` shows, in words.
     pub fn shows(&self, shelf: &Shelf, index: usize) -> Option<String> {
         match &self.wanted.get(index)?.asked {
-            Asked::Nothing => None,
+            Asked::Nothing | Asked::Picture(_) => None,
             Asked::Class(class) => shelf.at(self.model).class(*class),
             Asked::Prompt(text) => Some(text.clone()),
         }

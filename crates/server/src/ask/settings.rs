@@ -22,6 +22,8 @@ pub(super) fn refused(served: &Served, param: &str, error: &Error) -> Refusal {
         "negative-prompt" => "negative_prompt",
         "guidance-scale" => "guidance_scale",
         "steps" => "steps",
+        "init-image" => "strength",
+        "frames" => "frames",
         "query" => "query",
         "sound" => "sound",
         "box" => "box",
@@ -79,7 +81,7 @@ pub(super) fn size(text: Option<&str>, limits: &Limits) -> Result<Option<(usize,
 /// A run's size is its own.
 pub(super) fn own_size(run: &Run, size: Option<(usize, usize)>) -> Result<(), Refusal> {
     let [_, height, width] = run.opened.picture();
-    if run.opened.makes() != Makes::Pictures && size.is_some() {
+    if matches!(run.opened.makes(), Makes::Shapes | Makes::Sounds) && size.is_some() {
         return Err(Refusal::bad("size", "what this model makes has no pixels; leave it out"));
     }
     match size {

@@ -10,14 +10,14 @@ use rectiflow::{
     data, editing,
     restoring::{self, Hole, Task, TaskOptions},
     separator::Resynthesis,
-    serving::{Asked, Edit, Given, Restore, Separate, Work},
+    serving::{Asked, Edit, Given, Pictured, Restore, Separate, Work},
 };
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Millions of pixels that a picture may have before it is brought to the model's size.
 const MEGAPIXELS: u64 = 32;
 /// Tasks that leave a picture, which can be sent.
-const PICTURED: [&str; 6] = ["inpaint", "super", "deblur", "colour", "dequantise", "jpeg"];
+pub(super) const PICTURED: [&str; 6] = ["inpaint", "super", "deblur", "colour", "dequantise", "jpeg"];
 /// Files that are decoded at a time: few bytes may be hundreds of megabytes for a moment.
 const DECODED: usize = 2;
 
@@ -46,11 +46,19 @@ impl Drop for Turn {
 /// What is done to a picture under OpenAI's and A1111's interfaces: what is missing of it is restored, or it is edited as a whole.
 pub fn change(fields: &mut Fields, served: &Served, run: &Run, settings: Settings) -> Result<(How, All), Refusal> {
     let shape = shape(served, run)?;
-    let given = needed(fields, "image", run, shape)?;
-    match hole(fields, run, shape, &given)? {
+    let given = needed(fields, "image", shape)?;
+    match hole(fields, shape, &given)? {
         Some(hole) => restoring(fields, served, run, settings, Task::Inpaint(hole), given),
         None => editing(fields, served, run, settings, given),
     }
+}
+
+/// The picture that samples are to look like, and what is worth knowing about it.
+pub fn pictured(fields: &mut Fields, served: &Served, run: &Run) -> Result<(Pictured, Option<String>), Refusal> {
+    let bytes = sent(fields, "image")?;
+    let _turn = Turn::wait();
+    let framed = run.opened.framed(&bytes, MEGAPIXELS).map_err(|error| refused(served, "image", &error))?;
+    Ok((framed.0, framed.1.map(|note| format!("the picture {note}"))))
 }
 
 /// `"do": "restore"`.
@@ -75,11 +83,9 @@ pub fn restore(fields: &mut Fields, served: &Served, run: &Run, settings: Settin
     };
     let task = Task::named(name, &options).map_err(|error| refused(served, "task", &error))?;
     if name == "inpaint" {
-        let given = needed(fields, "image", run, shape)?;
-        let hole = hole(fields, run, shape, &given)?;
-        let missing =
-            || Refusal::bad("mask", "say what is missing: with `mask`, `box`, or a picture that is transparent there");
-        return restoring(fields, served, run, settings, Task::Inpaint(hole.ok_or_else(missing)?), given);
+        let given = needed(fields, "image", shape)?;
+        let hole = hole(fields, shape, &given)?;
+        return restoring(fields, served, run, settings, Task::Inpaint(hole.ok_or_else(no_hole)?), given);
     }
     task.sensor(shape).map_err(|error| refused(served, "task", &error))?;
     let known = || Refusal::bad("task", format!("{name} leaves no picture that could be sent"));
@@ -89,14 +95,14 @@ pub fn restore(fields: &mut Fields, served: &Served, run: &Run, settings: Settin
     if task.is_rounding() {
         uncut(&bytes, name, known)?;
     }
-    let given = seen("image", &bytes, run, known)?;
+    let given = seen("image", &bytes, known)?;
     restoring(fields, served, run, settings, task, given)
 }
 
 /// `"do": "edit"`.
 pub fn edit(fields: &mut Fields, served: &Served, run: &Run, settings: Settings) -> Result<(How, All), Refusal> {
     let shape = shape(served, run)?;
-    let given = needed(fields, "image", run, shape)?;
+    let given = needed(fields, "image", shape)?;
     editing(fields, served, run, settings, given)
 }
 
@@ -225,9 +231,13 @@ fn shape(served: &Served, run: &Run) -> Result<[usize; 3], Refusal> {
     run.opened.changes().map_err(|error| refused(served, "model", &error))
 }
 
-fn needed(fields: &mut Fields, key: &str, run: &Run, shape: [usize; 3]) -> Result<Given, Refusal> {
+pub(super) fn needed(fields: &mut Fields, key: &str, shape: [usize; 3]) -> Result<Given, Refusal> {
     let bytes = sent(fields, key)?;
-    seen(key, &bytes, run, shape)
+    seen(key, &bytes, shape)
+}
+
+pub(super) fn no_hole() -> Refusal {
+    Refusal::bad("mask", "say what is missing: with `mask`, `box`, or a picture that is transparent there")
 }
 
 fn sent(fields: &mut Fields, key: &str) -> Result<Vec<u8>, Refusal> {
@@ -246,14 +256,14 @@ fn uncut(bytes: &[u8], task: &str, [_, h, w]: [usize; 3]) -> Result<(), Refusal>
     Err(Refusal::bad("image", why))
 }
 
-fn seen(key: &str, bytes: &[u8], run: &Run, shape: [usize; 3]) -> Result<Given, Refusal> {
+fn seen(key: &str, bytes: &[u8], shape: [usize; 3]) -> Result<Given, Refusal> {
     let _turn = Turn::wait();
-    run.opened.seen(bytes, shape, MEGAPIXELS).map_err(|error| Refusal::bad(key, error.to_string()))
+    data::given(bytes, shape, MEGAPIXELS).map_err(|error| Refusal::bad(key, error.to_string()))
 }
 
 /// Where the picture is missing: white in a mask, or transparent in one that knows transparency; a box; transparent in the picture.
-fn hole(fields: &mut Fields, run: &Run, [_, h, w]: [usize; 3], given: &Given) -> Result<Option<Hole>, Refusal> {
-    let mask = fields.file("mask")?.map(|bytes| seen("mask", &bytes, run, [1, h, w])).transpose()?;
+pub(super) fn hole(fields: &mut Fields, [_, h, w]: [usize; 3], given: &Given) -> Result<Option<Hole>, Refusal> {
+    let mask = fields.file("mask")?.map(|bytes| seen("mask", &bytes, [1, h, w])).transpose()?;
     let (mask, boxed) = (mask, fields.text("box")?);
     let unknown = match (mask, boxed) {
         (Some(_), Some(_)) => return Err(Refusal::bad("box", "say it in `mask` or in `box`, not in both")),

@@ -161,7 +161,9 @@ impl Disk {
         let past = Past { facts: facts.clone(), status: "queued".into(), error: Value::Null, files };
         let folder = self.folder.join(id);
         make(&folder)?;
-        write(&folder.join(RECORD), &past.value().to_string().into_bytes())
+        write(&folder.join(RECORD), &past.value().to_string().into_bytes())?;
+        settled(&folder)?;
+        settled(&self.folder)
     }
 
     /// A job has ended: what was made is written, and then that it is done.
@@ -185,7 +187,10 @@ impl Disk {
                     write(&self.file(id, at, file.medium), &file.bytes)?;
                 }
             }
-            write(&self.folder.join(id).join(RECORD), &past.value().to_string().into_bytes())
+            // The record says that they are there.
+            settled(&self.folder.join(id))?;
+            write(&self.folder.join(id).join(RECORD), &past.value().to_string().into_bytes())?;
+            settled(&self.folder.join(id))
         };
         let mut kept = written();
         // Room is made as where there are too many bytes: the oldest go.
@@ -281,15 +286,24 @@ fn make(folder: &Path) -> std::io::Result<()> {
     builder.create(folder)
 }
 
-/// A file that is there whole or not at all, however this program ends.
+/// A file that is there whole or not at all, however this program or the machine ends; that it is there is the folder's to say ([`settled`]).
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let part = path.with_extension("part");
     let written = fs::File::create(&part).and_then(|mut file| {
         owned(&part, 0o600)?;
         file.write_all(bytes)?;
+        file.sync_all()?;
         fs::rename(&part, path)
     });
     written.inspect_err(|_| drop(fs::remove_file(&part)))
+}
+
+/// Waits until the disk knows which files are in `folder`, where folders can be asked.
+fn settled(folder: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    fs::File::open(folder)?.sync_all()?;
+    let _ = folder;
+    Ok(())
 }
 
 /// Gives its owner alone the rights `mode`, where there are such.

@@ -7,11 +7,14 @@ use crate::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use image::{GrayImage, Luma, Rgba, RgbaImage};
 use rectiflow::{
-    Context, editing,
+    Context,
+    codec::CodecRecipe,
+    editing,
     overrides::SampleOverrides,
     restoring::{self, Hole, Task},
     separator::Resynthesis,
     verbs::{
+        codec::codec,
         edit::{Asked, EditRequest, edit},
         restore::{RestoreRequest, restore},
         separate::{SeparateRequest, separate},
@@ -48,13 +51,18 @@ fn overrides() -> SampleOverrides {
 
 /// What `rectiflow restore runs/tiny --input FOLDER --task inpaint --mask FILE` writes of two copies of a picture.
 pub fn restored(picture: &GrayImage, mask: &GrayImage) -> Vec<image::RgbImage> {
+    restored_by(&runs()[0], picture, mask)
+}
+
+/// The same by the run at `model`.
+fn restored_by(model: &Path, picture: &GrayImage, mask: &GrayImage) -> Vec<image::RgbImage> {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::create_dir(at("in")).unwrap();
     (0..2).for_each(|i| picture.save(at("in").join(format!("{i}.png"))).unwrap());
     mask.save(at("mask.png")).unwrap();
     let request = RestoreRequest {
-        checkpoint: runs()[0].clone(),
+        checkpoint: model.to_path_buf(),
         ema: None,
         beside: Default::default(),
         input: at("in").display().to_string(),
@@ -135,36 +143,72 @@ fn edits_with_a_mask_are_restorations() {
     assert_eq!(pixels(&house.get(job["results"][1]["url"].as_str().unwrap()).body), own[1]);
 }
 
+/// What `rectiflow edit MODEL --input FOLDER --class Coat --method METHOD` writes of two copies of a picture.
+fn edited_by(model: &Path, picture: &GrayImage, method: &str, source: &str) -> [image::RgbImage; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("in")).unwrap();
+    (0..2).for_each(|i| picture.save(at("in").join(format!("{i}.png"))).unwrap());
+    let request = EditRequest {
+        checkpoint: model.to_path_buf(),
+        ema: None,
+        beside: Default::default(),
+        input: at("in").display().to_string(),
+        count: None,
+        resize: false,
+        asked: Asked::Classes { source: Some(source.into()), target: "Coat".into() },
+        methods: editing::methods(method, None).unwrap(),
+        blocks: None,
+        features: None,
+        overrides: overrides(),
+        seed: 6,
+        output: at("out"),
+        rows: 2,
+    };
+    let report = edit(&request, &mut Context::silent()).unwrap();
+    let folder = at("out").join(&report.rows[1].method);
+    [0, 1].map(|i| pixels(&fs::read(folder.join(format!("{i:06}.png"))).unwrap()))
+}
+
+/// A run over latents is asked as one over pictures is. Mutants: pixels moved as if they were latents; latents not decoded; a hole of latents where
+/// the command line has one of pixels.
+#[test]
+fn flows_over_latents_change_pictures_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("codec");
+    let recipe = "name = \"codec\"\ndata = { limit = 96 }\n[codec]\ntype = \"autoencoder\"\nchannels = [8, 8]\ngroups = 4\n\
+                  [train]\nimages = 64\nbatch = 16\n";
+    codec(&CodecRecipe::parse(recipe, "the tests' codec").unwrap(), &place, None, &mut Context::silent()).unwrap();
+    let recipe = format!(
+        "name = \"latents\"\ndata = {{ limit = 96 }}\n[task]\ntype = \"generate\"\ncodec = {place:?}\n[network]\ntype = \"unet\"\n\
+         channels = 8\npatch = 1\n[train]\nimages = 64\nbatch = 16\ncondition_dropout = 0.2\nvalidate_every = 0\n[sample]\nsteps = 3\n"
+    );
+    let run = folder.path().join("latents");
+    learn(&recipe, &run);
+    let house = House::open(|options| options.models = vec![run.display().to_string()]);
+    let does = house.get("/v1/models/latents").json()["does"].clone();
+    assert_eq!(does, json!(["sample", "restore", "edit"]));
+    let (picture, mask) = sent();
+    let ask = |seed: &str, class: &str, more: &[(&str, &str)], mask: Option<Vec<u8>>| {
+        let texts = [("prompt", class), ("n", "2"), ("seed", seed), ("steps", "4"), ("response_format", "b64_json")];
+        let files: Vec<(&str, Vec<u8>)> =
+            [("image", png(&picture))].into_iter().chain(mask.map(|mask| ("mask", mask))).collect();
+        form(house.address, "/v1/images/edits", &[&texts[..], more].concat(), &files)
+    };
+    let (answer, own) = (ask("5", "Bag", &[], Some(png(&mask))), restored_by(&run, &picture, &mask));
+    (0..2).for_each(|at| assert_eq!(inside(&answer, at), own[at], "restored {at}"));
+    assert_ne!(own[0], own[1]);
+    let answer = ask("6", "Coat", &[("strength", "0.75")], None);
+    let own = edited_by(&run, &picture, "{ type = \"sd_edit\", start = 0.25 }", "none");
+    (0..2).for_each(|at| assert_eq!(inside(&answer, at), own[at], "edited {at}"));
+}
+
 /// Mutants: the source in place of the target; another strength; noise of another seed.
 #[test]
 fn edits_without_a_mask_are_edits() {
     let house = House::open(|_| {});
     let (picture, _) = sent();
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    fs::create_dir(at("in")).unwrap();
-    (0..2).for_each(|i| picture.save(at("in").join(format!("{i}.png"))).unwrap());
-    let own = |method: &str, source: &str| {
-        let request = EditRequest {
-            checkpoint: runs()[0].clone(),
-            ema: None,
-            beside: Default::default(),
-            input: at("in").display().to_string(),
-            count: None,
-            resize: false,
-            asked: Asked::Classes { source: Some(source.into()), target: "Coat".into() },
-            methods: editing::methods(method, None).unwrap(),
-            blocks: None,
-            features: None,
-            overrides: overrides(),
-            seed: 6,
-            output: at("out"),
-            rows: 2,
-        };
-        let report = edit(&request, &mut Context::silent()).unwrap();
-        let folder = at("out").join(&report.rows[1].method);
-        [0, 1].map(|i| pixels(&fs::read(folder.join(format!("{i:06}.png"))).unwrap()))
-    };
+    let own = |method: &str, source: &str| edited_by(&runs()[0], &picture, method, source);
     let noised = own("{ type = \"sd_edit\", start = 0.25 }", "none");
     let texts = [
         ("model", "tiny"),

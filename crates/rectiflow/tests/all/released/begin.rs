@@ -10,7 +10,7 @@ fn golden_of(folder: &str, name: &str) -> String {
 fn changed() -> ReleasedRequest {
     let folder = "flux_dev_tiny";
     ReleasedRequest {
-        init_image: Some((golden_of(folder, "vae.encode.image"), 0.6)),
+        init_image: Some((golden_of(folder, "vae.encode.image").into(), 0.6)),
         noise: Some(golden_of(folder, "img2img.noise")),
         steps: Some(5),
         height: None,
@@ -48,7 +48,7 @@ fn strength_is_how_far() {
         let own = tensor::<4>(&golden(folder), "vae.encode.image");
         let through = net.decode(net.scaled(net.encode(own).mean));
         let begun = |strength: f64| ReleasedRequest {
-            init_image: Some((golden_of(folder, "vae.encode.image"), strength)),
+            init_image: Some((golden_of(folder, "vae.encode.image").into(), strength)),
             ..base.clone()
         };
         let far = |a: Tensor<4>, b: &Tensor<4>| (a - b.clone()).abs().mean().into_scalar::<f32>();
@@ -76,7 +76,7 @@ fn a_mask_says_what_may_change() {
         let values: Vec<f32> = (0..h * w).map(|i| if free(i / w, i % w) { 1.0 } else { -1.0 }).collect();
         let file = dir.path().join(name);
         media::arrays::save_npy(&file, &[1, 1, h, w], &values).unwrap();
-        Some(file.display().to_string())
+        Some(file.display().to_string().into())
     };
     let half = drawn(&ReleasedRequest { mask: mask("half.npy", &|_, x| x >= 16), ..changed() });
     let left = (half.clone() - own.clone()).narrow(3, 0, 16).abs().max().into_scalar::<f32>();
@@ -141,7 +141,7 @@ fn beginnings_that_make_no_sense_are_refused() {
     let picture = || golden_of("flux_dev_tiny", "vae.encode.image");
     let path = |path: &Path| path.display().to_string();
     let at = |steps: usize, strength: f64| ReleasedRequest {
-        init_image: Some((picture(), strength)),
+        init_image: Some((picture().into(), strength)),
         noise: None,
         steps: Some(steps),
         ..changed()
@@ -151,14 +151,14 @@ fn beginnings_that_make_no_sense_are_refused() {
         (at(1, 0.6), 2, "give --steps 3 or more, or --strength 1"),
         (at(4, 0.8), 2, "give --steps 5 or more, --strength 0.75 or less, or --strength 1"),
         (at(3, 0.67), 2, "give --steps 4 or more, --strength 0.666 or less"),
-        (ReleasedRequest { init_image: Some((picture(), 0.0)), ..changed() }, 2, "--strength 0"),
-        (ReleasedRequest { init_image: Some((picture(), 1.5)), ..changed() }, 2, "--strength 1.5"),
-        (ReleasedRequest { init_image: Some(("absent.png".into(), 0.5)), ..changed() }, 1, "absent.png"),
-        (ReleasedRequest { init_image: Some((path(&text), 0.5)), ..changed() }, 1, "no readable picture"),
+        (ReleasedRequest { init_image: Some((picture().into(), 0.0)), ..changed() }, 2, "--strength 0"),
+        (ReleasedRequest { init_image: Some((picture().into(), 1.5)), ..changed() }, 2, "--strength 1.5"),
+        (ReleasedRequest { init_image: Some(("absent.png".to_string().into(), 0.5)), ..changed() }, 1, "absent.png"),
+        (ReleasedRequest { init_image: Some((path(&text).into(), 0.5)), ..changed() }, 1, "no readable picture"),
         (ReleasedRequest { height: Some(64), ..changed() }, 2, "32 x 48"),
-        (ReleasedRequest { mask: Some(path(&black)), ..changed() }, 2, "nothing may change"),
-        (ReleasedRequest { mask: Some(path(&small)), ..changed() }, 2, "16 x 48"),
-        (ReleasedRequest { mask: Some(path(&small)), init_image: None, ..changed() }, 2, "--init-image"),
+        (ReleasedRequest { mask: Some(path(&black).into()), ..changed() }, 2, "nothing may change"),
+        (ReleasedRequest { mask: Some(path(&small).into()), ..changed() }, 2, "16 x 48"),
+        (ReleasedRequest { mask: Some(path(&small).into()), init_image: None, ..changed() }, 2, "--init-image"),
         (ReleasedRequest { tile: Some(8), ..changed() }, 2, "--decode-tile 8"),
     ] {
         let output = dir.path().join("out.png");
@@ -174,7 +174,7 @@ fn beginnings_that_make_no_sense_are_refused() {
 #[test]
 fn a_strength_without_effect_is_told_what_would_have_one() {
     let steps = |steps: usize, strength: f64| {
-        let init_image = Some((golden_of("flux_dev_tiny", "vae.encode.image"), strength));
+        let init_image = Some((golden_of("flux_dev_tiny", "vae.encode.image").into(), strength));
         let request = ReleasedRequest { init_image, steps: Some(steps), ..changed() };
         rectiflow::released::prepare(&request, &mut |_| ()).map(|prepared| prepared.steps()).ok()
     };

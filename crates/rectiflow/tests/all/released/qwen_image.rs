@@ -82,7 +82,7 @@ fn qwen_image_walks_the_golden_latents_and_draws_the_golden_pictures() {
 fn qwen_image_begins_with_a_picture() {
     let from = format!("{}:vae.encode.image", fixture(NAME).join("golden.safetensors").display());
     let asked = |strength| ReleasedRequest {
-        init_image: Some((from.clone(), strength)),
+        init_image: Some((from.clone().into(), strength)),
         noise: None,
         steps: Some(50),
         guidance: Some(1.0),

@@ -162,7 +162,8 @@ fn what_wan_does_not_do_is_refused_with_the_reason() {
     };
     let text = said(ReleasedRequest { frames: Some(8), ..request.clone() }, "a.png");
     assert!(text.contains("--frames 8") && text.contains("5 or 9"), "{text}");
-    let text = said(ReleasedRequest { init_image: Some(("a.png".into(), 0.5)), ..request.clone() }, "a.png");
+    let text =
+        said(ReleasedRequest { init_image: Some(("a.png".to_string().into(), 0.5)), ..request.clone() }, "a.png");
     assert!(text.contains("--init-image") && text.contains("image to clip"), "{text}");
     let text = said(request.clone(), "a.webp");
     assert!(text.contains(".webp") && text.contains(".y4m"), "{text}");
