@@ -59,8 +59,6 @@ streams! {
     LabelledPairs = Order 33,
     /// Points of sets in the plane.
     Points = Order 45,
-    /// Weights of a classifier's second head.
-    SecondHead = Init 1,
     /// Mixtures that separation is scored on.
     ScoredMixtures = Probe 1,
     /// Which view of a shape a training step sees.

@@ -11,6 +11,7 @@ mod describe;
 mod error;
 pub mod fetch;
 mod fingerprint;
+mod finish;
 mod found;
 mod given;
 mod jpeg;

@@ -129,6 +129,26 @@ impl NetConfig {
         self
     }
 
+    /// A small network of the same kind, told nothing but classes: what a reward is read off.
+    pub fn small(&self) -> Self {
+        let condition = ConditionConfig::default();
+        match self {
+            Self::Unet(unet) => {
+                Self::Unet(UnetConfig { channels: 16, multipliers: vec![1, 2], condition, ..unet.clone() })
+            }
+            Self::Dit(dit) => Self::Dit(DitConfig { depth: dit.depth.min(3), condition, ..dit.clone() }),
+            Self::Mmdit(mmdit) => Self::Dit(DitConfig { depth: mmdit.depth.min(3), ..mmdit.without_text() }),
+            Self::SetTransformer(set) => {
+                let (depth, experts, eye) = (set.depth.min(3), None, None); // experts would have more blocks than are left
+                Self::SetTransformer(SetTransformerConfig { depth, experts, eye, condition, ..set.clone() })
+            }
+            Self::Triflow(net) => Self::Triflow(TriflowConfig { condition, ..net.clone() }),
+            // What a released network moves are small pictures.
+            Self::Released(_) => Self::Dit(DitConfig { patch: 2, depth: 3, ..DitConfig::default() }),
+            Self::Mlp(mlp) => Self::Mlp(MlpConfig { condition, ..mlp.clone() }),
+        }
+    }
+
     /// Initialises the network for samples of `shape` with `classes` classes (0 for none).
     /// Every parameter is a function of `seed` and its name. On an autodiff device the parameters require gradients;
     /// a network made on a plain device becomes trainable by `Module::train` and back by `Module::valid`.
@@ -337,4 +357,22 @@ pub(crate) fn positive(name: &str, value: usize) -> Result<(), NetsError> {
         return Err(NetsError::config(format!("{name} is {value}; nothing that large can be built")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ExpertsConfig, RewardConfig};
+
+    /// The reward of a network with experts is one that can be built. Mutant: the experts kept, which are more blocks than the reward has.
+    #[test]
+    fn a_network_with_experts_has_a_reward_without() {
+        let experts = Some(ExpertsConfig::default());
+        let set =
+            NetConfig::SetTransformer(SetTransformerConfig { depth: 21, experts, ..SetTransformerConfig::default() });
+        set.check().unwrap();
+        let reward = RewardConfig { network: set.small(), ..RewardConfig::default() };
+        reward.network.check().unwrap();
+        assert!(matches!(&reward.network, NetConfig::SetTransformer(set) if set.experts.is_none() && set.depth == 3));
+    }
 }

@@ -34,7 +34,7 @@ pub struct Model {
     pub subject: Subject,
     /// The checkpoint's file.
     pub file: PathBuf,
-    /// Training images it has seen.
+    /// Training samples it has seen.
     pub images: u64,
     /// Numbers in the network.
     pub parameters: u64,

@@ -140,7 +140,7 @@ pub(crate) fn field_of<'a>(model: &'a Model, config: &SampleConfig) -> Result<Bo
     })
 }
 
-/// Draws the samples of `range` under `seed`; those of a model between two data sets begin at held-out images of its source.
+/// Draws the samples of `range` under `seed`; those of a model between two data sets begin at held-out samples of its source.
 ///
 /// # Errors
 /// What the solver may say, a source that cannot be read, and [`Error::Interrupted`].
@@ -184,7 +184,7 @@ pub(crate) fn check(model: &Model, config: &SampleConfig, count: u64) -> Result<
     memory::check_samples(count, model.drawn())
 }
 
-/// Draws the samples of `range`, which begin at `start`: noise under `seed`, or images in their order.
+/// Draws the samples of `range`, which begin at `start`: noise under `seed`, or samples in their order.
 ///
 /// # Errors
 /// What the solver may say, and [`Error::Interrupted`].

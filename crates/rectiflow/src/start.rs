@@ -1,4 +1,4 @@
-//! Where flows start: noise by counter, or the images of a second data set.
+//! Where flows start: noise by counter, or the samples of a second data set.
 //!
 //! Every verb that follows a flow asks here for its first points, so that a flow between two data sets is sampled,
 //! straightened, distilled and measured by the same code as one from noise.
@@ -17,10 +17,10 @@ pub enum Start {
         /// Of a sample.
         shape: Shape,
     },
-    /// Images of a data set: point `i` is image `i`, and after the last the first again, mirrored on every second round
+    /// Samples of a data set: point `i` is sample `i`, and after the last the first again, mirrored on every second round
     /// where the set is mirrored in training.
     Data {
-        /// The images.
+        /// The samples.
         dataset: Arc<dyn Dataset>,
         /// Whether there are mirrored rounds.
         flip: bool,
@@ -42,11 +42,11 @@ impl Start {
     pub fn of(recipe: &Recipe, shape: impl Into<Shape>, split: Split) -> Result<Self, Error> {
         match recipe.task.source() {
             None => Ok(Self::Noise { shape: shape.into() }),
-            Some(source) => Self::images(&source.with_split(split), shape),
+            Some(source) => Self::samples(&source.with_split(split), shape),
         }
     }
 
-    /// As [`Start::of`] with images that training did not start from, where some are kept apart.
+    /// As [`Start::of`] with samples that training did not start from, where some are kept apart.
     ///
     /// # Errors
     /// Those of [`Start::of`].
@@ -55,11 +55,11 @@ impl Start {
         Self::of(recipe, shape, if all { Split::Train } else { Split::Test })
     }
 
-    /// The images of `config`, which must be of `shape`.
+    /// The samples of `config`, which must be of `shape`.
     ///
     /// # Errors
     /// A data set that cannot be read or has another shape.
-    pub fn images(config: &DataConfig, shape: impl Into<Shape>) -> Result<Self, Error> {
+    pub fn samples(config: &DataConfig, shape: impl Into<Shape>) -> Result<Self, Error> {
         let (dataset, shape) = (data::open(config)?, shape.into());
         if dataset.shape() != shape {
             return Err(Error::Usage(format!(
@@ -101,14 +101,14 @@ impl Start {
         }
     }
 
-    /// The points, rows `[b n]`, with these numbers, on `path`: noise of `key`, or images.
+    /// The points, rows `[b n]`, with these numbers, on `path`: noise of `key`, or samples.
     ///
     /// # Errors
-    /// An image that cannot be read.
+    /// A sample that cannot be read.
     pub fn points(&self, key: Key, numbers: &[u64], path: &flow::Path, device: &Device) -> Result<Tensor<2>, Error> {
         match self {
             Self::Noise { shape } => Ok(widened(path, key.normal_tensor(numbers, [0, shape.numel()], device))),
-            Self::Data { dataset, flip } => images(dataset, *flip, numbers, device),
+            Self::Data { dataset, flip } => rows(dataset, *flip, numbers, device),
             Self::Given { rows, shape } => {
                 let (size, count) = (shape.numel(), (rows.len() / shape.numel().max(1)).max(1));
                 let row = |number: &u64| &rows[(*number as usize % count) * size..][..size];
@@ -153,8 +153,8 @@ pub(crate) fn widened(path: &flow::Path, noise: Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// Images with these numbers, see [`Start::Data`].
-pub(crate) fn images(
+/// Samples with these numbers, see [`Start::Data`].
+pub(crate) fn rows(
     dataset: &Arc<dyn Dataset>,
     flip: bool,
     numbers: &[u64],
@@ -205,7 +205,7 @@ mod tests {
         let config = DataConfig { limit: Some(3), ..DataConfig::default() };
         let device = Device::flex();
         let values = |flip: bool, number: u64| {
-            let start = Start::images(&DataConfig { flip, ..config.clone() }, [1, 28, 28]).unwrap();
+            let start = Start::samples(&DataConfig { flip, ..config.clone() }, [1, 28, 28]).unwrap();
             assert_eq!(start.count(), Some(if flip { 6 } else { 3 }));
             let key = Key::new(0, base::Purpose::Noise);
             let points = start.points(key, &[number], &flow::Path::Linear {}, &device).unwrap();
@@ -216,7 +216,7 @@ mod tests {
         let mirrored: Vec<f32> = values(true, 1).chunks(28).flat_map(|row| row.iter().rev().copied()).collect();
         assert_eq!(values(true, 4), mirrored);
         assert_eq!(values(true, 7), values(true, 1));
-        let error = Start::images(&config, [3, 32, 32]).err().unwrap().to_string();
+        let error = Start::samples(&config, [3, 32, 32]).err().unwrap().to_string();
         assert!(error.contains("task.source.size"), "{error}");
     }
 }

@@ -24,7 +24,7 @@ pub struct Subject {
 
 impl Subject {
     /// A first stage on `dataset`, its latents under the codec of that identity where there is one. Between two data sets the network has no
-    /// classes: an image keeps what it shows.
+    /// classes: a sample keeps what it shows.
     pub fn base(recipe: &Recipe, dataset: &dyn data::Dataset, start: &Start, codec: Option<&str>) -> Self {
         let codec = codec.map(str::to_string);
         let (shape, classes, name) = (dataset.shape(), dataset.class_names().to_vec(), dataset.name().to_string());

@@ -1,4 +1,4 @@
-//! What a training run is: how long, how large a step, what is watched. Units are images seen, not steps.
+//! What a training run is: how long, how large a step, what is watched. Units are samples seen, not steps.
 
 use crate::checkpoint::CheckpointConfig;
 use crate::ema::EmaConfig;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The `[train]` table of a recipe.
 ///
-/// The run ends after `images` images or `seconds` of training steps, whichever comes first; one of them may be 0 (no
+/// The run ends after `images` samples or `seconds` of training steps, whichever comes first; one of them may be 0 (no
 /// limit). With `seconds` at 0 the run is a function of the recipe alone: interrupted and resumed, it ends with the
 /// same bits on the CPU. With a time limit the learning rate follows the larger of both progresses, hence the clock.
 ///
@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// Images to see; rounded up to whole batches. 0: no limit by images.
+    /// Samples to see; rounded up to whole batches. 0: no limit by samples.
     pub images: u64,
     /// Seconds of training steps (validation, sampling, checkpoints and drawing what is learned from not counted). 0: no limit by time.
     pub seconds: f64,
-    /// Images per optimiser step.
+    /// Samples per optimiser step.
     pub batch: usize,
     /// Parts a batch is computed in, to save memory; must divide `batch`.
     pub accumulation: usize,
@@ -38,13 +38,13 @@ pub struct TrainConfig {
     pub condition_dropout: f64,
     /// Steps between log events.
     pub log_every: u64,
-    /// Images between validations; 0 for none.
+    /// Samples between validations; 0 for none.
     pub validate_every: u64,
     /// Times at which the validation loss is taken, each in (0, 1).
     pub validation_times: Vec<f64>,
     /// Held-out samples of the validation batch.
     pub validation_samples: usize,
-    /// Images between sample grids; 0 for none.
+    /// Samples between sample grids; 0 for none.
     pub sample_every: u64,
     /// A step slower than this many running medians is reported; 0 never reports.
     pub slow_step: f64,
@@ -112,12 +112,12 @@ impl TrainConfig {
         self.optim.check().and_then(|()| self.ema.check()).map_err(|e| format!("train.{e}"))
     }
 
-    /// Images computed at once: `batch / accumulation`. The batch size of the [`Source`](crate::Source).
+    /// Samples computed at once: `batch / accumulation`. The batch size of the [`Source`](crate::Source).
     pub fn micro_batch(&self) -> usize {
         self.batch / self.accumulation.max(1)
     }
 
-    /// Images that each of `ranks` computes at once.
+    /// Samples that each of `ranks` computes at once.
     ///
     /// # Errors
     /// Parts of a batch that are not shared equally.
@@ -130,12 +130,12 @@ impl TrainConfig {
         Err(format!("train.batch = {batch}{parts} cannot be shared equally by {ranks} ranks; choose one that can"))
     }
 
-    /// Images the run ends at, in whole batches; `None` when only time limits it.
+    /// Samples the run ends at, in whole batches; `None` when only time limits it.
     pub fn total_images(&self) -> Option<u64> {
         (self.images > 0).then(|| self.images.next_multiple_of(self.batch as u64))
     }
 
-    /// Progress in [0, 1] after `images` images and `seconds` of training.
+    /// Progress in [0, 1] after `images` samples and `seconds` of training.
     pub fn progress(&self, images: u64, seconds: f64) -> f64 {
         let by_images = self.total_images().map_or(0.0, |total| images as f64 / total as f64);
         let by_time = if self.seconds > 0.0 { seconds / self.seconds } else { 0.0 };

@@ -66,7 +66,7 @@ fn after(checkpoint: Option<&std::path::Path>) -> String {
 pub struct NotFinite {
     /// Optimiser step that was refused, counted from 1.
     pub step: u64,
-    /// Images seen before that step.
+    /// Samples seen before that step.
     pub images: u64,
     /// The loss of that step.
     pub loss: f32,
@@ -82,7 +82,7 @@ pub struct NotFinite {
 
 impl std::fmt::Display for NotFinite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "step {} (after {} images) is not finite: loss {}", self.step, self.images, self.loss)?;
+        write!(f, "step {} (after {} samples) is not finite: loss {}", self.step, self.images, self.loss)?;
         if let Some(parameter) = &self.parameter {
             let (affected, all) = self.affected;
             write!(f, ", gradient of `{parameter}` first ({affected} of {all} parameters)")?;

@@ -9,7 +9,7 @@ use std::path::Path;
 /// Figures of the last steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Log {
-    /// Images seen.
+    /// Samples seen.
     pub images: u64,
     /// Optimiser steps taken.
     pub steps: u64,
@@ -21,7 +21,7 @@ pub struct Log {
     pub gradient_norm: f64,
     /// Seconds of training in this process.
     pub seconds: f64,
-    /// Images per second since the last log.
+    /// Samples per second since the last log.
     pub images_per_second: f64,
     /// Optimiser steps per second since the last log.
     pub steps_per_second: f64,
@@ -36,7 +36,7 @@ pub struct Log {
 /// Loss on the held-out batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidationLog {
-    /// Images seen.
+    /// Samples seen.
     pub images: u64,
     /// Seconds of training in this process.
     pub seconds: f64,
@@ -69,9 +69,9 @@ pub enum Work<'a> {
 pub enum Event<'a> {
     /// The loop starts.
     Started {
-        /// Images already seen (0, or the cursor of the checkpoint a run resumes from).
+        /// Samples already seen (0, or the cursor of the checkpoint a run resumes from).
         images: u64,
-        /// Images the run ends at; `None` when only time limits it.
+        /// Samples the run ends at; `None` when only time limits it.
         total: Option<u64>,
         /// Number of trained parameters.
         parameters: u64,
@@ -84,21 +84,21 @@ pub enum Event<'a> {
     Work(Work<'a>),
     /// What the task says of itself: at each log, and of what it did before a step.
     Figures {
-        /// Images seen.
+        /// Samples seen.
         images: u64,
         /// Name and value.
         values: &'a [(String, f64)],
     },
     /// Time for sample grids: the network with the weights that samples use.
     Samples {
-        /// Images seen.
+        /// Samples seen.
         images: u64,
         /// The network, without automatic differentiation.
         network: &'a dyn Network<2>,
     },
     /// A checkpoint is safe on disk.
     Checkpoint {
-        /// Images seen.
+        /// Samples seen.
         images: u64,
         /// Seconds of training in this process.
         seconds: f64,
@@ -114,7 +114,7 @@ pub enum Event<'a> {
     },
     /// Something worth knowing that does not stop the run.
     Warning {
-        /// Images seen.
+        /// Samples seen.
         images: u64,
         /// Seconds of training in this process.
         seconds: f64,
@@ -123,7 +123,7 @@ pub enum Event<'a> {
     },
     /// The loop has ended.
     Finished {
-        /// Images seen.
+        /// Samples seen.
         images: u64,
         /// Seconds of training in this process.
         seconds: f64,

@@ -49,5 +49,5 @@ pub use precision::TrainPrecision;
 pub use rows::Rows;
 pub use run_dir::RunDir;
 pub use source::{Batch, Origin, Source};
-pub use streams::{ImageSource, PairSource, TransferSource};
+pub use streams::{PairSource, SampleSource, TransferSource};
 pub use task::{Ahead, Live, Samples, Still, Task, Turn};

@@ -1,4 +1,4 @@
-//! Learning-rate schedules: a factor of the peak rate as a function of images seen and of progress through the run.
+//! Learning-rate schedules: a factor of the peak rate as a function of samples seen and of progress through the run.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,7 @@ impl Decay {
     }
 }
 
-/// The linear warm-up factor of the step that ends at `images` images seen; 1 after `warmup` images.
+/// The linear warm-up factor of the step that ends at `images` samples seen; 1 after `warmup` samples.
 pub fn warmup_factor(images: u64, warmup: u64) -> f64 {
     if warmup == 0 { 1.0 } else { (images as f64 / warmup as f64).min(1.0) }
 }

@@ -30,7 +30,7 @@ pub struct Batch {
     pub captions: Vec<Option<String>>,
     /// What the samples are conditioned on besides their classes: encoded captions, maps beside them.
     pub condition: Condition,
-    /// Sample counter of each sample, `[b]`: counts images seen since the start of the run, so an image seen again in a
+    /// Sample counter of each sample, `[b]`: counts samples seen since the start of the run, so a sample seen again in a
     /// later epoch has another counter, and with it other noise and another time.
     pub indices: Vec<u64>,
     /// Where each sample lies in the data set, for messages.

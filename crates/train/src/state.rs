@@ -17,7 +17,7 @@ pub struct State<M> {
     pub moments: Moments,
     /// Averages of the weights.
     pub ema: Ema,
-    /// Images seen.
+    /// Samples seen.
     pub images: u64,
     /// Optimiser steps taken.
     pub steps: u64,

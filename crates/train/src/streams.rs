@@ -7,25 +7,25 @@ use data::pairs::{PairBatch, PairLoader, PairStore};
 use data::{DataError, Dataset, Loader, LoaderConfig};
 use std::sync::Arc;
 
-/// Images of a data set; noise is drawn by counter.
-pub struct ImageSource {
+/// Samples of a data set; noise is drawn by counter.
+pub struct SampleSource {
     dataset: Arc<dyn Dataset>,
     config: LoaderConfig,
     loader: Option<Loader>,
 }
 
-impl ImageSource {
+impl SampleSource {
     /// Streams `dataset`; `config.batch` is [`TrainConfig::micro_batch`](crate::TrainConfig::micro_batch).
     pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Self {
         Self { dataset, config, loader: None }
     }
 }
 
-/// Images of one data set beside images of another, for flows from the one to the other. Nothing pairs them: each set is
+/// Samples of one data set beside samples of another, for flows from the one to the other. Nothing pairs them: each set is
 /// visited in an order of its own.
 pub struct TransferSource {
-    start: ImageSource,
-    data: ImageSource,
+    start: SampleSource,
+    data: SampleSource,
 }
 
 impl TransferSource {
@@ -33,12 +33,12 @@ impl TransferSource {
     /// same seed: the order of `start` comes from another stream of it.
     pub fn new(start: (Arc<dyn Dataset>, LoaderConfig), data: (Arc<dyn Dataset>, LoaderConfig)) -> Self {
         let config = LoaderConfig { seed: apart(start.1.seed), ..start.1 };
-        Self { start: ImageSource::new(start.0, config), data: ImageSource::new(data.0, data.1) }
+        Self { start: SampleSource::new(start.0, config), data: SampleSource::new(data.0, data.1) }
     }
 }
 
 /// The seed of a source's order beside that of its data: with the same one, sets of equal length would be visited in the same
-/// order, which pairs every image with its counterpart.
+/// order, which pairs every sample with its counterpart.
 fn apart(seed: u64) -> u64 {
     Key::of(seed, RandomStream::SourceOrder).bits(0)
 }
@@ -89,7 +89,7 @@ pub(crate) fn same(a: &str, b: &str) -> bool {
     if found.is_empty() || wanted.is_empty() { a == b } else { found == wanted }
 }
 
-impl Source for ImageSource {
+impl Source for SampleSource {
     fn seek(&mut self, images: u64) -> Result<(), TrainError> {
         self.loader = Some(Loader::new(self.dataset.clone(), &self.config, images).map_err(failed)?);
         Ok(())
@@ -194,10 +194,10 @@ mod tests {
 
     #[test]
     fn a_stream_continues_where_a_cursor_says() {
-        let mut whole = ImageSource::new(dataset(), config());
+        let mut whole = SampleSource::new(dataset(), config());
         let batches: Vec<Batch> = (0..6).map(|_| whole.next().unwrap()).collect();
         assert_eq!(batches[5].indices, [20, 21, 22, 23]);
-        let mut resumed = ImageSource::new(dataset(), config());
+        let mut resumed = SampleSource::new(dataset(), config());
         resumed.seek(12).unwrap();
         assert_eq!(resumed.next().unwrap(), batches[3]);
         // What a value says, its class and its place agree.
@@ -220,12 +220,12 @@ mod tests {
         let mut resumed = make();
         resumed.seek(12).unwrap();
         assert_eq!(resumed.next().unwrap(), batches[3]);
-        assert_ne!(whole.fingerprint(), ImageSource::new(dataset(), config()).fingerprint());
+        assert_ne!(whole.fingerprint(), SampleSource::new(dataset(), config()).fingerprint());
     }
 
     #[test]
     fn another_order_is_another_fingerprint() {
-        let of = |config: LoaderConfig| ImageSource::new(dataset(), config).fingerprint();
+        let of = |config: LoaderConfig| SampleSource::new(dataset(), config).fingerprint();
         let all = [
             of(config()),
             of(LoaderConfig { seed: 8, ..config() }),
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_batch_larger_than_the_data_is_an_error() {
-        let error = ImageSource::new(dataset(), LoaderConfig { batch: 11, ..config() }).seek(0).unwrap_err();
+        let error = SampleSource::new(dataset(), LoaderConfig { batch: 11, ..config() }).seek(0).unwrap_err();
         assert!(error.to_string().contains("11"), "{error}");
     }
 

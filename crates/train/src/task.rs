@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 /// A part of a batch, as the engine sees it.
 pub trait Samples {
-    /// Number of samples: what the images of a run count.
+    /// Number of samples: what the samples of a run count.
     fn count(&self) -> usize;
 
     /// The first value that is NaN or infinite, described for a message.

@@ -105,13 +105,23 @@ pub(crate) struct Entry {
 impl Entry {
     /// The sample, of `raw` pixels, which must have `shape` `[c h w]`.
     pub(crate) fn sample(&self, raw: Raw, shape: [usize; 3]) -> Result<Sample> {
+        self.saying(self.caption.clone(), raw, shape)
+    }
+
+    /// The same, of an entry that is needed no more: captions of a large set are not held twice.
+    pub(crate) fn into_sample(mut self, raw: Raw, shape: [usize; 3]) -> Result<Sample> {
+        let caption = self.caption.take();
+        self.saying(caption, raw, shape)
+    }
+
+    fn saying(&self, caption: Option<String>, raw: Raw, shape: [usize; 3]) -> Result<Sample> {
         if [raw.channels, raw.height, raw.width] != shape {
             let [_, height, width] = shape;
             let what = format!("{} x {} pixels, the first image has {width} x {height}", raw.width, raw.height);
             return Err(DataError::malformed(&self.pixels.path(), what, ONE_SIZE));
         }
         let (values, shape) = (Values::Pixels(raw.pixels), shape.into());
-        Ok(Sample { values, shape, label: self.label, caption: self.caption.clone() })
+        Ok(Sample { values, shape, label: self.label, caption })
     }
 }
 

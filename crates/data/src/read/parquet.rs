@@ -96,7 +96,7 @@ fn rows(
         for row in 0..count {
             let name = format!("{stem}/{}", first + row);
             let pixels = Pixels::Cell { file: file.clone(), group, row, name };
-            let caption = all.get(entries.len()).and_then(|said: &Annotation| said.caption.clone());
+            let caption = all.get_mut(entries.len()).and_then(|said| said.caption.take());
             entries.push(Entry { label: None, caption, pixels });
         }
         first += count;

@@ -5,6 +5,7 @@
 
 pub mod candidates;
 pub mod climb;
+pub mod comparisons;
 pub mod drawing;
 pub mod duel;
 mod file;
@@ -12,9 +13,11 @@ pub mod found;
 pub mod grpo;
 pub mod judge;
 pub mod online;
+mod pair_samples;
 pub mod people;
 pub mod prompts;
 pub mod reward;
+mod reward_model;
 mod scored;
 pub mod weighted;
 
@@ -24,5 +27,6 @@ pub use drawing::{Drawing, Judged};
 pub use judge::{Judge, Scores};
 pub use people::{People, PeopleRequest};
 pub use prompts::Prompts;
-pub use reward::{RewardModel, RewardRecipe};
+pub use reward::RewardRecipe;
+pub use reward_model::RewardModel;
 pub use scored::{Scored, judge_of};

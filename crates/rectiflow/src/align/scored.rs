@@ -1,6 +1,6 @@
 //! Samples that lie in a folder, as a judge sees them: what each is worth on every axis.
 
-use super::{Judge, RewardModel, Scores, file::Loaded, found, people::class_of};
+use super::{Judge, RewardModel, Scores, file::Loaded, found, pair_samples::class_of};
 use crate::{
     Context, Error, Model,
     context::Event,

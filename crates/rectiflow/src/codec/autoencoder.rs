@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 use train::{
-    ImageSource,
+    SampleSource,
     checkpoint::{Checkpoint, Which, load_weights},
 };
 
@@ -199,7 +199,7 @@ impl Kind for KlConfig {
         &self,
         stage: Stage<'_>,
         sample: Shape,
-        source: &mut ImageSource,
+        source: &mut SampleSource,
         context: &mut Context,
     ) -> Result<TrainReport, Error> {
         let perceptual = match self.perceptual {

@@ -11,7 +11,7 @@ use base::{Device, Shape, Tensor};
 use data::{DataConfig, Dataset, TestPart};
 use media::shape::{Extracted, Point, record::Counts};
 use std::sync::Arc;
-use train::{ImageSource, checkpoint::Checkpoint};
+use train::{SampleSource, checkpoint::Checkpoint};
 
 /// The table of a kind of codec, and what is made of it.
 pub(crate) trait Kind {
@@ -35,7 +35,7 @@ pub(crate) trait Kind {
         &self,
         stage: Stage<'_>,
         sample: Shape,
-        source: &mut ImageSource,
+        source: &mut SampleSource,
         context: &mut Context,
     ) -> Result<TrainReport, Error>;
 

@@ -13,7 +13,7 @@ use data::{DataConfig, Dataset, TestPart, mixture::MixtureConfig};
 use media::audio::MelConfig;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use train::{ImageSource, checkpoint::Checkpoint};
+use train::{SampleSource, checkpoint::Checkpoint};
 
 /// A codec of mel pictures: its network, and how it hears. The keys of hearing mean what they mean in task `separate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ impl Kind for MelCodecConfig {
         &self,
         stage: Stage<'_>,
         sample: Shape,
-        source: &mut ImageSource,
+        source: &mut SampleSource,
         context: &mut Context,
     ) -> Result<TrainReport, Error> {
         self.network.train(stage, sample, source, context)

@@ -64,7 +64,7 @@ impl<'a> Ends<'a> {
         let forward = recipe.count - inverted;
         let few = |what: &str, need: u64, have: u64| {
             Err(Error::Usage(format!(
-                "{} pairs need {need} different images of the {what}, and there are {have}: the same image makes the same \
+                "{} pairs need {need} different samples of the {what}, and there are {have}: the same sample makes the same \
                  pair; ask for fewer (--num, `pairs.count`)",
                 recipe.count
             )))
@@ -102,7 +102,7 @@ impl Supply<2> for Ends<'_> {
             let label = data.label((number % data.len() as u64) as usize).filter(|_| self.teacher.classes() > 0);
             label.map_or(NULL_CLASS, i64::from)
         };
-        let points = crate::start::images(data, false, numbers, &self.device)?;
+        let points = crate::start::rows(data, false, numbers, &self.device)?;
         Ok((points, numbers.iter().map(class).collect()))
     }
 

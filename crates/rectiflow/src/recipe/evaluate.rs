@@ -33,9 +33,9 @@ pub struct EvaluateConfig {
     pub guided_scale: f64,
     /// Their Euler steps.
     pub guided_steps: usize,
-    /// Images on a sheet.
+    /// Samples on a sheet.
     pub sheet: usize,
-    /// Images per row of a sheet.
+    /// Samples per row of a sheet.
     pub sheet_columns: usize,
 }
 

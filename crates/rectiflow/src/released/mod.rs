@@ -10,6 +10,7 @@
 
 pub mod adapter;
 mod begin;
+mod beside;
 mod clips;
 mod codec;
 pub mod convert;
@@ -30,13 +31,14 @@ pub use crate::release::{
 };
 use crate::release::{folder, part, single};
 pub use begin::{Begins, Shown};
+pub use beside::Beside;
+pub(crate) use beside::Change;
 pub use codec::Length;
 pub use draw::{Drawn, Prepared, Sampled, draw, prepare, sample};
 pub use field::{Flow, Prompted, SkipLayers};
 pub use network::Network;
 pub use noise::Generator;
-pub use pictures::Beside;
-pub(crate) use pictures::{Change, Pictures};
+pub(crate) use pictures::Pictures;
 pub use plan::{PartPlan, ReleasedPlan, plan};
 pub use request::ReleasedRequest;
 pub(crate) use steered::steered;

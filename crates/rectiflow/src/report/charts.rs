@@ -88,13 +88,13 @@ pub(super) fn curves(report: &Report) -> Markup {
                     style: Style::Dotted,
                 },
             ];
-            let plot = plot::lines(&series, Labels { x: "training images (log scale)", y: "loss" }, false, &[])?;
+            let plot = plot::lines(&series, Labels { x: "training samples (log scale)", y: "loss" }, false, &[])?;
             Some((title(&curve.stage).to_string(), plot, legend(&series)))
         })
         .collect();
     html! { @if !plots.is_empty() {
         h2 { "Loss" }
-        p.note { "Validation at fixed times and fixed noise on images not trained on. Losses of different stages answer "
+        p.note { "Validation at fixed times and fixed noise on samples not trained on. Losses of different stages answer "
             "different questions and cannot be compared." }
         div.plots { @for (name, plot, legend) in plots { div.card { h3 { (name) } (PreEscaped(plot)) (legend) } } }
     } }

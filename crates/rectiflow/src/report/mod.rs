@@ -18,7 +18,7 @@ pub use summary::{Distance, Figures, Guided, Stage, Straightness, Summary};
 use crate::Error;
 use std::path::{Path, PathBuf};
 
-/// Loss against training images of one stage.
+/// Loss against training samples of one stage.
 #[derive(Clone, Debug, Default)]
 pub struct Curve {
     /// The stage.

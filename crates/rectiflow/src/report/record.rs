@@ -27,7 +27,7 @@ pub struct Record {
     pub by_time: Vec<(f64, f64)>,
     /// By axis `(images seen, mean reward of what the model then drew)`, of alignments that draw as they learn.
     pub rewards: BTreeMap<String, Vec<(f64, f64)>>,
-    /// Images (or pairs, or whatever the run sees) so far.
+    /// Samples (or pairs, or whatever the run sees) so far.
     pub images: u64,
     /// Seconds of training.
     pub seconds: f64,

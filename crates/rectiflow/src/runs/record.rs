@@ -103,7 +103,7 @@ impl DataRecord {
         if !empty.is_empty() {
             let more = if empty.len() > NAMED { ", ..." } else { "" };
             let names = empty.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-            lines.push(format!("warning: {} classes have no image to train on ({names}{more})", empty.len()));
+            lines.push(format!("warning: {} classes have no sample to train on ({names}{more})", empty.len()));
         }
         if self.unwatched {
             lines.push("nothing is held out, so there is no validation loss".into());

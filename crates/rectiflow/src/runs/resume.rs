@@ -33,7 +33,7 @@ pub struct TrainReport {
     pub folder: PathBuf,
     /// The last checkpoint.
     pub checkpoint: PathBuf,
-    /// Training images seen.
+    /// Training samples seen.
     pub images: u64,
     /// Seconds of training.
     pub seconds: f64,

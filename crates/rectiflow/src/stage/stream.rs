@@ -8,7 +8,7 @@ use crate::{
     sight::{Pictured, Sight, Views},
     words::{Captioned, Words},
 };
-use ::train::{Batch, ImageSource, Source, TransferSource};
+use ::train::{Batch, SampleSource, Source, TransferSource};
 use data::{DataConfig, Dataset, Loader, LoaderConfig, Split};
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub(crate) fn stream(
     let own = views(&recipe.data, &*dataset, context)?;
     let source: Box<dyn Source> = match start {
         // Points of a file are for sampling; training draws its own.
-        Start::Noise { .. } | Start::Given { .. } => Box::new(ImageSource::new(dataset, loader)),
+        Start::Noise { .. } | Start::Given { .. } => Box::new(SampleSource::new(dataset, loader)),
         Start::Data { dataset: from, flip } => {
             let order = LoaderConfig { flip: *flip, ..loader.clone() };
             Loader::new(from.clone(), &order, 0)?;

@@ -25,7 +25,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use train::{ImageSource, RunDir};
+use train::{RunDir, SampleSource};
 
 /// Training samples that latents' means and deviations are taken from, at most.
 const MEASURED: usize = 2000;
@@ -109,7 +109,7 @@ pub fn codec(
     let (classes, data) = (Vec::new(), dataset.name().into());
     let subject = Subject { stage: STAGE.into(), shape, classes, data, codec: None, encoder: None };
     DataRecord::of(&*dataset).lines().iter().for_each(|line| context.note(line));
-    let mut source = ImageSource::new(dataset.clone(), recipe.loader());
+    let mut source = SampleSource::new(dataset.clone(), recipe.loader());
     let stage = Stage {
         name: STAGE,
         recipe: recipe.to_toml(),

@@ -21,9 +21,9 @@ pub struct LikelihoodRequest {
     pub checkpoint: PathBuf,
     /// A decay, or `raw`.
     pub ema: Option<String>,
-    /// Held-out images to look at; all there are if fewer.
+    /// Held-out samples to look at; all there are if fewer.
     pub count: usize,
-    /// Images computed together; does not change the figures.
+    /// Samples computed together; does not change the figures.
     pub batch: usize,
     /// Steps of a fixed-step solver.
     pub steps: usize,
@@ -35,16 +35,16 @@ pub struct LikelihoodRequest {
     pub seed: u64,
 }
 
-/// Bits per dimension with their standard error over images.
+/// Bits per dimension with their standard error over samples.
 #[derive(Clone, Debug, Serialize)]
 pub struct LikelihoodReport {
     /// Mean over images, bits per value.
     pub bits_per_dimension: f64,
     /// Its standard error, the spread of images, cells and probes together.
     pub standard_error: f64,
-    /// Images measured.
+    /// Samples measured.
     pub samples: usize,
-    /// Values of an image.
+    /// Values of a sample.
     pub values: usize,
     /// Evaluations of the field per batch, the largest.
     pub nfe: usize,
@@ -96,7 +96,7 @@ pub fn likelihood(request: &LikelihoodRequest, context: &mut Context) -> Result<
     let key = Key::new(request.seed, Purpose::Probe);
     let mut bits = Vec::with_capacity(total);
     let mut nfe = 0;
-    context.tell(Event::Begin { what: "images", total: total as u64 });
+    context.tell(Event::Begin { what: "samples", total: total as u64 });
     while bits.len() < total {
         context.go_on()?;
         let rows: Vec<usize> = (bits.len()..total.min(bits.len() + request.batch)).collect();
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
     use crate::{recipe::Layers, verbs::train::train};
 
-    /// A network that was hardly trained says nothing, its flow stands still, and the density of an image is the noise's own:
+    /// A network that was hardly trained says nothing, its flow stands still, and the density of a sample is the noise's own:
     /// `E[-ln N(x + u; 0, 1)]` with `u` even over a cell, whose square adds `cell²/12`.
     ///
     /// Mutants: off by one bit, a cell of 1/255, values counted with the batch, nats for bits, the prior left out.

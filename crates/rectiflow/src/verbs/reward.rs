@@ -12,7 +12,8 @@ use crate::{
     align::{
         Candidates, Judge, People, PeopleRequest, Prompts, RewardModel, RewardRecipe,
         candidates::in_pairs,
-        reward::{ComparisonSource, RewardTask, STAGE},
+        comparisons::ComparisonSource,
+        reward::{RewardTask, STAGE},
     },
     model::Subject,
     stage::{Lineage, Resume, Stage, TrainReport},
@@ -20,10 +21,7 @@ use crate::{
 };
 use base::{Key, Purpose};
 use methods::align::{Accuracy, Verdict, accuracy};
-use nets::{
-    ConditionConfig, DitConfig, MlpConfig, NetConfig, RewardConfig, SetTransformerConfig, TriflowConfig, UnetConfig,
-    reward::Axis,
-};
+use nets::{RewardConfig, reward::Axis};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, sync::Arc};
 
@@ -79,42 +77,13 @@ pub struct RewardReport {
 
 /// The usual reward for samples of `model`: a small network of the model's own kind, a few thousand pairs' worth of steps.
 pub fn usual(model: &Model) -> RewardRecipe {
-    let network = small(&model.recipe.network);
+    let network = model.recipe.network.small();
     let mut recipe = RewardRecipe { reward: RewardConfig { network, ..RewardConfig::default() }, ..Default::default() };
     recipe.train.images = 30_000;
     recipe.train.batch = 64;
     (recipe.train.validate_every, recipe.train.sample_every) = (0, 0);
     recipe.train.optim.weight_decay = 0.05;
     recipe
-}
-
-/// A small network of the kind of `network`, told nothing but classes.
-fn small(network: &NetConfig) -> NetConfig {
-    match network {
-        NetConfig::Unet(unet) => NetConfig::Unet(UnetConfig {
-            channels: 16,
-            multipliers: vec![1, 2],
-            condition: ConditionConfig::default(),
-            ..unet.clone()
-        }),
-        NetConfig::Dit(dit) => {
-            NetConfig::Dit(DitConfig { depth: dit.depth.min(3), condition: ConditionConfig::default(), ..dit.clone() })
-        }
-        NetConfig::Mmdit(mmdit) => NetConfig::Dit(DitConfig { depth: mmdit.depth.min(3), ..mmdit.without_text() }),
-        NetConfig::SetTransformer(set) => NetConfig::SetTransformer(SetTransformerConfig {
-            depth: set.depth.min(3),
-            experts: None, // more blocks would have them than are left
-            eye: None,
-            condition: ConditionConfig::default(),
-            ..set.clone()
-        }),
-        NetConfig::Triflow(net) => {
-            NetConfig::Triflow(TriflowConfig { condition: ConditionConfig::default(), ..net.clone() })
-        }
-        // What a released network moves are small pictures.
-        NetConfig::Released(_) => NetConfig::Dit(DitConfig { patch: 2, depth: 3, ..DitConfig::default() }),
-        NetConfig::Mlp(mlp) => NetConfig::Mlp(MlpConfig { condition: ConditionConfig::default(), ..mlp.clone() }),
-    }
 }
 
 /// Pairs with labels to learn from and, behind them, to measure on.
@@ -352,23 +321,5 @@ impl std::fmt::Display for RewardReport {
             )?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use nets::ExpertsConfig;
-
-    /// The reward of a network with experts is one that can be built. Mutant: the experts kept, which are more blocks than the reward has.
-    #[test]
-    fn a_network_with_experts_has_a_reward_without() {
-        let experts = Some(ExpertsConfig::default());
-        let set =
-            NetConfig::SetTransformer(SetTransformerConfig { depth: 21, experts, ..SetTransformerConfig::default() });
-        set.check().unwrap();
-        let reward = RewardConfig { network: small(&set), ..RewardConfig::default() };
-        reward.network.check().unwrap();
-        assert!(matches!(&reward.network, NetConfig::SetTransformer(set) if set.experts.is_none() && set.depth == 3));
     }
 }

@@ -39,7 +39,7 @@ pub struct SampleRequest {
     pub seed: u64,
     /// Number of samples.
     pub count: u64,
-    /// Images to start from, for a model between two data sets: a named set, a file or folder; held-out images of its own
+    /// Samples to start from, for a model between two data sets: a named set, a file or folder; held-out samples of its own
     /// source without.
     pub data: Option<String>,
     /// Classes by number or name, `none`, or all in turn.
@@ -50,7 +50,7 @@ pub struct SampleRequest {
     pub images: Vec<PathBuf>,
     /// `.png` (a sheet), `.npy`, `.safetensors`, of shapes `.glb`, `.obj`, `.ply` or `.stl`, or a folder of single samples.
     pub output: PathBuf,
-    /// Images per row of a sheet; 0 chooses.
+    /// Samples per row of a sheet; 0 chooses.
     pub columns: usize,
     /// Of shapes: cells to a side of the lattice that surfaces are taken from, a power of two.
     pub resolution: usize,
@@ -83,7 +83,7 @@ pub fn sample(request: &SampleRequest, context: &mut Context) -> Result<SampleRe
     let Prepared { model, config, classes, start, count, output } = prepare(request, context)?;
     if let Some(dataset) = start.dataset() {
         let (all, name) = (dataset.len(), dataset.name());
-        context.note(format!("from {} of the {all} images of {name}", count.min(all as u64)));
+        context.note(format!("from {} of the {all} samples of {name}", count.min(all as u64)));
     }
     if let Some(advice) = model.around.as_ref().and_then(|method| method.advice()) {
         context.note(advice);
@@ -198,15 +198,15 @@ fn pictured(model: &Model, files: &[PathBuf], context: &mut Context) -> Result<O
     Ok(Some(Classes::Pictures(Arc::new(Pictures { rows, sight }))))
 }
 
-/// What samples begin at (noise, points of a file, or images of `data` brought to the form of the model's source), and the classes
+/// What samples begin at (noise, points of a file, or samples of `data` brought to the form of the model's source), and the classes
 /// that a file names.
 fn beginning(model: &Model, request: &SampleRequest) -> Result<(Start, Option<Vec<i64>>), Error> {
-    let Some(file) = &request.noise else { return Ok((images_or_noise(model, request.data.as_deref())?, None)) };
+    let Some(file) = &request.noise else { return Ok((samples_or_noise(model, request.data.as_deref())?, None)) };
     if let Some(data) = &request.data {
         return Err(Error::Usage(format!("--noise {file} with --data {data}: both say where samples start; give one")));
     }
     if model.recipe.task.source().is_some() {
-        return Err(Error::Usage(format!("--noise {file}: this model starts from images, not from noise; use --data")));
+        return Err(Error::Usage(format!("--noise {file}: this model starts from data, not from noise; use --data")));
     }
     if model.before.is_some() {
         return Err(Error::Usage(format!(
@@ -220,12 +220,12 @@ fn beginning(model: &Model, request: &SampleRequest) -> Result<(Start, Option<Ve
     Ok((start, known))
 }
 
-fn images_or_noise(model: &Model, data: Option<&str>) -> Result<Start, Error> {
+fn samples_or_noise(model: &Model, data: Option<&str>) -> Result<Start, Error> {
     let shape = model.subject.shape;
     match (data, model.recipe.task.source()) {
         (None, _) => Start::held_out(&model.recipe, shape),
         (Some(data), None) => Err(Error::Usage(format!(
-            "--data {data}: this model starts from noise, not from images; train one with `--source` to carry images of one \
+            "--data {data}: this model starts from noise, not from data; train one with `--source` to carry samples of one \
              set to another"
         ))),
         (Some(data), Some(source)) => {
@@ -233,7 +233,7 @@ fn images_or_noise(model: &Model, data: Option<&str>) -> Result<Start, Error> {
             let shape = shape.image()?;
             let form = DataConfig { size: Some(shape[2]), channels: Some(shape[0]), ..source.clone() };
             let all = DataConfig { classes: Vec::new(), limit: None, flip: false, holdout: 0.0, ..form };
-            Start::images(&DataConfig { name, path, split: Split::Train, ..all }, shape)
+            Start::samples(&DataConfig { name, path, split: Split::Train, ..all }, shape)
         }
     }
 }
@@ -267,7 +267,7 @@ fn write(output: &Output, drawn: &Drawn, start: &Start, columns: usize, note: &N
         Output::Folder(folder) => {
             let images = images()?;
             for i in 0..images.len() {
-                // An image that was somebody's keeps its name.
+                // A sample that was somebody's keeps its name.
                 let key = start.dataset().and_then(|dataset| dataset.key(i)).map(|key| key.replace(['/', '\\'], "_"));
                 let name = format!("{}.png", key.unwrap_or_else(|| format!("{i:06}")));
                 let (place, classes) = (folder.join(name), &drawn.classes[i..=i]);

@@ -101,7 +101,7 @@ pub fn schedule(request: &ScheduleRequest, context: &mut Context) -> Result<Sche
     let field = model.field(&guidance, model.recipe.sample.precision)?;
     let device = context.device.device.clone();
     let classes = Classes::all(&model)?;
-    // A schedule is judged on source images that it was not found on.
+    // A schedule is judged on source samples that it was not found on.
     let [searched, judged] = [Start::of(&model.recipe, shape, Split::Train)?, Start::held_out(&model.recipe, shape)?];
     let path = &model.recipe.path;
     let (classes, device, model) = (&classes, &device, &model);

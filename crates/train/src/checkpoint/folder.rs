@@ -12,7 +12,7 @@ const TEMPORARY: &str = ".tmp-";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointConfig {
-    /// Images between checkpoints; 0 writes only the last one.
+    /// Samples between checkpoints; 0 writes only the last one.
     pub every: u64,
     /// How many of the newest checkpoints to keep; 0 keeps all.
     pub keep_last: usize,
@@ -66,7 +66,7 @@ impl Folder {
         CheckpointError::Io { action, path: self.0.clone(), error }
     }
 
-    /// The file of the checkpoint after `images` images.
+    /// The file of the checkpoint after `images` samples.
     pub fn file(&self, images: u64) -> PathBuf {
         self.0.join(format!("{images:012}.safetensors"))
     }

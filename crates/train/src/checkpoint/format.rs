@@ -26,7 +26,7 @@ const MAX_HEADER: u64 = 100 << 20;
 /// What a checkpoint says about itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Meta {
-    /// Images seen: where the data stream continues.
+    /// Samples seen: where the data stream continues.
     pub images: u64,
     /// Optimiser steps taken.
     pub steps: u64,

@@ -1,6 +1,6 @@
 //! Checkpoints: one safetensors file per moment of a run, complete, checksummed and never half written.
 //!
-//! `checkpoints/000000012800.safetensors` (named by images seen) holds the tensors `raw.<name>`, `ema.<decay>.<name>`,
+//! `checkpoints/000000012800.safetensors` (named by samples seen) holds the tensors `raw.<name>`, `ema.<decay>.<name>`,
 //! `adam.m.<name>` and `adam.v.<name>`; the metadata hold the resolved recipe, the cursor and what the network was
 //! trained as. A CRC-32C in the metadata covers every byte of the file, the header included.
 //!

@@ -5,6 +5,7 @@
 //! function of the seed and the sample counter, and everything carried over is in the checkpoint: that is why a
 //! resumed run ends with the same bits.
 
+mod due;
 mod steps;
 mod together;
 
@@ -74,12 +75,12 @@ pub struct Outcome<M> {
 /// Trains `network` from its present weights.
 ///
 /// ```
-/// use train::{FlowTask, ImageSource, Setup, TrainConfig};
+/// use train::{FlowTask, SampleSource, Setup, TrainConfig};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = TrainConfig { images: 64, batch: 32, ..TrainConfig::default() };
 /// let dataset = data::open(&data::DataConfig { limit: Some(64), ..Default::default() })?;
 /// let loader = data::LoaderConfig { batch: config.micro_batch(), seed: 1, ..Default::default() };
-/// let mut source = ImageSource::new(dataset.clone(), loader);
+/// let mut source = SampleSource::new(dataset.clone(), loader);
 /// let task = FlowTask {
 ///     origin: train::Origin::Noise,
 ///     objective: flow::Objective::default(),

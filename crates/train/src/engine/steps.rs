@@ -1,18 +1,17 @@
-//! The loop itself: steps, and what falls due between them.
+//! The loop itself: steps, one after another.
 
 use super::{Outcome, Setup, identity, together};
 use crate::checkpoint::Meta;
 use crate::error::TrainError;
-use crate::event::{Event, Log, Observer, ValidationLog};
+use crate::event::{Event, Observer};
 use crate::guard::Reading;
-use crate::memory::Memory;
 use crate::params;
 use crate::params::Info;
 use crate::precision::faster;
 use crate::state::{State, device_of};
 use crate::task::{Ahead, Live, Samples, Turn};
 use crate::watchdog::Watchdog;
-use base::{Device, Tensor, Times};
+use base::{Device, Tensor};
 use burn::module::Module;
 use kernels::Precision;
 use std::ops::ControlFlow;
@@ -22,21 +21,21 @@ use std::time::Instant;
 
 /// A run under way.
 pub(super) struct Engine<'a, 'o, M, B> {
-    setup: Setup<'a, M, B>,
+    pub(super) setup: Setup<'a, M, B>,
     /// The task's turns, each with which parameters it moves.
     turns: Vec<(Turn, Vec<bool>)>,
     observer: &'o mut dyn Observer,
     /// Taken out during a step only, so that the update owns the weights and may write in place.
-    state: Option<State<M>>,
-    identity: Meta,
+    pub(super) state: Option<State<M>>,
+    pub(super) identity: Meta,
     /// What products of training passes round to; measured before the first step where nothing says it.
     precision: Option<Precision>,
-    device: Device,
-    watchdog: Watchdog,
-    /// Images and file of the last checkpoint.
+    pub(super) device: Device,
+    pub(super) watchdog: Watchdog,
+    /// Samples and file of the last checkpoint.
     pub(super) saved: Option<(u64, PathBuf)>,
     started: Instant,
-    interval: Interval,
+    pub(super) interval: Interval,
     stop: bool,
     /// Whether some rank wished to stop, which all of them heard at the same step.
     called: bool,
@@ -44,17 +43,17 @@ pub(super) struct Engine<'a, 'o, M, B> {
 
 /// Sums since the last log event.
 #[derive(Default)]
-struct Interval {
-    loss: f64,
-    steps: u64,
-    images: u64,
-    seconds: f64,
+pub(super) struct Interval {
+    pub loss: f64,
+    pub steps: u64,
+    pub images: u64,
+    pub seconds: f64,
 }
 
 /// What a finished step leaves for the log.
-struct Stepped {
-    lr: f64,
-    norm: f64,
+pub(super) struct Stepped {
+    pub lr: f64,
+    pub norm: f64,
 }
 
 impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
@@ -119,14 +118,14 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
         Ok(Some(share))
     }
 
-    fn tell(&mut self, event: &Event<'_>) -> Result<(), TrainError> {
+    pub(super) fn tell(&mut self, event: &Event<'_>) -> Result<(), TrainError> {
         if let ControlFlow::Break(()) = self.observer.event(event)? {
             self.stop = true;
         }
         Ok(())
     }
 
-    fn seconds(&self) -> f64 {
+    pub(super) fn seconds(&self) -> f64 {
         self.started.elapsed().as_secs_f64()
     }
 
@@ -328,99 +327,6 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
         let state = self.state.take().expect("put back by the previous step");
         self.state = Some(state.turn(config, own, gradients, lr, scale));
         Ok(Stepped { lr, norm })
-    }
-
-    /// Logs, validates, samples, saves: whatever falls due between `before` and now.
-    fn after_step(&mut self, before: u64, seconds: f64, stepped: &Stepped) -> Result<(), TrainError> {
-        let config = self.setup.config;
-        self.interval.seconds += seconds;
-        let state = self.state.as_mut().expect("put back by `step`");
-        state.seconds += seconds;
-        let (images, steps, trained) = (state.images, state.steps, state.seconds);
-        let due = |every: u64| every > 0 && before / every != images / every;
-        let last = config.progress(images, trained) >= 1.0;
-
-        if let Some(slow) = self.watchdog.step(seconds) {
-            let message = format!(
-                "step {steps} took {:.2} s, the median is {:.3} s; is another program using the processor, the memory \
-                 or the disk?",
-                slow.seconds, slow.median
-            );
-            let seconds = self.seconds();
-            self.tell(&Event::Warning { images, seconds, message })?;
-        }
-        if steps.is_multiple_of(config.log_every) || last {
-            self.log(stepped)?;
-            let values = self.setup.task.figures();
-            if !values.is_empty() {
-                self.tell(&Event::Figures { images, values: &values })?;
-            }
-        }
-        if self.setup.validation.is_some() && config.validate_every > 0 && (due(config.validate_every) || last) {
-            self.validate()?;
-        }
-        if config.sample_every > 0 && (due(config.sample_every) || last) {
-            let module = self.state().sampler();
-            if let Some(network) = self.setup.task.network(&module) {
-                self.tell(&Event::Samples { images, network })?;
-            }
-        }
-        if self.setup.checkpoints.is_some() && due(config.checkpoint.every) {
-            self.save()?;
-        }
-        Ok(())
-    }
-
-    fn log(&mut self, stepped: &Stepped) -> Result<(), TrainError> {
-        let config = self.setup.config;
-        let interval = std::mem::take(&mut self.interval);
-        let per_second = |n: u64| n as f64 / interval.seconds.max(1e-9);
-        let state = self.state();
-        let speed = per_second(interval.images);
-        let by_images = config.total_images().map(|total| total.saturating_sub(state.images) as f64 / speed);
-        let by_time = (config.seconds > 0.0).then_some(config.seconds - state.seconds);
-        let left = [by_images, by_time].into_iter().flatten().reduce(f64::min);
-        let log = Log {
-            images: state.images,
-            steps: state.steps,
-            loss: interval.loss / interval.steps.max(1) as f64,
-            lr: stepped.lr,
-            gradient_norm: stepped.norm,
-            seconds: self.seconds(),
-            images_per_second: speed,
-            steps_per_second: per_second(interval.steps),
-            seconds_left: left,
-            progress: config.progress(state.images, state.seconds),
-            memory: Memory::now(),
-        };
-        self.tell(&Event::Log(log))
-    }
-
-    fn validate(&mut self) -> Result<(), TrainError> {
-        let Some(batch) = self.setup.validation else { return Ok(()) };
-        let network = self.state().sampler();
-        let device = self.device.clone().without_autodiff();
-        let mut by_time = Vec::new();
-        for &t in &self.setup.config.validation_times {
-            let times = Times::all(t, batch.count());
-            let loss = self.setup.task.loss_at(&Live::plain(&network), batch, &times, &device)?.mean();
-            by_time.push((t, f64::from(loss.without_autodiff().into_scalar::<f32>())));
-        }
-        let loss = by_time.iter().map(|(_, l)| l).sum::<f64>() / by_time.len().max(1) as f64;
-        let (images, seconds) = (self.state().images, self.seconds());
-        self.tell(&Event::Validation(ValidationLog { images, seconds, loss, by_time }))
-    }
-
-    fn save(&mut self) -> Result<(), TrainError> {
-        let Some(folder) = &self.setup.checkpoints else { return Ok(()) };
-        let config = self.setup.config;
-        let state = self.state();
-        let (mut meta, images) = (state.meta(&self.identity, config), state.images);
-        meta.extra.extend(self.setup.task.extra());
-        let path = folder.save(&meta, &state.blobs(), config.checkpoint.keep_last)?;
-        self.saved = Some((images, path.clone()));
-        let seconds = self.seconds();
-        self.tell(&Event::Checkpoint { images, seconds, path: &path })
     }
 }
 

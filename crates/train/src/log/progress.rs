@@ -1,4 +1,4 @@
-//! The progress bar: images and steps per second, loss, learning rate, time left and memory.
+//! The progress bar: samples and steps per second, loss, learning rate, time left and memory.
 
 use crate::TrainError;
 use crate::event::{Event, Log, Observer};
@@ -68,7 +68,7 @@ pub fn line(log: &Log) -> String {
         None => "time left unknown".to_string(),
     };
     format!(
-        "loss {:.4} | {:.1} img/s, {:.2} it/s | {left} | {} images | lr {:.2e} | {} (peak {})",
+        "loss {:.4} | {:.1} samples/s, {:.2} it/s | {left} | {} samples | lr {:.2e} | {} (peak {})",
         log.loss,
         log.images_per_second,
         log.steps_per_second,
@@ -94,7 +94,7 @@ impl Observer for Progress {
                 }
             }
             Event::Validation(v) => {
-                self.say(&format!("validation loss {:.4} after {} images", v.loss, v.images));
+                self.say(&format!("validation loss {:.4} after {} samples", v.loss, v.images));
                 if !std::mem::replace(&mut self.explained, true) {
                     self.say(EXPLAINED);
                 }
@@ -106,7 +106,7 @@ impl Observer for Progress {
             Event::Note { message, .. } => self.say(message),
             Event::Warning { message, .. } => self.say(&format!("warning: {message}")),
             Event::Started { images, parameters, .. } if *images > 0 => {
-                self.say(&format!("continuing after {images} images ({parameters} parameters)"));
+                self.say(&format!("continuing after {images} samples ({parameters} parameters)"));
             }
             Event::Finished { images, seconds, stopped } => {
                 self.bar.finish_and_clear();
@@ -115,7 +115,7 @@ impl Observer for Progress {
                 }
                 let how = if *stopped { "stopped" } else { "finished" };
                 let seconds = HumanDuration(Duration::from_secs_f64(*seconds));
-                self.say(&format!("{how} after {images} images, {seconds:#}"));
+                self.say(&format!("{how} after {images} samples, {seconds:#}"));
             }
             _ => {}
         }
@@ -163,7 +163,7 @@ mod tests {
         let _ = progress.event(&Event::Finished { images: 6400, seconds: 10.0, stopped: false }).unwrap();
         assert_eq!(progress.held, None);
         let shown = line(&log);
-        for part in ["loss 0.1234", "640.0 img/s", "10.00 it/s", "00:01:30 left", "500.00 MB", "1.50 GB"] {
+        for part in ["loss 0.1234", "640.0 samples/s", "10.00 it/s", "00:01:30 left", "500.00 MB", "1.50 GB"] {
             assert!(shown.contains(part), "`{part}` is not in: {shown}");
         }
     }

@@ -1,7 +1,7 @@
 //! `stats.jsonl`: one JSON object per line, flushed line by line.
 //!
 //! Every line has `kind` (`log`, `validation`, `checkpoint`, `warning`, `finished`), `images` and `seconds`. When a run
-//! resumes, lines beyond its checkpoint and a torn last line are dropped, so that images never run backwards.
+//! resumes, lines beyond its checkpoint and a torn last line are dropped, so that samples never run backwards.
 
 use crate::TrainError;
 use crate::event::{Event, Observer};
@@ -21,7 +21,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Opens `path` to continue after `images` images seen (0 for a new run).
+    /// Opens `path` to continue after `images` samples seen (0 for a new run).
     pub fn open(path: impl Into<PathBuf>, images: u64) -> Result<Self, TrainError> {
         let path = path.into();
         let mut kept = Vec::new();

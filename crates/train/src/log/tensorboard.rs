@@ -19,7 +19,7 @@ pub struct EventMessage {
     /// Seconds since 1970.
     #[prost(double, tag = "1")]
     pub wall_time: f64,
-    /// Images seen.
+    /// Samples seen.
     #[prost(int64, tag = "2")]
     pub step: i64,
     /// File version or summary.
@@ -160,7 +160,7 @@ impl EventFile {
         &self.path
     }
 
-    /// Writes numbers at `images` images seen.
+    /// Writes numbers at `images` samples seen.
     pub fn scalars(&mut self, images: u64, scalars: &[(&str, f64)]) -> Result<(), TrainError> {
         let value = scalars
             .iter()
@@ -176,7 +176,7 @@ impl EventFile {
         self.write(images, What::Summary(Summary { value }))
     }
 
-    /// Writes a text, which is shown as Markdown, at `images` images seen.
+    /// Writes a text, which is shown as Markdown, at `images` samples seen.
     pub fn text(&mut self, images: u64, tag: &str, text: &str) -> Result<(), TrainError> {
         let strings = Strings { kind: STRING, shape: Some(Lengths {}), values: vec![text.into()] };
         let metadata = Some(Metadata { plugin: Some(Plugin { name: "text".into() }) });

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use train::checkpoint::{CheckpointConfig, Folder};
 use train::log::{EventFile, Stats, stats};
-use train::{Batch, Event, FlowTask, ImageSource, Observer, RunDir, Setup, TrainConfig};
+use train::{Batch, Event, FlowTask, Observer, RunDir, SampleSource, Setup, TrainConfig};
 
 fn config() -> TrainConfig {
     TrainConfig {
@@ -33,7 +33,7 @@ fn train(run: &RunDir, dataset: &Arc<dyn Dataset>, stop_at: u64) -> bool {
     let found = folder.latest().unwrap();
     let images = found.as_ref().map_or(0, |f| f.checkpoint.meta().images);
     let loader = LoaderConfig { batch: config.micro_batch(), seed: 5, flip: true, ..LoaderConfig::default() };
-    let mut source = ImageSource::new(dataset.clone(), loader);
+    let mut source = SampleSource::new(dataset.clone(), loader);
     let validation = Batch::from(gather(&**dataset, &(0..16).collect::<Vec<_>>()).unwrap());
     let task = FlowTask {
         origin: train::Origin::Noise,

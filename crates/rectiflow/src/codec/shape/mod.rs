@@ -26,7 +26,7 @@ use nets::{
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use train::{
-    ImageSource,
+    SampleSource,
     checkpoint::{Checkpoint, Which, load_weights},
 };
 
@@ -157,7 +157,7 @@ impl Kind for ShapeConfig {
         &self,
         stage: Stage<'_>,
         _: Shape,
-        source: &mut ImageSource,
+        source: &mut SampleSource,
         context: &mut Context,
     ) -> Result<TrainReport, Error> {
         let task = Learned(ShapeTask { config: self.clone(), seed: stage.seed });

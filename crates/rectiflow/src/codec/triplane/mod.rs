@@ -27,7 +27,7 @@ use nets::{Init, Lrm, LrmConfig};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
 use train::{
-    ImageSource,
+    SampleSource,
     checkpoint::{Checkpoint, Which, load_weights},
 };
 
@@ -163,7 +163,7 @@ impl Kind for TriplaneConfig {
         &self,
         stage: Stage<'_>,
         _: Shape,
-        source: &mut ImageSource,
+        source: &mut SampleSource,
         context: &mut Context,
     ) -> Result<TrainReport, Error> {
         let task = Learned(TriplaneTask::new(self.clone(), stage.seed));

@@ -6,7 +6,7 @@ use flow::Coupling;
 use methods::Target;
 use serde::{Deserialize, Serialize};
 
-/// Carries the images of `source` to those of `data`.
+/// Carries the samples of `source` to those of `data`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Transfer {

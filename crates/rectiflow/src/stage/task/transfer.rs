@@ -1,4 +1,4 @@
-//! From one data set to another: both streams side by side. The network is told no class: an image keeps what it shows.
+//! From one data set to another: both streams side by side. The network is told no class: a sample keeps what it shows.
 
 use super::{Opened, Survey, Trains, generate};
 use crate::{Context, Error, Recipe, facts, recipe::Transfer};

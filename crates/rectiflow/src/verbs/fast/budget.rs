@@ -52,8 +52,8 @@ pub(super) const KEPT_BACK: f64 = 0.04;
 pub(super) struct Speed {
     /// One evaluation of one sample.
     pub evaluation: f64,
-    /// One training image.
-    pub image: f64,
+    /// One training sample.
+    pub sample: f64,
     /// Judging the samples of one row.
     pub judging: f64,
 }
@@ -71,7 +71,7 @@ impl Speed {
         ask();
         let evaluation = began.elapsed().as_secs_f64() / 100.0;
         let per_second = plan::of_flow(&model.recipe, model.subject.shape, model.classes(), context)?;
-        Ok(Self { evaluation, image: 1.0 / per_second.max(1e-9), judging })
+        Ok(Self { evaluation, sample: 1.0 / per_second.max(1e-9), judging })
     }
 
     /// Drawing and judging `samples` in `steps` evaluations each.
@@ -86,7 +86,7 @@ impl Speed {
 
     /// Training without which there is no student.
     fn least_training(&self, way: Way, batch: usize) -> f64 {
-        (FEWEST_STEPS * batch as u64) as f64 * (self.image + way.questions() as f64 * self.evaluation)
+        (FEWEST_STEPS * batch as u64) as f64 * (self.sample + way.questions() as f64 * self.evaluation)
     }
 
     fn least(&self, way: Way, nfe: usize, batch: usize) -> f64 {
@@ -151,7 +151,7 @@ mod tests {
         }
     }
 
-    const SPEED: Speed = Speed { evaluation: 1e-3, image: 2e-3, judging: 4.0 };
+    const SPEED: Speed = Speed { evaluation: 1e-3, sample: 2e-3, judging: 4.0 };
 
     /// Mutant: the second student shares with the first again.
     #[test]

@@ -98,7 +98,7 @@ mod tests {
     /// Mutants: a row counted twice; what is kept back left out; the second student's share taken of the whole.
     #[test]
     fn the_parts_add_up_to_the_budget() {
-        let speed = Speed { evaluation: 1e-3, image: 2e-3, judging: 4.0 };
+        let speed = Speed { evaluation: 1e-3, sample: 2e-3, judging: 4.0 };
         for (budget, search) in [(600.0, 0), (1200.0, 40)] {
             let stages = [Way::Reflow, Way::Distill].map(Stage::new).to_vec();
             let (checkpoint, ema, floor, many, found) = Default::default();

@@ -244,7 +244,7 @@ mod tests {
     /// Mutants: `spent` left out; the rows of the other students alone; settled twice.
     #[test]
     fn a_student_gets_of_what_is_left_once() {
-        let speed = Speed { evaluation: 1e-3, image: 2e-3, judging: 4.0 };
+        let speed = Speed { evaluation: 1e-3, sample: 2e-3, judging: 4.0 };
         let stages = [Way::Reflow, Way::Distill].map(Stage::new).to_vec();
         let (checkpoint, ema, floor, many, found) = Default::default();
         let mut plan =

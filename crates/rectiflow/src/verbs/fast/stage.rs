@@ -68,7 +68,7 @@ impl Way {
         }
     }
 
-    /// Evaluations of the teacher for each training image.
+    /// Evaluations of the teacher for each training sample.
     pub fn questions(self) -> usize {
         if self == Self::Phased { PHASE.1 } else { 0 }
     }

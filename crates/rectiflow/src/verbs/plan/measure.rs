@@ -12,7 +12,7 @@ const STEPS: usize = 8;
 /// Seconds of measuring, at least; and at most, where a step takes seconds.
 const SECONDS: [f64; 2] = [1.5, 20.0];
 
-/// Images per second of `recipe`'s own objective on noise, without teacher or perceptual distance; where it learns from pairs, which
+/// Samples per second of `recipe`'s own objective on noise, without teacher or perceptual distance; where it learns from pairs, which
 /// are not there yet, noise costs the same.
 pub(crate) fn of_flow(recipe: &Recipe, shape: Shape, classes: usize, context: &Context) -> Result<f64, Error> {
     let mut plain = recipe.clone();
@@ -25,7 +25,7 @@ pub(crate) fn of_flow(recipe: &Recipe, shape: Shape, classes: usize, context: &C
     Ok(speed(&plain, shape, classes, None, (&*task, &mut source), context)?.0)
 }
 
-/// Images per second of `task` on `source` over a second or more, the first steps (allocation, page faults) not counted, and what
+/// Samples per second of `task` on `source` over a second or more, the first steps (allocation, page faults) not counted, and what
 /// products round to. The network is `start`, or a fresh one.
 pub(super) fn speed(
     recipe: &Recipe,

@@ -50,9 +50,9 @@ pub struct PlanReport {
     pub peak_bytes: u64,
     /// Operands of products in training, as they will be here: f32 where this machine has no others.
     pub precision: Precision,
-    /// Training images per second, measured here.
+    /// Training samples per second, measured here.
     pub images_per_second: f64,
-    /// Training images the run will see.
+    /// Training samples the run will see.
     pub images: u64,
     /// Seconds the run will train.
     pub seconds: f64,

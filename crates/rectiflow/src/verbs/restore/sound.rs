@@ -14,7 +14,8 @@ use crate::{
         Figures, Gap, Goal, Task, Window,
         figures::{heard, residual},
         inputs::{Source, kept},
-        recordings::{self, Recording, Voice},
+        recordings::{self, Recording},
+        voices::{self, Voice},
     },
     sampling::Classes,
     sound::{Analysis, Hearing},
@@ -57,7 +58,7 @@ pub(super) fn restored(
         seed: request.seed,
     };
     let (data, recordings) = recordings::read(&source, gap, hearing)?;
-    let (window, voices) = recordings::voices(&recordings, gap, Analysis::new(&hearing.task)?)?;
+    let (window, voices) = voices::voices(&recordings, gap, Analysis::new(&hearing.task)?)?;
     let shape = model.picture()?;
     let task = Task::Inpaint(window.hole());
     let sensor = task.sensor(shape)?;
