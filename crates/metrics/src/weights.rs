@@ -55,15 +55,10 @@ impl Weights {
             weights.metadata.insert(key.clone(), value.clone());
         }
         for (name, view) in file.iter() {
-            let bytes = view.data();
-            let data = match view.dtype() {
-                Dtype::F32 => words(bytes, f32::from_le_bytes),
-                Dtype::F64 => words(bytes, |b| f64::from_le_bytes(b) as f32),
-                Dtype::F16 => words(bytes, |b| f16::from_le_bytes(b).to_f32()),
-                Dtype::BF16 => words(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
-                Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL => continue,
-                other => return Err(corrupt(format!("tensor `{name}` is {other:?}; F32, F16, BF16 or F64 are read"))),
-            };
+            if matches!(view.dtype(), Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL) {
+                continue;
+            }
+            let data = TensorSource::read(&file, name).map_err(|error| corrupt(error.to_string()))?;
             weights.tensors.insert(name.to_string(), HostTensor { shape: view.shape().to_vec(), data });
         }
         Ok(weights)
@@ -175,12 +170,6 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), MetricsError>
         let _ = std::fs::remove_file(&temporary);
         MetricsError::io(path, e)
     })
-}
-
-/// Little-endian words of `N` bytes.
-fn words<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    let word = |chunk: &[u8]| read(chunk.try_into().expect("chunks_exact yields chunks of this size"));
-    bytes.chunks_exact(N).map(word).collect()
 }
 
 #[cfg(test)]

@@ -225,7 +225,7 @@ mod tests {
     /// Mutants: the floor's second measuring left out; judging as long for any number.
     #[test]
     fn a_small_budget_is_judged_by_fewer_samples() {
-        let speed = Speed { evaluation: 1e-4, image: 2e-3, judging: 5.0 };
+        let speed = Speed { evaluation: 1e-4, sample: 2e-3, judging: 5.0 };
         let stages = [Way::Reflow, Way::Distill].map(Stage::new).to_vec();
         let taken = |budget: f64| {
             let (checkpoint, ema, floor, many, found) = Default::default();
