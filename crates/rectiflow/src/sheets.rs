@@ -125,8 +125,12 @@ impl Sheets<'_> {
 /// # Errors
 /// A place that cannot be written.
 pub(crate) fn leave(run: &RunDir, name: &str, meshes: &[Mesh]) -> Result<(), Error> {
-    for (i, mesh) in meshes.iter().take(MESHES).enumerate().filter(|(_, mesh)| !mesh.faces.is_empty()) {
-        write::write(&run.samples().join(format!("{name}-{i}.glb")), mesh)?;
+    for (i, mesh) in meshes.iter().take(MESHES).enumerate() {
+        let file = run.samples().join(format!("{name}-{i}.glb"));
+        match mesh.faces.is_empty() {
+            false => write::write(&file, mesh)?,
+            true => drop(std::fs::remove_file(&file)), // one of a training before
+        }
     }
     Ok(())
 }

@@ -46,8 +46,13 @@ pub fn draw(server: &Server, request: &Request, client: &Client<'_>, given: bool
     let mut fields = Fields::of(request)?;
     let sends = fields.flag("send_images")?.unwrap_or(true);
     let (ask, ignored) = read(server, &mut fields, given)?;
-    let job = server.submit(ask.holding(request.permit.clone()), false)?;
-    server.desk.lock().jobs.push(job.clone());
+    let permit = server.permit(&ask, request)?;
+    let job = server.submit(ask.holding(permit), false)?;
+    {
+        let mut desk = server.desk.lock();
+        desk.jobs.retain(|job| !job.is_over()); // nobody may ever ask how far they are
+        desk.jobs.push(job.clone());
+    }
     let progress = finished(server, &job, client)?;
     let files = progress.files.iter().flatten().filter(|_| sends);
     let images: Vec<String> = files.map(|file| BASE64_STANDARD.encode(&file.bytes)).collect();

@@ -72,7 +72,16 @@ impl Server {
         let own = own(&mut fields)?;
         let ask = Ask::read(&mut fields, &self.shelf, &self.options.limits, doing)?;
         fields.done()?;
-        Ok((ask.holding(request.permit.clone()), own))
+        let permit = self.permit(&ask, request)?;
+        Ok((ask.holding(permit), own))
+    }
+
+    /// Leave to hold what was sent: its body's, or that of the decoded picture where it is held, a thousand times the body at worst.
+    pub fn permit(&self, ask: &Ask, request: &Request) -> Result<Option<Arc<Permit>>, Refusal> {
+        match ask.decoded() {
+            0 => Ok(request.permit.clone()),
+            bytes => Ok(Some(Arc::new(self.hold(bytes)?))),
+        }
     }
 
     /// Refuses what takes files while nothing can wait anyway: reading them is work too.

@@ -37,7 +37,8 @@ impl Store {
         let over: Vec<Arc<Job>> =
             inner.order.iter().filter_map(|id| inner.jobs.get(id)).filter(|job| job.is_told()).cloned().collect();
         let (mut count, mut bytes) = (over.len(), over.iter().map(|job| job.bytes()).sum::<usize>());
-        for job in over {
+        let older = over.len().saturating_sub(1); // the newest is still to be fetched, however large
+        for job in over.into_iter().take(older) {
             if count <= self.most && bytes <= self.bytes {
                 break;
             }

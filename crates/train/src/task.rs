@@ -49,6 +49,12 @@ pub trait Task<M, B = Batch> {
         None
     }
 
+    /// Whether a loss leaves something behind that a later one reads, such as what was drawn for it. No pass is then made to measure, and
+    /// `train.precision = "auto"` is f32.
+    fn remembers(&self) -> bool {
+        false
+    }
+
     /// Numbers to log beside the loss since they were last asked for, by name.
     fn figures(&self) -> Vec<(String, f64)> {
         Vec::new()

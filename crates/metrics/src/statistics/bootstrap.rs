@@ -8,7 +8,7 @@
 //! error is then up to 1.7 times too large, and more where every class has its fixed number of samples. It is never too small.
 
 use super::few::Few;
-use super::frechet::{noise_floor, root};
+use super::frechet::{check_finite, noise_floor, root};
 use super::moments::Gaussian;
 use crate::MetricsError;
 use crate::matrix::{Matrix, add_gram, products};
@@ -49,6 +49,7 @@ pub fn frechet_error(real: &Gaussian, fake: &Matrix, config: &Bootstrap) -> Resu
     if n < 2 {
         return Err(MetricsError::TooFew { what, needed: 2, got: n });
     }
+    check_finite(real)?;
     fake.check_finite(what)?;
     let count = config.resamples.unwrap_or_else(|| ((1 << 23) / (d * d).max(1)).clamp(12, 30));
     if count < 2 {

@@ -37,13 +37,8 @@ pub fn frechet_distance(a: &Gaussian, b: &Gaussian) -> Result<f64, MetricsError>
         let message = format!("dimensions {d} and {} differ; use one extractor for both sets", b.dim());
         return Err(MetricsError::Shape { what, message });
     }
-    for g in [a, b] {
-        let values = g.mean.iter().chain(&g.covariance);
-        if let Some((at, &value)) = values.enumerate().find(|(_, v)| !v.is_finite()) {
-            let (row, column) = if at < d { (0, at) } else { (at / d.max(1), at % d.max(1)) };
-            return Err(MetricsError::NotFinite { what, row, column, value });
-        }
-    }
+    check_finite(a)?;
+    check_finite(b)?;
     if a.mean == b.mean && a.covariance == b.covariance {
         return Ok(0.0);
     }
@@ -54,12 +49,25 @@ pub fn frechet_distance(a: &Gaussian, b: &Gaussian) -> Result<f64, MetricsError>
     Ok((squared + trace(a) + trace(b) - 2.0 * trace_of_root(low, high)?).max(0.0))
 }
 
+/// Refuses a mean or a covariance that is no number.
+pub(super) fn check_finite(g: &Gaussian) -> Result<(), MetricsError> {
+    let (what, d) = ("Fréchet distance", g.dim());
+    match g.mean.iter().chain(&g.covariance).enumerate().find(|(_, v)| !v.is_finite()) {
+        None => Ok(()),
+        Some((at, &value)) => {
+            let (row, column) = if at < d { (0, at) } else { (at / d.max(1), at % d.max(1)) };
+            Err(MetricsError::NotFinite { what, row, column, value })
+        }
+    }
+}
+
 /// Fréchet distance of the rows of `fake` (at least two) to `real`: [`frechet_distance`], sooner where rows are fewer than dimensions.
 pub fn frechet_distance_to(real: &Gaussian, fake: &Matrix) -> Result<f64, MetricsError> {
     let (n, d) = (fake.rows(), real.dim());
     if n >= d || n < 2 || fake.columns() != d || real.covariance.len() != d * d {
         return frechet_distance(real, &Gaussian::of(fake)?);
     }
+    check_finite(real)?;
     fake.check_finite("Fréchet distance")?;
     let x = fake.block(0, n, &real.mean);
     let mut mean = vec![0.0; d];
@@ -202,6 +210,9 @@ mod tests {
         }
         assert!(frechet_distance_to(&real, &normals(2, 1, 40)).is_err());
         assert!(frechet_distance_to(&real, &normals(2, 9, 41)).is_err());
+        let mut broken = real.clone();
+        broken.mean[3] = f64::NAN; // and the largest of that and zero would be zero
+        assert!(frechet_distance_to(&broken, &normals(2, 9, 40)).is_err());
     }
 
     #[test]

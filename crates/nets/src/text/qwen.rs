@@ -72,8 +72,11 @@ pub struct Rope {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaling {
     /// `default` or `mrope`.
-    #[serde(alias = "type")]
-    pub rope_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_type: Option<String>,
+    /// The same as older files call it; files of some years hold both.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub older: Option<String>,
 }
 
 impl Default for QwenConfig {
@@ -149,7 +152,9 @@ impl Published for QwenConfig {
         only("attention_bias", &self.attention_bias, &[false])?;
         only("model_type", &self.model_type.as_str(), &["qwen3", "qwen2_5_vl", "qwen2_5_vl_text"])?;
         if let Some(scaling) = &self.rope_scaling {
-            only("rope_scaling.rope_type", &scaling.rope_type.as_str(), &["default", "mrope"])?;
+            for said in [&scaling.rope_type, &scaling.older].into_iter().flatten() {
+                only("rope_scaling.rope_type", &said.as_str(), &["default", "mrope"])?;
+            }
         }
         only("use_sliding_window", &self.use_sliding_window, &[false])?;
         if let Some(rope) = &self.rope_parameters {

@@ -164,6 +164,10 @@ impl<M: Module + Network<2>, N: Network<2>> Task<M, Duels> for DuelTask<N> {
         )
     }
 
+    fn remembers(&self) -> bool {
+        true
+    }
+
     fn figures(&self) -> Vec<(String, f64)> {
         let seen = self.seen.take();
         let count = seen.len().max(1) as f64;

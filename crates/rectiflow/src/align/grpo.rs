@@ -220,6 +220,10 @@ impl<M: Module + Network<2>, N: Network<2>> Task<M, Asked> for GroupTask<'_, N> 
         )
     }
 
+    fn remembers(&self) -> bool {
+        true
+    }
+
     fn figures(&self) -> Vec<(String, f64)> {
         let seen = self.seen.take();
         let mut figures = vec![

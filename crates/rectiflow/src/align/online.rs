@@ -290,6 +290,10 @@ impl<T: Task<Net, B>, B> Task<Net, Due> for OnlineTask<'_, T, B> {
         self.task.turns()
     }
 
+    fn remembers(&self) -> bool {
+        true
+    }
+
     fn figures(&self) -> Vec<(String, f64)> {
         self.task.figures()
     }

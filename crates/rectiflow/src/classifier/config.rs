@@ -113,9 +113,11 @@ impl ClassifierConfig {
         };
         let ema = EmaConfig { decays: Vec::new(), ..EmaConfig::default() };
         let (validate_every, sample_every) = (0, 0);
+        let batch = self.batch.min(count).max(1);
         TrainConfig {
             images,
-            batch: self.batch.min(count).max(1),
+            batch,
+            log_every: ((self.epoch(count) / batch) as u64).clamp(1, 10), // once an epoch at least, which tells of its loss
             validate_every,
             sample_every,
             optim,

@@ -144,9 +144,10 @@ mod tests {
         let (data, test) = (stripes(640, 1), stripes(200, 2));
         let mut lines = Vec::new();
         let trained = {
-            let listen = |event: Event<'_>| match event {
-                Event::Note(line) => lines.push(line.to_string()),
-                _ => {}
+            let listen = |event: Event<'_>| {
+                if let Event::Note(line) = event {
+                    lines.push(line.to_string());
+                }
             };
             let mut context = Context::new(Context::silent().device, Default::default(), listen);
             train(&config(), &data, Some(&test), &mut context).unwrap()

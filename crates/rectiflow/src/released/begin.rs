@@ -55,6 +55,8 @@ impl Shown {
 pub struct Begins {
     /// Whether a part of the picture stays.
     pub in_part: bool,
+    /// Bytes that it takes until it is let go of.
+    pub held: usize,
 }
 
 /// A picture that a drawing begins with. A copy keeps what it has when another lets go of it.
@@ -117,7 +119,8 @@ impl Begin {
 
     /// What is to be said of it.
     pub(super) fn said(&self) -> Begins {
-        Begins { in_part: self.mask.is_some() }
+        let mask = self.mask.as_ref().map_or(0, |mask| mask.get().len());
+        Begins { in_part: self.mask.is_some(), held: size_of::<f32>() * self.pixels.get().len() + mask }
     }
 
     /// Lets go of the picture: what a drawing was can still be told, and it can no longer be made.
@@ -131,7 +134,9 @@ impl Begin {
     /// # Errors
     /// [`Error::Interrupted`]: nobody waits for it.
     pub(super) fn check_held(&self) -> Result<(), Error> {
-        if self.pixels.get().is_empty() { Err(Error::Interrupted) } else { Ok(()) }
+        // Another thread may let go of it while it is copied, between the picture and its mask.
+        let gone = self.pixels.get().is_empty() || self.mask.as_ref().is_some_and(|mask| mask.get().is_empty());
+        if gone { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     /// The last steps of a schedule, as many as the strength says, and one at least.

@@ -157,16 +157,18 @@ impl ReleasedRequest {
         if let Some(length) = self.length.filter(|length| !(2..=512).contains(length)) {
             return refuse(format!("--max-sequence-length {length}: use 2 to 512 tokens"));
         }
+        // A consistency model has the guidance inside and needs few steps.
+        let consistent = *solver == (Solver::Consistency {});
         let settled = match family {
             Family::Sd3 => {
                 if self.true_guidance.is_some() {
                     return refuse("--true-cfg-scale: for SD3 that is --guidance-scale".into());
                 }
-                let scale = self.guidance.unwrap_or(7.0);
+                let scale = self.guidance.unwrap_or(if consistent { 1.0 } else { 7.0 });
                 // As the reference: guidance up to one asks for the prompt alone.
                 let contrast = (scale > 1.0).then_some(scale);
                 Settled {
-                    steps: self.steps.unwrap_or(28),
+                    steps: self.steps.unwrap_or(if consistent { 4 } else { 28 }),
                     told: 0.0,
                     contrast,
                     length: self.length.unwrap_or(256),
@@ -190,7 +192,7 @@ impl ReleasedRequest {
                     ));
                 }
                 let contrast = self.true_guidance.filter(|scale| *scale > 1.0);
-                let (steps, length) = if told { (28, 512) } else { (4, 256) };
+                let (steps, length) = if told { (if consistent { 4 } else { 28 }, 512) } else { (4, 256) };
                 let (steps, length) = (self.steps.unwrap_or(steps), self.length.unwrap_or(length));
                 Settled { steps, told: scale, contrast, length, count }
             }
@@ -207,7 +209,7 @@ impl ReleasedRequest {
                 // InstaFlow's reflow and a consistency model have the guidance inside; what is left is the prompt alone.
                 let (steps, scale) = match family {
                     Family::InstaFlow => (1, 1.0),
-                    _ if *solver == (Solver::Consistency {}) => (4, 1.0),
+                    _ if consistent => (4, 1.0),
                     _ => (50, 7.5),
                 };
                 let contrast = Some(self.guidance.unwrap_or(scale)).filter(|scale| *scale > 1.0);
@@ -241,8 +243,9 @@ impl ReleasedRequest {
                 if let Some((name, _, why)) = given.iter().find(|(_, given, _)| *given) {
                     return refuse(format!("{name}: {why}"));
                 }
-                let contrast = Some(self.guidance.unwrap_or(4.0)).filter(|scale| *scale > 1.0);
-                let (steps, length) = (self.steps.unwrap_or(50), self.length.unwrap_or(512));
+                let (steps, scale) = if consistent { (4, 1.0) } else { (50, 4.0) };
+                let contrast = Some(self.guidance.unwrap_or(scale)).filter(|scale| *scale > 1.0);
+                let (steps, length) = (self.steps.unwrap_or(steps), self.length.unwrap_or(512));
                 Settled { steps, told: 1.0, contrast, length, count }
             }
             Family::Wan => {

@@ -24,7 +24,7 @@ use nets::LoraConfig;
 use preferred::Preferred;
 use serde::{Deserialize, Serialize};
 use std::{cell::RefCell, path::Path};
-use train::{Batch, Samples, Source, Task};
+use train::{Batch, Samples, Source, Task, optim::MatrixRule};
 
 /// How a model is aligned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -157,6 +157,9 @@ pub fn recipe(
     if model.words.is_none() {
         below.train.condition_dropout = 0.0; // models of text keep the side that guidance contrasts with
     }
+    // Corrections of low rank have no hidden matrices, and a comparison or a rollout is asked about again, in the same precision.
+    below.train.optim.matrices = MatrixRule::default();
+    below.train.precision = below.train.precision.fixed().unwrap_or_default().into();
     below.train.optim.lr = if let Way::Grpo(_) = way { 3e-4 } else { 1e-3 };
     below.perceptual = None;
     below.task.forget_rendering(); // what a judge prefers has no pictures to be compared with

@@ -183,6 +183,14 @@ impl Ask {
         }
     }
 
+    /// Bytes of the decoded picture that is held until a released model has drawn; other pictures are of a run's size.
+    pub fn decoded(&self) -> usize {
+        match &self.how {
+            How::Released(order) => order.1.begins().map_or(0, |begins| begins.held),
+            How::Run(_) | How::Work(_) => 0,
+        }
+    }
+
     /// Holds `permit` for as long as what was sent is held; of most samples nothing is.
     pub fn holding(mut self, permit: Option<Arc<Permit>>) -> Self {
         let begins = matches!(&self.how, How::Released(order) if order.1.begins().is_some());
@@ -250,8 +258,8 @@ impl Ask {
             How::Run(_) => "sample",
             How::Released(order) => match order.1.begins() {
                 None => "sample",
-                Some(Begins { in_part: true }) => "restore",
-                Some(Begins { in_part: false }) => "edit",
+                Some(Begins { in_part: true, .. }) => "restore",
+                Some(Begins { in_part: false, .. }) => "edit",
             },
             How::Work(work) => match **work {
                 Work::Restore(_) => "restore",

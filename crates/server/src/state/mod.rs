@@ -240,8 +240,12 @@ impl Disk {
             held.ended.push_back((id.to_string(), bytes));
             held.past.insert(id.to_string(), Arc::new(past));
         }
-        // Others ask for jobs meanwhile.
-        while self.lock().bytes > self.most && self.drop_oldest() {}
+        // Others ask for jobs meanwhile. The newest stays, however large: it has yet to be told.
+        let full = || {
+            let held = self.lock();
+            held.bytes > self.most && held.ended.len() > 1
+        };
+        while full() && self.drop_oldest() {}
     }
 
     /// Forgets a job that did not come to wait, or is too old.

@@ -25,7 +25,8 @@ fn fixture(name: &str) -> PathBuf {
 
 /// A picture, and a mask of its right half, which nobody would mistake for its left or its lower one.
 fn sent() -> (RgbImage, GrayImage) {
-    let colour = |x: u32, y: u32| Rgb([(8 * x) as u8, (8 * y) as u8, if (x / 4 + y / 8) % 2 == 0 { 200 } else { 30 }]);
+    let colour =
+        |x: u32, y: u32| Rgb([(8 * x) as u8, (8 * y) as u8, if (x / 4 + y / 8).is_multiple_of(2) { 200 } else { 30 }]);
     (RgbImage::from_fn(32, 32, colour), GrayImage::from_fn(32, 32, |x, _| Luma([if x >= 16 { 255 } else { 0 }])))
 }
 

@@ -100,7 +100,7 @@ impl<'a, 'o, M: Module, B: Samples> Engine<'a, 'o, M, B> {
     /// share of f32's.
     fn settle(&mut self) -> Result<Option<f64>, TrainError> {
         self.identity.precision = self.precision.unwrap_or_default();
-        if self.precision.is_some() || !Precision::Bf16.is_native_on(&self.device) {
+        if self.precision.is_some() || self.setup.task.remembers() || !Precision::Bf16.is_native_on(&self.device) {
             return Ok(None);
         }
         let images = self.state().images;

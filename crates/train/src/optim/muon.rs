@@ -50,6 +50,9 @@ pub(super) fn update(
     (step.reshape([rows * columns]), m)
 }
 
+/// Shorter momenta than this are noise: they fade, in place of being blown up to a whole step. As published.
+const SHORTEST: f64 = 1e-7;
+
 /// Near `U Vᵀ` of `x = U S Vᵀ`; zero for zero.
 ///
 /// The polynomials act on singular values alone, so they are multiplied in the smaller of the two squares, `x xᵀ`, and meet `x` once.
@@ -58,7 +61,7 @@ fn orthogonal(x: Tensor<2>) -> Tensor<2> {
     if rows > columns {
         return orthogonal(x.transpose()).transpose();
     }
-    let norm = x.clone().square().sum().sqrt().clamp_min(f64::from(f32::MIN_POSITIVE));
+    let norm = x.clone().square().sum().sqrt().clamp_min(SHORTEST);
     let x = x / norm.unsqueeze();
     let [a, b, c] = POLYNOMIAL;
     let one = Tensor::<2>::eye(rows, &x.device());
@@ -119,6 +122,9 @@ mod tests {
             assert!(y.iter().enumerate().all(|(at, y)| at / 24 < 2 && at % 24 < 2 || y.abs() < 1e-6));
         }
         assert!(values(orthogonal(Tensor::zeros([16, 24], &Device::flex()))).iter().all(|y| *y == 0.0));
+        // What is next to nothing stays so.
+        let faint = values(orthogonal(normal(16, 24, 1) * 1e-24));
+        assert!(faint.iter().all(|y| y.abs() < 1e-6), "{faint:?}");
     }
 
     /// As many plain steps on the matrix itself, in its longer form, agree: the slow way to the same polynomial.
@@ -141,7 +147,7 @@ mod tests {
     /// root; `ROOT_MEAN_SQUARE` left out.
     #[test]
     fn steps_are_as_long_as_adamws() {
-        for (rows, columns, size) in [(16, 64, 1e-6), (64, 16, 1e3), (32, 32, 1.0)] {
+        for (rows, columns, size) in [(16, 64, 1e-3), (64, 16, 1e3), (32, 32, 1.0)] {
             let gradient = normal(rows, columns, 5).reshape([rows * columns]) * size;
             let (step, _) = update(gradient.zeros_like(), gradient, 0.95, [rows, columns]);
             let (step, side) = (values(step), rows.min(columns) as f64);

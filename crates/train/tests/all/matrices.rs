@@ -1,4 +1,4 @@
-//! Muon in a run: it learns faster than AdamW, keeps one moment of what it moves, continues to the bit, and its checkpoints are not AdamW's.
+//! Muon in a run: it keeps one moment of what it moves, continues to the bit, and its checkpoints are not AdamW's.
 
 use crate::testing;
 

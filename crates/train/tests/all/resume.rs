@@ -242,7 +242,7 @@ fn weights_load_by_average() {
 }
 
 /// A run that chooses its precision says so, keeps the choice in its checkpoints, and whatever continues it holds to it.
-/// Mutants: the batch that was measured not given back; measured again on resuming; the choice not kept.
+/// Mutants: the batch that was measured not given back; measured again on resuming.
 #[test]
 fn a_measured_precision_is_kept() {
     let folder = tempfile::tempdir().unwrap();

@@ -53,6 +53,7 @@ pub(super) struct Speed {
     /// One evaluation of one sample.
     pub evaluation: f64,
     /// One training sample.
+    #[serde(rename = "image")] // as plans of former programs say
     pub sample: f64,
     /// Judging the samples of one row.
     pub judging: f64,

@@ -11,7 +11,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use train::checkpoint::Which;
+use train::{checkpoint::Which, optim::MatrixRule};
 
 /// From so many evaluations on phases are nearer to the data than a reflow on stored pairs (benches/few-step/RESULTS.md).
 const FEWEST_PHASES: usize = 4;
@@ -56,6 +56,15 @@ impl Way {
             Self::Reflow => "reflow",
             Self::Distill => "distill",
             Self::Phased => "phased",
+        }
+    }
+
+    /// The learning rate as a share of the teacher's. Distillation fits few times, and at Muon's own rate it spoils the others: see
+    /// benches/quality/RESULTS.md.
+    fn slowed(self, teacher: &Recipe) -> f64 {
+        match (self, teacher.train.optim.matrices) {
+            (Self::Distill, MatrixRule::Muon { .. }) => 0.15,
+            _ => 0.5,
         }
     }
 
@@ -125,7 +134,7 @@ impl Stage {
                 "train.condition_dropout=0.0".into(),
                 "train.validate_every=0".into(),
                 "train.sample_every=0".into(), // sheets are not in the seconds of training
-                format!("train.optim.lr={:?}", teacher.recipe.train.optim.lr * 0.5),
+                format!("train.optim.lr={:?}", teacher.recipe.train.optim.lr * self.way.slowed(&teacher.recipe)),
             ];
             if let Some(steps) = self.way.teacher_steps(nfe) {
                 // Neither the seed of any training nor that of another stage's pairs.
@@ -167,5 +176,17 @@ mod tests {
         assert_eq!(ways(&flow, 4), [Way::Phased]);
         let straight = Recipe { coupling: Coupling::Stored {}, ..flow };
         assert_eq!(ways(&straight, 4), [Way::Distill]);
+    }
+
+    /// Mutants: every student at half the rate; AdamW's slowed too.
+    #[test]
+    fn distillation_is_slow_where_muon_moves() {
+        let slowed = |matrices| {
+            let mut teacher = Recipe::default();
+            teacher.train.optim.matrices = matrices;
+            [Way::Reflow, Way::Phased, Way::Distill].map(|way| way.slowed(&teacher))
+        };
+        assert_eq!(slowed(MatrixRule::default()), [0.5; 3]);
+        assert_eq!(slowed(MatrixRule::muon()), [0.5, 0.5, 0.15]);
     }
 }
