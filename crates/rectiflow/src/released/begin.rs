@@ -51,10 +51,12 @@ impl Shown {
 }
 
 /// What a drawing begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Begins {
     /// Whether a part of the picture stays.
     pub in_part: bool,
+    /// The share of the steps that is taken, in (0, 1].
+    pub strength: f64,
     /// Bytes that it takes until it is let go of.
     pub held: usize,
 }
@@ -120,7 +122,8 @@ impl Begin {
     /// What is to be said of it.
     pub(super) fn said(&self) -> Begins {
         let mask = self.mask.as_ref().map_or(0, |mask| mask.get().len());
-        Begins { in_part: self.mask.is_some(), held: size_of::<f32>() * self.pixels.get().len() + mask }
+        let strength = self.strength;
+        Begins { in_part: self.mask.is_some(), strength, held: size_of::<f32>() * self.pixels.get().len() + mask }
     }
 
     /// Lets go of the picture: what a drawing was can still be told, and it can no longer be made.

@@ -101,9 +101,14 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Steps of the solver.
+    /// Steps of the solver that are taken: of a picture to begin with the last ones.
     pub fn steps(&self) -> usize {
         self.times.steps()
+    }
+
+    /// Steps that were asked for, as whoever draws it again must ask.
+    pub fn asked_steps(&self) -> usize {
+        self.settled.steps
     }
 
     /// Refuses pictures and clips whose decoding needs more memory than there is, beside those that are decoded before the last.

@@ -33,7 +33,8 @@ pub(super) fn check_output(output: &Path, clips: bool) -> Result<(), Error> {
 /// The line that image viewers of the field read; the model is `called` so.
 fn line(request: &ReleasedRequest, prepared: &Prepared, called: &str, prompts: &[&str]) -> String {
     let negative = request.negative.as_ref().map_or(String::new(), |text| format!("Negative prompt: {text}\n"));
-    let (steps, solver, scale, [h, w]) = (prepared.steps(), prepared.solver(), prepared.guidance(), prepared.size);
+    let (steps, solver, scale, [h, w]) =
+        (prepared.asked_steps(), prepared.solver(), prepared.guidance(), prepared.size);
     let loras: Vec<String> =
         request.loras.iter().map(|(file, scale)| format!(", Lora: {}:{scale}", file.display())).collect();
     let generator = match request.generator {
@@ -42,8 +43,10 @@ fn line(request: &ReleasedRequest, prepared: &Prepared, called: &str, prompts: &
     };
     let frames =
         prepared.length.map_or(String::new(), |Length { frames, rate, .. }| format!(", Frames: {frames}, FPS: {rate}"));
+    let strength =
+        prepared.begins().map_or(String::new(), |begins| format!(", Denoising strength: {}", begins.strength));
     format!(
-        "{}\n{negative}Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {}{generator}, Size: {w}x{h}{frames}, Model: {called}{}",
+        "{}\n{negative}Steps: {steps}, Sampler: {solver}, CFG scale: {scale}, Seed: {}{generator}, Size: {w}x{h}{frames}{strength}, Model: {called}{}",
         prompts.join("\n"),
         request.seed,
         loras.concat()

@@ -79,7 +79,7 @@ impl Record {
             Err(_) => record.torn += 1,
         });
         record.sheets = sheets(&run.samples());
-        record.meshes = meshes(&run.samples());
+        record.meshes = meshes(&run.samples(), record.sheets.last().map(|(seen, _)| *seen));
         Ok(record)
     }
 
@@ -148,17 +148,17 @@ fn flatten(prefix: &str, value: &toml::Value, into: &mut BTreeMap<String, String
     }
 }
 
-/// The meshes of `folder` that were drawn last: names begin with what was seen until then, as its sheet's does.
-fn meshes(folder: &Path) -> Vec<PathBuf> {
+/// The meshes of `folder` that stand beside its `last` sheet, whose name they begin with, or came back of a codec. Those of earlier sheets
+/// are not what the last one shows, where it shows none.
+fn meshes(folder: &Path, last: Option<u64>) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let when = |path: &Path| {
-        path.file_stem().and_then(|stem| stem.to_str()?.rsplit_once('-')).map(|(when, _)| when.to_owned())
+    let shown = |path: &Path| {
+        let when = path.file_stem().and_then(|stem| Some(stem.to_str()?.rsplit_once('-')?.0.to_owned()));
+        when.is_some_and(|when| when == "round-trip" || last.is_some() && when.parse().ok() == last)
     };
     let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    found.retain(|path| path.extension().is_some_and(|ending| ending == "glb") && when(path).is_some());
+    found.retain(|path| path.extension().is_some_and(|ending| ending == "glb") && shown(path));
     found.sort();
-    let last = found.last().and_then(|path| when(path));
-    found.retain(|path| when(path) == last);
     found
 }
 
@@ -172,4 +172,27 @@ fn sheets(folder: &Path) -> Vec<(u64, PathBuf)> {
     let mut found: Vec<_> = entries.filter_map(|entry| sheet(entry.ok()?.path())).collect();
     found.sort();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mutants: the highest number there is; meshes of every sheet; a codec's left out.
+    #[test]
+    fn meshes_are_those_of_the_last_sheet() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["000000001600-0.glb", "000000001600-1.glb", "000000003200.png", "000000001600.png"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let found = |last: Option<u64>| {
+            let files = meshes(folder.path(), last).into_iter();
+            files.map(|file| file.file_name().unwrap().to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        let last = sheets(folder.path()).last().map(|(seen, _)| *seen);
+        assert_eq!((last, found(last)), (Some(3200), vec![]));
+        assert_eq!(found(Some(1600)), ["000000001600-0.glb", "000000001600-1.glb"]);
+        std::fs::write(folder.path().join("round-trip-0.glb"), "").unwrap();
+        assert_eq!(found(None), ["round-trip-0.glb"]);
+    }
 }

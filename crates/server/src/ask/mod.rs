@@ -285,7 +285,12 @@ impl Ask {
         };
         let steps = match (&self.how, &served.kind) {
             (How::Work(work), Kind::Run(run)) => work.steps().unwrap_or(run.usual.steps),
+            (How::Released(order), _) => order.1.asked_steps(),
             _ => self.steps(),
+        };
+        let strength = match &self.how {
+            How::Released(order) => order.1.begins().map(|begins| begins.strength),
+            _ => None,
         };
         let size = (width > 0).then(|| format!("{width}x{height}"));
         let frames = match &self.how {
@@ -296,7 +301,7 @@ impl Ask {
         json!({
             "do": self.done(), "model": served.name, "seed": self.seed, "n": self.wanted.len(), "size": size,
             "steps": steps, "solver": solver, "guidance_scale": guidance, "negative_prompt": negative,
-            "frames": frames, "resolution": solid.then_some(1 << self.depth), "note": self.note,
+            "strength": strength, "frames": frames, "resolution": solid.then_some(1 << self.depth), "note": self.note,
         })
     }
 

@@ -62,9 +62,11 @@ pub fn read(
 /// edited, else changed as a whole.
 fn begin(fields: &mut Fields, size: [usize; 2], done: &str, request: &mut ReleasedRequest) -> Result<(), Refusal> {
     let (shape, may) = ([3, size[0], size[1]], done != "edit");
-    if fields.take("method").is_some() || fields.take("source").is_some() {
-        let why = "released models have one way here, which asks nothing more; others have `rectiflow edit` and `rectiflow restore`";
-        return Err(Refusal::bad("method", why));
+    for key in ["method", "source"] {
+        if fields.take(key).is_some() {
+            let why = "released models have one way here, which asks nothing more; others have `rectiflow edit` and `rectiflow restore`";
+            return Err(Refusal::bad(key, why));
+        }
     }
     let task = if may { fields.word("task", &PICTURED)? } else { PICTURED[0] };
     if task != PICTURED[0] {

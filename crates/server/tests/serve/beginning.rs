@@ -65,7 +65,7 @@ fn made(house: &House, answer: &Answer) -> (Value, [RgbImage; 2]) {
     (job, [0, 1].map(|at| pixels(&house.get(&format!("/api/jobs/{id}/results/{at}.png")).body)))
 }
 
-/// Mutants: another strength; black drawn anew for white; noise of number 0 for both; the picture let go of before it is drawn from; the mask left
+/// Mutants: another strength; the steps taken told for those asked for; black drawn anew for white; noise of number 0 for both; the picture let go of before it is drawn from; the mask left
 /// out.
 #[test]
 fn released_models_change_pictures_as_the_command_line_does() {
@@ -80,6 +80,8 @@ fn released_models_change_pictures_as_the_command_line_does() {
         let job = [&texts(model)[..], &[("do", "edit"), ("strength", "0.6")]].concat();
         let (job, found) = made(&house, &form(house.address, "/api/jobs", &job, &[("image", whole.clone())]));
         assert_eq!((&job["do"], &found), (&json!("edit"), &own), "{model}");
+        // What would draw it again, and not the steps that were left of four.
+        assert_eq!((&job["steps"], &job["strength"]), (&json!(4), &json!(0.6)), "{model}");
         assert_ne!(own[0], own[1], "{model}");
         let masked = drawn(model, 1.0, true);
         let files = [("image", whole.clone()), ("mask", part.clone())];
@@ -107,8 +109,42 @@ fn released_models_change_pictures_as_the_command_line_does() {
     assert_eq!([0, 1].map(|at| inside(&answer["images"][at])), own, "{}", answer["detail"]);
     let answer = theirs(json!({ "mask": BASE64_STANDARD.encode(&part) })).json();
     assert_eq!([0, 1].map(|at| inside(&answer["images"][at])), drawn(model, 0.6, true), "{}", answer["detail"]);
-    // Once it has ended, nothing that was sent is held: 64 MB of pictures may be sent again.
+    // Once it has ended, nothing waits.
     assert_eq!(house.metric("rectiflow_queued_images"), 0.0);
+}
+
+/// A picture counts by what it unfolds to, for as long as its job may need it. Mutants: the body's bytes counted alone; the picture held when its
+/// job has ended.
+#[test]
+fn pictures_are_counted_as_they_are_held() {
+    let picture = BASE64_STANDARD.encode(png(&sent().0));
+    let body =
+        json!({ "model": "sd3_tiny", "do": "edit", "prompt": "a fox", "size": "32x32", "steps": 4, "image": picture });
+    let with = |uploads: usize| {
+        House::open(move |options| {
+            options.models = vec![fixture("sd3_tiny").display().to_string()];
+            options.limits.uploads = uploads;
+        })
+    };
+    // Three numbers of four bytes for each pixel, and what is sent beside them.
+    let (held, sent) = (12 * 32 * 32, body.to_string().len());
+    assert!(sent < held / 2, "{sent}");
+    let answer = with(held).post("/api/jobs", body.clone());
+    assert_eq!(
+        (answer.status, answer.json()["error"]["code"].as_str()),
+        (503, Some("too_many_uploads")),
+        "{}",
+        answer.text()
+    );
+    let house = with(held + 2 * sent);
+    for _ in 0..3 {
+        made_once(&house, &house.post("/api/jobs", body.clone()));
+    }
+}
+
+fn made_once(house: &House, answer: &Answer) {
+    let id = answer.json()["id"].as_str().unwrap_or_else(|| panic!("{}", answer.text())).to_string();
+    house.until(&id, "done");
 }
 
 /// Each is refused by its name, and nothing tells of this machine.
@@ -134,7 +170,7 @@ fn beginnings_that_make_no_sense() {
         (json!({ "strength": 2 }), "strength"),
         (json!({ "strength": 0.9, "steps": 2 }), "strength"), // no step is skipped
         (json!({ "method": "rf-edit" }), "method"),
-        (json!({ "source": "a cat" }), "method"),
+        (json!({ "source": "a cat" }), "source"),
         (json!({ "mask": mask }), "mask"),
         (json!({ "do": "restore" }), "mask"),
         (json!({ "do": "restore", "mask": white }), "mask"),

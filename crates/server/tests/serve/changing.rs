@@ -237,9 +237,7 @@ fn changes_that_make_no_sense() {
     let house = House::open(|options| options.limits.upload = 100 << 10);
     let picture = BASE64_STANDARD.encode(png(&sent().0));
     let wide = BASE64_STANDARD.encode(png(&GrayImage::new(40, 20)));
-    let mut bomb = png(&GrayImage::new(2, 2));
-    bomb[16..24].copy_from_slice(&[0, 0, 0x80, 0, 0, 0, 0x80, 0]);
-    let bomb = BASE64_STANDARD.encode(bomb);
+    let bomb = BASE64_STANDARD.encode(bomb());
     let black = BASE64_STANDARD.encode(png(&GrayImage::new(28, 28)));
     let cases = [
         (json!({ "do": "edit", "prompt": "Bag" }), "image"),
@@ -396,4 +394,16 @@ fn sounds_come_as_the_command_line_separates_them() {
         "{}",
         pictures.text()
     );
+}
+
+/// A PNG of a few bytes whose head promises a gigapixel, and whose checksum is right.
+pub fn bomb() -> Vec<u8> {
+    let mut bomb = png(&GrayImage::new(2, 2));
+    bomb[16..24].copy_from_slice(&[0, 0, 0x80, 0, 0, 0, 0x80, 0]);
+    let step = |crc: u32, byte: &u8| {
+        (0..8).fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { 0xedb8_8320 ^ (c >> 1) } else { c >> 1 })
+    };
+    let crc = !bomb[12..29].iter().fold(!0, step);
+    bomb[29..33].copy_from_slice(&crc.to_be_bytes());
+    bomb
 }

@@ -1,7 +1,7 @@
 //! Shapes that show what a picture shows, as the command line draws them.
 
 use crate::{
-    changing::png,
+    changing::{bomb, png},
     client::{Answer, form},
     house::{House, learn, runs},
 };
@@ -136,13 +136,14 @@ fn shapes_show_what_pictures_show() {
     let whole = with("image", json!(BASE64_STANDARD.encode(shown(|_, _| true)))).json();
     assert!(whole["note"].as_str().is_some_and(|note| note.contains("cut it out")), "{whole}");
     let blank = BASE64_STANDARD.encode(shown(|_, _| false));
-    let mut bomb = png(&GrayImage::new(2, 2));
-    bomb[16..24].copy_from_slice(&[0, 0, 0x80, 0, 0, 0, 0x80, 0]);
+    let bomb = BASE64_STANDARD.encode(bomb());
+    let told = with("image", json!(bomb));
+    assert!(told.text().contains("million pixels"), "{}", told.text());
     for (key, value, param) in [
         ("image", Value::Null, "image"),
         ("image", json!("aGVsbG8="), "image"),
         ("image", json!(blank), "image"),
-        ("image", json!(BASE64_STANDARD.encode(bomb)), "image"),
+        ("image", json!(bomb), "image"),
         ("class", json!("box"), "class"),
         ("prompt", json!("a box"), "prompt"),
         ("resolution", json!(100), "resolution"),

@@ -280,3 +280,48 @@ fn a_measured_precision_is_kept() {
         assert_eq!(warnings, usize::from(!precision.is_native()));
     }
 }
+
+/// A task whose losses leave something behind: it counts them.
+struct Counting(TinyTask, std::cell::Cell<usize>);
+
+impl train::Task<TinyNet> for Counting {
+    fn loss(
+        &self,
+        live: &train::Live<'_, TinyNet>,
+        batch: &train::Batch,
+        device: &Device,
+    ) -> Result<base::Tensor<1>, TrainError> {
+        self.1.set(self.1.get() + 1);
+        self.0.loss(live, batch, device)
+    }
+
+    fn loss_at(
+        &self,
+        live: &train::Live<'_, TinyNet>,
+        batch: &train::Batch,
+        times: &base::Times,
+        device: &Device,
+    ) -> Result<base::Tensor<1>, TrainError> {
+        self.0.loss_at(live, batch, times, device)
+    }
+
+    fn identity(&self) -> (String, String) {
+        train::Task::<TinyNet>::identity(&self.0)
+    }
+
+    fn remembers(&self) -> bool {
+        true
+    }
+}
+
+/// Mutant: asked for a loss to measure all the same.
+#[test]
+fn a_loss_that_remembers_is_not_asked_to_measure() {
+    let task = Counting(TinyTask { seed: 3 }, std::cell::Cell::new(0));
+    let auto =
+        TrainConfig { precision: TrainPrecision::Auto, images: 80, validate_every: 0, sample_every: 0, ..config() };
+    let mut source = TinySource::new(auto.micro_batch());
+    let network = TinyNet::new(1, 16, &Device::flex().autodiff());
+    let outcome = train::train(network, Setup::new(&auto, &task, &mut source), &mut ()).unwrap();
+    assert_eq!((outcome.precision, task.1.get()), (Precision::F32, 10));
+}

@@ -7,12 +7,16 @@ use flow::Solver;
 use nets::weights::{Corrections, Stored, TensorSource};
 use rectiflow::{
     Context, Precision,
-    released::{Asked, Family, Network, Prompted, Release, ReleasedRequest, encode, is_released, sample, schedule},
+    released::{
+        Asked, Family, Network, Prompted, Release, ReleasedPlan, ReleasedRequest, encode, is_released, plan, sample,
+        schedule,
+    },
 };
 use std::path::{Path, PathBuf};
 
 mod begin;
 mod changing;
+mod consistency;
 mod convert;
 mod gguf;
 mod learning;
@@ -405,19 +409,9 @@ fn what_a_folder_cannot_serve_is_refused_before_any_work() {
 
 /// A copy of a folder in which one thing is broken.
 fn broken(name: &str, change: impl FnOnce(&Path)) -> (i32, String) {
-    fn copy(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap().flatten() {
-            let to = to.join(entry.file_name());
-            match entry.path().is_dir() {
-                true => copy(&entry.path(), &to),
-                false => std::fs::write(to, std::fs::read(entry.path()).unwrap()).unwrap(),
-            }
-        }
-    }
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("model");
-    copy(&fixture(name), &folder);
+    training::copy(&fixture(name), &folder);
     change(&folder);
     assert!(is_released(&folder));
     let noise = fixture(name).join("golden.safetensors").display().to_string();
@@ -426,6 +420,29 @@ fn broken(name: &str, change: impl FnOnce(&Path)) -> (i32, String) {
     let error = sample(&request, &mut Context::silent()).unwrap_err();
     assert!(!dir.path().join("x.png").exists());
     (i32::from(error.exit_code()), error.to_string())
+}
+
+/// Each request is a usage error that says `why`, and draws nothing.
+fn refused(cases: impl IntoIterator<Item = (ReleasedRequest, &'static str)>) {
+    let place = tempfile::tempdir().unwrap();
+    for (request, why) in cases {
+        let output = place.path().join("x.png");
+        let error = sample(&ReleasedRequest { output: output.clone(), ..request }, &mut Context::silent()).unwrap_err();
+        let (code, said) = (i32::from(error.exit_code()), error.to_string());
+        assert!(code == 2 && said.contains(why) && !output.exists(), "{why}: {code} {said}");
+    }
+}
+
+/// What a family says of its folder: its name and three parts; that it is not trained here; and its habits.
+fn told_of(name: &str, family: &str, steps: usize) -> ReleasedPlan {
+    let folder = fixture(name);
+    let error = rectiflow::release::recipe(&folder, None, None, &mut |_| ()).unwrap_err();
+    assert!(i32::from(error.exit_code()) == 2 && error.to_string().contains("to train it"), "{error}");
+    let facts = rectiflow::verbs::inspect::inspect(&folder, None).unwrap();
+    assert_eq!((facts["model"].as_str(), facts["parts"].as_array().map(Vec::len)), (Some(family), Some(3)));
+    let habits = plan(&ReleasedRequest::new(folder, "a fox"), &mut |line| panic!("{line}")).unwrap();
+    assert_eq!((habits.steps, habits.size, habits.parts.len()), (steps, [512, 512], 3));
+    habits
 }
 
 fn edit(path: &Path, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
@@ -548,37 +565,4 @@ fn older_vocabularies_and_unknown_keys_are_served() {
     }
     holds(&golden("sd3_tiny"), "image", tensor::<4>(&Stored::open(&output).unwrap(), "images"));
     assert!(told.iter().any(|line| line.contains("novelty")), "{told:?}");
-}
-/// A flow whose scheduler is a consistency model's: the levels of the usual one; each step ends at the data and begins anew from noise, so that
-/// one step is Euler's. Mutants: the class passed over; levels of another class; pictures that grow drawn at one size.
-#[test]
-fn a_flow_may_be_a_consistency_model() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().join("model");
-    training::copy(&fixture("flux_schnell_tiny"), &folder);
-    let settings = folder.join("scheduler/scheduler_config.json");
-    edit(&folder.join("model_index.json"), |index| index["scheduler"][1] = "FlowMatchLCMScheduler".into());
-    edit(&settings, |config| {
-        config["_class_name"] = "FlowMatchLCMScheduler".into();
-        config.insert("upscale_mode".into(), "bicubic".into());
-        config.insert("scale_factors".into(), serde_json::Value::Null);
-    });
-    let noise = format!("{}:latents.init_unpacked", fixture("flux_schnell_tiny").join("golden.safetensors").display());
-    let of = |folder: &Path, steps: usize, solver: Option<Solver>| ReleasedRequest {
-        folder: folder.to_path_buf(),
-        steps: Some(steps),
-        solver,
-        noise: Some(noise.clone()),
-        ..request("flux_schnell_tiny")
-    };
-    let euler = fixture("flux_schnell_tiny");
-    let consistent = drawn(&of(&folder, 3, None)).into_data();
-    assert_eq!(consistent, drawn(&of(&euler, 3, Some(Solver::Consistency {}))).into_data());
-    assert_ne!(consistent, drawn(&of(&euler, 3, None)).into_data());
-    let far = drawn(&of(&folder, 1, None)) - drawn(&of(&euler, 1, None));
-    assert!(far.abs().max().into_scalar::<f32>() < 1e-5);
-    edit(&settings, |config| config["scale_factors"] = serde_json::json!([0.5, 1.0]));
-    let output = dir.path().join("x.png");
-    let error = sample(&ReleasedRequest { output, ..of(&folder, 3, None) }, &mut Context::silent()).unwrap_err();
-    assert!(error.to_string().contains("scale_factors"), "{error}");
 }

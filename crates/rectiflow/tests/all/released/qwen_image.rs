@@ -10,7 +10,6 @@ use nets::{ClipCodecConfig, QwenImageConfig, flux};
 use rectiflow::released::{
     Flow,
     convert::{ConvertRequest, Layout, convert},
-    plan,
 };
 
 const NAME: &str = "qwen_image_tiny";
@@ -115,18 +114,8 @@ fn what_qwen_image_does_not_do_is_refused_with_the_reason() {
         (ReleasedRequest { negative: Some("a".into()), guidance: Some(1.0), ..asked() }, "--guidance-scale above 1"),
         (ReleasedRequest { height: Some(36), ..asked() }, "32 or 40"),
     ];
-    for (request, why) in cases {
-        let output = place.path().join("x.png");
-        let error = sample(&ReleasedRequest { output: output.clone(), ..request }, &mut Context::silent()).unwrap_err();
-        let (code, said) = (i32::from(error.exit_code()), error.to_string());
-        assert!(code == 2 && said.contains(why) && !output.exists(), "{why}: {code} {said}");
-    }
-    let error = rectiflow::release::recipe(&folder, None, None, &mut |_| ()).unwrap_err();
-    assert!(i32::from(error.exit_code()) == 2 && error.to_string().contains("to train it"), "{error}");
-    let facts = rectiflow::verbs::inspect::inspect(&folder, None).unwrap();
-    assert_eq!((facts["model"].as_str(), facts["parts"].as_array().map(Vec::len)), (Some("Qwen-Image"), Some(3)));
-    let habits = plan(&ReleasedRequest::new(folder.clone(), "a fox"), &mut |line| panic!("{line}")).unwrap();
-    assert_eq!((habits.steps, habits.size, habits.parts.len()), (50, [512, 512], 3));
+    refused(cases);
+    let habits = told_of(NAME, "Qwen-Image", 50);
     assert!(!habits.to_string().contains("rf-edit"), "{habits}");
     let to = place.path().join("q.safetensors");
     let request =
@@ -138,6 +127,33 @@ fn what_qwen_image_does_not_do_is_refused_with_the_reason() {
     convert(&ConvertRequest { to: copy.clone(), layout, ..request }, &mut Context::silent()).unwrap();
     let again = drawn(&ReleasedRequest { folder: copy, guidance: Some(1.0), ..super::request(NAME) });
     holds(&golden(NAME), "image", again);
+}
+
+/// The text encoder's sizes as transformers 4 wrote them, which says how positions turn twice. Mutants: one of the two keys for the other;
+/// another way to turn taken.
+#[test]
+fn sizes_in_the_older_spelling_are_read() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("model");
+    super::training::copy(&fixture(NAME), &folder);
+    let sizes = folder.join("text_encoder/config.json");
+    let turn = |scaling: serde_json::Value| {
+        edit(&sizes, |config| {
+            let text = config["text_config"].as_object_mut().unwrap();
+            text.remove("rope_parameters");
+            text.insert("rope_theta".into(), serde_json::json!(1e6));
+            text.insert("rope_scaling".into(), scaling);
+        });
+    };
+    let asked = || ReleasedRequest { folder: folder.clone(), guidance: Some(1.0), ..request(NAME) };
+    turn(serde_json::json!({ "mrope_section": [1, 1, 2], "rope_type": "default", "type": "default" }));
+    holds(&golden(NAME), "image", drawn(&asked()));
+    turn(serde_json::json!({ "mrope_section": [1, 1, 2], "type": "mrope" }));
+    holds(&golden(NAME), "image", drawn(&asked()));
+    turn(serde_json::json!({ "rope_type": "default", "type": "yarn" }));
+    let output = place.path().join("x.png");
+    let error = sample(&ReleasedRequest { output, ..asked() }, &mut Context::silent()).unwrap_err();
+    assert!(error.to_string().contains("rope_scaling.rope_type"), "{error}");
 }
 
 /// Mutant: each of the refusals, left out.

@@ -6,10 +6,7 @@ use super::{
     *,
 };
 use nets::ZImageConfig;
-use rectiflow::released::{
-    convert::{ConvertRequest, Layout, Numbers, convert},
-    plan,
-};
+use rectiflow::released::convert::{ConvertRequest, Layout, Numbers, convert};
 
 const NAME: &str = "z_image_tiny";
 
@@ -75,8 +72,6 @@ fn z_image_walks_the_golden_latents_and_draws_the_golden_pictures() {
 /// Mutants: a refusal that comes after the drawing; habits that are another model's.
 #[test]
 fn what_z_image_does_not_do_is_refused_with_the_reason() {
-    let folder = fixture(NAME);
-    let place = tempfile::tempdir().unwrap();
     let asked = || request(NAME);
     let cases = [
         (ReleasedRequest { true_guidance: Some(2.0), ..asked() }, "--guidance-scale"),
@@ -89,18 +84,8 @@ fn what_z_image_does_not_do_is_refused_with_the_reason() {
         (ReleasedRequest { length: Some(1), ..asked() }, "2 to 512"),
         (ReleasedRequest { steps: Some(0), ..asked() }, "--steps 0"),
     ];
-    for (request, why) in cases {
-        let output = place.path().join("x.png");
-        let error = sample(&ReleasedRequest { output: output.clone(), ..request }, &mut Context::silent()).unwrap_err();
-        let (code, said) = (i32::from(error.exit_code()), error.to_string());
-        assert!(code == 2 && said.contains(why) && !output.exists(), "{why}: {code} {said}");
-    }
-    let error = rectiflow::release::recipe(&folder, None, None, &mut |_| ()).unwrap_err();
-    assert!(i32::from(error.exit_code()) == 2 && error.to_string().contains("to train it"), "{error}");
-    let facts = rectiflow::verbs::inspect::inspect(&folder, None).unwrap();
-    assert_eq!((facts["model"].as_str(), facts["parts"].as_array().map(Vec::len)), (Some("Z-Image"), Some(3)));
-    let habits = plan(&ReleasedRequest::new(folder.clone(), "a fox"), &mut |line| panic!("{line}")).unwrap();
-    assert_eq!((habits.steps, habits.size, habits.parts.len()), (8, [512, 512], 3));
+    refused(cases);
+    told_of(NAME, "Z-Image", 8);
 }
 
 /// A folder in bf16 draws nearly what that of f32 does, and is written from itself alone; a single file is not known.
