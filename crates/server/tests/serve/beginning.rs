@@ -17,7 +17,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const MODELS: [&str; 5] = ["sd3_tiny", "flux_dev_tiny", "sd15_tiny", "instaflow_tiny", "z_image_tiny"];
+const MODELS: [&str; 6] =
+    ["sd3_tiny", "flux_dev_tiny", "sd15_tiny", "instaflow_tiny", "z_image_tiny", "qwen_image_tiny"];
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
