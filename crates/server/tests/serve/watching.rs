@@ -60,12 +60,17 @@ fn pictures_are_shown_on_their_way() {
         let apart = seen.iter().zip(end[at].iter()).map(|(a, b)| f64::from(*a) - f64::from(*b));
         apart.map(|d| d * d).sum::<f64>().sqrt()
     };
+    // By its number: once a picture is there, the other's preview stands alone.
+    let shown = |job: &Value, at: usize| {
+        let preview = job["previews"].as_array()?.iter().find(|preview| preview["index"] == at)?;
+        Some(preview["image"].as_str()?.to_string())
+    };
     for at in 0..2 {
-        let seen =
-            events.iter().filter_map(|(_, job)| job["previews"][at]["image"].as_str()).map(|image| far(at, image));
+        let seen = events.iter().filter_map(|(_, job)| shown(job, at)).map(|image| far(at, &image));
         let seen: Vec<f64> = seen.collect();
         assert!(seen.len() > 3, "{} previews", seen.len());
-        let other = events.iter().rev().find_map(|(_, job)| job["previews"][1 - at]["image"].as_str()).unwrap();
+        let other = events.iter().rev().find_map(|(_, job)| shown(job, 1 - at)).unwrap();
+        let other = other.as_str();
         assert!(seen[seen.len() - 1] <= seen[0] && 2.0 * seen[seen.len() - 1] < far(at, other), "{seen:?}");
     }
     assert_eq!(events.last().unwrap().1["previews"], json!([]));
