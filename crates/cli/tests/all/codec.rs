@@ -1,6 +1,6 @@
 //! `codec`, and a flow on its latents: trained, straightened, sampled and judged by the verbs that every flow knows.
 
-use crate::common::rectiflow;
+use crate::common::{json, rectiflow};
 use predicates::prelude::*;
 use std::path::Path;
 
@@ -48,6 +48,14 @@ fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
     let teacher = at("flow");
     let own = ["train.images=32", "pairs.count=32"];
     with("reflow", &own, &at("straight")).arg("--teacher").arg(&teacher).assert().success();
+    // What a student on data has to encode is planned, not encoded. Mutant: the checks before it encode (then all is kept the second time).
+    let planned = || {
+        let mut plan = rectiflow();
+        plan.args(["plan", "--method", "distill", "--teacher"]).arg(&teacher);
+        plan.args(["--set", "distill.target={type=\"segments\"}", "--set", "data.limit=48"]);
+        json(&mut plan)["encoding"]["samples"].as_u64()
+    };
+    assert_eq!([planned(), planned()], [Some(48); 2]);
     let sheet = at("sheet.png");
     rectiflow().arg("sample").arg(at("straight")).args(["--num", "4", "--output"]).arg(&sheet).assert().success();
     assert!(size(&sheet)[0] >= 112);

@@ -47,6 +47,21 @@ fn shares_of_pairs_lie_together_as_one_store() {
     assert_eq!(make("shared", &[]), 0, "nothing is left to make");
 }
 
+/// Pairs whose making was ended by seconds are what the student learns from, however often it is continued. Mutant: the making goes on as well
+/// (then the training is refused, for its data are others).
+#[test]
+fn a_student_that_goes_on_learns_from_the_pairs_it_began_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let reflow = |seconds: &str, resume: &[&str]| {
+        let mut command = rectiflow();
+        command.args(["reflow", "--set", "pairs.count=64", "--set", seconds, "--set", "pairs.generate.batch=16", "-o"]);
+        command.arg(folder.path().join("straight")).args(["--set", "train.images=16", "--set", "train.batch=16"]);
+        json(command.args(resume).arg("--teacher").arg(run()))["pair_count"].as_u64()
+    };
+    assert_eq!(reflow("pairs.seconds=1e-6", &[]), Some(16), "a quarter is made whatever it takes");
+    assert_eq!(reflow("pairs.seconds=1e4", &["--resume", "latest"]), Some(16));
+}
+
 #[test]
 fn pairs_reflow_and_distill_as_separate_commands() {
     let folder = tempfile::tempdir().unwrap();

@@ -55,21 +55,30 @@ pub fn through(
     }
 }
 
+/// Refuses samples of another shape than `codec` was trained on.
+///
+/// # Errors
+/// [`Error::Usage`], with the remedy.
+pub fn readable(dataset: &dyn Dataset, codec: &Codec) -> Result<(), Error> {
+    if dataset.shape() == codec.sample {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "{} has samples of shape {}, and the codec {} was trained on {}; set data.size and data.channels to those of the \
+         codec's recipe",
+        dataset.name(),
+        dataset.shape(),
+        codec.file.display(),
+        codec.sample
+    )))
+}
+
 /// The latents of `dataset` under `codec`, with its labels, captions and names.
 ///
 /// # Errors
 /// Samples of another shape than the codec's, or that cannot be read; latents that do not fit the memory.
 pub fn latents(dataset: Arc<dyn Dataset>, codec: &Codec, context: &mut Context) -> Result<Arc<dyn Dataset>, Error> {
-    if dataset.shape() != codec.sample {
-        return Err(Error::Usage(format!(
-            "{} has samples of shape {}, and the codec {} was trained on {}; set data.size and data.channels to those of the \
-             codec's recipe",
-            dataset.name(),
-            dataset.shape(),
-            codec.file.display(),
-            codec.sample
-        )));
-    }
+    readable(&*dataset, codec)?;
     let (size, bytes) = (codec.latent.numel(), 4.0 * (dataset.len() * codec.latent.numel()) as f64);
     let memory = Machine::here("cpu").memory_gb * (1u64 << 30) as f64;
     if memory > 0.0 && bytes > memory / 2.0 {

@@ -25,7 +25,7 @@ pub use config::{CodecConfig, CodecRecipe, Whitening};
 pub(crate) use gauge::gauge_of;
 pub(crate) use kind::{Coder, Kind, Solid, Views, Window};
 pub(crate) use latents::{encoded, together, unencoded};
-pub use latents::{latents, raw, through};
+pub use latents::{latents, raw, readable, through};
 pub use learned::{Learned, Loses};
 pub use mel::MelCodecConfig;
 pub(crate) use mixtures::{Beside, Mixtures};

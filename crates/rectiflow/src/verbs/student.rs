@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Model, Recipe, Start,
-    codec::{Beside, Mixtures, gauge_of, raw, through},
+    codec::{Beside, Mixtures, gauge_of, raw, readable, through},
     context::Context,
     model::Subject,
     one_more_step,
@@ -10,6 +10,7 @@ use crate::{
     recipe::Layers,
     release::{self, Beneath, beneath},
     released::adapter,
+    runs::starting_point,
     sampling::Classes,
     sight::Pictured,
     sound::Part,
@@ -18,7 +19,7 @@ use crate::{
     words::{Captioned, captions},
 };
 use data::{
-    LoaderConfig, Split,
+    Dataset, Loader, LoaderConfig, Split,
     pairs::{PairLoader, PairStore},
 };
 use flow::{ScheduleConfig, Solver, guidance::GuidanceConfig};
@@ -172,8 +173,9 @@ pub fn student(
     if let (true, Some(words)) = (teacher.is_released(), &teacher.words) {
         words.prepare(&teacher.captions()?, context)?;
     }
+    let begun = starting_point(folder, resume.as_ref())?.is_some();
     let (Stream { mut source, validation, data }, made, pair_count) = match recipe.needs_pairs() {
-        true => from_pairs(recipe, &teacher, existing, folder, context)?,
+        true => from_pairs(recipe, &teacher, existing, (folder, begun), context)?,
         false => (from_data(recipe, &teacher, context)?, None, 0),
     };
     let (words, codec) = (teacher.words.clone(), teacher.codec.clone());
@@ -214,6 +216,12 @@ pub fn rehearse(
     match (recipe.needs_pairs(), existing) {
         (true, Some(store)) => open_pairs(recipe, teacher, store).map(drop),
         (true, None) => Ok(()),
+        // Encoding takes hours, and writes.
+        (false, _) if teacher.codec.is_some() => {
+            let order = LoaderConfig { batch: recipe.train.micro_batch(), ..LoaderConfig::default() };
+            Loader::new(samples(recipe, teacher, context)?, &order, 0)?;
+            Ok(())
+        }
         (false, _) => from_data(recipe, teacher, context).map(drop),
     }
 }
@@ -284,11 +292,13 @@ fn from_pairs(
     recipe: &Recipe,
     teacher: &Model,
     existing: Option<&Path>,
-    folder: &Path,
+    (folder, begun): (&Path, bool),
     context: &mut Context,
 ) -> Result<(Stream, Option<PairsReport>, u64), Error> {
     let (made, store) = match existing {
         Some(folder) => (None, folder.to_path_buf()),
+        // Where seconds ended the making, a training that goes on learns from the pairs it began with.
+        None if recipe.pairs.seconds > 0.0 && begun => (None, folder.join("pairs")),
         None => {
             let store = folder.join("pairs");
             (Some(pairs::make(teacher, &recipe.pairs, &store, context)?), store)
@@ -334,28 +344,41 @@ fn open_pairs(recipe: &Recipe, teacher: &Model, folder: &Path) -> Result<(Arc<Pa
     Ok((store, loader))
 }
 
-/// The recipe's data, which must be of the teacher's kind.
-fn from_data(recipe: &Recipe, teacher: &Model, context: &mut Context) -> Result<Stream, Error> {
-    let subject = &teacher.subject;
-    if let Some(points) = recipe.data.name.as_deref().and_then(data::Points::named) {
-        let source = train::PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
-        return Ok(Stream { source: Box::new(source), validation: None, data: DataRecord::default() });
+/// The recipe's data before any codec, which must be of the teacher's kind.
+///
+/// # Errors
+/// Data that cannot be read, are of another shape or other classes, or lack captions.
+pub(super) fn samples(recipe: &Recipe, teacher: &Model, context: &mut Context) -> Result<Arc<dyn Dataset>, Error> {
+    let (subject, codec) = (&teacher.subject, teacher.codec.as_deref());
+    let dataset = raw(&recipe.data, codec, context)?;
+    if let Some(codec) = codec {
+        readable(&*dataset, codec)?;
     }
-    let codec = teacher.codec.as_deref();
-    let dataset = through(raw(&recipe.data, codec, context)?, codec, context)?;
     if teacher.words.is_some() {
         captions(&*dataset)?; // refuses data without any
     }
+    let shape = codec.map_or(dataset.shape(), |codec| codec.latent);
     let classes = recipe.rows(dataset.class_names().len());
-    if dataset.shape() != subject.shape || classes != subject.classes.len() {
+    if shape != subject.shape || classes != subject.classes.len() {
         return Err(Error::Usage(format!(
             "the data are {} in {} classes but the teacher knows {} in {}: give the teacher's data (--data)",
-            dataset.shape(),
+            shape,
             classes,
             subject.shape,
             subject.classes.len()
         )));
     }
+    Ok(dataset)
+}
+
+/// Batches of the recipe's data, encoded where the teacher moves latents.
+fn from_data(recipe: &Recipe, teacher: &Model, context: &mut Context) -> Result<Stream, Error> {
+    let (subject, codec) = (&teacher.subject, teacher.codec.as_deref());
+    if let Some(points) = recipe.data.name.as_deref().and_then(data::Points::named) {
+        let source = train::PointSource::new(points, recipe.train.micro_batch(), recipe.seed);
+        return Ok(Stream { source: Box::new(source), validation: None, data: DataRecord::default() });
+    }
+    let dataset = through(samples(recipe, teacher, context)?, codec, context)?;
     let start = Start::of(recipe, subject.shape, Split::Train)?;
     let sight = teacher.sight(context)?;
     stream(recipe, dataset, &start, teacher.words.as_ref(), teacher.codec.as_deref(), sight, context)

@@ -45,7 +45,9 @@ const FOR_PAIRS: f64 = 0.3;
 /// Fewer steps than this only disturb the weights.
 const FEWEST_STEPS: u64 = 200;
 /// The share of a budget that is kept for what no plan counts: opening models, checkpoints, pages.
-pub(super) const KEPT_BACK: f64 = 0.04;
+const KEPT_BACK: f64 = 0.04;
+/// And of every row to come: nothing that follows the last one can make up for its taking longer than the one before.
+const ROWS_LATE: f64 = 0.25;
 
 /// Seconds that a piece of work takes on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,13 +105,19 @@ impl Speed {
             true => ((FOR_PAIRS * seconds / pair) as u64).clamp(FEWEST_PAIRS, MOST_PAIRS),
             false => 0,
         };
-        Cost { pairs, seconds: (seconds - pairs as f64 * pair).max(self.least_training(way, batch)) }
+        let making = pairs as f64 * pair;
+        Cost { pairs, making, seconds: (seconds - making).max(self.least_training(way, batch)) }
     }
 }
 
-/// What is left of a budget when `rows` of figures are still to come.
+/// What is kept of a budget where figures of `rows` seconds are still to come.
+pub(super) fn kept_back(budget: f64, rows: f64) -> f64 {
+    KEPT_BACK * budget + ROWS_LATE * rows
+}
+
+/// What is left of a budget when `rows` seconds of figures are still to come.
 pub(super) fn left(budget: f64, spent: f64, rows: f64) -> f64 {
-    budget * (1.0 - KEPT_BACK) - spent - rows
+    budget - kept_back(budget, rows) - spent - rows
 }
 
 /// Refuses a budget that holds no student, with one that does. `spent` seconds are gone, `figures` are needed for the rows.
@@ -124,7 +132,7 @@ pub(super) fn enough(
     if left(budget, spent, figures) >= least {
         return Ok(());
     }
-    let wanted = ((spent + figures + least) / (1.0 - KEPT_BACK) * 1.05).ceil();
+    let wanted = ((spent + figures + kept_back(0.0, figures) + least) / (1.0 - KEPT_BACK) * 1.05).ceil();
     let with_pairs = match ways.iter().any(|way| way.teacher_steps(nfe).is_some()) {
         true => format!(" on {FEWEST_PAIRS} pairs"),
         false => String::new(),
@@ -166,7 +174,10 @@ mod tests {
         let second = SPEED.share(&ways[1..], 100.0, 2, 64);
         assert!((cost(second, 6.0) - 100.0).abs() < 1e-9);
         // Nothing left: the least that is a training.
-        assert_eq!(SPEED.share(&ways[1..], -5.0, 2, 64), Cost { pairs: 1000, seconds: 200.0 * 64.0 * 2e-3 });
+        assert_eq!(
+            SPEED.share(&ways[1..], -5.0, 2, 64),
+            Cost { pairs: 1000, making: 6.0, seconds: 200.0 * 64.0 * 2e-3 }
+        );
     }
 
     /// The least budget that is named is one that is accepted. Mutant: pairs or what is kept back left out of it.

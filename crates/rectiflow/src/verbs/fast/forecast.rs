@@ -1,6 +1,6 @@
 //! What `fast` would do with a budget, said before it does anything.
 
-use super::{FastRequest, Plan, budget::KEPT_BACK};
+use super::{FastRequest, Plan, budget::kept_back, stage::Cost};
 use crate::report::words::duration;
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ pub struct FastPlan {
     pub samples: usize,
     /// The students, in turn.
     pub students: Vec<StudentPlan>,
-    /// Kept for what nothing counts: opening models, checkpoints, pages.
+    /// Kept for what nothing counts: opening models, checkpoints, pages, and figures that take longer than was thought.
     pub kept_back: f64,
     /// All of it.
     pub budget: f64,
@@ -45,12 +45,12 @@ impl FastPlan {
             plan.settle(index, request.budget, spent, batch);
             let stage = &plan.stages[index];
             let Some(cost) = stage.cost else { continue };
-            let making_pairs = cost.pairs as f64 * plan.speed.pair(stage.way, request.nfe);
-            let (pairs, training) = (cost.pairs, cost.seconds);
+            let Cost { pairs, making: making_pairs, seconds: training } = cost;
             students.push(StudentPlan { method: stage.way.name(), pairs, making_pairs, training });
             spent += making_pairs + training + plan.speed.row(plan.samples, request.nfe);
         }
-        let (samples, kept_back, budget) = (plan.samples, KEPT_BACK * request.budget, request.budget);
+        let (samples, budget) = (plan.samples, request.budget);
+        let kept_back = kept_back(budget, plan.speed.row(samples, request.nfe));
         Self { measuring, figures, samples, students, kept_back, budget }
     }
 
@@ -81,7 +81,7 @@ impl std::fmt::Display for FastPlan {
                 )?,
             }
         }
-        writeln!(f, "kept back    {} for models, checkpoints and pages", duration(self.kept_back))?;
+        writeln!(f, "kept back    {} for models, checkpoints, pages and delays", duration(self.kept_back))?;
         write!(f, "in all       about {} of {}", duration(self.seconds()), duration(self.budget))
     }
 }
@@ -109,9 +109,10 @@ mod tests {
             let plan = FastPlan::of(&request, plan, 64);
             assert!((plan.seconds() - budget).abs() < 1e-6, "{plan}");
             assert_eq!(plan.students.iter().map(|student| student.method).collect::<Vec<_>>(), ["reflow", "distill"]);
-            // Three parts of five, pairs included.
+            // Three parts of five, pairs included, and to the second what of the first row's delay was kept for nothing.
             let [reflow, distill] = [0, 1].map(|at| plan.students[at].making_pairs + plan.students[at].training);
-            assert!((reflow / distill - 1.5).abs() < 1e-6, "{plan}");
+            let row = speed.row(500, 2);
+            assert!((reflow / (distill - 0.25 * row) - 1.5).abs() < 1e-6, "{plan}");
         }
     }
 }

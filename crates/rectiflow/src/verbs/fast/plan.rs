@@ -252,12 +252,12 @@ mod tests {
         let seconds = |plan: &Plan, index: usize, steps: f64| {
             plan.stages[index].cost.map_or(0.0, |cost| cost.seconds + cost.pairs as f64 * steps * speed.evaluation)
         };
-        // 1000 s: 40 kept back, 100 gone, two rows of 5 s; three fifths of the rest.
+        // 1000 s: 40 kept back, 100 gone, two rows of 5 s that may take a quarter longer; three fifths of the rest.
         plan.settle(0, 1000.0, 100.0, 64);
-        assert!((seconds(&plan, 0, 16.0) - 0.6 * 850.0).abs() < 1e-6, "{}", seconds(&plan, 0, 16.0));
+        assert!((seconds(&plan, 0, 16.0) - 0.6 * 847.5).abs() < 1e-6, "{}", seconds(&plan, 0, 16.0));
         plan.settle(0, 1000.0, 900.0, 64);
-        assert!((seconds(&plan, 0, 16.0) - 0.6 * 850.0).abs() < 1e-6);
+        assert!((seconds(&plan, 0, 16.0) - 0.6 * 847.5).abs() < 1e-6);
         plan.settle(1, 1000.0, 700.0, 64);
-        assert!((seconds(&plan, 1, 6.0) - 255.0).abs() < 1e-6, "{}", seconds(&plan, 1, 6.0));
+        assert!((seconds(&plan, 1, 6.0) - 253.75).abs() < 1e-6, "{}", seconds(&plan, 1, 6.0));
     }
 }

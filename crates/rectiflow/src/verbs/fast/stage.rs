@@ -88,6 +88,9 @@ impl Way {
 pub(super) struct Cost {
     /// Stored pairs; 0 where it learns from data.
     pub pairs: u64,
+    /// Seconds that making them may take: then those that are there must do. 0 for no limit, as plans of former programs have it.
+    #[serde(default)]
+    pub making: f64,
     /// Seconds of training.
     pub seconds: f64,
 }
@@ -102,7 +105,7 @@ pub(super) struct Stage {
 
 impl std::fmt::Display for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Cost { pairs, seconds } = self.cost.unwrap_or(Cost { pairs: 0, seconds: 0.0 });
+        let Cost { pairs, seconds, .. } = self.cost.unwrap_or(Cost { pairs: 0, making: 0.0, seconds: 0.0 });
         write!(f, "{}: ", self.way.name())?;
         if pairs > 0 {
             write!(f, "{pairs} pairs, then ")?;
@@ -141,6 +144,7 @@ impl Stage {
                 let seed = if self.way == Way::Reflow { 7_001 } else { 7_002 };
                 sets.extend([
                     format!("pairs.count={}", cost.pairs),
+                    format!("pairs.seconds={:?}", cost.making),
                     format!("pairs.generate.seed={}", teacher.recipe.seed.wrapping_add(seed)),
                     format!("pairs.generate.steps={steps}"),
                     "pairs.generate.batch=100".into(),

@@ -1,7 +1,7 @@
 //! What a student will cost: its teacher makes a batch of pairs, it learns from them for a second, and the rest is counting.
 
 use super::{
-    PairsPlan, PlanReport,
+    PairsPlan, PlanReport, encoding,
     measure::{Noise, Repeat, speed},
 };
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     memory::Need,
     pairs, perceptual,
     taught::{self, Teacher},
-    verbs::student::{Method, rehearse, start},
+    verbs::student::{Method, rehearse, samples as samples_of, start},
 };
 use ::train::Source;
 use data::pairs::PairStore;
@@ -34,6 +34,7 @@ pub fn plan_student(
     let need = Need::of(recipe, shape, classes)?;
     let premetric = perceptual::of(recipe, shape, &context.device)?;
     let first = start(method, recipe, &teacher, context)?;
+    let mut encoding = None;
     let (mut source, made, samples) = match recipe.needs_pairs() {
         true => {
             context.note("making a batch of pairs, and learning from it for a second or more");
@@ -51,7 +52,11 @@ pub fn plan_student(
             context.note("measuring some training steps on noise, a second or more");
             let samples = match data::Points::named(recipe.data.name.as_deref().unwrap_or_default()) {
                 Some(_) => 0,
-                None => data::open(&recipe.data)?.len(),
+                None => {
+                    let data = samples_of(recipe, &teacher, context)?;
+                    encoding = encoding::of(recipe, &*data, context)?;
+                    data.len()
+                }
             };
             (Box::new(Noise::of(recipe, shape, classes)?) as Box<dyn Source>, None, samples)
         }
@@ -65,7 +70,7 @@ pub fn plan_student(
     let measured = speed(recipe, shape, classes, first, (&*task, &mut *source), context)?;
     let report =
         PlanReport::of(recipe, (samples, shape, classes), (&need, cost.forward_flops_per_sample), measured, context);
-    Ok(PlanReport { pairs: made, ..report })
+    Ok(PlanReport { pairs: made, encoding, ..report })
 }
 
 /// A batch of pairs that are in no store, and the seconds of one: what two batches take more than one, so that the opening of
