@@ -109,7 +109,22 @@ fn length(element: Element, shape: &[usize]) -> Option<usize> {
 
 /// ggml's numbers of types, and the names of those that are not read.
 fn element(number: usize) -> Result<Element, String> {
-    const UNREAD: [(usize, &str); 6] = [(9, "Q8_1"), (10, "Q2_K"), (11, "Q3_K"), (15, "Q8_K"), (24, "I8"), (26, "I32")];
+    const UNREAD: [(usize, &str); 14] = [
+        (9, "Q8_1"),
+        (15, "Q8_K"),
+        (16, "IQ2_XXS"),
+        (17, "IQ2_XS"),
+        (18, "IQ3_XXS"),
+        (19, "IQ1_S"),
+        (21, "IQ3_S"),
+        (22, "IQ2_S"),
+        (24, "I8"),
+        (26, "I32"),
+        (29, "IQ1_M"),
+        (34, "TQ1_0"),
+        (35, "TQ2_0"),
+        (39, "MXFP4"),
+    ];
     Ok(match number {
         0 => Element::Number(Dtype::F32),
         1 => Element::Number(Dtype::F16),
@@ -120,14 +135,19 @@ fn element(number: usize) -> Result<Element, String> {
         6 => Element::Block(BlockKind::Q5_0),
         7 => Element::Block(BlockKind::Q5_1),
         8 => Element::Block(BlockKind::Q8_0),
+        10 => Element::Block(BlockKind::Q2K),
+        11 => Element::Block(BlockKind::Q3K),
         12 => Element::Block(BlockKind::Q4K),
         13 => Element::Block(BlockKind::Q5K),
         14 => Element::Block(BlockKind::Q6K),
+        20 => Element::Block(BlockKind::Iq4Nl),
+        23 => Element::Block(BlockKind::Iq4Xs),
         other => {
             let name = UNREAD.iter().find(|(number, _)| *number == other);
             let name = name.map_or_else(|| format!("number {other}"), |(_, name)| (*name).to_owned());
             return Err(format!(
-                "in ggml's type {name}; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K are read, take such a file"
+                "in ggml's type {name}; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, IQ4_NL and IQ4_XS are read, take \
+                 such a file"
             ));
         }
     })
@@ -286,8 +306,8 @@ pub(crate) mod tests {
         let mut other = whole.clone();
         other[0] = b'X';
         assert!(said(&other).contains("does not begin with GGUF"), "{}", said(&other));
-        let unread = said(&file(&[("w", 10, vec![1, 256], vec![0; 84])]));
-        assert!(unread.contains("`w` in ggml's type Q2_K") && unread.contains("Q6_K"), "{unread}");
+        let unread = said(&file(&[("w", 21, vec![1, 256], vec![0; 110])]));
+        assert!(unread.contains("`w` in ggml's type IQ3_S") && unread.contains("Q6_K"), "{unread}");
         assert!(said(&file(&[("w", 99, vec![1], vec![0; 4])])).contains("number 99"));
         let odd = said(&file(&[("w", 8, vec![32, 4], vec![0; 136])]));
         assert!(odd.contains("no whole blocks"), "{odd}");

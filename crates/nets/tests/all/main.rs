@@ -2,6 +2,7 @@
 
 mod configuration;
 mod experts;
+mod gguf;
 mod networks;
 mod overfit;
 mod parity;

@@ -4,10 +4,10 @@ use super::*;
 use nets::layers::InBlocks;
 use std::collections::BTreeMap;
 
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// A file's tensors, without ComfyUI's prefix.
-fn tensors(stored: &Stored) -> Tensors {
+pub(super) fn tensors(stored: &Stored) -> Tensors {
     let bare = |name: String| name.strip_prefix("model.diffusion_model.").unwrap_or(&name).to_owned();
     let one = |name: String| (bare(name.clone()), (stored.shape(&name).unwrap(), stored.read(&name).unwrap()));
     stored.names().into_iter().map(one).collect()
@@ -63,7 +63,7 @@ fn write(path: &Path, tensors: &Tensors, kind: impl Fn(usize) -> u32) {
 }
 
 /// Writes the same numbers, widened, as a safetensors file.
-fn write_widened(path: &Path, tensors: &Tensors) {
+pub(super) fn write_widened(path: &Path, tensors: &Tensors) {
     let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, (shape, values))| {
@@ -164,7 +164,7 @@ fn other_types_and_damaged_files_are_refused_before_the_work() {
     let at = bytes.windows(name.len()).position(|part| part == name).unwrap() + name.len() + 4 + 16;
     let mut other = bytes.clone();
     assert_eq!(other[at], 8);
-    other[at] = 10;
+    other[at] = 18;
     let unread = said(&other);
-    assert!(unread.contains("img_attn.proj.weight") && unread.contains("Q2_K"), "{unread}");
+    assert!(unread.contains("img_attn.proj.weight") && unread.contains("IQ3_XXS"), "{unread}");
 }

@@ -1,15 +1,4 @@
-//! Numbers stored in blocks that share scales, as GGUF files hold them, and their widening to `f32` (ggml's block formats; the names are
-//! theirs).
-//!
-//! A block is 32 or 256 neighbours of a row: small whole numbers, and what they are multiplied with. A matrix stays in its blocks,
-//! mapped from its file; [`Blocks::linear`] widens some of its rows at a time and multiplies with them, so that a product needs room for
-//! those and no more.
-
-use crate::activation::Activation;
-use crate::mapped::Mapped;
-use burn::tensor::{Device, Tensor, TensorData};
-use rayon::prelude::*;
-use std::ops::Range;
+//! Formats of blocks, and what the bytes of one say (ggml's; the names are theirs).
 
 /// A format of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,28 +9,35 @@ pub enum BlockKind {
     Q5_0,
     Q5_1,
     Q8_0,
+    Q2K,
+    Q3K,
     Q4K,
     Q5K,
     Q6K,
+    Iq4Nl,
+    Iq4Xs,
 }
 
 impl BlockKind {
     /// Numbers of a block.
     pub const fn numbers(self) -> usize {
         match self {
-            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
-            Self::Q4K | Self::Q5K | Self::Q6K => 256,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::Iq4Nl => 32,
+            Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K | Self::Iq4Xs => 256,
         }
     }
 
     /// Bytes of a block.
     pub const fn bytes(self) -> usize {
         match self {
-            Self::Q4_0 => 18,
+            Self::Q4_0 | Self::Iq4Nl => 18,
             Self::Q4_1 => 20,
             Self::Q5_0 => 22,
             Self::Q5_1 => 24,
             Self::Q8_0 => 34,
+            Self::Q2K => 84,
+            Self::Q3K => 110,
+            Self::Iq4Xs => 136,
             Self::Q4K => 144,
             Self::Q5K => 176,
             Self::Q6K => 210,
@@ -49,7 +45,7 @@ impl BlockKind {
     }
 
     /// The numbers of a block, whose bytes and numbers are as many as [`bytes`](Self::bytes) and [`numbers`](Self::numbers) say.
-    fn widen(self, block: &[u8], out: &mut [f32]) {
+    pub(super) fn widen(self, block: &[u8], out: &mut [f32]) {
         match self {
             Self::Q4_0 => halves(&block[2..], out, half(block, 0), -8.0 * half(block, 0), |_| 0),
             Self::Q4_1 => halves(&block[4..], out, half(block, 0), half(block, 2), |_| 0),
@@ -67,10 +63,21 @@ impl BlockKind {
                     *out = scale * f32::from(byte.cast_signed());
                 }
             }
+            Self::Q2K => quarters(block, out),
+            Self::Q3K => signed_quarters(block, out),
             Self::Q4K => eighths(block, &block[16..], out, |_, _| 0),
             // One plane of bits for each eighth, 32 bytes for all of them.
             Self::Q5K => eighths(block, &block[48..], out, |eighth, i| block[16 + i] >> eighth & 1),
             Self::Q6K => sixteenths(block, out),
+            Self::Iq4Nl => looked_up(&block[2..], out, half(block, 0)),
+            Self::Iq4Xs => {
+                let upper = u16::from_le_bytes([block[2], block[3]]);
+                for (eighth, out) in out.chunks_exact_mut(32).enumerate() {
+                    let lower = block[4 + eighth / 2] >> (4 * (eighth % 2)) & 15;
+                    let six = u16::from(lower) | (upper >> (2 * eighth) & 3) << 4;
+                    looked_up(&block[8 + 16 * eighth..], out, half(block, 0) * (f32::from(six) - 32.0));
+                }
+            }
         }
     }
 }
@@ -113,6 +120,46 @@ fn eighths(block: &[u8], bytes: &[u8], out: &mut [f32], fifth: impl Fn(usize, us
     }
 }
 
+/// What four bits stand for where steps grow with their distance from zero.
+const GROWING: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// 32 numbers that four bits stand for: the lower halves of 16 bytes, then the upper ones.
+fn looked_up(bytes: &[u8], out: &mut [f32], scale: f32) {
+    let (low, high) = out.split_at_mut(16);
+    for (i, byte) in bytes[..16].iter().enumerate() {
+        let number = |bits: u8| scale * f32::from(GROWING[usize::from(bits)]);
+        (low[i], high[i]) = (number(byte & 15), number(byte >> 4));
+    }
+}
+
+/// Number `i` of 256 in two bits: two halves of 128, in each of which four runs of 32 share the bytes, the lowest bits first.
+fn two_bits(bytes: &[u8], i: usize) -> u8 {
+    bytes[i / 128 * 32 + i % 32] >> (2 * (i % 128 / 32)) & 3
+}
+
+/// 256 numbers of two bits in sixteenths, each with a scale and a least of four bits, in units of two halves at the block's end.
+fn quarters(block: &[u8], out: &mut [f32]) {
+    let (scales, bytes, scale, least) = (&block[..16], &block[16..80], half(block, 80), half(block, 82));
+    for (i, out) in out.iter_mut().enumerate() {
+        let own = scales[i / 16];
+        let (scale, least) = (scale * f32::from(own & 15), least * f32::from(own >> 4));
+        *out = scale * f32::from(two_bits(bytes, i)) - least;
+    }
+}
+
+/// 256 numbers of three bits around zero in sixteenths, each with a scale of six bits around zero. The third bit takes four off where it is not
+/// set; a plane of 32 bytes has them all, a bit for each run of 32.
+fn signed_quarters(block: &[u8], out: &mut [f32]) {
+    let (plane, bytes, packed, unit) = (&block[..32], &block[32..96], &block[96..108], half(block, 108));
+    for (i, out) in out.iter_mut().enumerate() {
+        let s = i / 16;
+        // Four lower bits in halves of eight bytes, two upper ones in quarters of four.
+        let six = packed[s % 8] >> (4 * (s / 8)) & 15 | (packed[8 + s % 4] >> (2 * (s / 4)) & 3) << 4;
+        let off = if plane[i % 32] >> (i / 32) & 1 == 0 { 4.0 } else { 0.0 };
+        *out = unit * (f32::from(six) - 32.0) * (f32::from(two_bits(bytes, i)) - off);
+    }
+}
+
 /// 256 numbers of six bits around zero, in sixteenths with a signed scale each.
 fn sixteenths(block: &[u8], out: &mut [f32]) {
     let (low, high, scales, unit) = (&block[..128], &block[128..192], &block[192..208], half(block, 208));
@@ -127,131 +174,15 @@ fn sixteenths(block: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Rows of numbers in blocks, in their file.
-#[derive(Clone)]
-pub struct Blocks {
-    file: Mapped,
-    range: Range<usize>,
-    kind: BlockKind,
-    /// Rows, and numbers of a row.
-    shape: [usize; 2],
-}
-
-impl std::fmt::Debug for Blocks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Blocks({:?}, {:?})", self.kind, self.shape)
-    }
-}
-
-/// Numbers widened at a time.
-const PANEL: usize = 1 << 22;
-
-impl Blocks {
-    /// `rows` x `numbers` in `range` of a file.
-    ///
-    /// # Errors
-    /// Where rows are no whole number of blocks, or the range is not theirs or not in the file.
-    pub fn new(file: &Mapped, range: Range<usize>, kind: BlockKind, shape: [usize; 2]) -> Result<Self, String> {
-        let [rows, numbers] = shape;
-        if !numbers.is_multiple_of(kind.numbers()) {
-            return Err(format!(
-                "rows of {numbers} numbers are no whole number of {kind:?} blocks ({})",
-                kind.numbers()
-            ));
-        }
-        let bytes = (numbers / kind.numbers()).checked_mul(kind.bytes()).and_then(|row| row.checked_mul(rows));
-        if bytes != Some(range.len()) || range.end > file.bytes().len() {
-            return Err(format!("{} bytes are not {rows} rows of {numbers} numbers in {kind:?} blocks", range.len()));
-        }
-        Ok(Self { file: file.clone(), range, kind, shape })
-    }
-
-    /// Rows, and numbers of a row.
-    pub fn shape(&self) -> [usize; 2] {
-        self.shape
-    }
-
-    /// Bytes that they are stored in.
-    pub fn bytes(&self) -> usize {
-        self.range.len()
-    }
-
-    /// Some of the rows, in place.
-    ///
-    /// # Panics
-    /// For rows that are not there.
-    pub fn rows(&self, rows: Range<usize>) -> Self {
-        assert!(rows.start <= rows.end && rows.end <= self.shape[0], "{rows:?} of {} rows", self.shape[0]);
-        let row = self.shape[1] / self.kind.numbers() * self.kind.bytes();
-        let start = self.range.start;
-        let range = start + rows.start * row..start + rows.end * row;
-        Self { range, shape: [rows.len(), self.shape[1]], ..self.clone() }
-    }
-
-    /// All numbers, row by row.
-    pub fn widened(&self) -> Vec<f32> {
-        let [rows, numbers] = self.shape;
-        let mut out = vec![0.0; rows * numbers];
-        let (size, bytes) = (self.kind.numbers(), self.kind.bytes());
-        // Some blocks to a task.
-        const TOGETHER: usize = 256;
-        let blocks = &self.file.bytes()[self.range.clone()];
-        out.par_chunks_mut(TOGETHER * size).zip(blocks.par_chunks(TOGETHER * bytes)).for_each(|(out, blocks)| {
-            for (out, block) in out.chunks_exact_mut(size).zip(blocks.chunks_exact(bytes)) {
-                self.kind.widen(block, out);
-            }
-        });
-        out
-    }
-
-    /// All numbers as a matrix.
-    pub fn tensor(&self, device: &Device) -> Tensor<2> {
-        Tensor::from_data(TensorData::new(self.widened(), self.shape), device)
-    }
-
-    /// [`linear`](crate::linear) with these rows as its weight, and the activation of it where there is one: some rows widened at a
-    /// time.
-    pub fn linear<const D: usize>(
-        &self,
-        x: Tensor<D>,
-        bias: Option<Tensor<1>>,
-        activation: Option<Activation>,
-    ) -> Tensor<D> {
-        let [rows, numbers] = self.shape;
-        let (step, device) = ((PANEL / numbers.max(1)).max(1), x.device());
-        let starts = (0..rows.max(1)).step_by(step);
-        let panels = starts.map(|start| {
-            let part = start..(start + step).min(rows);
-            let bias = bias.clone().map(|bias| bias.narrow(0, part.start, part.len()));
-            let weight = self.rows(part).tensor(&device);
-            match activation {
-                None => crate::linear(x.clone(), weight, bias),
-                Some(activation) => crate::linear_activated(x.clone(), weight, bias, activation),
-            }
-        });
-        let mut panels: Vec<Tensor<D>> = panels.collect();
-        match panels.len() {
-            1 => panels.remove(0),
-            _ => Tensor::cat(panels, D - 1),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::host;
-    use std::io::{Seek, Write};
 
-    fn mapped(bytes: &[u8]) -> Mapped {
-        let mut file = tempfile::tempfile().expect("a file");
-        file.write_all(bytes).expect("room for it");
-        file.rewind().expect("a file can be rewound");
-        Mapped::open(&file).expect("it maps")
-    }
-
-    fn blocks(kind: BlockKind, bytes: &[u8], shape: [usize; 2]) -> Blocks {
-        Blocks::new(&mapped(bytes), 0..bytes.len(), kind, shape).expect("blocks of this size")
+    fn widened(kind: BlockKind, bytes: &[u8]) -> Vec<f32> {
+        assert_eq!(bytes.len(), kind.bytes());
+        let mut out = vec![0.0; kind.numbers()];
+        kind.widen(bytes, &mut out);
+        out
     }
 
     /// One half, 1/4, and 2 as halves.
@@ -270,7 +201,7 @@ mod tests {
     #[test]
     fn blocks_of_32_are_their_numbers() {
         let counted: Vec<f32> = (0..16).map(|i| i as f32).chain((0..16).map(|i| (15 - i) as f32)).collect();
-        let of = |kind, bytes: Vec<u8>| blocks(kind, &bytes, [1, 32]).widened();
+        let of = |kind, bytes: Vec<u8>| widened(kind, &bytes);
         let want =
             |f: &dyn Fn(usize, f32) -> f32| -> Vec<f32> { counted.iter().enumerate().map(|(i, q)| f(i, *q)).collect() };
         assert_eq!(of(BlockKind::Q4_0, [&HALF[..], &up_and_down()].concat()), want(&|_, q| 0.5 * (q - 8.0)));
@@ -324,9 +255,9 @@ mod tests {
             (0..256).map(|n| number(n / 32, n % 32)).collect()
         };
         let four_bits = [&QUARTER[..], &TWO, &packed, &bytes].concat();
-        assert_eq!(blocks(BlockKind::Q4K, &four_bits, [1, 256]).widened(), want(false));
+        assert_eq!(widened(BlockKind::Q4K, &four_bits), want(false));
         let five_bits = [&QUARTER[..], &TWO, &packed, &planes, &bytes].concat();
-        assert_eq!(blocks(BlockKind::Q5K, &five_bits, [1, 256]).widened(), want(true));
+        assert_eq!(widened(BlockKind::Q5K, &five_bits), want(true));
     }
 
     /// 256 numbers of six bits, no two runs of 32 alike, in sixteenths scaled by -8 to 7.
@@ -344,51 +275,6 @@ mod tests {
         let scales: Vec<u8> = (0..16i8).map(|s| (s - 8).cast_unsigned()).collect();
         let bytes = [&low[..], &high, &scales, &HALF].concat();
         let want: Vec<f32> = (0..256).map(|n| 0.5 * ((n / 16) as f32 - 8.0) * (f32::from(six(n)) - 32.0)).collect();
-        assert_eq!(blocks(BlockKind::Q6K, &bytes, [1, 256]).widened(), want);
-    }
-
-    /// Panels of rows give what the widened matrix gives, in several panels and with bias and activation.
-    ///
-    /// Mutants: a bias not cut with its rows; the last panel as long as the others.
-    #[test]
-    fn a_product_in_panels_is_the_product() {
-        let (rows, numbers) = (9000, 512);
-        assert!(rows * numbers > PANEL);
-        let bytes: Vec<u8> = (0..rows * numbers / 32)
-            .flat_map(|block: usize| {
-                let values = (0..32).map(move |i| (block * 37 + i * 11) as u8);
-                QUARTER.into_iter().chain(values)
-            })
-            .collect();
-        let blocks = blocks(BlockKind::Q8_0, &bytes, [rows, numbers]);
-        let device = Device::flex();
-        let x = Tensor::<3>::from_data(
-            TensorData::new(crate::testing::values(1, 2 * 3 * numbers), [2, 3, numbers]),
-            &device,
-        );
-        let bias = Tensor::<1>::from_data(TensorData::new(crate::testing::values(2, rows), [rows]), &device);
-        let whole = blocks.tensor(&device);
-        let same = |a: Tensor<3>, b: Tensor<3>| assert_eq!(host(a), host(b));
-        same(blocks.linear(x.clone(), None, None), crate::linear(x.clone(), whole.clone(), None));
-        same(
-            blocks.linear(x.clone(), Some(bias.clone()), None),
-            crate::linear(x.clone(), whole.clone(), Some(bias.clone())),
-        );
-        let silu = Activation::Silu;
-        same(
-            blocks.linear(x.clone(), Some(bias.clone()), Some(silu)),
-            crate::linear_activated(x, whole, Some(bias), silu),
-        );
-        assert_eq!(blocks.rows(17..19).widened(), blocks.widened()[17 * numbers..19 * numbers]);
-    }
-
-    #[test]
-    fn bytes_that_are_no_rows_of_blocks_are_refused() {
-        let file = mapped(&[0; 100]);
-        let said = |range, shape| Blocks::new(&file, range, BlockKind::Q4_0, shape).expect_err("no blocks");
-        assert!(said(0..18, [1, 48]).contains("no whole number"), "half a block");
-        assert!(said(0..20, [1, 32]).contains("20 bytes"), "too many bytes");
-        assert!(said(90..108, [1, 32]).contains("18 bytes"), "behind the file's end");
-        assert!(said(0..18, [usize::MAX, 32]).contains("18 bytes"), "more rows than there are numbers");
+        assert_eq!(widened(BlockKind::Q6K, &bytes), want);
     }
 }
