@@ -89,6 +89,8 @@ pub struct TimeEmbedding {
     pub linear_1: Linear,
     /// Width to width.
     pub linear_2: Linear,
+    /// Of a vector that is added to the sinusoids (a U-Net that is told its guidance).
+    pub cond_proj: Option<Linear>,
     features: usize,
     scale: f64,
 }
@@ -110,14 +112,36 @@ impl TimeEmbedding {
         Self {
             linear_1: Linear::new(&init.child("linear_1"), features, hidden, how),
             linear_2: Linear::new(&init.child("linear_2"), hidden, width, last),
+            cond_proj: None,
             features,
             scale,
         }
     }
 
+    /// The same without biases.
+    pub(crate) fn unbiased(self) -> Self {
+        let bare = |layer: Linear| Linear { bias: None, ..layer };
+        Self { linear_1: bare(self.linear_1), linear_2: bare(self.linear_2), ..self }
+    }
+
+    /// The same with an ear for a vector of `features` numbers beside the time.
+    pub(crate) fn told(self, init: &Init, features: usize) -> Self {
+        let layer = Linear::without_bias(&init.child("cond_proj"), features, self.features, Weights::Zero);
+        Self { cond_proj: Some(layer), ..self }
+    }
+
     /// `[b]` to `[b width]`.
     pub fn forward(&self, t: Tensor<1>) -> Tensor<2> {
-        let y = self.linear_1.forward(sinusoids(t, self.features, self.scale));
+        self.beside(t, None)
+    }
+
+    /// `[b]`, and a vector `[b features]` where there is an ear for one, to `[b width]`.
+    pub(crate) fn beside(&self, t: Tensor<1>, vector: Option<Tensor<2>>) -> Tensor<2> {
+        let mut x = sinusoids(t, self.features, self.scale);
+        if let (Some(layer), Some(vector)) = (&self.cond_proj, vector) {
+            x = x + layer.forward(vector);
+        }
+        let y = self.linear_1.forward(x);
         self.linear_2.forward(kernels::silu(y))
     }
 }

@@ -27,6 +27,7 @@ pub mod dit;
 pub mod error;
 pub mod flow_sep;
 pub mod flux;
+pub mod flux2;
 pub mod init;
 pub mod layers;
 pub mod lora;
@@ -54,7 +55,7 @@ pub mod wan;
 pub mod weights;
 pub mod z_image;
 
-pub use autoencoder::{Autoencoder, AutoencoderConfig};
+pub use autoencoder::{Autoencoder, AutoencoderConfig, PatchedConfig};
 pub use clip_codec::{ClipCodec, ClipCodecConfig};
 pub use condition::ConditionConfig;
 pub use cost::Cost;
@@ -63,6 +64,7 @@ pub use dit::{Dit, DitConfig, Positions};
 pub use error::NetsError;
 pub use flow_sep::FlowSep;
 pub use flux::{Flux, FluxConfig, QwenImageConfig};
+pub use flux2::{Flux2, Flux2Config};
 pub use init::Init;
 pub use lora::LoraConfig;
 pub use mlp::{Mlp, MlpConfig};
@@ -89,5 +91,6 @@ pub fn papers() -> Vec<base::Paper> {
         [base::paper::DDPM, unet::ADM, dit::DIT, base::paper::SD3, shape::TRIPOSG, triflow::TRIFLOW, flux::FLUX];
     let parts = [shape::SWITCH];
     let encoders = [dinov2::DINOV2, lora::LORA, text::MINILM, text::SENTENCES];
-    networks.into_iter().chain(parts).chain(encoders).chain([wan::WAN, z_image::Z_IMAGE, flux::QWEN_IMAGE]).collect()
+    let released = [wan::WAN, z_image::Z_IMAGE, flux::QWEN_IMAGE, flux2::FLUX2];
+    networks.into_iter().chain(parts).chain(encoders).chain(released).collect()
 }

@@ -1,6 +1,6 @@
 //! Configuration of a KL autoencoder under the names of diffusers' `AutoencoderKL`.
 
-use super::Autoencoder;
+use super::{Autoencoder, patched};
 use crate::init::Init;
 use crate::net::positive;
 use crate::published::{Published, only};
@@ -40,6 +40,10 @@ pub struct AutoencoderConfig {
     pub use_post_quant_conv: bool,
     /// Whether the coarsest level attends.
     pub mid_block_add_attention: bool,
+    /// Whether flows see squares of 2x2 latent pixels as one, normalised channel by channel, and what is added to their variances: FLUX.2's,
+    /// whose files are read by [`PatchedConfig`](super::PatchedConfig).
+    #[serde(skip)]
+    pub normalised_patches: Option<f64>,
 }
 
 impl Default for AutoencoderConfig {
@@ -57,6 +61,7 @@ impl Default for AutoencoderConfig {
             use_quant_conv: true,
             use_post_quant_conv: true,
             mid_block_add_attention: true,
+            normalised_patches: None,
         }
     }
 }
@@ -100,9 +105,19 @@ impl Published for AutoencoderConfig {
 }
 
 impl AutoencoderConfig {
-    /// How many pixels of the image one of the latent stands for, along each side.
+    /// Latent pixels along each side of one that flows see.
+    fn patch(&self) -> usize {
+        if self.normalised_patches.is_some() { patched::SIDE } else { 1 }
+    }
+
+    /// How many pixels of the image one of the latent stands for, along each side, as flows see it.
     pub fn factor(&self) -> usize {
-        1 << (self.block_out_channels.len() - 1)
+        self.patch() << (self.block_out_channels.len() - 1)
+    }
+
+    /// Channels of a latent as flows see it.
+    pub fn channels(&self) -> usize {
+        self.latent_channels * self.patch() * self.patch()
     }
 
     /// Bytes that decoding a picture of `[h w]` pixels leaves on a tape, an estimate: of every residual block what goes in, twice what
@@ -143,7 +158,8 @@ impl AutoencoderConfig {
             let name = names::attention(&names::ours(theirs));
             // The attention's layers were 1x1 convolutions once.
             let part = if name.contains(".attentions.") { Part::Matrix } else { Part::Whole };
-            vec![(name, part)]
+            // How many batches its statistics are of is nobody's business.
+            if name == "bn.num_batches_tracked" { Vec::new() } else { vec![(name, part)] }
         })?;
         load(self.declare(device)?, &renamed, Strict::Exact)
     }

@@ -5,10 +5,12 @@
 
 mod block;
 mod config;
+mod patched;
 mod tiled;
 
 pub use block::{Middle, PixelAttention, PlainBlock, PlainLevel, Sampler};
 pub use config::AutoencoderConfig;
+pub use patched::{PatchStatistics, PatchedConfig};
 pub use tiled::Tiles;
 
 use crate::init::Init;
@@ -67,6 +69,8 @@ pub struct Autoencoder {
     pub quant_conv: Option<Conv2d>,
     /// Before the decoder.
     pub post_quant_conv: Option<Conv2d>,
+    /// Statistics by which squares of latent pixels are normalised (FLUX.2).
+    pub bn: Option<PatchStatistics>,
     scale: f64,
     shift: f64,
 }
@@ -110,6 +114,9 @@ impl Autoencoder {
             decoder,
             quant_conv: config.use_quant_conv.then(|| conv(init, "quant_conv", 2 * latent, 2 * latent, 1)),
             post_quant_conv: config.use_post_quant_conv.then(|| conv(init, "post_quant_conv", latent, latent, 1)),
+            bn: config
+                .normalised_patches
+                .map(|epsilon| PatchStatistics::new(&init.child("bn"), config.channels(), epsilon)),
             scale: config.scaling_factor,
             shift: config.shift_factor.unwrap_or(0.0),
         }
@@ -131,15 +138,21 @@ impl Autoencoder {
         Latent { mean: x.clone().narrow(1, 0, c), logvar: x.narrow(1, c, c).clamp(-30.0, 20.0) }
     }
 
-    /// A latent as flows see it: shifted and scaled.
+    /// A latent as flows see it: shifted and scaled, or its squares normalised.
     pub fn scaled(&self, latent: Tensor<4>) -> Tensor<4> {
-        (latent - self.shift) * self.scale
+        match &self.bn {
+            None => (latent - self.shift) * self.scale,
+            Some(statistics) => statistics.normalised(latent),
+        }
     }
 
     /// Latents `[b c h w]` as flows see them to images `[b 3 h' w']`, about [-1, 1], not clamped.
     pub fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
         let decoder = &self.decoder;
-        let mut x = latents / self.scale + self.shift;
+        let mut x = match &self.bn {
+            None => latents / self.scale + self.shift,
+            Some(statistics) => statistics.undone(latents),
+        };
         if let Some(conv) = &self.post_quant_conv {
             x = conv.forward(x);
         }

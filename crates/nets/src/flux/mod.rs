@@ -52,7 +52,7 @@ impl Flux {
         let d = config.width();
         let heads = config.num_attention_heads;
         let linear = |name: &str, input, output| Linear::new(&init.child(name), input, output, Weights::Xavier);
-        let double = Sizes { width: d, heads, qk_norm: true, dual: false, last: false, asks: true };
+        let double = Sizes { width: d, heads, qk_norm: true, dual: false, last: false, asks: true, biased: true };
         let joint = |i: usize| JointBlock::new(&init.child("transformer_blocks").child(i), double);
         let single = |i: usize| SingleBlock::new(&init.child("single_transformer_blocks").child(i), d, heads);
         let (pooled, guided) = (config.pooled_projection_dim, config.guidance_embeds);

@@ -25,6 +25,8 @@ pub(crate) struct Sizes {
     pub last: bool,
     /// Whether a text that is dropped still asks, as in released files; nobody hears its answer.
     pub asks: bool,
+    /// Whether its layers have biases; FLUX.2's have none.
+    pub biased: bool,
 }
 
 /// What a joint attention is told beside its tokens.
@@ -56,6 +58,11 @@ impl Modulation {
         Self { linear: Linear::new(&init.child("linear"), embedding, parts * width, Weights::Zero) }
     }
 
+    /// The same as [`new`](Self::new), without a bias.
+    pub(crate) fn without_bias(init: &Init, width: usize, parts: usize) -> Self {
+        Self { linear: Linear::without_bias(&init.child("linear"), width, parts * width, Weights::Zero) }
+    }
+
     /// All parts for the activated embedding `[b e]`, `N` of them, `[b d]` each.
     pub fn parts<const N: usize>(&self, embedding: &Tensor<2>) -> [Tensor<2>; N] {
         let all = self.linear.forward(embedding.clone());
@@ -65,8 +72,13 @@ impl Modulation {
 }
 
 /// Queries, keys and values of one stream, and the layer its heads end in.
-fn linear(init: &Init, name: &str, d: usize) -> Linear {
-    Linear::new(&init.child(name), d, d, Weights::Xavier)
+fn linear(init: &Init, name: &str, sizes: Sizes) -> Linear {
+    let (init, d) = (init.child(name), sizes.width);
+    if sizes.biased {
+        Linear::new(&init, d, d, Weights::Xavier)
+    } else {
+        Linear::without_bias(&init, d, d, Weights::Xavier)
+    }
 }
 
 fn norm(init: &Init, name: &str, sizes: Sizes) -> Option<RmsNorm> {
@@ -117,18 +129,17 @@ pub struct JointAttention {
 }
 
 impl JointAttention {
-    fn new(init: &Init, sizes: Sizes) -> Self {
-        let d = sizes.width;
+    pub(crate) fn new(init: &Init, sizes: Sizes) -> Self {
         let asks = !sizes.last || sizes.asks;
         Self {
-            to_q: linear(init, "to_q", d),
-            to_k: linear(init, "to_k", d),
-            to_v: linear(init, "to_v", d),
-            add_q_proj: asks.then(|| linear(init, "add_q_proj", d)),
-            add_k_proj: linear(init, "add_k_proj", d),
-            add_v_proj: linear(init, "add_v_proj", d),
-            to_out: linear(init, "to_out", d),
-            to_add_out: (!sizes.last).then(|| linear(init, "to_add_out", d)),
+            to_q: linear(init, "to_q", sizes),
+            to_k: linear(init, "to_k", sizes),
+            to_v: linear(init, "to_v", sizes),
+            add_q_proj: asks.then(|| linear(init, "add_q_proj", sizes)),
+            add_k_proj: linear(init, "add_k_proj", sizes),
+            add_v_proj: linear(init, "add_v_proj", sizes),
+            to_out: linear(init, "to_out", sizes),
+            to_add_out: (!sizes.last).then(|| linear(init, "to_add_out", sizes)),
             norm_q: norm(init, "norm_q", sizes),
             norm_k: norm(init, "norm_k", sizes),
             norm_added_q: if asks { norm(init, "norm_added_q", sizes) } else { None },
@@ -138,7 +149,7 @@ impl JointAttention {
     }
 
     /// Image `[b n d]` and text `[b m d]` to what each is told; nothing for a text that is dropped.
-    fn forward(&self, image: Tensor<3>, text: Tensor<3>, told: Told) -> (Tensor<3>, Option<Tensor<3>>) {
+    pub(crate) fn forward(&self, image: Tensor<3>, text: Tensor<3>, told: Told) -> (Tensor<3>, Option<Tensor<3>>) {
         let ([b, n, _], m) = (image.dims(), text.dims()[1]);
         let both = |text: Tensor<4>, image: Tensor<4>| Tensor::cat(vec![text, image], 2); // [b heads m+n size]
         let (h, norm) = (self.heads, Option::as_ref);
@@ -224,10 +235,10 @@ pub struct ImageAttention {
 impl ImageAttention {
     fn new(init: &Init, sizes: Sizes) -> Self {
         Self {
-            to_q: linear(init, "to_q", sizes.width),
-            to_k: linear(init, "to_k", sizes.width),
-            to_v: linear(init, "to_v", sizes.width),
-            to_out: linear(init, "to_out", sizes.width),
+            to_q: linear(init, "to_q", sizes),
+            to_k: linear(init, "to_k", sizes),
+            to_v: linear(init, "to_v", sizes),
+            to_out: linear(init, "to_out", sizes),
             norm_q: norm(init, "norm_q", sizes),
             norm_k: norm(init, "norm_k", sizes),
             heads: sizes.heads,

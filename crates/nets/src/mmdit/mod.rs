@@ -126,6 +126,7 @@ impl Mmdit {
                 dual: config.dual_attention_layers.contains(&i),
                 last: i + 1 == config.num_layers,
                 asks: true,
+                biased: true,
             };
             JointBlock::new(&init.child("transformer_blocks").child(i), sizes)
         };

@@ -43,6 +43,7 @@ impl JointDit {
                 dual: false,
                 last: i + 1 == config.depth,
                 asks: false,
+                biased: true,
             };
             JointBlock::new(&init.child("blocks").child(i), sizes)
         };

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleasedConfig {
-    /// FLUX-dev: the guidance scale that it is told where nobody says, in training and drawing.
+    /// FLUX-dev and U-Nets that are told one: the guidance scale where nobody says, in training and drawing.
     #[serde(default = "one")]
     pub guidance: f64,
     /// Training steps that a diffusion counts; none for a flow.
@@ -137,7 +137,7 @@ impl ReleasedConfig {
         Ok(match &self.sizes {
             Sizes::Mmdit(config) => Released::mmdit(mmdit::Mmdit::new(config, init)),
             Sizes::Flux(config) => Released::flux(flux::Flux::new(config, init), self.guidance),
-            Sizes::Unet(config) => Released::unet(text_unet::TextUnet::new(config, init), self.steps),
+            Sizes::Unet(config) => Released::unet(text_unet::TextUnet::new(config, init), self.steps, self.guidance),
         })
     }
 
@@ -156,7 +156,7 @@ impl ReleasedConfig {
         Ok(match &self.sizes {
             Sizes::Mmdit(config) => Released::mmdit(config.load(source, device)?),
             Sizes::Flux(config) => Released::flux(config.load(source, device)?, self.guidance),
-            Sizes::Unet(config) => Released::unet(config.load(source, device)?, self.steps),
+            Sizes::Unet(config) => Released::unet(config.load(source, device)?, self.steps, self.guidance),
         })
     }
 

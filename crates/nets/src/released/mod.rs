@@ -5,14 +5,14 @@
 //! al., 2023, arXiv 2309.06380) counts the noise and points to the data; Stable Diffusion (Rombach et al., 2022, arXiv 2112.10752) counts
 //! training steps and says what its own parameterization calls it. Wan (Wan Team, 2025, arXiv 2503.20314) counts the noise and points away
 //! from the data; Z-Image (Z-Image Team, 2025, arXiv 2511.22699) counts and points like this project, Qwen-Image (Wu
-//! et al., 2025, arXiv 2508.02324) like FLUX. Here their times and signs end, for training and drawing alike.
+//! et al., 2025, arXiv 2508.02324) and FLUX.2 like FLUX. Here their times and signs end, for training and drawing alike.
 
 mod config;
 mod cost;
 
 pub use config::{ReleasedConfig, Sizes};
 
-use crate::{Flux, Mmdit, TextUnet, Wan, ZImage};
+use crate::{Flux, Flux2, Mmdit, TextUnet, Wan, ZImage};
 use base::{Bool, Condition, Network, Pass, Tensor};
 use burn::module::Module;
 
@@ -39,6 +39,7 @@ enum Kind {
     Wan(Wan),
     ZImage(ZImage),
     QwenImage(Flux),
+    Flux2(Flux2),
 }
 
 impl Released {
@@ -52,9 +53,9 @@ impl Released {
         Self { kind: Kind::Flux(net), steps: None, guidance, frames: 1 }
     }
 
-    /// Stable Diffusion's U-Net: a diffusion of so many training steps, or InstaFlow's flow.
-    pub fn unet(net: TextUnet, steps: Option<usize>) -> Self {
-        Self { kind: Kind::Unet(net), steps, guidance: 1.0, frames: 1 }
+    /// Stable Diffusion's U-Net: a diffusion of so many training steps, or InstaFlow's flow; told a guidance scale, where it has an ear for it.
+    pub fn unet(net: TextUnet, steps: Option<usize>, guidance: f64) -> Self {
+        Self { kind: Kind::Unet(net), steps, guidance, frames: 1 }
     }
 
     /// Wan, for latents of so many frames, `[c f h w]` as `[c f*h w]`.
@@ -70,6 +71,11 @@ impl Released {
     /// Qwen-Image.
     pub fn qwen_image(net: Flux) -> Self {
         Self { kind: Kind::QwenImage(net), steps: None, guidance: 1.0, frames: 1 }
+    }
+
+    /// FLUX.2.
+    pub fn flux2(net: Flux2) -> Self {
+        Self { kind: Kind::Flux2(net), steps: None, guidance: 1.0, frames: 1 }
     }
 
     /// What the network says at latents `[b c h w]`: a velocity towards the data, or a diffusion's own output. `noise(s, o)` are the noise
@@ -88,6 +94,7 @@ impl Released {
         let (vector, tokens) = (condition.vector.clone(), condition.tokens.clone().map(|tokens| tokens.embedding));
         let vector = |width: usize| vector.unwrap_or_else(|| Tensor::zeros([b, width], &device));
         let tokens = |width: usize| tokens.unwrap_or_else(|| Tensor::zeros([b, 1, width], &device));
+        let told = || condition.guidance.clone().unwrap_or_else(|| Tensor::full([b], self.guidance, &device));
         match &self.kind {
             Kind::Mmdit(net) => {
                 let vector = vector(net.time_text_embed.pooled());
@@ -95,7 +102,6 @@ impl Released {
             }
             Kind::Flux(net) => {
                 let vector = vector(net.time_text_embed.pooled());
-                let told = || condition.guidance.clone().unwrap_or_else(|| Tensor::full([b], self.guidance, &device));
                 let guidance = net.guided().then(told);
                 net.pass(x, noise(1.0, 0.0), guidance, vector, (tokens(width_of(&net.context_embedder)), None), pass)
                     .neg()
@@ -107,7 +113,7 @@ impl Released {
                     None => noise(1000.0, 0.0),
                     Some(steps) => noise(steps as f64, -1.0),
                 };
-                net.pass(x, time, tokens, pass)
+                net.pass(x, (time, net.guided().then(told)), tokens, pass)
             }
             Kind::QwenImage(net) => {
                 let tokens = tokens(width_of(&net.context_embedder));
@@ -115,6 +121,9 @@ impl Released {
                 // Where all are real nobody need be asked who is.
                 let heard = heard.filter(|mask| lengths(mask).iter().any(|length| *length != tokens.dims()[1]));
                 net.pass(x, noise(1.0, 0.0), None, vector(1), (tokens, heard), pass).neg() // no vector is read
+            }
+            Kind::Flux2(net) => {
+                net.forward(x, noise(1.0, 0.0), tokens(width_of(&net.context_embedder)), pass.taps()).neg()
             }
             Kind::ZImage(net) => {
                 let real = real.map_or_else(|| vec![0; b], |tokens| lengths(&tokens.mask));
@@ -136,6 +145,7 @@ impl Released {
             Kind::Flux(net) => net.transformer_blocks.len() + net.single_transformer_blocks.len(),
             Kind::Unet(net) => net.attentions(),
             Kind::QwenImage(net) => net.transformer_blocks.len(),
+            Kind::Flux2(net) => net.transformer_blocks.len() + net.single_transformer_blocks.len(),
             Kind::ZImage(net) => net.layers.len(),
             Kind::Wan(_) => 0, // nobody looks at them yet
         }

@@ -11,7 +11,6 @@ use crate::mmdit::joint::in_heads;
 use crate::net::positive;
 use crate::published::{Published, only};
 use crate::rotary::{Rotation, rotation};
-use crate::text::clip::causal;
 use crate::weights::{Part, Renamed, Strict, TensorSource, load};
 use base::{Device, Tensor, TensorData};
 use burn::module::Module;
@@ -312,15 +311,28 @@ impl Qwen {
     /// Reads one text's ids, below [`vocabulary`](Self::vocabulary): its tokens' states `[1 n d]` before the last `early` layers and without the
     /// last normalisation; with 0 they are the last layer's with it.
     pub fn read(&self, ids: &[i64], early: usize, device: &Device) -> Tensor<3> {
+        let depth = self.depth() - early.min(self.depth());
+        self.states(ids, ids.len(), &[depth], device).remove(0)
+    }
+
+    /// Reads one text's ids, of which the first `real` are heard: its tokens' states `[1 n d]` after each of these numbers of layers, which rise;
+    /// after all layers with the last normalisation. No layer beyond is asked.
+    pub fn states(&self, ids: &[i64], real: usize, depths: &[usize], device: &Device) -> Vec<Tensor<3>> {
         let n = ids.len();
         let words = self.embed_tokens.forward(Tensor::from_data(TensorData::new(ids.to_vec(), [n]), device));
         let mut x = words.unsqueeze_dim::<3>(0); // [1 n d]
-        let bias = causal(n, device);
+        let bias = heard(n, real, device);
         let turn = rotation((0..n).map(|i| [i as f64]), [self.head], self.base, device);
-        for layer in self.layers.iter().take(self.depth().saturating_sub(early)) {
-            x = self.layer(layer, x, &bias, &turn);
+        let mut layers = self.layers.iter();
+        let (mut states, mut read) = (Vec::with_capacity(depths.len()), 0);
+        for &depth in depths {
+            for layer in layers.by_ref().take(depth.saturating_sub(read)) {
+                x = self.layer(layer, x, &bias, &turn);
+            }
+            read = read.max(depth);
+            states.push(if depth >= self.depth() { self.norm.forward(x.clone()) } else { x.clone() });
         }
-        if early == 0 { self.norm.forward(x) } else { x }
+        states
     }
 
     fn layer(&self, layer: &QwenLayer, x: Tensor<3>, bias: &Tensor<4>, turn: &Rotation) -> Tensor<3> {
@@ -340,6 +352,13 @@ impl Qwen {
         let y = mlp.forward(post_attention_layernorm.forward(x.clone()));
         x + y
     }
+}
+
+/// What each of `n` tokens adds to another's loudness `[1 1 n n]`: nothing before it, silence behind it and behind the first `real`.
+fn heard(n: usize, real: usize, device: &Device) -> Tensor<4> {
+    let value = |i: usize| if i % n > i / n || i % n >= real { -1e30 } else { 0.0 };
+    let values: Vec<f32> = (0..n * n).map(value).collect();
+    Tensor::from_data(TensorData::new(values, [1, 1, n, n]), device)
 }
 
 /// The halves of a head's features as neighbours, which is how the house turns them: queries and keys are only heard together, so that

@@ -104,6 +104,11 @@ impl WordPieces {
         Ok(pieces)
     }
 
+    /// The id of padding.
+    pub fn padding(&self) -> i64 {
+        self.padding
+    }
+
     /// The id of a word, where it is known.
     pub fn id(&self, word: &str) -> Option<i64> {
         self.tokenizer.token_to_id(word).map(i64::from)

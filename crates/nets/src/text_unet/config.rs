@@ -62,6 +62,8 @@ pub struct TextUnetConfig {
     /// Before each transformer that reads text one that reads pixels alone (AudioLDM 2 and FlowSep; no key of diffusers' class).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub extra_self_attention: bool,
+    /// Sinusoids of the guidance scale that the network is told, where it is (latent consistency models).
+    pub time_cond_proj_dim: Option<usize>,
     /// Whether the attention's projections were stored as matrices or as 1x1 convolutions; read alike.
     pub use_linear_projection: bool,
     /// Settings with one value here.
@@ -100,7 +102,7 @@ pub struct TextUnetConfig {
 }
 
 /// Keys that are null (or false) in networks built here.
-const ABSENT: [&str; 14] = [
+const ABSENT: [&str; 13] = [
     "addition_embed_type",
     "addition_time_embed_dim",
     "class_embed_type",
@@ -111,7 +113,6 @@ const ABSENT: [&str; 14] = [
     "num_attention_heads",
     "num_class_embeds",
     "projection_class_embeddings_input_dim",
-    "time_cond_proj_dim",
     "time_embedding_act_fn",
     "time_embedding_dim",
     "timestep_post_act",
@@ -137,6 +138,7 @@ impl Default for TextUnetConfig {
             norm_eps: 1e-5,
             transformer_layers_per_block: 1,
             extra_self_attention: false,
+            time_cond_proj_dim: None,
             use_linear_projection: false,
             act_fn: "silu".into(),
             center_input_sample: false,
@@ -174,6 +176,9 @@ impl Published for TextUnetConfig {
             ("transformer_layers_per_block", self.transformer_layers_per_block),
         ] {
             positive(name, value)?;
+        }
+        if let Some(told) = self.time_cond_proj_dim.filter(|told| *told < 4) {
+            return Err(NetsError::config(format!("time_cond_proj_dim is {told}; use 4 or more, or null")));
         }
         let given = |key: &&str| self.others.get(*key).filter(|value| **value != Value::Bool(false));
         if let Some((key, value)) = ABSENT.iter().find_map(|key| Some((key, given(key)?))) {

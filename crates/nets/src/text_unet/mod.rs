@@ -160,15 +160,14 @@ impl TextUnet {
             }
             up_blocks.push(level);
         }
+        let place = init.child("time_embedding");
+        let time_embedding = TimeEmbedding::new(&place, first, embedding, 1.0, [Weights::Torch; 2]);
         Self {
             conv_in: conv(init, "conv_in", config.in_channels, first, 1),
-            time_embedding: TimeEmbedding::new(
-                &init.child("time_embedding"),
-                first,
-                embedding,
-                1.0,
-                [Weights::Torch; 2],
-            ),
+            time_embedding: match config.time_cond_proj_dim {
+                Some(features) => time_embedding.told(&place, features),
+                None => time_embedding,
+            },
             down_blocks,
             mid_block,
             up_blocks,
@@ -186,7 +185,17 @@ impl TextUnet {
     /// `[b c h w]`. `taps` are shown every attention of pixels to pixels.
     pub fn forward(&self, x: Tensor<4>, timestep: Tensor<1>, text: Tensor<3>, taps: Option<&Taps>) -> Tensor<4> {
         let pass = taps.map_or(Pass::Infer, |taps| Pass::Tapped(taps.clone()));
-        self.pass(x, timestep, text, &pass)
+        self.pass(x, (timestep, None), text, &pass)
+    }
+
+    /// Whether the network is told a guidance scale.
+    pub fn guided(&self) -> bool {
+        self.time_embedding.cond_proj.is_some()
+    }
+
+    /// The same of a network that is told a guidance scale, `[b]`; 1 is none.
+    pub fn forward_told(&self, x: Tensor<4>, timestep: Tensor<1>, guidance: Tensor<1>, text: Tensor<3>) -> Tensor<4> {
+        self.pass(x, (timestep, Some(guidance)), text, &Pass::Infer)
     }
 
     /// How many attentions of pixels to pixels it has.
@@ -196,9 +205,17 @@ impl TextUnet {
     }
 
     /// The same in any pass; a training one may have its blocks run again for the gradient.
-    pub(crate) fn pass(&self, x: Tensor<4>, timestep: Tensor<1>, text: Tensor<3>, pass: &Pass) -> Tensor<4> {
+    pub(crate) fn pass(
+        &self,
+        x: Tensor<4>,
+        (timestep, guidance): (Tensor<1>, Option<Tensor<1>>),
+        text: Tensor<3>,
+        pass: &Pass,
+    ) -> Tensor<4> {
         let beside = &mut Beside { text: &text, next: 0, pass };
-        let embedding = kernels::silu(self.time_embedding.forward(timestep)); // every block reads it through SiLU
+        let ear = self.time_embedding.cond_proj.as_ref();
+        let told = ear.zip(guidance).map(|(ear, scale)| guidance_sinusoids(scale, ear.weight.lazy_shape()[1]));
+        let embedding = kernels::silu(self.time_embedding.beside(timestep, told)); // every block reads it through SiLU
         let mut h = self.conv_in.forward(x);
         let mut skips = vec![h.clone()];
         for level in &self.down_blocks {
@@ -231,6 +248,23 @@ impl TextUnet {
             }
         }
         self.conv_out.forward(self.conv_norm_out.forward(h, None, true))
+    }
+}
+
+/// Sinusoids of a guidance scale `[b]`, counted in thousandths from 1, which is none: `[b features]`, sines before cosines, and nothing for the
+/// last of an odd number (Luo et al., 2023, arXiv 2310.04378, app. E; frequencies as in its teachers' code, from 1 down to 1e-4).
+fn guidance_sinusoids(scale: Tensor<1>, features: usize) -> Tensor<2> {
+    let (half, device) = (features / 2, scale.device());
+    // In f32 as the reference has it: of thousands of radians its rounding is a digit that counts.
+    let step = 10_000f32.ln() / (half as f32 - 1.0);
+    let frequencies: Vec<f32> = (0..half).map(|i| (i as f32 * -step).exp()).collect();
+    let frequencies = Tensor::<2>::from_data(TensorData::new(frequencies, [1, half]), &device);
+    let angle = ((scale - 1.0) * 1000.0).unsqueeze_dim::<2>(1) * frequencies; // [b half]
+    let b = angle.dims()[0];
+    let odd = Tensor::zeros([b, features - 2 * half], &device);
+    match features - 2 * half {
+        0 => Tensor::cat(vec![angle.clone().sin(), angle.cos()], 1),
+        _ => Tensor::cat(vec![angle.clone().sin(), angle.cos(), odd], 1),
     }
 }
 

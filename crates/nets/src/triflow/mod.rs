@@ -85,7 +85,7 @@ impl Triflow {
     fn new(config: &TriflowConfig, init: &Init, channels: usize, classes: usize) -> Self {
         let (d, heads, tokens) = (config.width, config.heads, config.condition.tokens);
         let pixels = channels * config.patch * config.patch;
-        let sizes = Sizes { width: d, heads, qk_norm: true, dual: false, last: false, asks: true };
+        let sizes = Sizes { width: d, heads, qk_norm: true, dual: false, last: false, asks: true, biased: true };
         let linear = |name: &str, from| Linear::new(&init.child(name), from, d, Weights::Xavier);
         let fuse = |at: &Init, name: &str| Fuse::new(&at.child(name), d, heads);
         let joint = |i: usize| {

@@ -5,8 +5,8 @@
 use base::{Device, Tensor, TensorData};
 use burn::module::Module;
 use nets::{
-    AutoencoderConfig, BigVganConfig, ClipCodecConfig, FlowSep, FluxConfig, MmditConfig, QwenImageConfig, WanConfig,
-    ZImageConfig,
+    AutoencoderConfig, BigVganConfig, ClipCodecConfig, FlowSep, Flux2Config, FluxConfig, MmditConfig, PatchedConfig,
+    QwenImageConfig, WanConfig, ZImageConfig,
     published::{Published, read},
     text::{ClipConfig, QwenConfig, T5Config, WordPieces},
     text_unet::TextUnetConfig,
@@ -435,8 +435,19 @@ fn released_sizes_have_the_published_parameter_counts() {
     let dev = FluxConfig { guidance_embeds: true, ..FluxConfig::default() };
     let counted = dev.declare(&device).unwrap().num_params() as f64 / 1e9;
     assert!((counted - 11.901).abs() < 5e-4, "{counted} B");
-    // As their libraries count: Qwen-Image, Z-Image, and the Qwen3 of 4 B that the latter hears prompts by.
+    // As their libraries count: Qwen-Image, FLUX.2-klein, Z-Image, and the Qwen3 of 4 B that the latter hears prompts by.
     assert_eq!(QwenImageConfig::default().declare(&device).unwrap().num_params(), 20_430_401_088);
+    let klein = Flux2Config {
+        num_layers: 5,
+        num_single_layers: 20,
+        num_attention_heads: 24,
+        joint_attention_dim: 7680,
+        ..Flux2Config::default()
+    };
+    assert_eq!(klein.declare(&device).unwrap().num_params(), 3_875_544_576);
+    // Its autoencoder's, and the statistics of 128 channels.
+    let codec = PatchedConfig::default().network().declare(&device).unwrap();
+    assert_eq!(codec.num_params(), 84_046_115 + 2 * 128);
     assert_eq!(ZImageConfig::default().declare(&device).unwrap().num_params(), 6_154_908_736);
     let qwen = QwenConfig {
         hidden_size: 2560,

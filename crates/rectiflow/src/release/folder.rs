@@ -8,7 +8,7 @@ use nets::{
 };
 use serde_json::{Map, Value};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -22,6 +22,8 @@ pub struct Folder {
     class: String,
     /// Name of a part to the class of its library; parts the model does without are not here.
     parts: BTreeMap<String, String>,
+    /// Settings that the index says are so.
+    set: BTreeSet<String>,
 }
 
 /// The text of a file.
@@ -54,7 +56,8 @@ impl Folder {
             let class = entry.as_array()?.get(1)?.as_str()?;
             Some((name.clone(), class.to_owned()))
         });
-        Ok(Self { path: path.to_path_buf(), class: class.to_owned(), parts: parts.collect() })
+        let set = entries.iter().filter(|(_, entry)| entry.as_bool() == Some(true)).map(|(name, _)| name.clone());
+        Ok(Self { path: path.to_path_buf(), class: class.to_owned(), parts: parts.collect(), set: set.collect() })
     }
 
     /// A folder without an index, whose folders are the parts of a model of `family`.
@@ -85,7 +88,7 @@ impl Folder {
                 names.join(", ")
             )));
         }
-        Ok(Self { path: path.to_path_buf(), class: String::new(), parts })
+        Ok(Self { path: path.to_path_buf(), class: String::new(), parts, set: BTreeSet::new() })
     }
 
     /// The folder.
@@ -96,6 +99,11 @@ impl Folder {
     /// What the model's pipeline is called.
     pub fn class(&self) -> &str {
         &self.class
+    }
+
+    /// Whether the index has a setting of this name and says that it is so.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.set.contains(name)
     }
 
     /// Whether the model has a part of this name.

@@ -45,6 +45,11 @@ pub enum Family {
     ZImage,
     /// Qwen-Image.
     QwenImage,
+    /// FLUX.2-klein, and its base model.
+    Flux2 {
+        /// Whether few steps and the guidance were distilled into it, as `model_index.json` says (`is_distilled`).
+        distilled: bool,
+    },
 }
 
 impl Family {
@@ -58,6 +63,7 @@ impl Family {
             Self::Wan => "Wan",
             Self::ZImage => "Z-Image",
             Self::QwenImage => "Qwen-Image",
+            Self::Flux2 { .. } => "FLUX.2-klein",
         }
     }
 
@@ -75,7 +81,7 @@ impl Family {
             "StableDiffusion3Pipeline" => Ok(Self::Sd3),
             "FluxPipeline" => Ok(Self::Flux),
             "RectifiedFlowPipeline" => Ok(Self::InstaFlow),
-            "StableDiffusionPipeline" => Ok(Self::StableDiffusion),
+            "StableDiffusionPipeline" | "LatentConsistencyModelPipeline" => Ok(Self::StableDiffusion),
             "WanPipeline" if folder.has("transformer_2") => Err(Error::Failure(format!(
                 "{}: it has a second network for the low noise levels (`transformer_2`), as Wan 2.2 does; Wan 2.1, which has one, is drawn from",
                 folder.path().join(folder::INDEX).display()
@@ -83,6 +89,7 @@ impl Family {
             "WanPipeline" => Ok(Self::Wan),
             "ZImagePipeline" => Ok(Self::ZImage),
             "QwenImagePipeline" => Ok(Self::QwenImage),
+            "Flux2KleinPipeline" => Ok(Self::Flux2 { distilled: folder.is_set("is_distilled") }),
             "WanImageToVideoPipeline" => Err(Error::Failure(format!(
                 "{}: it draws clips from a picture, which it reads through an encoder that is not built here; Wan's text-to-video models \
                  (WanPipeline) are drawn from",
@@ -93,8 +100,8 @@ impl Family {
                 folder.path().join(folder::INDEX).display()
             ))),
             other => Err(Error::Failure(format!(
-                "{}: it is a {other}; StableDiffusion3Pipeline, FluxPipeline, StableDiffusionPipeline, RectifiedFlowPipeline, \
-                 WanPipeline, ZImagePipeline and QwenImagePipeline can be drawn from",
+                "{}: it is a {other}; StableDiffusion3Pipeline, FluxPipeline, Flux2KleinPipeline, StableDiffusionPipeline, \
+                 LatentConsistencyModelPipeline, RectifiedFlowPipeline, WanPipeline, ZImagePipeline and QwenImagePipeline can be drawn from",
                 folder.path().join(folder::INDEX).display()
             ))),
         }
@@ -125,6 +132,13 @@ pub(crate) fn weighty(family: Family) -> Vec<(&'static str, &'static [&'static s
         return vec![
             ("transformer", &["QwenImageTransformer2DModel"], "diffusion_pytorch_model"),
             ("vae", &["AutoencoderKLQwenImage"], "diffusion_pytorch_model"),
+            READER,
+        ];
+    }
+    if matches!(family, Family::Flux2 { .. }) {
+        return vec![
+            ("transformer", &["Flux2Transformer2DModel"], "diffusion_pytorch_model"),
+            ("vae", &["AutoencoderKLFlux2"], "diffusion_pytorch_model"),
             READER,
         ];
     }

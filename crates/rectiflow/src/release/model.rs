@@ -291,7 +291,7 @@ impl Release {
             (Family::Flux, false) => {
                 json!({ "num_train_timesteps": 1000, "shift": 1.0, "use_dynamic_shifting": false })
             }
-            (Family::Wan | Family::ZImage | Family::QwenImage, _) => return Ok(None), // of folders alone
+            (Family::Wan | Family::ZImage | Family::QwenImage | Family::Flux2 { .. }, _) => return Ok(None), // of folders alone
             (Family::StableDiffusion | Family::InstaFlow, _) => json!({
                 "_class_name": "PNDMScheduler", "beta_start": 0.000_85, "beta_end": 0.012, "beta_schedule": "scaled_linear",
                 "num_train_timesteps": 1000, "prediction_type": "epsilon", "set_alpha_to_one": false, "skip_prk_steps": true,

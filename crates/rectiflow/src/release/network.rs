@@ -41,6 +41,13 @@ pub(crate) fn sizes(model: &Release, note: &mut dyn FnMut(String)) -> Result<(Pa
             let sizes = Sizes::Unet(Box::new(part.config(note)?));
             (part, sizes, Some(diffusion))
         }
+        Family::Flux2 { .. } => {
+            return Err(Error::Usage(format!(
+                "{}: FLUX.2-klein is drawn from (`rectiflow sample`); to train it, or to take it for a teacher, gradients of its blocks would \
+                 have to be run again piece by piece and its texts of 512 tokens to be kept beside samples, and that is not here",
+                model.path().display()
+            )));
+        }
         Family::ZImage | Family::QwenImage => {
             return Err(Error::Usage(format!(
                 "{}: {} is drawn from (`rectiflow sample`); to train it, or to take it for a teacher, captions of unequal length would have to \

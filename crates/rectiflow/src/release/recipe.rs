@@ -88,13 +88,14 @@ pub fn recipe(
     let (side, patch, told) = match &sizes {
         Sizes::Mmdit(config) => (config.sample_size, config.patch_size, false),
         Sizes::Flux(config) => (128, 2, config.guidance_embeds),
-        Sizes::Unet(config) => (config.sample_size, 1, false),
+        Sizes::Unet(config) => (config.sample_size, 1, config.time_cond_proj_dim.is_some()),
     };
     let (steps, guidance, length) = match (&sizes, &diffusion) {
         (Sizes::Mmdit(_), _) => (28, 7.0, 256),
         (Sizes::Flux(_), _) if told => (28, 1.0, 512),
         (Sizes::Flux(_), _) => (4, 1.0, 256),
         (Sizes::Unet(_), None) => (1, 1.0, 77),
+        (Sizes::Unet(_), Some(_)) if told => (4, 1.0, 77),
         (Sizes::Unet(_), Some(_)) => (50, 7.5, 77),
     };
     let size = size.unwrap_or(side * codec.factor());
@@ -125,7 +126,13 @@ pub fn recipe(
         ..Default::default()
     };
     let counted = diffusion.map(|diffusion| diffusion.path.steps);
-    let network = ReleasedConfig { guidance: if told { 3.5 } else { 1.0 }, ..ReleasedConfig::new(sizes, counted) };
+    // What its pipeline tells it.
+    let guidance = match &sizes {
+        Sizes::Unet(_) if told => 8.5,
+        _ if told => 3.5,
+        _ => 1.0,
+    };
+    let network = ReleasedConfig { guidance, ..ReleasedConfig::new(sizes, counted) };
     let name = place.file_name().map_or("model".into(), |name| name.to_string_lossy().replace('.', "-"));
     let text = TextConfig { encoder: TextConfig::RELEASED.into(), length, model: Some(place.clone()) };
     let mut train = TrainConfig {

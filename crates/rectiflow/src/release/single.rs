@@ -240,7 +240,9 @@ impl Single {
 /// The name of a family's network among its parts.
 pub(crate) fn network_of(family: Family) -> &'static str {
     match family {
-        Family::Sd3 | Family::Flux | Family::Wan | Family::ZImage | Family::QwenImage => "transformer",
+        Family::Sd3 | Family::Flux | Family::Wan | Family::ZImage | Family::QwenImage | Family::Flux2 { .. } => {
+            "transformer"
+        }
         Family::InstaFlow | Family::StableDiffusion => "unet",
     }
 }

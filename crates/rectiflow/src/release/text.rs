@@ -5,7 +5,7 @@
 //! vector, not projected. InstaFlow and Stable
 //! Diffusion: CLIP's last tokens. Padding is read like any word: the networks were trained without masks. Wan: UMT5's tokens, which do not
 //! listen to padding; the network hears zeros there (arXiv 2503.20314, sec. 4.2). Z-Image and Qwen-Image: what
-//! Qwen has on its mind of a chat (`chat.rs`), as many tokens as the text has.
+//! Qwen has on its mind of a chat (`chat.rs`), as many tokens as the text has; FLUX.2 hears padding too.
 
 use super::{
     Family, Release, chat,
@@ -66,7 +66,7 @@ pub fn encode(
                 texts.iter().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
             (t5(folder, ["tokenizer", "text_encoder"], &texts, asked.length, &device, context)?, None)
         }
-        Family::ZImage | Family::QwenImage => {
+        Family::ZImage | Family::QwenImage | Family::Flux2 { .. } => {
             let (tokens, lengths) = chat::read(folder, texts, asked.length, context)?;
             real = Some(lengths);
             (tokens, None)

@@ -115,7 +115,9 @@ fn modules(source: &dyn TensorSource) -> Vec<(String, Vec<usize>)> {
 /// What stands before the network's names in diffusers.
 fn part(family: Family) -> &'static str {
     match family {
-        Family::Sd3 | Family::Flux | Family::Wan | Family::ZImage | Family::QwenImage => "transformer",
+        Family::Sd3 | Family::Flux | Family::Wan | Family::ZImage | Family::QwenImage | Family::Flux2 { .. } => {
+            "transformer"
+        }
         Family::InstaFlow | Family::StableDiffusion => "unet",
     }
 }

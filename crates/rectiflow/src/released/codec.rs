@@ -4,7 +4,7 @@ use crate::{
     Error,
     release::{Family, Release, part::Part},
 };
-use nets::{AutoencoderConfig, ClipCodecConfig};
+use nets::{AutoencoderConfig, ClipCodecConfig, PatchedConfig};
 
 /// Frames of a clip where nobody says, and how many of them a second shows: those of Wan's own pipeline.
 const FRAMES: usize = 81;
@@ -46,6 +46,11 @@ impl Codec {
             let codec = Self::Still(part.config(note)?);
             return Ok((part, codec));
         }
+        if matches!(model.family(), Family::Flux2 { .. }) {
+            let part = model.part("vae", &["AutoencoderKLFlux2"])?;
+            let codec = Self::Picture(part.config::<PatchedConfig>(note)?.network());
+            return Ok((part, codec));
+        }
         let part = model.part("vae", &["AutoencoderKL"])?;
         let codec = Self::Picture(part.config(note)?);
         Ok((part, codec))
@@ -54,7 +59,7 @@ impl Codec {
     /// Channels of a latent.
     pub fn latent_channels(&self) -> usize {
         match self {
-            Self::Picture(config) => config.latent_channels,
+            Self::Picture(config) => config.channels(),
             Self::Clip(config) | Self::Still(config) => config.z_dim,
         }
     }

@@ -2,7 +2,7 @@
 
 use base::{Condition, Pass, Taps, Tensor, Times};
 use flow::{Field, Frame, Parameterization, Path, path::diffusion::Discrete};
-use nets::{Flux, Mmdit, Released, TextUnet, Wan, ZImage};
+use nets::{Flux, Flux2, Mmdit, Released, TextUnet, Wan, ZImage};
 
 /// A released network with its path.
 #[derive(Debug)]
@@ -39,14 +39,20 @@ impl Flow {
         Self { net: Released::flux(net, guidance), path: Path::Linear {}, output: None, whole: false, kept: false }
     }
 
-    /// InstaFlow, whose U-Net counts like a diffusion and points to the data like this project.
-    pub fn instaflow(net: TextUnet) -> Self {
-        Self { net: Released::unet(net, None), path: Path::Linear {}, output: None, whole: false, kept: false }
+    /// InstaFlow, whose U-Net counts like a diffusion and points to the data like this project; `guidance` as for [`Flow::diffusion`].
+    pub fn instaflow(net: TextUnet, guidance: f64) -> Self {
+        Self {
+            net: Released::unet(net, None, guidance),
+            path: Path::Linear {},
+            output: None,
+            whole: false,
+            kept: false,
+        }
     }
 
-    /// Stable Diffusion, whose network says `output` on its path.
-    pub fn diffusion(net: TextUnet, path: Discrete, output: Parameterization) -> Self {
-        let net = Released::unet(net, Some(path.steps));
+    /// Stable Diffusion, whose network says `output` on its path, told the guidance scale that its training distilled, where it has an ear for it.
+    pub fn diffusion(net: TextUnet, path: Discrete, output: Parameterization, guidance: f64) -> Self {
+        let net = Released::unet(net, Some(path.steps), guidance);
         Self { net, path: Path::Ddpm(path), output: Some(output), whole: false, kept: false }
     }
 
@@ -63,6 +69,11 @@ impl Flow {
     /// Qwen-Image, whose guidance turns what is said of a token and keeps its length.
     pub fn qwen_image(net: Flux) -> Self {
         Self { net: Released::qwen_image(net), path: Path::Linear {}, output: None, whole: false, kept: true }
+    }
+
+    /// FLUX.2.
+    pub fn flux2(net: Flux2) -> Self {
+        Self { net: Released::flux2(net), path: Path::Linear {}, output: None, whole: false, kept: false }
     }
 
     /// The path it walks.

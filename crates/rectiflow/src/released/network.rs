@@ -9,7 +9,7 @@ use crate::{
 use base::Device;
 use flow::Solver;
 use nets::{
-    FluxConfig, MmditConfig, NetsError, QwenImageConfig, TextUnetConfig, WanConfig, ZImageConfig,
+    Flux2Config, FluxConfig, MmditConfig, NetsError, QwenImageConfig, TextUnetConfig, WanConfig, ZImageConfig,
     released::Sizes,
     weights::{Corrected, Corrections},
 };
@@ -33,6 +33,7 @@ enum Kind {
     Wan(Box<WanConfig>, Solver),
     ZImage(Box<ZImageConfig>),
     QwenImage(Box<QwenImageConfig>),
+    Flux2(Box<Flux2Config>),
 }
 
 impl Network {
@@ -55,6 +56,11 @@ impl Network {
         if model.family() == Family::QwenImage {
             let part = model.part("transformer", &["QwenImageTransformer2DModel"])?;
             let kind = Kind::QwenImage(Box::new(part.config(note)?));
+            return Ok(Self { part, kind, frames, usual });
+        }
+        if matches!(model.family(), Family::Flux2 { .. }) {
+            let part = model.part("transformer", &["Flux2Transformer2DModel"])?;
+            let kind = Kind::Flux2(Box::new(part.config(note)?));
             return Ok(Self { part, kind, frames, usual });
         }
         let (part, sizes, diffusion) = sizes(model, note)?;
@@ -85,13 +91,18 @@ impl Network {
         match &self.kind {
             Kind::Wan(config, _) => config.ffn_dim,
             Kind::ZImage(config) => config.hidden(),
+            Kind::Flux2(config) => config.hidden(),
             _ => 4 * self.width(),
         }
     }
 
     /// Whether it is told a guidance scale.
     pub fn told(&self) -> bool {
-        matches!(&self.kind, Kind::Flux(config) if config.guidance_embeds)
+        match &self.kind {
+            Kind::Flux(config) => config.guidance_embeds,
+            Kind::Unet(config, _) => config.time_cond_proj_dim.is_some(),
+            _ => false,
+        }
     }
 
     /// Blocks that skip-layer guidance can pass over.
@@ -99,7 +110,7 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.num_layers,
             Kind::Flux(config) => config.num_layers,
-            Kind::Unet(..) | Kind::Wan(..) | Kind::ZImage(_) | Kind::QwenImage(_) => 0,
+            Kind::Unet(..) | Kind::Wan(..) | Kind::ZImage(_) | Kind::QwenImage(_) | Kind::Flux2(_) => 0,
         }
     }
 
@@ -112,6 +123,7 @@ impl Network {
             Kind::Wan(config, _) => config.width(),
             Kind::ZImage(config) => config.dim,
             Kind::QwenImage(config) => config.width(),
+            Kind::Flux2(config) => config.width(),
         }
     }
 
@@ -124,6 +136,7 @@ impl Network {
             Kind::Wan(config, _) => config.in_channels,
             Kind::ZImage(config) => config.in_channels,
             Kind::QwenImage(config) => config.in_channels / 4,
+            Kind::Flux2(config) => config.in_channels,
         }
     }
 
@@ -136,6 +149,7 @@ impl Network {
             Kind::Wan(config, _) => config.text_dim,
             Kind::ZImage(config) => config.cap_feat_dim,
             Kind::QwenImage(config) => config.joint_attention_dim,
+            Kind::Flux2(config) => config.joint_attention_dim,
         }
     }
 
@@ -144,6 +158,7 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.sample_size,
             Kind::Flux(_) | Kind::ZImage(_) | Kind::QwenImage(_) => 128,
+            Kind::Flux2(_) => 64,
             Kind::Unet(config, _) => config.sample_size,
             Kind::Wan(..) => 0, // see `usual`
         }
@@ -154,7 +169,7 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.patch_size,
             Kind::Flux(_) | Kind::ZImage(_) | Kind::QwenImage(_) => 2,
-            Kind::Unet(..) => 1,
+            Kind::Unet(..) | Kind::Flux2(_) => 1,
             Kind::Wan(config, _) => config.patch_size[1],
         }
     }
@@ -167,7 +182,7 @@ impl Network {
         match &self.kind {
             Kind::Mmdit(config) => config.check_size(height, width),
             Kind::Flux(config) => config.check_size(height, width),
-            Kind::Unet(..) => Ok(()), // any
+            Kind::Unet(..) | Kind::Flux2(_) => Ok(()), // any
             Kind::Wan(config, _) => config.check_size([self.frames.0, height, width]),
             Kind::ZImage(config) => config.check_size(height, width),
             Kind::QwenImage(config) => config.check_size(height, width),
@@ -178,17 +193,18 @@ impl Network {
     /// thirty-eight, as RF-Edit's program has them (arXiv 2411.04746), else the second half.
     pub(crate) fn layers(&self) -> Layers {
         let named = |kind: &str, count: usize| (0..count).map(|i| format!("{kind}.{i}")).collect::<Vec<_>>();
+        let streams = |double: usize, single: usize| {
+            let first = (single / 2 + 1).min(single.saturating_sub(1));
+            let names = [named("double", double), named("single", single)].concat();
+            Layers { names, usual: double + first..double + single }
+        };
         match &self.kind {
             Kind::Mmdit(config) => {
                 let count = config.num_layers;
                 Layers { names: named("joint", count), usual: count / 2..count }
             }
-            Kind::Flux(config) => {
-                let (double, single) = (config.num_layers, config.num_single_layers);
-                let first = (single / 2 + 1).min(single.saturating_sub(1));
-                let names = [named("double", double), named("single", single)].concat();
-                Layers { names, usual: double + first..double + single }
-            }
+            Kind::Flux(config) => streams(config.num_layers, config.num_single_layers),
+            Kind::Flux2(config) => streams(config.num_layers, config.num_single_layers),
             Kind::Unet(config, _) => {
                 let count = config.attended([1, 1]).len();
                 Layers { names: named("self", count), usual: count / 2..count }
@@ -209,6 +225,7 @@ impl Network {
             // What the joint attention shows are the image's.
             Kind::Mmdit(config) => usual.len() * tokens * config.width(),
             Kind::Flux(config) => usual.len() * (tokens + text) * config.width(),
+            Kind::Flux2(config) => usual.len() * (tokens + text) * config.width(),
             Kind::ZImage(config) => usual.len() * tokens.next_multiple_of(32) * config.dim,
             Kind::Unet(config, _) => config.attended([h, w])[usual].iter().sum(),
             Kind::Wan(..) | Kind::QwenImage(_) => 0,
@@ -258,13 +275,14 @@ impl Network {
             Ok(match &self.kind {
                 Kind::Mmdit(config) => Flow::mmdit(config.load(&corrected, device)?),
                 Kind::Flux(config) => Flow::flux(config.load(&corrected, device)?, told),
-                Kind::Unet(config, None) => Flow::instaflow(config.load(&corrected, device)?),
+                Kind::Unet(config, None) => Flow::instaflow(config.load(&corrected, device)?, told),
+                Kind::Flux2(config) => Flow::flux2(config.load(&corrected, device)?),
                 Kind::QwenImage(config) => Flow::qwen_image(config.load(&corrected, device)?),
                 Kind::ZImage(config) => Flow::z_image(config.load(&corrected, device)?),
                 Kind::Wan(config, _) => Flow::wan(config.load(&corrected, device)?, self.frames.0, self.frames.1),
                 Kind::Unet(config, Some(diffusion)) => {
                     let net = config.load(&corrected, device)?;
-                    Flow::diffusion(net, diffusion.path.clone(), diffusion.output)
+                    Flow::diffusion(net, diffusion.path.clone(), diffusion.output, told)
                 }
             })
         })

@@ -92,8 +92,8 @@ impl Pictures {
     /// [`Error::Usage`] naming the option.
     pub fn check_asked(&self, asked: &Classes) -> Result<(), Error> {
         let ReleasedRequest { guidance, negative, true_guidance, .. } = &self.request;
-        // FLUX is told its number, with a prompt or without.
-        let contrasts = self.family() != Family::Flux && guidance.is_some_and(|scale| scale > 1.0);
+        // FLUX and its like are told their number, with a prompt or without.
+        let contrasts = !self.tells() && guidance.is_some_and(|scale| scale > 1.0);
         let given = [
             ("--negative-prompt", negative.is_some()),
             ("--true-cfg-scale", true_guidance.is_some()),
@@ -105,6 +105,11 @@ impl Pictures {
                 "{option}: without --prompt there is nothing to contrast; say what the pictures show, or leave it out"
             ))),
         }
+    }
+
+    /// Whether what is asked as guidance is a number for the network.
+    fn tells(&self) -> bool {
+        self.family() == Family::Flux || self.prepared.network.told()
     }
 
     fn latent(&self) -> [usize; 3] {
@@ -190,10 +195,7 @@ impl Steerable for Pictures {
             _ => self.prepared.settled.steps,
         };
         // What FLUX is told stands apart from its contrast, and the field reads it here.
-        let scale = match self.family() {
-            Family::Flux => self.prepared.settled.told,
-            _ => self.prepared.guidance(),
-        };
+        let scale = if self.tells() { self.prepared.settled.told } else { self.prepared.guidance() };
         let [_, h, w] = self.latent();
         let patch = self.prepared.network.patch();
         let solver = match self.family() {
@@ -226,10 +228,10 @@ impl Steerable for Pictures {
     ) -> Result<Box<dyn Field<2> + 'a>, Error> {
         let open = self.flow.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let flow = open.ok_or_else(|| Error::Failure(format!("{}: its network is not open", self.place())))?;
-        let (told, contrast) = match (way, self.family()) {
-            (Way::Back, _) => (1.0, None),
-            (Way::Forth(guidance), Family::Flux) => (guidance.scale, self.prepared.settled.contrast),
-            (Way::Forth(guidance), _) => (1.0, Some(guidance.scale).filter(|scale| *scale > 1.0)),
+        let (told, contrast) = match way {
+            Way::Back => (1.0, None),
+            Way::Forth(guidance) if self.tells() => (guidance.scale, self.prepared.settled.contrast),
+            Way::Forth(guidance) => (1.0, Some(guidance.scale).filter(|scale| *scale > 1.0)),
         };
         Ok(Box::new(Rows { flow, told, contrast, taps, precision, shape: self.latent() }))
     }

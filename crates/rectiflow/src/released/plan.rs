@@ -151,6 +151,8 @@ pub(super) fn forward(network: &Network, family: Family, rows: usize, latent: [u
         Family::Sd3 | Family::QwenImage => 9 * (tokens + text) * width,
         // A block of one stream holds both, what was heard, the perceptron's hidden features and the two together.
         Family::Flux => 13 * (tokens + text) * width,
+        // Both streams, what is read of them and heard, then the perceptron's gates, what they gate and the gated.
+        Family::Flux2 { .. } => 3 * (tokens + text) * (width + network.hidden()),
         // The skips of the finest level and a residual block there, twice as wide on the way up.
         Family::InstaFlow | Family::StableDiffusion => 12 * pixels * width,
         // Stream and what is read of it, then the perceptron's gates, what they gate and the gated.

@@ -212,8 +212,11 @@ impl ReleasedRequest {
                     _ if consistent => (4, 1.0),
                     _ => (50, 7.5),
                 };
-                let contrast = Some(self.guidance.unwrap_or(scale)).filter(|scale| *scale > 1.0);
-                Settled { steps: self.steps.unwrap_or(steps), told: 1.0, contrast, length: 77, count }
+                // What a network is told was distilled into it: the habit of its pipeline, in place of a contrast.
+                let scale = self.guidance.unwrap_or(if told { 8.5 } else { scale });
+                let contrast = Some(scale).filter(|scale| *scale > 1.0 && !told);
+                let told = if told { scale } else { 1.0 };
+                Settled { steps: self.steps.unwrap_or(steps), told, contrast, length: 77, count }
             }
             Family::ZImage => {
                 let given = [
@@ -227,6 +230,31 @@ impl ReleasedRequest {
                 // Turbo's habits: the guidance is distilled into it.
                 let contrast = self.guidance.filter(|scale| *scale > 1.0);
                 let (steps, length) = (self.steps.unwrap_or(8), self.length.unwrap_or(512));
+                Settled { steps, told: 1.0, contrast, length, count }
+            }
+            Family::Flux2 { distilled } => {
+                let given = [
+                    ("--true-cfg-scale", self.true_guidance.is_some(), "for FLUX.2 that is --guidance-scale"),
+                    ("--skip-layers", self.skip_layers.is_some(), "FLUX.2 was not trained for skip-layer guidance"),
+                    ("--clip-skip", self.clip_skip.is_some(), "FLUX.2-klein reads prompts by Qwen3 alone"),
+                    (
+                        "--guidance-scale above 1",
+                        distilled && self.guidance.is_some_and(|scale| scale > 1.0),
+                        "the guidance is distilled into this network (`is_distilled` in its model_index.json); leave it out, or take \
+                         the base model",
+                    ),
+                    (
+                        "--negative-prompt",
+                        distilled && self.negative.is_some(),
+                        "nothing leads away from it: the guidance is distilled into this network; the base model has its own",
+                    ),
+                ];
+                if let Some((name, _, why)) = given.iter().find(|(_, given, _)| *given) {
+                    return refuse(format!("{name}: {why}"));
+                }
+                let (steps, scale) = if distilled || consistent { (4, 1.0) } else { (50, 4.0) };
+                let contrast = Some(self.guidance.unwrap_or(scale)).filter(|scale| *scale > 1.0);
+                let (steps, length) = (self.steps.unwrap_or(steps), self.length.unwrap_or(512));
                 Settled { steps, told: 1.0, contrast, length, count }
             }
             Family::QwenImage => {
@@ -267,6 +295,12 @@ impl ReleasedRequest {
         if self.negative.is_some() && settled.contrast.is_none() {
             let how = match family {
                 Family::Flux => "--true-cfg-scale above 1",
+                Family::StableDiffusion | Family::InstaFlow if told => {
+                    return refuse(
+                        "--negative-prompt: this network is told its guidance, which was distilled into it; nothing leads away from anything"
+                            .into(),
+                    );
+                }
                 _ => "--guidance-scale above 1",
             };
             return refuse(format!("--negative-prompt: nothing leads away from it without {how}"));

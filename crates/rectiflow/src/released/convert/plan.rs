@@ -66,7 +66,7 @@ impl Plan {
             )));
         }
         let (family, single) = (release.family(), request.layout == Layout::Single);
-        if single && matches!(family, Family::ZImage | Family::QwenImage) {
+        if single && matches!(family, Family::ZImage | Family::QwenImage | Family::Flux2 { .. }) {
             return Err(Error::Usage(format!(
                 "{}: it is a {}, whose single files are not known here; it stays a folder (`--layout diffusers`)",
                 release.path().display(),
@@ -106,10 +106,15 @@ impl Plan {
                 true => lines(family, name, &names, request.network_only, release.path())?,
                 false => names.iter().map(|name| same(name, name.clone())).collect(),
             };
-            let (lines, counted): (Vec<Line>, Vec<Line>) =
-                lines.into_iter().partition(|line| !line.diffusers[0].ends_with("embeddings.position_ids"));
-            if !counted.is_empty() {
-                note(format!("{name}: position_ids is left out, for it counts from 0 up"));
+            // Whole numbers, which say nothing to anybody who draws.
+            const COUNTED: [(&str, &str); 2] = [
+                ("embeddings.position_ids", "position_ids is left out, for it counts from 0 up"),
+                ("bn.num_batches_tracked", "num_batches_tracked is left out, which training alone asks for"),
+            ];
+            let counts = |line: &Line| COUNTED.iter().find(|(ending, _)| line.diffusers[0].ends_with(ending));
+            let (counted, lines): (Vec<Line>, Vec<Line>) = lines.into_iter().partition(|line| counts(line).is_some());
+            if let Some((_, why)) = counted.first().and_then(counts) {
+                note(format!("{name}: {why}"));
             }
             let path = PathBuf::from(name);
             if !single && release.in_file(name) && !release.is_known(name)? {
@@ -283,8 +288,12 @@ fn index(release: &Release, texts: &[(PathBuf, Value)]) -> Value {
         Family::Wan => "WanPipeline",
         Family::ZImage => "ZImagePipeline",
         Family::QwenImage => "QwenImagePipeline",
+        Family::Flux2 { .. } => "Flux2KleinPipeline",
     };
     let mut index = json!({ "_class_name": class });
+    if let Family::Flux2 { distilled } = release.family() {
+        index["is_distilled"] = distilled.into();
+    }
     let names =
         ["scheduler", "text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3"];
     for name in names.into_iter().chain(["vae", network_of(release.family())]) {

@@ -285,8 +285,8 @@ fn captions_beside_pictures_say_what_they_show() {
 fn values_are_shared_between_two_walks() {
     let dir = tempfile::tempdir().unwrap();
     let rf = |inject| Editing::RfEdit(RfEdit { inject, ..RfEdit::default() });
-    for (name, guidance) in [("flux_dev_tiny", 3.5), ("sd3_tiny", 3.0), ("instaflow_tiny", 2.0), ("z_image_tiny", 2.0)]
-    {
+    let guided = [("flux_dev_tiny", 3.5), ("sd3_tiny", 3.0), ("instaflow_tiny", 2.0), ("z_image_tiny", 2.0)];
+    for (name, guidance) in guided.into_iter().chain([("flux2_klein_tiny", 1.0)]) {
         let methods = vec![rf(0), rf(8)];
         let source = &texts(name)[0];
         for target in [source.as_str(), "a blue heart"] {

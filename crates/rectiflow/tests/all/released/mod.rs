@@ -18,6 +18,7 @@ mod begin;
 mod changing;
 mod consistency;
 mod convert;
+mod flux2;
 mod gguf;
 mod learning;
 mod parity;
@@ -126,6 +127,11 @@ fn steps(name: &str, run: &Run) -> (Vec<Condition>, Vec<Tensor<4>>) {
 }
 
 fn in_steps(name: &str, run: &Run, count: usize) -> (Vec<Condition>, Vec<Tensor<4>>) {
+    in_steps_from(name, run, count, texts(name).get(1))
+}
+
+/// The same, away from another text than the folder's negative prompt.
+fn in_steps_from(name: &str, run: &Run, count: usize, negative: Option<&String>) -> (Vec<Condition>, Vec<Tensor<4>>) {
     let mut context = Context::silent();
     let mut folder = Release::open(&fixture(name), None).unwrap();
     if let Some(part) = run.without {
@@ -135,8 +141,7 @@ fn in_steps(name: &str, run: &Run, count: usize) -> (Vec<Condition>, Vec<Tensor<
     let network = Network::of(&folder, &mut |line| unknown.push(line)).unwrap();
     assert!(unknown.is_empty(), "{unknown:?}");
     let prompts = texts(name);
-    let conditions =
-        encode(&folder, &prompts[..1], prompts.get(1), network.text_width(), run.asked, &mut context).unwrap();
+    let conditions = encode(&folder, &prompts[..1], negative, network.text_width(), run.asked, &mut context).unwrap();
     let corrections: Vec<Corrections> =
         run.lora.iter().map(|file| Corrections::open(&fixture(file), 0.8).unwrap()).collect();
     let flow = network.open(run.told, &corrections, &Device::flex(), &mut |line| unknown.push(line)).unwrap();
@@ -148,8 +153,8 @@ fn in_steps(name: &str, run: &Run, count: usize) -> (Vec<Condition>, Vec<Tensor<
         Family::Flux => tensor::<4>(&golden, "latents.init_unpacked"),
         _ => tensor(&golden, "latents.init"),
     };
-    let [_, _, h, w] = start.dims();
-    let times = schedule(&folder, count, h * w / 4, &Solver::Euler {}, true).unwrap();
+    let ([_, _, h, w], patch) = (start.dims(), network.patch());
+    let times = schedule(&folder, count, h * w / (patch * patch), &Solver::Euler {}, true).unwrap();
     let mut seen = Vec::new();
     let mut observe = |step: flow::solver::Observation<4>| seen.push(step.next);
     flow::solver::solve(&field, start, &conditions[0], &network.solver(), &times, Some(&mut observe)).unwrap();
@@ -415,7 +420,7 @@ fn broken(name: &str, change: impl FnOnce(&Path)) -> (i32, String) {
     change(&folder);
     assert!(is_released(&folder));
     let noise = fixture(name).join("golden.safetensors").display().to_string();
-    let noise = Some(noise + if name.starts_with("flux") { ":latents.init_unpacked" } else { ":latents.init" });
+    let noise = Some(noise + if name.starts_with("flux_") { ":latents.init_unpacked" } else { ":latents.init" });
     let request = ReleasedRequest { folder, noise, output: dir.path().join("x.png"), ..request(name) };
     let error = sample(&request, &mut Context::silent()).unwrap_err();
     assert!(!dir.path().join("x.png").exists());

@@ -301,6 +301,7 @@ fn every_fixture_says_what_the_reference_says() {
                 Family::Wan => wan::compare(&path, &mut compared),
                 Family::ZImage => z_image::compare(&path, &name, &mut compared),
                 Family::QwenImage => qwen_image::compare(&path, &name, &mut compared),
+                Family::Flux2 { .. } => flux2::compare(&path, &name, &mut compared),
             }
             let all = compared.golden.names();
             let left: Vec<&String> = all.iter().filter(|name| !compared.seen.contains(name)).collect();
