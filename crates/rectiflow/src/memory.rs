@@ -4,13 +4,17 @@
 use crate::{Error, Recipe, machine::Machine};
 use base::Shape;
 use nets::NetConfig;
+use train::{
+    optim::{MatrixRule, Moments},
+    params::declared,
+};
 
 /// What a run keeps in memory, in bytes; the data set and the program are not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     /// Numbers in the network.
     pub parameters: u64,
-    /// Weights, gradients, two moments and every average; of corrections of low rank these, and the weights alone of the rest.
+    /// Weights, gradients, two moments (of what Muon moves one) and every average; of corrections of low rank these, and the weights alone of the rest.
     pub state: u64,
     /// What one part of a batch keeps for the backward pass, an estimate.
     pub activations: u64,
@@ -29,15 +33,17 @@ impl Need {
         let cost = recipe.network.cost(shape, recipe.rows(classes))?;
         let copies = 4 + recipe.train.ema.decays.len() as u64; // weights, gradients, two moments, averages
         let parameters = cost.parameters as u64;
+        let declare = || recipe.network.declare(shape, recipe.rows(classes), &base::Device::flex());
         let numbers = match &recipe.lora {
-            None => parameters.saturating_mul(copies),
+            None if recipe.train.optim.matrices == MatrixRule::Adamw {} => parameters.saturating_mul(copies),
+            None => {
+                let one = Moments::of_one(&recipe.train.optim, &declared(&declare()?)) as u64;
+                parameters.saturating_mul(copies).saturating_sub(one)
+            }
             Some(lora) => {
                 let adapted = match lora.targets.is_empty() {
                     true => cost.adapted,
-                    false => {
-                        let declared = recipe.network.declare(shape, recipe.rows(classes), &base::Device::flex())?;
-                        nets::lora::numbers(&declared, &lora.targets)
-                    }
+                    false => nets::lora::numbers(&declare()?, &lora.targets),
                 };
                 (adapted as u64).saturating_mul(lora.rank as u64).saturating_mul(copies).saturating_add(parameters)
             }
@@ -186,6 +192,24 @@ mod tests {
         let advice = |lowers| Need { lowers, ..need }.check_against(1.0).unwrap_err().to_string();
         assert!(advice(true).contains("gradient_checkpointing") && !advice(false).contains("gradient_checkpointing"));
         assert!(need.check_against(0.0).is_ok());
+    }
+
+    /// Under Muon a hidden matrix keeps one moment, a table and an end two. Mutants: two for all; one for all; drawn in place of declared weights.
+    #[test]
+    fn what_muon_moves_has_one_moment() {
+        let mut recipe = Recipe::default();
+        let shape = Shape::from([1, 28, 28]);
+        let state = |recipe: &Recipe| Need::of(recipe, shape, 10).unwrap().state;
+        let adamw = state(&recipe);
+        recipe.train.optim.matrices = MatrixRule::muon();
+        let net = recipe.network.init(0, shape, recipe.rows(10), &base::Device::flex()).unwrap();
+        let infos = ::train::params::infos(&net);
+        let kept = Moments::second(&recipe.train.optim, &infos);
+        let one: usize = infos.iter().zip(kept).map(|(info, second)| if second { 0 } else { info.len() }).sum();
+        assert_eq!(adamw - state(&recipe), 4 * one as u64);
+        let all: usize = infos.iter().map(|info| info.len()).sum();
+        assert!(2 * one > all && one < all, "{one} of {all}");
+        assert_eq!(declared(&net), infos);
     }
 
     /// Mutants: windows left out of the sum; each counted once where reflected latents show it twice; the whole batch where it comes in parts.

@@ -6,7 +6,9 @@
 
 use burn::module::Module;
 use burn::tensor::{Gradients, Tensor};
-use nets::weights::{ParamMap, ParamVisit, map_some, trained_maps, visit_frozen, visit_trained};
+use nets::weights::{
+    ParamMap, ParamVisit, all_maps, map_some, named_shapes, trained_maps, visit_frozen, visit_trained,
+};
 
 /// Name and shape of a parameter; the name is the dotted path of struct fields (`blocks.3.conv1.weight`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +67,13 @@ pub fn infos<M: Module>(module: &M) -> Vec<Info> {
     visit_trained(module, &mut infos);
     let maps = trained_maps(module);
     infos.0.into_iter().zip(maps).map(|(info, is_map)| Info { is_map, ..info }).collect()
+}
+
+/// As [`infos`] of a network whose weights are declared only, none of them frozen: no weight is drawn for it.
+pub fn declared<M: Module>(module: &M) -> Vec<Info> {
+    let maps = all_maps(module);
+    let shapes = named_shapes(module).into_iter();
+    shapes.zip(maps).map(|((name, shape), is_map)| Info { name, shape, is_map }).collect()
 }
 
 /// Names and shapes of the frozen parameters, in declaration order.

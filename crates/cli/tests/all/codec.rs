@@ -42,6 +42,13 @@ fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
     assert!(at("codec/samples/round-trip.png").is_file());
     let codec = format!("task.codec={}", at("codec").display());
     let sets = [SETS, &[codec.as_str()]].concat();
+    // Refused before anything is encoded. Mutant: encoded first (then the latents are kept, and nothing is left to plan).
+    let cache = at("cache");
+    let large = ["train.batch=500", "train.images=500"];
+    let said =
+        with("train", &[&sets[..], &large[..]].concat(), &at("flow")).env("RECTIFLOW_DATA", &cache).assert().code(1);
+    assert!(String::from_utf8_lossy(&said.get_output().stderr).contains("batch"), "{said}");
+    assert!(!cache.exists() && !at("flow").exists());
     with("train", &sets, &at("flow")).assert().success();
     // 64 pictures in ten columns, a class each, with its name in two lines of 16 above.
     assert_eq!(size(&at("flow/samples/000000000064.png")), [10 * 58 + 2, 7 * 58 + 2 + 2 + 2 * 16]);

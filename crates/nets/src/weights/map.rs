@@ -173,9 +173,18 @@ pub fn named_shapes<M: Module>(module: &M) -> Vec<(String, Vec<usize>)> {
 /// For each parameter that training moves, in the order of [`visit_trained`], whether it multiplies what passes: the weight of a linear
 /// layer or of a convolution, and no table, bias or gain.
 pub fn trained_maps<M: Module>(module: &M) -> Vec<bool> {
+    maps(module, true)
+}
+
+/// The same for every parameter, in the order of [`named_shapes`]; no weight is drawn that is declared only.
+pub fn all_maps<M: Module>(module: &M) -> Vec<bool> {
+    maps(module, false)
+}
+
+fn maps<M: Module>(module: &M, trained: bool) -> Vec<bool> {
     const LAYERS: [&str; 5] = ["Linear", "Conv2d", "Conv3d", "Conv1d", "ConvTranspose1d"];
-    #[derive(Default)]
     struct Maps {
+        trained: bool,
         inside: Vec<bool>,
         found: Vec<bool>,
     }
@@ -190,12 +199,12 @@ pub fn trained_maps<M: Module>(module: &M) -> Vec<bool> {
         }
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if is_trained(param) {
+            if !self.trained || is_trained(param) {
                 self.found.push(D > 1 && self.inside.last() == Some(&true));
             }
         }
     }
-    let mut maps = Maps::default();
+    let mut maps = Maps { trained, inside: Vec::new(), found: Vec::new() };
     module.visit(&mut maps);
     maps.found
 }

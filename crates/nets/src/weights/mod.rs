@@ -21,8 +21,8 @@ mod torch;
 pub use corrected::{Corrected, Corrections, flux_authors};
 pub use load::{Strict, load};
 pub use map::{
-    GradientMap, ParamMap, ParamVisit, TapeMap, fill, is_declared, map_gradients, map_named, map_on_tape, map_some,
-    named_shapes, trained_maps, visit_frozen, visit_named, visit_trained,
+    GradientMap, ParamMap, ParamVisit, TapeMap, all_maps, fill, is_declared, map_gradients, map_named, map_on_tape,
+    map_some, named_shapes, trained_maps, visit_frozen, visit_named, visit_trained,
 };
 pub use normed::Folded;
 pub use rename::{Part, Renamed};

@@ -12,4 +12,4 @@ pub(crate) use crate::runs::{DataRecord, Lineage, Stage};
 pub use crate::runs::{Resume, TrainReport, place};
 pub(crate) use begin::Beginning;
 pub(crate) use job::{Job, Terms};
-pub(crate) use stream::{Stream, stream};
+pub(crate) use stream::{Stream, order, stream};

@@ -20,6 +20,16 @@ pub(crate) struct Stream {
     pub data: DataRecord,
 }
 
+/// How the samples of `recipe` are read, by this process of those that share its batches.
+///
+/// # Errors
+/// A batch that they cannot share equally.
+pub(crate) fn order(recipe: &Recipe, context: &Context) -> Result<LoaderConfig, Error> {
+    let (share, flip) = (context.share(), recipe.data.flip);
+    let batch = recipe.train.share(share.of).map_err(Error::Usage)?;
+    Ok(LoaderConfig { batch, flip, seed: recipe.seed, share, ..LoaderConfig::default() })
+}
+
 /// The batches of `dataset`, those of a second data set to start from beside them where `start` is one, pictures of its shapes as `sight` sees
 /// them where there is one, and what validation watches.
 ///
@@ -34,9 +44,7 @@ pub(crate) fn stream(
     sight: Option<Arc<Sight>>,
     context: &mut Context,
 ) -> Result<Stream, Error> {
-    let (share, flip) = (context.share(), recipe.data.flip);
-    let batch = recipe.train.share(share.of).map_err(Error::Usage)?;
-    let loader = LoaderConfig { batch, flip, seed: recipe.seed, share, ..LoaderConfig::default() };
+    let loader = order(recipe, context)?;
     let shape = dataset.shape();
     Loader::new(dataset.clone(), &loader, 0)?;
     let mut data = DataRecord::of(&*dataset);

@@ -218,6 +218,12 @@ impl Moments {
         infos.iter().map(|info| matches!(Rule::of(config, info), Rule::AdamW { .. })).collect()
     }
 
+    /// How many numbers of `infos` have one moment alone.
+    pub fn of_one(config: &OptimConfig, infos: &[Info]) -> usize {
+        let second = Self::second(config, infos);
+        infos.iter().zip(second).filter(|(_, second)| !second).map(|(info, _)| info.len()).sum()
+    }
+
     /// Updates parameter `index`: `step` counts from 1, `scale` multiplies the gradient (accumulation and clipping).
     #[allow(clippy::too_many_arguments)]
     pub fn step(

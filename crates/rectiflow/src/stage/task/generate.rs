@@ -3,19 +3,20 @@
 use super::{Opened, Survey, Trains};
 use crate::{
     Context, Error, Recipe, Start,
-    codec::{Codec, Renderer, gauge_of, raw, through},
+    codec::{Codec, Renderer, gauge_of, raw, readable, through},
     facts,
+    memory::Need,
     model::Subject,
     perceptual,
     recipe::Generate,
     sampling::Classes,
     sheets::SHEET,
     sight::Sight,
-    stage::stream,
+    stage::{order, stream},
     symmetry,
     words::{Words, captions, note_untold},
 };
-use data::{Points, Split};
+use data::{Dataset, Loader, Points, Split};
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
 
@@ -48,6 +49,10 @@ pub(super) fn open(recipe: &Recipe, folder: Option<&Path>, context: &mut Context
     let renderer = Renderer::of(recipe, codec.as_ref(), &context.device)?;
     let samples = raw(&recipe.data, codec.as_deref(), context)?;
     let rendering = renderer.map(|renderer| renderer.beside(samples.clone()));
+    // Where a released model lies beneath, `train` has looked at it all.
+    if let Some(codec) = codec.as_ref().filter(|_| recipe.from.is_none()) {
+        worth_encoding(recipe, &samples, codec, context)?;
+    }
     let dataset = through(samples, codec.as_deref(), context)?;
     let start = Start::of(recipe, dataset.shape(), Split::Train)?;
     let subject = Subject::base(recipe, &*dataset, &start, codec.as_ref().map(|codec| &*codec.identity));
@@ -69,6 +74,20 @@ pub(super) fn open(recipe: &Recipe, folder: Option<&Path>, context: &mut Context
     let premetric = perceptual::of(recipe, subject.shape, &context.device)?;
     let gauge = gauge_of(recipe, codec.as_ref(), &context.device)?;
     Ok(Opened { subject, stream, premetric, gauge, rendering, words, codec, asked })
+}
+
+/// What is refused of samples before a codec encodes them, which takes hours: batches larger than their number, captions that are not there, a
+/// network that does not fit the memory.
+fn worth_encoding(recipe: &Recipe, samples: &Arc<dyn Dataset>, codec: &Codec, context: &Context) -> Result<(), Error> {
+    readable(&**samples, codec)?;
+    Loader::new(samples.clone(), &order(recipe, context)?, 0)?;
+    if recipe.task.text().is_some() {
+        captions(&**samples)?;
+    }
+    match &*context.device.name {
+        "cpu" => Need::of(recipe, codec.latent, samples.class_names().len())?.check(),
+        _ => Ok(()),
+    }
 }
 
 /// What reads the pictures that `recipe` shows beside its samples, if it shows any.
