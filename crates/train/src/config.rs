@@ -2,6 +2,7 @@
 
 use crate::checkpoint::CheckpointConfig;
 use crate::ema::EmaConfig;
+use crate::log::TrackConfig;
 use crate::optim::OptimConfig;
 use crate::precision::TrainPrecision;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,9 @@ pub struct TrainConfig {
     pub ema: EmaConfig,
     /// Checkpoints.
     pub checkpoint: CheckpointConfig,
+    /// Who is told the numbers beside the run's folder: MLflow, Weights & Biases.
+    #[serde(skip_serializing_if = "TrackConfig::is_empty")]
+    pub track: TrackConfig,
 }
 
 impl Default for TrainConfig {
@@ -75,6 +79,7 @@ impl Default for TrainConfig {
             optim: OptimConfig::default(),
             ema: EmaConfig::default(),
             checkpoint: CheckpointConfig::default(),
+            track: TrackConfig::default(),
         }
     }
 }
@@ -109,6 +114,7 @@ impl TrainConfig {
         if self.slow_step != 0.0 && (self.slow_step.is_nan() || self.slow_step <= 1.0) {
             return Err(format!("train.slow_step = {} must be 0 or more than 1", self.slow_step));
         }
+        self.track.check()?;
         self.optim.check().and_then(|()| self.ema.check()).map_err(|e| format!("train.{e}"))
     }
 

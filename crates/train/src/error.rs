@@ -31,6 +31,16 @@ pub enum TrainError {
         /// What the system answered.
         error: std::io::Error,
     },
+    /// Somebody who is told the numbers of a run does not take them.
+    #[error("{name} at {place}: {what}; every number is in stats.jsonl")]
+    Tracker {
+        /// Who.
+        name: &'static str,
+        /// Where: an address, a folder.
+        place: String,
+        /// What went wrong.
+        what: String,
+    },
     /// A rank of a run of several is gone.
     #[error("{lost}; {}", after(checkpoint.as_deref()))]
     Lost {

@@ -7,6 +7,7 @@ mod record;
 mod resume;
 pub mod shipped;
 mod stage;
+mod tracking;
 
 pub(crate) use lineage::Lineage;
 pub(crate) use record::{DataRecord, unheard};

@@ -3,6 +3,7 @@
 use super::{
     DataRecord, Lineage, Resume, TrainReport,
     resume::{followed, report, starting_point},
+    tracking::Tracking,
 };
 use crate::{Context, Error, context::Event, report::page_of_run as page};
 use base::Network;
@@ -110,6 +111,7 @@ impl Stage<'_> {
             let setup = Setup { config, task, source, validation, seed, recipe, extra, checkpoints, ranks, stop };
             return followed(::train::train(module, setup, &mut ())?, folder);
         }
+        let mut tracking = Tracking::of(&config.track)?;
         if let Some(ranks) = &ranks {
             let (size, batch) = (ranks.size(), config.batch);
             context.note(format!("{size} ranks, each of which computes {} of {batch} samples a step", batch / size));
@@ -149,10 +151,11 @@ impl Stage<'_> {
                     }
                     let (stats, mut events) = (Stats::open(run.stats(), images)?, EventFile::create(run.path())?);
                     events.text(images, "recipe", &as_code(&kept))?;
+                    tracking.open(run.path(), &kept, images);
                     logs.insert((stats, events))
                 }
             };
-            // Both files and the sheet are told before the listener, which may print that they exist. They never ask to stop,
+            // Files, trackers and the sheet are told before the listener, which may print that they exist. They never ask to stop,
             // and a full disk under them does not stop training: what cannot be lost is in the checkpoints.
             let drawn = match (event, sheets) {
                 (::train::Event::Samples { images, network }, Some(sheets)) => {
@@ -168,6 +171,7 @@ impl Stage<'_> {
                 log_failed = true;
                 context.note(format!("warning: {error}; training goes on without that log"));
             }
+            tracking.tell(event).for_each(|error| context.note(format!("warning: {error}")));
             context.tell(Event::Train(event));
             Ok(ControlFlow::Continue(()))
         };

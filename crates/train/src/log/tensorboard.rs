@@ -4,6 +4,7 @@
 //! record, all little-endian. The messages carry only the fields this project writes; field numbers are those of
 //! TensorFlow's `event.proto` and `summary.proto`.
 
+use super::numbers::numbers;
 use crate::TrainError;
 use crate::event::{Event, Observer};
 use prost::Message;
@@ -193,29 +194,9 @@ impl EventFile {
 
 impl Observer for EventFile {
     fn event(&mut self, event: &Event<'_>) -> Result<ControlFlow<()>, TrainError> {
-        match event {
-            Event::Log(log) => self.scalars(
-                log.images,
-                &[
-                    ("train/loss", log.loss),
-                    ("train/gradient_norm", log.gradient_norm),
-                    ("train/lr", log.lr),
-                    ("speed/images_per_second", log.images_per_second),
-                    ("memory/peak_gb", log.memory.peak as f64 / 1e9),
-                ],
-            )?,
-            Event::Validation(v) => {
-                self.scalars(v.images, &[("validation/loss", v.loss)])?;
-                for (t, loss) in &v.by_time {
-                    self.scalars(v.images, &[(&format!("validation/loss_t{t}"), *loss)])?;
-                }
-            }
-            Event::Figures { images, values } => {
-                for (name, value) in *values {
-                    self.scalars(*images, &[(&format!("task/{name}"), *value)])?;
-                }
-            }
-            _ => {}
+        if let Some((images, values)) = numbers(event) {
+            let values: Vec<(&str, f64)> = values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            self.scalars(images, &values)?;
         }
         Ok(ControlFlow::Continue(()))
     }

@@ -10,6 +10,7 @@ mod damage;
 #[cfg(unix)]
 mod kill;
 mod matrices;
+mod mlflow;
 mod ranks;
 mod real;
 mod resume;
