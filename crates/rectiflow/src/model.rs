@@ -248,7 +248,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Usage`].
-    pub(crate) fn check_guidance(&self, scale: f64) -> Result<(), Error> {
+    pub fn check_guidance(&self, scale: f64) -> Result<(), Error> {
         let conditional = self.classes() > 0 || self.words.is_some() || self.recipe.task.picture().is_some();
         let knows = self.recipe.train.condition_dropout > 0.0 || matches!(self.recipe.network, NetConfig::Released(_));
         if scale == 1.0 || !conditional || knows {

@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rectiflow", &["base", "kernels", "flow", "methods", "nets", "data", "metrics", "media", "ranks", "train"]),
     ("server", &["rectiflow"]),
     ("cli", &["rectiflow", "server"]),
+    ("python", &["rectiflow"]),
 ];
 
 /// The floors of the crate `rectiflow` from the ground up, and on each its modules: one uses those that stand before it, and none
