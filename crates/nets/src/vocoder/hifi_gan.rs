@@ -174,6 +174,16 @@ impl HifiGan {
         })
     }
 
+    /// The same with pictures of this `mean` and `scale` in every band, where it brings them to 0 and 1 first.
+    #[must_use]
+    pub fn centred(self, mean: f32, scale: f32) -> Self {
+        let all = |param: &Param<Tensor<1>>, value: f32| {
+            let full = Tensor::full(param.val().dims(), value, &param.val().device());
+            Param::from_tensor(full).set_require_grad(false)
+        };
+        Self { mean: all(&self.mean, mean), scale: all(&self.scale, scale), ..self }
+    }
+
     /// Reads published weights (weight normalisation already folded in, as `save_pretrained` writes them).
     ///
     /// # Errors

@@ -3,12 +3,14 @@
 mod big_vgan;
 mod hifi_gan;
 mod layers;
+mod losses;
 mod snake;
 mod spectra;
 
 pub use big_vgan::{BigVgan, BigVganConfig};
 pub use hifi_gan::{HifiGan, HifiGanConfig};
-pub use spectra::MelTransform;
+pub use losses::{HeardLoss, HeardWeights, distance};
+pub use spectra::{MelTransform, SpectrumTransform};
 
 use crate::{NetsError, published, weights::Stored};
 use base::{Device, Tensor};

@@ -1,4 +1,4 @@
-//! Mel pictures as tensor operations, so that a loss on them reaches the waveform (what vocoders are trained by).
+//! Spectra and mel pictures as tensor operations, so that a loss on them reaches the waveform (what vocoders are trained by).
 //!
 //! A frame is a row of the waveform's samples, picked by index; its spectrum is two products with the windowed cosines and
 //! sines of the transform. The same picture as `media::audio::Mel` makes, up to `f32`.
@@ -7,33 +7,26 @@ use crate::NetsError;
 use base::{Device, Int, Tensor, TensorData};
 use std::f64::consts::TAU;
 
-/// A differentiable log-mel transform.
+/// A differentiable short-time spectrum.
 #[derive(Clone, Debug)]
-pub struct MelTransform {
+pub struct SpectrumTransform {
     cosines: Tensor<2>,
     sines: Tensor<2>,
-    filters: Tensor<2>,
     window: usize,
     hop: usize,
-    floor: f64,
 }
 
-impl MelTransform {
-    /// Frames of `window` samples every `hop`, centred and mirrored at the ends; `filters` `[bands window/2+1]` row by row.
+impl SpectrumTransform {
+    /// Frames of `window` samples under a Hann window every `hop`, centred and mirrored at the ends.
     ///
     /// # Errors
-    /// An odd or empty window, a hop of zero, filters that are no whole number of bands, a floor that is not above zero.
-    pub fn new(window: usize, hop: usize, filters: &[f32], floor: f64, device: &Device) -> Result<Self, NetsError> {
+    /// An odd or empty window, a hop of zero.
+    pub fn new(window: usize, hop: usize, device: &Device) -> Result<Self, NetsError> {
         let bins = window / 2 + 1;
-        if window < 2 || window % 2 == 1 || hop == 0 || filters.is_empty() || !filters.len().is_multiple_of(bins) {
+        if window < 2 || window % 2 == 1 || hop == 0 {
             return Err(NetsError::config(format!(
-                "a mel transform with window {window}, hop {hop} and {} filter values: use an even window, a hop above 0 and \
-                 {bins} values to a band",
-                filters.len()
+                "a spectrum with window {window} and hop {hop}: use an even window and a hop above 0"
             )));
-        }
-        if !(floor > 0.0 && floor.is_finite()) {
-            return Err(NetsError::config(format!("a mel transform with floor {floor}: use one above 0")));
         }
         let hann = |i: usize| 0.5 - 0.5 * (TAU * i as f64 / window as f64).cos();
         let matrix = |wave: fn(f64) -> f64| {
@@ -44,21 +37,13 @@ impl MelTransform {
             };
             Tensor::from_data(TensorData::new((0..window * bins).map(value).collect(), [window, bins]), device)
         };
-        let filters = Tensor::<2>::from_data(TensorData::new(filters.to_vec(), [filters.len() / bins, bins]), device);
-        Ok(Self {
-            cosines: matrix(f64::cos),
-            sines: matrix(f64::sin),
-            filters: filters.transpose(),
-            window,
-            hop,
-            floor,
-        })
+        Ok(Self { cosines: matrix(f64::cos), sines: matrix(f64::sin), window, hop })
     }
 
-    /// Waveforms `[b samples]` (more than half a window) to log-mel pictures `[b frames bands]`.
+    /// Waveforms `[b samples]` (more than half a window) to magnitudes `[b frames bins]`.
     pub fn forward(&self, waves: Tensor<2>) -> Tensor<3> {
         let [b, samples] = waves.dims();
-        let (frames, bands) = (1 + samples / self.hop, self.filters.dims()[1]);
+        let (frames, bins) = (1 + samples / self.hop, self.window / 2 + 1);
         let at = |place: usize| {
             let at = ((place / self.window) * self.hop + place % self.window) as i64 - (self.window / 2) as i64;
             let period = 2 * (samples as i64 - 1).max(1);
@@ -70,9 +55,46 @@ impl MelTransform {
         let rows = waves.select(1, places).reshape([b * frames, self.window]); // [b*frames window]
         let real = rows.clone().matmul(self.cosines.clone());
         let imaginary = rows.matmul(self.sines.clone());
-        // The root has no slope at zero; what is added lies far below the floor.
-        let magnitude = (real.powi_scalar(2) + imaginary.powi_scalar(2) + 1e-16).sqrt(); // [b*frames bins]
-        magnitude.matmul(self.filters.clone()).clamp_min(self.floor).log().reshape([b, frames, bands])
+        // The root has no slope at zero; what is added lies far below any floor.
+        (real.powi_scalar(2) + imaginary.powi_scalar(2) + 1e-16).sqrt().reshape([b, frames, bins])
+    }
+}
+
+/// A differentiable log-mel transform.
+#[derive(Clone, Debug)]
+pub struct MelTransform {
+    spectrum: SpectrumTransform,
+    filters: Tensor<2>,
+    floor: f64,
+}
+
+impl MelTransform {
+    /// Frames of `window` samples every `hop`, centred and mirrored at the ends; `filters` `[bands window/2+1]` row by row.
+    ///
+    /// # Errors
+    /// An odd or empty window, a hop of zero, filters that are no whole number of bands, a floor that is not above zero.
+    pub fn new(window: usize, hop: usize, filters: &[f32], floor: f64, device: &Device) -> Result<Self, NetsError> {
+        let bins = window / 2 + 1;
+        let spectrum = SpectrumTransform::new(window, hop, device)?;
+        if filters.is_empty() || !filters.len().is_multiple_of(bins) {
+            return Err(NetsError::config(format!(
+                "a mel transform with window {window} and {} filter values: use {bins} values to a band",
+                filters.len()
+            )));
+        }
+        if !(floor > 0.0 && floor.is_finite()) {
+            return Err(NetsError::config(format!("a mel transform with floor {floor}: use one above 0")));
+        }
+        let filters = Tensor::<2>::from_data(TensorData::new(filters.to_vec(), [filters.len() / bins, bins]), device);
+        Ok(Self { spectrum, filters: filters.transpose(), floor })
+    }
+
+    /// Waveforms `[b samples]` (more than half a window) to log-mel pictures `[b frames bands]`.
+    pub fn forward(&self, waves: Tensor<2>) -> Tensor<3> {
+        let magnitude = self.spectrum.forward(waves);
+        let ([b, frames, bins], bands) = (magnitude.dims(), self.filters.dims()[1]);
+        let mel = magnitude.reshape([b * frames, bins]).matmul(self.filters.clone());
+        mel.clamp_min(self.floor).log().reshape([b, frames, bands])
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a codec is made from: its kind, its data and its training.
 
-use super::{Kind, KlConfig, MelCodecConfig, ShapeConfig, TriplaneConfig};
+use super::{Kind, KlConfig, MelCodecConfig, ShapeConfig, TriplaneConfig, VocoderConfig};
 use crate::{
     Context, Error,
     recipe::{Separate, document},
@@ -58,7 +58,7 @@ pub enum Whitening {
     Zca,
 }
 
-/// A codec by configuration: `type = "autoencoder" | "mel" | "shape" | "triplane"` and that codec's keys.
+/// A codec by configuration: `type = "autoencoder" | "mel" | "shape" | "triplane" | "vocoder"` and that codec's keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum CodecConfig {
@@ -70,6 +70,8 @@ pub enum CodecConfig {
     Shape(ShapeConfig),
     /// Planes of features reconstructed from views, over shapes.
     Triplane(TriplaneConfig),
+    /// From mel pictures to their sounds, over segments of recordings: the way back alone.
+    Vocoder(VocoderConfig),
 }
 
 impl CodecConfig {
@@ -80,6 +82,7 @@ impl CodecConfig {
             Self::Mel(config) => config,
             Self::Shape(config) => config,
             Self::Triplane(config) => config,
+            Self::Vocoder(config) => config,
         }
     }
 

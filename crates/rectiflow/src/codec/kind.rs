@@ -1,7 +1,7 @@
 //! What every kind of codec says of itself: one trait for its table in a recipe, one for its trained network, and one for those whose
 //! latents have a surface. A kind is one file (or folder) that implements them; `CodecConfig::kind` alone knows which there are.
 
-use super::CodecRecipe;
+use super::{CodecRecipe, Vocoded};
 use crate::{
     Context, Error,
     recipe::Separate,
@@ -10,7 +10,7 @@ use crate::{
 use base::{Device, Shape, Tensor};
 use data::{DataConfig, Dataset, TestPart};
 use media::shape::{Extracted, Point, record::Counts};
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 use train::{SampleSource, checkpoint::Checkpoint};
 
 /// The table of a kind of codec, and what is made of it.
@@ -50,6 +50,18 @@ pub(crate) trait Kind {
     /// Whether its fields are densities of which nobody has said where the surface lies, so that it is found when training ends.
     fn seeks_level(&self) -> bool {
         false
+    }
+
+    /// What is made of the trained network in the run's `folder` in place of latents, where it has none.
+    fn hand_over(
+        &self,
+        recipe: &CodecRecipe,
+        checkpoint: &Checkpoint,
+        folder: &Path,
+        context: &mut Context,
+    ) -> Result<Option<Vocoded>, Error> {
+        let _ = (recipe, checkpoint, folder, context);
+        Ok(None)
     }
 
     /// How its samples are heard, where they are pictures of sound.

@@ -19,6 +19,7 @@ mod shape;
 mod stream;
 mod task;
 mod triplane;
+mod vocoder;
 
 pub use autoencoder::KlConfig;
 pub use config::{CodecConfig, CodecRecipe, Whitening};
@@ -35,6 +36,7 @@ pub use shape::{ShapeConfig, ShapeTask};
 pub(crate) use stream::{Encoding, encode_batch};
 pub use task::{AutoencoderTask, divergence};
 pub use triplane::{TriplaneConfig, TriplaneTask};
+pub use vocoder::{SegmentConfig, Vocoded, VocoderConfig, VocoderNet, VocoderTask, Way};
 
 use crate::{Error, Recipe, device::Chosen, release::is_released, runs::find};
 use base::{Device, Shape, Tensor};
@@ -82,9 +84,10 @@ impl Codec {
             return Err(Error::Usage(format!("codec {}: this is a run of another kind; {remedy}", place.display())));
         }
         let recipe = CodecRecipe::parse(&meta.recipe, &format!("recipe inside {}", file.display()))?;
-        let moments = Moments::read(&Moments::place(RunDir::at(place).path()))?;
         let subject = crate::subject::Subject::from_extra(&meta.extra, &file)?;
+        // A kind that has no latents says so before they are looked for.
         let (sample, latent) = (subject.shape, recipe.codec.latent(subject.shape)?);
+        let moments = Moments::read(&Moments::place(RunDir::at(place).path()))?;
         moments.check(latent)?;
         let coder = recipe.codec.kind().load(sample, &checkpoint, &device.device)?;
         let identity = checkpoint.checksum();

@@ -8,12 +8,14 @@ mod analysis;
 mod instruments;
 mod library;
 mod pictures;
+mod segments;
 mod source;
 
 pub use analysis::Analysis;
 pub use library::{LibraryConfig, Part, library, prepare};
 pub(crate) use library::{PEAK, read};
 pub use pictures::MelPictures;
+pub use segments::Segments;
 pub use source::{MixtureSource, held_out, libraries};
 
 use crate::{Error, recipe::Separate};

@@ -2,7 +2,7 @@
 
 use crate::{
     Context, Error,
-    codec::{Codec, CodecRecipe, Moments, STAGE, encoded},
+    codec::{Codec, CodecRecipe, Moments, STAGE, Vocoded, encoded},
     host::host,
     model::{Subject, find},
     pictures,
@@ -46,6 +46,8 @@ pub struct CodecReport {
     pub condition: Option<f64>,
     /// What is lost on the way there and back; `None` where nothing is held out.
     pub lost: Option<Lost>,
+    /// Of a vocoder, in place of latents and losses.
+    pub vocoder: Option<Vocoded>,
     /// The same of shapes.
     pub shapes: Option<RoundTrip>,
     /// Where surfaces lie, where that was found by measurement.
@@ -122,6 +124,20 @@ pub fn codec(
     let kind = recipe.codec.kind();
     let train = kind.train(stage, shape, &mut source, context)?;
     let checkpoint = find(&train.checkpoint)?;
+    if let Some(vocoder) = kind.hand_over(recipe, &checkpoint, folder, context)? {
+        let (latent, sheet) = (vocoder.picture, Some(vocoder.sheet.clone()));
+        return Ok(CodecReport {
+            sample: shape,
+            latent,
+            condition: None,
+            lost: None,
+            vocoder: Some(vocoder),
+            shapes: None,
+            level: None,
+            sheet,
+            train,
+        });
+    }
     let coder = kind.load(shape, &checkpoint, &device)?;
     let mut codec = Codec::fresh(coder, recipe.clone(), shape, train.checkpoint.clone())?;
     let rows = encoded(&*dataset, &codec, MEASURED, context)?;
@@ -150,6 +166,7 @@ pub fn codec(
             sample: shape,
             latent: codec.latent,
             lost: None,
+            vocoder: None,
             shapes,
             level,
             sheet,
@@ -164,7 +181,17 @@ pub fn codec(
         Some(hearing) => Some(heard_back(&there, &back, &Analysis::new(&hearing)?, &run)?),
         None => sheet(&there, &back, shape, &run)?,
     };
-    Ok(CodecReport { condition, sample: shape, latent: codec.latent, lost, shapes: None, level, sheet, train })
+    Ok(CodecReport {
+        condition,
+        sample: shape,
+        latent: codec.latent,
+        lost,
+        vocoder: None,
+        shapes: None,
+        level,
+        sheet,
+        train,
+    })
 }
 
 /// Where the surfaces of a codec lie whose raw latents of `dataset` are `rows`.
@@ -303,6 +330,10 @@ fn sheet(there: &[f32], back: &[f32], shape: Shape, run: &RunDir) -> Result<Opti
 
 impl std::fmt::Display for CodecReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(vocoder) = &self.vocoder {
+            write!(f, "{vocoder}")?;
+            return writeln!(f, "{}", self.train.checkpoint.display());
+        }
         let fewer = self.sample.numel() as f64 / self.latent.numel() as f64;
         writeln!(f, "latents {} of samples {}: {fewer:.1} times fewer numbers", self.latent, self.sample)?;
         if let Some(condition) = self.condition {

@@ -307,23 +307,25 @@ fn a_recording_of_any_form_keeps_it() {
     separate(&searched, &mut Context::silent()).unwrap();
     let griffin = audio::read(&again.join("short-low.wav")).unwrap().sound;
     assert_eq!(griffin.frames(), 800);
-    // A vocoder in its released layout, of 32 bands.
-    let folder = root.path().join("vocoder");
-    std::fs::create_dir(&folder).unwrap();
-    let config =
-        nets::HifiGanConfig { model_in_dim: 32, upsample_initial_channel: 32, ..nets::HifiGanConfig::default() };
-    std::fs::write(folder.join("config.json"), serde_json::to_string(&config).unwrap()).unwrap();
-    let net = nets::HifiGan::new(&config, 3, &base::Device::flex()).unwrap();
-    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = nets::weights::named_tensors(&net)
-        .into_iter()
-        .map(|(name, shape, values)| (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
-        .collect();
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
-        (name.as_str(), view.unwrap())
-    });
-    let bytes = safetensors::serialize(views, None).unwrap();
-    std::fs::write(folder.join("model.safetensors"), bytes).unwrap();
+    // A vocoder as `codec` hands it over, of 32 bands. Mutant: the folder of its run in place of its own.
+    let text = r#"
+        name = "vocoder"
+        [codec]
+        type = "vocoder"
+        segments = 16
+        mel = { bins = 32, floor = 1e-3 }
+        segment = { length = 1600 }
+        network = { channels = 8, rates = [16, 10], kernels = [3], dilations = [1] }
+        [train]
+        images = 16
+        batch = 8
+    "#;
+    let file = root.path().join("vocoder.toml");
+    std::fs::write(&file, text).unwrap();
+    let mut recipe = CodecRecipe::read(Some(&file), &[]).unwrap();
+    recipe.data.path = Some(run().join("sounds"));
+    let trained = crate::verbs::codec::codec(&recipe, &root.path().join("own"), None, &mut Context::silent()).unwrap();
+    let folder = trained.vocoder.unwrap().folder;
     let vocoded = SeparateRequest {
         resynthesis: Resynthesis::Vocoder,
         vocoder: Some(folder),
