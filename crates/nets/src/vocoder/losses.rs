@@ -115,7 +115,7 @@ impl HeardLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::TensorData;
+    use base::{Key, Purpose, TensorData};
 
     fn waves(values: &[f32], b: usize, device: &Device) -> Tensor<2> {
         Tensor::from_data(TensorData::new(values.to_vec(), [b, values.len() / b]), device)
@@ -176,6 +176,30 @@ mod tests {
             assert!(got.iter().all(|v| (v - wanted).abs() < 1e-4), "{got:?} {wanted}");
         }
         assert!(values(full.forward(real.clone(), real, picture)).iter().all(|v| *v < 1e-4));
+    }
+
+    /// The slope of the loss along a direction, against its difference quotient; of each sample alone. Mutants: what is made taken off the tape.
+    #[test]
+    fn gradients_reach_what_was_made() {
+        let device = Device::flex().autodiff();
+        // A floor above the cells where a logarithm is steep: a difference quotient would straddle their kinks.
+        let mut loss = loss(&device);
+        loss.weights.floor = 0.5;
+        let noise = |lane: u64| -> Vec<f32> { Key::new(1, Purpose::Probe).fold(lane).normals(0, 400).collect() };
+        let (real, made, direction) = (noise(0), noise(1), noise(2));
+        let real = waves(&real, 2, &device);
+        let picture = loss.picture(real.clone());
+        let of = |made: Tensor<2>| loss.forward(made, real.clone(), picture.clone()).mean();
+        let leaf = waves(&made, 2, &device).require_grad();
+        let gradient = leaf.grad(&of(leaf.clone()).backward()).unwrap();
+        let gradient: Vec<f32> = gradient.into_data().try_to_vec().unwrap();
+        let slope: f64 = gradient.iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
+        let at = |h: f32| -> f64 {
+            let moved: Vec<f32> = made.iter().zip(&direction).map(|(w, d)| w + h * d).collect();
+            of(waves(&moved, 2, &device)).into_scalar::<f32>().into()
+        };
+        let quotient = (at(5e-4) - at(-5e-4)) / 1e-3;
+        assert!((slope - quotient).abs() < 0.01, "{slope} {quotient}");
     }
 
     #[test]
