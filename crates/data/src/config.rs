@@ -54,7 +54,7 @@ pub struct DataConfig {
     /// Side of the square images, in pixels; `None` keeps their size, which must then be the same for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
-    /// 1 (grey) or 3 (RGB); `None` keeps what the first image has. Transparent parts become white.
+    /// 1 (grey) or 3 (RGB); `None` is grey where all images are. Transparent parts become white.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
     /// How images that are not square become so when `size` is given.

@@ -9,7 +9,7 @@ pub struct Eval {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Numbers of steps, separated by commas.
-    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_values_t = [1, 2, 4, 8, 50])]
+    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_value = "1,2,4,8,50")]
     pub steps: Vec<usize>,
     /// A schedule file (see `rectiflow schedule`) in place of --steps.
     #[arg(long, conflicts_with = "steps", value_hint = ValueHint::FilePath)]
@@ -37,7 +37,7 @@ pub struct Eval {
     /// Classifier file for class accuracy; the shipped one where it knows the data.
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub classifier: Option<PathBuf>,
-    /// Further features whose Fréchet distance stands beside, as for --features; pixels@16 and grain by default, none for none.
+    /// Further features whose Fréchet distance stands beside, as for --features; pixels@16 and grain by default, `none` for no others.
     #[arg(long, value_delimiter = ',')]
     pub also: Vec<String>,
     /// Say which defects of real images these judges see.
@@ -126,7 +126,7 @@ pub struct Score {
     /// Classifier file for class accuracy; the shipped one where it knows the data.
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub classifier: Option<PathBuf>,
-    /// Further features whose Fréchet distance stands beside, as for --features; pixels@16 and grain by default, none for none.
+    /// Further features whose Fréchet distance stands beside, as for --features; pixels@16 and grain by default, `none` for no others.
     #[arg(long, value_delimiter = ',')]
     pub also: Vec<String>,
     /// Say which defects of real images these judges see.
@@ -139,7 +139,7 @@ pub struct Transfer {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Numbers of steps, separated by commas.
-    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_values_t = [1, 4, 50])]
+    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_value = "1,4,50")]
     pub steps: Vec<usize>,
     /// The solver of those steps, as for `sample`.
     #[arg(long, default_value = "euler")]
@@ -166,7 +166,7 @@ pub struct Retrieve {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Numbers of steps, separated by commas.
-    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_values_t = [1, 25])]
+    #[arg(long, visible_alias = "num-inference-steps", value_delimiter = ',', default_value = "1,25")]
     pub steps: Vec<usize>,
     /// The solver of those steps, as for `sample`; the recipe's by default.
     #[arg(long)]

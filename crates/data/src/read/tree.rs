@@ -101,8 +101,14 @@ impl Tree {
             if kind.is_file() {
                 let kind = kind_of(&path);
                 self.items.push(Item { path, kind });
+            } else if kind.is_dir() && is_link(&path) && leads_up(&path, dir) {
+                self.found.note(
+                    "links to a folder above",
+                    self.name(&path),
+                    "they hold nothing that is not there already",
+                );
             } else if kind.is_dir() && depth == 0 {
-                let what = format!("more than {DEPTH} folders deep, or a link to a folder above");
+                let what = format!("more than {DEPTH} folders deep, or a cycle of links");
                 return Err(DataError::malformed(&path, what, "name a folder nearer to the images"));
             } else if kind.is_dir() {
                 self.folders.push(path.clone());
@@ -113,6 +119,12 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// Whether the folder that `link` in `dir` points to is `dir` or holds it.
+fn leads_up(link: &Path, dir: &Path) -> bool {
+    let [target, dir] = [link, dir].map(fs::canonicalize);
+    target.is_ok_and(|target| dir.is_ok_and(|dir| dir.starts_with(target)))
 }
 
 fn is_link(path: &Path) -> bool {

@@ -123,6 +123,16 @@ fn strangers_broken_links_and_hidden_files_are_counted() {
     assert_eq!(left_out(&*set, "folders without an image"), (1, "empty"));
     #[cfg(unix)]
     assert_eq!(left_out(&*set, "broken links"), (1, "b/gone.png"));
+    // Links that lead back up hold nothing new; one to a folder beside is followed. Mutants: followed round and round; none followed.
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("..", dir.path().join("b/up")).unwrap();
+        std::os::unix::fs::symlink("../a", dir.path().join("b/beside")).unwrap();
+        let set = whole(dir.path());
+        assert_eq!((set.len(), left_out(&*set, "links to a folder above")), (3, (1, "b/up")));
+        fs::remove_file(dir.path().join("b/up")).unwrap();
+        fs::remove_file(dir.path().join("b/beside")).unwrap();
+    }
     assert_eq!(data::describe(&*set).unwrap().left_out, set.left_out());
     // An image by its content alone, and one beside the class folders.
     put(&dir, "a/photo", &png(4, 4, 5));
