@@ -59,7 +59,8 @@ fn a_flow_on_latents_is_trained_straightened_sampled_and_judged() {
     let planned = || {
         let mut plan = rectiflow();
         plan.args(["plan", "--method", "distill", "--teacher"]).arg(&teacher);
-        plan.args(["--set", "distill.target={type=\"segments\"}", "--set", "data.limit=48"]);
+        plan.args(["--set", "distill.target={type=\"segments\"}", "--set", "data.limit=48"])
+            .env("RECTIFLOW_DATA", &cache);
         json(&mut plan)["encoding"]["samples"].as_u64()
     };
     assert_eq!([planned(), planned()], [Some(48); 2]);

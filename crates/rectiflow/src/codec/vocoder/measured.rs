@@ -189,9 +189,7 @@ fn keep(config: &VocoderConfig, net: &HifiGan, place: &Path) -> Result<usize, Er
     json["model_type"] = "hifigan".into();
     let text = serde_json::to_string_pretty(&json).map_err(|error| failed(&error))?;
     for (name, bytes) in [("model.safetensors", bytes), ("config.json", text.into_bytes())] {
-        // Whoever reads the folder meanwhile sees the file before or the file after.
-        let new = place.join(format!(".{name}.new"));
-        std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, place.join(name))).map_err(|e| failed(&e))?;
+        media::atomic::write(&place.join(name), &bytes).map_err(|error| failed(&error))?;
     }
     // What every picture is centred by is no learned number.
     Ok(tensors.iter().filter(|(name, ..)| name != "mean" && name != "scale").map(|(_, _, bytes)| bytes.len() / 4).sum())
