@@ -48,7 +48,8 @@ impl FlowEdit {
     /// `x` `[b ...]`, known as `source` to the first field, as it is under `target` to the second.
     ///
     /// # Errors
-    /// [`MethodError::Setting`] for settings out of range; a field that does not know its path.
+    /// [`MethodError::Setting`] for settings out of range, and for a start after which no step of `schedule` begins; a field that does not
+    /// know its path.
     pub fn run<const D: usize>(
         &self,
         [plain, guided]: [&dyn Field<D>; 2],
@@ -61,7 +62,12 @@ impl FlowEdit {
         let path = path_of(plain, "flow_edit")?;
         let (dims, device, dtype) = (x.dims(), x.device(), x.dtype());
         let (mut z, mut nfe) = (x.clone(), 0);
-        for (step, leg) in schedule.times().windows(2).enumerate().filter(|(_, leg)| leg[0] >= self.start) {
+        let legs = schedule.times().windows(2).enumerate().filter(|(_, leg)| leg[0] >= self.start);
+        if legs.clone().next().is_none() {
+            let remedy = "no step begins there, so that nothing would change; take more steps, or start earlier";
+            return Err(MethodError::Setting { setting: "start", value: self.start.to_string(), remedy });
+        }
+        for (step, leg) in legs {
             let at = Times::all(leg[0], dims[0]);
             let mut sum = x.zeros_like();
             for draw in 0..self.draws {

@@ -238,6 +238,10 @@ fn baselines_have_their_closed_forms() {
     let late = run(&FlowEdit { start: 0.5, draws: 2 }, &target);
     let shift = gap(&late.x, &x);
     assert!(shift < 1.9 && shift > 0.2 && late.nfe == 400, "{shift}");
+    // After the last step's beginning there is nothing to do. Mutant: the source handed back as an edit.
+    let none = FlowEdit { start: 0.6, draws: 1 };
+    let refused = none.run([&Around, &Around], x.clone(), [&source, &target], &uniform(2), (key, &indices));
+    assert!(matches!(refused, Err(MethodError::Setting { setting: "start", .. })));
 
     let bus = Bus::new(0..0, Parts::default());
     let inversion = RfEdit { inject: 0, ..RfEdit::default() };
