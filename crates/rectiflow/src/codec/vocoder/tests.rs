@@ -95,6 +95,13 @@ fn a_vocoder_learns_tones_and_is_handed_over() {
     assert_eq!((vocoded.sounds, vocoded.ways.len()), (100, 2));
     assert!(vocoded.ways.iter().all(|way| way.log_mel.is_finite() && way.spectral > 0.0 && way.moments.is_some()));
 
+    // What the recipe says of log-mel values is what the network subtracts and divides by. Mutant: `codec.centre` or `spread` passed over.
+    let numbers = |name: &str| {
+        let all = nets::weights::named_tensors(&net).into_iter().find(|(found, ..)| found == name);
+        all.map(|(_, _, values)| values).unwrap_or_default()
+    };
+    assert_eq!((numbers("mean"), numbers("scale")), (vec![-3.0f32; 20], vec![2.5f32; 20]));
+
     // As any released one: the same sounds as the network in the checkpoint, a hop to a column.
     let (opened, unknown) = Vocoder::open(&vocoded.folder, &device).unwrap();
     assert!(unknown.is_empty());
